@@ -1,0 +1,1 @@
+"""Built-in downstream tasks: one file is one task."""

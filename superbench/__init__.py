@@ -1,0 +1,81 @@
+"""superbench: how good is a speech model's representation, at everything, against everyone else's?
+
+The names below are the public interface; built-in upstreams and tasks use nothing else. They load on first use, so that
+`import superbench` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from superbench.contract import (
+        SAMPLE_RATE as SAMPLE_RATE,
+        Audio as Audio,
+        Features as Features,
+        Fold as Fold,
+        Head as Head,
+        Item as Item,
+        Outputs as Outputs,
+        Prediction as Prediction,
+        Pretraining as Pretraining,
+        Recipe as Recipe,
+        Score as Score,
+        Selection as Selection,
+        Setting as Setting,
+        Split as Split,
+        Task as Task,
+        TaskCard as TaskCard,
+        Trial as Trial,
+        Upstream as Upstream,
+    )
+    from superbench.corpora import Corpora as Corpora
+    from superbench.errors import (
+        BadAudio as BadAudio,
+        BadCheckpoint as BadCheckpoint,
+        BadCorpus as BadCorpus,
+        BadUpstream as BadUpstream,
+        CommandError as CommandError,
+        MissingCorpus as MissingCorpus,
+        MissingExtra as MissingExtra,
+        SuperbenchError as SuperbenchError,
+    )
+    from superbench.features.audio import load as load_audio
+    from superbench.files import load_tensors as load_tensors
+    from superbench.scoring import accuracy as accuracy, one_per_item as one_per_item, ratio as ratio
+
+_HOMES = {
+    "superbench.contract": (
+        "SAMPLE_RATE Audio Features Fold Head Item Outputs Prediction Pretraining Recipe Score Selection Setting Split Task "
+        "TaskCard Trial Upstream"
+    ),
+    "superbench.corpora": "Corpora",
+    "superbench.errors": (
+        "BadAudio BadCheckpoint BadCorpus BadUpstream CommandError MissingCorpus MissingExtra SuperbenchError"
+    ),
+    "superbench.files": "load_tensors",
+    "superbench.scoring": "accuracy one_per_item ratio",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()} | {
+    "load_audio": "superbench.features.audio"
+}
+
+__all__ = [  # sorted
+    "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "CommandError", "Corpora",
+    "Features", "Fold", "Head", "Item", "MissingCorpus", "MissingExtra", "Outputs", "Prediction", "Pretraining",
+    "Recipe", "Score", "Selection", "Setting", "Split", "SuperbenchError", "Task", "TaskCard", "Trial", "Upstream",
+    "accuracy", "load_audio", "load_tensors", "one_per_item", "ratio",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'superbench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), "load" if name == "load_audio" else name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

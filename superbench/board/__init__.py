@@ -1,0 +1,1 @@
+"""The leaderboard: bundles, re-scoring, ranks, the page."""

@@ -1,0 +1,300 @@
+"""What the engine, an upstream and a task promise each other.
+
+Everything here is a frozen record or a `typing.Protocol`: a plugin inherits nothing. Shapes are written
+`(layer, batch, time, dim)`; times are samples at 16 kHz unless a name says seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from superbench.corpora import Corpora
+
+SAMPLE_RATE = 16_000
+"""Every task of SUPERB hands 16 kHz mono sound to the upstream."""
+
+Protocols = Literal["superb", "superb-once", "mini"]
+Reduction = Literal["mean", "frames"]
+Setting = Mapping[str, Any]
+"""A choice made without learning: `{"threshold": 0.5, "median": 11}`, `{"layer": 3}`, `{"step": 2000}`."""
+
+
+# ---------------------------------------------------------------- sound and its labels
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A reference to sound: a file, what is done to it, and the piece of it that is meant.
+
+    The file is read, averaged to mono, resampled to 16 kHz, amplified by `gain_db`, freed of silence when `trim` is set,
+    and only then cut: `start` and `end` are samples of that waveform (`end=None`: to its end).
+    """
+
+    path: Path
+    start: int = 0
+    end: int | None = None
+    gain_db: float = 0.0
+    trim: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One utterance (or a piece of one): a stable id, its sound, its label, and the groups it belongs to.
+
+    `label` is whatever the task's own head and scorer understand. `group` names the speakers or the session on which
+    intervals resample: items that share a group are not independent.
+    """
+
+    id: str
+    audio: Audio
+    label: Any
+    group: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A pair of items to be scored: `reference` is 1 for a match (same speaker; query in document), else 0."""
+
+    left: str
+    right: str
+    reference: int
+    group: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """`left|right`, as it stands in the predictions file."""
+        return f"{self.left}|{self.right}"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Items in corpus order, the trials over them (ASV, QbE), and numbers that the scorer needs besides (QbE)."""
+
+    name: Literal["train", "dev", "test"]
+    items: tuple[Item, ...]
+    trials: tuple[Trial, ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One train/dev/test division. Most tasks have one, called `all`; ER has five. An absent split has no items."""
+
+    name: str
+    train: Split
+    dev: Split
+    test: Split
+
+
+# ---------------------------------------------------------------- upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Hidden states of a batch: `frames` (layer, batch, time, dim), `lengths` (batch) in frames without padding."""
+
+    frames: Tensor
+    lengths: Tensor
+
+
+@runtime_checkable
+class Upstream(Protocol):
+    """A frozen speech model. Usually an `nn.Module`; then the engine moves it to the device and puts it in eval mode.
+
+    `waves` (batch, samples) is zero-padded, `lengths` (batch) says how many samples are real. Features of an utterance must not
+    depend on the others in the batch. Frame t is aligned with sample `t * hop`. `revision`, when a class declares it, is a
+    digest of weights, configuration and source; the engine computes it for any `nn.Module` that does not.
+    """
+
+    sample_rate: int
+    hop: int
+    layers: int
+    dim: int
+
+    def __call__(self, waves: Tensor, lengths: Tensor) -> Features: ...
+
+
+@runtime_checkable
+class Pretrainable(Protocol):
+    """An upstream class that `superbench pretrain` can train.
+
+    `configs` maps a size (`mini`, `base`) to a frozen dataclass of plain values; the class is called with one of them. `loss`
+    takes the same arguments as the model itself and returns a scalar; it is called in training mode. `pretraining` maps a
+    size to its schedule.
+    """
+
+    configs: Mapping[str, Any]
+    pretraining: Mapping[str, Pretraining]
+
+    def __call__(self, waves: Tensor, lengths: Tensor) -> Features: ...
+
+    def loss(self, waves: Tensor, lengths: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """The schedule of `superbench pretrain`: AdamW, linear warm-up and decay, crops of `seconds`, gradients clipped."""
+
+    steps: int
+    batch: int
+    seconds: float
+    learning_rate: float
+    warmup: float = 0.07
+    clip: float = 5.0
+    weight_decay: float = 0.01
+
+
+# ---------------------------------------------------------------- tasks
+
+
+@runtime_checkable
+class Head(Protocol):
+    """The trainable part of a probe after the layer mix; an `nn.Module`.
+
+    Heads of `mean` tasks get `features` (batch, dim), the mean over an utterance's own frames, and must be pure tensor code
+    (the engine evaluates a whole sweep of them at once with `torch.vmap`). Heads of `frames` tasks get (batch, time, dim)
+    zero-padded, with `lengths` (batch).
+    """
+
+    def encode(self, label: Any) -> Tensor:
+        """The target that `loss` compares with; `mean` tasks: same shape for every item."""
+        ...
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Outputs, batch first."""
+        ...
+
+    def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
+        """A scalar. `mean` tasks get `targets` as one stacked tensor (batch, ...)."""
+        ...
+
+    def decode(self, outputs: Tensor, lengths: Tensor) -> list[Any]:
+        """One plain value per item: the prediction itself, or what the task's `Selection` makes predictions of."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation."""
+
+    id: str
+    fold: str
+    group: tuple[str, ...]
+    reference: Any
+    prediction: Any
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value, the counts that it is made of, and how it moves when items are weighted differently.
+
+    `counts` are sums over the items; `reweighted(weights)` is the value with item i (in the order of the predictions that were
+    scored) counted `weights[i]` times: intervals and paired tests resample groups through it, without scoring anew.
+    """
+
+    value: float
+    unit: Literal["%", "fraction"]
+    higher_is_better: bool
+    counts: Mapping[str, float]
+    reweighted: Callable[[np.ndarray], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a head is trained under one protocol. `steps`, `evaluate_every` count updates (protocol.md 1.4).
+
+    `sampler`: `shuffle` = a random permutation per epoch; `balanced` = classes drawn equally, with replacement;
+    `windows` = N overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups
+    in order of audio length, the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in half.
+    `options` belong to the task alone (widths, crops, masks) and reach `prepare` and `head`.
+    """
+
+    steps: int
+    batch: int
+    evaluate_every: int
+    learning_rates: tuple[float, ...]
+    accumulate: int = 1
+    optimizer: Literal["adam", "adamw"] = "adam"
+    clip: float = 1.0
+    sampler: Literal["shuffle", "balanced", "windows", "buckets"] = "shuffle"
+    halve_above: int | None = None
+    drop_last: bool = False
+    evaluate_batch: int = 32
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCard:
+    """What a person must know of a task before any sound is read.
+
+    `reference_points` maps a metric to (FBANK, SOTA) of the SUPERB score; `published` maps a metric to its column in the
+    published table; `layout` shows the files that the reader looks for; `obtain` says how to get the corpus; `differences` says what `mini`
+    (and `superb-once`) change.
+    """
+
+    name: str
+    title: str
+    version: int
+    domain: Literal["content", "speaker", "semantics", "emotion"]
+    corpus: str
+    licence: str
+    paper: str
+    obtain: str
+    layout: str
+    primary: str
+    reads: Reduction
+    recipes: Mapping[str, Recipe]
+    reference_points: Mapping[str, tuple[float, float]]
+    published: Mapping[str, str]
+    differences: Mapping[str, str]
+
+
+Outputs = Mapping[str, Any]
+"""Item id -> what `Head.decode` gave (or, for a task without a head, the stored frames (layer, time, dim))."""
+
+Candidates = Callable[[str, Split, Outputs, "Setting | None"], Iterable[tuple[Setting, list[Prediction]]]]
+"""(fold name, split, outputs, only this setting or None) -> each setting with its predictions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """How checkpoints, learning rates and settings are chosen.
+
+    `metric` is the number by which dev is judged: a name among the task's scores, or what `dev` computes. `candidates` turns outputs of a
+    split into predictions, once per setting that can be chosen without learning. `on` says where a setting is chosen: `test` only
+    where the official protocol does so. `checkpoints`: every evaluation's weights are a candidate (ASV), named `step`.
+    """
+
+    metric: str
+    higher_is_better: bool
+    candidates: Candidates
+    on: Literal["dev", "test"] = "dev"
+    checkpoints: bool = False
+    dev: Callable[[Split, Outputs], float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A downstream task: seven parts.
+
+    `read(corpora)` yields the folds of the corpus, in the true layout; a listed file that is missing is an error.
+    `prepare(split, hop, recipe)` cuts segments and labels that depend on the frame rate; most tasks return the split.
+    `head(dim, fold, recipe)` builds the trainable module, or the part is None (QbE trains nothing). `select` chooses what
+    is not learned. `score(predictions, facts)` is pure: counts first, then one ratio. `synth(root, seed)` writes the
+    miniature corpus in the true layout.
+    """
+
+    card: TaskCard
+    read: Callable[[Corpora], tuple[Fold, ...]]
+    prepare: Callable[[Split, int, Recipe], Split]
+    head: Callable[[int, Fold, Recipe], nn.Module] | None
+    select: Selection
+    score: Callable[[Sequence[Prediction], Mapping[str, float]], dict[str, Score]]
+    synth: Callable[[Path, int], None]

@@ -1,0 +1,61 @@
+"""Where the corpora lie: one data root, and any corpus elsewhere by name (`superbench.toml`, table `[data]`)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from superbench.errors import CommandError, MissingCorpus
+
+MARKER = ".superbench-synthetic"
+"""A file that `superbench data synth` leaves in the root: its corpora are miniature, so `mini` is the default protocol."""
+
+
+class Corpora:
+    """A data root, with single corpora (or lexicons) placed elsewhere.
+
+    `root` holds the corpora under the names that their archives unpack to. `places` maps such a name to another folder.
+    """
+
+    def __init__(self, root: Path, places: Mapping[str, Path] | None = None) -> None:
+        self.root = root
+        self.places = {name.lower(): path for name, path in (places or {}).items()}
+
+    @classmethod
+    def at(cls, root: Path, settings: Path | None = None) -> Corpora:
+        """The corpora under `root`; `settings`, or else `root/superbench.toml` or `./superbench.toml`, may place some elsewhere."""
+        candidates = [settings] if settings else [root / "superbench.toml", Path("superbench.toml")]
+        for path in candidates:
+            if path.is_file():
+                return cls(root, _places(path))
+        if not root.is_dir():
+            raise MissingCorpus(
+                f"The data root {root} is not a folder. Give --data the folder that holds the corpora, or write "
+                f"miniature ones there: superbench data synth --out {root}"
+            )
+        return cls(root)
+
+    @property
+    def synthetic(self) -> bool:
+        """Were these corpora written by `superbench data synth`?"""
+        return (self.root / MARKER).is_file()
+
+    def place(self, *names: str) -> Path:
+        """The first of `names` that exists (a folder or a file); raises `MissingCorpus` with every path looked for."""
+        looked = [self.places.get(name.lower(), self.root / name) for name in names]
+        for path in looked:
+            if path.exists():
+                return path
+        raise MissingCorpus(
+            f"{names[0]} is not there: looked for {' and '.join(str(path) for path in looked)}. Put the corpus under the data "
+            f'root by that name, or name its folder in superbench.toml: [data] {names[0].split("/")[0]} = "/path/to/it"'
+        )
+
+
+def _places(path: Path) -> dict[str, Path]:
+    try:
+        table = tomllib.loads(path.read_text()).get("data", {})
+    except tomllib.TOMLDecodeError as error:
+        raise CommandError(f"{path} is not valid TOML: {error}.") from error
+    return {name: (path.parent / Path(str(place)).expanduser()) for name, place in table.items()}

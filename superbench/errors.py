@@ -1,0 +1,83 @@
+"""The one tree of errors.
+
+Every error that a user can cause is a `SuperbenchError`: one paragraph that says what was found, what was
+expected and what to do next. `CommandError` means that the command was wrong (exit status 2); every other one that the
+job failed (exit status 1). `assert` is for our own bugs and is never caught.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SuperbenchError(Exception):
+    """Something that a person can put right; its text is all that they need to read."""
+
+    exit_status = 1
+
+
+class CommandError(SuperbenchError):
+    """The command was wrong: a bad option, or options that do not go together."""
+
+    exit_status = 2
+
+
+class UnknownName(CommandError):
+    """A name that nobody registered; the nearest ones are offered.
+
+    >>> str(UnknownName("upstream", "fbnk", ["fbank", "apc"], "superbench list upstreams"))
+    "No upstream is called 'fbnk'. Did you mean fbank? `superbench list upstreams` shows all 2."
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], see: str) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        guess = f" Did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"No {kind} is called {name!r}.{guess} `{see}` shows all {len(names)}.")
+
+
+class MissingExtra(SuperbenchError):
+    """A package of an optional extra is needed and absent."""
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'speech-superbench[{extra}]'"
+        )
+
+
+class BrokenPlugin(SuperbenchError):
+    """A plugin failed to import, or is not what its entry point promises."""
+
+
+class MissingCorpus(SuperbenchError):
+    """A corpus is not under the data root."""
+
+
+class BadCorpus(SuperbenchError):
+    """A corpus is there, but a file, a line or a layout in it is not as published."""
+
+
+class BadAudio(SuperbenchError):
+    """A sound file that cannot be used: unreadable, truncated, empty, or with NaN in it."""
+
+
+class BadCheckpoint(SuperbenchError):
+    """Weights that do not belong to the model that was asked to load them."""
+
+
+class BadUpstream(SuperbenchError):
+    """A model that breaks the contract: frames, layers, NaN, parameters that move."""
+
+
+class BadHead(SuperbenchError):
+    """A head that cannot be trained: every learning rate of its sweep diverged."""
+
+
+class StoreError(SuperbenchError):
+    """The feature store cannot be read or written."""
+
+
+class BadResult(SuperbenchError):
+    """A result, a prediction file or a bundle that does not say what it must."""

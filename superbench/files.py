@@ -1,0 +1,79 @@
+"""Files that are whole or absent: written beside their place, flushed, and moved there in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from superbench.errors import StoreError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; on success it takes `path`'s place, on failure it is removed.
+
+    Raises `StoreError` when the disk is full or read-only; what stood at `path` before is untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise _disk(path, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _disk(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _disk(path: Path, error: OSError) -> StoreError:
+    if error.errno == errno.ENOSPC:
+        advice = "The disk is full: free some space (or give --store another disk) and run the same command again; it goes on from here."
+    else:
+        advice = "Check that the folder is writable, or choose another one."
+    return StoreError(f"Could not write {path}: {error.strerror or error}. {advice}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(text)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """Write tensors and string facts as one safetensors file, whole or not at all."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with whole(path) as temporary:
+        try:
+            save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, temporary, dict(facts))
+        except SafetensorError as error:
+            code = errno.ENOSPC if "No space" in str(error) else errno.EIO
+            raise OSError(code, str(error)) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (on the CPU) and facts of a safetensors file; raises `StoreError` if it is not one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"{path} is not a readable safetensors file: {error}.") from error

@@ -1,0 +1,1 @@
+"""Probes on features: the layer mix, heads side by side, their training and evaluation."""

@@ -1,0 +1,93 @@
+"""One plain loop that trains anything: a sweep of probes side by side, or an upstream in pretraining.
+
+A `Learner` takes a step when told its number; data order and dropout derive from that number alone, so a loop that
+was killed and goes on from its checkpoint ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from superbench.files import load_tensors, save_tensors
+from superbench.reporting import Reporter
+
+
+class Learner(Protocol):
+    """Something with weights and an optimizer."""
+
+    def step(self, number: int) -> float:
+        """Make update `number` (from 0) and return a loss for the progress line."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that a later `restore` needs: weights, optimizer moments, best-so-far."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        ...
+
+
+def fit(
+    learner: Learner,
+    *,
+    steps: int,
+    evaluate_every: int,
+    evaluate: Callable[[int], None],
+    log: list[object],
+    checkpoint: Path,
+    identity: str,
+    checkpoint_every: int,
+    reporter: Reporter,
+    stage: str = "train",
+) -> None:
+    """Take `steps` updates; call `evaluate(n)` after each `evaluate_every` of them and after the last.
+
+    `evaluate` may write into `log` (JSON values) and into the learner. Every `checkpoint_every` updates, learner and log go to `checkpoint`,
+    atomically; a checkpoint of the same `identity` found at the start is continued from, another is ignored.
+    """
+    start = _resume(learner, log, checkpoint, identity)
+    for number in range(start, steps):
+        learner.step(number)
+        done = number + 1
+        if done % evaluate_every == 0 or done == steps:
+            evaluate(done)
+        if done % checkpoint_every == 0 or done == steps:
+            save_tensors(checkpoint, learner.state(), {"identity": identity, "step": str(done), "log": json.dumps(log)})
+        reporter.advance(stage, done, steps)
+
+
+def _resume(learner: Learner, log: list[object], checkpoint: Path, identity: str) -> int:
+    if not checkpoint.is_file():
+        return 0
+    tensors, facts = load_tensors(checkpoint)
+    if facts.get("identity") != identity:
+        return 0
+    learner.restore(tensors)
+    log[:] = json.loads(facts["log"])
+    return int(facts["step"])
+
+
+@contextlib.contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Inside, torch draws from a stream that the numbers alone determine; outside, nothing has moved.
+
+    >>> with seeded(1, 2): a = torch.rand(1)
+    >>> with seeded(1, 2): b = torch.rand(1)
+    >>> bool(a == b)
+    True
+    """
+    mixed = 0
+    for number in numbers:
+        mixed = (mixed * 6364136223846793005 + number * 1442695040888963407 + 1013904223) % 2**63
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(mixed)
+        yield
