@@ -118,7 +118,9 @@ class Upstream(Protocol):
     layers: int
     dim: int
 
-    def __call__(self, waves: Tensor, lengths: Tensor) -> Features: ...
+    def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
+        """Hidden states of a batch."""
+        ...
 
 
 @runtime_checkable
@@ -133,9 +135,13 @@ class Pretrainable(Protocol):
     configs: Mapping[str, Any]
     pretraining: Mapping[str, Pretraining]
 
-    def __call__(self, waves: Tensor, lengths: Tensor) -> Features: ...
+    def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
+        """Hidden states of a batch."""
+        ...
 
-    def loss(self, waves: Tensor, lengths: Tensor) -> Tensor: ...
+    def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """What pretraining makes small."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +218,8 @@ class Recipe:
 
     `sampler`: `shuffle` = a random permutation per epoch; `balanced` = classes drawn equally, with replacement;
     `windows` = N overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups
-    in order of audio length, the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in half.
+    in order of audio length, the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in
+    half.
     `options` belong to the task alone (widths, crops, masks) and reach `prepare` and `head`.
     """
 
@@ -235,7 +242,8 @@ class TaskCard:
     """What a person must know of a task before any sound is read.
 
     `reference_points` maps a metric to (FBANK, SOTA) of the SUPERB score; `published` maps a metric to its column in the
-    published table; `layout` shows the files that the reader looks for; `obtain` says how to get the corpus; `differences` says what `mini`
+    published table; `layout` shows the files that the reader looks for; `obtain` says how to get the corpus; `differences`
+    says what `mini`
     (and `superb-once`) change.
     """
 
@@ -267,8 +275,10 @@ Candidates = Callable[[str, Split, Outputs, "Setting | None"], Iterable[tuple[Se
 class Selection:
     """How checkpoints, learning rates and settings are chosen.
 
-    `metric` is the number by which dev is judged: a name among the task's scores, or what `dev` computes. `candidates` turns outputs of a
-    split into predictions, once per setting that can be chosen without learning. `on` says where a setting is chosen: `test` only
+    `metric` is the number by which dev is judged: a name among the task's scores, or what `dev` computes. `candidates` turns
+    outputs of a
+    split into predictions, once per setting that can be chosen without learning. `on` says where a setting is chosen: `test`
+    only
     where the official protocol does so. `checkpoints`: every evaluation's weights are a candidate (ASV), named `step`.
     """
 

@@ -24,7 +24,8 @@ class Corpora:
 
     @classmethod
     def at(cls, root: Path, settings: Path | None = None) -> Corpora:
-        """The corpora under `root`; `settings`, or else `root/superbench.toml` or `./superbench.toml`, may place some elsewhere."""
+        """The corpora under `root`; `settings`, or else `root/superbench.toml` or `./superbench.toml`, may place some
+        elsewhere."""
         candidates = [settings] if settings else [root / "superbench.toml", Path("superbench.toml")]
         for path in candidates:
             if path.is_file():

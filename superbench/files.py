@@ -43,7 +43,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def _disk(path: Path, error: OSError) -> StoreError:
     if error.errno == errno.ENOSPC:
-        advice = "The disk is full: free some space (or give --store another disk) and run the same command again; it goes on from here."
+        advice = "The disk is full: free some space and run the same command again; it goes on from here."
     else:
         advice = "Check that the folder is writable, or choose another one."
     return StoreError(f"Could not write {path}: {error.strerror or error}. {advice}")
@@ -74,6 +74,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise StoreError(f"{path} is not a readable safetensors file: {error}.") from error

@@ -48,8 +48,6 @@ def accuracy(predictions: Sequence[Prediction]) -> Score:
     return ratio(correct, np.ones(len(correct)), higher_is_better=True, counts=counts)
 
 
-def one_per_item(
-    fold: str, split: Split, outputs: Outputs, only: Setting | None
-) -> Iterable[tuple[Setting, list[Prediction]]]:
+def one_per_item(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
     """The usual `Selection.candidates`: nothing to choose, what the head decoded is the prediction, the label the reference."""
     yield {}, [Prediction(item.id, fold, item.group, item.label, outputs[item.id]) for item in split.items]

@@ -1,0 +1,198 @@
+"""VoxCeleb1, which SID and ASV share: the reader of its tree and lists, and a miniature of it.
+
+Corpus: Nagrani, Chung, Zisserman, "VoxCeleb: a large-scale speaker identification dataset" (Interspeech 2017); 1 251 speakers,
+153 516 utterances cut from interviews. Utterances go by their path below `wav/`: `id10001/1zcIwhmdeo4/00001.wav`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from downstream.shared.sentences import sentence
+from downstream.shared.speech import Line, Voice, speak, voice
+from superbench import BadCorpus, Corpora, MissingCorpus
+
+SPEAKERS = tuple(f"id{number}" for number in range(10_001, 11_252))
+TEST_SPEAKERS = frozenset(f"id{number}" for number in range(10_270, 10_310))
+"""The forty speakers of the verification trials, whom ASV never trains on."""
+
+SPLIT_LISTS = ("iden_split.txt", "veri_test_class.txt")
+TRIAL_LISTS = ("voxceleb1_test_v2.txt", "veri_test.txt")
+FOLDERS = ("wav", "dev/wav", "test/wav")
+
+LAYOUT = """\
+VoxCeleb1/dev/wav/id1XXXX/<video>/<NNNNN>.wav     (or VoxCeleb1/wav/id1XXXX/... for all speakers)
+VoxCeleb1/test/wav/id1XXXX/<video>/<NNNNN>.wav
+VoxCeleb1/iden_split.txt                          SID: "<1|2|3> id10001/<video>/00001.wav"
+VoxCeleb1/voxceleb1_test_v2.txt or veri_test.txt  ASV: "<1|0> id10270/<video>/00001.wav id10300/<video>/00003.wav"
+"""
+
+
+@dataclass(frozen=True)
+class VoxCeleb:
+    """A VoxCeleb1 tree: its root, and for every speaker that is there the folder that holds their videos."""
+
+    root: Path
+    speakers: dict[str, Path]
+
+    @classmethod
+    def under(cls, corpora: Corpora) -> VoxCeleb:
+        """The tree of `corpora`; raises `MissingCorpus` when there is none, or no speaker in it."""
+        root = corpora.place("VoxCeleb1")
+        found: dict[str, Path] = {}
+        for folder in (root / name for name in FOLDERS):
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if path.name in SPEAKERS and path.is_dir():
+                    found.setdefault(path.name, path)
+        if not found:
+            looked = ", ".join(str(root / name) for name in FOLDERS)
+            raise MissingCorpus(f"No speaker of VoxCeleb1 (id10001 … id11251) is in {looked}. Unpack the archives there.")
+        return cls(root, dict(sorted(found.items())))
+
+    def path(self, utterance: str) -> Path:
+        """The file of `id1XXXX/<video>/<NNNNN>.wav`; raises `BadCorpus` if it is not there."""
+        speaker, _, rest = utterance.partition("/")
+        path = self.speakers.get(speaker, self.root / "dev/wav" / speaker) / rest
+        if not path.is_file():
+            raise BadCorpus(f"{path} is listed in VoxCeleb1 but not there. Unpack the archive that holds it again.")
+        return path
+
+    def utterances(self, speaker: str) -> list[str]:
+        """Every utterance of a speaker that is in the tree, sorted."""
+        folder = self.speakers[speaker]
+        paths = (path for path in folder.glob("*/*.wav") if not path.name.startswith("._"))
+        return sorted(f"{speaker}/{path.parent.name}/{path.name}" for path in paths)
+
+    def identification(self) -> dict[str, list[str]]:
+        """The utterances of the identification split by list (`train`, `dev`, `test`), in the list's order.
+
+        Raises `MissingCorpus` without a split list, `BadCorpus` for a line that is not of its form or an utterance listed twice.
+        """
+        path = self._list(SPLIT_LISTS)
+        names = {"1": "train", "2": "dev", "3": "test"}
+        splits: dict[str, list[str]] = {name: [] for name in names.values()}
+        seen: set[str] = set()
+        for number, fields in _lines(path):
+            if len(fields) != 2 or fields[0] not in names or speaker_of(fields[1]) not in SPEAKERS:
+                raise BadCorpus(f'{path}, line {number}: expected "<1|2|3> id1XXXX/<video>/<NNNNN>.wav", found {fields}.')
+            if fields[1] in seen:
+                raise BadCorpus(f"{path}, line {number}: {fields[1]} is listed twice. Fetch the list again.")
+            seen.add(fields[1])
+            splits[names[fields[0]]].append(fields[1])
+        return splits
+
+    def listed(self) -> set[str]:
+        """Every utterance of the identification list, or none where that list is not there."""
+        if not any((self.root / name).is_file() for name in SPLIT_LISTS):
+            return set()
+        return {utterance for split in self.identification().values() for utterance in split}
+
+    def trials(self) -> list[tuple[int, str, str]]:
+        """The verification trials in order: 1 for the same speaker or 0, and the two utterances.
+
+        Raises `MissingCorpus` without a trial list, `BadCorpus` for a line that is not of its form.
+        """
+        path = self._list(TRIAL_LISTS)
+        trials = []
+        for number, fields in _lines(path):
+            if len(fields) != 3 or fields[0] not in ("0", "1") or not all(speaker_of(name) in SPEAKERS for name in fields[1:]):
+                raise BadCorpus(f'{path}, line {number}: expected "<1|0> <utterance> <utterance>", found {fields}.')
+            if (speaker_of(fields[1]) == speaker_of(fields[2])) != (fields[0] == "1"):
+                raise BadCorpus(f"{path}, line {number}: the label {fields[0]} contradicts the speakers of {fields[1:]}.")
+            trials.append((int(fields[0]), fields[1], fields[2]))
+        return trials
+
+    def _list(self, names: tuple[str, ...]) -> Path:
+        for name in names:
+            if (self.root / name).is_file():
+                return self.root / name
+        raise MissingCorpus(f"{' or '.join(names)} is not in {self.root}. Fetch the list from the pages of VoxCeleb into it.")
+
+
+def speaker_of(utterance: str) -> str:
+    """The speaker of an utterance.
+
+    >>> speaker_of("id10270/5r0dWxy17C8/00001.wav")
+    'id10270'
+    """
+    return utterance.split("/", 1)[0]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if line.strip():
+            yield number, line.split()
+
+
+# ---------------------------------------------------------------- the miniature
+
+FIRST_VOICE = 10_000
+TRAINED = tuple(name for name in SPEAKERS[::19] if name not in TEST_SPEAKERS)[:60]
+COUNTS = {"trained": (9, 1, 4), "tested": (4, 1, 3)}
+"""Utterances of a speaker in the lists 1, 2, 3 of the identification split."""
+
+VIDEO_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def write_miniature(root: Path, seed: int) -> None:
+    """Write `root/VoxCeleb1`: 60 speakers under `dev`, 40 under `test`, 1 160 utterances (about 48 minutes), both lists.
+
+    Like the corpus, an utterance of the trials may be one that SID trains on. A tree that is complete is left alone.
+    """
+    top = root / "VoxCeleb1"
+    if (top / TRIAL_LISTS[0]).is_file():
+        return
+    lines: list[Line] = []
+    split_list: list[str] = []
+    tested: dict[str, list[str]] = {}
+    for number, speaker in enumerate([*TRAINED, *sorted(TEST_SPEAKERS)]):
+        part = "test" if speaker in TEST_SPEAKERS else "dev"
+        random = np.random.default_rng([seed, FIRST_VOICE + number])
+        own = voice(seed, FIRST_VOICE + number)
+        for which, count in enumerate(COUNTS["tested" if part == "test" else "trained"], start=1):
+            video = "".join(random.choice(list(VIDEO_LETTERS), 11))
+            for place in range(1, count + 1):
+                name = f"{speaker}/{video}/{place:05d}.wav"
+                lines.append(_line(top / part / "wav" / name, own, random))
+                split_list.append(f"{which} {name}")
+                if part == "test":
+                    tested.setdefault(speaker, []).append(name)
+    speak(lines)
+    (top / SPLIT_LISTS[0]).write_text("\n".join(split_list) + "\n")
+    # written last: its presence says that the tree is whole
+    (top / TRIAL_LISTS[0]).write_text("\n".join(_trials(tested, np.random.default_rng([seed, FIRST_VOICE]))) + "\n")
+
+
+def _line(path: Path, own: Voice, random: np.random.Generator) -> Line:
+    return Line(
+        path,
+        sentence(random),
+        own,
+        seed=int(random.integers(2**31)),
+        speed=float(random.uniform(0.9, 1.12)),
+        pitch=float(random.uniform(0.92, 1.08)),
+        seconds=float(random.uniform(2.1, 2.9)),
+        snr=(5.0, 20.0),
+    )
+
+
+def _trials(tested: dict[str, list[str]], random: np.random.Generator) -> list[str]:
+    """All pairs of one speaker, and after each a pair of two speakers that begins with the same utterance."""
+    lines: list[str] = []
+    speakers = list(tested)
+    for speaker, names in tested.items():
+        others = {name: iter(_strangers(speaker, tested, speakers, random)) for name in names}
+        for i, left in enumerate(names):
+            for right in names[i + 1 :]:
+                lines += [f"1 {left} {right}", f"0 {left} {next(others[left])}"]
+    return lines
+
+
+def _strangers(speaker: str, tested: dict[str, list[str]], speakers: list[str], random: np.random.Generator) -> list[str]:
+    """One utterance of every other speaker, in random order."""
+    order = [name for name in random.permutation(speakers).tolist() if name != speaker]
+    return [str(random.choice(tested[name])) for name in order]

@@ -1,0 +1,109 @@
+"""SID, speaker identification: who of 1 251 celebrities is speaking?
+
+Corpus: VoxCeleb1, identification split (`iden_split.txt`): 138 361 / 6 904 / 8 251 utterances, the same 1 251 speakers in all three.
+Paper: Nagrani, Chung, Zisserman (2017), arXiv 1706.08612. Licence: CC BY 4.0.
+Rules (protocol of SUPERB): train on random 8 s crops, judge whole utterances; the label space is always all 1 251 speakers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from downstream.shared.pooled import PooledLinear
+from downstream.shared.voxceleb import LAYOUT, SPEAKERS, VoxCeleb, speaker_of, write_miniature
+from superbench import (
+    Audio,
+    Corpora,
+    Fold,
+    Item,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Split,
+    Task,
+    TaskCard,
+    accuracy,
+    one_per_item,
+)
+
+OFFICIAL = Recipe(
+    steps=200_000,
+    batch=8,
+    accumulate=4,
+    evaluate_every=5_000,
+    learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+    evaluate_batch=1,
+    options={"crop": "random", "crop_seconds": 8.0},
+)
+
+CARD = TaskCard(
+    name="sid",
+    title="Speaker identification",
+    version=1,
+    domain="speaker",
+    corpus="VoxCeleb1, identification split",
+    licence="CC BY 4.0",
+    paper="https://arxiv.org/abs/1706.08612",
+    obtain="Ask for access on the pages of VoxCeleb (Oxford VGG); unpack the dev and test archives, and put iden_split.txt beside them.",
+    layout=LAYOUT,
+    primary="accuracy",
+    reads="mean",
+    recipes={
+        "superb": OFFICIAL,
+        "superb-once": replace(OFFICIAL, options={}),
+        "mini": Recipe(steps=1_500, batch=32, evaluate_every=100, learning_rates=(1e-1, 1e-2, 1e-3)),
+    },
+    reference_points={"accuracy": (20.058174, 90.3)},
+    published={"accuracy": "sid_acc"},
+    differences={
+        "superb-once": "trains on whole utterances in place of a fresh random 8 s crop in every epoch",
+        "mini": "100 synthetic speakers (of the 1 251 classes), 700 / 100 / 360 utterances of 2-3 s, 1 500 updates, three learning rates",
+    },
+)
+
+
+def read(corpora: Corpora) -> tuple[Fold, ...]:
+    """The one fold; an utterance's label and group are its speaker. Raises `MissingCorpus`, `BadCorpus`."""
+    corpus = VoxCeleb.under(corpora)
+    lists = corpus.identification()
+
+    def split(name: Literal["train", "dev", "test"]) -> Split:
+        return Split(name, tuple(_item(corpus, utterance) for utterance in lists[name]))
+
+    return (Fold("all", split("train"), split("dev"), split("test")),)
+
+
+def _item(corpus: VoxCeleb, utterance: str) -> Item:
+    speaker = speaker_of(utterance)
+    return Item(utterance, Audio(corpus.path(utterance)), speaker, (speaker,))
+
+
+def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
+    """Nothing depends on the frame rate; crops are the recipe's `options`."""
+    return split
+
+
+def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
+    """Linear(dim, 256) → mean → Linear(256, 1 251)."""
+    return PooledLinear(dim, SPEAKERS)
+
+
+def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
+    """Accuracy over the utterances of the test list, in percent."""
+    return {"accuracy": accuracy(predictions)}
+
+
+def synth(root: Path, seed: int) -> None:
+    """Write the miniature VoxCeleb1 that SID and ASV share."""
+    write_miniature(root, seed)
+
+
+TASK = Task(
+    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+)

@@ -1,0 +1,41 @@
+"""The application: its commands by group. Heavy modules load inside the commands, so that `--help` and `list` are quick."""
+
+from __future__ import annotations
+
+import typer
+
+from superbench import __version__
+from superbench.cli import board, data, demo, models, run
+
+app = typer.Typer(
+    name="superbench",
+    help="How good is a speech model's representation, at everything, against everyone else's?\n\n"
+    "Start with `superbench demo`: ten SUPERB tasks on miniature corpora, a pretrained model, a ranked board, in minutes. "
+    "Then `superbench run UPSTREAM --tasks all --data /corpora --out results`. `--debug` on any command shows tracebacks.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"superbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+    """Options of all commands."""
+
+
+app.command("demo")(demo.demo)
+app.command("list")(models.list_)
+app.command("check")(models.check)
+app.add_typer(data.app, name="data")
+app.command("pretrain")(models.pretrain)
+app.command("run")(run.run)
+app.command("report")(board.report)
+app.command("submit")(board.submit)
+app.command("board")(board.board)

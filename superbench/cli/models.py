@@ -1,0 +1,90 @@
+"""`superbench list`, `check`, `pretrain`: what there is, whether it is sound, how to make one."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Kind(str, Enum):
+    """What can be listed."""
+
+    upstreams = "upstreams"
+    tasks = "tasks"
+
+
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="upstreams or tasks", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> None:
+    """What is registered: name, module, distribution, one line. Imports none of it."""
+    from rich.table import Table
+
+    from superbench import registry
+    from superbench.cli.display import console
+
+    rows = [(row, "") for row in registry.listed(registry.TASKS if kind is Kind.tasks else registry.UPSTREAMS)]
+    if kind is Kind.upstreams:
+        rows += [(row, "/…") for row in registry.listed(registry.HUBS)]
+    if as_json:
+        fields = ("name", "module", "distribution", "line")
+        plain = [{f: getattr(row, f) + (more if f == "name" else "") for f in fields} for row, more in rows]
+        typer.echo(json.dumps(plain, indent=1, ensure_ascii=False))
+        return
+    table = Table("name", "what it is", "module", "distribution")
+    for row, more in rows:
+        table.add_row(row.name + more, row.line, row.module, row.distribution)
+    console.print(table)
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="An upstream (any spec) or a task", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> None:
+    """The doctor: does an upstream, or a task, keep its contract? Prints what was measured, or the reasons."""
+    from rich.table import Table
+
+    from superbench import registry
+    from superbench.cli.display import console
+    from superbench.conformance import conform
+    from superbench.doctor import examine
+
+    tasks = {row.name for row in registry.listed(registry.TASKS)}
+    found = conform(registry.task(name)) if name in tasks else examine(registry.upstream(registry.parse(name)))
+    if as_json:
+        rows = [{"name": f.name, "holds": f.holds, "fatal": f.fatal, "measured": f.measured} for f in found.findings]
+        typer.echo(json.dumps({"name": name, "healthy": found.healthy, "findings": rows}, indent=1, ensure_ascii=False))
+    else:
+        table = Table("", "check", "measured")
+        for finding in found.findings:
+            mark = "[green]✓[/green]" if finding.holds else "[red]✗[/red]" if finding.fatal else "[yellow]![/yellow]"
+            table.add_row(mark, finding.name, finding.measured)
+        console.print(table)
+        verdict = "keeps" if found.healthy else "does not keep"
+        console.print(f"{name} {verdict} the contract of {'a task' if name in tasks else 'an upstream'}.")
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def pretrain(
+    name: Annotated[str, typer.Argument(help="A pretrainable upstream, with a size: apc, tera:mini, mockingjay:base", show_default=False)],
+    audio: Annotated[Path, typer.Option(help="Folder of sound, searched recursively (wav, flac, mp3, ogg)", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors)", show_default=False)],
+    steps: Annotated[int | None, typer.Option(help="Updates [default: the size's own schedule]", min=1, show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Of initialisation, masks and crops")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:  # fmt: skip
+    """Pretrain an upstream on unlabelled speech. Repeat the command after an interruption: it goes on where it stopped.
+
+    Use what it writes as NAME@OUT: superbench run apc@OUT --tasks all ...
+    """
+    from superbench.cli.display import console, stages
+    from superbench.pretraining import pretrain as train
+
+    with stages() as reporter:
+        train(name, audio, out, steps=steps, seed=seed, device=device, reporter=reporter)
+    console.print(f"Wrote {out}. Use it as {name.partition(':')[0]}@{out}")

@@ -1,0 +1,74 @@
+"""`superbench run`: upstreams × tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from superbench.errors import CommandError
+
+
+def run(
+    upstreams: Annotated[list[str], typer.Argument(help="[alias=]spec: apc@FILE, apc:untrained, fbank, hf/ID, torchaudio/BUNDLE, s3prl/ENTRY, file.py:Class", show_default=False)],
+    tasks: Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")] = "all",
+    data: Annotated[Path, typer.Option(help="Folder that holds the corpora")] = Path("data"),
+    out: Annotated[Path, typer.Option(help="Folder for results")] = Path("results"),
+    protocol: Annotated[str | None, typer.Option(help="superb, superb-once or mini [default: mini on miniature corpora, else superb]", show_default=False)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    lr: Annotated[str | None, typer.Option(help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2; the lowest is reported")] = "0",
+    max_steps: Annotated[int | None, typer.Option(help="Train no longer than this (stands in the result as a deviation)", min=1, show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes [default: by the machine]", min=1, show_default=False)] = None,
+    store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
+) -> None:  # fmt: skip
+    """Run downstream tasks on frozen upstreams.
+
+    Every sound passes through the model once; features are stored and shared by tasks, learning rates and later runs. Repeat
+    the
+    command after an interruption: it goes on where it stopped. Results lie in OUT/<upstream>/<task>/result.json.
+
+    Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
+    """
+    protocols = ("superb", "superb-once", "mini")
+    if protocol is not None and protocol not in protocols:
+        raise CommandError(f"--protocol {protocol!r}: expected one of {', '.join(protocols)}.")
+    if device not in ("auto", "cpu", "cuda"):
+        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
+    failed = perform(
+        upstreams, tasks, data=data, out=out, protocol=protocol, device=device, learning_rates=_numbers("--lr", lr, float),
+        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, workers=workers, store=store,
+    )  # fmt: skip
+    if failed:
+        raise typer.Exit(1)
+
+
+def perform(upstreams: list[str], tasks: str, **options: Any) -> int:
+    """Run with a display, then print the table, what failed and where the time went; returns the number of failures."""
+    from superbench import registry, report
+    from superbench.cli.display import RunDisplay, bars, console, split_of
+    from superbench.runner import run as run_jobs
+
+    count = len(upstreams) * (len(registry.listed(registry.TASKS)) if tasks == "all" else len(set(tasks.split(","))))
+    with bars() as progress:
+        outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(progress, count), **options)
+    if outcome.results:
+        console.print(report.terminal(outcome.results))
+    for ended in outcome.of("absent"):
+        console.print(f"[yellow]absent[/yellow] {ended.job}: {ended.message}", markup=True)
+    for ended in outcome.of("failed"):
+        console.print(f"[red]failed[/red] {ended.job}: ", end="")
+        console.print(ended.message, markup=False)
+    fresh = [ended.result for ended in outcome.of("done") if ended.result]
+    console.print(split_of(fresh, outcome.seconds))
+    return len(outcome.of("failed"))
+
+
+def _numbers(option: str, text: str | None, kind: type) -> tuple | None:
+    if text is None:
+        return None
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        raise CommandError(f"{option} {text!r}: expected numbers separated by commas, as in {option} 1e-3,1e-4.") from error

@@ -1,0 +1,84 @@
+"""Does a task keep the contract? It is made to live once, on its own miniature corpus, with a few updates."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from superbench import registry
+from superbench.contract import Task
+from superbench.corpora import Corpora
+from superbench.doctor import Examination, Finding
+from superbench.features.store import Store
+from superbench.job import Options, perform
+from superbench.reporting import Reporter, Silence
+
+PROTOCOLS = ("superb", "superb-once", "mini")
+
+
+def conform(task: Task, upstream: str = "fbank_no_cmvn", reporter: Reporter | None = None) -> Examination:
+    """Synthesise the task's corpus, read it twice, run a shortened job, score it again; the findings say what held."""
+    findings: list[Finding] = []
+
+    def check(name: str, action: Callable[[], str]) -> bool:
+        try:
+            findings.append(Finding(name, True, action()))
+        except Exception as error:
+            findings.append(Finding(name, False, f"{type(error).__name__}: {error}"))
+        return findings[-1].holds
+
+    with tempfile.TemporaryDirectory(prefix="superbench-check-") as temporary:
+        root = Path(temporary)
+        corpora = Corpora(root)
+        steps = (
+            ("card", lambda: _card(task)),
+            ("synthesis", lambda: _synthesise(task, root)),
+            ("reader", lambda: _read(task, corpora)),
+            ("run", lambda: _run(task, upstream, corpora, root / "out", reporter or Silence())),
+        )
+        for name, action in steps:
+            if not check(name, action):
+                break
+    return Examination(task.card.name, tuple(findings))
+
+
+def _card(task: Task) -> str:
+    missing = [name for name in PROTOCOLS if name not in task.card.recipes]
+    if missing:
+        raise ValueError(f"the card has no recipe for {', '.join(missing)}")
+    return f"version {task.card.version}, recipes {', '.join(task.card.recipes)}"
+
+
+def _synthesise(task: Task, root: Path) -> str:
+    task.synth(root, 0)
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB"
+
+
+def _read(task: Task, corpora: Corpora) -> str:
+    folds = task.read(corpora)
+    if [_ids(fold) for fold in folds] != [_ids(fold) for fold in task.read(corpora)]:
+        raise ValueError("two readings give different items")
+    for fold in folds:
+        train, test = {item.id for item in fold.train.items}, {item.id for item in fold.test.items}
+        if train & test:
+            raise ValueError(f"{len(train & test)} items are in train and in test, for example {min(train & test)}")
+    return ", ".join(f"{f.name}: {len(f.train.items)}/{len(f.dev.items)}/{len(f.test.items)}" for f in folds)
+
+
+def _ids(fold: Any) -> list[str]:
+    return [item.id for split in (fold.train, fold.dev, fold.test) for item in split.items]
+
+
+def _run(task: Task, upstream: str, corpora: Corpora, out: Path, reporter: Reporter) -> str:
+    loaded = registry.upstream(registry.parse(upstream))
+    options = Options("mini", max_steps=4)
+    short = replace(task.card, recipes={**task.card.recipes, "mini": options.recipe(task)})
+    result, _ = perform(replace(task, card=short), loaded, corpora, Store(out / "store"), out, options, {}, reporter)
+    score = result.scores[result.primary]
+    json.dumps(result.model_dump(mode="json"), allow_nan=False)
+    return f"{result.primary} {score.value:.2f} after 4 updates, {sum(result.data.items.values())} items"

@@ -1,0 +1,254 @@
+"""One job: one task on one upstream, from the corpus to a result folder. Repeating a finished job reads its result."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from superbench import __version__
+from superbench.contract import Audio, Fold, Protocols, Recipe, Task
+from superbench.corpora import Corpora
+from superbench.errors import BadCorpus, CommandError
+from superbench.features.extraction import Extraction, extract
+from superbench.features.store import Store
+from superbench.probing.experiment import Conditions, Outcome, experiment
+from superbench.probing.intervals import interval
+from superbench.probing.sweep import Point
+from superbench.registry import Loaded
+from superbench.reporting import Reporter
+from superbench.results import Result, read_result, write_result
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person asked of a run; None means the recipe's own."""
+
+    protocol: Protocols
+    device: str = "cpu"
+    learning_rates: tuple[float, ...] | None = None
+    seeds: tuple[int, ...] = (0,)
+    max_steps: int | None = None
+
+    def deviations(self) -> list[str]:
+        """Every override of the recipe, in words, so that no shortened run can pass for an official one."""
+        found = []
+        if self.learning_rates is not None:
+            found.append(
+                f"learning rates {', '.join(f'{rate:g}' for rate in self.learning_rates)} in place of the recipe's grid"
+            )
+        if self.max_steps is not None:
+            found.append(f"at most {self.max_steps} updates")
+        if self.seeds != (0,):
+            found.append(f"seeds {', '.join(map(str, self.seeds))} in place of 0")
+        return found
+
+    def recipe(self, task: Task) -> Recipe:
+        """The task's recipe under this protocol, shortened to `max_steps`; raises `CommandError` for an unknown protocol."""
+        if self.protocol not in task.card.recipes:
+            raise CommandError(f"{task.card.name} has no protocol {self.protocol!r}; it has {', '.join(task.card.recipes)}.")
+        recipe = task.card.recipes[self.protocol]
+        if self.max_steps is None or recipe.steps <= self.max_steps:
+            return recipe
+        return dataclasses.replace(
+            recipe, steps=self.max_steps, evaluate_every=min(recipe.evaluate_every, max(self.max_steps // 2, 1))
+        )
+
+    def points(self, recipe: Recipe) -> tuple[Point, ...]:
+        """The grid: learning rates × seeds."""
+        rates = self.learning_rates or recipe.learning_rates
+        return tuple(Point(rate, seed) for seed in self.seeds for rate in rates)
+
+
+def folder(out: Path, upstream: Loaded, task: Task) -> Path:
+    """`OUT/<upstream>/<task>`."""
+    return out / upstream.spec.folder / task.card.name
+
+
+def perform(
+    task: Task,
+    upstream: Loaded,
+    corpora: Corpora,
+    store: Store,
+    out: Path,
+    options: Options,
+    certificate: dict[str, Any],
+    reporter: Reporter,
+) -> tuple[Result, bool]:
+    """Do the job, or find it done; returns its result and whether it was there already. Raises any `SuperbenchError`."""
+    place = folder(out, upstream, task)
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        recipe = options.recipe(task)
+        folds = _prepared(task, corpora, upstream.hop, recipe)
+        fingerprint = fingerprint_of(folds)
+        identity = _identity(task, upstream, recipe, options, fingerprint)
+        earlier = _earlier(place, identity)
+        if earlier is not None:
+            return earlier, True
+        extraction = extract(upstream, _audios(folds), task.card.reads, store, options.device, reporter)
+        work = place / "work"
+        outcome = experiment(
+            Conditions(
+                task, recipe, options.points(recipe), upstream.layers, upstream.dim, options.device, identity, work, reporter
+            ),
+            folds,
+            extraction,
+        )
+        result = _result(task, upstream, options, folds, fingerprint, identity, extraction, outcome, certificate)
+        write_result(place, result, outcome.predictions)
+        shutil.rmtree(work, ignore_errors=True)
+        return result, False
+
+
+def _prepared(task: Task, corpora: Corpora, hop: int, recipe: Recipe) -> tuple[Fold, ...]:
+    def ready(fold: Fold) -> Fold:
+        splits = [task.prepare(split, hop, recipe) for split in (fold.train, fold.dev, fold.test)]
+        for split in splits:
+            _no_duplicates(task, split.name, [item.id for item in split.items])
+        return Fold(fold.name, *splits)
+
+    return tuple(ready(fold) for fold in task.read(corpora))
+
+
+def _no_duplicates(task: Task, split: str, ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for one in ids:
+        if one in seen:
+            raise BadCorpus(f"{task.card.corpus}: the id {one!r} stands twice in the {split} split. Mend the corpus lists.")
+        seen.add(one)
+
+
+def _audios(folds: Sequence[Fold]) -> list[Audio]:
+    return [item.audio for fold in folds for split in (fold.train, fold.dev, fold.test) for item in split.items]
+
+
+def fingerprint_of(folds: Sequence[Fold]) -> str:
+    """Digest of the lists: fold, split, id, group and piece of every item, and every trial with its reference."""
+    digest = hashlib.sha256()
+    for fold in folds:
+        for split in (fold.train, fold.dev, fold.test):
+            digest.update(f"{fold.name} {split.name} {len(split.items)} {len(split.trials)}\n".encode())
+            for item in split.items:
+                label = item.label if isinstance(item.label, (str, dict)) else ""
+                digest.update(f"{item.id}|{label}|{item.group}\n".encode())
+            for trial in split.trials:
+                digest.update(f"{trial.id}|{trial.reference}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, fingerprint: str) -> str:
+    facts = [
+        task.card.name, task.card.version, options.protocol, repr(recipe), repr(options.points(recipe)), options.device,
+        upstream.revision, upstream.alias, fingerprint, __version__,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _earlier(place: Path, identity: str) -> Result | None:
+    if not (place / "result.json").is_file():
+        return None
+    result = read_result(place)
+    return result if result.environment.get("job") == identity else None
+
+
+def _result(
+    task: Task,
+    upstream: Loaded,
+    options: Options,
+    folds: Sequence[Fold],
+    fingerprint: str,
+    identity: str,
+    extraction: Extraction,
+    outcome: Outcome,
+    certificate: dict[str, Any],
+) -> Result:
+    card = task.card
+    return Result.model_validate(
+        {
+            "schema": 1,
+            "task": {"name": card.name, "version": card.version, "protocol": options.protocol},
+            "upstream": {
+                "name": upstream.alias, "revision": upstream.revision, "params": upstream.params, "macs": None,
+                "hop": upstream.hop, "layers": upstream.layers, "dim": upstream.dim,
+            },
+            "scores": _scores(outcome),
+            "primary": card.primary,
+            "sweep": outcome.sweep,
+            "chosen": outcome.chosen,
+            "data": {"fingerprint": fingerprint, "items": _counts(folds), "passport": _passport(folds, extraction, outcome)},
+            "environment": environment(options.device) | {"job": identity, "spec": upstream.spec.text},
+            "seconds": {
+                "extract": round(extraction.work_seconds, 3),
+                "train": round(outcome.train_seconds, 3),
+                "evaluate": round(outcome.evaluate_seconds, 3),
+            },
+            "predictions": "predictions.jsonl.gz",
+            "layer_weights": outcome.layer_weights,
+            "certificate": certificate,
+            "efficiency": {"params": upstream.params, "stride_ms": upstream.hop / 16, "layers": upstream.layers},
+            "deviations": options.deviations(),
+            "notes": _notes(task, options, folds, extraction, outcome),
+        }
+    )  # fmt: skip
+
+
+def _scores(outcome: Outcome) -> dict[str, Any]:
+    scores = {}
+    for name, score in outcome.scores.items():
+        low, high, method = interval(outcome.predictions, score)
+        scores[name] = {
+            "value": score.value, "unit": score.unit, "higher_is_better": score.higher_is_better,
+            "ci": [low, high] if low == low and high == high else None, "ci_method": method, "counts": dict(score.counts),
+        }  # fmt: skip
+    return scores
+
+
+def _counts(folds: Sequence[Fold]) -> dict[str, int]:
+    """Items per split; folds are named where there are several."""
+    prefix = (lambda fold: "") if len(folds) == 1 else (lambda fold: f"{fold.name}/")
+    return {f"{prefix(fold)}{s.name}": len(s.items) for fold in folds for s in (fold.train, fold.dev, fold.test)}
+
+
+def _passport(folds: Sequence[Fold], extraction: Extraction, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "hours": round(extraction.sound_seconds / 3600, 4),
+        "sample_rates": {str(rate): count for rate, count in sorted(extraction.rates.items())},
+        "trials": {f"{fold.name}/{s.name}": len(s.trials) for fold in folds for s in (fold.dev, fold.test) if s.trials},
+        "facts": outcome.facts,
+    }
+
+
+def _notes(task: Task, options: Options, folds: Sequence[Fold], extraction: Extraction, outcome: Outcome) -> list[str]:
+    notes = list(outcome.notes)
+    for rate, count in sorted(extraction.rates.items()):
+        if rate != 16_000:
+            notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
+    if any(audio.trim for audio in _audios(folds)):
+        notes.append("silence was removed by an energy gate that stands for SoX's effect `silence`")
+    if options.protocol in task.card.differences:
+        notes.append(f"protocol {options.protocol}: {task.card.differences[options.protocol]}")
+    return notes
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Versions and machine, for a reader who wonders why two numbers differ."""
+    import numpy
+    import torch
+    import torchaudio
+
+    return {
+        "superbench": __version__, "python": platform.python_version(), "torch": torch.__version__,
+        "torchaudio": torchaudio.__version__, "numpy": numpy.__version__, "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(), "threads": torch.get_num_threads(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }  # fmt: skip

@@ -1,0 +1,271 @@
+"""From a name to a plugin: entry points, `file.py:Class`, `hub/id`, `name@checkpoint`, `name:untrained`.
+
+Names are listed from package metadata, without importing anything; a plugin is imported when it is chosen.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
+
+if TYPE_CHECKING:
+    from superbench.contract import Task
+
+UPSTREAMS, HUBS, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A registered name, where it comes from, and the first line of its module's docstring."""
+
+    name: str
+    module: str
+    distribution: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """`[alias=]name[:options][@FILE]`, taken apart. `hub` is the part before the slash of `hub/id`, or None."""
+
+    text: str
+    alias: str
+    hub: str | None
+    name: str
+    options: tuple[str, ...]
+    file: Path | None
+
+    @property
+    def folder(self) -> str:
+        """The alias with every character outside `A-Za-z0-9._-` turned into `_`."""
+        return re.sub(r"[^A-Za-z0-9._-]", "_", self.alias)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An upstream ready to run: the model, and what a result says of it.
+
+    `alone`: the doctor found that batch mates change its features, so utterances go through it one at a time.
+    """
+
+    alias: str
+    spec: Spec
+    model: Any
+    revision: str
+    params: int
+    hop: int
+    layers: int
+    dim: int
+    alone: bool = False
+
+
+def listed(group: str) -> list[Listed]:
+    """All names registered in an entry-point group, sorted; nothing is imported."""
+    return [
+        Listed(point.name, point.value, point.dist.name if point.dist else "?", _first_line(point.module))
+        for point in sorted(entry_points(group=group), key=lambda point: point.name)
+    ]
+
+
+def task(name: str) -> Task:
+    """The registered task of that name; raises `UnknownName` or `BrokenPlugin`."""
+    return _load(_find(TASKS, "task", name))
+
+
+def parse(text: str) -> Spec:
+    """Take a spec apart; raises `CommandError` for an empty one.
+
+    >>> parse("apc@demo/apc.safetensors").alias, parse("small=apc:untrained,seed=3").options
+    ('apc', ('untrained', 'seed=3'))
+    >>> parse("hf/facebook/hubert-base-ls960").hub
+    'hf'
+    """
+    alias, found, rest = text.partition("=")
+    if not found or re.search(r"[:/@]", alias):
+        alias, rest = "", text
+    body, _, file = rest.partition("@")
+    hub, slash, name = body.partition("/")
+    path = Path(file).expanduser() if file else None
+    if ".py:" in body:
+        return Spec(text, alias or body.rsplit(":", 1)[1], None, body, (), path)
+    if slash and hub in {point.name for point in entry_points(group=HUBS)}:
+        short = Path(name).name if name[:1] in "/.~" else name
+        return Spec(text, alias or f"{hub}/{short}", hub, name, (), path)
+    name, _, options = body.partition(":")
+    if not name:
+        raise CommandError(f"{text!r} names no upstream. Expected [alias=]name, as in apc:untrained or mine=hf/./folder.")
+    return Spec(text, alias or body, None, name, tuple(filter(None, options.split(","))), path)
+
+
+def specs(texts: list[str]) -> list[Spec]:
+    """Parse several; two that would share a folder are an error that asks for an alias."""
+    parsed = [parse(text) for text in texts]
+    seen: dict[str, Spec] = {}
+    for spec in parsed:
+        if spec.folder in seen:
+            raise CommandError(
+                f"{seen[spec.folder].text!r} and {spec.text!r} would both be called {spec.alias!r}. "
+                f"Give one of them an alias: other={spec.text}"
+            )
+        seen[spec.folder] = spec
+    return parsed
+
+
+def plugin(spec: Spec) -> Any:
+    """What a spec's name stands for, imported: a class, or a hub's `load`."""
+    if ".py:" in spec.name:
+        return _from_file(spec.name)
+    if spec.hub:
+        return _load(_find(HUBS, "hub", spec.hub))
+    return _load(_find(UPSTREAMS, "upstream", spec.name))
+
+
+def upstream(spec: Spec, device: str = "cpu") -> Loaded:
+    """Build the upstream of a spec, in eval mode on `device`, with its parameters frozen.
+
+    Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError` for options that it does not know.
+    """
+    found = plugin(spec)
+    if spec.hub:
+        model = _call(spec, found, spec.name, spec.file)
+    elif hasattr(found, "configs"):
+        model = _trainable(spec, found)
+    else:
+        if spec.options or spec.file:
+            raise CommandError(
+                f"{spec.name} has no weights and no options, but {spec.text!r} gives some. Use {spec.name} alone."
+            )
+        model = _call(spec, found) if inspect.isclass(found) else found
+    missing = [name for name in ("sample_rate", "hop", "layers", "dim") if not isinstance(getattr(model, name, None), int)]
+    if missing or not callable(model):
+        raise BrokenPlugin(
+            f"{spec.text} is no upstream: it lacks {', '.join(missing) or 'a call'}. An upstream declares sample_rate, hop, "
+            "layers and dim as whole numbers, and is called with (waves, lengths). See CONTRIBUTING.md, 'Add a model'."
+        )
+    return _loaded(spec, model, device)
+
+
+def _loaded(spec: Spec, model: Any, device: str) -> Loaded:
+    from torch import nn
+
+    params = 0
+    if isinstance(model, nn.Module):
+        model.eval().requires_grad_(False).to(device)
+        params = sum(parameter.numel() for parameter in model.parameters())
+    return Loaded(spec.alias, spec, model, _revision(model), params, model.hop, model.layers, model.dim)
+
+
+def _trainable(spec: Spec, found: Any) -> Any:
+    from superbench.checkpoints import fresh_model, load_model
+
+    words = [option for option in spec.options if "=" not in option]
+    values = dict(option.split("=", 1) for option in spec.options if "=" in option)
+    sizes = [word for word in words if word in found.configs]
+    unknown = [word for word in words if word not in found.configs and word != "untrained"] + [k for k in values if k != "seed"]
+    if unknown or len(sizes) > 1:
+        raise CommandError(
+            f"{spec.text!r}: {spec.name} knows the options {', '.join(found.configs)}, untrained, seed=N; "
+            f"found {', '.join(unknown or sizes)}."
+        )
+    if spec.file:
+        if spec.options:
+            raise CommandError(f"{spec.text!r}: a checkpoint knows its own size; leave out {','.join(spec.options)}.")
+        return load_model(found, spec.file, spec.name)
+    if "untrained" not in words:
+        raise CommandError(
+            f"{spec.name} needs weights: {spec.name}@FILE, or {spec.name}:untrained for a random control. To train one: "
+            f"superbench pretrain {spec.name} --audio DIR --out {spec.name}.safetensors"
+        )
+    return fresh_model(found, sizes[0] if sizes else "mini", int(values.get("seed", 0)))
+
+
+def _call(spec: Spec, found: Any, *arguments: Any) -> Any:
+    try:
+        return found(*arguments)
+    except SuperbenchError:
+        raise
+    except Exception as error:
+        raise BrokenPlugin(f"{spec.text} could not be built: {type(error).__name__}: {error}. --debug shows where.") from error
+
+
+def _revision(model: Any) -> str:
+    """Digest of weights, configuration and source; a model's own `revision` is taken as it is."""
+    own = getattr(model, "revision", None)
+    if isinstance(own, str):
+        return own
+    digest = hashlib.sha256(_source(type(model)))
+    config = getattr(model, "config", None)
+    if is_dataclass(config) and not isinstance(config, type):
+        digest.update(json.dumps(asdict(config), sort_keys=True, default=str).encode())
+    if hasattr(model, "state_dict"):
+        for name, tensor in sorted(model.state_dict().items()):
+            array = tensor.detach().cpu().contiguous()
+            digest.update(f"{name}{tuple(array.shape)}{array.dtype}".encode())
+            digest.update(array.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _source(kind: type) -> bytes:
+    try:
+        return Path(inspect.getfile(kind)).read_bytes()
+    except (OSError, TypeError):
+        return kind.__qualname__.encode()
+
+
+def _find(group: str, kind: str, name: str) -> EntryPoint:
+    points = {point.name: point for point in entry_points(group=group)}
+    if name not in points:
+        raise UnknownName(kind, name, points, f"superbench list {'tasks' if group == TASKS else 'upstreams'}")
+    return points[name]
+
+
+def _load(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except SuperbenchError:
+        raise
+    except Exception as error:
+        owner = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
+        raise BrokenPlugin(
+            f"The plugin {point.name!r} ({point.value}, from {owner}) could not be imported: {type(error).__name__}: {error}. "
+            f"Mend or uninstall {owner}."
+        ) from error
+
+
+def _from_file(name: str) -> Any:
+    path, _, attribute = name.rpartition(":")
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise CommandError(f"{file} is not there; {name!r} should be path/to/file.py:Class.")
+    try:
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None, file
+        assert spec.loader is not None, file
+        module: ModuleType = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BrokenPlugin(f"{file} could not be imported: {type(error).__name__}: {error}.") from error
+    if not hasattr(module, attribute):
+        classes: Mapping[str, Any] = {n: v for n, v in vars(module).items() if inspect.isclass(v)}
+        raise CommandError(f"{file} has no {attribute!r}; its classes are {', '.join(classes) or 'none'}.")
+    return getattr(module, attribute)
+
+
+def _first_line(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return "(cannot be found)"
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text())) or ""
+    return text.partition("\n")[0]
