@@ -1,6 +1,6 @@
 """SID, speaker identification: who of 1 251 celebrities is speaking?
 
-Corpus: VoxCeleb1, identification split (`iden_split.txt`): 138 361 / 6 904 / 8 251 utterances, the same 1 251 speakers in all three.
+Corpus: VoxCeleb1, identification split (`iden_split.txt`): 138 361 / 6 904 / 8 251 utterances of the same 1 251 speakers.
 Paper: Nagrani, Chung, Zisserman (2017), arXiv 1706.08612. Licence: CC BY 4.0.
 Rules (protocol of SUPERB): train on random 8 s crops, judge whole utterances; the label space is always all 1 251 speakers.
 """
@@ -50,7 +50,7 @@ CARD = TaskCard(
     corpus="VoxCeleb1, identification split",
     licence="CC BY 4.0",
     paper="https://arxiv.org/abs/1706.08612",
-    obtain="Ask for access on the pages of VoxCeleb (Oxford VGG); unpack the dev and test archives, and put iden_split.txt beside them.",
+    obtain="Ask for access on the pages of VoxCeleb (Oxford VGG); unpack both archives, and put iden_split.txt beside them.",
     layout=LAYOUT,
     primary="accuracy",
     reads="mean",
@@ -63,7 +63,8 @@ CARD = TaskCard(
     published={"accuracy": "sid_acc"},
     differences={
         "superb-once": "trains on whole utterances in place of a fresh random 8 s crop in every epoch",
-        "mini": "100 synthetic speakers (of the 1 251 classes), 700 / 100 / 360 utterances of 2-3 s, 1 500 updates, three learning rates",
+        "mini": "100 synthetic speakers (of the 1 251 classes), 700 / 100 / 360 utterances of 2-3 s, 1 500 updates, three "
+        "learning rates",
     },
 )
 

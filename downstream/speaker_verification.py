@@ -1,10 +1,10 @@
 """ASV, automatic speaker verification: are two utterances by the same speaker, neither of whom was heard in training?
 
-Corpus: VoxCeleb1: trained on all utterances of 1 211 speakers, tested on the 37 720 original trials (`voxceleb1_test_v2.txt`) of
-the forty others, id10270 … id10309. Paper: Nagrani, Chung, Zisserman (2017), arXiv 1706.08612. Licence: CC BY 4.0.
-Rules (protocol of SUPERB): x-vector (Snyder et al. 2018) with AM-softmax (Wang et al. 2018), scores = cosine of embeddings, no dev set.
-The official number is the lowest EER of ten checkpoints *on the test trials*: optimistic, and kept so that numbers compare.
-Sound is amplified by -3 dB and freed of silence; only then are training utterances of up to 2 s dropped.
+Corpus: VoxCeleb1: trained on all utterances of 1 211 speakers, tested on the 37 720 original trials (`voxceleb1_test_v2.txt`)
+of the forty others, id10270 … id10309. Paper: Nagrani, Chung, Zisserman (2017), arXiv 1706.08612. Licence: CC BY 4.0.
+Rules (protocol of SUPERB): x-vector (Snyder et al. 2018) with AM-softmax (Wang et al. 2018), scores = cosine of embeddings, no
+dev set. The official number is the lowest EER of ten checkpoints *on the test trials*: optimistic, and kept so that numbers
+compare. Sound is amplified by -3 dB and freed of silence; only then are training utterances of up to 2 s dropped.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _training_utterances(corpus: VoxCeleb) -> list[str]:
     missing = sorted(name for name in corpus.listed() - set(there) if speaker_of(name) not in TEST_SPEAKERS)
     if missing:
         raise BadCorpus(
-            f"{len(missing)} training utterances of {corpus.root}'s identification list are not there, the first is {missing[0]}. "
+            f"{len(missing)} training utterances that {corpus.root} lists are not there, the first is {missing[0]}. "
             "Unpack the archive that holds them again."
         )
     if not there:
@@ -200,7 +200,7 @@ def statistics(hidden: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _long_enough(features: Tensor, lengths: Tensor, least: int) -> tuple[Tensor, Tensor]:
-    """Repeat utterances of fewer than `least` frames from their beginning, so that two frames are left to pool after the TDNN."""
+    """Repeat utterances of fewer than `least` frames from their beginning: two frames must be left to pool after the TDNN."""
     if int(lengths.min()) >= least:
         return features, lengths
     frames = torch.arange(max(features.shape[1], least), device=features.device)

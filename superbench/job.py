@@ -20,7 +20,8 @@ from superbench.corpora import Corpora
 from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
-from superbench.probing.experiment import Conditions, Outcome, experiment
+from superbench.probing.experiment import Outcome, experiment
+from superbench.probing.fold import Conditions
 from superbench.probing.intervals import interval
 from superbench.probing.sweep import Point
 from superbench.registry import Loaded

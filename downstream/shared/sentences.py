@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 PEOPLE = (
-    "the teacher", "my brother", "a young doctor", "our neighbour", "the old captain", "her cousin", "the baker", "a tall stranger",
-    "the children", "his mother", "the painter", "a quiet farmer", "the judge", "some visitors", "the engineer", "their uncle",
+    "the teacher", "my brother", "a young doctor", "our neighbour", "the old captain", "her cousin", "the baker",
+    "a tall stranger", "the children", "his mother", "the painter", "a quiet farmer", "the judge", "some visitors",
+    "the engineer", "their uncle",
 )  # fmt: skip
 VERBS = (
     "found", "carried", "painted", "forgot", "sold", "borrowed", "described", "opened", "watched", "followed", "repaired",

@@ -70,7 +70,7 @@ class VoxCeleb:
     def identification(self) -> dict[str, list[str]]:
         """The utterances of the identification split by list (`train`, `dev`, `test`), in the list's order.
 
-        Raises `MissingCorpus` without a split list, `BadCorpus` for a line that is not of its form or an utterance listed twice.
+        Raises `MissingCorpus` without a split list, `BadCorpus` for a line not of its form or an utterance listed twice.
         """
         path = self._list(SPLIT_LISTS)
         names = {"1": "train", "2": "dev", "3": "test"}

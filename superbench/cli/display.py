@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from superbench.runner import Ended, Job
+    from superbench.workers import Ended, Job
 
 PLAIN_SECONDS = 15.0
 """How often a running job speaks where there is no terminal."""

@@ -7,39 +7,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from superbench.contract import Fold, Item, Outputs, Prediction, Recipe, Score, Setting, Split, Task
+from superbench.contract import Fold, Outputs, Prediction, Score, Setting, Split
 from superbench.errors import BadHead
-from superbench.features.extraction import Extraction, means
-from superbench.probing.batches import BatchPlan, Traits
-from superbench.probing.evaluation import decode
-from superbench.probing.probe import Examples, FrameExamples, MeanExamples, Probe
-from superbench.probing.sweep import Point, SideBySide, Stacked, Sweep
-from superbench.probing.training import fit, seeded
-from superbench.reporting import Reporter
-
-BEST = "best"
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """All that an experiment is made under."""
-
-    task: Task
-    recipe: Recipe
-    points: tuple[Point, ...]
-    layers: int
-    dim: int
-    device: str
-    identity: str
-    work: Path
-    reporter: Reporter
+from superbench.features.extraction import Extraction
+from superbench.probing.fold import BEST, Conditions, Trained, decoded, examples_of, train
+from superbench.probing.probe import Probe
+from superbench.probing.sweep import Point
 
 
 @dataclass(slots=True)
@@ -57,22 +36,10 @@ class Outcome:
     evaluate_seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class Trained:
-    """A fold whose sweep is trained. `dev[i]` is the best dev value of probe i and `steps[i]` when it came; NaN where it
-    diverged."""
-
-    fold: Fold
-    sweep: Sweep
-    dev: list[float]
-    steps: list[int]
-    kept: list[int]
-
-
 def experiment(conditions: Conditions, folds: Sequence[Fold], extraction: Extraction) -> Outcome:
     """Run all folds; raises `BadHead` if every learning rate diverged."""
     began = time.perf_counter()
-    trained = [_train(conditions, fold, extraction) for fold in folds] if conditions.task.head else []
+    trained = [train(conditions, fold, extraction) for fold in folds] if conditions.task.head else []
     middle = time.perf_counter()
     if trained:
         outcome = _choose_and_test(conditions, trained, extraction)
@@ -80,92 +47,6 @@ def experiment(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
         outcome = _untrained(conditions, folds, extraction)
     outcome.train_seconds, outcome.evaluate_seconds = middle - began, time.perf_counter() - middle
     return outcome
-
-
-# ---------------------------------------------------------------- training
-
-
-def _train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained:
-    task, recipe = conditions.task, conditions.recipe
-    sweep = _sweep(conditions, fold, extraction)
-    dev = _examples(conditions, fold.dev.items, extraction)
-    log: list[Any] = []
-    better = max if task.select.higher_is_better else min
-
-    def evaluate(step: int) -> None:
-        values = []
-        for number in range(len(sweep.points)):
-            value = math.nan
-            if fold.dev.items:
-                value = dev_value(task, fold, _decoded(conditions, [sweep.current(number)], fold.dev.items, dev)[0])
-                earlier = [row["dev"][number] for row in log if row["dev"][number] is not None]
-                if not math.isnan(value) and (not earlier or better([*earlier, value]) != better(earlier)):
-                    sweep.keep(number, BEST)
-            else:
-                sweep.keep(number, str(step))
-            values.append(None if math.isnan(value) else value)
-        log.append({"step": step, "dev": values})
-
-    fit(
-        sweep,  # type: ignore[arg-type]
-        steps=recipe.steps,
-        evaluate_every=recipe.evaluate_every,
-        evaluate=evaluate,
-        log=log,
-        checkpoint=conditions.work / f"{fold.name}.safetensors",
-        identity=f"{conditions.identity}/{fold.name}",
-        checkpoint_every=recipe.evaluate_every,
-        reporter=conditions.reporter,
-        stage="train" if fold.name == "all" else f"train {fold.name}",
-    )
-    return _receipts(fold, sweep, log, better)
-
-
-def _receipts(fold: Fold, sweep: Sweep, log: list[Any], better: Callable) -> Trained:
-    dev, steps = [], []
-    for number in range(len(sweep.points)):
-        seen = [(row["dev"][number], row["step"]) for row in log if row["dev"][number] is not None]
-        best = better(value for value, _ in seen) if seen else math.nan
-        dev.append(best)
-        steps.append(next((step for value, step in seen if value == best), log[-1]["step"]))
-    return Trained(fold, sweep, dev, steps, [row["step"] for row in log])
-
-
-def _sweep(conditions: Conditions, fold: Fold, extraction: Extraction) -> Sweep:
-    task, recipe, items = conditions.task, conditions.recipe, fold.train.items
-    assert task.head is not None
-    probes = []
-    for point in conditions.points:
-        with seeded(point.seed):
-            probes.append(Probe(task.head(conditions.dim, fold, recipe), conditions.layers).to(conditions.device))
-    encode = cast(Any, probes[0].head).encode
-    targets = [encode(item.label) for item in items]
-    samples = [extraction.samples(item.audio) for item in items]
-    traits = Traits(samples, [target.numel() for target in targets], [str(item.label) for item in items])
-    plan = BatchPlan(recipe, traits)
-    kind = Stacked if task.card.reads == "mean" else SideBySide
-    return kind(conditions.points, probes, recipe, plan, _examples(conditions, items, extraction), targets)
-
-
-def _examples(conditions: Conditions, items: Sequence[Item], extraction: Extraction) -> Examples:
-    if conditions.task.card.reads == "mean":
-        values = (
-            means(extraction, [item.audio for item in items]) if items else torch.empty(0, conditions.layers, conditions.dim)
-        )
-        return MeanExamples(values, conditions.device)
-    return FrameExamples(items, extraction, conditions.device)
-
-
-def _decoded(conditions: Conditions, probes: Sequence[Probe], items: Sequence[Item], examples: Examples) -> list[Outputs]:
-    return list(decode(probes, items, examples, conditions.recipe.evaluate_batch))
-
-
-def dev_value(task: Task, fold: Fold, outputs: Outputs) -> float:
-    """The number by which dev is judged: `Selection.dev`, or the score of that name."""
-    if task.select.dev is not None:
-        return task.select.dev(fold.dev, outputs)
-    _, predictions = next(iter(task.select.candidates(fold.name, fold.dev, outputs, None)))
-    return task.score(predictions, fold.dev.facts)[task.select.metric].value
 
 
 # ---------------------------------------------------------------- choosing and testing
@@ -225,7 +106,7 @@ def _best_point(conditions: Conditions, trained: Sequence[Trained]) -> int:
 
 def _test_outputs(conditions: Conditions, run: Trained, probes: Sequence[Probe], extraction: Extraction) -> list[Outputs]:
     items = run.fold.test.items
-    return _decoded(conditions, probes, items, _examples(conditions, items, extraction))
+    return decoded(conditions, probes, items, examples_of(conditions, items, extraction))
 
 
 def _best_setting(

@@ -177,7 +177,7 @@ class Stacked(Sweep):
         loss = loss / self.recipe.accumulate
         gradients = dict(zip(self.stack, torch.autograd.grad(loss.sum(), list(self.stack.values())), strict=True))
         self._update(gradients)
-        return float(loss.mean())
+        return float(loss.detach().mean())
 
     @torch.no_grad()
     def _update(self, gradients: dict[str, Tensor]) -> None:

@@ -1,0 +1,109 @@
+"""Who speaks when: turns, frames, and the diarization error rate.
+
+A turn is (start, end, speaker), in seconds. All times that are scored are whole hundredths of a second, as RTTM files print
+them, so that the error is exact: no tolerance, no sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from superbench import SAMPLE_RATE
+
+Turn = tuple[float, float, str]
+HUNDREDTHS = 100
+
+
+def frames_of(turns: Iterable[Turn], speakers: Sequence[str], hop: int, start: int, end: int) -> np.ndarray:
+    """Activity (end - start, speakers) of frames `start` … `end` of a recording, as booleans.
+
+    A turn covers the frames from rint(start · 16000 / hop) up to, and without, rint(end · 16000 / hop), also where it begins
+    before the piece and ends after it (the reference implementation labels such a piece as silent).
+    """
+    active = np.zeros((end - start, len(speakers)), bool)
+    for begins, ends, speaker in turns:
+        first, last = (int(np.rint(time * SAMPLE_RATE / hop)) - start for time in (begins, ends))
+        active[max(first, 0) : max(last, 0), speakers.index(speaker)] = True
+    return active
+
+
+def turns_of(active: np.ndarray, hop: int) -> list[list[float | str]]:
+    """The runs of ones in each column of `active` (frames, speakers), as sorted turns; the speaker is the column's number.
+
+    Start and duration are rounded to hundredths, as the RTTM that the official scorer reads prints them.
+    """
+    turns: list[list[float | str]] = []
+    for column in range(active.shape[1]):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], active[:, column].astype(np.int8), [0]])))
+        for first, last in edges.reshape(-1, 2).tolist():
+            start, duration = round(first * hop / SAMPLE_RATE, 2), round((last - first) * hop / SAMPLE_RATE, 2)
+            turns.append([start, round(start + duration, 2), str(column)])
+    return sorted(turns, key=lambda turn: (turn[0], turn[1], turn[2]))
+
+
+def median_filter(active: np.ndarray, width: int) -> np.ndarray:
+    """The median over `width` (odd) frames around each one, zeros beyond the ends: a majority vote.
+
+    >>> median_filter(np.array([[0], [1], [1], [0], [1], [0]], bool), 3)[:, 0].astype(int)
+    array([0, 1, 1, 1, 0, 0])
+    """
+    if width == 1:
+        return active
+    half = width // 2
+    padded = np.pad(active.astype(np.int32), ((half + 1, half), (0, 0)))
+    sums = padded.cumsum(axis=0)
+    return (sums[width:] - sums[:-width]) > half
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Seconds of a recording that were missed, falsely detected, given to the wrong speaker, and spoken in all."""
+
+    miss: float
+    false_alarm: float
+    confusion: float
+    speech: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of error."""
+        return self.miss + self.false_alarm + self.confusion
+
+
+def compare(reference: Sequence[Sequence], hypothesis: Sequence[Sequence]) -> Errors:
+    """Errors of a hypothesis under the best one-to-one map of its speakers to the reference's.
+
+    No collar; overlapped speech counts once for every speaker in it; everything from the first to the last turn of either is
+    scored. md-eval's definition (NIST 2009), as dscore and SUPERB use it.
+
+    >>> compare([(0.0, 2.0, "a"), (1.0, 3.0, "b")], [(0.0, 1.5, "x"), (1.5, 3.5, "y")])
+    Errors(miss=1.0, false_alarm=0.5, confusion=0.0, speech=4.0)
+    """
+    last = max((_hundredths(turn[1]) for turn in (*reference, *hypothesis)), default=0)
+    truth, guess = _raster(reference, last), _raster(hypothesis, last)
+    spoken, heard = truth.sum(axis=1), guess.sum(axis=1)
+    overlap = truth.T.astype(np.float64) @ guess.astype(np.float64)  # (reference speakers, hypothesis speakers)
+    rows, columns = linear_sum_assignment(overlap, maximize=True)
+    counts = (
+        np.maximum(spoken - heard, 0).sum(),
+        np.maximum(heard - spoken, 0).sum(),
+        np.minimum(spoken, heard).sum() - overlap[rows, columns].sum(),
+        spoken.sum(),
+    )
+    return Errors(*(float(count) / HUNDREDTHS for count in counts))
+
+
+def _hundredths(seconds: float) -> int:
+    return round(seconds * HUNDREDTHS)
+
+
+def _raster(turns: Sequence[Sequence], length: int) -> np.ndarray:
+    speakers = sorted({turn[2] for turn in turns})
+    grid = np.zeros((length, len(speakers)), bool)
+    for start, end, speaker in turns:
+        grid[_hundredths(start) : _hundredths(end), speakers.index(speaker)] = True
+    return grid

@@ -1,0 +1,243 @@
+"""SD, speaker diarization: which of two speakers talks when, also at the same time?
+
+Corpus: Libri2Mix (two speakers and noise, 16 kHz, `max` mode), 13 900 / 3 000 / 3 000 mixtures. Paper: Cosentino et al. (2020),
+arXiv 2005.11262; diarization by permutation-invariant training after Fujita et al. (2019), arXiv 1909.05952. Licence: CC BY 4.0
+(LibriSpeech), with noise from WHAM! under CC BY-NC 4.0. Test speakers are not in the training set.
+Rules (protocol of SUPERB): pieces of 2 000 frames; weights by frame accuracy on dev; then the lowest DER of ten settings
+(threshold × median filter) *on test*, optimistic, and kept so that numbers compare. Unlike in the reference implementation, a
+turn that spans a whole piece is labelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from downstream.shared.diarization import Turn, compare, frames_of, median_filter, turns_of
+from downstream.shared.libri2mix import LAYOUT, Mixture, mixtures, write_miniature
+from superbench import (
+    SAMPLE_RATE,
+    Audio,
+    BadAudio,
+    Corpora,
+    Fold,
+    Item,
+    Outputs,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Setting,
+    Split,
+    Task,
+    TaskCard,
+    ratio,
+)
+
+OFFICIAL = Recipe(
+    steps=30_000,
+    batch=8,
+    accumulate=4,
+    evaluate_every=500,
+    learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+    evaluate_batch=1,
+    options={"width": 512},
+)
+
+CARD = TaskCard(
+    name="sd",
+    title="Speaker diarization",
+    version=1,
+    domain="speaker",
+    corpus="Libri2Mix (max, mix_both)",
+    licence="CC BY 4.0; noise CC BY-NC 4.0",
+    paper="https://arxiv.org/abs/2005.11262",
+    obtain="Make it with the diarization script of LibriMix (s3prl's fork): two sources, 16 kHz, mode max, type mix_both.",
+    layout=LAYOUT,
+    primary="der",
+    reads="frames",
+    recipes={
+        "superb": OFFICIAL,
+        "superb-once": OFFICIAL,
+        "mini": Recipe(
+            steps=200, batch=16, evaluate_every=20, learning_rates=(3e-3,), evaluate_batch=32, options={"width": 128}
+        ),
+    },
+    reference_points={"der": (10.05, 5.62)},
+    published={"der": "sd_der"},
+    differences={
+        "mini": "160 / 30 / 120 synthetic mixtures of 6-8 s, LSTM of 128 in place of 512 units, 200 updates, one learning rate"
+    },
+)
+
+PIECE = 2_000
+"""Frames of a piece."""
+
+SETTINGS = tuple({"threshold": t, "median": m} for t in (0.3, 0.4, 0.5, 0.6, 0.7) for m in (1, 11))
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A label: the activity (frames, 2) of a piece of a recording, one frame every `hop` samples, and all of its turns."""
+
+    recording: str
+    active: np.ndarray = field(repr=False)
+    hop: int
+    turns: tuple[Turn, ...] = field(repr=False)
+
+
+# ---------------------------------------------------------------- corpus
+
+
+def read(corpora: Corpora) -> tuple[Fold, ...]:
+    """The one fold; an item is a mixture, its label a `Mixture`, its group the two speakers."""
+
+    def split(name: Literal["train", "dev", "test"]) -> Split:
+        found = mixtures(corpora, name)
+        return Split(name, tuple(Item(mix.id, Audio(mix.path), mix, tuple(sorted(mix.speakers))) for mix in found))
+
+    return (Fold("all", split("train"), split("dev"), split("test")),)
+
+
+def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
+    """Pieces of 2 000 frames with their frame labels; the last one of a recording may be shorter."""
+    return replace(split, items=tuple(piece for item in split.items for piece in _pieces(item, hop)))
+
+
+def _pieces(item: Item, hop: int) -> Iterator[Item]:
+    mix: Mixture = item.label
+    speakers = sorted({speaker for *_, speaker in mix.turns})
+    speakers += ["nobody"] * (2 - len(speakers))
+    frames = _samples(mix.path) // hop
+    for number, start in enumerate(range(0, frames, PIECE)):
+        end = min(start + PIECE, frames)
+        label = Piece(mix.id, frames_of(mix.turns, speakers, hop, start, end), hop, mix.turns)
+        yield Item(f"{mix.id}/{number}", replace(item.audio, start=start * hop, end=end * hop), label, item.group)
+
+
+def _samples(path: Path) -> int:
+    """Length in samples at 16 kHz, from the header."""
+    try:
+        facts = soundfile.info(str(path))
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise BadAudio(f"{path} is not a readable sound file: {error} Make it again.") from error
+    return round(facts.frames * SAMPLE_RATE / facts.samplerate)
+
+
+# ---------------------------------------------------------------- head
+
+
+class Diarizer(nn.Module):
+    """LSTM(dim, width), one layer, forwards in time → Linear(width, 2): a logit for each speaker and frame."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.recurrent = nn.LSTM(dim, width, batch_first=True)
+        self.output = nn.Linear(width, 2)
+
+    def encode(self, label: Piece) -> Tensor:
+        """Activity (frames, 2)."""
+        return torch.from_numpy(label.active)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (batch, time, 2). Padding comes after the sound, where an LSTM that runs forwards cannot see it."""
+        return self.output(self.recurrent(features)[0])
+
+    def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
+        """Cross-entropy under the better assignment of outputs to speakers: Σ over pieces of the minimum / Σ frames.
+
+        Mean over speakers, sum over the frames of the label; where features are fewer, the last output is repeated.
+        """
+        truth = pad_sequence(list(targets), batch_first=True).to(outputs)  # (batch, frames, 2)
+        counts = torch.tensor([len(target) for target in targets], device=outputs.device)
+        frames = torch.arange(truth.shape[1], device=outputs.device)
+        index = torch.minimum(frames, lengths[:, None] - 1)[:, :, None].expand(-1, -1, 2)
+        logits, valid = outputs.gather(1, index), frames < counts[:, None]
+        costs = [
+            (F.binary_cross_entropy_with_logits(logits, order, reduction="none").mean(2) * valid).sum(1)
+            for order in (truth, truth.flip(2))
+        ]
+        return torch.minimum(*costs).sum() / counts.sum()
+
+    def decode(self, outputs: Tensor, lengths: Tensor) -> list[np.ndarray]:
+        """Posteriors (frames, 2), float32."""
+        posteriors = torch.sigmoid(outputs.float()).cpu().numpy()
+        return [posteriors[i, :length] for i, length in enumerate(lengths.tolist())]
+
+
+def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
+    """The LSTM; its `width` is the recipe's option."""
+    return Diarizer(dim, recipe.options["width"])
+
+
+# ---------------------------------------------------------------- choices and scores
+
+
+def frame_accuracy(split: Split, outputs: Outputs) -> float:
+    """Mean over pieces of the share of right decisions at 0.5, under the assignment of least loss, in percent."""
+    return 100.0 * float(np.mean([_frame_accuracy(item.label.active, _matched(item, outputs)) for item in split.items]))
+
+
+def _frame_accuracy(active: np.ndarray, posteriors: np.ndarray) -> float:
+    sure = np.clip(posteriors, 1e-7, 1 - 1e-7)
+    orders = (active, active[:, ::-1])
+    losses = [-np.where(order, np.log(sure), np.log(1 - sure)).mean() for order in orders]
+    return float(((posteriors > 0.5) == orders[int(np.argmin(losses))]).mean())
+
+
+def _matched(item: Item, outputs: Outputs) -> np.ndarray:
+    """Posteriors of a piece on the frames of its label: cut, or the last one repeated."""
+    posteriors, frames = outputs[item.id], len(item.label.active)
+    return posteriors[np.minimum(np.arange(frames), len(posteriors) - 1)]
+
+
+def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
+    """For each threshold and median filter, the turns of every recording, its pieces joined."""
+    recordings: dict[str, list[Item]] = {}
+    for item in split.items:
+        recordings.setdefault(item.label.recording, []).append(item)
+    joined = {name: np.concatenate([_matched(item, outputs) for item in items]) for name, items in recordings.items()}
+    for setting in SETTINGS if only is None else (only,):
+        yield setting, [_prediction(fold, name, items[0], joined[name], setting) for name, items in recordings.items()]
+
+
+def _prediction(fold: str, name: str, item: Item, posteriors: np.ndarray, setting: Setting) -> Prediction:
+    reference = [[round(start, 2), round(end, 2), speaker] for start, end, speaker in item.label.turns]
+    active = median_filter(posteriors > setting["threshold"], setting["median"])
+    return Prediction(name, fold, item.group, reference, turns_of(active, item.label.hop))
+
+
+def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
+    """Diarization error rate in percent: missed, falsely detected and confused seconds over spoken ones, of all recordings."""
+    errors = [compare(prediction.reference, prediction.prediction) for prediction in predictions]
+    totals, speech = [error.total for error in errors], [error.speech for error in errors]
+    counts = {
+        f"{name}_seconds": float(np.sum([getattr(error, name) for error in errors]))
+        for name in ("miss", "false_alarm", "confusion", "speech")
+    }
+    return {"der": ratio(totals, speech, higher_is_better=False, counts=counts)}
+
+
+def synth(root: Path, seed: int) -> None:
+    """Write the miniature Libri2Mix."""
+    write_miniature(root, seed)
+
+
+TASK = Task(
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("frame_accuracy", True, candidates, on="test", dev=frame_accuracy),
+    score=score,
+    synth=synth,
+)

@@ -1,0 +1,139 @@
+"""The sweep: two ways to train it with one meaning, and exact resume."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from superbench import registry
+from superbench.contract import Fold, Recipe
+from superbench.corpora import Corpora
+from superbench.features.extraction import Extraction, extract
+from superbench.features.store import Store
+from superbench.probing.batches import BatchPlan, Traits
+from superbench.probing.experiment import Outcome, experiment
+from superbench.probing.fold import Conditions
+from superbench.probing.probe import MeanExamples, Probe
+from superbench.probing.sweep import Point, SideBySide, Stacked
+from superbench.reporting import Silence
+
+
+class Cut(Exception):
+    """Stands for SIGKILL: leaves training at a chosen update."""
+
+
+class Scissors(Silence):
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def advance(self, stage: str, done: float, total: float) -> None:
+        if stage.startswith("train") and done >= self.after:
+            raise Cut
+
+
+def features(tones: ModuleType, data: Path, tmp: Path, task: Any) -> tuple[tuple[Fold, ...], Extraction]:
+    folds = task.read(Corpora(data))
+    loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    audios = [item.audio for split in (folds[0].train, folds[0].dev, folds[0].test) for item in split.items]
+    return folds, extract(loaded, audios, task.card.reads, Store(tmp / "store"), "cpu", Silence())
+
+
+def conditions(task: Any, work: Path, reporter: Any = None, seeds: tuple[int, ...] = (0,)) -> Conditions:
+    recipe = task.card.recipes["mini"]
+    points = tuple(Point(rate, seed) for seed in seeds for rate in recipe.learning_rates)
+    return Conditions(task, recipe, points, 2, 17, "cpu", "x", work, reporter or Silence())
+
+
+def summary(outcome: Outcome) -> tuple:
+    return outcome.sweep, outcome.chosen, [p.prediction for p in outcome.predictions], outcome.layer_weights
+
+
+@pytest.mark.parametrize("name", ["TONE", "TONES"])
+def test_training_that_was_killed_ends_as_if_it_had_not_been(
+    name: str, tones: ModuleType, tone_corpora: Path, tmp_path: Path
+) -> None:
+    task = getattr(tones, name)
+    folds, extraction = features(tones, tone_corpora, tmp_path, task)
+    undisturbed = experiment(conditions(task, tmp_path / "a"), folds, extraction)
+    for after in (3, 17, 31):
+        with pytest.raises(Cut):
+            experiment(conditions(task, tmp_path / "b", Scissors(after)), folds, extraction)
+    assert summary(experiment(conditions(task, tmp_path / "b"), folds, extraction)) == summary(undisturbed)
+
+
+def test_a_task_is_learnt(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+    folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
+    outcome = experiment(conditions(tones.TONE, tmp_path), folds, extraction)
+    assert outcome.scores["accuracy"].value > 90
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_a_stacked_sweep_equals_its_probes_one_by_one(optimizer: str, tones: ModuleType) -> None:
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(50, 2, 17, generator=generator, dtype=torch.float64)
+    labels = [torch.tensor(int(i)) for i in torch.randint(4, (50,), generator=generator)]
+    recipe = Recipe(steps=30, batch=8, evaluate_every=10, learning_rates=(), accumulate=2, clip=0.5, optimizer=optimizer)  # type: ignore[arg-type]
+    plan = BatchPlan(recipe, Traits([1] * 50, [1] * 50, ["x"] * 50))
+    points = [Point(1e-1, 0), Point(1e-2, 0), Point(1e-3, 1)]
+    probes = []
+    for point in points:
+        torch.manual_seed(point.seed)
+        probes.append(Probe(tones.NameOne(17), 2).double())
+    examples = MeanExamples(values, "cpu")
+    together = Stacked(points, copy.deepcopy(probes), recipe, plan, examples, labels)
+    for tensor in (together.updates, together.rates):
+        assert tensor.dtype == torch.float32
+    together.rates = together.rates.double()
+    together.rates.copy_(torch.tensor([p.lr for p in points], dtype=torch.float64))
+    together.updates = together.updates.double()
+    apart = [SideBySideOnMeans([point], [probe], recipe, plan, examples, labels) for point, probe in zip(points, probes, strict=True)]
+    for number in range(30):
+        together.step(number)
+        for one in apart:
+            one.step(number)
+    for i, one in enumerate(apart):
+        for name, value in one.weights(0).items():
+            torch.testing.assert_close(together.weights(i)[name], value, rtol=1e-9, atol=1e-9)
+
+
+class SideBySideOnMeans(SideBySide):
+    """The plain way, given stacked targets as heads on means expect them."""
+
+    def step(self, number: int) -> float:
+        probe = self.probes[0].train()
+        for indices in self.plan(number):
+            feats, lengths = self.examples.batch(indices)
+            loss = probe.head.loss(probe(feats, lengths), lengths, torch.stack([self.targets[i] for i in indices]))  # type: ignore[operator]
+            (loss / self.recipe.accumulate).backward()
+        torch.nn.utils.clip_grad_norm_(probe.parameters(), self.recipe.clip)
+        self.optimizers[0].step()
+        self.optimizers[0].zero_grad()
+        return 0.0
+
+
+def test_a_probe_does_not_depend_on_its_mates(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+    task = tones.TONES
+    folds, extraction = features(tones, tone_corpora, tmp_path, task)
+    both = experiment(conditions(task, tmp_path / "a"), folds, extraction)
+    card = replace(task.card, recipes={"mini": replace(task.card.recipes["mini"], learning_rates=(3e-3,))})
+    alone = experiment(conditions(replace(task, card=card), tmp_path / "b"), folds, extraction)
+    assert [row for row in both.sweep if row["lr"] == 3e-3] == alone.sweep
+
+
+def test_all_diverged_is_an_error_and_one_diverged_is_recorded(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+    from superbench.errors import BadHead
+
+    class Exploding(tones.NameOne):  # type: ignore[misc,name-defined]
+        def loss(self, outputs: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return super().loss(outputs, lengths, targets) * float("nan")
+
+    folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
+    task = replace(tones.TONE, head=lambda dim, fold, recipe: Exploding(dim))
+    outcome = pytest.raises(BadHead, experiment, conditions(task, tmp_path), folds, extraction)
+    assert "diverged" in str(outcome.value)
