@@ -131,15 +131,8 @@ FIRST_VOICE = 30_000
 SIZES = {"train": (160, 64), "dev": (30, 24), "test": (120, 48)}
 """Mixtures and speakers of each split; the speakers of different splits differ."""
 
-
-@dataclass(frozen=True)
-class Source:
-    """One speaker of a mixture before it is spoken: their phrases, and the pause before each (seconds)."""
-
-    utterance: str
-    speaker: str
-    lines: tuple[Line, ...]
-    pauses: tuple[float, ...]
+PHRASES = 6
+"""What a speaker says in all; a source is three of these, with pauses."""
 
 
 def write_miniature(root: Path, seed: int) -> None:
@@ -147,39 +140,23 @@ def write_miniature(root: Path, seed: int) -> None:
     top = root / "Libri2Mix"
     if (top / "metadata/LibriSpeech" / ALIGNMENTS["test"]).is_file():
         return
-    base = FIRST_VOICE
-    for split, (count, speakers) in SIZES.items():
-        _write_split(top, split, count, range(base, base + speakers), seed)
-        base += speakers
-
-
-def _write_split(top: Path, split: str, count: int, voices: range, seed: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        random = np.random.default_rng([seed, voices.start])
-        pairs = [_pair(number, voices, random) for number in range(count)]
-        sources = [
-            _source(Path(scratch), f"{number}-{side}", pair[side], number, random, seed)
-            for number, pair in enumerate(pairs)
-            for side in (0, 1)
-        ]
-        spoken = iter(speak([line for source in sources for line in source.lines]))
-        told = [(source, [next(spoken) for _ in source.lines]) for source in sources]
-        _mix(top, split, [(told[i], told[i + 1]) for i in range(0, len(told), 2)], random)
+        numbers = range(FIRST_VOICE, FIRST_VOICE + sum(speakers for _, speakers in SIZES.values()))
+        # all at once: a worker process takes seconds to start
+        spoken = speak([line for number in numbers for line in _phrases(Path(scratch), number, seed)])
+        said = {number: spoken[i * PHRASES : (i + 1) * PHRASES] for i, number in enumerate(numbers)}
+        first = FIRST_VOICE
+        for split, (count, speakers) in SIZES.items():
+            _mix(top, split, count, {number: said[number] for number in range(first, first + speakers)}, seed)
+            first += speakers
 
 
-def _pair(number: int, voices: range, random: np.random.Generator) -> tuple[int, int]:
-    """Two different voices; the first goes round, so that all occur."""
-    first = number % len(voices)
-    second = (first + 1 + int(random.integers(len(voices) - 1))) % len(voices)
-    return voices[first], voices[second]
-
-
-def _source(scratch: Path, name: str, number: int, chapter: int, random: np.random.Generator, seed: int) -> Source:
-    speaker = str(1_000 + (number - FIRST_VOICE) * 7)
+def _phrases(scratch: Path, number: int, seed: int) -> list[Line]:
+    random = np.random.default_rng([seed, number])
     own = voice(seed, number)
-    lines = tuple(
+    return [
         Line(
-            scratch / f"{name}-{i}.wav",
+            scratch / f"{number}-{i}.wav",
             sentence(random, short=True),
             own,
             seed=int(random.integers(2**31)),
@@ -187,51 +164,63 @@ def _source(scratch: Path, name: str, number: int, chapter: int, random: np.rand
             snr=(45.0, 45.0),
             channel=False,
         )
-        for i in range(4)
-    )
-    pauses = (float(random.uniform(0.05, 1.2)), *(float(random.uniform(0.3, 1.6)) for _ in lines[1:]))
-    return Source(f"{speaker}-{100_000 + chapter}-{int(name[-1]):04d}", speaker, lines, pauses)
+        for i in range(PHRASES)
+    ]
 
 
-Told = tuple[Source, list[Spoken]]
-
-
-def _mix(top: Path, split: str, pairs: list[tuple[Told, Told]], random: np.random.Generator) -> None:
-    """Write the mixtures, their list, and last the turns of their sources."""
+def _mix(top: Path, split: str, count: int, said: dict[int, list[Spoken]], seed: int) -> None:
+    """Write `count` mixtures of the speakers in `said`, their list, and last the turns of their sources."""
+    random = np.random.default_rng([seed, min(said), count])
     folder = top / "wav16k/max" / PARTS[split] / "mix_both"
     listing, alignments = top / "wav16k/max/metadata" / f"mixture_{PARTS[split]}_mix_both.csv", top / "metadata/LibriSpeech"
     for path in (folder, listing.parent, alignments):
         path.mkdir(parents=True, exist_ok=True)
     rows = ["mixture_ID,mixture_path,source_1_path,source_2_path,noise_path,length"]
     rttm: list[str] = []
-    for left, right in pairs:
+    for mixture in range(count):
         length = round(float(random.uniform(6.0, 8.0)) * SAMPLE_RATE)
-        name = f"{left[0].utterance}_{right[0].utterance}"
-        wave = np.zeros(length, np.float32)
-        for told in (left, right):
-            wave += float(10 ** (random.uniform(-3, 3) / 20)) * _place(told, length, rttm)
-        noise = background(length / SAMPLE_RATE, int(random.integers(2**31)))[:length]
-        level = np.sqrt(np.mean(wave**2) / np.mean(noise**2)) * 10 ** (-random.uniform(5, 15) / 20)
-        wave = wave + float(level) * noise
-        path = folder / f"{name}.wav"
-        soundfile.write(path, wave * (0.6 / np.abs(wave).max()), SAMPLE_RATE, subtype="PCM_16")
-        rows.append(f"{name},{path.relative_to(top)},,,,{length}")
+        speakers = _pair(mixture, list(said), random)
+        names = [f"{_reader(speaker)}-{100_000 + mixture}-{side:04d}" for side, speaker in enumerate(speakers)]
+        waves = [_source(name, said[speaker], length, random, rttm) for name, speaker in zip(names, speakers, strict=True)]
+        path = folder / f"{'_'.join(names)}.wav"
+        soundfile.write(path, _noisy(waves, random), SAMPLE_RATE, subtype="PCM_16")
+        rows.append(f"{path.stem},{path.relative_to(top)},,,,{length}")
     listing.write_text("\n".join(rows) + "\n")
     (alignments / ALIGNMENTS[split]).write_text("\n".join(rttm) + "\n")
 
 
-def _place(told: Told, length: int, rttm: list[str]) -> np.ndarray:
-    """The source's phrases with its pauses, as many as fit into `length` samples; their turns are added to `rttm`."""
-    source, spoken = told
+def _reader(number: int) -> str:
+    """The LibriSpeech speaker that a voice plays."""
+    return str(1_000 + (number - FIRST_VOICE) * 7)
+
+
+def _pair(mixture: int, voices: list[int], random: np.random.Generator) -> tuple[int, int]:
+    """Two different voices; the first goes round, so that all occur."""
+    first = mixture % len(voices)
+    second = (first + 1 + int(random.integers(len(voices) - 1))) % len(voices)
+    return voices[first], voices[second]
+
+
+def _source(name: str, phrases: list[Spoken], length: int, random: np.random.Generator, rttm: list[str]) -> np.ndarray:
+    """Three of the phrases with pauses between them, as many as fit into `length` samples; adds their turns to `rttm`."""
     wave = np.zeros(length, np.float32)
-    at = 0
-    for phrase, pause in zip(spoken, source.pauses, strict=True):
-        at += round(pause * SAMPLE_RATE)
+    at = round(float(random.uniform(0.05, 1.2)) * SAMPLE_RATE)
+    for i in random.choice(len(phrases), 3, replace=False).tolist():
+        phrase = phrases[i]
         if at + phrase.samples > length:
             break
         wave[at : at + phrase.samples] = soundfile.read(phrase.path, dtype="float32")[0]
         for start, end in activity(phrase):
             begins = at / SAMPLE_RATE + start
-            rttm.append(f"SPEAKER {source.utterance} 1 {begins:.3f} {end - start:.3f} <NA> <NA> {source.speaker} <NA> <NA>")
-        at += phrase.samples
+            rttm.append(f"SPEAKER {name} 1 {begins:.3f} {end - start:.3f} <NA> <NA> {name.split('-')[0]} <NA> <NA>")
+        at += phrase.samples + round(float(random.uniform(0.3, 2.0)) * SAMPLE_RATE)
     return wave
+
+
+def _noisy(waves: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
+    """The sum of the sources, each up to 3 dB louder or softer, with noise 5-15 dB under them."""
+    wave = np.sum([float(10 ** (random.uniform(-3, 3) / 20)) * source for source in waves], axis=0)
+    noise = background(len(wave) / SAMPLE_RATE, int(random.integers(2**31)))
+    level = np.sqrt(np.mean(wave**2) / np.mean(noise**2)) * 10 ** (-random.uniform(5, 15) / 20)
+    wave = wave + level * noise
+    return wave * (0.6 / np.abs(wave).max())

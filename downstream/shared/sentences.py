@@ -29,7 +29,7 @@ def sentence(random: np.random.Generator, *, short: bool = False) -> str:
     """A sentence of about 2.5 s of speech, or of about 1.5 s when `short`.
 
     >>> sentence(np.random.default_rng(0), short=True)
-    'our neighbour painted the garden gate'
+    'some visitors repaired a map of the river'
     """
     parts = [str(random.choice(words)) for words in (PEOPLE, VERBS, THINGS, PLACES)]
     return " ".join(parts[:3] if short else parts)

@@ -21,7 +21,8 @@ def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> Score:
     """The rate at which as many non-targets are accepted as targets are rejected, in percent.
 
     `scores` (trials) higher for targets, `labels` (trials) 1 for targets, else 0. Between two thresholds the curve is a
-    straight line, as in `brentq(x -> 1 - x - interp1d(fpr, tpr)(x))` over scikit-learn's ROC curve. NaN without either kind of trial.
+    straight line, as in `brentq(x -> 1 - x - interp1d(fpr, tpr)(x))` over scikit-learn's ROC curve. NaN if a kind of trial is
+    absent.
 
     >>> equal_error_rate(np.array([0.9, 0.4, 0.6, 0.1]), np.array([1, 1, 0, 0])).value
     50.0

@@ -132,6 +132,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 FIRST_VOICE = 10_000
 TRAINED = tuple(name for name in SPEAKERS[::19] if name not in TEST_SPEAKERS)[:60]
+TESTED = tuple(sorted(TEST_SPEAKERS))
 COUNTS = {"trained": (9, 1, 4), "tested": (4, 1, 3)}
 """Utterances of a speaker in the lists 1, 2, 3 of the identification split."""
 
@@ -149,7 +150,7 @@ def write_miniature(root: Path, seed: int) -> None:
     lines: list[Line] = []
     split_list: list[str] = []
     tested: dict[str, list[str]] = {}
-    for number, speaker in enumerate([*TRAINED, *sorted(TEST_SPEAKERS)]):
+    for number, speaker in enumerate([*TRAINED, *TESTED]):
         part = "test" if speaker in TEST_SPEAKERS else "dev"
         random = np.random.default_rng([seed, FIRST_VOICE + number])
         own = voice(seed, FIRST_VOICE + number)
@@ -170,7 +171,7 @@ def write_miniature(root: Path, seed: int) -> None:
 def _line(path: Path, own: Voice, random: np.random.Generator) -> Line:
     return Line(
         path,
-        sentence(random),
+        sentence(random, short=True),
         own,
         seed=int(random.integers(2**31)),
         speed=float(random.uniform(0.9, 1.12)),

@@ -1,0 +1,175 @@
+"""ER, emotion recognition: is the speaker neutral, happy, angry or sad?
+
+Corpus: IEMOCAP, improvised and scripted: 5 531 utterances of ten actors in five sessions; `exc` counts as `hap`, labels other
+than these are dropped. Paper: Busso et al. (2008), doi 10.1007/s10579-008-9076-6. Licence: on signed agreement with SAIL, USC.
+Rules (protocol of SUPERB): five folds, each tests on one session; a fifth of the rest, drawn by chance with seed 0, is dev.
+The draw depends on the order of the list: here sessions, label files by name, lines as they stand. s3prl takes the label files
+in the order of the folder, so its dev sets differ. ER is the mean of the five accuracies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from downstream.shared.acted_emotions import write_miniature
+from downstream.shared.pooled import PooledLinear
+from superbench import (
+    Audio,
+    BadCorpus,
+    Corpora,
+    Fold,
+    Item,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Split,
+    Task,
+    TaskCard,
+    one_per_item,
+)
+
+CLASSES = ("neu", "hap", "ang", "sad")
+MERGED = {name: name for name in CLASSES} | {"exc": "hap"}
+SESSIONS = ("Session1", "Session2", "Session3", "Session4", "Session5")
+TRAIN_SHARE = 0.8
+
+OFFICIAL = Recipe(
+    steps=30_000, batch=4, accumulate=8, evaluate_every=1_000, learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5), evaluate_batch=4
+)
+
+CARD = TaskCard(
+    name="er",
+    title="Emotion recognition",
+    version=1,
+    domain="emotion",
+    corpus="IEMOCAP",
+    licence="free of charge on signed agreement (SAIL, University of Southern California)",
+    paper="https://doi.org/10.1007/s10579-008-9076-6",
+    obtain="Ask for the release on the IEMOCAP page of SAIL (Univ. of Southern California); unpack it under the data root.",
+    layout="""\
+IEMOCAP/Session{1..5}/sentences/wav/<dialog>/<utterance>.wav      (or IEMOCAP_full_release/...)
+IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]<tab>Ses01F_impro01_F000<tab>neu<tab>[...]"
+""",
+    primary="accuracy",
+    reads="mean",
+    recipes={
+        "superb": OFFICIAL,
+        "superb-once": OFFICIAL,
+        "mini": Recipe(steps=600, batch=32, evaluate_every=50, learning_rates=(1e-2, 1e-3, 1e-4)),
+    },
+    reference_points={"accuracy": (48.23672168, 67.62)},
+    published={"accuracy": "er_acc"},
+    differences={
+        "superb-once": "nothing: the official recipe reads every utterance whole",
+        "mini": "960 synthetic utterances of 2 s by 10 speakers, whose emotions are speed, pitch, range of pitch and loudness; "
+        "600 updates of 32 per fold, three learning rates",
+    },
+)
+
+
+def read(corpora: Corpora) -> tuple[Fold, ...]:
+    """Five folds; `fold1` tests on Session1. Ids as in the corpus, groups are actors. Raises `MissingCorpus`, `BadCorpus`."""
+    root = corpora.place("IEMOCAP", "IEMOCAP_full_release")
+    if (root / "IEMOCAP_full_release").is_dir():
+        root = root / "IEMOCAP_full_release"
+    sessions = {name: list(_session(root / name)) for name in SESSIONS}
+    _check(root, [item for items in sessions.values() for item in items])
+    return tuple(_fold(number, sessions) for number in range(1, len(SESSIONS) + 1))
+
+
+def _session(folder: Path) -> Iterator[Item]:
+    """The utterances of a session that carry one of the labels, in order of label files and lines."""
+    labels = folder / "dialog" / "EmoEvaluation"
+    files = sorted(path for path in labels.glob("*.txt") if not path.name.startswith("._"))
+    if not files:
+        raise BadCorpus(f"{labels} is not there or holds no label file (.txt). Unpack IEMOCAP's {folder.name} again.")
+    for file in files:
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
+            if not line.startswith("["):
+                continue
+            fields = line.split("\t")
+            if len(fields) < 3 or not fields[1]:
+                raise BadCorpus(
+                    f'{file}, line {number}: expected "[start - end]<tab>utterance<tab>label<tab>...", found {line!r}.'
+                )
+            utterance, label = fields[1], fields[2]
+            if label in MERGED:
+                path = folder / "sentences" / "wav" / file.stem / f"{utterance}.wav"
+                yield Item(utterance, Audio(path), MERGED[label], (actor(utterance),))
+
+
+def actor(utterance: str) -> str:
+    """Who speaks: the session, and the sex that the turn's number begins with (the dialog's letter says who wore sensors).
+
+    >>> actor("Ses01F_impro01_M003")
+    'Ses01M'
+    """
+    return utterance[:5] + utterance.rsplit("_", 1)[-1][:1]
+
+
+def _check(root: Path, items: Sequence[Item]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            raise BadCorpus(f"{root}: the utterance {item.id} is labelled twice. Unpack IEMOCAP's label files again.")
+        seen.add(item.id)
+    missing = [item.audio.path for item in items if not item.audio.path.is_file()]
+    if missing:
+        raise BadCorpus(
+            f"IEMOCAP's label files list {len(missing)} sounds that are not there; the first is {missing[0]}. "
+            "Unpack the release again."
+        )
+
+
+def _fold(number: int, sessions: Mapping[str, Sequence[Item]]) -> Fold:
+    """The fold that tests on session `number`; train and dev as `torch.manual_seed(0)`, `random_split` draw."""
+    tested = f"Session{number}"
+    rest = [item for name, items in sessions.items() if name != tested for item in items]
+    order = torch.randperm(len(rest), generator=torch.Generator().manual_seed(0)).tolist()
+    cut = int(TRAIN_SHARE * len(rest))
+    train, dev = (tuple(rest[place] for place in sorted(part)) for part in (order[:cut], order[cut:]))
+    return Fold(f"fold{number}", Split("train", train), Split("dev", dev), Split("test", tuple(sessions[tested])))
+
+
+def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
+    """Nothing depends on the frame rate."""
+    return split
+
+
+def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
+    """Linear(dim, 256) → mean → Linear(256, 4)."""
+    return PooledLinear(dim, CLASSES)
+
+
+def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
+    """The mean over the folds of the accuracy in each, in percent.
+
+    >>> right = [Prediction(name, "fold1", (), "sad", "sad") for name in ("a", "b", "c")]
+    >>> score([*right, Prediction("d", "fold2", (), "sad", "neu")], {})["accuracy"].value
+    50.0
+    """
+    correct = np.array([float(one.prediction == one.reference) for one in predictions])
+    folds = [np.array([one.fold == name for one in predictions]) for name in sorted({one.fold for one in predictions})]
+
+    def reweighted(weights: np.ndarray) -> float:
+        shares = [float(weights[fold] @ correct[fold]) / total for fold in folds if (total := float(weights[fold].sum()))]
+        return 100.0 * sum(shares) / len(shares) if shares else float("nan")
+
+    counts = {"correct": float(correct.sum()), "items": float(len(correct))}
+    return {"accuracy": Score(reweighted(np.ones(len(correct))), "%", True, counts, reweighted)}
+
+
+def synth(root: Path, seed: int) -> None:
+    """Write the miniature `IEMOCAP/`."""
+    write_miniature(root / "IEMOCAP", seed)
+
+
+TASK = Task(
+    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+)

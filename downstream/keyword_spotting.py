@@ -1,0 +1,197 @@
+"""KS, keyword spotting: which of ten words was said, or another word, or nothing?
+
+Corpus: Speech Commands v0.01 and its test archive: 51 088 / 6 798 / 3 081 utterances of at most 1 s, 16 kHz, in 12 classes.
+Paper: Warden (2018), arXiv 1804.03209. Licence: CC BY 4.0.
+Rules (protocol of SUPERB): a speaker's hash decides between train and dev (a tenth); the tenth that it gives to a test set is
+not used, the test archive is. The six noise files are silence in train and dev alike. Train draws classes equally; dev and test
+are read whole and in order (s3prl draws dev with replacement, classes equally). Sound is 3 dB softer than in the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import soundfile
+from torch import nn
+
+from downstream.shared.pooled import PooledLinear
+from downstream.shared.spoken_commands import KEYWORDS, NOISE, TEST, TRAIN, WORDS, write_miniature
+from superbench import (
+    SAMPLE_RATE,
+    Audio,
+    BadAudio,
+    BadCorpus,
+    Corpora,
+    Fold,
+    Item,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Split,
+    Task,
+    TaskCard,
+    accuracy,
+    one_per_item,
+)
+
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+CLASSES = (*KEYWORDS, UNKNOWN, SILENCE)
+GAIN_DB = -3.0
+SHORTEST = SAMPLE_RATE // 10
+"""A last slice of a noise file that is shorter than 0.1 s is left out: some models make no frame of it."""
+
+OFFICIAL = Recipe(
+    steps=200_000,
+    batch=32,
+    evaluate_every=5_000,
+    learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+    sampler="balanced",
+    drop_last=True,
+    options={"silence": "crop"},
+)
+
+CARD = TaskCard(
+    name="ks",
+    title="Keyword spotting",
+    version=1,
+    domain="content",
+    corpus="Speech Commands v0.01",
+    licence="CC BY 4.0",
+    paper="https://arxiv.org/abs/1804.03209",
+    obtain="Fetch speech_commands_v0.01.tar.gz and speech_commands_test_set_v0.01.tar.gz (Google, download.tensorflow.org) and "
+    "unpack each into SpeechCommands/, in a folder named like the archive.",
+    layout=f"""\
+SpeechCommands/{TRAIN}/<word>/<speaker hash>_nohash_<n>.wav     30 words (or {TRAIN}/ at the top)
+SpeechCommands/{TRAIN}/{NOISE}/*.wav                 6 noise files
+SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at the top)
+""",
+    primary="accuracy",
+    reads="mean",
+    recipes={
+        "superb": OFFICIAL,
+        "superb-once": replace(OFFICIAL, options={"silence": "slices"}),
+        "mini": Recipe(
+            steps=1_000,
+            batch=32,
+            evaluate_every=100,
+            learning_rates=(1e-2, 1e-3, 1e-4),
+            sampler="balanced",
+            options={"silence": "slices"},
+        ),
+    },
+    reference_points={"accuracy": (41.3826674, 96.66)},
+    published={"accuracy": "ks_acc"},
+    differences={
+        "superb-once": "silence is the consecutive 1 s slices of the noise files, not a fresh random 1 s crop at every access",
+        "mini": "synthetic words: 900 / 150 / 576 files of 60 / 10 / 48 speakers, ten of the 20 unknown words only in test, "
+        "6 noise files of 5 s cut into slices of 1 s, 1 000 updates, three learning rates",
+    },
+)
+
+
+def read(corpora: Corpora) -> tuple[Fold, ...]:
+    """The one fold. Ids are `<folder>/<file>`; the group is the speaker's hash. Raises `MissingCorpus`, `BadCorpus`."""
+    archive, test = _archive(corpora, TRAIN), _archive(corpora, TEST)
+    sides: dict[str, list[Item]] = {"train": [], "dev": [], "unused": []}
+    words = [word for word in WORDS if word in KEYWORDS or (archive / word).is_dir()]
+    for path in (path for word in words for path in _sounds(archive / word)):
+        label = path.parent.name if path.parent.name in KEYWORDS else UNKNOWN
+        sides[side(path.name)].append(_item(path, label))
+    _complete(archive)
+    silence = [_item(path, SILENCE) for path in _sounds(archive / NOISE)]
+    tested = [_item(path, label) for label in CLASSES for path in _sounds(test / label)]
+
+    def split(name: Literal["train", "dev", "test"], items: Sequence[Item]) -> Split:
+        return Split(name, tuple(items))
+
+    return (Fold("all", split("train", sides["train"] + silence), split("dev", sides["dev"] + silence), split("test", tested)),)
+
+
+def side(name: str) -> Literal["train", "dev", "unused"]:
+    """Where a file of the archive belongs: the SHA-1 of its speaker's hash (what precedes `_nohash_`), as a percentage.
+
+    From `which_set` of TensorFlow's speech commands tutorial with 10 % each for validation and testing.
+
+    >>> side("026290a7_nohash_0.wav"), side("0c40e715_nohash_1.wav"), side("0165e0e8_nohash_0.wav")
+    ('dev', 'unused', 'train')
+    """
+    digest = int(hashlib.sha1(_speaker(name).encode()).hexdigest(), 16)
+    percentage = digest % 2**27 * 100 / (2**27 - 1)
+    return "dev" if percentage < 10 else "unused" if percentage < 20 else "train"
+
+
+def _speaker(name: str) -> str:
+    return name.split("_nohash_")[0]
+
+
+def _archive(corpora: Corpora, name: str) -> Path:
+    """An archive's folder: in `SpeechCommands/`, or at the top."""
+    inside = corpora.place("SpeechCommands", name) / name
+    return inside if inside.is_dir() else corpora.place(name, f"SpeechCommands/{name}")
+
+
+def _sounds(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.glob("*.wav") if not path.name.startswith("._"))
+    if not found:
+        raise BadCorpus(f"{folder} is not there or holds no .wav file. Unpack the archive of Speech Commands v0.01 again.")
+    return found
+
+
+def _complete(archive: Path) -> None:
+    """Every file that the archive's own lists name must be there."""
+    for path in (archive / "validation_list.txt", archive / "testing_list.txt"):
+        names = path.read_text().split() if path.is_file() else []
+        missing = [name for name in names if not (archive / name).is_file()]
+        if missing:
+            raise BadCorpus(
+                f"{path} lists {len(missing)} files that are not there; the first is {archive / missing[0]}. "
+                "Unpack the archive of Speech Commands v0.01 again."
+            )
+
+
+def _item(path: Path, label: str) -> Item:
+    return Item(f"{path.parent.name}/{path.name}", Audio(path, gain_db=GAIN_DB), label, (_speaker(path.name),))
+
+
+def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
+    """With `silence: slices`, the noise files of train and dev become consecutive 1 s slices; else they stay whole."""
+    if split.name == "test" or recipe.options.get("silence") != "slices":
+        return split
+    items = (piece for item in split.items for piece in (_slices(item) if item.label == SILENCE else (item,)))
+    return replace(split, items=tuple(items))
+
+
+def _slices(item: Item) -> Iterator[Item]:
+    try:
+        facts = soundfile.info(str(item.audio.path))
+    except soundfile.LibsndfileError as error:
+        raise BadAudio(f"{item.audio.path} is not a readable sound file: {error} Fetch it again.") from error
+    samples = facts.frames * SAMPLE_RATE // facts.samplerate
+    for start in range(0, max(samples - SHORTEST, 0) + 1, SAMPLE_RATE):
+        audio = replace(item.audio, start=start, end=min(start + SAMPLE_RATE, samples))
+        yield replace(item, id=f"{item.id}#{start // SAMPLE_RATE}", audio=audio)
+
+
+def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
+    """Linear(dim, 256) → mean → Linear(256, 12)."""
+    return PooledLinear(dim, CLASSES)
+
+
+def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
+    """Accuracy over the files of the test archive, in percent."""
+    return {"accuracy": accuracy(predictions)}
+
+
+def synth(root: Path, seed: int) -> None:
+    """Write the miniature `SpeechCommands/`, which keeps the rule of the hash."""
+    write_miniature(root / "SpeechCommands", seed, side)
+
+
+TASK = Task(
+    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+)

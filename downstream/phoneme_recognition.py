@@ -1,0 +1,97 @@
+"""PR, phoneme recognition: which phones, with their stress, are spoken?
+
+Corpus: LibriSpeech, train-clean-100 / dev-clean / test-clean: 28 539 / 2 703 / 2 620 utterances. Licence: CC BY 4.0.
+Paper: Panayotov, Chen, Povey, Khudanpur (ICASSP 2015).
+Rules (protocol of SUPERB): phones come from a lexicon (first pronunciation, no silence, no word boundaries), 71 with stress; a linear
+head trained by CTC, decoded greedily.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from downstream.shared.ctc import CtcHead, FrameLinear
+from downstream.shared.librispeech import LAYOUT, LEXICON_LAYOUT, pronunciations, read_fold, transcripts, write_miniature
+from downstream.shared.text import PhoneAlphabet, word_edits
+from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Split, Task, TaskCard, one_per_item, ratio
+
+OFFICIAL = Recipe(
+    steps=100_000,
+    batch=16,
+    accumulate=2,
+    evaluate_every=1_000,
+    learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+    sampler="windows",
+    halve_above=300_000,
+    evaluate_batch=16,
+)
+
+CARD = TaskCard(
+    name="pr",
+    title="Phoneme recognition",
+    version=1,
+    domain="content",
+    corpus="LibriSpeech (train-clean-100, dev-clean, test-clean)",
+    licence="CC BY 4.0",
+    paper="https://doi.org/10.1109/ICASSP.2015.7178964",
+    obtain="OpenSLR 12: unpack train-clean-100.tar.gz, dev-clean.tar.gz and test-clean.tar.gz; the two lexicons are in s3prl.",
+    layout=LAYOUT + LEXICON_LAYOUT,
+    primary="per",
+    reads="frames",
+    recipes={
+        "superb": OFFICIAL,
+        "superb-once": OFFICIAL,
+        "mini": Recipe(
+            steps=700, batch=16, evaluate_every=175, learning_rates=(1e-2, 3e-3), sampler="windows", evaluate_batch=32
+        ),
+    },
+    reference_points={"per": (82.01, 3.09)},
+    published={"per": "pr_per"},
+    differences={
+        "superb-once": "nothing",
+        "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; 700 updates of 16 utterances, two learning rates",
+    },
+)
+
+
+def read(corpora: Corpora) -> tuple[Fold, ...]:
+    """The one fold; a label is the phones of the transcript joined by spaces. Raises `MissingCorpus`, `BadCorpus`."""
+    lexicon = pronunciations(corpora, transcripts(corpora))
+
+    def phones(text: str) -> str:
+        return " ".join(lexicon[word] for word in text.split())
+
+    return (read_fold(corpora, phones),)
+
+
+def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
+    """Nothing depends on the frame rate."""
+    return split
+
+
+def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
+    """Linear(dim, 256) → Linear(256, 74) at every frame, CTC."""
+    alphabet = PhoneAlphabet()
+    return CtcHead(FrameLinear(dim, len(alphabet.symbols)), alphabet)
+
+
+def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
+    """PER = edits / reference phones, summed over the corpus, in percent.
+
+    >>> score([Prediction("a", "all", (), "HH AH0 L OW1", "HH AH1 L")], {})["per"].value
+    50.0
+    """
+    errors, phones = word_edits([str(p.reference) for p in predictions], [str(p.prediction) for p in predictions])
+    counts = {"errors": float(sum(errors)), "phones": float(sum(phones))}
+    return {"per": ratio(errors, phones, higher_is_better=False, counts=counts)}
+
+
+def synth(root: Path, seed: int) -> None:
+    """Write the miniature LibriSpeech that PR and ASR share."""
+    write_miniature(root, seed)
+
+
+TASK = Task(card=CARD, read=read, prepare=prepare, head=head, select=Selection("per", False, one_per_item), score=score, synth=synth)

@@ -1,0 +1,112 @@
+"""A miniature of IEMOCAP, which ER reads: synthetic actors whose emotions lie in speed, pitch, its range, and loudness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from downstream.shared.sentences import sentence
+from downstream.shared.speech import Line, Spoken, Voice, speak, voice
+from superbench import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an emotion sounds: factors on the voice's own speed, pitch, range of pitch and loudness."""
+
+    speed: float
+    pitch: float
+    range: float
+    volume: float
+
+
+NEUTRAL, HAPPY, ANGRY, SAD = (
+    Manner(1.0, 1.0, 0.8, 1.0),
+    Manner(1.1, 1.2, 1.9, 1.3),
+    Manner(1.2, 1.05, 1.3, 2.0),
+    Manner(0.8, 0.9, 0.5, 0.6),
+)
+MANNERS = {"neu": NEUTRAL, "hap": HAPPY, "exc": HAPPY, "ang": ANGRY, "sad": SAD, "fru": ANGRY, "xxx": NEUTRAL}
+JITTER = Manner(0.1, 0.08, 0.25, 0.3)
+"""Standard deviations of the logarithms of the factors: the emotions overlap."""
+
+FIRST_VOICE = 30_000
+DIALOGS = ("F_impro01", "F_script01_1", "M_impro01", "M_script01_1")
+COUNTS = {"neu": 6, "hap": 3, "exc": 3, "ang": 6, "sad": 6, "fru": 1, "xxx": 1}
+"""Utterances of each actor in each dialog; the last two labels are none of ER's."""
+
+HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An utterance of a dialog and its label."""
+
+    name: str
+    label: str
+    line: Line
+
+
+def write_miniature(root: Path, seed: int) -> None:
+    """Write five sessions of two actors each: 960 utterances of ER's classes and 80 others, about 38 minutes.
+
+    A tree that is complete is left alone.
+    """
+    done = root / "Documentation" / "ReadMe.txt"  # written last: its presence says that the tree is whole
+    if done.is_file():
+        return
+    dialogs = {
+        (session, f"Ses0{session}{dialog}"): _dialog(root, session, f"Ses0{session}{dialog}", seed * 100 + number)
+        for session in range(1, 6)
+        for number, dialog in enumerate(DIALOGS)
+    }
+    spoken = iter(speak([turn.line for turns in dialogs.values() for turn in turns]))
+    for (session, dialog), turns in dialogs.items():
+        folder = root / f"Session{session}" / "dialog" / "EmoEvaluation"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{dialog}.txt").write_text(_labels(turns, [next(spoken) for _ in turns]))
+    done.parent.mkdir(parents=True, exist_ok=True)
+    done.write_text("Miniature, synthetic IEMOCAP\n")
+
+
+def _dialog(root: Path, session: int, dialog: str, seed: int) -> list[Turn]:
+    random = np.random.default_rng([seed, FIRST_VOICE, session])
+    folder = root / f"Session{session}" / "sentences" / "wav" / dialog
+    parts = [(sex, label) for sex in "FM" for label, count in COUNTS.items() for _ in range(count)]
+    turns, numbers = [], {"F": 0, "M": 0}
+    for sex, label in (parts[place] for place in random.permutation(len(parts))):
+        name = f"{dialog}_{sex}{numbers[sex]:03d}"
+        numbers[sex] += 1
+        own = voice(seed // 100, FIRST_VOICE + 2 * session + (sex == "M"), female=sex == "F")
+        turns.append(Turn(name, label, _line(folder / f"{name}.wav", own, MANNERS[label], random)))
+    return turns
+
+
+def _line(path: Path, own: Voice, manner: Manner, random: np.random.Generator) -> Line:
+    def drawn(factor: float, spread: float) -> float:
+        return float(factor * np.exp(spread * random.normal()))
+
+    return Line(
+        path,
+        sentence(random, short=True),
+        own,
+        seed=int(random.integers(2**31)),
+        speed=drawn(manner.speed, JITTER.speed),
+        pitch=drawn(manner.pitch, JITTER.pitch),
+        range=drawn(manner.range, JITTER.range),
+        volume=drawn(manner.volume, JITTER.volume),
+    )
+
+
+def _labels(turns: Sequence[Turn], spoken: Sequence[Spoken]) -> str:
+    """A label file: a header, then for every turn a line in brackets and the raters' lines, which no reader of labels wants."""
+    text, start = HEADER, 1.0
+    for turn, said in zip(turns, spoken, strict=True):
+        end = start + said.samples / SAMPLE_RATE
+        text += f"[{start:.4f} - {end:.4f}]\t{turn.name}\t{turn.label}\t[2.5000, 2.5000, 2.5000]\n"
+        text += "C-E2:\tOther;\t()\nA-E3:\tval 3; act 3; dom  3;\t()\n\n"
+        start = end + 0.5
+    return text

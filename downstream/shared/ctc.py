@@ -1,0 +1,115 @@
+"""Heads that write: a network over frames, trained by connectionist temporal classification, decoded greedily (PR, ASR, SF).
+
+Paper: Graves, Fernández, Gomez, Schmidhuber, "Connectionist temporal classification" (ICML 2006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from downstream.shared.text import Alphabet, spelled
+
+BLANK = 0
+
+
+class FrameLinear(nn.Module):
+    """Linear(dim, 256) → Linear(256, outputs) at every frame, without activation (PR)."""
+
+    def __init__(self, dim: int, outputs: int, projector: int = 256) -> None:
+        super().__init__()
+        self.projector = nn.Linear(dim, projector)
+        self.output = nn.Linear(projector, outputs)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, dim) → (batch, time, outputs)."""
+        return self.output(self.projector(features))
+
+
+class Blstm(nn.Module):
+    """One bidirectional LSTM layer over padded sequences, (batch, time, dim) → (batch, time, 2 × width).
+
+    The backward direction reads each sequence reversed within its own length, so valid frames equal those of a packed
+    `nn.LSTM(bidirectional=True)` with the same weights; on a CPU this takes a third of the time. Padding comes out undefined.
+    """
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.ahead = nn.LSTM(dim, width, batch_first=True)
+        self.back = nn.LSTM(dim, width, batch_first=True)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Both directions, concatenated."""
+        order = reversal(lengths, features.shape[1])
+        back, _ = self.back(_reordered(features, order))
+        return torch.cat([self.ahead(features)[0], _reordered(back, order)], dim=-1)
+
+
+def reversal(lengths: Tensor, time: int) -> Tensor:
+    """Frame numbers (batch, time) that turn each sequence around and leave its padding where it is.
+
+    >>> reversal(torch.tensor([3, 2]), 3).tolist()
+    [[2, 1, 0], [1, 0, 2]]
+    """
+    place = torch.arange(time, device=lengths.device)
+    return torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)
+
+
+def _reordered(frames: Tensor, order: Tensor) -> Tensor:
+    return frames.gather(1, order[:, :, None].expand_as(frames))
+
+
+class BlstmStack(nn.Module):
+    """[augment] → Linear(dim, projector) → 2 × [BLSTM → dropout] → Linear(2 × width, outputs) (ASR, SF).
+
+    `augment` (SpecAug) changes the features in training mode only, and before the projector.
+    """
+
+    def __init__(self, dim: int, outputs: int, augment: nn.Module, width: int = 1024, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.augment = augment
+        self.projector = nn.Linear(dim, width)
+        self.recurrent = nn.ModuleList([Blstm(width, width), Blstm(2 * width, width)])
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(2 * width, outputs)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, dim) → (batch, time, outputs)."""
+        hidden = self.projector(self.augment(features, lengths))
+        for layer in self.recurrent:
+            hidden = self.dropout(layer(hidden, lengths))
+        return self.output(hidden)
+
+
+class CtcHead(nn.Module):
+    """A network with an alphabet: the head of PR, ASR and SF."""
+
+    def __init__(self, network: nn.Module, alphabet: Alphabet) -> None:
+        super().__init__()
+        self.network, self.alphabet = network, alphabet
+
+    def encode(self, label: Any) -> Tensor:
+        """The target's indices, int64 (tokens)."""
+        return torch.tensor(self.alphabet.encode(label))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, dim) → logits (batch, time, symbols)."""
+        return self.network(features, lengths)
+
+    def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
+        """CTC: each utterance's loss over its target length, averaged; one too short for its target counts 0."""
+        rows = outputs.float().log_softmax(-1).transpose(0, 1)  # (time, batch, symbols)
+        sizes = torch.tensor([len(target) for target in targets], device=outputs.device)
+        return F.ctc_loss(rows, torch.cat(list(targets)), lengths, sizes, blank=BLANK, zero_infinity=True)
+
+    def decode(self, outputs: Tensor, lengths: Tensor) -> list[str]:
+        """Greedy: the best symbol of each valid frame, repeats merged, silent symbols dropped, printed as text."""
+        best = outputs.argmax(-1).cpu()
+        return [
+            spelled(self.alphabet, torch.unique_consecutive(row[:length]).tolist())
+            for row, length in zip(best, lengths.tolist(), strict=True)
+        ]

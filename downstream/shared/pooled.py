@@ -1,0 +1,87 @@
+"""The head of KS, SID, IC and ER: Linear(dim, 256) → mean over an utterance's frames → Linear(256, classes).
+
+SUPERB's utterance-level head (s3prl, `downstream/model.py`: `UtteranceLevel` with `MeanPooling`). It has no activation and no
+dropout, so it is affine in the frames, and Linear → mean → Linear equals mean → Linear → Linear: the mean feature is all that
+it reads. PyTorch's default initialisation; cross-entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from superbench import BadCorpus
+
+WIDTH = 256
+
+
+class PooledLinear(nn.Module):
+    """One class out of `classes` for an utterance."""
+
+    def __init__(self, dim: int, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.index = {name: number for number, name in enumerate(self.classes)}
+        self.project = nn.Linear(dim, WIDTH)
+        self.classify = nn.Linear(WIDTH, len(self.classes))
+
+    def encode(self, label: str) -> Tensor:
+        """The number of a class, a scalar; raises `BadCorpus` for a name that is none of the classes."""
+        return torch.tensor(_place(label, self.index))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (batch, classes) of mean features (batch, dim)."""
+        return self.classify(self.project(features))
+
+    def loss(self, outputs: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of logits (batch, classes) with class numbers (batch)."""
+        return cross_entropy(outputs, targets)
+
+    def decode(self, outputs: Tensor, lengths: Tensor) -> list[str]:
+        """The name of the likeliest class for each utterance."""
+        return [self.classes[number] for number in outputs.argmax(-1).tolist()]
+
+
+class PooledSlots(nn.Module):
+    """One value in each of several slots (IC: action, object, location); the logits of all slots lie side by side."""
+
+    def __init__(self, dim: int, slots: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.slots = {name: tuple(values) for name, values in slots.items()}
+        self.index = {slot: {value: n for n, value in enumerate(values)} for slot, values in self.slots.items()}
+        self.sizes = [len(values) for values in self.slots.values()]
+        self.project = nn.Linear(dim, WIDTH)
+        self.classify = nn.Linear(WIDTH, sum(self.sizes))
+
+    def encode(self, label: Mapping[str, str]) -> Tensor:
+        """The number of the value in every slot (slots); raises `BadCorpus` for a value that its slot does not have."""
+        return torch.tensor([_place(label[slot], index) for slot, index in self.index.items()])
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (batch, values of all slots) of mean features (batch, dim)."""
+        return self.classify(self.project(features))
+
+    def loss(self, outputs: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
+        """Sum over the slots of the cross-entropy of each slot's slice with its value numbers; `targets` (batch, slots)."""
+        slices = outputs.split(self.sizes, dim=-1)
+        return torch.stack([cross_entropy(part, targets[:, n]) for n, part in enumerate(slices)]).sum()
+
+    def decode(self, outputs: Tensor, lengths: Tensor) -> list[dict[str, str]]:
+        """The likeliest value of every slot, for each utterance."""
+        chosen = [part.argmax(-1).tolist() for part in outputs.split(self.sizes, dim=-1)]
+        return [
+            {slot: values[number] for (slot, values), number in zip(self.slots.items(), numbers, strict=True)}
+            for numbers in zip(*chosen, strict=True)
+        ]
+
+
+def _place(label: str, index: Mapping[str, int]) -> int:
+    if label not in index:
+        known = ", ".join(list(index)[:8])
+        raise BadCorpus(
+            f"The label {label!r} is none of this task's {len(index)} ({known}, …). Compare the corpus with its publication."
+        )
+    return index[label]

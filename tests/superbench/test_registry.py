@@ -1,0 +1,92 @@
+"""Names of upstreams: what they mean, and what is said when they mean nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from superbench import CommandError, registry
+from superbench.errors import BrokenPlugin, UnknownName
+
+PLUGIN = Path(__file__).parents[1] / "plugin" / "superbench_tones.py"
+
+
+def test_a_file_and_a_class_name_an_upstream() -> None:
+    loaded = registry.upstream(registry.parse(f"{PLUGIN}:Spectrum"))
+    assert (loaded.alias, loaded.hop, loaded.layers, loaded.dim) == ("Spectrum", 320, 2, 17)
+    assert registry.upstream(registry.parse(f"mine={PLUGIN}:Spectrum")).alias == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "alias", "hub", "name", "options", "file"),
+    [
+        ("apc", "apc", None, "apc", (), None),
+        ("apc:base,untrained,seed=3", "apc:base,untrained,seed=3", None, "apc", ("base", "untrained", "seed=3"), None),
+        ("apc@a/b.safetensors", "apc", None, "apc", (), Path("a/b.safetensors")),
+        ("mine=apc@a=b.safetensors", "mine", None, "apc", (), Path("a=b.safetensors")),
+        ("hf/facebook/hubert:main", "hf/facebook/hubert:main", "hf", "facebook/hubert:main", (), None),
+        ("hf//tmp/model", "hf/model", "hf", "/tmp/model", (), None),
+        ("torchaudio/hubert_base@w.pt", "torchaudio/hubert_base", "torchaudio", "hubert_base", (), Path("w.pt")),
+    ],
+)
+def test_specs_are_taken_apart(text: str, alias: str, hub: str, name: str, options: tuple, file: Path) -> None:
+    spec = registry.parse(text)
+    assert (spec.alias, spec.hub, spec.name, spec.options, spec.file) == (alias, hub, name, options, file)
+
+
+def test_folders_are_safe_names() -> None:
+    assert registry.parse("apc:base,untrained").folder == "apc_base_untrained"
+
+
+def test_two_upstreams_of_one_name_ask_for_an_alias() -> None:
+    with pytest.raises(CommandError, match="alias"):
+        registry.specs(["apc@a.safetensors", "apc@b.safetensors"])
+    assert [spec.alias for spec in registry.specs(["apc@a.safetensors", "b=apc@b.safetensors"])] == ["apc", "b"]
+
+
+def test_unknown_names_offer_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="Did you mean fbank"):
+        registry.upstream(registry.parse("fbnk"))
+    with pytest.raises(UnknownName, match="superbench list tasks"):
+        registry.task("karaoke")
+
+
+def test_a_file_that_is_missing_broken_or_without_the_class_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="is not there"):
+        registry.upstream(registry.parse(f"{tmp_path}/none.py:X"))
+    broken = tmp_path / "broken.py"
+    broken.write_text("import nothing_like_this\n")
+    with pytest.raises(BrokenPlugin, match="nothing_like_this"):
+        registry.upstream(registry.parse(f"{broken}:X"))
+    with pytest.raises(CommandError, match="Spectrum"):
+        registry.upstream(registry.parse(f"{PLUGIN}:Spektrum"))
+    hollow = tmp_path / "hollow.py"
+    hollow.write_text("class Hollow:\n    hop = 160\n")
+    with pytest.raises(BrokenPlugin, match="lacks sample_rate, layers, dim"):
+        registry.upstream(registry.parse(f"{hollow}:Hollow"))
+
+
+def test_a_trainable_upstream_without_weights_says_how_to_get_some() -> None:
+    with pytest.raises(CommandError, match="superbench pretrain apc"):
+        registry.upstream(registry.parse("apc"))
+    with pytest.raises(CommandError, match="knows the options"):
+        registry.upstream(registry.parse("apc:huge,untrained"))
+    with pytest.raises(CommandError, match="no weights and no options"):
+        registry.upstream(registry.parse("fbank:untrained"))
+
+
+def test_an_untrained_control_follows_from_its_seed() -> None:
+    one, same, other = (registry.upstream(registry.parse(f"apc:untrained,seed={seed}")).revision for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from superbench import registry; rows = registry.listed(registry.UPSTREAMS); "
+        "assert {'fbank', 'apc', 'tera'} <= {row.name for row in rows}, rows; assert all(row.line for row in rows); "
+        "heavy = {'torch', 'numpy', 's3prl', 'upstream.apc'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
