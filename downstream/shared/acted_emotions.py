@@ -23,14 +23,12 @@ class Manner:
     volume: float
 
 
-NEUTRAL, HAPPY, ANGRY, SAD = (
-    Manner(1.0, 1.0, 0.8, 1.0),
-    Manner(1.1, 1.2, 1.9, 1.3),
-    Manner(1.2, 1.05, 1.3, 2.0),
-    Manner(0.8, 0.9, 0.5, 0.6),
-)
+NEUTRAL = Manner(1.0, 0.97, 0.9, 1.0)
+HAPPY = Manner(1.05, 1.25, 2.2, 1.1)
+ANGRY = Manner(1.3, 1.1, 1.2, 1.25)
+SAD = Manner(0.75, 0.9, 0.4, 0.85)
 MANNERS = {"neu": NEUTRAL, "hap": HAPPY, "exc": HAPPY, "ang": ANGRY, "sad": SAD, "fru": ANGRY, "xxx": NEUTRAL}
-JITTER = Manner(0.1, 0.08, 0.25, 0.3)
+JITTER = Manner(0.1, 0.07, 0.2, 0.3)
 """Standard deviations of the logarithms of the factors: the emotions overlap."""
 
 FIRST_VOICE = 30_000

@@ -57,7 +57,9 @@ def _items(folder: Path, label: Callable[[str], str]) -> Iterator[Item]:
     for path in lists:
         for name, text in _chapter(path):
             if name in seen:
-                raise BadCorpus(f"{path}: {name} is transcribed twice in {folder.name}. Remove one, or unpack the archive again.")
+                raise BadCorpus(
+                    f"{path}: {name} is transcribed twice in {folder.name}. Remove one, or unpack the archive again."
+                )
             seen.add(name)
             yield Item(name, Audio(path.parent / f"{name}.flac"), label(text), (name.split("-")[0],))
     _no_chapter_without_transcript(folder, {path.parent for path in lists})
@@ -75,7 +77,9 @@ def _chapter(path: Path) -> Iterator[tuple[str, str]]:
         yield name, text.strip()
         there.discard(name)
     if there:
-        raise BadCorpus(f"{path} has no line for {', '.join(sorted(there)[:3])}, whose sound is beside it. Unpack the archive again.")
+        raise BadCorpus(
+            f"{path} has no line for {', '.join(sorted(there)[:3])}, whose sound is beside it. Unpack the archive again."
+        )
 
 
 def _no_chapter_without_transcript(folder: Path, transcribed: set[Path]) -> None:

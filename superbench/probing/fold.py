@@ -90,7 +90,8 @@ def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained
 
 
 def _steady(sweep: Sweep, step: int, log: list[Any]) -> list[bool]:
-    """False for a probe most of whose updates since the last look were skipped for NaN: it has diverged, whatever it answers."""
+    """False for a probe most of whose updates since the last look were skipped for NaN: it has diverged, whatever it
+    answers."""
     updates = step - (log[-1]["step"] if log else 0)
     before = log[-1]["skipped"] if log else [0.0] * len(sweep.points)
     return [now - then <= updates / 2 for now, then in zip(sweep.skipped.tolist(), before, strict=True)]

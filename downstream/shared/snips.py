@@ -1,0 +1,208 @@
+"""Audio SNIPS: the reader of its tree, its slots and speakers, and a miniature of it.
+
+Corpus: Coucke et al., "Snips Voice Platform" (2018), its sentences spoken by sixteen synthetic voices (Lai et al., ICASSP 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from downstream.shared.grammar import kept_from_training
+from downstream.shared.speech import Line, speak, voice
+from downstream.shared.text import Slotted
+from superbench import Audio, BadCorpus, Corpora, Fold, Item, MissingCorpus, Split
+
+SPEAKERS: Mapping[str, tuple[str, ...]] = {
+    "train": ("Ivy", "Joanna", "Joey", "Justin", "Kendra", "Kimberly", "Matthew", "Salli"),
+    "valid": ("Aditi", "Amy", "Geraint", "Nicole"),
+    "test": ("Brian", "Emma", "Raveena", "Russell"),
+}
+SLOTS = tuple(
+    """album artist best_rating city condition_description condition_temperature country cuisine current_location entity_name facility
+    genre geographic_poi location_name movie_name movie_type music_item object_location_type object_name object_part_of_series_type
+    object_select object_type party_size_description party_size_number playlist playlist_owner poi rating_unit rating_value
+    restaurant_name restaurant_type served_dish service sort spatial_relation state timeRange track year""".split()
+)
+TRANSCRIPTS, SLOT_LIST = "all.iob.snips.txt", "slots.txt"
+LAYOUT = """\
+SNIPS/{train,valid,test}/<Speaker>-snips-<split>-<n>.wav     (or .mp3)
+SNIPS/all.iob.snips.txt    "<Speaker>-snips-<split>-<n> BOS W1 ... WK EOS<tab>O s1 ... sK <Intent>", slots without B-/I-
+SNIPS/slots.txt            (checked where it is there) O, then the 39 slots, one a line
+"""
+
+
+def read_fold(corpora: Corpora) -> Fold:
+    """The one fold; a label is the words with their slots, the group the speaker. Raises `MissingCorpus`, `BadCorpus`."""
+    root = corpora.place("SNIPS")
+    if not (root / TRANSCRIPTS).is_file():
+        raise MissingCorpus(
+            f"{root / TRANSCRIPTS} is not there. Make it, and the .wav files, with s3prl's preprocessing of SNIPS."
+        )
+    _check_slot_list(root / SLOT_LIST)
+    labels = _transcripts(root / TRANSCRIPTS)
+    return Fold(
+        "all",
+        _split(root, "train", "train", labels),
+        _split(root, "dev", "valid", labels),
+        _split(root, "test", "test", labels),
+    )
+
+
+def _split(root: Path, name: Literal["train", "dev", "test"], folder: str, labels: Mapping[str, Slotted]) -> Split:
+    """Every listed utterance of the split's speakers, in the list's order (the list may hold other speakers' too)."""
+    if not (root / folder).is_dir():
+        raise MissingCorpus(
+            f"{root / folder} is not there. Expected the .wav files of the speakers {', '.join(SPEAKERS[folder])}."
+        )
+    sounds = _sounds(root / folder)
+    wanted = {
+        key: label for key, label in labels.items() if key.split("-")[0] in SPEAKERS[folder] and f"-snips-{folder}-" in key
+    }
+    for key in wanted.keys() - sounds.keys():
+        raise BadCorpus(
+            f"{root / folder / key}.wav is listed in {TRANSCRIPTS} but not there. Unpack or convert the split again."
+        )
+    for key in sounds.keys() - wanted.keys():
+        if key.split("-")[0] in SPEAKERS[folder]:
+            raise BadCorpus(f"{sounds[key]} has no line in {root / TRANSCRIPTS}. Make the list again from the full corpus.")
+    if not wanted:
+        raise BadCorpus(f"{root / TRANSCRIPTS} lists no utterance of {', '.join(SPEAKERS[folder])} for {folder}.")
+    return Split(name, tuple(Item(key, Audio(sounds[key]), label, (key.split("-")[0],)) for key, label in wanted.items()))
+
+
+def _sounds(folder: Path) -> dict[str, Path]:
+    """Sound files by utterance; a `.wav` goes before an `.mp3` of the same name."""
+    paths = [path for kind in ("*.mp3", "*.wav") for path in sorted(folder.glob(kind)) if not path.name.startswith("._")]
+    return {path.stem: path for path in paths}
+
+
+def _transcripts(path: Path) -> dict[str, Slotted]:
+    labels: dict[str, Slotted] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        left, _, right = line.partition("\t")
+        key, *words = left.split()
+        slots = right.split()
+        if len(words) < 3 or words[0] != "BOS" or words[-1] != "EOS" or len(words) != len(slots):
+            raise BadCorpus(
+                f'{path}, line {number}: expected "<id> BOS W1 ... EOS<tab>O s1 ... <Intent>", found {line[:200]!r}.'
+            )
+        if unknown := set(slots[1:-1]) - {"O", *SLOTS}:
+            raise BadCorpus(
+                f"{path}, line {number}: {', '.join(sorted(unknown))} is none of the 39 slots of SNIPS (no B-, I- here)."
+            )
+        if key in labels:
+            raise BadCorpus(f"{path}, line {number}: {key} is listed twice. Make the list again.")
+        labels[key] = tuple(zip(words[1:-1], slots[1:-1], strict=True))
+    return labels
+
+
+def _check_slot_list(path: Path) -> None:
+    if not path.is_file():
+        return
+    names = path.read_text(encoding="utf-8").split()
+    if names[:1] != ["O"] or set(names[1:]) != set(SLOTS):
+        odd = ", ".join(sorted(set(names[1:]) ^ set(SLOTS))) or f"{names[:1]} comes first"
+        raise BadCorpus(f"{path}: expected O and then the 39 slots of SNIPS; these differ: {odd}.")
+
+
+# ---------------------------------------------------------------- the miniature
+
+TEMPLATES = tuple(
+    line.strip().split(": ")
+    for line in """AddToPlaylist: add artist to my playlist list
+    AddToPlaylist: put this music_item on playlist_owner list
+    BookRestaurant: book a restaurant_type for party_size_number in city
+    BookRestaurant: i want served_dish in state
+    BookRestaurant: find cuisine food near poi
+    GetWeather: will it be condition_temperature in city timeRange
+    GetWeather: is it condition_description in state
+    PlayMusic: play genre music by artist
+    PlayMusic: play the sort music_item on service
+    RateBook: give object_name rating_value rating_unit
+    RateBook: rate this object_type rating_value of best_rating
+    SearchCreativeWork: show me the object_type object_name
+    SearchScreeningEvent: find movie_type spatial_relation timeRange
+    SearchScreeningEvent: when is movie_name at location_name""".split("\n")
+)
+VALUES: Mapping[str, str] = {
+    "artist": "elvis|nina stone|the doors|marcus green|bob hill|lily rivers|johnny west|sam cook|the blue birds|rosa diaz",
+    "playlist": "summer party|road trip|deep focus|morning run|sleepy time|dinner jazz|rock classics|rainy day|dance hits|workout",
+    "music_item": "song|album|track|tune|artist",
+    "playlist_owner": "my|our|her|his|anna's",
+    "restaurant_type": "restaurant|bar|pub|bakery|cafe|tavern|diner",
+    "party_size_number": "two|three|four|five|six|seven|eight|nine|ten",
+    "city": "boston|denver|paris|austin|london|dallas|chicago|madrid|berlin|seattle|houston|dublin|phoenix|tampa|oslo",
+    "state": "texas|maine|ohio|florida|utah|kansas|nevada|oregon|alaska|georgia|iowa|montana",
+    "served_dish": "pizza|soup|sushi|pancakes|tacos|salad|noodles|lobster|steak|chicken wings",
+    "cuisine": "greek|indian|thai|mexican|french|italian|turkish|korean|spanish|chinese",
+    "poi": "the museum|my office|the airport|the station|central park|the harbor|the stadium",
+    "condition_temperature": "hot|cold|warm|chilly|freezing|hotter|colder",
+    "condition_description": "raining|snowing|windy|cloudy|foggy|sunny|stormy",
+    "timeRange": "today|tomorrow|tonight|at noon|next week|this friday|on monday|in two hours|this evening|at midnight",
+    "genre": "jazz|rock|folk|country|gospel|reggae|classical|techno|punk|blues",
+    "sort": "latest|best|top|newest|popular|oldest",
+    "service": "spotify|youtube|deezer|pandora|netflix|itunes",
+    "object_name": "the last king|silent river|brave hearts|the red door|winter song|golden days|lost island|the old house|a new moon",
+    "object_type": "book|novel|movie|show|game|saga|picture",
+    "rating_value": "one|two|three|four|five|zero",
+    "rating_unit": "stars|points",
+    "best_rating": "five|six|ten",
+    "movie_type": "films|movies|animated movies|cartoons",
+    "spatial_relation": "nearby|near here|close by|around here",
+    "movie_name": "night train|the lost boy|seven sisters|the great escape|a quiet summer|broken wings|the wild horse",
+    "location_name": "the plaza|grand cinema|the palace|royal theater|the odeon|star cinemas",
+}
+UNSEEN = 0.2
+"""In valid and test, the share of slots that take a value kept from training."""
+
+COUNTS = {"train": 60, "valid": 20, "test": 80}
+"""Utterances of a speaker."""
+
+
+def write_miniature(root: Path, seed: int) -> None:
+    """Write `root/SNIPS`: 480 / 80 / 320 utterances (about 28 minutes) of the sixteen speakers. A finished tree is left alone."""
+    top = root / "SNIPS"
+    done = top / f".miniature-{seed}"
+    if done.is_file():
+        return
+    lines: list[Line] = []
+    rows: list[str] = []
+    everyone = [(split, speaker) for split, speakers in SPEAKERS.items() for speaker in speakers]
+    for number, (split, speaker) in enumerate(everyone):
+        random = np.random.default_rng([seed, 6, number])
+        own = voice(seed, 40_000 + number)
+        for utterance in range(COUNTS[split]):
+            intent, label = _sentence(random, 0.0 if split == "train" else UNSEEN)
+            key = f"{speaker}-snips-{split}-{utterance}"
+            text = " ".join(word for word, _ in label)
+            slots = " ".join(slot for _, slot in label)
+            rows.append(f"{key} BOS {text.upper()} EOS\tO {slots} {intent}\n")
+            speed = float(random.uniform(0.95, 1.15))
+            lines.append(Line(top / split / f"{key}.wav", text, own, seed=int(random.integers(2**31)), speed=speed))
+    speak(lines)
+    (top / TRANSCRIPTS).write_text("".join(rows))
+    (top / SLOT_LIST).write_text("\n".join(["O", *SLOTS]))
+    done.write_text("complete\n")
+
+
+def _sentence(random: np.random.Generator, unseen: float) -> tuple[str, Slotted]:
+    """An intent and a sentence of it: each symbol of a template that is a slot takes one of its values."""
+    intent, template = TEMPLATES[int(random.integers(len(TEMPLATES)))]
+    return intent, tuple(pair for symbol in template.split() for pair in _filled(symbol, random, unseen))
+
+
+def _filled(symbol: str, random: np.random.Generator, unseen: float) -> Iterator[tuple[str, str]]:
+    if symbol not in VALUES:
+        yield symbol, "O"
+        return
+    values = VALUES[symbol].split("|")
+    new = [value for i, value in enumerate(values) if kept_from_training(i)]
+    known = [value for value in values if value not in new]
+    for word in str(random.choice(new if new and random.random() < unseen else known)).split():
+        yield word, symbol

@@ -1,0 +1,166 @@
+"""SF, slot filling: what does an order to a machine speak of? Words are written together with the slots that they fill.
+
+Corpus: Audio SNIPS, 104 672 / 2 800 / 2 800 utterances of 8 / 4 / 4 synthetic voices. Paper: Lai et al. (ICASSP 2021).
+Licence: CC0 for the sentences; the voices' terms for the sound.
+Rules (protocol of SUPERB): characters and slot tags in one sequence (`SET A B-room BEDROOM E-room ALARM`), the head of ASR,
+decoded greedily.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from downstream.shared.ctc import BlstmStack, CtcHead
+from downstream.shared.snips import LAYOUT, SLOTS, read_fold, write_miniature
+from downstream.shared.specaug import SpecAug
+from downstream.shared.text import SlotAlphabet, character_edits, spelled
+from superbench import Corpora, Fold, Outputs, Prediction, Recipe, Score, Selection, Setting, Split, Task, TaskCard, ratio
+
+OFFICIAL = Recipe(
+    steps=200_000,
+    batch=32,
+    evaluate_every=2_000,
+    learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+    sampler="windows",
+    halve_above=300_000,
+    options={"width": 1024, "feature_width": 50, "time_width": 40},
+)
+
+CARD = TaskCard(
+    name="sf",
+    title="Slot filling",
+    version=1,
+    domain="semantics",
+    corpus="Audio SNIPS",
+    licence="CC0 (sentences)",
+    paper="https://arxiv.org/abs/2010.13826",
+    obtain="Fetch the corpus of aws-samples/aws-lex-noisy-spoken-language-understanding and convert it with s3prl's "
+    "preprocess/snips_preprocess.py.",
+    layout=LAYOUT,
+    primary="slot_type_f1",
+    reads="frames",
+    recipes={
+        "superb": OFFICIAL,
+        "superb-once": OFFICIAL,
+        "mini": Recipe(
+            steps=450,
+            batch=16,
+            evaluate_every=150,
+            learning_rates=(4e-3,),
+            sampler="windows",
+            options={"width": 96, "feature_width": 16, "time_width": 8},
+        ),
+    },
+    reference_points={"slot_type_f1": (69.64, 89.81), "slot_value_cer": (52.94, 21.76)},
+    published={"slot_type_f1": "sf_f1", "slot_value_cer": "sf_cer"},
+    differences={
+        "superb-once": "nothing",
+        "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 480 / 80 / 320 utterances; BLSTM of 96 in place of 1 024; "
+        "SpecAug masks up to 15 features and 7 frames in place of 49 and 39; 450 updates of 16 utterances, one learning rate",
+    },
+)
+
+
+def read(corpora: Corpora) -> tuple[Fold, ...]:
+    """The one fold; a label is the words with their slots. Raises `MissingCorpus`, `BadCorpus`."""
+    return (read_fold(corpora),)
+
+
+def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
+    """Nothing depends on the frame rate."""
+    return split
+
+
+def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
+    """SpecAug → Linear(dim, 1024) → 2 × [BLSTM(1024) → dropout 0.2] → Linear(2048, 109), CTC."""
+    alphabet, options = SlotAlphabet(SLOTS), recipe.options
+    augment = SpecAug(feature_width=options["feature_width"], time_width=options["time_width"])
+    return CtcHead(BlstmStack(dim, len(alphabet.symbols), augment, options["width"]), alphabet)
+
+
+def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
+    """Nothing to choose; the reference is the target as it would be printed, tags and quirks included."""
+    alphabet = SlotAlphabet(SLOTS)
+    yield (
+        {},
+        [
+            Prediction(item.id, fold, item.group, spelled(alphabet, alphabet.encode(item.label)), outputs[item.id])
+            for item in split.items
+        ],
+    )
+
+
+def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
+    """F1 of slot types, averaged over utterances, and CER of slot values, both in percent.
+
+    >>> said = [Prediction("a", "all", (), "SET A B-room BEDROOM E-room ALARM", "SET B-room BEDROM E-room B-city ALARM E-city")]
+    >>> {name: round(score.value, 2) for name, score in score(said, {}).items()}
+    {'slot_type_f1': 66.67, 'slot_value_cer': 14.29}
+    """
+    pairs = [(slots(str(p.reference)), slots(str(p.prediction))) for p in predictions]
+    types = [type_f1(set(reference), set(said)) for reference, said in pairs]
+    edits = [value_edits(reference, said) for reference, said in pairs]
+    errors, characters = [one[0] for one in edits], [one[1] for one in edits]
+    utterances, wrong = (
+        {"f1": sum(types), "utterances": float(len(types))},
+        {"errors": float(sum(errors)), "characters": float(sum(characters))},
+    )
+    return {
+        "slot_type_f1": ratio(types, [1.0] * len(types), higher_is_better=True, counts=utterances),
+        "slot_value_cer": ratio(errors, characters, higher_is_better=False, counts=wrong),
+    }
+
+
+def slots(text: str) -> dict[str, list[str]]:
+    """Slot type → its values. No word boundary ends the closing tag, as in the reference implementation.
+
+    >>> slots("PLAY B-artist NINA STONE E-artist ON B-service SPOTIFY E-service")
+    {'artist': ['NINA STONE'], 'service': ['SPOTIFY']}
+    """
+    found: dict[str, list[str]] = {}
+    for slot, value in re.findall(r"B-(\S+) (.+?) E-\1", re.sub(r" +", " ", text)):
+        found.setdefault(slot, []).append(value)
+    return found
+
+
+def type_f1(reference: set[str], said: set[str]) -> float:
+    """2PR / (P + R) of two sets, which is twice the common share; 1 if both are empty."""
+    return 2 * len(reference & said) / (len(reference) + len(said)) if reference or said else 1.0
+
+
+def value_edits(reference: Mapping[str, Sequence[str]], said: Mapping[str, Sequence[str]]) -> tuple[int, int]:
+    """Character edits and reference characters of an utterance: each reference value against the nearest said one of its type.
+
+    A type that was not said counts as an empty value; types that were said and are not in the reference do not count.
+    """
+    errors = characters = 0
+    for slot, values in reference.items():
+        hypotheses = [_untagged(value) for value in said.get(slot, [""])]
+        for value in values:
+            distances, lengths = character_edits([value] * len(hypotheses), hypotheses)
+            errors, characters = errors + min(distances), characters + lengths[0]
+    return errors, characters
+
+
+def _untagged(value: str) -> str:
+    return re.sub(r" E-\S+", "", re.sub(r"B-\S+ ", "", value))
+
+
+def synth(root: Path, seed: int) -> None:
+    """Write the miniature SNIPS."""
+    write_miniature(root, seed)
+
+
+TASK = Task(
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("slot_type_f1", True, candidates),
+    score=score,
+    synth=synth,
+)

@@ -1,0 +1,177 @@
+"""The result of one task on one upstream: the record (schema 1), the predictions beside it, and the note of a failure.
+
+`OUT/<upstream>/<task>/` holds `result.json` and `predictions.jsonl.gz`, or `failure.json`. Predictions are written first,
+the result last, each
+whole or not at all: a folder with a `result.json` is complete.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from superbench.contract import Prediction, Protocols
+from superbench.errors import BadResult
+from superbench.files import whole, write_text
+
+SCHEMA = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class TaskFacts(_Record):
+    """Which task, which version of it, under which protocol."""
+
+    name: str
+    version: int
+    protocol: Protocols
+
+
+class UpstreamFacts(_Record):
+    """Which model: its alias, the digest of its weights and source, sizes."""
+
+    name: str
+    revision: str
+    params: int
+    macs: float | None = None
+    hop: int
+    layers: int
+    dim: int
+
+
+class ScoreFacts(_Record):
+    """A metric: value, unit, direction, 95 % interval (or null) with how it was made, the counts that it is made of."""
+
+    value: float
+    unit: Literal["%", "fraction"]
+    higher_is_better: bool
+    ci: tuple[float, float] | None = None
+    ci_method: str | None = None
+    counts: dict[str, float]
+
+
+class Receipt(_Record):
+    """One point of the sweep: where its best dev value came; null where it diverged. `setting` was chosen without learning."""
+
+    fold: str
+    lr: float | None
+    seed: int | None
+    dev: float | None
+    steps: int
+    setting: dict[str, Any] = Field(default_factory=dict)
+    status: str | None = None
+
+
+class DataFacts(_Record):
+    """Which data: digest of the lists, items per split, the passport."""
+
+    fingerprint: str
+    items: dict[str, int]
+    passport: dict[str, Any] = Field(default_factory=dict)
+
+
+class Seconds(_Record):
+    """Where the time went."""
+
+    extract: float
+    train: float
+    evaluate: float
+
+
+class Result(_Record):
+    """`result.json`, schema 1."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    task: TaskFacts
+    upstream: UpstreamFacts
+    scores: dict[str, ScoreFacts]
+    primary: str
+    sweep: list[Receipt]
+    chosen: dict[str, dict[str, Any]]
+    data: DataFacts
+    environment: dict[str, Any]
+    seconds: Seconds
+    predictions: str
+    layer_weights: dict[str, list[float]] = Field(default_factory=dict)
+    certificate: dict[str, Any] = Field(default_factory=dict)
+    efficiency: dict[str, Any] = Field(default_factory=dict)
+    deviations: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+    @field_validator("scores")
+    @classmethod
+    def _some(cls, scores: dict[str, ScoreFacts]) -> dict[str, ScoreFacts]:
+        if not scores:
+            raise ValueError("a result has at least one score")
+        return scores
+
+    def to_json(self) -> str:
+        """The text of `result.json`."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_result(folder: Path, result: Result, predictions: Sequence[Prediction]) -> None:
+    """Write predictions, then the result; a failure that was noted there is removed. Raises `StoreError` on a full disk."""
+    with whole(folder / result.predictions) as temporary:
+        temporary.write_bytes(pack(predictions))
+    write_text(folder / "result.json", result.to_json())
+    (folder / "failure.json").unlink(missing_ok=True)
+
+
+def read_result(folder: Path) -> Result:
+    """The result of a folder; raises `BadResult` that says which field is wrong."""
+    path = folder / "result.json"
+    try:
+        return Result.model_validate_json(path.read_text())
+    except OSError as error:
+        raise BadResult(f"{path} cannot be read: {error.strerror}. Run the task again.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadResult(f"{path} is not a result of schema {SCHEMA}: {where}: {first['msg']}. Run the task again.") from error
+
+
+def write_failure(folder: Path, task: str, upstream: str, error: str, message: str) -> None:
+    """Note why a task failed; the next success removes it."""
+    text = {"task": task, "upstream": upstream, "error": error, "message": message}
+    write_text(folder / "failure.json", json.dumps(text, indent=1, ensure_ascii=False) + "\n")
+
+
+def find_results(root: Path) -> list[Path]:
+    """Folders with a `result.json` at, one below, or two below `root`, sorted."""
+    return sorted({path.parent for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}result.json")})
+
+
+def pack(predictions: Sequence[Prediction]) -> bytes:
+    """Predictions as gzipped JSON lines sorted by (fold, id); the same predictions give the same bytes."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as file:
+        for one in sorted(predictions, key=lambda one: (one.fold, one.id)):
+            line = {
+                "id": one.id, "fold": one.fold, "group": list(one.group),
+                "reference": one.reference, "prediction": one.prediction,
+            }  # fmt: skip
+            file.write((json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    return buffer.getvalue()
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """The predictions of a file, in its order; raises `BadResult` for anything that is not as written."""
+    try:
+        with gzip.open(path, "rt", encoding="utf8") as file:
+            rows = [json.loads(line, parse_constant=_no_constant) for line in file]
+        return [Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"]) for r in rows]
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise BadResult(f"{path} is not a predictions file: {error}. Run the task again.") from error
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number")

@@ -1,0 +1,124 @@
+"""ER: folds, labels, the draw of dev, the score, and what is wrong with a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import random_split
+
+from downstream.emotion_recognition import TASK
+from superbench import BadCorpus, Corpora, Fold, MissingCorpus, Prediction
+
+LABELS = ("neu", "hap", "exc", "ang", "sad", "fru", "xxx")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Five sessions of two dialogs with a turn of each label by each actor (empty sounds: only their presence is looked at)."""
+    for session in range(1, 6):
+        for dialog in (f"Ses0{session}M_script01_1", f"Ses0{session}F_impro01"):
+            lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+            for number, label in enumerate(LABELS):
+                for sex in "FM":
+                    lines.append(f"[{number}.0 - {number}.9]\t{dialog}_{sex}{number:03d}\t{label}\t[2.5, 2.5, 2.5]")
+                    lines.append("C-E2:\tNeutral;\t()")
+                    sound = tmp_path / f"IEMOCAP/Session{session}/sentences/wav/{dialog}/{dialog}_{sex}{number:03d}.wav"
+                    sound.parent.mkdir(parents=True, exist_ok=True)
+                    sound.touch()
+            file = tmp_path / f"IEMOCAP/Session{session}/dialog/EmoEvaluation/{dialog}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("\n".join(lines))
+            (file.parent / f"._{dialog}.txt").write_text("[no label file]")
+    return tmp_path
+
+
+def folds(root: Path) -> tuple[Fold, ...]:
+    return TASK.read(Corpora(root))
+
+
+def test_each_fold_tests_on_one_session_that_it_does_not_train_on(root: Path) -> None:
+    found = folds(root)
+    assert [fold.name for fold in found] == ["fold1", "fold2", "fold3", "fold4", "fold5"]
+    for number, fold in enumerate(found, start=1):
+        session = f"Ses0{number}"
+        assert {item.id[:5] for item in fold.test.items} == {session}
+        assert session not in {item.id[:5] for item in fold.train.items + fold.dev.items}
+
+
+def test_other_labels_are_dropped_and_excited_counts_as_happy(root: Path) -> None:
+    labels = [item.label for item in folds(root)[0].test.items]
+    assert {label: labels.count(label) for label in set(labels)} == {"neu": 4, "hap": 8, "ang": 4, "sad": 4}
+
+
+def test_dev_is_the_draw_of_random_split_with_seed_zero(root: Path) -> None:
+    found = folds(root)
+    for number, fold in enumerate(found):
+        sessions = [other.test.items for place, other in enumerate(found) if place != number]
+        rest = [item.id for items in sessions for item in items]
+        torch_train, torch_dev = random_split(range(80), [64, 16], generator=torch.Generator().manual_seed(0))
+        assert {item.id for item in fold.train.items} == {rest[place] for place in torch_train}
+        assert {item.id for item in fold.dev.items} == {rest[place] for place in torch_dev}
+
+
+def test_the_official_sizes_follow_from_the_share() -> None:
+    assert [int(0.8 * n) for n in (4446, 4508, 4380, 4500, 4290)] == [3556, 3606, 3504, 3600, 3432]
+
+
+def test_items_come_by_label_file_and_line_and_know_the_actor(root: Path) -> None:
+    items = folds(root)[2].test.items
+    assert [item.id for item in items[:3]] == ["Ses03F_impro01_F000", "Ses03F_impro01_M000", "Ses03F_impro01_F001"]
+    assert [item.group for item in items[:3]] == [("Ses03F",), ("Ses03M",), ("Ses03F",)]
+    assert items[-1].audio.path == root / "IEMOCAP/Session3/sentences/wav/Ses03M_script01_1/Ses03M_script01_1_M004.wav"
+
+
+def test_the_release_goes_by_either_name(root: Path) -> None:
+    (root / "IEMOCAP").rename(root / "IEMOCAP_full_release")
+    assert len(folds(root)[0].test.items) == 20
+
+
+def test_a_missing_sound_is_an_error_that_names_it(root: Path) -> None:
+    gone = root / "IEMOCAP/Session4/sentences/wav/Ses04F_impro01/Ses04F_impro01_M003.wav"
+    gone.unlink()
+    with pytest.raises(BadCorpus, match=str(gone)):
+        folds(root)
+
+
+def test_a_missing_sound_of_a_dropped_label_is_none_of_our_business(root: Path) -> None:
+    (root / "IEMOCAP/Session4/sentences/wav/Ses04F_impro01/Ses04F_impro01_M006.wav").unlink()
+    assert len(folds(root)[3].test.items) == 20
+
+
+def test_a_session_without_labels_is_an_error(root: Path) -> None:
+    for file in (root / "IEMOCAP/Session5/dialog/EmoEvaluation").glob("*.txt"):
+        file.unlink()
+    with pytest.raises(BadCorpus, match="Session5"):
+        folds(root)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"), [("[1.0 - 2.0] Ses01F_impro01_F000 neu", "line 2"), ("[1 - 2]\tSes01F_impro01_F000\tneu\t[]", "twice")]
+)
+def test_broken_and_repeated_lines_are_errors(root: Path, line: str, says: str) -> None:
+    file = root / "IEMOCAP/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    file.write_text(f"%\n{line}\n{line}\n")
+    with pytest.raises(BadCorpus, match=says):
+        folds(root)
+
+
+def test_an_absent_corpus_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(MissingCorpus, match="IEMOCAP_full_release"):
+        TASK.read(Corpora(tmp_path))
+
+
+def test_the_score_is_the_mean_of_the_folds_and_follows_weights() -> None:
+    right = [("fold1", 1), ("fold1", 0), ("fold1", 1), ("fold1", 1), ("fold2", 0), ("fold2", 1)]
+    made = [Prediction(str(n), fold, (), "sad", "sad" if hit else "neu") for n, (fold, hit) in enumerate(right)]
+    score = TASK.score(made, {})["accuracy"]
+    assert score.value == pytest.approx((75 + 50) / 2)
+    assert score.counts == {"correct": 4, "items": 6}
+    assert score.reweighted(np.array([0, 3, 1, 0, 1, 3])) == pytest.approx((25 + 75) / 2)
+    assert score.reweighted(np.array([1, 1, 0, 0, 0, 0])) == pytest.approx(50)
+    assert np.isnan(score.reweighted(np.zeros(6)))
