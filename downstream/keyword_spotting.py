@@ -172,7 +172,7 @@ def _slices(item: Item) -> Iterator[Item]:
     except soundfile.LibsndfileError as error:
         raise BadAudio(f"{item.audio.path} is not a readable sound file: {error} Fetch it again.") from error
     samples = facts.frames * SAMPLE_RATE // facts.samplerate
-    for start in range(0, max(samples - SHORTEST, 0) + 1, SAMPLE_RATE):
+    for start in range(0, samples - SHORTEST + 1, SAMPLE_RATE):
         audio = replace(item.audio, start=start, end=min(start + SAMPLE_RATE, samples))
         yield replace(item, id=f"{item.id}#{start // SAMPLE_RATE}", audio=audio)
 

@@ -101,7 +101,7 @@ def kept_from_training(rank: int) -> bool:
 
 def _frequent(words: Sequence[str], random: np.random.Generator) -> str:
     """A word by a flattened Zipf law over the order in the list."""
-    weights = 1.0 / (np.arange(len(words)) + 6.0)
+    weights = 1.0 / (np.arange(len(words)) + 1.0)
     return str(random.choice(words, p=weights / weights.sum()))
 
 

@@ -164,9 +164,17 @@ def _say(line: Line, engine: Espeak) -> Spoken:
     wave = limited(wave + level * 10 ** (-random.uniform(*line.snr) / 20) * noise(samples, random), line.peak)
     if line.sample_rate != SAMPLE_RATE:
         wave = soxr.resample(wave, SAMPLE_RATE, line.sample_rate, quality="HQ")
-    soundfile.write(line.path, np.round(wave * 32767).clip(-32768, 32767).astype(np.int16), line.sample_rate, subtype="PCM_16")
+    _write(line.path, wave, line.sample_rate)
     offset, end = (start - first) / SAMPLE_RATE, samples / SAMPLE_RATE
     return Spoken(line.path, len(wave), _moved(speech.words, offset, end), _moved(speech.phones, offset, end))
+
+
+def _write(path: Path, wave: np.ndarray, sample_rate: int) -> None:
+    whole = np.round(wave * 32767).clip(-32768, 32767).astype(np.int16)
+    try:
+        soundfile.write(path, whole, sample_rate, subtype="PCM_16")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise SuperbenchError(f"Could not write {path}: {error} Free some space, or choose another folder.") from error
 
 
 def _moved(marks: tuple[Mark, ...], offset: float, end: float) -> tuple[Mark, ...]:

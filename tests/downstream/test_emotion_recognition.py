@@ -63,10 +63,6 @@ def test_dev_is_the_draw_of_random_split_with_seed_zero(root: Path) -> None:
         assert {item.id for item in fold.dev.items} == {rest[place] for place in torch_dev}
 
 
-def test_the_official_sizes_follow_from_the_share() -> None:
-    assert [int(0.8 * n) for n in (4446, 4508, 4380, 4500, 4290)] == [3556, 3606, 3504, 3600, 3432]
-
-
 def test_items_come_by_label_file_and_line_and_know_the_actor(root: Path) -> None:
     items = folds(root)[2].test.items
     assert [item.id for item in items[:3]] == ["Ses03F_impro01_F000", "Ses03F_impro01_M000", "Ses03F_impro01_F001"]

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from downstream.keyword_spotting import CLASSES, TASK, side
-from downstream.shared.pooled import PooledLinear
 from downstream.shared.spoken_commands import KEYWORDS, NOISE, TEST, TRAIN, WORDS
 from superbench import BadCorpus, Corpora, Fold, MissingCorpus, load_audio
 
@@ -25,7 +23,7 @@ def sound(path: Path, samples: int = 800) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Both archives in SpeechCommands/: every word by a speaker of each side, one noise file of 2.5 s, a test file per class."""
+    """Both archives in SpeechCommands/: every word by a speaker of each side, noise of 2.5 s, a test file per class."""
     archive = tmp_path / "SpeechCommands" / TRAIN
     for word in WORDS:
         for speaker in (DEV, UNUSED, TRAINED):
@@ -122,22 +120,11 @@ def test_an_absent_corpus_says_where_it_was_looked_for(tmp_path: Path) -> None:
         TASK.read(Corpora(tmp_path))
 
 
-def test_the_head_has_the_published_size_and_is_affine_in_the_frames(root: Path) -> None:
+def test_the_head_has_the_published_size(root: Path) -> None:
     head = TASK.head(768, fold(root), TASK.card.recipes["superb"])
     assert sum(weight.numel() for weight in head.parameters()) == 199_948
-    frames = torch.randn(1, 50, 768)
-    per_frame = head.classify(head.project(frames).mean(1))
-    assert torch.allclose(head(frames.mean(1), torch.tensor([50])), per_frame, atol=1e-5)
 
 
-def test_the_head_decodes_what_it_encodes() -> None:
-    head = PooledLinear(4, CLASSES)
-    numbers = torch.stack([head.encode(label) for label in CLASSES])
-    assert head.decode(torch.eye(12)[numbers], torch.ones(12)) == list(CLASSES)
-    with pytest.raises(BadCorpus, match="maybe"):
-        head.encode("maybe")
-
-
-def test_recipes_differ_only_where_they_say(root: Path) -> None:
+def test_the_recipes_differ_only_in_the_silence() -> None:
     official, once = TASK.card.recipes["superb"], TASK.card.recipes["superb-once"]
     assert replace(official, options=once.options) == once
