@@ -128,14 +128,18 @@ def _item(corpus: VoxCeleb, utterance: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Training utterances that are longer than the recipe's `min_seconds` after trimming; the other splits as they are."""
-    least = recipe.options["min_seconds"] * SAMPLE_RATE
-    if split.name != "train" or not least:
+    """Training utterances longer than `min_seconds` after trimming, whole or their first `cut_seconds` (options); others whole."""
+    if split.name != "train":
         return split
-    with ThreadPoolExecutor() as readers:
-        lengths = readers.map(lambda item: len(load_audio(item.audio)), split.items)
-        kept = tuple(item for item, length in zip(split.items, lengths, strict=True) if length > least)
-    return replace(split, items=kept)
+    items, cut = split.items, recipe.options.get("cut_seconds")
+    if recipe.options["min_seconds"]:
+        with ThreadPoolExecutor() as readers:
+            lengths = list(readers.map(lambda item: len(load_audio(item.audio)), items))
+        least = recipe.options["min_seconds"] * SAMPLE_RATE
+        items = tuple(item for item, length in zip(items, lengths, strict=True) if length > least)
+    if cut is not None:
+        items = tuple(replace(item, audio=replace(item.audio, end=round(cut * SAMPLE_RATE))) for item in items)
+    return replace(split, items=items)
 
 
 # ---------------------------------------------------------------- head

@@ -37,11 +37,10 @@ def test_frames_follow_the_length_and_nothing_stands_beyond_them(name: str, samp
 
 @pytest.mark.parametrize(("family", "million", "states"), [(Apc, 4.11, 3), (Tera, 21.33, 4), (Mockingjay, 85.12, 13)])
 def test_base_has_the_published_number_of_weights_and_states(family: type, million: float, states: int) -> None:
-    with torch.device("meta"):
-        model = family(family.configs["base"])  # type: ignore[attr-defined]
-    heads = ("predict", "reconstruct")  # counted neither in the paper's tables nor used downstream
-    weights = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(heads))
-    assert weights / 1e6 == pytest.approx(million, rel=0.01)
+    model = family(family.configs["base"])  # type: ignore[attr-defined]
+    # the reconstruction head of the masked models, which nothing downstream uses, is not in the published figure
+    weights = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("reconstruct"))
+    assert weights / 1e6 == pytest.approx(million, rel=0.002)
     assert (model.layers, model.hop) == (states, 160)
 
 
@@ -52,9 +51,9 @@ def test_the_loss_falls(family: type) -> None:
     time = torch.arange(24_000) / 16_000
     waves = torch.stack([torch.sin(2 * torch.pi * (300 + 200 * i) * time * (1 + time)) * 0.1 for i in range(4)])
     waves = waves + 0.01 * torch.randn(waves.shape)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     losses = []
-    for _ in range(25):
+    for _ in range(50):
         loss = model.loss(waves, torch.full((4,), 24_000))
         optimizer.zero_grad()
         loss.backward()
