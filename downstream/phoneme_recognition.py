@@ -2,8 +2,8 @@
 
 Corpus: LibriSpeech, train-clean-100 / dev-clean / test-clean: 28 539 / 2 703 / 2 620 utterances. Licence: CC BY 4.0.
 Paper: Panayotov, Chen, Povey, Khudanpur (ICASSP 2015).
-Rules (protocol of SUPERB): phones come from a lexicon (first pronunciation, no silence, no word boundaries), 71 with stress; a linear
-head trained by CTC, decoded greedily.
+Rules (protocol of SUPERB): phones come from a lexicon (first pronunciation, no silence, no word boundaries), 71 with stress; a
+linear head trained by CTC, decoded greedily.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ CARD = TaskCard(
     published={"per": "pr_per"},
     differences={
         "superb-once": "nothing",
-        "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; 700 updates of 16 utterances, two learning rates",
+        "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; 700 updates of 16 utterances, "
+        "two learning rates",
     },
 )
 

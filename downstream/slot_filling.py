@@ -59,8 +59,8 @@ CARD = TaskCard(
     published={"slot_type_f1": "sf_f1", "slot_value_cer": "sf_cer"},
     differences={
         "superb-once": "nothing",
-        "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 480 / 80 / 320 utterances; BLSTM of 96 in place of 1 024; "
-        "SpecAug masks up to 15 features and 7 frames in place of 49 and 39; 450 updates of 16 utterances, one learning rate",
+        "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 480 / 80 / 320 utterances; BLSTM of 96 in place of "
+        "1 024; SpecAug masks up to 15 features and 7 frames in place of 49 and 39; 450 updates of 16 utterances, one rate",
     },
 )
 

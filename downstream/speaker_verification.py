@@ -128,7 +128,7 @@ def _item(corpus: VoxCeleb, utterance: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Training utterances longer than `min_seconds` after trimming, whole or their first `cut_seconds` (options); others whole."""
+    """Training utterances longer than `min_seconds` after trimming, whole or their first `cut_seconds`; others whole."""
     if split.name != "train":
         return split
     items, cut = split.items, recipe.options.get("cut_seconds")

@@ -60,8 +60,8 @@ CARD = TaskCard(
     published={"wer": "asr_wer"},
     differences={
         "superb-once": "nothing",
-        "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug masks "
-        "up to 15 features and 7 frames in place of 49 and 39; 500 updates of 16 utterances, one learning rate",
+        "mini": "sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
+        "masks up to 15 features and 7 frames in place of 49 and 39; 500 updates of 16 utterances, one learning rate",
     },
 )
 

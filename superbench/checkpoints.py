@@ -49,7 +49,7 @@ def load_model(family: Any, path: Path, name: str) -> nn.Module:
     known = {field.name for field in fields(kind)}
     if set(values) != known:
         raise BadCheckpoint(
-            f"{path} was written by another version of {name}: its configuration has {sorted(set(values) ^ known)} that differ. "
+            f"{path} was written by another version of {name}: {sorted(set(values) ^ known)} of its configuration differ. "
             "Pretrain it again with this version."
         )
     model: nn.Module = family(kind(**values))

@@ -216,11 +216,10 @@ class Score:
 class Recipe:
     """How a head is trained under one protocol. `steps`, `evaluate_every` count updates (protocol.md 1.4).
 
-    `sampler`: `shuffle` = a random permutation per epoch; `balanced` = classes drawn equally, with replacement;
-    `windows` = N overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups
-    in order of audio length, the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in
-    half.
-    `options` belong to the task alone (widths, crops, masks) and reach `prepare` and `head`.
+    `sampler`: `shuffle` = a random permutation per epoch; `balanced` = classes drawn equally, with replacement; `windows` = N
+    overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups in order of audio length,
+    the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in half. `options` belong to
+    the task alone (widths, crops, masks) and reach `prepare` and `head`.
     """
 
     steps: int
@@ -243,8 +242,7 @@ class TaskCard:
 
     `reference_points` maps a metric to (FBANK, SOTA) of the SUPERB score; `published` maps a metric to its column in the
     published table; `layout` shows the files that the reader looks for; `obtain` says how to get the corpus; `differences`
-    says what `mini`
-    (and `superb-once`) change.
+    says what `mini` (and `superb-once`) change.
     """
 
     name: str
@@ -276,10 +274,9 @@ class Selection:
     """How checkpoints, learning rates and settings are chosen.
 
     `metric` is the number by which dev is judged: a name among the task's scores, or what `dev` computes. `candidates` turns
-    outputs of a
-    split into predictions, once per setting that can be chosen without learning. `on` says where a setting is chosen: `test`
-    only
-    where the official protocol does so. `checkpoints`: every evaluation's weights are a candidate (ASV), named `step`.
+    outputs of a split into predictions, once per setting that can be chosen without learning. `on` says where a setting is
+    chosen: `test` only where the official protocol does so. `checkpoints`: every evaluation's weights are a candidate (ASV),
+    named `step`.
     """
 
     metric: str

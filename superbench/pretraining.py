@@ -1,8 +1,7 @@
 """`superbench pretrain`: an upstream learns from a folder of unlabelled sound.
 
-Every update draws its files, crops and masks from (seed, update) alone, so training that was killed and repeated ends with
-the same weights as
-training that was not. One file in twenty is held out; its loss is written beside the training loss.
+Every update draws its files, crops and masks from (seed, update) alone, so training that was killed and repeated ends with the
+same weights as training that was not. One file in twenty is held out; its loss is written beside the training loss.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ def pretrain(name: str, audio: Path, out: Path, *, steps: int | None, seed: int,
         log.append({"step": step, "loss": learner.recent(), "held out": learner.held_out()})
 
     fit(
-        learner, steps=total, evaluate_every=max(total // CHECKS, 1), evaluate=evaluate, log=log, checkpoint=resume, identity=identity,
-        checkpoint_every=max(total // CHECKS, 1), reporter=reporter, stage=f"pretrain {spec.name}",
+        learner, steps=total, evaluate_every=max(total // CHECKS, 1), evaluate=evaluate, log=log, checkpoint=resume,
+        identity=identity, checkpoint_every=max(total // CHECKS, 1), reporter=reporter, stage=f"pretrain {spec.name}",
     )  # fmt: skip
     save_model(
         out, model, family=spec.name, size=size, facts={"steps": str(total), "seed": str(seed), "files": str(len(files))}

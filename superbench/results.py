@@ -1,8 +1,7 @@
 """The result of one task on one upstream: the record (schema 1), the predictions beside it, and the note of a failure.
 
-`OUT/<upstream>/<task>/` holds `result.json` and `predictions.jsonl.gz`, or `failure.json`. Predictions are written first,
-the result last, each
-whole or not at all: a folder with a `result.json` is complete.
+`OUT/<upstream>/<task>/` holds `result.json` and `predictions.jsonl.gz`, or `failure.json`. Predictions are written first, the
+result last, each whole or not at all: a folder with a `result.json` is complete.
 """
 
 from __future__ import annotations

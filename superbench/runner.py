@@ -1,8 +1,7 @@
 """Many jobs: every upstream on every task, in worker processes, with a ledger that a person can read.
 
 A job that fails loses nothing but itself: its message goes into `failure.json`, the others go on. A run that was killed is
-repeated with
-the same command: finished jobs are found, stored features are used, training goes on from its checkpoint.
+repeated with the same command: finished jobs are found, stored features are used, training goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -131,7 +130,8 @@ def _cost(card: Any, options: Options) -> float:
 def _record(out: Path, ended: Ended) -> None:
     """One line per finished job: when, which, how, and its score."""
     line: dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%d %H:%M:%S"), "upstream": ended.job.spec.alias, "task": ended.job.task, "state": ended.state,
+        "time": time.strftime("%Y-%m-%d %H:%M:%S"), "upstream": ended.job.spec.alias, "task": ended.job.task,
+        "state": ended.state,
     }  # fmt: skip
     if ended.result is not None:
         line |= {

@@ -21,8 +21,8 @@ def synthesise(out: Path, seed: int, tasks: Sequence[str], reporter: Reporter) -
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()) and not (out / MARKER).is_file():
         raise SuperbenchError(
-            f"{out} is not empty and was not written by `superbench data synth`; to keep your corpora safe nothing was written. "
-            "Give --out another folder."
+            f"{out} is not empty and was not written by `superbench data synth`; to keep your corpora safe nothing was "
+            "written. Give --out another folder."
         )
     write_text(out / MARKER, f"miniature corpora, seed {seed}\n")
     for number, task in enumerate(found):

@@ -1,10 +1,9 @@
 """Filter banks: 80 log-mel bins with their first and second differences, the baseline row of every SUPERB table.
 
-Exactly the reference's features (SUPERB, Yang et al. 2021, arXiv 2105.01051): Kaldi filter banks on the wave in [-1, 1], 25
-ms windows every
-10 ms, no dither; differences over five frames; then mean and variance normalisation of each utterance, for `fbank` alone.
-Where a head
-averages over time that normalisation leaves nothing, so the public leaderboard uses `fbank_no_cmvn` for KS, SID, IC and ER.
+Exactly the reference's features (SUPERB, Yang et al. 2021, arXiv 2105.01051): Kaldi filter banks on the wave in [-1, 1], 25 ms
+windows every 10 ms, no dither; differences over five frames; then mean and variance normalisation of each utterance, for
+`fbank` alone. Where a head averages over time that normalisation leaves nothing, so the public leaderboard uses
+`fbank_no_cmvn` for KS, SID, IC and ER.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """MFCC: 13 cepstral coefficients with first and second differences, normalised per utterance, by librosa.
 
-Davis & Mermelstein (1980). 25 ms Hann windows every 10 ms without centring (frame t begins at sample 160 t), 512-point FFT,
-40 mel bins
-from 20 Hz to 8 kHz, type-2 orthonormal DCT; differences over five frames.
+Davis & Mermelstein (1980). 25 ms Hann windows every 10 ms without centring (frame t begins at sample 160 t), 512-point FFT, 40
+mel bins from 20 Hz to 8 kHz, type-2 orthonormal DCT; differences over five frames.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Mockingjay, "speech BERT": a bidirectional Transformer that reconstructs masked frames of the spectrum.
 
-Liu, Yang, Chi, Hsu, Lee (2020), arXiv 1910.12638. 15 % of the frames are hidden in spans of seven; L1 loss on them. `base`
-has the
-published size (12 layers of 768, 85 M weights, 13 hidden states, 10 ms); `mini` reads two stacked frames (20 ms).
+Liu, Yang, Chi, Hsu, Lee (2020), arXiv 1910.12638. 15 % of the frames are hidden in spans of seven; L1 loss on them. `base` has
+the published size (12 layers of 768, 85 M weights, 13 hidden states, 10 ms); `mini` reads two stacked frames (20 ms).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """TERA, Transformer encoder representations from alteration: Mockingjay's masks along time, and masks along frequency too.
 
-Liu, Li, Lee (2021), arXiv 2007.06028. Besides the frames (15 %, spans of seven) a block of up to 20 % of the bands is
-hidden. `base` has the
-published size (3 layers of 768, 21.3 M weights, 4 hidden states, 10 ms); `mini` reads two stacked frames (20 ms).
+Liu, Li, Lee (2021), arXiv 2007.06028. Besides the frames (15 %, spans of seven) a block of up to 20 % of the bands is hidden.
+`base` has the published size (3 layers of 768, 21.3 M weights, 4 hidden states, 10 ms); `mini` reads two stacked frames (20
+ms).
 """
 
 from __future__ import annotations

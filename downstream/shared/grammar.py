@@ -70,7 +70,7 @@ ORDERS = """turn on the lights in the kitchen|switch off the lamp|play some musi
     add this song to my playlist|book a table for four|what is the weather in boston|change the language|activate the music|
     get me some juice|deactivate the lights|rate this book five stars|show the movie times|lower the temperature please|
     find a restaurant near here|search for the saga|put the lights on""".replace("\n", "").split("|")  # fmt: skip
-SINGLE = "yes no up down left right on off stop go zero one two three four five six seven eight nine bed bird cat dog happy house marvin sheila tree wow"  # fmt: skip  # noqa: E501
+SINGLE = "yes no up down left right on off stop go zero one two three four five six seven eight nine bed bird cat dog happy house marvin sheila tree wow"  # fmt: skip
 HELD_OUT = 5
 """Every fifth word of an open category is not used in training."""
 

@@ -155,7 +155,7 @@ UNLABELLED = Part("train-clean-360", 3_000, 120, 10)
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write `root/LibriSpeech`: 640 / 60 / 304 short sentences, 1 200 mixed utterances as train-clean-360, lexicon, SPEAKERS.TXT.
+    """Write `root/LibriSpeech`: 640 / 60 / 304 short sentences, 1 200 mixed utterances as train-clean-360, lexicon, speakers.
 
     About 65 minutes. A tree that this function completed with the same seed is left alone.
     """

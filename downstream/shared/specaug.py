@@ -14,8 +14,9 @@ from torch.nn import functional as F
 class SpecAug(nn.Module):
     """Warps and masks (batch, time, dim) in training mode; in evaluation mode the features pass unchanged.
 
-    Widths of masks are drawn from 0 … width - 1. A mask starts early enough for the widest one drawn in the batch to fit, as in the
-    source; along time it may lie in the padding. Draws come from torch's own generator on the CPU, so they agree on every device.
+    Widths of masks are drawn from 0 … width - 1. A mask starts early enough for the widest one drawn in the batch to fit, as
+    in the source; along time it may lie in the padding. Draws come from torch's own generator on the CPU, so they agree on
+    every device.
     """
 
     def __init__(

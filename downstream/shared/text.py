@@ -22,8 +22,15 @@ PUNCTUATION = "?!.,;-"
 class Alphabet(Protocol):
     """What a CTC head writes with: `symbols[i]` is output i, `symbols[0]` the blank; `silent` symbols are never printed."""
 
-    symbols: tuple[str, ...]
-    silent: frozenset[str]
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Every output, in order."""
+        ...
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """Outputs that are never printed."""
+        ...
 
     def encode(self, label: Any) -> list[int]:
         """The CTC target of a label."""
@@ -89,8 +96,8 @@ Slotted = tuple[tuple[str, str], ...]
 class SlotAlphabet:
     """Characters and the tags `B-<slot>`, `E-<slot>` around the words of a slot; 109 outputs with the 39 slots of SNIPS.
 
-    The quirks are s3prl's (`CharacterTextSlotEncoder`), kept since they are part of the references: a word that is a substring of
-    `?!.,;-` is skipped, together with a tag that it would have carried and with the end symbol when it is last; `&` is read
+    The quirks are s3prl's (`CharacterTextSlotEncoder`), kept since they are part of the references: a word that is a substring
+    of `?!.,;-` is skipped, together with a tag that it would have carried and with the end symbol when it is last; `&` is read
     AND; neighbouring slots of one type merge.
 
     >>> slots = SlotAlphabet(["room"])

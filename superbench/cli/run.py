@@ -26,8 +26,7 @@ def run(
     """Run downstream tasks on frozen upstreams.
 
     Every sound passes through the model once; features are stored and shared by tasks, learning rates and later runs. Repeat
-    the
-    command after an interruption: it goes on where it stopped. Results lie in OUT/<upstream>/<task>/result.json.
+    the command after an interruption: it goes on where it stopped. Results lie in OUT/<upstream>/<task>/result.json.
 
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """

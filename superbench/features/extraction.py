@@ -1,8 +1,7 @@
 """Through the frozen model once: every piece of sound that is not in the store yet.
 
 The whole request is planned up front, from content alone: unique pieces sorted by length, batches by padded samples, batches
-gathered into shards.
-A shard is the unit of work and of resume, so a kill never changes which utterances met in a batch.
+gathered into shards. A shard is the unit of work and of resume, so a kill never changes which utterances met in a batch.
 """
 
 from __future__ import annotations

@@ -162,8 +162,8 @@ def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extracti
     outcome.facts = dict(fold.test.facts)
     outcome.scores = task.score(outcome.predictions, outcome.facts)
     outcome.notes.append(
-        f"{primary} is that of the best of {len(run.kept)} checkpoints, chosen on the test trials as the official protocol does; "
-        f"the last checkpoint of the same learning rate gives {last[number]:.2f}"
+        f"{primary} is that of the best of {len(run.kept)} checkpoints, chosen on the test trials as the official protocol "
+        f"does; the last checkpoint of the same learning rate gives {last[number]:.2f}"
     )
 
 

@@ -1,11 +1,9 @@
 """How sure a score is: intervals from resampled groups, never from single items.
 
-Utterances of one speaker resemble each other, so groups (speakers, sessions, queries) are what is drawn. With one fold and
-at least 20 groups:
-the percentile cluster bootstrap (Efron & Tibshirani 1993, chapter 13; groups with replacement). Otherwise the
-delete-one-group jackknife
-within folds, variance Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))², with Student's t on G - folds degrees of freedom (Shao & Tu
-1995, 6.2).
+Utterances of one speaker resemble each other, so groups (speakers, sessions, queries) are what is drawn. With one fold and at
+least 20 groups: the percentile cluster bootstrap (Efron & Tibshirani 1993, chapter 13; groups with replacement). Otherwise the
+delete-one-group jackknife within folds, variance Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))², with Student's t on G - folds
+degrees of freedom (Shao & Tu 1995, 6.2).
 """
 
 from __future__ import annotations

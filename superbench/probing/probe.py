@@ -16,8 +16,7 @@ class Probe(nn.Module):
     """softmax(weights)-weighted sum over the layers, then the head (protocol.md 1.2).
 
     `weights` start at zero (the plain mean of the layers) and learn with the head at its learning rate; a single layer has
-    none.
-    Takes features (batch, ..., layer, dim).
+    none. Takes features (batch, ..., layer, dim).
     """
 
     def __init__(self, head: nn.Module, layers: int) -> None:

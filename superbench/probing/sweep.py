@@ -1,9 +1,8 @@
 """A sweep: probes of all learning rates and seeds, trained side by side on the same batches.
 
 Two ways with one meaning. `SideBySide` steps each probe in turn on a batch that was read once (heads on frames). `Stacked`
-keeps the weights of
-all probes in one tensor each and makes one batched computation of the whole sweep (heads on means). Clipping, the NaN rule
-and selection are per probe.
+keeps the weights of all probes in one tensor each and makes one batched computation of the whole sweep (heads on means).
+Clipping, the NaN rule and selection are per probe.
 """
 
 from __future__ import annotations

@@ -50,9 +50,8 @@ def fit(
 ) -> None:
     """Take `steps` updates; call `evaluate(n)` after each `evaluate_every` of them and after the last.
 
-    `evaluate` may write into `log` (JSON values) and into the learner. Every `checkpoint_every` updates, learner and log go
-    to `checkpoint`,
-    atomically; a checkpoint of the same `identity` found at the start is continued from, another is ignored.
+    `evaluate` may write into `log` (JSON values) and into the learner. Every `checkpoint_every` updates, learner and log go to
+    `checkpoint`, atomically; a checkpoint of the same `identity` found at the start is continued from, another is ignored.
     """
     start = _resume(learner, log, checkpoint, identity)
     for number in range(start, steps):

@@ -57,10 +57,7 @@ def test_the_official_recipes_are_those_of_superb() -> None:
 
 
 def test_rates_sum_edits_before_they_divide() -> None:
-    predictions = [
-        Prediction("a", "all", ("1",), "A B C D", "A B C D"),
-        Prediction("b", "all", ("2",), "A B", "X"),
-    ]
+    predictions = [Prediction("a", "all", ("1",), "A B C D", "A B C D"), Prediction("b", "all", ("2",), "A B", "X")]
     for task, unit, name in ((PR, "phones", "per"), (ASR, "words", "wer")):
         score = task.score(predictions, {})[name]
         assert score.value == pytest.approx(100 * 2 / 6)

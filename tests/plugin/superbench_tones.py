@@ -10,7 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from superbench import (
-    Audio, Corpora, Features, Fold, Item, Prediction, Recipe, Score, Selection, Split, Task, TaskCard, accuracy, one_per_item,
+    Audio,
+    Corpora,
+    Features,
+    Fold,
+    Item,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Split,
+    Task,
+    TaskCard,
+    accuracy,
+    one_per_item,
 )  # fmt: skip
 
 PITCHES = {"low": 300.0, "middle": 700.0, "high": 1500.0, "top": 3000.0}

@@ -92,7 +92,9 @@ def test_a_stacked_sweep_equals_its_probes_one_by_one(optimizer: str, tones: Mod
     together.rates = together.rates.double()
     together.rates.copy_(torch.tensor([p.lr for p in points], dtype=torch.float64))
     together.updates = together.updates.double()
-    apart = [SideBySideOnMeans([point], [probe], recipe, plan, examples, labels) for point, probe in zip(points, probes, strict=True)]
+    apart = [
+        SideBySideOnMeans([point], [probe], recipe, plan, examples, labels) for point, probe in zip(points, probes, strict=True)
+    ]
     for number in range(30):
         together.step(number)
         for one in apart:
@@ -135,5 +137,6 @@ def test_all_diverged_is_an_error_and_one_diverged_is_recorded(tones: ModuleType
 
     folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
     task = replace(tones.TONE, head=lambda dim, fold, recipe: Exploding(dim))
-    outcome = pytest.raises(BadHead, experiment, conditions(task, tmp_path), folds, extraction)
+    with pytest.raises(BadHead) as outcome:
+        experiment(conditions(task, tmp_path), folds, extraction)
     assert "diverged" in str(outcome.value)

@@ -113,16 +113,13 @@ def test_nan_features_are_an_error_that_names_the_file(sounds: list[Audio], tone
 
 
 def test_a_wrong_number_of_frames_or_layers_is_an_error(sounds: list[Audio], tones: ModuleType, tmp_path: Path) -> None:
-    wrong_hop = tones.Spectrum()
-    wrong_hop.hop = 160
+    def declaring(hop: int, layers: int) -> Loaded:
+        return Loaded("x", registry.parse("x"), tones.Spectrum(), "r", 0, hop, layers, 17)
+
     with pytest.raises(BadUpstream, match="hop"):
-        extract(
-            Loaded("x", registry.parse("x"), tones.Spectrum(), "r", 0, 160, 2, 17), sounds, "mean", Store(tmp_path / "a"), "cpu", Silence()
-        )
+        extract(declaring(160, 2), sounds, "mean", Store(tmp_path / "a"), "cpu", Silence())
     with pytest.raises(BadUpstream, match="declares"):
-        extract(
-            Loaded("x", registry.parse("x"), tones.Spectrum(), "r", 0, 320, 3, 17), sounds, "mean", Store(tmp_path / "b"), "cpu", Silence()
-        )
+        extract(declaring(320, 3), sounds, "mean", Store(tmp_path / "b"), "cpu", Silence())
 
 
 def test_out_of_memory_halves_the_batch_and_drops_nothing(sounds: list[Audio], tones: ModuleType, tmp_path: Path) -> None:

@@ -74,9 +74,8 @@ class MaskedTransformer(nn.Module):
         """What the model sees of (batch, time, mel), and which cells it must restore (0 or 1, same shape).
 
         Spans of frames are set to zero (80 %), to frames from elsewhere in the utterance (10 %) or left as they are (10 %),
-        one draw per
-        utterance; then, if the configuration says so, one block of neighbouring bands, of random width, is set to zero in half
-        of the utterances.
+        one draw per utterance; then, if the configuration says so, one block of neighbouring bands, of random width, is set to
+        zero in half of the utterances.
         """
         chosen = self._spans(inside)
         fate = torch.rand(len(mel), 1, 1, device=mel.device)

@@ -14,10 +14,9 @@ WINDOW, SHIFT, FLOOR = 400, 160, 1e-6
 class LogMel(nn.Module):
     """Waves (batch, samples) and lengths → (batch, time, bins · stack) and frames of each, zeros beyond them.
 
-    25 ms Hann windows every 10 ms from sample 0 on, `bins` mel bands, logarithm, zero mean and unit variance of each band
-    over the
-    utterance's own frames; then `stack` frames side by side, so that a frame lasts `stack` · 10 ms. A sound shorter than one
-    frame is padded to one.
+    25 ms Hann windows every 10 ms from sample 0 on, `bins` mel bands, logarithm, zero mean and unit variance of each band over
+    the utterance's own frames; then `stack` frames side by side, so that a frame lasts `stack` · 10 ms. A sound shorter than
+    one frame is padded to one.
     """
 
     def __init__(self, bins: int, stack: int) -> None:
