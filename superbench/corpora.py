@@ -42,6 +42,11 @@ class Corpora:
         """Were these corpora written by `superbench data synth`?"""
         return (self.root / MARKER).is_file()
 
+    @property
+    def passport(self) -> str:
+        """What the marker of miniature corpora says (their seed); empty for real ones."""
+        return (self.root / MARKER).read_text() if self.synthetic else ""
+
     def place(self, *names: str) -> Path:
         """The first of `names` that exists (a folder or a file); raises `MissingCorpus` with every path looked for."""
         looked = [self.places.get(name.lower(), self.root / name) for name in names]

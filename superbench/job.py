@@ -90,8 +90,9 @@ def perform(
     with (place / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         recipe = options.recipe(task)
-        folds = _prepared(task, corpora, upstream.hop, recipe)
-        fingerprint = fingerprint_of(folds)
+        read = task.read(corpora)
+        fingerprint = fingerprint_of(read, corpora.passport)
+        folds = _prepared(task, read, upstream.hop, recipe)
         identity = _identity(task, upstream, recipe, options, fingerprint)
         earlier = _earlier(place, identity)
         if earlier is not None:
@@ -111,14 +112,14 @@ def perform(
         return result, False
 
 
-def _prepared(task: Task, corpora: Corpora, hop: int, recipe: Recipe) -> tuple[Fold, ...]:
+def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:
     def ready(fold: Fold) -> Fold:
         splits = [task.prepare(split, hop, recipe) for split in (fold.train, fold.dev, fold.test)]
         for split in splits:
             _no_duplicates(task, split.name, [item.id for item in split.items])
         return Fold(fold.name, *splits)
 
-    return tuple(ready(fold) for fold in task.read(corpora))
+    return tuple(ready(fold) for fold in folds)
 
 
 def _no_duplicates(task: Task, split: str, ids: Sequence[str]) -> None:
@@ -133,9 +134,10 @@ def _audios(folds: Sequence[Fold]) -> list[Audio]:
     return [item.audio for fold in folds for split in (fold.train, fold.dev, fold.test) for item in split.items]
 
 
-def fingerprint_of(folds: Sequence[Fold]) -> str:
-    """Digest of the lists: fold, split, id, group and piece of every item, and every trial with its reference."""
-    digest = hashlib.sha256()
+def fingerprint_of(folds: Sequence[Fold], passport: str = "") -> str:
+    """Digest of the lists as they are read (before anything depends on a model's frame rate): fold, split, id, label and group
+    of every item, every trial with its reference; and of the passport, which tells synthetic corpora of other seeds apart."""
+    digest = hashlib.sha256(passport.encode())
     for fold in folds:
         for split in (fold.train, fold.dev, fold.test):
             digest.update(f"{fold.name} {split.name} {len(split.items)} {len(split.trials)}\n".encode())
@@ -187,7 +189,7 @@ def _result(
             "sweep": outcome.sweep,
             "chosen": outcome.chosen,
             "data": {"fingerprint": fingerprint, "items": _counts(folds), "passport": _passport(folds, extraction, outcome)},
-            "environment": environment(options.device) | {"job": identity, "spec": upstream.spec.text},
+            "environment": environment(options.device) | {"job": identity, "spec": _spec(upstream)},
             "seconds": {
                 "extract": round(extraction.work_seconds, 3),
                 "train": round(outcome.train_seconds, 3),
@@ -201,6 +203,12 @@ def _result(
             "notes": _notes(task, options, folds, extraction, outcome),
         }
     )  # fmt: skip
+
+
+def _spec(upstream: Loaded) -> str:
+    """The spec without the folders of its file, which concern nobody else."""
+    file = upstream.spec.file
+    return upstream.spec.text.replace(str(file), file.name) if file else upstream.spec.text
 
 
 def _scores(outcome: Outcome) -> dict[str, Any]:

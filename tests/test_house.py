@@ -14,10 +14,9 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "reporting"},
     {"contract", "files", "corpora"},
-    {"scoring", "checkpoints"},
-    {"features.audio", "registry"},
-    {"features.store"},
-    {"probing.training", "probing.intervals", "probing.batches"},
+    {"scoring", "features.audio", "probing.training", "probing.intervals", "probing.batches"},
+    {"features.store", "checkpoints"},
+    {"registry"},
     {"features.extraction"},
     {"probing.probe", "doctor"},
     {"probing.sweep", "probing.evaluation"},
@@ -27,8 +26,8 @@ FLOORS = [
     {"job", "pretraining"},
     {"conformance", "synthesis", "workers"},
     {"runner"},
-    {"report"},
     {"board"},
+    {"report"},
     {"cli"},
 ]
 """From the ground up: a module imports only from floors below its own (or its own folder for `board` and `cli`)."""

@@ -22,6 +22,7 @@ def demo(
     counts only over both.
     """
     from superbench import registry, report
+    from superbench.board.storage import Board
     from superbench.cli.display import console, stages
     from superbench.cli.run import perform
     from superbench.pretraining import pretrain
@@ -55,17 +56,11 @@ def demo(
     seconds["tasks"] = time.perf_counter() - at
     console.rule("4  The board")
     console.print(report.terminal(report.collect([results])))
-    page = _board(results, out)
+    store = Board(out / "board")
+    store.submit(results)
+    page = store.write_page(out / "board.html")
     seconds["all"] = time.perf_counter() - began
     console.print("  ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
     console.print(f"Board: {page}")
     if failures:
         raise typer.Exit(1)
-
-
-def _board(results: Path, out: Path) -> Path:
-    """Submit all results to a folder board and write its page."""
-    from superbench.cli.board import page_of, submit_all
-
-    submit_all(results, out / "board")
-    return page_of(out / "board", out / "board.html")

@@ -1,0 +1,221 @@
+"""Rows and columns of a board: who may be compared with whom, the SUPERB score, the rank, who leads and who ties.
+
+Rows are compared only where protocol, task version and data agree. Score and rank: the leaderboard's own arithmetic
+(protocol of SUPERB, sections 3.3 and 3.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+from typing import Literal
+
+from superbench import registry
+from superbench.results import Result
+
+DOMAINS = ("content", "speaker", "semantics", "emotion")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One metric of one task. `reference` = its value for FBANK and for the reference SOTA; both count in the SUPERB score."""
+
+    task: str
+    metric: str
+    title: str
+    unit: Literal["%", "fraction"]
+    higher_is_better: bool
+    domain: str
+    primary: bool
+    reference: tuple[float, float] | None
+    published: str
+
+    @property
+    def key(self) -> str:
+        """`ks.accuracy`."""
+        return f"{self.task}.{self.metric}"
+
+    @property
+    def label(self) -> str:
+        """`KS accuracy ↑`, as a table's head says it."""
+        return f"{self.task.upper()} {self.metric.replace('_', ' ')} {'↑' if self.higher_is_better else '↓'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value with its 95 % interval, where there is one."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+    method: str | None = None
+    deviations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones."""
+
+    name: str
+    origin: Literal["local", "published"]
+    kind: Literal["pretrained", "untrained", "spectral", "published"]
+    cells: Mapping[str, Cell]
+    source: str = ""
+    params: int | None = None
+    macs: float | None = None
+    hop: int | None = None
+    layers: int | None = None
+    dim: int | None = None
+    revision: str = ""
+    results: Mapping[str, Result] = field(default_factory=dict)
+
+    @property
+    def shortened(self) -> bool:
+        """Does any cell deviate from its recipe?"""
+        return any(cell.deviations for cell in self.cells.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that may be compared: one protocol, and for each task one version and one data fingerprint."""
+
+    protocol: str
+    rows: tuple[Row, ...]
+    data: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+
+def columns() -> list[Column]:
+    """All metrics of all registered tasks that count on a board, by domain. Imports the tasks."""
+    found = []
+    for name in (listed.name for listed in registry.listed(registry.TASKS)):
+        card = registry.task(name).card
+        for metric in dict.fromkeys([card.primary, *card.reference_points]):
+            reference = card.reference_points.get(metric)
+            rising = reference is None or reference[1] > reference[0]
+            unit: Literal["%", "fraction"] = "fraction" if reference and max(reference) <= 1 else "%"
+            found.append(
+                Column(
+                    name,
+                    metric,
+                    card.title,
+                    unit,
+                    rising,
+                    card.domain,
+                    metric == card.primary,
+                    reference,
+                    card.published.get(metric, ""),
+                )
+            )
+    return sorted(found, key=lambda c: DOMAINS.index(c.domain) if c.domain in DOMAINS else len(DOMAINS))
+
+
+# ---------------------------------------------------------------- from results to groups
+
+
+def grouped(results: Iterable[Result]) -> list[Group]:
+    """Results gathered into rows, and rows into groups that may be compared; the group of most rows first."""
+    rows: dict[tuple[str, str, str], dict[str, Result]] = {}
+    for result in results:
+        rows.setdefault((result.task.protocol, result.upstream.name, result.upstream.revision), {})[result.task.name] = result
+    gathered: list[tuple[str, dict[str, tuple[int, str]], list[Row]]] = []
+    for (protocol, _, _), by_task in sorted(rows.items(), key=lambda item: -len(item[1])):
+        data = {name: (result.task.version, result.data.fingerprint) for name, result in by_task.items()}
+        home = next((g for g in gathered if g[0] == protocol and _agree(g[1], data)), None)
+        if home is None:
+            home = (protocol, {}, [])
+            gathered.append(home)
+        home[1].update(data)
+        home[2].append(_row(by_task))
+    groups = [Group(protocol, tuple(_standing(members)), data) for protocol, data, members in gathered]
+    return sorted(groups, key=lambda group: -len(group.rows))
+
+
+def _agree(one: Mapping[str, tuple[int, str]], other: Mapping[str, tuple[int, str]]) -> bool:
+    return all(one[name] == other[name] for name in one.keys() & other.keys())
+
+
+def _row(by_task: Mapping[str, Result]) -> Row:
+    facts = next(iter(by_task.values())).upstream
+    cells = {
+        f"{name}.{metric}": Cell(score.value, score.ci, score.ci_method, tuple(result.deviations))
+        for name, result in by_task.items()
+        for metric, score in result.scores.items()
+    }
+    return Row(
+        facts.name, "local", kind_of(next(iter(by_task.values()))), cells, "", facts.params, facts.macs, facts.hop,
+        facts.layers, facts.dim, facts.revision, by_task,
+    )  # fmt: skip
+
+
+def kind_of(result: Result) -> Literal["pretrained", "untrained", "spectral"]:
+    """Nothing to learn, random weights as a control, or trained."""
+    if not result.upstream.params:
+        return "spectral"
+    return "untrained" if "untrained" in registry.parse(str(result.environment.get("spec", "x"))).options else "pretrained"
+
+
+def _standing(rows: Sequence[Row]) -> list[Row]:
+    """Best first: by rank points over the columns that the rows have."""
+    points = rank_points(rows, columns())
+    return sorted(rows, key=lambda row: (-points[id(row)], row.name))
+
+
+# ---------------------------------------------------------------- the leaderboard's arithmetic
+
+
+def superb_score(cells: Mapping[str, Cell], over: Sequence[Column]) -> float | None:
+    """The mean over tasks of 1000 · (v - FBANK) / (SOTA - FBANK), averaged within a task; None if a metric is missing.
+
+    FBANK's published row has 0 and the reference SOTA 1000. Source: the leaderboard's `overall_metrics.js`.
+    """
+    parts: dict[str, list[float]] = {}
+    for column in over:
+        if column.reference is None:
+            continue
+        if column.key not in cells:
+            return None
+        fbank, sota = column.reference
+        parts.setdefault(column.task, []).append(1000 / (sota - fbank) * (cells[column.key].value - fbank))
+    return mean(mean(values) for values in parts.values()) if parts else None
+
+
+def rank_points(rows: Sequence[Row], over: Sequence[Column]) -> dict[int, float]:
+    """`id(row)` -> for each metric the number of rows strictly worse (none for a missing value), averaged within tasks, then
+    over tasks. The rank depends on who else is listed."""
+    by_task: dict[int, dict[str, list[float]]] = {id(row): {} for row in rows}
+    for column in (column for column in over if column.reference is not None):
+        sign = 1.0 if column.higher_is_better else -1.0
+        values = {id(row): sign * row.cells[column.key].value for row in rows if column.key in row.cells}
+        for row in rows:
+            own = values.get(id(row))
+            worse = 0.0 if own is None else float(sum(other < own for other in values.values()))
+            by_task[id(row)].setdefault(column.task, []).append(worse)
+    return {row: mean(mean(points) for points in tasks.values()) if tasks else 0.0 for row, tasks in by_task.items()}
+
+
+def ranks(rows: Sequence[Row], over: Sequence[Column]) -> dict[int, int]:
+    """`id(row)` -> 1 for the best, by rank points, ties by score. Rows that deviate from their recipe have no rank."""
+    fair = [row for row in rows if not row.shortened]
+    points = rank_points(fair, over)
+    keys = {id(row): (points[id(row)], superb_score(row.cells, over) or float("-inf")) for row in fair}
+    return {row: 1 + sum(other > own for other in keys.values()) for row, own in keys.items()}
+
+
+def leaders(rows: Sequence[Row], column: Column) -> tuple[set[int], set[int]]:
+    """`id(row)` of the best in a column, and of those whose interval overlaps the best one's: no winner is sure among them."""
+    fair = [row for row in rows if column.key in row.cells and not row.cells[column.key].deviations]
+    if not fair:
+        return set(), set()
+    sign = 1.0 if column.higher_is_better else -1.0
+    top = max(sign * row.cells[column.key].value for row in fair)
+    best = {id(row) for row in fair if sign * row.cells[column.key].value == top}
+    edge = [row.cells[column.key].interval for row in fair if id(row) in best]
+    first = edge[0]
+    if first is None:
+        return best, set()
+    tied = set()
+    for row in fair:
+        interval = row.cells[column.key].interval
+        if id(row) not in best and interval and interval[0] <= first[1] and first[0] <= interval[1]:
+            tied.add(id(row))
+    return best, tied

@@ -1,0 +1,159 @@
+"""Results as a table: for a terminal, a spreadsheet, a paper, a program.
+
+Rows that may not be compared (other protocol, task version or data) stand in tables of their own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from superbench.board.ranking import Column, Group, Row, columns, grouped, leaders
+from superbench.errors import BadResult
+from superbench.results import Result, find_results, read_result
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FORMATS = ("table", "csv", "latex", "json")
+
+
+def collect(folders: Iterable[Path]) -> list[Result]:
+    """All results under the folders; raises `BadResult` for a folder without any."""
+    results = []
+    for folder in folders:
+        places = find_results(folder)
+        if not places:
+            raise BadResult(f"{folder} holds no result.json. Give a folder that `superbench run --out` wrote.")
+        results += [read_result(place) for place in places]
+    return results
+
+
+def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:
+    """Each group with the columns that any of its rows has."""
+    every = columns()
+    found = []
+    for group in grouped(results):
+        present = {key for row in group.rows for key in row.cells}
+        known = {column.key for column in every}
+        odd = sorted(key.split(".")[0] for key in present - known)
+        if not present & known:
+            raise BadResult(
+                f"No registered task has these results ({', '.join(odd)}). `superbench list tasks` shows which there are."
+            )
+        found.append((group, [column for column in every if column.key in present]))
+    return found
+
+
+# ---------------------------------------------------------------- a terminal
+
+
+def terminal(results: Iterable[Result]) -> RenderableType:
+    """Tables for rich, upstreams across and metrics down, so that ten tasks fit on 100 columns; the best bold, those whose
+    interval overlaps the best one's marked ≈."""
+    from rich.console import Group as Stack
+
+    return Stack(*(part for group, present in shown(results) for part in _table(group, present)))
+
+
+def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("metric", title=f"protocol {group.protocol} · 95 % intervals", title_justify="left")
+    for row in group.rows:
+        table.add_column(row.name, justify="right")
+    domain = present[0].domain
+    for column in present:
+        if column.domain != domain:
+            table.add_section()
+            domain = column.domain
+        best, tied = leaders(group.rows, column)
+        cells = [Text(cell_text(row, column) + mark(row, tied), style="bold" if id(row) in best else "") for row in group.rows]
+        table.add_row(column.label, *cells)
+    legend = "bold: best · ≈: its interval overlaps that of the best"
+    if any(row.shortened for row in group.rows):
+        legend += " · †: deviates from the recipe, not ranked"
+    return [table, Text(legend, style="dim")]
+
+
+def mark(row: Row, tied: set[int]) -> str:
+    """A sign behind a tied cell, and the same width behind others."""
+    return " ≈" if id(row) in tied else "  "
+
+
+def cell_text(row: Row, column: Column) -> str:
+    """`89.9 ±1.6`; a dagger marks a shortened run; a dash an absent one."""
+    cell = row.cells.get(column.key)
+    if cell is None:
+        return "–"
+    digits = 3 if column.unit == "fraction" else 1
+    half = f" ±{(cell.interval[1] - cell.interval[0]) / 2:.{digits}f}" if cell.interval else ""
+    return f"{cell.value:.{digits}f}{half}{'†' if cell.deviations else ''}"
+
+
+# ---------------------------------------------------------------- files
+
+
+def as_csv(results: Iterable[Result]) -> str:
+    """One line per upstream and metric: value, interval, what was chosen, where it was made."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["protocol", "upstream", "task", "metric", "value", "low", "high", "unit", "primary", "deviations", "data"])
+    for result in results:
+        for metric, score in result.scores.items():
+            low, high = score.ci or ("", "")
+            writer.writerow(
+                [
+                    result.task.protocol,
+                    result.upstream.name,
+                    result.task.name,
+                    metric,
+                    score.value,
+                    low,
+                    high,
+                    score.unit,
+                    metric == result.primary,
+                    "; ".join(result.deviations),
+                    result.data.fingerprint,
+                ]
+            )
+    return buffer.getvalue()
+
+
+def as_json(results: Iterable[Result]) -> str:
+    """The full records, as a list."""
+    return (
+        json.dumps([result.model_dump(mode="json", by_alias=True) for result in results], indent=1, ensure_ascii=False) + "\n"
+    )
+
+
+def as_latex(results: Iterable[Result]) -> str:
+    r"""A `booktabs` table per group, metrics down, the best bold."""
+    return "\n".join(_latex(group, present) for group, present in shown(results))
+
+
+def _latex(group: Group, present: Sequence[Column]) -> str:
+    head = " & ".join(["metric", *(_escaped(row.name) for row in group.rows)])
+    lines = [rf"% protocol {group.protocol}; needs \usepackage{{booktabs}}", rf"\begin{{tabular}}{{l{'r' * len(group.rows)}}}"]
+    lines += [r"\toprule", rf"{head} \\", r"\midrule"]
+    for column in present:
+        best, _ = leaders(group.rows, column)
+        label = f"{column.task.upper()} {column.metric.replace('_', ' ')}"
+        cells = [_latex_cell(row, column, id(row) in best) for row in group.rows]
+        arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
+        lines.append(" & ".join([f"{_escaped(label)} {arrow}", *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_cell(row: Row, column: Column, best: bool) -> str:
+    text = cell_text(row, column).replace(" ±", r"\,$\pm$\,").replace("–", "--").replace("†", r"$^\dagger$")
+    return rf"\textbf{{{text}}}" if best else text
+
+
+def _escaped(text: str) -> str:
+    return "".join(rf"\{c}" if c in "_%&#${}" else c for c in text)

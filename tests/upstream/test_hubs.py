@@ -1,0 +1,324 @@
+"""Models from the hubs: the same features as when called directly, whoever stands beside them in the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchaudio import models, pipelines
+from torchaudio.models.wav2vec2.utils import import_huggingface_model
+
+from superbench import BadCheckpoint, CommandError, SuperbenchError, registry
+from superbench.doctor import examine
+from upstream import from_s3prl, from_torchaudio, from_transformers
+from upstream.from_torchaudio import Config, TorchaudioModel
+
+SHAPES = [(16, 10, 5), (16, 3, 2), (16, 3, 2), (16, 3, 2), (16, 3, 2), (16, 2, 2), (16, 2, 2)]
+KINDS = {
+    "hubert": transformers.HubertConfig,
+    "wav2vec2": transformers.Wav2Vec2Config,
+    "wavlm": transformers.WavLMConfig,
+    "unispeech-sat": transformers.UniSpeechSatConfig,
+    "data2vec-audio": transformers.Data2VecAudioConfig,
+}
+CASES = [(kind, norm) for kind in KINDS for norm in ("group", "layer") if (kind, norm) != ("data2vec-audio", "group")]
+
+
+def saved(folder: Path, kind: str, norm: str, do_normalize: bool | None = None) -> Path:
+    """A tiny model with random weights, as save_pretrained writes it."""
+    torch.manual_seed(0)
+    config = KINDS[kind](
+        hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, conv_dim=[16] * 7,
+        conv_bias=norm == "layer", feat_extract_norm=norm, do_stable_layer_norm=norm == "layer",
+        num_conv_pos_embedding_groups=4, num_conv_pos_embeddings=5 if kind == "data2vec-audio" else 32, layerdrop=0.5,
+    )  # fmt: skip
+    model = transformers.AutoModel.from_config(config)
+    shaken(model)
+    model.save_pretrained(folder)
+    if do_normalize is not None:
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
+    return folder
+
+
+def shaken(model: nn.Module) -> None:
+    """Biases that are not zero, so that what should be masked shows."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+
+
+def tiny_torchaudio(kind: str, large: bool) -> models.Wav2Vec2Model:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "extractor_mode": "layer_norm" if large else "group_norm", "extractor_conv_layer_config": SHAPES,
+        "extractor_conv_bias": large, "encoder_embed_dim": 48, "encoder_projection_dropout": 0.1,
+        "encoder_pos_conv_kernel": 32, "encoder_pos_conv_groups": 4, "encoder_num_layers": 3, "encoder_num_heads": 4,
+        "encoder_attention_dropout": 0.1, "encoder_ff_interm_features": 64, "encoder_ff_interm_dropout": 0.1,
+        "encoder_dropout": 0.1, "encoder_layer_norm_first": large, "encoder_layer_drop": 0.5, "aux_num_out": None,
+    }  # fmt: skip
+    if kind == "wavlm":
+        model = models.wavlm_model(**sizes, encoder_num_buckets=32, encoder_max_distance=80)
+    else:
+        model = models.wav2vec2_model(**sizes)
+    shaken(model)
+    return model.eval()
+
+
+def noise(*lengths: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    waves = [torch.randn(length, generator=generator) * 0.1 + 0.02 for length in lengths]
+    return nn.utils.rnn.pad_sequence(waves, batch_first=True), torch.tensor(lengths)
+
+
+def largest(one: Tensor, other: Tensor) -> float:
+    """Largest difference over the largest value."""
+    assert one.shape == other.shape
+    return float((one - other).abs().max() / one.abs().max())
+
+
+@torch.inference_mode()
+def beside_and_alone(model: nn.Module) -> float:
+    """How far the features of three sounds in one batch are from those of each alone."""
+    waves, lengths = noise(9000, 24_000, 5000)
+    together = model(waves, lengths)
+    found = []
+    for row, length in enumerate(lengths.tolist()):
+        alone = model(waves[row : row + 1, :length], lengths[row : row + 1])
+        count = int(alone.lengths[0])
+        assert count == int(together.lengths[row]) == alone.frames.shape[2]
+        found.append(largest(alone.frames[:, 0], together.frames[:, row, :count]))
+        assert not together.frames[:, row, count:].any()
+    return max(found)
+
+
+# ---------------------------------------------------------------- transformers
+
+
+@pytest.mark.parametrize(("kind", "norm"), CASES)
+def test_transformers_features_are_those_of_the_model_called_directly(tmp_path: Path, kind: str, norm: str) -> None:
+    folder = saved(tmp_path / "model", kind, norm, do_normalize=norm == "layer")
+    model = from_transformers.load(str(folder), None)
+    direct = transformers.AutoModel.from_pretrained(folder).eval()
+    prepare = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    waves, lengths = noise(9000, 9000)
+    values = prepare(list(waves.numpy()), sampling_rate=16_000, return_tensors="pt").input_values
+    with torch.inference_mode():
+        features = model(waves, lengths)
+        expected = direct(values, output_hidden_states=True)
+    assert features.frames.shape == (4, 2, 27, 48)
+    assert (model.layers, model.dim, model.hop) == (4, 48, 320)
+    assert largest(torch.stack(expected.hidden_states[:-1]), features.frames[:-1]) < 1e-5
+    assert largest(expected.last_hidden_state, features.frames[-1]) < 1e-5
+
+
+@pytest.mark.parametrize(("kind", "norm"), CASES)
+def test_transformers_features_do_not_depend_on_batch_mates(tmp_path: Path, kind: str, norm: str) -> None:
+    model = from_transformers.load(str(saved(tmp_path / "model", kind, norm)), None)
+    assert beside_and_alone(model) < 1e-5
+
+
+@pytest.mark.parametrize(("norm", "says", "expected"), [("group", None, False), ("layer", None, True), ("group", True, True)])
+def test_waves_are_normalised_where_the_model_says_so(tmp_path: Path, norm: str, says: bool | None, expected: bool) -> None:
+    model = from_transformers.load(str(saved(tmp_path / "model", "hubert", norm, says)), None)
+    assert model.config.normalise is expected
+    waves, lengths = noise(9000)
+    with torch.inference_mode():
+        louder = largest(model(waves, lengths).frames, model(waves * 7, lengths).frames)
+    assert (louder < 1e-3) == (expected or norm == "group")  # a group norm hides loudness by itself
+    assert float(from_transformers.normalised(waves, lengths).std(correction=0)) == pytest.approx(1, abs=1e-3)
+
+
+def test_every_check_of_the_doctor_holds_for_a_folder(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", "hubert", "group", do_normalize=False)
+    loaded = registry.upstream(registry.parse(f"tiny=hf/{folder}"))
+    assert [finding for finding in examine(loaded).findings if not finding.holds] == []
+
+
+def test_the_revision_follows_weights_and_configuration_and_not_the_place(tmp_path: Path) -> None:
+    def revision(folder: Path) -> str:
+        return registry.upstream(registry.parse(f"tiny=hf/{folder}")).revision
+
+    one = saved(tmp_path / "one", "hubert", "group", do_normalize=False)
+    assert revision(one) == revision(saved(tmp_path / "two", "hubert", "group", do_normalize=False))
+    assert revision(one) != revision(saved(tmp_path / "three", "hubert", "group", do_normalize=True))
+    weights = load_file(one / "model.safetensors")
+    weights["encoder.layers.0.attention.k_proj.weight"] *= 2
+    save_file(weights, one / "model.safetensors", {"format": "pt"})
+    assert revision(one) != revision(tmp_path / "two")
+
+
+def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", "hubert", "group")
+    weights = load_file(folder / "model.safetensors")
+    del weights["encoder.layers.1.attention.k_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BadCheckpoint, match=r"lacks 1 weights .* encoder\.layers\.1\.attention\.k_proj\.weight"):
+        from_transformers.load(str(folder), None)
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(SuperbenchError, match="cannot be loaded"):
+        from_transformers.load(str(folder), None)
+
+
+def test_what_transformers_cannot_give_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(BadCheckpoint, match=r"has no config\.json"):
+        from_transformers.load(str(tmp_path), None)
+    with pytest.raises(CommandError, match="takes no @FILE"):
+        from_transformers.load("facebook/hubert-base-ls960", tmp_path / "x.pt")
+    transformers.BertConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    with pytest.raises(CommandError, match="is a bert model"):
+        from_transformers.load(str(tmp_path), None)
+
+
+# ---------------------------------------------------------------- torchaudio
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_torchaudio_features_are_those_of_the_model_called_directly(kind: str, large: bool) -> None:
+    direct, wrapped = tiny_torchaudio(kind, large), TorchaudioModel(tiny_torchaudio(kind, large), Config("tiny", False, {}))
+    waves, lengths = noise(9000, 9000)
+    with torch.inference_mode():
+        features = wrapped(waves, lengths)
+        expected = torch.stack(direct.extract_features(waves)[0])
+        output = direct(waves)[0]
+    assert features.frames.shape == (4, 2, 27, 48)
+    assert (wrapped.layers, wrapped.dim, wrapped.hop) == (4, 48, 320)
+    assert largest(expected[:-1], features.frames[1:-1]) < 1e-5
+    assert largest(output, features.frames[-1]) < 1e-5
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+def test_torchaudio_features_do_not_depend_on_batch_mates(kind: str, large: bool, normalise: bool) -> None:
+    assert beside_and_alone(TorchaudioModel(tiny_torchaudio(kind, large), Config("tiny", normalise, {}))) < 1e-5
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_torchaudio_and_transformers_agree_on_every_state(tmp_path: Path, large: bool) -> None:
+    theirs = from_transformers.load(str(saved(tmp_path / "m", "wav2vec2", "layer" if large else "group")), None)
+    ours = import_huggingface_model(transformers.Wav2Vec2ForCTC(theirs.model.config))
+    own = {name: tensor for name, tensor in ours.state_dict().items() if not name.startswith("aux.")}
+    ours.aux = None
+    assert list(own) == list(ours.state_dict())
+    ours.feature_extractor.load_state_dict(theirs.model.feature_extractor.state_dict())
+    ours.encoder.feature_projection.load_state_dict(theirs.model.feature_projection.state_dict())
+    ours.encoder.transformer.load_state_dict(theirs.model.encoder.state_dict())
+    waves, lengths = noise(9000, 7000)
+    with torch.inference_mode():
+        one = TorchaudioModel(ours, Config("tiny", large, {}))(waves, lengths).frames
+        assert largest(theirs(waves, lengths).frames, one) < 1e-3  # they add different epsilons to the variance of a wave
+
+
+def test_hubert_base_has_thirteen_states_and_takes_its_weights_from_a_file(tmp_path: Path) -> None:
+    bundle = pipelines.HUBERT_BASE
+    direct = models.wav2vec2_model(**bundle._params).eval()
+    file = tmp_path / "hubert.safetensors"
+    save_file(direct.state_dict(), file)
+    loaded = registry.upstream(registry.parse(f"torchaudio/HuBERT_base@{file}"))
+    file.unlink()  # 380 MB that pytest would keep
+    assert (loaded.layers, loaded.dim, loaded.hop) == (13, 768, 320)
+    assert loaded.params == pytest.approx(94.4e6, rel=0.01)
+    waves, lengths = noise(8000)
+    with torch.inference_mode():
+        features = loaded.model(waves, lengths)
+        assert largest(torch.stack(direct.extract_features(waves)[0]), features.frames[1:]) < 1e-5
+
+
+def test_an_unknown_bundle_offers_near_ones() -> None:
+    with pytest.raises(CommandError, match="Did you mean hubert_base"):
+        from_torchaudio.load("hubert_bas", None)
+    assert {"hubert_base", "hubert_large", "wav2vec2_base", "wavlm_base_plus", "wav2vec2_xlsr_300m"} <= set(
+        from_torchaudio.bundles()
+    )
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = tiny_torchaudio("hubert", large=False)
+    monkeypatch.setattr(models, "wav2vec2_model", lambda **_: small)
+    torch.save({"encoder.weight": torch.ones(1)}, tmp_path / "other.pt")
+    with pytest.raises(BadCheckpoint, match="does not hold the weights of torchaudio/hubert_base"):
+        from_torchaudio.load("hubert_base", tmp_path / "other.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    (tmp_path / "noise.pt").write_bytes(b"not a checkpoint")
+    (tmp_path / "noise.safetensors").write_bytes(b"not a checkpoint")
+    for name in ("list.pt", "noise.pt", "noise.safetensors", "absent.pt"):
+        with pytest.raises(BadCheckpoint, match=name):
+            from_torchaudio.load("hubert_base", tmp_path / name)
+    torch.save({**small.state_dict(), "aux.weight": torch.ones(1)}, tmp_path / "good.pt")
+    assert from_torchaudio.load("hubert_base", tmp_path / "good.pt").layers == 4
+
+
+def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(type(pipelines.HUBERT_BASE), "get_model", unreachable)
+    with pytest.raises(SuperbenchError, match=r"no route.*torchaudio/hubert_base@FILE"):
+        from_torchaudio.load("hubert_base", None)
+
+
+# ---------------------------------------------------------------- S3PRL
+
+
+@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn", "mfcc"])
+def test_native_filter_banks_agree_with_those_of_s3prl(name: str) -> None:
+    native, reference = registry.upstream(registry.parse(name)), registry.upstream(registry.parse(f"s3prl/{name}"))
+    waves, lengths = noise(16_000, 9000, 5123)
+    with torch.inference_mode():
+        one, other = native.model(waves, lengths), reference.model(waves, lengths)
+    assert (native.hop, native.layers, native.dim) == (reference.hop, reference.layers, reference.dim)
+    assert one.lengths.tolist() == other.lengths.tolist()
+    assert largest(other.frames, one.frames) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn"])
+def test_every_check_of_the_doctor_holds_for_s3prl(name: str) -> None:
+    found = examine(registry.upstream(registry.parse(f"s3prl/{name}")))
+    assert [finding for finding in found.findings if not finding.holds] == []
+
+
+def apc_checkpoint(path: Path) -> Path:
+    """A small APC in the layout that S3PRL saves."""
+    from s3prl.upstream.apc.apc import APC
+
+    sizes = {"hidden_size": 32, "num_layers": 3, "dropout": 0.1, "residual": True}
+    audio = {"feat_type": "fbank", "feat_dim": 80, "frame_length": 25, "frame_shift": 10, "decode_wav": False, "cmvn": True}
+    torch.manual_seed(0)
+    weights = APC(80, **sizes).state_dict()
+    torch.save({"config": {"data": {"audio": audio}, "model": {"paras": sizes}}, "model": weights}, path)
+    return path
+
+
+def test_a_local_checkpoint_of_s3prl_runs(tmp_path: Path) -> None:
+    loaded = registry.upstream(registry.parse(f"s3prl/apc_local@{apc_checkpoint(tmp_path / 'apc.ckpt')}"))
+    assert (loaded.hop, loaded.dim) == (160, 32)
+    assert [finding for finding in examine(loaded).findings if not finding.holds] == []
+
+
+def test_what_s3prl_cannot_give_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / "noise.ckpt"
+    file.write_bytes(b"not a checkpoint")
+    with pytest.raises(CommandError, match="Did you mean fbank"):
+        from_s3prl.load("fbnk", None)
+    with pytest.raises(CommandError, match="needs a checkpoint"):
+        from_s3prl.load("apc_local", None)
+    with pytest.raises(CommandError, match="Use s3prl/apc_local@"):
+        from_s3prl.load("apc", file)
+    with pytest.raises(BadCheckpoint, match="is not there"):
+        from_s3prl.load("apc_local", tmp_path / "absent.ckpt")
+    with pytest.raises(BadCheckpoint, match=r"noise\.ckpt cannot be loaded"):
+        from_s3prl.load("apc_local", file)
+
+
+def test_entries_are_found_without_importing_a_family() -> None:
+    found = from_s3prl.entries()
+    assert found["fbank"] == "baseline"
+    assert found["wavlm_base_plus"] == "wavlm"
+    assert found["hubert_custom"] == "hubert"

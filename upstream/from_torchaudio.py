@@ -1,0 +1,161 @@
+"""Models of torchaudio.pipelines: `torchaudio/hubert_base`, `torchaudio/wavlm_base_plus`, each with `@FILE` for own weights.
+
+wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477), HuBERT (Hsu et al. 2021, arXiv 2106.07447), WavLM (Chen et al. 2021,
+arXiv 2110.13900) and XLS-R. torchaudio's `extract_features` returns what each Transformer layer puts out; SUPERB also weighs
+what goes into the first one, so the layers are called one after another here. As in the reference and in transformers, state
+i is the input of layer i and the last state is the encoder's output: in large models, which normalise first, that is after
+their final normalisation. A head for recognition, which the `asr` bundles have, is left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchaudio import models, pipelines
+from torchaudio.models.wav2vec2.wavlm_attention import WavLMSelfAttention
+
+from superbench import SAMPLE_RATE, BadCheckpoint, CommandError, Features, SuperbenchError, load_tensors
+from upstream.shared.group_norm import Front, kept
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the weights do not say: the bundle, and whether each wave gets zero mean and unit variance."""
+
+    bundle: str
+    normalise: bool
+    architecture: Mapping[str, Any]
+
+
+class TorchaudioModel(nn.Module):
+    """A `torchaudio.models.Wav2Vec2Model` as an upstream; (layers + 1, batch, time, dim), one frame every `hop` samples."""
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, model: models.Wav2Vec2Model, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.model = model.eval()
+        self.model.aux = None
+        self.front = Front(model.feature_extractor.conv_layers)
+        self.hop = self.front.hop
+        self.layers = len(model.encoder.transformer.layers) + 1
+        self.dim = model.encoder.transformer.layer_norm.normalized_shape[0]
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
+        """Hidden states of a batch; padding changes nothing of them (but for rounding)."""
+        if self.config.normalise:
+            waves = _normalised(waves, lengths)
+        waves, lengths = self.front.fitted(waves, lengths)
+        frames = self.front.frames(lengths)
+        if bool((lengths == waves.shape[1]).all()):
+            return Features(self._states(self.model.feature_extractor(waves, None)[0], None), frames)
+        with self.front.only_valid(lengths):
+            local = self.model.feature_extractor(waves, None)[0]
+        keep = kept(frames, local.shape[1])
+        return Features(self._states(local, keep) * keep[None, :, :, None], frames)
+
+    def _states(self, local: Tensor, keep: Tensor | None) -> Tensor:
+        transformer = self.model.encoder.transformer
+        x = self.model.encoder.feature_projection(local)  # (batch, time, dim)
+        if keep is not None:
+            x = x * keep[..., None]  # the positional convolution looks beyond the end
+        x = x + transformer.pos_conv_embed(x)
+        if transformer.layer_norm_first:  # torchaudio's name for: before the first layer and not after the last
+            x = transformer.layer_norm(x)
+        states, bias = [x], None
+        for layer in transformer.layers:
+            x, bias = layer(x, position_bias=bias, **_masks(layer, keep, x))
+            states.append(x)
+        if not transformer.layer_norm_first:
+            states[-1] = transformer.layer_norm(x)
+        return torch.stack(states)
+
+
+def _masks(layer: nn.Module, keep: Tensor | None, x: Tensor) -> dict[str, Tensor]:
+    if keep is None:
+        return {}
+    if isinstance(layer.attention, WavLMSelfAttention):
+        return {"key_padding_mask": torch.zeros_like(x[..., 0]).masked_fill(~keep, -torch.inf)}
+    return {"attention_mask": keep[:, None, None].expand(-1, 1, keep.shape[1], -1)}
+
+
+def _normalised(waves: Tensor, lengths: Tensor) -> Tensor:
+    """Each wave with zero mean and unit variance over its own samples, zeros after it."""
+    normal = torch.zeros_like(waves)
+    for row, length in enumerate(lengths.tolist()):
+        normal[row, :length] = nn.functional.layer_norm(waves[row, :length], (length,))
+    return normal
+
+
+def load(name: str, weights: Path | None) -> TorchaudioModel:
+    """The bundle of that name, with its published weights (fetched) or those of a file.
+
+    Raises `CommandError` for an unknown bundle, `BadCheckpoint` for weights that do not fit, `SuperbenchError` when the
+    published ones cannot be fetched.
+    """
+    bundle = _bundle(name)
+    model = _fetched(name, bundle) if weights is None else _built(name, bundle, weights)
+    # torchaudio has no public way to a bundle's architecture that does not fetch its weights
+    return TorchaudioModel(model, Config(name.lower(), bundle._normalize_waveform, bundle._params))
+
+
+def bundles() -> dict[str, Any]:
+    """All wave models of torchaudio.pipelines by their names in small letters."""
+    found = {name.lower(): getattr(pipelines, name) for name in pipelines.__all__}
+    return {name: one for name, one in found.items() if isinstance(one, pipelines.Wav2Vec2Bundle)}
+
+
+def _bundle(name: str) -> Any:
+    known = bundles()
+    if name.lower() not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        guess = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise CommandError(f"torchaudio has no bundle called {name!r}. {guess}It has {', '.join(sorted(known))}.")
+    return known[name.lower()]
+
+
+def _fetched(name: str, bundle: Any) -> models.Wav2Vec2Model:
+    try:
+        model = bundle.get_model()
+    except (OSError, RuntimeError) as error:
+        raise SuperbenchError(
+            f"The weights of torchaudio/{name} ({bundle._path}) could not be fetched: {error}. Check the network, or fetch "
+            f"that file elsewhere, bring it here, and use torchaudio/{name}@FILE."
+        ) from error
+    return getattr(model, "model", model)  # large models come inside a normaliser of waves
+
+
+def _built(name: str, bundle: Any, path: Path) -> models.Wav2Vec2Model:
+    factory = {"Wav2Vec2": models.wav2vec2_model, "WavLM": models.wavlm_model}[bundle._model_type]
+    model = factory(**{**bundle._params, "aux_num_out": None})
+    tensors = {key: value for key, value in _tensors(path).items() if not key.startswith("aux.")}
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BadCheckpoint(
+            f"{path} does not hold the weights of torchaudio/{name}: {' '.join(str(error).split())[:400]}. Expected a state "
+            "dict with the names of torchaudio.models, as bundle.get_model().state_dict() gives it."
+        ) from error
+    return model
+
+
+def _tensors(path: Path) -> Mapping[str, Tensor]:
+    """A state dict; raises `BadCheckpoint` for anything else."""
+    wanted = "Expected a state dict, as .safetensors or as written by torch.save."
+    if not path.is_file():
+        raise BadCheckpoint(f"{path} is not there. {wanted}")
+    try:
+        found = load_tensors(path)[0] if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SuperbenchError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise BadCheckpoint(f"{path} cannot be read: {str(error)[:300]}. {wanted}") from error
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise BadCheckpoint(f"{path} holds something other than named tensors. {wanted}")
+    return found

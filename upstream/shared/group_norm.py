@@ -1,0 +1,98 @@
+"""Convolutions over padded sound: normalise over what was said, not over the padding.
+
+HuBERT, wav2vec 2.0 and WavLM of base size normalise the output of their first convolution over time, one mean and one
+variance per channel (GroupNorm with as many groups as channels). In a padded batch the zeros enter those statistics, so a
+sound's features would depend on the longest sound beside it. Here the statistics are taken over the valid frames alone; no
+convolution pads, so no other layer of the front ever sees a padded sample from a valid frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+
+class ValidGroupNorm(nn.GroupNorm):
+    """Group normalisation (Wu & He 2018, arXiv 1803.08494) whose statistics leave padded frames out.
+
+    `valid` (batch) is the number of valid frames of each row while a padded batch passes; None: all frames are valid, and
+    the result is that of `nn.GroupNorm`. Parameters keep their names, so checkpoints fit.
+    """
+
+    valid: Tensor | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels, time) -> the same shape; frames beyond `valid` are finite and mean nothing."""
+        if self.valid is None:
+            return super().forward(input)
+        grouped = input.unflatten(1, (self.num_groups, -1))  # (batch, group, channel, time)
+        keep = kept(self.valid, input.shape[-1])[:, None, None]
+        count = self.valid.clamp(min=1)[:, None, None, None] * grouped.shape[2]
+        mean = (grouped * keep).sum((2, 3), keepdim=True) / count
+        centred = grouped - mean
+        variance = (centred * keep).square().sum((2, 3), keepdim=True) / count
+        normal = (centred * torch.rsqrt(variance + self.eps)).flatten(1, 2)
+        if not self.affine:
+            return normal
+        return normal * self.weight[:, None] + self.bias[:, None]
+
+
+class Front:
+    """The convolutions of a wave model, seen from outside: hop, receptive field, frames per sound, valid statistics.
+
+    `layers` are blocks with a `conv` each, of which the first may own a GroupNorm called `layer_norm`; it is replaced.
+    """
+
+    def __init__(self, layers: nn.ModuleList) -> None:
+        convolutions = [cast(nn.Conv1d, layer.conv) for layer in layers]
+        self.shapes = [(conv.kernel_size[0], conv.stride[0]) for conv in convolutions]
+        self.hop = prod(stride for _, stride in self.shapes)
+        self.window = 1
+        for kernel, stride in reversed(self.shapes):
+            self.window = (self.window - 1) * stride + kernel
+        self.norm = _replaced(layers[0])
+
+    def frames(self, lengths: Tensor) -> Tensor:
+        """Frames that `lengths` samples give; a sound shorter than `window` gives none."""
+        for kernel, stride in self.shapes:
+            lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+        return lengths.clamp(min=0)
+
+    def fitted(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Waves cut to the longest sound, sounds shorter than one window filled up with zeros to one."""
+        lengths = lengths.to(waves.device).clamp(min=self.window)
+        longest = int(lengths.max())
+        return nn.functional.pad(waves[:, :longest], (0, max(longest - waves.shape[1], 0))), lengths
+
+    @contextmanager
+    def only_valid(self, lengths: Tensor) -> Iterator[None]:
+        """While it lasts, statistics are taken over the frames of `lengths` samples alone."""
+        if self.norm is None:
+            yield
+            return
+        kernel, stride = self.shapes[0]
+        self.norm.valid = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+        try:
+            yield
+        finally:
+            self.norm.valid = None
+
+
+def kept(lengths: Tensor, time: int) -> Tensor:
+    """(batch, time), true where a frame is valid."""
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def _replaced(layer: nn.Module) -> ValidGroupNorm | None:
+    norm = getattr(layer, "layer_norm", None)
+    if not isinstance(norm, nn.GroupNorm):
+        return None
+    valid = ValidGroupNorm(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
+    valid.load_state_dict(norm.state_dict())
+    layer.layer_norm = valid.train(norm.training)
+    return valid
