@@ -23,7 +23,6 @@ const leading = [
 const byId = (id) => document.getElementById(id);
 const present = (value) => value !== null && value !== undefined;
 const words = (key) => key.replaceAll("_", " ");
-
 function dress(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
@@ -35,7 +34,6 @@ function dress(node, attributes, children) {
 const make = (tag, attributes = {}, ...children) => dress(document.createElement(tag), attributes, children);
 const draw = (tag, attributes = {}, ...children) =>
   dress(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-
 function range(values) {
   const known = values.filter(present);
   return known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
@@ -56,13 +54,12 @@ const dagger = (list) =>
 // ---- what is visible
 const visibleColumns = (group) => group.columns.filter((column) => !state.hidden.has(column.domain));
 const visibleRows = (group) => order(group, group.rows.filter((row) => row.name.toLowerCase().includes(state.query)));
-
 function order(group, rows) {
   const column = [...leading, ...group.columns].find((one) => one.key === group.sort.key);
   const sign = group.sort.down ? -1 : 1;
   return [...rows].sort((a, b) => {
     const [one, other] = [column.read(a), column.read(b)];
-    if (!present(one) || !present(other)) return present(other) - present(one); // what is missing stands last, either way
+    if (!present(one) || !present(other)) return present(other) - present(one); // missing: last, either way
     return sign * (typeof one === "string" ? one.localeCompare(other, "en", { numeric: true }) : one - other);
   });
 }
@@ -81,7 +78,6 @@ function groupSection(group) {
     make("div", { class: "box", tabindex: "0", role: "region", "aria-label": group.title }, make("table", {}, group.head, group.body)),
     legend(group));
 }
-
 function legend(group) {
   const cells = group.rows.flatMap((row) => Object.values(row.cells));
   return make("p", { class: "legend soft" }, make("span", { class: "best" }, "Bold"), ": best of its column",
@@ -91,7 +87,6 @@ function legend(group) {
     ...(group.rows.some((row) => deviations(row).length) ? [" · ", make("span", { class: "dagger" }, "†"),
       ": departs from its recipe, so it has no rank"] : []));
 }
-
 function drawHead(group) {
   const columns = visibleColumns(group);
   const runs = families.map((family) => [family, columns.filter((column) => column.domain === family).length]).filter(([, n]) => n);
@@ -101,7 +96,6 @@ function drawHead(group) {
     make("tr", {}, ...leading.map((column) => headCell(group, column)), ...columns.map((column) => headCell(group, column, edge(columns, column)))));
   markSort(group);
 }
-
 const edge = (columns, column) => columns[columns.indexOf(column) - 1]?.domain !== column.domain;
 function headCell(group, column, first) {
   const [task, ...metric] = (column.domain ? arrow(column) : column.label).split(" ");
@@ -110,18 +104,15 @@ function headCell(group, column, first) {
   return make("th", { class: kind, scope: "col", "data-key": column.key },
     make("button", { type: "button", title, onclick: () => sortBy(group, column) }, task, make("small", {}, metric.join(" "))));
 }
-
 function sortBy(group, column) {
   group.sort = { key: column.key, down: group.sort.key === column.key ? !group.sort.down : column.higher };
   markSort(group);
   drawBody(group);
 }
-
 function markSort(group) {
   for (const cell of group.head.querySelectorAll("[aria-sort]")) cell.removeAttribute("aria-sort");
   group.head.querySelector(`[data-key="${group.sort.key}"]`)?.setAttribute("aria-sort", group.sort.down ? "descending" : "ascending");
 }
-
 function drawBody(group) {
   const [columns, rows] = [visibleColumns(group), visibleRows(group)];
   group.body.replaceChildren(...rows.map((row) => tableRow(group, row, columns)));
@@ -129,7 +120,6 @@ function drawBody(group) {
   for (const row of rows) if (state.open.has(row.id)) unfold(group, row);
   group.count.textContent = rows.length === group.rows.length ? `${rows.length} rows` : `${rows.length} of ${group.rows.length} rows`;
 }
-
 function tableRow(group, row, columns) {
   const top = Math.max(...group.rows.map((other) => other.superb ?? -Infinity));
   return make("tr", { id: row.id, class: state.picked.includes(row.id) ? "picked" : null },
@@ -139,7 +129,6 @@ function tableRow(group, row, columns) {
     make("td", {}, present(row.params) ? millions(row.params) : "–"),
     ...columns.map((column) => scoreCell(group, row, column, edge(columns, column))));
 }
-
 function nameCell(group, row) {
   const tasks = new Set(board.columns.map((column) => column.task)).size;
   const facts = [row.kind === "untrained" ? "untrained control" : row.kind, row.source, row.tasks < tasks ? `${row.tasks} of ${tasks} tasks` : ""];
@@ -148,7 +137,6 @@ function nameCell(group, row) {
     make("button", { class: "fold", type: "button", "aria-expanded": "false", "aria-label": `Details of ${row.name}`, onclick: () => toggle(group, row) }),
     make("span", {}, make("strong", {}, row.name), dagger(deviations(row)), make("small", {}, facts.filter(Boolean).join(" · ")))));
 }
-
 function scoreCell(group, row, column, first) {
   const cell = row.cells[column.key];
   if (!cell) return make("td", { class: first ? "first none" : "none" }, "–");
@@ -158,7 +146,6 @@ function scoreCell(group, row, column, first) {
   if (hasInterval(cell)) parts.push(make("small", {}, `[${number(cell.lo, digits)}, ${number(cell.hi, digits)}]`), bar(group, column, cell));
   return make("td", { class: first ? "first" : null, title: cell.method ?? null }, ...parts);
 }
-
 function bar(group, column, cell) {
   const [low, high] = range(group.rows.flatMap((row) => ["lo", "value", "hi"].map((part) => row.cells[column.key]?.[part])));
   const at = (value) => `${(100 * (value - low) / (high - low || 1)).toFixed(1)}%`;
@@ -172,7 +159,6 @@ function toggle(group, row) {
   byId(`${row.id}-details`).remove();
   byId(row.id).querySelector(".fold").setAttribute("aria-expanded", "false");
 }
-
 function unfold(group, row) {
   const line = byId(row.id);
   line.querySelector(".fold").setAttribute("aria-expanded", "true");
@@ -181,7 +167,6 @@ function unfold(group, row) {
     make("div", { class: "details" }, rowFacts(row),
       tasks.length ? make("div", { class: "tasks" }, ...tasks) : make("p", { class: "soft" }, "Published numbers: no receipts to show.")))));
 }
-
 function rowFacts(row) {
   const facts = [["Kind", row.kind], ["Source", row.source], ["Parameters", row.params?.toLocaleString("en")], ["MACs", row.macs?.toExponential(2)],
     ["Hop", present(row.hop) ? `${row.hop} samples` : ""], ["Layers × dim", row.layers ? `${row.layers} × ${row.dim}` : ""],
@@ -189,7 +174,6 @@ function rowFacts(row) {
   return make("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([key, value]) =>
     make("div", {}, make("dt", {}, key), make("dd", {}, String(value)))));
 }
-
 function taskCard(row, task, details) {
   const pairs = (record, show) => Object.entries(record ?? {}).map(([key, value]) => `${words(key)} ${show(value)}`).join(", ");
   const sweep = details.sweep ?? [];
@@ -201,14 +185,12 @@ function taskCard(row, task, details) {
     ...lines.filter(([, text]) => text).map(([key, text]) => make("p", {}, key + text)),
     make("ul", {}, ...(details.notes ?? []).map((note) => make("li", {}, note))));
 }
-
 function choice(entry) {
   const setting = Object.entries(entry.setting ?? {}).map(([key, value]) => `${words(key)} ${value}`);
   const parts = [present(entry.lr) ? `learning rate ${entry.lr.toExponential()}` : "", ...setting, entry.fold === "all" ? "" : `fold ${entry.fold}`,
     entry.seed ? `seed ${entry.seed}` : "", present(entry.dev) ? `dev ${Number(entry.dev.toPrecision(4))}` : entry.status ?? "no dev score"];
   return parts.filter(Boolean).join(", ");
 }
-
 /** The sweep as a picture: dev score against learning rate (or against the settings in turn, where nothing was learned). */
 function receipt(sweep) {
   const stops = [...new Set(sweep.map((entry) => entry.lr ?? JSON.stringify(entry.setting ?? {})))];
@@ -235,12 +217,10 @@ function download(group, kind, text) {
   make("a", { href: address, download: `superbench-${group.key.replace(/[^A-Za-z0-9._-]+/g, "-")}.${kind}` }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
-
 /** The visible table, numbers in full. A text that a spreadsheet would run as a formula gets an apostrophe in front. */
 function csv(group) {
-  const text = (value) => (/^[=+\-@\t\r]/.test(value) ? `'${value}` : value);
-  const quote = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const field = (value) => quote(typeof value === "string" ? text(value) : String(value ?? ""));
+  const text = (value) => (typeof value === "string" ? value.replace(/^[=+\-@\t\r]/, "'$&") : String(value ?? ""));
+  const field = (value) => (/[",\r\n]/.test(text(value)) ? `"${text(value).replaceAll('"', '""')}"` : text(value));
   const columns = visibleColumns(group).map((column) => [column.key, group.rows.some((row) => hasInterval(row.cells[column.key]))]);
   const head = ["name", "origin", "source", "kind", "rank", "superb", "params",
     ...columns.flatMap(([key, wide]) => (wide ? [key, `${key}.lo`, `${key}.hi`] : [key])), "deviations"];
@@ -248,7 +228,6 @@ function csv(group) {
     ...columns.flatMap(([key, wide]) => ["value", "lo", "hi"].slice(0, wide ? 3 : 1).map((part) => row.cells[key]?.[part])), deviations(row).join("; ")]);
   return [head, ...lines].map((line) => line.map(field).join(",") + "\r\n").join("");
 }
-
 function latex(group) {
   const special = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}" };
   const safe = (text) => text.replace(/[\\~^<>]|[&%$#_{}]/g, (sign) => special[sign] ?? `\\${sign}`);
@@ -271,14 +250,12 @@ function latex(group) {
 
 // ---- compare
 const groupOf = (id) => groups.find((group) => group.rows.some((row) => row.id === id));
-
 /** At most two rows, of one group: rows of two groups may not be compared. */
 function pick(group, row) {
-  const others = state.picked.filter((id) => id !== row.id && groupOf(id) === group).slice(-1);
-  state.picked = state.picked.includes(row.id) ? others : [...others, row.id];
+  const others = state.picked.filter((id) => id !== row.id && groupOf(id) === group);
+  state.picked = state.picked.includes(row.id) ? others : [...others.slice(-1), row.id];
   drawPicks();
 }
-
 function drawPicks() {
   for (const { id } of groups.flatMap((group) => group.rows)) {
     const line = byId(id);
@@ -293,7 +270,6 @@ function drawPicks() {
   byId("radar").hidden = rows.length !== 2;
   redraw("radar");
 }
-
 function comparison(group, [one, two]) {
   const columns = group.columns.filter((column) => one.cells[column.key] && two.cells[column.key]);
   return make("div", {}, make("div", { class: "plain" }, make("table", {},
@@ -303,12 +279,11 @@ function comparison(group, [one, two]) {
   make("p", { class: "soft legend" }, "The mark says who is better. Overlap is a cautious rule: two rows may differ although their intervals overlap. "
     + "The axes of the radar run from the worst visible row of the table (centre) to the best."));
 }
-
 function comparisonRow(group, column, one, two) {
   const [a, b] = [one.cells[column.key], two.cells[column.key]];
   const digits = places(group, column);
   const difference = b.value - a.value;
-  const winner = difference === 0 ? null : (difference > 0) === column.higher ? "two" : "one";
+  const winner = difference === 0 ? "soft" : (difference > 0) === column.higher ? "two" : "one";
   const verdict = !hasInterval(a) || !hasInterval(b) ? "–" : a.lo <= b.hi && b.lo <= a.hi ? "overlap" : "clear";
   return make("tr", {}, make("th", { scope: "row", title: column.title }, arrow(column)), make("td", {}, number(a.value, digits)),
     make("td", {}, number(b.value, digits)), make("td", { class: winner }, (difference > 0 ? "+" : "") + number(difference, digits)),
@@ -326,9 +301,8 @@ function plotly() {
   if (!window.Plotly) document.head.append(make("script", {}, JSON.parse(byId("plotly").textContent)));
   return window.Plotly;
 }
-
 function colour(name) {
-  byId("probe").style.color = `var(--${name})`;
+  byId("probe").style.color = `var(--${name})`; // the browser resolves light and dark
   return getComputedStyle(byId("probe")).color;
 }
 
@@ -360,7 +334,6 @@ function drawRadar() {
   })), { polar: { bgcolor: "rgba(0,0,0,0)", radialaxis: { range: [0, 1.02], showticklabels: false, ...grid }, angularaxis: grid },
     margin: { l: 36, r: 36, t: 28, b: 28 }, showlegend: true, legend: { orientation: "h", y: -0.08 } });
 }
-
 function drawCost() {
   const group = groups[byId("cost-group").value];
   const across = byId("cost-size");
@@ -387,7 +360,6 @@ function drawCost() {
   byId("cost-note").textContent = (free.length ? "Dotted: nothing to learn, no size. " : "") + (sized.some((point) => point.row.kind === "untrained") ? "Open circles: untrained controls. " : "")
     + (lost ? `Left out, for want of a number: ${lost} of ${group.rows.length} rows.` : "");
 }
-
 /** [name, weights] of all models in one task (`task:ks`), or of all tasks in one model (`row:row-0-1`). */
 function layerRows(group, view) {
   const [kind, key] = view.split(":");
@@ -397,7 +369,6 @@ function layerRows(group, view) {
     : [...new Set(group.columns.map((column) => column.task))].map((task) => [task.toUpperCase(), weights(group.rows.find((row) => row.id === key), task)]);
   return pairs.filter(([, folds]) => folds.length).map(([name, folds]) => [name, mean(folds)]);
 }
-
 function drawLayers() {
   const rows = layerRows(groups[byId("layer-group").value], byId("layer-view").value);
   const width = Math.max(...rows.map(([, weights]) => weights.length));
@@ -412,23 +383,19 @@ function drawLayers() {
 
 // ---- controls
 const options = (id, list) => byId(id).replaceChildren(...list.map(([value, text]) => make("option", { value }, text)));
-
 function setCost() {
   const group = groups[byId("cost-group").value];
   const scored = group.rows.some((row) => present(row.superb)) ? [leading[2]] : [];
   options("cost-score", [...scored, ...group.columns].map((column) => [column.key, column.domain ? `${column.title}, ${arrow(column)}` : column.label]));
   options("cost-size", [["params", "Parameters"], ["macs", "MACs"]].filter(([key], place) => !place || group.rows.some((row) => row[key] > 0)));
 }
-
 function setLayers() {
   const group = groups[byId("layer-group").value];
   const tasks = [...new Map(group.columns.map((column) => [column.task, column.title]))].map(([task, title]) => [`task:${task}`, `${title}, all models`]);
   const rows = group.rows.map((row) => [`row:${row.id}`, `${row.name}, all tasks`]);
   options("layer-view", [...tasks, ...rows].filter(([value]) => layerRows(group, value).length));
 }
-
 const weighed = (group) => group.rows.some((row) => Object.values(row.details ?? {}).some((task) => Object.keys(task.layer_weights ?? {}).length));
-
 function setCharts() {
   const named = groups.map((group, place) => [place, group.title]);
   options("cost-group", named);
@@ -445,7 +412,6 @@ function setCharts() {
   }, { rootMargin: "150px" });
   for (const id of Object.keys(charts)) watch.observe(byId(id));
 }
-
 function setFamilies() {
   const flip = (family, button) => {
     if (!state.hidden.delete(family)) state.hidden.add(family);
@@ -455,10 +421,8 @@ function setFamilies() {
   byId("families").replaceChildren(...families.map((family) =>
     make("button", { type: "button", "aria-pressed": "true", onclick: (event) => flip(family, event.currentTarget) }, family)));
 }
-
 function setTheme() {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const root = document.documentElement;
+  const [system, root] = [matchMedia("(prefers-color-scheme: dark)"), document.documentElement];
   const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const show = () => { byId("theme").textContent = dark() ? "Light" : "Dark"; Object.keys(charts).forEach(redraw); };
   try { const kept = localStorage.getItem("superbench-theme"); if (kept) root.dataset.theme = kept; } catch { /* storage may be off */ }
@@ -470,7 +434,6 @@ function setTheme() {
   system.addEventListener("change", show);
   show();
 }
-
 function start() {
   setTheme();
   setFamilies();

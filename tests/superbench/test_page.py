@@ -68,7 +68,11 @@ def details(number: int) -> dict[str, Any]:
               "chosen": lr == 1e-2} for lr, dev in zip(rates, devs, strict=True)]  # fmt: skip
     settings = [{"fold": "all", "lr": None, "seed": 0, "dev": 0.1 * layer, "steps": 0, "setting": {"layer": layer, "distance": "cosine"},
                  "status": None, "chosen": layer == 3} for layer in range(4)]  # fmt: skip
-    common = {"seconds": {"extract": 1.2, "train": 3.4, "evaluate": 0.2}, "data": "9c1f0a", "items": {"train": 900, "test": 300}}
+    common = {
+        "seconds": {"extract": 1.2, "train": 3.4, "evaluate": 0.2},
+        "data": "9c1f0a",
+        "items": {"train": 900, "test": 300},
+    }
     weights = [math.exp(-abs(layer - 1 - number % 3)) for layer in range(4)]
     mix = {"all": [weight / sum(weights) for weight in weights]}
     cards = {
@@ -120,7 +124,9 @@ def browser() -> Iterator[Any]:
     except ImportError:
         program = None
     if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("the page needs playwright and chromium, and one of them is missing")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "the page needs playwright and chromium, and one of them is missing"
+        )
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, headless=True, args=["--no-sandbox"])
         yield started
@@ -136,7 +142,9 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     faults: list[str] = []
     opened.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else faults.append(request.url))
+    opened.on(
+        "request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else faults.append(request.url)
+    )
     opened.goto(address)
     yield opened
     context.close()
@@ -185,7 +193,13 @@ def test_it_opens_ranked_with_hostile_names_as_text(page: Any) -> None:
     assert len(names(page, 1)) == 61
     assert page.evaluate("window.hacked") is None
     assert page.locator("#tables img").count() == 0
-    assert page.locator(".group").first.locator("tbody tr").last.locator(".name .dagger").get_attribute("title").endswith("--max-steps 10")
+    assert (
+        page.locator(".group")
+        .first.locator("tbody tr")
+        .last.locator(".name .dagger")
+        .get_attribute("title")
+        .endswith("--max-steps 10")
+    )
     assert page.evaluate("typeof window.Plotly") == "undefined"  # not before a chart is looked at
 
 
@@ -275,7 +289,11 @@ def test_csv_holds_the_visible_table_in_full(page: Any) -> None:
             assert key not in got
         else:
             cell = want["cells"][key]
-            assert [float(got[key]), float(got[f"{key}.lo"]), float(got[f"{key}.hi"])] == [cell["value"], cell["lo"], cell["hi"]]
+            assert [float(got[key]), float(got[f"{key}.lo"]), float(got[f"{key}.hi"])] == [
+                cell["value"],
+                cell["lo"],
+                cell["hi"],
+            ]
     assert next(row for row in rows if row["name"] == HOSTILE)["deviations"] == "--max-steps 10"
 
 
@@ -302,7 +320,10 @@ def test_a_phone_never_scrolls_the_page_sideways(page: Any) -> None:
     box = page.locator(".box").first
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
     box.evaluate("box => box.scrollTo(400, 60)")
-    assert box.evaluate("box => box.querySelector('tbody .name').getBoundingClientRect().left - box.getBoundingClientRect().left") < 3
+    assert (
+        box.evaluate("box => box.querySelector('tbody .name').getBoundingClientRect().left - box.getBoundingClientRect().left")
+        < 3
+    )
 
 
 def test_a_board_without_rows_says_what_to_do(page: Any, tmp_path: Path) -> None:

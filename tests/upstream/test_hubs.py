@@ -267,7 +267,7 @@ def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.Monke
 # ---------------------------------------------------------------- S3PRL
 
 
-@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn", "mfcc"])
+@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn"])
 def test_native_filter_banks_agree_with_those_of_s3prl(name: str) -> None:
     native, reference = registry.upstream(registry.parse(name)), registry.upstream(registry.parse(f"s3prl/{name}"))
     waves, lengths = noise(16_000, 9000, 5123)

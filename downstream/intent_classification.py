@@ -1,0 +1,132 @@
+"""IC, intent classification: what should be done to which thing, and where?
+
+Corpus: Fluent Speech Commands, 23 132 / 3 118 / 3 793 utterances, 16 kHz; 31 intents of 6 actions, 14 objects, 4 places.
+Paper: Lugosch et al. (Interspeech 2019), arXiv 1904.03670. Licence: Fluent Speech Commands Public License (academic).
+Rules (protocol of SUPERB): the corpus' own split by speakers; an utterance is right if all three slots are.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from downstream.shared.fluent import LISTS, SLOTS, write_miniature
+from downstream.shared.pooled import PooledSlots
+from superbench import (
+    Audio,
+    BadCorpus,
+    Corpora,
+    Fold,
+    Item,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Split,
+    Task,
+    TaskCard,
+    accuracy,
+    one_per_item,
+)
+
+OFFICIAL = Recipe(steps=200_000, batch=32, evaluate_every=5_000, learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5), drop_last=True)
+
+CARD = TaskCard(
+    name="ic",
+    title="Intent classification",
+    version=1,
+    domain="semantics",
+    corpus="Fluent Speech Commands",
+    licence="Fluent Speech Commands Public License",
+    paper="https://arxiv.org/abs/1904.03670",
+    obtain="Ask Fluent.ai for fluent_speech_commands_dataset.tar.gz (free for academic use) and unpack it under the data root.",
+    layout="""\
+fluent_speech_commands_dataset/data/{train,valid,test}_data.csv       path, speakerId, transcription, action, object, location
+fluent_speech_commands_dataset/wavs/speakers/<speakerId>/<id>.wav
+""",
+    primary="accuracy",
+    reads="mean",
+    recipes={
+        "superb": OFFICIAL,
+        "superb-once": OFFICIAL,
+        "mini": Recipe(steps=1_200, batch=32, evaluate_every=100, learning_rates=(3e-3, 1e-3, 3e-4)),
+    },
+    reference_points={"accuracy": (9.649354219, 98.76)},
+    published={"accuracy": "ic_acc"},
+    differences={
+        "superb-once": "nothing",
+        "mini": "synthetic orders: 1 600 / 200 / 480 utterances of 40 / 10 / 40 speakers, 31 intents in several wordings; "
+        "1 200 updates, three learning rates",
+    },
+)
+
+
+def read(corpora: Corpora) -> tuple[Fold, ...]:
+    """The one fold; a label is `{"action", "object", "location"}`, the group the speaker. Raises `BadCorpus`."""
+    root = corpora.place("fluent_speech_commands_dataset")
+    splits = {name: _split(root, name) for name in LISTS}
+    seen: dict[str, str] = {}
+    for name, split in splits.items():
+        for item in split.items:
+            if item.id in seen:
+                raise BadCorpus(f"{root / 'data'}: {item.id} stands in {seen[item.id]} and again in {name}. Unpack it again.")
+            seen[item.id] = name
+    return (Fold("all", splits["train"], splits["dev"], splits["test"]),)
+
+
+def _split(root: Path, name: Literal["train", "dev", "test"]) -> Split:
+    path = root / "data" / LISTS[name]
+    if not path.is_file():
+        raise BadCorpus(f"{path} is not there. Unpack the archive of Fluent Speech Commands again.")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        wanted = ("path", "speakerId", *SLOTS)
+        if missing := [column for column in wanted if column not in (rows.fieldnames or ())]:
+            raise BadCorpus(f"{path} has no column {', '.join(missing)}; its head says {rows.fieldnames}. Unpack it again.")
+        items = tuple(_item(root, path, number, row) for number, row in enumerate(rows, start=2))
+    if not items:
+        raise BadCorpus(f"{path} lists no utterance. Unpack the archive of Fluent Speech Commands again.")
+    return Split(name, items)
+
+
+def _item(root: Path, listing: Path, number: int, row: Mapping[str, str]) -> Item:
+    sound = root / row["path"]
+    if not sound.is_file():
+        raise BadCorpus(f"{listing}, line {number}: {sound} is not there. Unpack the archive of Fluent Speech Commands again.")
+    label = {slot: row[slot] for slot in SLOTS}
+    for slot, value in label.items():
+        if value not in SLOTS[slot]:
+            raise BadCorpus(
+                f"{listing}, line {number}: {value!r} is no {slot} of Fluent Speech Commands ({', '.join(SLOTS[slot])}). "
+                "A program that read `none` as a missing value may have written this list."
+            )
+    return Item(sound.stem, Audio(sound), label, (row["speakerId"],))
+
+
+def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
+    """Nothing depends on the frame rate."""
+    return split
+
+
+def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
+    """Linear(dim, 256) → mean → Linear(256, 6 + 14 + 4); the sum of three cross-entropies."""
+    return PooledSlots(dim, SLOTS)
+
+
+def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
+    """Share of utterances whose action, object and location are all right, in percent."""
+    return {"accuracy": accuracy(predictions)}
+
+
+def synth(root: Path, seed: int) -> None:
+    """Write the miniature `fluent_speech_commands_dataset/`."""
+    write_miniature(root / "fluent_speech_commands_dataset", seed)
+
+
+TASK = Task(
+    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+)

@@ -1,0 +1,106 @@
+"""Term weighted value: how well do scores tell the documents that hold a query from those that do not?
+
+TWV(θ) = 1 - mean over queries of [P_miss(q, θ) + β P_fa(q, θ)], β = (C_fa / C_miss) (1 / P_target - 1); the maximum over one θ
+for all queries is reported. Constants of the series' scorer (MediaEval QUESST): P_target 0.0008, C_fa 1, C_miss 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from superbench import Prediction, Score
+
+BETA = (1 / 100) * (1 / 0.0008 - 1)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """What the ground truth counts and the system never searched (other languages), hence never detected.
+
+    `queries` with a target, `documents`, and for a searched query its `targets` in documents that were not searched.
+    """
+
+    queries: int = 0
+    documents: int = 0
+    targets: Mapping[str, int] = field(default_factory=dict)
+
+
+def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
+    """MTWV, a fraction: a trial `query|document` is detected if its score is at least θ; θ = ∞ detects none and gives 0.
+
+    A query without any target is left out of the mean. Reweighting chooses θ anew; a query counts by the mean weight of its
+    trials, and absent queries keep their share.
+
+    >>> trials = [Prediction("q|a", "all", ("q",), 1, 2.0), Prediction("q|b", "all", ("q",), 0, 1.0)]
+    >>> maximum_twv(trials, Absent()).value, maximum_twv(trials, Absent(queries=3)).value
+    (1.0, 0.25)
+    """
+    trials = _Ranked.of(predictions, absent)
+
+    def reweighted(weights: np.ndarray) -> float:
+        return trials.best(np.asarray(weights, float))[0]
+
+    value, detected = trials.best(np.ones(len(predictions)))
+    hits = float(trials.target[:detected].sum())
+    counts = {
+        "queries": float(trials.scored.sum()),
+        "queries_absent": float(absent.queries),
+        "documents": float(trials.sizes.max(initial=0)),
+        "documents_absent": float(absent.documents),
+        "targets": float(trials.target.sum() + trials.targets_absent.sum()),
+        "hits": hits,
+        "false_alarms": float((trials.query[:detected] < len(trials.sizes)).sum() - hits),
+    }
+    return Score(value, "fraction", True, counts, reweighted)
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Trials from the highest score down: place in the predictions, query, is it a target, is the next score a lower one."""
+
+    place: np.ndarray
+    query: np.ndarray
+    target: np.ndarray
+    last: np.ndarray
+    sizes: np.ndarray  # trials of each query
+    scored: np.ndarray  # which queries have a target
+    targets_absent: np.ndarray  # by query
+    absent: Absent
+
+    @classmethod
+    def of(cls, predictions: Sequence[Prediction], absent: Absent) -> _Ranked:
+        names, query = np.unique([one.id.partition("|")[0] for one in predictions], return_inverse=True)
+        score = np.array([one.prediction for one in predictions], float)
+        target = np.array([one.reference for one in predictions], float)
+        place = np.argsort(-score, kind="stable")
+        last = np.flatnonzero(np.append(np.diff(score[place]) != 0, True)) if len(score) else np.empty(0, int)
+        elsewhere = np.array([absent.targets.get(name, 0) for name in names.tolist()], float)
+        scored = np.bincount(query, target, len(names)) + elsewhere > 0
+        return cls(place, query[place], target[place], last, np.bincount(query), scored, elsewhere, absent)
+
+    def best(self, weights: np.ndarray) -> tuple[float, int]:
+        """MTWV, and how many trials are detected there."""
+        weight, queries = weights[self.place], len(self.sizes)
+        own = np.bincount(self.query, weight, queries) / self.sizes
+        targets = np.bincount(self.query, weight * self.target, queries)
+        others = np.bincount(self.query, weight, queries) - targets + own * (self.absent.documents - self.targets_absent)
+        targets += own * self.targets_absent
+        reward = _over(own, targets) * self.scored
+        penalty = BETA * _over(own, others) * self.scored
+        gains = weight * np.where(self.target > 0, reward[self.query], -penalty[self.query])
+        curve = np.cumsum(gains)[self.last]
+        total = float(own[self.scored].sum())
+        if not total:
+            return float("nan"), 0
+        top = int(np.argmax(curve))
+        present = float(self.scored.sum())
+        share = present / (present + self.absent.queries)
+        return (share * float(curve[top]) / total, int(self.last[top]) + 1) if curve[top] > 0 else (0.0, 0)
+
+
+def _over(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    """The quotient; 0 where nothing is divided by."""
+    return np.divide(numerators, denominators, out=np.zeros_like(numerators), where=denominators > 0)
