@@ -95,7 +95,7 @@ class Learner:
     def __init__(self, model: nn.Module, files: list[Path], plan: Pretraining, steps: int, seed: int, device: str) -> None:
         self.model, self.plan, self.steps, self.seed, self.device = model, plan, steps, seed, device
         self.training = [file for i, file in enumerate(files) if i % HELD_OUT or len(files) < HELD_OUT]
-        self.testing = files[::HELD_OUT][:64]
+        self.testing = files[::HELD_OUT][:32]
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self.losses: list[float] = []
         self._waves: dict[Path, np.ndarray] = {}

@@ -52,7 +52,7 @@ def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
         "documents_absent": float(absent.documents),
         "targets": float(trials.target.sum() + trials.targets_absent.sum()),
         "hits": hits,
-        "false_alarms": float((trials.query[:detected] < len(trials.sizes)).sum() - hits),
+        "false_alarms": float(trials.scored[trials.query[:detected]].sum()) - hits,
     }
     return Score(value, "fraction", True, counts, reweighted)
 

@@ -45,6 +45,7 @@ function places(group, column) {
   return (column.unit === "%" ? 2 : 4) - (rough ? 1 : 0);
 }
 const number = (value, digits) => value.toFixed(digits).replace("-", "−");
+const short = (size) => ["k", "M", "G", "T"].map((unit, place) => [size / 1000 ** (place + 1), unit]).findLast(([n]) => n >= 1)?.join(" ") ?? String(size);
 const millions = (params) => (params === 0 ? "0" : (params / 1e6).toFixed(params < 1e7 ? 2 : 1));
 const arrow = (column) => `${column.label.replace(/\s*[↑↓]/, "")}\u00a0${column.higher ? "↑" : "↓"}`;
 const deviations = (row) => [...new Set(Object.values(row.cells).flatMap((cell) => cell.deviations ?? []))];
@@ -305,7 +306,6 @@ function colour(name) {
   byId("probe").style.color = `var(--${name})`; // the browser resolves light and dark
   return getComputedStyle(byId("probe")).color;
 }
-
 function plot(id, traces, layout) {
   const axis = { gridcolor: colour("line"), linecolor: colour("line"), zeroline: false, automargin: true };
   plotly().react(byId(id), traces, {
@@ -331,8 +331,8 @@ function drawRadar() {
     type: "scatterpolar", name: plain(row.name), theta: ring(columns.map((column) => column.task.toUpperCase())), r: ring(columns.map((column) => scaled(row, column))),
     fillcolor: colour(["one", "two"][place]).replace("rgb(", "rgba(").replace(")", ", 0.14)"), line: { color: colour(["one", "two"][place]), dash: ["solid", "dot"][place], width: 2 }, marker: { size: 6, symbol: ["circle", "square"][place] },
     fill: "toself", hovertemplate: "%{theta}: %{r:.2f}<extra>%{fullData.name}</extra>",
-  })), { polar: { bgcolor: "rgba(0,0,0,0)", radialaxis: { range: [0, 1.02], showticklabels: false, ...grid }, angularaxis: grid },
-    margin: { l: 36, r: 36, t: 28, b: 28 }, showlegend: true, legend: { orientation: "h", y: -0.08 } });
+  })), { polar: { bgcolor: "rgba(0,0,0,0)", radialaxis: { range: [0, 1.02], showticklabels: false, ...grid, showline: false }, angularaxis: grid },
+    margin: { l: 36, r: 36, t: 28, b: 28 }, showlegend: true, legend: { orientation: "h", x: 0.5, xanchor: "center", y: -0.06 } });
 }
 function drawCost() {
   const group = groups[byId("cost-group").value];
@@ -345,14 +345,14 @@ function drawCost() {
   const front = sized.filter((point, place) => [...sized.slice(0, place), ...free].every((other) => better(point.y, other.y)));
   const trace = (list, more) => ({ x: list.map((point) => point.x), y: list.map((point) => point.y), text: list.map((point) => plain(point.row.name)), ...more });
   const hover = { hovertemplate: "%{text}<br>%{x:.3s}, %{y:.4~f}<extra></extra>" };
-  const wide = sized.length && sized.at(-1).x > 30 * sized[0].x; // more than a decade and a half: a tick a decade
+  const ticks = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** (power + 3)));
   const dim = sized.filter((point) => !front.includes(point));
   plot("cost", [
     trace(front, { mode: "lines", line: { color: colour("one"), width: 1.5, shape: "hv" }, hoverinfo: "skip" }),
-    trace(dim, { mode: sized.length > 12 ? "markers" : "markers+text", textposition: "bottom center", marker: { color: colour("soft"), size: 8, opacity: 0.7,
+    trace(dim, { mode: sized.length > 12 ? "markers" : "markers+text", textposition: "bottom center", cliponaxis: false, marker: { color: colour("soft"), size: 8, opacity: 0.7,
       symbol: dim.map((point) => (point.row.kind === "untrained" ? "circle-open" : "circle")) }, ...hover }),
     trace(front, { mode: "markers+text", textposition: "top center", textfont: { color: colour("ink") }, cliponaxis: false, marker: { color: colour("one"), size: 10, symbol: "diamond" }, ...hover }),
-  ], { xaxis: { type: "log", title: { text: across.selectedOptions[0].textContent }, dtick: wide ? 1 : "D2", exponentformat: "SI" },
+  ], { xaxis: { type: "log", title: { text: across.selectedOptions[0].textContent }, tickvals: ticks, ticktext: ticks.map(short) },
     yaxis: { title: { text: plain(column.domain ? arrow(column) : column.label) }, autorange: column.higher ? true : "reversed" }, margin: { l: 60, r: 28, t: 28, b: 50 },
     shapes: free.map((point) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: point.y, y1: point.y, line: { color: colour("two"), width: 1, dash: "dot" } })),
     annotations: free.map((point) => ({ xref: "paper", x: 0, xanchor: "left", y: point.y, yanchor: "bottom", showarrow: false, text: plain(point.row.name), font: { color: colour("two") } })) });

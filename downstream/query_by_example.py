@@ -1,0 +1,181 @@
+"""QbE, query by example: which documents hold what was asked aloud? Nothing is trained.
+
+Corpus: the English part of QUESST 2014: 138 dev and 138 eval queries, 2 438 documents. Paper: Anguera et al. (ICASSP 2015).
+Licence: see the corpus page. Rules (protocol of SUPERB): one layer, every dimension standardised over the frames of all
+queries and documents of the split; subsequence DTW; a query's scores z-normalised over the documents, kept to four decimals
+as in the official submission; layer chosen on dev. Sound is 3 dB softer than in the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from downstream.shared.dtw import cosine_exp, least_costs, padded
+from downstream.shared.quesst import LAYOUT, search, write_miniature
+from downstream.shared.twv import Absent, maximum_twv
+from superbench import (
+    Audio,
+    Corpora,
+    Fold,
+    Item,
+    Outputs,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Setting,
+    Split,
+    Task,
+    TaskCard,
+    Trial,
+)
+
+GAIN_DB = -3.0
+SHORTEST = 5
+"""A query of fewer frames scores 0 everywhere."""
+
+CHUNK_FRAMES = 50_000
+"""Document frames that are compared with a query at once: what a processor's cache holds, more gains nothing."""
+
+TINY = 1e-9
+QUERY, DOCUMENT = "query", "document"
+ELSEWHERE = "targets_absent|"
+"""Facts of this prefix count a query's targets in documents that are not searched."""
+
+UNTRAINED = Recipe(steps=0, batch=1, evaluate_every=0, learning_rates=())
+
+CARD = TaskCard(
+    name="qbe",
+    title="Query by example",
+    version=1,
+    domain="content",
+    corpus="QUESST 2014 (English part)",
+    licence="see the corpus page",
+    paper="https://doi.org/10.1109/ICASSP.2015.7179070",
+    obtain="Fetch quesst14Database.tgz (Brno University of Technology, speech.fit.vutbr.cz/files) and unpack it.",
+    layout=LAYOUT,
+    primary="mtwv",
+    reads="frames",
+    recipes={"superb": UNTRAINED, "superb-once": UNTRAINED, "mini": UNTRAINED},
+    reference_points={"mtwv": (0.0058, 0.0736)},
+    published={"mtwv": "qbe_mtwv"},
+    differences={
+        "superb-once": "nothing",
+        "mini": "synthetic speech: 40 dev and 40 eval queries in 300 documents, 10 + 10 queries and 60 documents of other "
+        "languages only in the lists",
+    },
+)
+
+
+def read(corpora: Corpora) -> tuple[Fold, ...]:
+    """The one fold, nothing to train on; ids are file names without suffix. Raises `MissingCorpus`, `BadCorpus`."""
+    return (Fold("all", Split("train", ()), _split("dev", corpora, "dev"), _split("test", corpora, "eval")),)
+
+
+def _split(name: Literal["dev", "test"], corpora: Corpora, official: str) -> Split:
+    found = search(corpora, official)
+    files = [(QUERY, *one) for one in found.queries.items()] + [(DOCUMENT, *one) for one in found.documents.items()]
+    items = tuple(Item(key, Audio(path, gain_db=GAIN_DB), kind, (key,)) for kind, key, path in files)
+    trials = tuple(
+        Trial(query, document, int((query, document) in found.targets), (query,))
+        for query in found.queries
+        for document in found.documents
+    )
+    facts = {"queries_absent": float(found.queries_absent), "documents_absent": float(found.documents_absent)}
+    return Split(name, items, trials, facts | {f"{ELSEWHERE}{query}": float(n) for query, n in found.targets_absent.items()})
+
+
+def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
+    """Nothing depends on the frame rate."""
+    return split
+
+
+def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
+    """Scores of every trial, layer by layer (or of the layer of `only`)."""
+    layers = [only["layer"]] if only else range(outputs[split.items[0].id].layers)
+    for layer in layers:
+        scores = scores_of(split.items, outputs, layer)
+        predictions = [
+            Prediction(trial.id, fold, trial.group, trial.reference, scores[trial.left][trial.right]) for trial in split.trials
+        ]
+        yield {"layer": layer, "distance": "cosine_exp"}, predictions
+
+
+def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, dict[str, float]]:
+    """Query id -> document id -> z-normalised score: minus the least DTW cost per query frame."""
+    mean, spread = statistics(outputs[item.id].frames(layer) for item in items)
+    queries, documents = ([item.id for item in items if item.label == kind] for kind in (QUERY, DOCUMENT))
+
+    def standardised(key: str) -> Tensor:
+        return (outputs[key].frames(layer) - mean) / spread
+
+    asked = [standardised(key) for key in queries]
+    columns: dict[str, Tensor] = {}
+    for chunk in _chunks({key: len(outputs[key].frames(layer)) for key in documents}):
+        block = padded([standardised(key) for key in chunk])
+        costs = torch.stack([_costs(query, block) for query in asked])  # (query, document)
+        columns |= zip(chunk, costs.unbind(1), strict=True)
+    raw = -torch.stack([columns[key] for key in documents], 1).double()
+    deviation = raw.std(1, correction=0, keepdim=True).clamp_min(TINY)
+    normal = ((raw - raw.mean(1, keepdim=True)) / deviation).tolist()
+    return {
+        query: {document: round(z, 4) for document, z in zip(documents, row, strict=True)}
+        for query, row in zip(queries, normal, strict=True)
+    }
+
+
+def _costs(query: Tensor, documents: Tensor) -> Tensor:
+    return least_costs(cosine_exp(query, documents)) if len(query) >= SHORTEST else query.new_zeros(len(documents))
+
+
+def statistics(sounds: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased standard deviation (at least 1e-9) of each dimension over all frames of `sounds`, (time, dim) each.
+
+    One pass in double precision, so that a corpus need not fit into memory.
+    """
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for frames in sounds:
+        count += len(frames)
+        total, squares = total + frames.double().sum(0), squares + frames.double().square().sum(0)
+    mean = total / count
+    variance = (squares - count * mean.square()).clamp_min(0) / max(count - 1, 1)
+    return mean.float(), variance.sqrt().clamp_min(TINY).float()
+
+
+def _chunks(lengths: Mapping[str, int]) -> Iterator[list[str]]:
+    """Ids of documents in groups of similar length, at most `CHUNK_FRAMES` frames when padded, but at least one document."""
+    chunk: list[str] = []
+    for key in sorted(lengths, key=lambda key: lengths[key]):
+        if chunk and (len(chunk) + 1) * lengths[key] > CHUNK_FRAMES:
+            yield chunk
+            chunk = []
+        chunk.append(key)
+    yield chunk
+
+
+def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
+    """MTWV as fractions: the official one, in which other languages count as never detected, and that of English alone."""
+    elsewhere = {key.removeprefix(ELSEWHERE): int(n) for key, n in facts.items() if key.startswith(ELSEWHERE)}
+    absent = Absent(int(facts.get("queries_absent", 0)), int(facts.get("documents_absent", 0)), elsewhere)
+    return {"mtwv": maximum_twv(predictions, absent), "mtwv_english": maximum_twv(predictions, Absent())}
+
+
+def synth(root: Path, seed: int) -> None:
+    """Write the miniature `quesst14Database/`."""
+    write_miniature(root, seed)
+
+
+TASK = Task(
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=None,
+    select=Selection("mtwv", True, candidates),
+    score=score,
+    synth=synth,
+)

@@ -1,0 +1,196 @@
+"""QUESST 2014, the corpus of QbE: the reader of its lists and truth, and a miniature of it.
+
+Corpus: Anguera et al., "QUESST2014: evaluating query-by-example speech search in a zero-resource setting with real-life
+queries" (ICASSP 2015): 12 492 documents, 560 / 555 queries, six languages, 8 kHz. SUPERB searches the English ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from downstream.shared.speech import Line, speak, voice
+from superbench import BadCorpus, Corpora, MissingCorpus
+
+ENGLISH = "nnenglish"
+LAYOUT = """\
+quesst14Database/scoring/language_key_{utterances,dev,eval}.lst   "<folder>/<path from here> <language>", English: nnenglish
+quesst14Database/scoring/groundtruth_quesst14_{dev,eval}/quesst14_{dev,eval}.rttm   "LEXEME <document> ... <query> ..."
+quesst14Database/{Audio,dev_queries,eval_queries}/*.wav
+"""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Queries of a split to find in the documents: files by id (the stem), and pairs (query, document) that match.
+
+    `queries_absent` counts queries of other languages that have a target, `documents_absent` documents of other languages;
+    `targets_absent` the targets of an English query outside the English documents.
+    """
+
+    queries: Mapping[str, Path]
+    documents: Mapping[str, Path]
+    targets: frozenset[tuple[str, str]]
+    queries_absent: int
+    documents_absent: int
+    targets_absent: Mapping[str, int]
+
+
+def search(corpora: Corpora, split: str) -> Search:
+    """The English search of `split` (`dev` or `eval`). Raises `MissingCorpus` for an absent list, `BadCorpus` for a listed file
+    that is absent, an id that stands twice, a line not of its form, a split without queries, documents or targets."""
+    root = corpora.place("quesst14Database")
+    queries, _ = _listed(root, split)
+    documents, foreign = _listed(root, "utterances")
+    path = _file(root, f"groundtruth_quesst14_{split}/quesst14_{split}.rttm")
+    truth = _truth(path, split)
+    targets = frozenset((query, document) for query, document in truth if query in queries and document in documents)
+    if not targets:
+        raise BadCorpus(f"{path} has no English query ({ENGLISH}) in any English document. Unpack the scoring folder again.")
+    elsewhere = Counter(query for query, document in truth if query in queries and document not in documents)
+    others = {query for query, _ in truth} - queries.keys()
+    return Search(queries, documents, targets, len(others), len(foreign), dict(elsewhere))
+
+
+def _file(root: Path, name: str) -> Path:
+    path = root / "scoring" / name
+    if not path.is_file():
+        raise MissingCorpus(f"{path} is not there. Unpack the scoring folder of QUESST 2014 into {root / 'scoring'}.")
+    return path
+
+
+def _listed(root: Path, name: str) -> tuple[dict[str, Path], list[str]]:
+    """English files by stem, in the list's order, and the stems of all other languages."""
+    path = _file(root, f"language_key_{name}.lst")
+    english: dict[str, Path] = {}
+    others: list[str] = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        _, _, inside = fields[0].partition("/")
+        if len(fields) != 2 or not inside:
+            raise BadCorpus(f'{path}, line {number}: expected "<folder>/<path> <language>", found {line[:200]!r}.')
+        stem = Path(inside).stem
+        if stem in english or stem in others:
+            raise BadCorpus(f"{path}, line {number}: {stem} is listed twice. Take the list from the corpus again.")
+        if fields[1] != ENGLISH:
+            others.append(stem)
+        elif (root / inside).is_file():
+            english[stem] = root / inside
+        else:
+            raise BadCorpus(f"{root / inside} is listed in {path.name} but not there. Unpack the corpus again.")
+    if not english:
+        raise BadCorpus(f"{path} lists nothing English ({ENGLISH}). Take the list from the corpus again.")
+    return english, others
+
+
+def _truth(path: Path, split: str) -> set[tuple[str, str]]:
+    """Pairs (query, document) of an RTTM file, all languages. Lines that are no LEXEME are comments or headers."""
+    pattern = re.compile(rf"LEXEME\s+(\S+)\s.*?(quesst14_{split}_\d+)")
+    pairs: set[tuple[str, str]] = set()
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.startswith("LEXEME"):
+            continue
+        match = pattern.match(line)
+        if match is None:
+            raise BadCorpus(
+                f'{path}, line {number}: expected "LEXEME <document> ... quesst14_{split}_<number> ...", found {line[:200]!r}.'
+            )
+        pairs.add((match[2], match[1]))
+    return pairs
+
+
+# ---------------------------------------------------------------- the miniature
+
+TERMS: Mapping[str, str] = {
+    "person": """grandmother|the captain|our gardener|doctor robinson|a policeman|professor hill|the musicians|my neighbour|
+        uncle benjamin|the carpenter|a young dentist|mister thompson|the orchestra|her assistant|a photographer|
+        the fishermen|my daughter|the librarian|an astronaut|lady margaret""",
+    "action": """repaired|was painting|remembered|is looking for|collected|has forgotten|described|wants to buy|discovered|
+        gave away|carried home|photographed|will deliver|talked about|ordered|used to own|borrowed|dreamed of|
+        polished|never noticed""",
+    "thing": """a bicycle|orange marmalade|the telescope|seven candles|leather gloves|an umbrella|chocolate biscuits|
+        the typewriter|a wooden ladder|silver buttons|the encyclopedia|frozen vegetables|a hammock|golden earrings|
+        the newspaper|cotton pillows|a violin|copper kettles|the microscope|wild mushrooms""",
+    "place": """at the railway station|in the cathedral|on saturday morning|behind the museum|near the waterfall|
+        before breakfast|in the laboratory|under the balcony|at the harbour|during the festival|beside the canal|
+        after the concert|in november|outside the pharmacy|across the meadow|by candlelight|at university|
+        over the holidays|in the basement|along the motorway""",
+}
+"""Terms of one to four words; those at even places are queries of dev, the others of eval."""
+
+DOCUMENTS, DOCUMENT_SPEAKERS, QUERY_SPEAKERS = 300, 60, 20
+FOREIGN = ("albanian", "basque", "czech", "romanian", "slovak")
+FOREIGN_DOCUMENTS, FOREIGN_QUERIES, FOREIGN_TARGETS = 60, 10, 4
+FIRST_VOICE = 45_000
+RATE = 8_000
+SNR = (10.0, 25.0)
+
+
+def write_miniature(root: Path, seed: int) -> None:
+    """Write `root/quesst14Database`: 300 documents, 40 + 40 queries (about 14 minutes), all 8 kHz.
+
+    Speakers of documents, of dev queries and of eval queries differ. Other languages stand in the lists and the truth, as in
+    the corpus; their sound, which nobody reads, is not written. A tree that is complete is left alone.
+    """
+    top = root / "quesst14Database"
+    scoring = top / "scoring"
+    if (scoring / "complete").is_file():
+        return
+    random = np.random.default_rng([seed, FIRST_VOICE])
+    terms = [[term.strip() for term in row.split("|")] for row in TERMS.values()]
+    sentences = [[str(random.choice(row)) for row in terms] for _ in range(DOCUMENTS)]
+    names = _names("quesst14_{:05d}", DOCUMENTS + FOREIGN_DOCUMENTS, random)
+    said = dict(zip(names, sentences, strict=False))
+    lines = [
+        _line(top / "Audio" / f"{name}.wav", " ".join(words), seed, number % DOCUMENT_SPEAKERS, random)
+        for number, (name, words) in enumerate(said.items())
+    ]
+    scoring.mkdir(parents=True, exist_ok=True)
+    _write_list(scoring / "language_key_utterances.lst", "Audio", names, DOCUMENTS)
+    for half, split in enumerate(("dev", "eval")):
+        wanted = [term for row in terms for term in row[half::2]]
+        asked = _names(f"quesst14_{split}_{{:04d}}", len(wanted) + FOREIGN_QUERIES, random)
+        first = DOCUMENT_SPEAKERS + half * QUERY_SPEAKERS
+        lines += [
+            _line(top / f"{split}_queries" / f"{name}.wav", term, seed, first + number % QUERY_SPEAKERS, random)
+            for number, (name, term) in enumerate(zip(asked, wanted, strict=False))
+        ]
+        pairs = [(name, key) for name, term in zip(asked, wanted, strict=False) for key in said if term in said[key]]
+        pairs += [(name, key) for name in asked[len(wanted) :] for key in _some(names[DOCUMENTS:], random)]
+        _write_truth(scoring / f"groundtruth_quesst14_{split}" / f"quesst14_{split}.rttm", pairs)
+        _write_list(scoring / f"language_key_{split}.lst", f"{split}_queries", asked, len(wanted))
+    speak(lines)
+    (scoring / "complete").write_text(f"seed {seed}\n")
+
+
+def _names(form: str, count: int, random: np.random.Generator) -> list[str]:
+    """Names in random order, so that a number tells nothing of the language."""
+    return [form.format(number) for number in random.permutation(count) + 1]
+
+
+def _some(names: Sequence[str], random: np.random.Generator) -> list[str]:
+    return [str(name) for name in random.choice(list(names), FOREIGN_TARGETS, replace=False)]
+
+
+def _line(path: Path, text: str, seed: int, speaker: int, random: np.random.Generator) -> Line:
+    own = voice(seed, FIRST_VOICE + speaker)
+    speed, pitch = float(random.uniform(1.0, 1.2)), float(random.uniform(0.92, 1.08))
+    return Line(path, text, own, int(random.integers(2**31)), speed, pitch, snr=SNR, sample_rate=RATE)
+
+
+def _write_list(path: Path, folder: str, names: Sequence[str], english: int) -> None:
+    """All names sorted; the first `english` of them as given are English, the others of other languages in turn."""
+    languages = {name: ENGLISH if i < english else FOREIGN[i % len(FOREIGN)] for i, name in enumerate(names)}
+    path.write_text("".join(f"quesst14Database/{folder}/{name}.wav {languages[name]}\n" for name in sorted(names)))
+
+
+def _write_truth(path: Path, pairs: Sequence[tuple[str, str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"LEXEME {document} 1 0.00 1.00 {query} lex <NA> <NA>\n" for query, document in sorted(pairs)))
