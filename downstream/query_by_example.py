@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from downstream.shared.dtw import cosine_exp, least_costs, padded
 from downstream.shared.quesst import LAYOUT, search, write_miniature
@@ -39,7 +40,7 @@ GAIN_DB = -3.0
 SHORTEST = 5
 """A query of fewer frames scores 0 everywhere."""
 
-CHUNK_FRAMES = 50_000
+CHUNK_FRAMES = 20_000
 """Document frames that are compared with a query at once: what a processor's cache holds, more gains nothing."""
 
 TINY = 1e-9
@@ -112,7 +113,7 @@ def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, 
     queries, documents = ([item.id for item in items if item.label == kind] for kind in (QUERY, DOCUMENT))
 
     def standardised(key: str) -> Tensor:
-        return (outputs[key].frames(layer) - mean) / spread
+        return normalize((outputs[key].frames(layer) - mean) / spread, dim=1)  # of unit length: only angles are compared
 
     asked = [standardised(key) for key in queries]
     columns: dict[str, Tensor] = {}

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -218,10 +219,17 @@ def _revision(model: Any) -> str:
 
 
 def _source(kind: type) -> bytes:
-    try:
-        return Path(inspect.getfile(kind)).read_bytes()
-    except (OSError, TypeError):
-        return kind.__qualname__.encode()
+    """The text of a class's file, and of all files of its package that it draws on, directly or by way of others."""
+    family = kind.__module__.partition(".")[0] + "."
+    homes, fresh = {kind.__module__}, [kind.__module__]
+    while fresh:
+        module = sys.modules.get(fresh.pop())
+        named = {getattr(value, "__module__", None) or "" for value in vars(module).values()} if module else set()
+        found = {name for name in named if name.startswith(family)} - homes
+        homes |= found
+        fresh += sorted(found)
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(homes)]
+    return b"".join(Path(file).read_bytes() for file in files if file) or kind.__qualname__.encode()
 
 
 def _find(group: str, kind: str, name: str) -> EntryPoint:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 TINY = 1e-9
 
@@ -27,13 +26,14 @@ def padded(documents: Sequence[Tensor]) -> Tensor:
 
 
 def cosine_exp(query: Tensor, documents: Tensor) -> Tensor:
-    """Costs (query time, document, document time) of query (query time, dim) in documents (document, document time, dim).
+    """Costs (query time, document, document time) of query (query time, dim) in documents (document, document time, dim), all
+    frames of unit length.
 
     exp(1 - cos) - 1, and then each row, the costs of a query frame in a document, mapped to [0, 1] by its least and its
     greatest value. A row without spread is 0.
     """
     count, longest, dim = documents.shape
-    cosine = normalize(query, dim=1) @ normalize(documents, dim=2).reshape(-1, dim).T
+    cosine = query @ documents.reshape(-1, dim).T
     cost = cosine.neg_().add_(1).exp_().reshape(len(query), count, longest)  # the "- 1" falls out of the mapping to [0, 1]
     least, greatest = cost.aminmax(dim=2, keepdim=True)
     return cost.sub_(least).div_((greatest - least).clamp_(min=TINY))
