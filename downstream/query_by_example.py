@@ -1,6 +1,6 @@
 """QbE, query by example: which documents hold what was asked aloud? Nothing is trained.
 
-Corpus: the English part of QUESST 2014: 138 dev and 138 eval queries, 2 438 documents. Paper: Anguera et al. (ICASSP 2015).
+Corpus: the English part of QUESST 2014: 138 dev and 138 eval queries, 2 438 documents. Paper: Anguera et al. (MediaEval 2014).
 Licence: see the corpus page. Rules (protocol of SUPERB): one layer, every dimension standardised over the frames of all
 queries and documents of the split; subsequence DTW; a query's scores z-normalised over the documents, kept to four decimals
 as in the official submission; layer chosen on dev. Sound is 3 dB softer than in the files.
@@ -43,6 +43,7 @@ SHORTEST = 5
 CHUNK_FRAMES = 20_000
 """Document frames that are compared with a query at once: what a processor's cache holds, more gains nothing."""
 
+DECIMALS = 4
 TINY = 1e-9
 QUERY, DOCUMENT = "query", "document"
 ELSEWHERE = "targets_absent|"
@@ -57,7 +58,7 @@ CARD = TaskCard(
     domain="content",
     corpus="QUESST 2014 (English part)",
     licence="see the corpus page",
-    paper="https://doi.org/10.1109/ICASSP.2015.7179070",
+    paper="https://ceur-ws.org/Vol-1263/mediaeval2014_submission_35.pdf",
     obtain="Fetch quesst14Database.tgz (Brno University of Technology, speech.fit.vutbr.cz/files) and unpack it.",
     layout=LAYOUT,
     primary="mtwv",
@@ -109,7 +110,15 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
 
 def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, dict[str, float]]:
     """Query id -> document id -> z-normalised score: minus the least DTW cost per query frame."""
-    mean, spread = statistics(outputs[item.id].frames(layer) for item in items)
+    lengths: dict[str, int] = {}
+
+    def sounds() -> Iterator[Tensor]:
+        for item in items:
+            frames = outputs[item.id].frames(layer)
+            lengths[item.id] = len(frames)
+            yield frames
+
+    mean, spread = statistics(sounds())
     queries, documents = ([item.id for item in items if item.label == kind] for kind in (QUERY, DOCUMENT))
 
     def standardised(key: str) -> Tensor:
@@ -117,17 +126,19 @@ def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, 
 
     asked = [standardised(key) for key in queries]
     columns: dict[str, Tensor] = {}
-    for chunk in _chunks({key: len(outputs[key].frames(layer)) for key in documents}):
+    for chunk in _chunks({key: lengths[key] for key in documents}):
         block = padded([standardised(key) for key in chunk])
         costs = torch.stack([_costs(query, block) for query in asked])  # (query, document)
         columns |= zip(chunk, costs.unbind(1), strict=True)
-    raw = -torch.stack([columns[key] for key in documents], 1).double()
-    deviation = raw.std(1, correction=0, keepdim=True).clamp_min(TINY)
-    normal = ((raw - raw.mean(1, keepdim=True)) / deviation).tolist()
-    return {
-        query: {document: round(z, 4) for document, z in zip(documents, row, strict=True)}
-        for query, row in zip(queries, normal, strict=True)
-    }
+    normal = _normalised(-torch.stack([columns[key] for key in documents], 1))
+    rows = ([round(z, DECIMALS) for z in row] for row in normal.tolist())
+    return {query: dict(zip(documents, row, strict=True)) for query, row in zip(queries, rows, strict=True)}
+
+
+def _normalised(scores: Tensor) -> Tensor:
+    """Scores (query, document), each row with zero mean and unit (population) deviation; a row of equal scores becomes 0."""
+    scores = scores.double()
+    return (scores - scores.mean(1, keepdim=True)) / scores.std(1, correction=0, keepdim=True).clamp_min(TINY)
 
 
 def _costs(query: Tensor, documents: Tensor) -> Tensor:
@@ -172,11 +183,5 @@ def synth(root: Path, seed: int) -> None:
 
 
 TASK = Task(
-    card=CARD,
-    read=read,
-    prepare=prepare,
-    head=None,
-    select=Selection("mtwv", True, candidates),
-    score=score,
-    synth=synth,
+    card=CARD, read=read, prepare=prepare, head=None, select=Selection("mtwv", True, candidates), score=score, synth=synth
 )

@@ -1,7 +1,7 @@
 """QUESST 2014, the corpus of QbE: the reader of its lists and truth, and a miniature of it.
 
-Corpus: Anguera et al., "QUESST2014: evaluating query-by-example speech search in a zero-resource setting with real-life
-queries" (ICASSP 2015): 12 492 documents, 560 / 555 queries, six languages, 8 kHz. SUPERB searches the English ones.
+Corpus: Anguera et al., "Query by example search on speech at MediaEval 2014": 12 492 documents, 560 / 555 queries, six
+languages, 8 kHz. SUPERB searches the English ones.
 """
 
 from __future__ import annotations
@@ -126,46 +126,44 @@ TERMS: Mapping[str, str] = {
 DOCUMENTS, DOCUMENT_SPEAKERS, QUERY_SPEAKERS = 300, 60, 20
 FOREIGN = ("albanian", "basque", "czech", "romanian", "slovak")
 FOREIGN_DOCUMENTS, FOREIGN_QUERIES, FOREIGN_TARGETS = 60, 10, 4
-FIRST_VOICE = 45_000
-RATE = 8_000
-SNR = (5.0, 20.0)
+FIRST_VOICE, RATE = 45_000, 8_000
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write `root/quesst14Database`: 300 documents, 40 + 40 queries (about 14 minutes), all 8 kHz.
+    """Write `root/quesst14Database`: 300 documents, 40 + 40 queries (about 10 minutes), all 8 kHz.
 
     Speakers of documents, of dev queries and of eval queries differ. Other languages stand in the lists and the truth, as in
     the corpus; their sound, which nobody reads, is not written. A tree that is complete is left alone.
     """
     top = root / "quesst14Database"
-    scoring = top / "scoring"
-    if (scoring / "complete").is_file():
+    finished = top / "scoring" / ".complete"
+    if finished.is_file():
         return
     random = np.random.default_rng([seed, FIRST_VOICE])
     terms = [[term.strip() for term in row.split("|")] for row in TERMS.values()]
-    sentences = [_sentence(terms, random) for _ in range(DOCUMENTS)]
     names = _names("quesst14_{:05d}", DOCUMENTS + FOREIGN_DOCUMENTS, random)
-    said = dict(zip(names, sentences, strict=False))
+    said = {name: _sentence(terms, random) for name in names[:DOCUMENTS]}
+    foreign = names[DOCUMENTS:]
     lines = [
         _line(top / "Audio" / f"{name}.wav", " ".join(words), seed, number % DOCUMENT_SPEAKERS, random)
         for number, (name, words) in enumerate(said.items())
     ]
-    scoring.mkdir(parents=True, exist_ok=True)
-    _write_list(scoring / "language_key_utterances.lst", "Audio", names, DOCUMENTS)
+    _write_list(top, "utterances", "Audio", [*said], foreign)
     for half, split in enumerate(("dev", "eval")):
         wanted = [term for row in terms for term in row[half::2]]
         asked = _names(f"quesst14_{split}_{{:04d}}", len(wanted) + FOREIGN_QUERIES, random)
+        queries, others = dict(zip(asked, wanted, strict=False)), asked[len(wanted) :]
         first = DOCUMENT_SPEAKERS + half * QUERY_SPEAKERS
         lines += [
             _line(top / f"{split}_queries" / f"{name}.wav", term, seed, first + number % QUERY_SPEAKERS, random)
-            for number, (name, term) in enumerate(zip(asked, wanted, strict=False))
+            for number, (name, term) in enumerate(queries.items())
         ]
-        pairs = [(name, key) for name, term in zip(asked, wanted, strict=False) for key in said if term in said[key]]
-        pairs += [(name, key) for name in asked[len(wanted) :] for key in _some(names[DOCUMENTS:], random)]
-        _write_truth(scoring / f"groundtruth_quesst14_{split}" / f"quesst14_{split}.rttm", pairs)
-        _write_list(scoring / f"language_key_{split}.lst", f"{split}_queries", asked, len(wanted))
+        pairs = [(query, document) for query, term in queries.items() for document, words in said.items() if term in words]
+        pairs += [(query, document) for query in others for document in _some(foreign, random)]
+        _write_truth(top, split, pairs)
+        _write_list(top, split, f"{split}_queries", [*queries], others)
     speak(lines)
-    (scoring / "complete").write_text(f"seed {seed}\n")
+    finished.write_text(f"seed {seed}\n")
 
 
 def _sentence(terms: Sequence[Sequence[str]], random: np.random.Generator) -> list[str]:
@@ -186,15 +184,17 @@ def _some(names: Sequence[str], random: np.random.Generator) -> list[str]:
 def _line(path: Path, text: str, seed: int, speaker: int, random: np.random.Generator) -> Line:
     own = voice(seed, FIRST_VOICE + speaker)
     speed, pitch = float(random.uniform(0.95, 1.3)), float(random.uniform(0.9, 1.1))
-    return Line(path, text, own, int(random.integers(2**31)), speed, pitch, snr=SNR, sample_rate=RATE)
+    return Line(path, text, own, int(random.integers(2**31)), speed, pitch, snr=(5.0, 20.0), sample_rate=RATE)
 
 
-def _write_list(path: Path, folder: str, names: Sequence[str], english: int) -> None:
-    """All names sorted; the first `english` of them as given are English, the others of other languages in turn."""
-    languages = {name: ENGLISH if i < english else FOREIGN[i % len(FOREIGN)] for i, name in enumerate(names)}
-    path.write_text("".join(f"quesst14Database/{folder}/{name}.wav {languages[name]}\n" for name in sorted(names)))
+def _write_list(top: Path, name: str, folder: str, english: Sequence[str], others: Sequence[str]) -> None:
+    languages = dict.fromkeys(english, ENGLISH) | {one: FOREIGN[i % len(FOREIGN)] for i, one in enumerate(others)}
+    path = top / "scoring" / f"language_key_{name}.lst"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{top.name}/{folder}/{one}.wav {languages[one]}\n" for one in sorted(languages)))
 
 
-def _write_truth(path: Path, pairs: Sequence[tuple[str, str]]) -> None:
+def _write_truth(top: Path, split: str, pairs: Sequence[tuple[str, str]]) -> None:
+    path = top / "scoring" / f"groundtruth_quesst14_{split}" / f"quesst14_{split}.rttm"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"LEXEME {document} 1 0.00 1.00 {query} lex <NA> <NA>\n" for query, document in sorted(pairs)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 15.0
 """How often a running job speaks where there is no terminal."""
 
-console = Console(stderr=False, highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def bars() -> Progress:

@@ -1,0 +1,67 @@
+"""Subsequence DTW: against an independent package, by hand, and independent of how documents are batched."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from downstream.shared.dtw import cosine_exp, least_costs, padded
+
+
+def reference(cost: np.ndarray) -> float:
+    dtw = pytest.importorskip("dtw")
+    return float(dtw.dtw(cost, step_pattern="asymmetric", open_begin=True, open_end=True).normalizedDistance)
+
+
+def frames(seed: int, *shape: int) -> torch.Tensor:
+    return normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.mark.parametrize(("query", "document"), [(5, 30), (17, 40), (30, 31), (12, 5), (20, 2), (6, 1), (1, 9)])
+def test_the_least_cost_is_that_of_dtw_python(query: int, document: int) -> None:
+    costs = torch.rand(query, 3, document, generator=torch.Generator().manual_seed(query), dtype=torch.float64)
+    expected = [reference(costs[:, one].numpy()) for one in range(3)]
+    assert least_costs(costs).tolist() == pytest.approx(expected)
+
+
+def test_a_path_worked_by_hand_skips_waits_and_starts_anywhere() -> None:
+    skips = [[9.0, 0.0, 9.0, 9.0], [9.0, 9.0, 9.0, 0.0], [9.0, 9.0, 9.0, 1.5]]  # column 1, on by two to 3, waiting there
+    too_far = [[0.0, 9.0, 9.0, 9.0], [9.0, 9.0, 9.0, 0.0]]  # three columns on is not allowed: any path costs 9
+    assert least_costs(torch.tensor(skips)[:, None]).tolist() == [0.5]
+    assert least_costs(torch.tensor(too_far)[:, None]).tolist() == [4.5]
+
+
+def test_costs_are_the_exponential_of_the_cosine_distance_mapped_row_by_row() -> None:
+    query, document = frames(1, 4, 6), frames(2, 1, 9, 6)
+    raw = np.exp(1 - (query @ document[0].T).numpy()) - 1
+    low, high = raw.min(1, keepdims=True), raw.max(1, keepdims=True)
+    np.testing.assert_allclose(cosine_exp(query, document)[:, 0].numpy(), (raw - low) / (high - low), atol=1e-6)
+
+
+def test_a_row_without_spread_costs_nothing() -> None:
+    document = frames(3, 1, 1, 6).expand(1, 5, 6)
+    assert cosine_exp(frames(4, 3, 6), document).abs().max() == 0
+
+
+def test_a_query_that_is_part_of_the_document_costs_nothing_there_and_something_elsewhere() -> None:
+    documents = frames(5, 3, 40, 8)
+    found = least_costs(cosine_exp(documents[1, 10:22], documents))
+    assert found[1].item() == pytest.approx(0.0, abs=1e-6)
+    assert min(found[0].item(), found[2].item()) > 0.05
+
+
+def test_costs_do_not_depend_on_the_longer_documents_beside() -> None:
+    query, documents = frames(6, 12, 8), [frames(7 + n, length, 8) for n, length in enumerate((3, 12, 25, 60))]
+    alone = [least_costs(cosine_exp(query, one[None])).item() for one in documents]
+    together = least_costs(cosine_exp(query, padded(documents)))
+    assert together.tolist() == pytest.approx(alone, abs=1e-6)
+    assert all(math.isfinite(one) for one in alone)
+
+
+def test_padding_repeats_the_last_frame() -> None:
+    block = padded([torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [4.0], [5.0]])])
+    assert block[..., 0].tolist() == [[1.0, 2.0, 2.0], [3.0, 4.0, 5.0]]
