@@ -52,6 +52,7 @@ OFFICIAL = Recipe(
     learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
     sampler="balanced",
     drop_last=True,
+    fresh_crops=True,
     options={"silence": "crop"},
 )
 
@@ -74,7 +75,7 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
     reads="mean",
     recipes={
         "superb": OFFICIAL,
-        "superb-once": replace(OFFICIAL, options={"silence": "slices"}),
+        "superb-once": replace(OFFICIAL, fresh_crops=False, options={"silence": "slices"}),
         "mini": Recipe(
             steps=1_000,
             batch=32,

@@ -39,6 +39,7 @@ OFFICIAL = Recipe(
     evaluate_every=5_000,
     learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
     evaluate_batch=1,
+    fresh_crops=True,
     options={"crop": "random", "crop_seconds": 8.0},
 )
 
@@ -56,7 +57,7 @@ CARD = TaskCard(
     reads="mean",
     recipes={
         "superb": OFFICIAL,
-        "superb-once": replace(OFFICIAL, options={}),
+        "superb-once": replace(OFFICIAL, fresh_crops=False, options={}),
         "mini": Recipe(steps=1_500, batch=32, evaluate_every=100, learning_rates=(1e-1, 1e-2, 1e-3)),
     },
     reference_points={"accuracy": (20.058174, 90.3)},

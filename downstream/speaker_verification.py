@@ -50,6 +50,7 @@ OFFICIAL = Recipe(
     optimizer="adamw",
     clip=1_000.0,
     evaluate_batch=1,
+    fresh_crops=True,
     options={"width": 512, "pooled": 1_500, "embedding": 512, "min_seconds": 2.0, "crop": "random", "crop_seconds": 8.0},
 )
 WHOLE = {name: value for name, value in OFFICIAL.options.items() if not name.startswith("crop")}
@@ -68,7 +69,7 @@ CARD = TaskCard(
     reads="frames",
     recipes={
         "superb": OFFICIAL,
-        "superb-once": replace(OFFICIAL, options=WHOLE),
+        "superb-once": replace(OFFICIAL, fresh_crops=False, options=WHOLE),
         "mini": Recipe(
             steps=400,
             batch=32,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from superbench.board.storage import Board as Board
     from superbench.contract import (
         SAMPLE_RATE as SAMPLE_RATE,
         Audio as Audio,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     )
     from superbench.features.audio import load as load_audio
     from superbench.files import load_tensors as load_tensors
+    from superbench.runner import run as run
     from superbench.scoring import accuracy as accuracy, one_per_item as one_per_item, ratio as ratio
 
 _HOMES = {
@@ -57,6 +59,8 @@ _HOMES = {
         "BadAudio BadCheckpoint BadCorpus BadUpstream CommandError MissingCorpus MissingExtra SuperbenchError"
     ),
     "superbench.files": "load_tensors",
+    "superbench.board.storage": "Board",
+    "superbench.runner": "run",
     "superbench.scoring": "accuracy one_per_item ratio",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()} | {
@@ -64,10 +68,10 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 }
 
 __all__ = [  # sorted
-    "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "CommandError", "Corpora",
+    "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board", "CommandError", "Corpora",
     "Features", "Fold", "Head", "Item", "MissingCorpus", "MissingExtra", "Outputs", "Prediction", "Pretraining",
     "Recipe", "Score", "Selection", "Setting", "Split", "SuperbenchError", "Task", "TaskCard", "Trial", "Upstream",
-    "accuracy", "load_audio", "load_tensors", "one_per_item", "ratio",
+    "accuracy", "load_audio", "load_tensors", "one_per_item", "ratio", "run",
 ]  # fmt: skip
 
 

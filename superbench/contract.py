@@ -219,7 +219,8 @@ class Recipe:
     `sampler`: `shuffle` = a random permutation per epoch; `balanced` = classes drawn equally, with replacement; `windows` = N
     overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups in order of audio length,
     the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in half. `options` belong to
-    the task alone (widths, crops, masks) and reach `prepare` and `head`.
+    the task alone (widths, crops, masks) and reach `prepare` and `head`. `fresh_crops`: training sound is cut anew at
+    every access, so that its features cannot be stored.
     """
 
     steps: int
@@ -233,6 +234,7 @@ class Recipe:
     halve_above: int | None = None
     drop_last: bool = False
     evaluate_batch: int = 32
+    fresh_crops: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from superbench import __version__
 from superbench.contract import Audio, Fold, Protocols, Recipe, Task
 from superbench.corpora import Corpora
-from superbench.errors import BadCorpus, CommandError
+from superbench.errors import BadCorpus, CommandError, SuperbenchError
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
 from superbench.probing.experiment import Outcome, experiment
@@ -89,7 +89,7 @@ def perform(
     place.mkdir(parents=True, exist_ok=True)
     with (place / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        recipe = options.recipe(task)
+        recipe = _storable(task, options)
         read = task.read(corpora)
         fingerprint = fingerprint_of(read, corpora.passport)
         folds = _prepared(task, read, upstream.hop, recipe)
@@ -110,6 +110,17 @@ def perform(
         write_result(place, result, outcome.predictions)
         shutil.rmtree(work, ignore_errors=True)
         return result, False
+
+
+def _storable(task: Task, options: Options) -> Recipe:
+    """The recipe, if its features can be stored; raises `SuperbenchError` for one that cuts fresh crops."""
+    recipe = options.recipe(task)
+    if recipe.fresh_crops:
+        raise SuperbenchError(
+            f"{task.card.name} under protocol {options.protocol} cuts its training sound anew at every access, which this "
+            f"version cannot do yet. Use --protocol superb-once; it {task.card.differences.get('superb-once', 'differs slightly')}."
+        )
+    return recipe
 
 
 def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:
