@@ -117,8 +117,9 @@ def _storable(task: Task, options: Options) -> Recipe:
     recipe = options.recipe(task)
     if recipe.fresh_crops:
         raise SuperbenchError(
-            f"{task.card.name} under protocol {options.protocol} cuts its training sound anew at every access, which this "
-            f"version cannot do yet. Use --protocol superb-once; it {task.card.differences.get('superb-once', 'differs slightly')}."
+            f"{task.card.name} under protocol {options.protocol} cuts its training sound anew at every access, which "
+            f"this version cannot do yet. Use --protocol superb-once: "
+            f"it {task.card.differences.get('superb-once', 'differs slightly')}."
         )
     return recipe
 
