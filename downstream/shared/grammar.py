@@ -1,7 +1,7 @@
-"""A small English for the miniature LibriSpeech: about 800 common words in categories, and sentences of three to six of them.
+"""A small English for the miniature LibriSpeech: about 800 words in categories, and sentences of three to six of them.
 
-Words fall off in frequency as in real text, and every fifth of a category is kept from training, so that recognisers meet words
-that they never heard.
+Labelled sentences draw on the commonest of each category, unlabelled speech on all. Words fall off in frequency as in real
+text, and every fifth of a category is kept from training, so that recognisers meet words that they never heard.
 """
 
 from __future__ import annotations
@@ -71,23 +71,28 @@ ORDERS = """turn on the lights in the kitchen|switch off the lamp|play some musi
     get me some juice|deactivate the lights|rate this book five stars|show the movie times|lower the temperature please|
     find a restaurant near here|search for the saga|put the lights on""".replace("\n", "").split("|")  # fmt: skip
 SINGLE = "yes no up down left right on off stop go zero one two three four five six seven eight nine bed bird cat dog happy house marvin sheila tree wow"  # fmt: skip
+COMMON = 24
+"""Words of an open category that labelled sentences draw on; unlabelled speech has them all."""
+
 HELD_OUT = 5
 """Every fifth word of an open category is not used in training."""
 
 
-def sentence(random: np.random.Generator, unseen: float = 0.0) -> str:
+def sentence(random: np.random.Generator, unseen: float = 0.0, words: int | None = COMMON) -> str:
     """A sentence of three to six words; each open place takes a word kept from training with probability `unseen`.
+
+    Open categories have their first `words` words (None: all of them).
 
     >>> sentence(np.random.default_rng(1)).count(" ") in range(2, 6)
     True
     """
-    return " ".join(_word(symbol, random, unseen) for symbol in str(random.choice(TEMPLATES)).split())
+    return " ".join(_word(symbol, random, unseen, words) for symbol in str(random.choice(TEMPLATES)).split())
 
 
-def _word(symbol: str, random: np.random.Generator, unseen: float) -> str:
+def _word(symbol: str, random: np.random.Generator, unseen: float, count: int | None) -> str:
     if symbol in CLOSED:
         return str(random.choice(CLOSED[symbol].split()))
-    words = OPEN[symbol].split()
+    words = OPEN[symbol].split()[:count]
     rare = [word for i, word in enumerate(words) if kept_from_training(i)]
     if random.random() < unseen:
         return str(random.choice(rare))
@@ -109,9 +114,9 @@ def anything(random: np.random.Generator) -> str:
     """Unlabelled speech: a sentence, an order to a machine, or a list of single words."""
     kind = random.random()
     if kind < 0.3:
-        return sentence(random, unseen=0.2)
+        return sentence(random, 0.2, None)
     if kind < 0.55:
-        return f"{sentence(random, unseen=0.2)} and {sentence(random, unseen=0.2)}"
+        return f"{sentence(random, 0.2, None)} and {sentence(random, 0.2, None)}"
     if kind < 0.8:
         return str(random.choice(ORDERS)).strip()
     return " ".join(str(word) for word in random.choice(SINGLE.split(), int(random.integers(4, 8))))
