@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 import time
 import traceback
@@ -192,6 +193,21 @@ class _Wire:
         self.pipe.send(("ended", ended))
 
 
+@contextlib.contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Keeps a spawned worker from running the user's script again to find `__main__`, of which it needs nothing."""
+    main = sys.modules["__main__"]
+    kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    for name in kept:
+        delattr(main, name)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
+
+
 def _work(pipe: Connection, plan: Plan, parent: int) -> None:
     """A worker's life: take a job, do it, say so. It ends with its parent."""
     import torch
@@ -222,7 +238,8 @@ def _hire(plan: Plan) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, plan, os.getpid()), daemon=True)
-    process.start()
+    with _main_left_alone():
+        process.start()
     there.close()
     return _Worker(process, here)
 
