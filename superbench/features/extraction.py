@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BATCH_SAMPLES = {"cpu": 60 * SAMPLE_RATE, "cuda": 600 * SAMPLE_RATE}
 SHARD_BYTES = 64 * 2**20
+SHARD_SECONDS = {"cpu": 300.0, "cuda": 10_000.0}
+"""Sound in a shard: what a kill can cost at most."""
 LARGEST_HALF = 65504.0
 TOLERATED_FRAMES = 5
 """How far a model's frames may be from round(samples / hop) (protocol.md 1.3)."""
@@ -131,14 +133,15 @@ def _shards(
     """Batches in order of length, gathered until a shard is full; the name is a digest of the keys in order."""
     width = upstream.layers * upstream.dim * (4 if reduction == "mean" else 2)
     shard: list[list[Piece]] = []
-    size = 0
+    size, seconds = 0, 0.0
     for batch in _batches(list(dict.fromkeys(pieces)), 0 if upstream.alone else BATCH_SAMPLES[device]):
         rows = len(batch) if reduction == "mean" else sum(piece.samples // upstream.hop for piece in batch)
-        if shard and size + rows * width > SHARD_BYTES:
+        full = size + rows * width > SHARD_BYTES or seconds >= SHARD_SECONDS[device]
+        if shard and full:
             yield _name(shard), shard
-            shard, size = [], 0
+            shard, size, seconds = [], 0, 0.0
         shard.append(batch)
-        size += rows * width
+        size, seconds = size + rows * width, seconds + _seconds([batch])
     if shard:
         yield _name(shard), shard
 

@@ -1,0 +1,98 @@
+"""Killed without warning and repeated: the result is that of a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superbench import registry
+from superbench.reporting import Silence
+from superbench.synthesis import synthesise
+
+SLOW = """
+import time
+import torch
+from torch import nn
+from superbench import Features
+
+
+class Slow(nn.Module):
+    sample_rate, hop, layers, dim = 16_000, 160, 2, 32
+
+    def forward(self, waves, lengths):
+        time.sleep(0.05)
+        frames = nn.functional.pad(waves, (0, -waves.shape[1] % 160 + 160)).unfold(1, 320, 160)[..., :62]
+        spectrum = torch.fft.rfft(frames).abs().log1p()
+        counts = ((lengths + 80) // 160).clamp(min=1, max=spectrum.shape[1])
+        inside = (torch.arange(spectrum.shape[1], device=waves.device)[None] < counts[:, None])[..., None]
+        return Features(torch.stack([spectrum, spectrum.square()]) * inside, counts)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature of keyword spotting."""
+    root = tmp_path_factory.mktemp("data")
+    synthesise(root, 0, ["ks"], Silence())
+    (root / "slow.py").write_text(SLOW)
+    return root
+
+
+def command(data: Path, out: Path, store: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "superbench", "run", f"{data / 'slow.py'}:Slow", "--tasks", "ks", "--data", str(data), "--out",
+        str(out), "--store", str(store), "--workers", "1", "--lr", "1e-2,1e-3",
+    ]  # fmt: skip
+
+
+def finished(data: Path, out: Path, store: Path) -> dict[str, Any]:
+    done = subprocess.run(command(data, out, store), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((out / "Slow" / "ks" / "result.json").read_text())  # type: ignore[no-any-return]
+
+
+def killed(data: Path, out: Path, store: Path, moment: Callable[[], bool]) -> None:
+    """Start, wait for the moment, SIGKILL the whole group; fails if the run ended before."""
+    process = subprocess.Popen(
+        command(data, out, store), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 200
+    while not moment():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < until, "the moment never came"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def timeless(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what may differ from run to run: the clock."""
+    environment = {key: value for key, value in result["environment"].items() if key != "date"}
+    return {**result, "seconds": None, "environment": environment}
+
+
+def test_a_run_killed_in_extraction_and_again_in_training_ends_as_if_undisturbed(data: Path, tmp_path: Path) -> None:
+    assert registry.parse(f"{data / 'slow.py'}:Slow").folder == "Slow"
+    whole = finished(data, tmp_path / "whole", tmp_path / "store")
+    shards = len(list((tmp_path / "store").rglob("*.safetensors")))
+    assert shards > 2
+    out, store = tmp_path / "out", tmp_path / "other"
+    killed(data, out, store, lambda: len(list(store.rglob("[!.]*.safetensors"))) >= 1)
+    assert 1 <= len(list(store.rglob("[!.]*.safetensors"))) < shards
+    assert not (out / "Slow" / "ks" / "result.json").exists()
+    work = out / "Slow" / "ks" / "work"
+    killed(data, out, store, lambda: any(work.glob("[!.]*.safetensors")))
+    assert not (out / "Slow" / "ks" / "result.json").exists()
+    again = finished(data, out, store)
+    assert timeless(again) == timeless(whole)
+    predictions = [root / "Slow" / "ks" / "predictions.jsonl.gz" for root in (tmp_path / "whole", out)]
+    assert predictions[0].read_bytes() == predictions[1].read_bytes()
