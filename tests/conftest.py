@@ -10,6 +10,9 @@ from types import ModuleType
 
 import pytest
 
+from superbench.reporting import Silence
+from superbench.synthesis import synthesise
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 PLUGIN = Path(__file__).parent / "plugin" / "superbench_tones.py"
 
@@ -31,6 +34,14 @@ def tone_corpora(tones: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
     """A data root with the tones in it."""
     root = tmp_path_factory.mktemp("data")
     tones.synth(root, 0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def keyword_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature of keyword spotting; nobody writes into it."""
+    root = tmp_path_factory.mktemp("keywords")
+    synthesise(root, 0, ["ks"], Silence())
     return root
 
 

@@ -1,0 +1,118 @@
+"""Many jobs: what fails loses nothing else, what is done is not done again, what is absent is said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superbench.errors import CommandError, MissingCorpus, UnknownName
+from superbench.registry import task
+from superbench.results import read_predictions, read_result
+from superbench.runner import Report, run
+
+SPEC = "fbank_no_cmvn"
+
+
+def go(data: Path, folder: Path, tasks: str = "ks", **more: Any) -> Report:
+    return run([SPEC], tasks, data=data, out=folder / "out", store=folder / "store", max_steps=40, workers=1, **more)
+
+
+def states(report: Report) -> dict[str, str]:
+    return {ended.job.task: ended.state for ended in report.ended}
+
+
+@pytest.fixture
+def copy(keyword_corpora: Path, tmp_path: Path) -> Path:
+    """The corpora, to be damaged."""
+    return Path(shutil.copytree(keyword_corpora, tmp_path / "data"))
+
+
+def test_a_result_holds_what_its_predictions_say_and_is_found_again(keyword_corpora: Path, tmp_path: Path) -> None:
+    first = go(keyword_corpora, tmp_path)
+    assert states(first) == {"ks": "done"}
+    place = tmp_path / "out" / SPEC / "ks"
+    result = read_result(place)
+    predictions = read_predictions(place / "predictions.jsonl.gz")
+    assert task("ks").score(predictions, {})["accuracy"].value == result.scores["accuracy"].value
+    assert [(one.fold, one.id) for one in predictions] == sorted((one.fold, one.id) for one in predictions)
+    assert result.deviations == ["at most 40 updates"]
+    assert result.task.protocol == "mini"
+    assert {receipt.lr for receipt in result.sweep} == set(task("ks").card.recipes["mini"].learning_rates)
+    stamp = (place / "result.json").stat().st_mtime_ns
+    assert states(go(keyword_corpora, tmp_path)) == {"ks": "found"}
+    assert (place / "result.json").stat().st_mtime_ns == stamp
+    lines = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]
+    assert [line["state"] for line in lines] == ["done", "found"]
+
+
+def test_other_options_are_another_job(keyword_corpora: Path, tmp_path: Path) -> None:
+    go(keyword_corpora, tmp_path)
+    again = go(keyword_corpora, tmp_path, learning_rates=(1e-3,))
+    assert states(again) == {"ks": "done"}
+    assert again.results[0].deviations == ["learning rates 0.001 in place of the recipe's grid", "at most 40 updates"]
+
+
+def test_all_runs_what_is_there_and_says_where_it_looked_for_the_rest(keyword_corpora: Path, tmp_path: Path) -> None:
+    report = go(keyword_corpora, tmp_path, "all")
+    assert states(report).pop("ks") == "done"
+    absent = {ended.job.task: ended.message for ended in report.of("absent")}
+    assert set(absent) == {"pr", "asr", "qbe", "sid", "asv", "sd", "er", "ic", "sf"}
+    assert str(keyword_corpora / "LibriSpeech") in absent["pr"]
+    assert not report.of("failed")
+
+
+def test_a_named_task_whose_corpus_is_absent_fails(keyword_corpora: Path, tmp_path: Path) -> None:
+    report = go(keyword_corpora, tmp_path, "ks,ic")
+    assert states(report) == {"ks": "done", "ic": "failed"}
+
+
+def test_a_truncated_wav_is_named_and_costs_no_other_result(copy: Path, tmp_path: Path) -> None:
+    other = run(["mfcc"], "ks", data=copy, out=tmp_path / "out", store=tmp_path / "store", max_steps=40, workers=1)
+    assert states(other) == {"ks": "done"}
+    sound = sorted((copy / "SpeechCommands" / "speech_commands_test_set_v0.01" / "yes").glob("*.wav"))[3]
+    whole = sound.read_bytes()
+    sound.write_bytes(whole[: len(whole) // 2])
+    report = go(copy, tmp_path)
+    assert states(report) == {"ks": "failed"}
+    assert str(sound) in report.ended[0].message
+    place = tmp_path / "out" / SPEC / "ks"
+    failure = json.loads((place / "failure.json").read_text())
+    assert set(failure) == {"task", "upstream", "error", "message"}
+    assert (failure["task"], failure["upstream"], failure["error"]) == ("ks", SPEC, "BadAudio")
+    assert not (place / "result.json").exists()
+    assert (tmp_path / "out" / "mfcc" / "ks" / "result.json").exists()
+    sound.write_bytes(whole)
+    assert states(go(copy, tmp_path)) == {"ks": "done"}
+    assert not (place / "failure.json").exists()
+
+
+def test_impossible_commands_are_refused_before_anything_is_written(keyword_corpora: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="fbank"):
+        run(["fbnk"], "ks", data=keyword_corpora, out=tmp_path / "out")
+    with pytest.raises(UnknownName, match="ks"):
+        run(["fbank"], "kss", data=keyword_corpora, out=tmp_path / "out")
+    with pytest.raises(CommandError, match="alias"):
+        run(["fbank", "fbank"], "ks", data=keyword_corpora, out=tmp_path / "out")
+    with pytest.raises(MissingCorpus, match="not a folder"):
+        run(["fbank"], "ks", data=tmp_path / "nowhere", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_with_fresh_crops_is_refused_with_the_way_out(keyword_corpora: Path, tmp_path: Path) -> None:
+    report = go(keyword_corpora, tmp_path, protocol="superb")
+    assert states(report) == {"ks": "failed"}
+    assert "--protocol superb-once" in report.ended[0].message
+
+
+def test_several_workers_give_what_one_gives(keyword_corpora: Path, tmp_path: Path) -> None:
+    specs = [SPEC, "mfcc"]
+    one = run(specs, "ks", data=keyword_corpora, out=tmp_path / "a", store=tmp_path / "s", max_steps=40, workers=1)
+    two = run(specs, "ks", data=keyword_corpora, out=tmp_path / "b", store=tmp_path / "t", max_steps=40, workers=2)
+    assert {ended.state for ended in (*one.ended, *two.ended)} == {"done"}
+    for spec in specs:
+        files = [tmp_path / folder / spec / "ks" / "predictions.jsonl.gz" for folder in "ab"]
+        assert files[0].read_bytes() == files[1].read_bytes()
