@@ -42,11 +42,9 @@ def data(keyword_corpora: Path, tmp_path: Path) -> Path:
 
 
 def command(data: Path, out: Path, store: Path) -> list[str]:
-    return [
-        sys.executable, "-m", "superbench", "run", f"{out.parent / 'slow.py'}:Slow", "--tasks", "ks", "--data", str(data),
-        "--out",
-        str(out), "--store", str(store), "--workers", "1", "--lr", "1e-2,1e-3",
-    ]  # fmt: skip
+    slow = f"{out.parent / 'slow.py'}:Slow"
+    places = ["--data", str(data), "--out", str(out), "--store", str(store)]
+    return [sys.executable, "-m", "superbench", "run", slow, "--tasks", "ks", *places, "--workers", "1", "--lr", "1e-2,1e-3"]
 
 
 def finished(data: Path, out: Path, store: Path) -> dict[str, Any]:

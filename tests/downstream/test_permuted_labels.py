@@ -1,0 +1,53 @@
+"""With labels dealt out anew, every pooled task falls to chance: nothing but the sound tells a head its answer."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from superbench import Corpora, Fold, Split, Task, registry
+from superbench.features.store import Store
+from superbench.job import Options, perform
+from superbench.reporting import Silence
+
+UPSTREAM = "apc:untrained"
+
+
+def permuted(task: Task) -> Task:
+    """The task with the labels of each split dealt out at random among its items."""
+
+    def shuffled(split: Split) -> Split:
+        labels = [item.label for item in split.items]
+        random.Random(f"{split.name} {len(labels)}").shuffle(labels)
+        return replace(split, items=tuple(replace(i, label=label) for i, label in zip(split.items, labels, strict=True)))
+
+    def read(corpora: Corpora) -> tuple[Fold, ...]:
+        return tuple(Fold(f.name, shuffled(f.train), shuffled(f.dev), shuffled(f.test)) for f in task.read(corpora))
+
+    # silence is cut into slices by its label, so what a task prepares comes before the labels are dealt out
+    return replace(task, read=read, prepare=lambda split, hop, recipe: split)
+
+
+def accuracy(task: Task, root: Path, out: Path, store: Store) -> tuple[float, int, float]:
+    """Test accuracy in percent, test items, share of the commonest label in percent."""
+    loaded = registry.upstream(registry.parse(UPSTREAM))
+    result, _ = perform(task, loaded, Corpora(root), store, out, Options("mini", max_steps=300), {}, Silence())
+    labels = Counter(str(item.label) for fold in task.read(Corpora(root)) for item in fold.test.items)
+    items = sum(labels.values())
+    return result.scores["accuracy"].value, items, 100 * max(labels.values()) / items
+
+
+@pytest.mark.parametrize("name", ["ks", "ic", "sid", "er"])
+def test_permuted_labels_fall_to_chance(name: str, tmp_path: Path) -> None:
+    task = registry.task(name)
+    task.synth(tmp_path, 0)
+    store = Store(tmp_path / "store")
+    honest, items, commonest = accuracy(task, tmp_path, tmp_path / "honest", store)
+    dealt, _, _ = accuracy(permuted(task), tmp_path, tmp_path / "dealt", store)
+    error = 100 * (commonest / 100 * (1 - commonest / 100) / items) ** 0.5
+    assert dealt < commonest + 3.5 * error
+    assert honest > commonest + 7 * error

@@ -1,0 +1,91 @@
+"""The command line: what it lists, how it refuses, and that it is quick."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from superbench.runner import run
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "superbench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+
+
+@pytest.fixture(scope="module")
+def results(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two upstreams on keyword spotting, shortened."""
+    root = tmp_path_factory.mktemp("results")
+    run(["mfcc", "fbank"], "ks", data=keyword_corpora, out=root, store=root / "store", max_steps=20, workers=1)
+    return root
+
+
+def test_help_and_lists_import_nothing_heavy() -> None:
+    probe = "import sys; sys.argv = ['superbench', 'list', '{}', '--json']\ntry:\n    from superbench.__main__ import main; main()\n"
+    probe += "except SystemExit:\n    pass\nprint([n for n in ('torch', 'librosa', 'pydantic') if n in sys.modules], file=sys.stderr)"
+    for kind, least in (("tasks", 10), ("upstreams", 9)):
+        done = subprocess.run(
+            [sys.executable, "-c", probe.format(kind)], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stderr.strip() == "[]"
+        rows = json.loads(done.stdout)
+        assert len(rows) >= least
+        assert all(row["line"] and row["module"] and row["distribution"] for row in rows)
+
+
+def test_help_names_the_commands() -> None:
+    done = call("--help")
+    assert done.returncode == 0
+    for name in ("demo", "list", "check", "data", "pretrain", "run", "report", "submit", "board"):
+        assert f" {name} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("run", "fbnk", "--data", "{data}"), 2, "Did you mean fbank"),
+        (("run", "fbank", "--tasks", "kss", "--data", "{data}"), 2, "Did you mean ks"),
+        (("run", "apc", "--tasks", "ks", "--data", "{data}"), 1, "superbench pretrain apc"),
+        (("run", "fbank", "--data", "{data}/nowhere"), 1, "is not a folder"),
+        (("run", "fbank", "--data", "{data}", "--lr", "fast"), 2, "expected numbers"),
+        (("run", "fbank", "--data", "{data}", "--protocol", "best"), 2, "expected one of superb"),
+        (("pretrain", "fbank", "--audio", "{data}", "--out", "{data}/x"), 2, "cannot be pretrained"),
+        (("report", "{data}"), 1, "holds no result.json"),
+        (("board", "{data}/nowhere"), 2, "is no board"),
+        (("check", "nothing"), 2, "superbench list upstreams"),
+        (("data", "check", "--data", "{data}", "--tasks", "ic"), 1, "absent"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_paragraph(
+    keyword_corpora: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    out = ("--out", str(tmp_path / "out")) if arguments[0] == "run" else ()
+    done = call(*(argument.format(data=keyword_corpora) for argument in arguments), *out)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == status, said
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = call("check", "nothing", "--debug")
+    assert "Traceback" in done.stderr
+
+
+def test_results_go_from_report_to_board(results: Path, tmp_path: Path) -> None:
+    assert "KS accuracy" in call("report", str(results)).stdout
+    assert call("report", str(results), "--format", "csv").stdout.count("\n") == 3
+    assert len(json.loads(call("report", str(results), "--format", "json").stdout)) == 2
+    assert call("report", str(results), "--format", "xml").returncode == 2
+    board = tmp_path / "board"
+    assert "accepted" in call("submit", str(results), "--board", str(board)).stdout
+    assert call("submit", str(results), "--board", str(board)).stdout.count("was there already") == 2
+    page = tmp_path / "board.html"
+    assert call("board", str(board), "--out", str(page)).returncode == 0
+    assert "mfcc" in page.read_text()
+    assert call("submit", str(results), "--board", "https://example.org").returncode == 2
