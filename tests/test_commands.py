@@ -12,6 +12,17 @@ import pytest
 from superbench.runner import run
 
 
+PROBE = """
+import sys
+from superbench.__main__ import main
+sys.argv = ["superbench", "list", "{}", "--json"]
+try:
+    main()
+except SystemExit:
+    print([name for name in ("torch", "librosa", "pydantic") if name in sys.modules], file=sys.stderr)
+"""
+
+
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "superbench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
@@ -26,11 +37,9 @@ def results(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_help_and_lists_import_nothing_heavy() -> None:
-    probe = "import sys; sys.argv = ['superbench', 'list', '{}', '--json']\ntry:\n    from superbench.__main__ import main; main()\n"
-    probe += "except SystemExit:\n    pass\nprint([n for n in ('torch', 'librosa', 'pydantic') if n in sys.modules], file=sys.stderr)"
     for kind, least in (("tasks", 10), ("upstreams", 9)):
         done = subprocess.run(
-            [sys.executable, "-c", probe.format(kind)], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", PROBE.format(kind)], capture_output=True, text=True, timeout=60, check=True
         )
         assert done.stderr.strip() == "[]"
         rows = json.loads(done.stdout)
