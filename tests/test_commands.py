@@ -11,7 +11,6 @@ import pytest
 
 from superbench.runner import run
 
-
 PROBE = """
 import sys
 from superbench.__main__ import main
