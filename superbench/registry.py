@@ -207,6 +207,7 @@ def _revision(model: Any) -> str:
     if isinstance(own, str):
         return own
     digest = hashlib.sha256(_source(type(model)))
+    digest.update(type(model).__qualname__.encode())  # one file may hold several models without weights
     config = getattr(model, "config", None)
     if is_dataclass(config) and not isinstance(config, type):
         digest.update(json.dumps(asdict(config), sort_keys=True, default=str).encode())

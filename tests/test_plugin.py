@@ -22,6 +22,7 @@ def python(tmp_path: Path) -> Path:
     """The interpreter of a scratch environment that sees this one's packages."""
     venv.create(tmp_path / "env", with_pip=True)
     (home,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    shutil.rmtree(home / "setuptools", ignore_errors=True)  # older Pythons put an old one there, which cannot build wheels
     (home / "here.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n{ROOT}\n")
     return tmp_path / "env" / "bin" / "python"
 

@@ -90,3 +90,10 @@ def test_listing_imports_nothing_heavy() -> None:
         "heavy = {'torch', 'numpy', 's3prl', 'upstream.apc'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_models_of_one_file_have_revisions_of_their_own() -> None:
+    names = ["fbank", "fbank_no_cmvn", "apc:untrained", "apc:untrained,seed=1", "tera:untrained"]
+    revisions = {registry.upstream(registry.parse(name)).revision for name in names}
+    assert len(revisions) == len(names)
+    assert registry.upstream(registry.parse("fbank")).revision in revisions
