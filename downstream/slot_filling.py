@@ -47,7 +47,7 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=750,
+            steps=600,
             batch=16,
             evaluate_every=150,
             learning_rates=(4e-3,),
@@ -60,7 +60,7 @@ CARD = TaskCard(
     differences={
         "superb-once": "nothing",
         "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 480 / 80 / 320 utterances; BLSTM of 96 in place of "
-        "1 024; SpecAug masks up to 15 features and 7 frames in place of 49 and 39; 750 updates of 16 utterances, one rate",
+        "1 024; SpecAug masks up to 15 features and 7 frames in place of 49 and 39; 600 updates of 16 utterances, one rate",
     },
 )
 

@@ -71,9 +71,9 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": replace(OFFICIAL, fresh_crops=False, options=WHOLE),
         "mini": Recipe(
-            steps=400,
+            steps=300,
             batch=32,
-            evaluate_every=40,
+            evaluate_every=30,
             learning_rates=(1e-3,),
             optimizer="adamw",
             clip=1_000.0,
@@ -84,7 +84,7 @@ CARD = TaskCard(
     published={"eer": "asv_eer"},
     differences={
         "superb-once": "trains on whole utterances in place of a fresh random 8 s crop in every epoch",
-        "mini": "60 + 40 synthetic speakers, 840 utterances of 2-3 s, 2 240 trials, 400 updates, one learning rate, "
+        "mini": "60 + 40 synthetic speakers, 840 utterances of 2-3 s, 2 240 trials, 300 updates, one learning rate, "
         "TDNN of width 64 / 192 / 128 in place of 512 / 1 500 / 512, short utterances kept",
     },
 )

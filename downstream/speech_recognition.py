@@ -46,9 +46,9 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=700,
+            steps=600,
             batch=16,
-            evaluate_every=175,
+            evaluate_every=150,
             learning_rates=(3e-3,),
             sampler="buckets",
             drop_last=True,
@@ -61,7 +61,7 @@ CARD = TaskCard(
     differences={
         "superb-once": "nothing",
         "mini": "sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
-        "masks up to 15 features and 7 frames in place of 49 and 39; 700 updates of 16 utterances, one learning rate",
+        "masks up to 15 features and 7 frames in place of 49 and 39; 600 updates of 16 utterances, one learning rate",
     },
 )
 
