@@ -79,14 +79,14 @@ def run(
         options.recipe(task)
     for spec in specs:
         registry.plugin(spec)
-    jobs = sorted(
-        (Job(spec, name) for spec in specs for name in names), key=lambda job: -_cost(loaded_tasks[job.task].card, options)
-    )
+    shares = {Job(spec, name): _cost(loaded_tasks[name].card, options) for spec in specs for name in names}
+    jobs = sorted(shares, key=lambda job: -shares[job])
     count = max(1, min(workers or default_workers(options.device), len(jobs)))
     plan = Plan(data, settings, out, store or default_root(), options, tasks == "all", max(1, _cores() // count), debug)
     out.mkdir(parents=True, exist_ok=True)
     report = Report()
     audience = watcher or Nobody()
+    audience.planned(shares)
     for ended in inline(jobs, plan, audience) if count == 1 else parallel(jobs, plan, count, audience):
         report.ended.append(ended)
         _record(plan.out, ended)

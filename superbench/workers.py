@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -67,6 +67,9 @@ class Ended:
 
 class Watcher(Protocol):
     """Sees the run as a whole: jobs that start, advance, remark and end."""
+
+    def planned(self, shares: Mapping[Job, float]) -> None:
+        """All jobs, each with a rough share of the work."""
 
     def started(self, job: Job) -> None:
         """A worker took the job."""
@@ -150,6 +153,9 @@ class _Relay:
 class Nobody:
     """A watcher that looks away."""
 
+    def planned(self, shares: Mapping[Job, float]) -> None:
+        """Nothing."""
+
     def started(self, job: Job) -> None:
         """Nothing."""
 
@@ -179,6 +185,9 @@ class _Wire:
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
+
+    def planned(self, shares: Mapping[Job, float]) -> None:
+        """The parent knows."""
 
     def started(self, job: Job) -> None:
         self.pipe.send(("started", job))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -59,18 +59,30 @@ def stages() -> Iterator[StageBars]:
 class RunDisplay:
     """A `Watcher` of a run: one bar for each running job, one for the whole, a line for each job that ends.
 
-    The whole is weighed by what was seen: a task that took long for one upstream is expected to take long for the next.
+    The remaining time follows what was seen: a task that took long for one upstream is expected to take long for the next, and
+    a task that nobody has seen yet takes its rough share of the work.
     """
 
-    def __init__(self, progress: Progress, count: int) -> None:
-        self.progress, self.count = progress, count
-        self._all = progress.add_task("[bold]all jobs", total=count)
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._all = progress.add_task("[bold]all jobs", total=None)
+        self._shares: Mapping[Job, float] = {}
         self._bars: dict[Job, TaskID] = {}
         self._began: dict[Job, float] = {}
         self._spoken: dict[Job, float] = {}
         self._seconds: dict[str, list[float]] = {}
-        self._done: list[Job] = []
+        self._done: dict[Job, float] = {}
         self._start = time.monotonic()
+
+    @property
+    def count(self) -> int:
+        """How many jobs there are."""
+        return len(self._shares)
+
+    def planned(self, shares: Mapping[Job, float]) -> None:
+        """The bar of the whole gets its length."""
+        self._shares = shares
+        self.progress.update(self._all, total=len(shares))
 
     def started(self, job: Job) -> None:
         """A new bar."""
@@ -96,7 +108,7 @@ class RunDisplay:
             self.progress.remove_task(self._bars.pop(job))
         spent = time.monotonic() - self._began.get(job, time.monotonic())
         self._seconds.setdefault(job.task, []).append(spent)
-        self._done.append(job)
+        self._done[job] = spent
         self.progress.update(self._all, completed=len(self._done))
         left = f", about {self.remaining() / 60:.1f} min left" if len(self._done) < self.count and self.progress.disable else ""
         self.progress.console.print(f"{_line(ended)}  [dim]{spent:.0f} s ({len(self._done)}/{self.count}{left})[/dim]")
@@ -104,10 +116,16 @@ class RunDisplay:
 
     def remaining(self) -> float:
         """Seconds that the rest will take at the pace so far."""
-        elapsed = time.monotonic() - self._start
-        every = mean(mean(seconds) for seconds in self._seconds.values())
-        done = sum(mean(self._seconds[job.task]) for job in self._done)
-        return elapsed * every * (self.count - len(self._done)) / max(done, 1e-9)
+        now = time.monotonic()
+        done = sum(self._done.values())
+        pace = done / max(sum(self._shares[job] for job in self._done), 1e-9)
+        expected = {
+            job: mean(self._seconds[job.task]) if job.task in self._seconds else share * pace
+            for job, share in self._shares.items()
+            if job not in self._done
+        }
+        left = sum(max(seconds - (now - self._began.get(job, now)), 0.0) for job, seconds in expected.items())
+        return left * (now - self._start) / max(done, 1e-9)
 
 
 def _line(ended: Ended) -> str:

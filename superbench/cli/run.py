@@ -45,13 +45,12 @@ def run(
 
 def perform(upstreams: list[str], tasks: str, **options: Any) -> int:
     """Run with a display, then print the table, what failed and where the time went; returns the number of failures."""
-    from superbench import registry, report
+    from superbench import report
     from superbench.cli.display import RunDisplay, bars, console, split_of
     from superbench.runner import run as run_jobs
 
-    count = len(upstreams) * (len(registry.listed(registry.TASKS)) if tasks == "all" else len(set(tasks.split(","))))
     with bars() as progress:
-        outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(progress, count), **options)
+        outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(progress), **options)
     if outcome.results:
         console.print(report.terminal(outcome.results))
     for ended in outcome.of("absent"):
