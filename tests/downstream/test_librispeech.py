@@ -78,7 +78,7 @@ def test_a_line_without_text_is_an_error_with_its_number(corpora: Corpora, text:
 def test_an_utterance_twice_is_an_error(corpora: Corpora) -> None:
     path = corpora.root / "LibriSpeech/test-clean/3/10/3-10.trans.txt"
     path.write_text(path.read_text() + "3-10-0000 AGAIN\n")
-    with pytest.raises(BadCorpus, match="3-10-0000 is "):
+    with pytest.raises(BadCorpus, match="3-10-0000 is transcribed twice"):
         read_fold(corpora)
 
 
@@ -129,10 +129,10 @@ def test_the_miniature_is_a_true_tree_with_unheard_words_and_other_speakers_in_t
     librispeech.write_miniature(tmp_path, 0)
     corpora = Corpora(tmp_path)
     fold = read_fold(corpora)
-    assert len(pronunciations(corpora, transcripts(corpora))) > 400
+    assert len(pronunciations(corpora, transcripts(corpora))) > 280
     heard = {word for item in fold.train.items for word in item.label.split()}
     tokens = [word for item in fold.test.items for word in item.label.split()]
-    assert 0.08 < sum(word not in heard for word in tokens) / len(tokens) < 0.2
+    assert 0.05 < sum(word not in heard for word in tokens) / len(tokens) < 0.2
     groups = [{item.group for item in split.items} for split in (fold.train, fold.dev, fold.test)]
     assert not groups[0] & groups[2]
     assert len(groups[2]) >= 30

@@ -112,7 +112,9 @@ def test_types_count_once_and_their_values_do_not_matter() -> None:
 
 
 def test_slots_need_a_value_and_a_closing_tag_of_their_type() -> None:
-    assert slots("B-city E-city B-artist NINA E-city STONE E-artist") == {"artist": ["NINA E-city STONE"]}
+    assert slots("B-city E-city B-artist NINA STONE E-artist") == {"artist": ["NINA STONE"]}
+    # an empty slot runs on to the next closing tag of its type, as in the source's pattern
+    assert slots("B-city E-city B-artist NINA E-city STONE E-artist") == {"city": ["E-city B-artist NINA"]}
     assert slots("B-city A E-city B-city B E-city B-state C") == {"city": ["A", "B"]}
     assert slots("B-playlist A E-playlist_owner") == {"playlist": ["A"]}  # no word boundary, as in the source
 
@@ -120,7 +122,7 @@ def test_slots_need_a_value_and_a_closing_tag_of_their_type() -> None:
 def test_the_nearest_value_of_the_type_is_compared_and_its_stray_tags_are_removed() -> None:
     assert value_edits({"city": ["PARIS"]}, {"city": ["LONDON", "PARI"]}) == (1, 5)
     assert value_edits({"city": ["PARIS"]}, {"state": ["PARIS"]}) == (5, 5)
-    assert value_edits({"city": ["PARIS", "ROME"]}, {"city": ["PARIS"]}) == (0 + 4, 9)
+    assert value_edits({"city": ["PARIS", "ROME"]}, {"city": ["PARIS"]}) == (0 + 5, 9)
     assert value_edits({"artist": ["NINA STONE"]}, slots("B-artist NINA E-city STONE E-artist")) == (0, 10)
     assert value_edits({}, {"city": ["PARIS"]}) == (0, 0)
 
