@@ -46,22 +46,22 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=600,
-            batch=16,
-            evaluate_every=150,
+            steps=1_000,
+            batch=8,
+            evaluate_every=100,
             learning_rates=(3e-3,),
             sampler="buckets",
             drop_last=True,
             evaluate_batch=32,
-            options={"width": 96, "feature_width": 16, "time_width": 8},
+            options={"width": 96, "feature_width": 16, "time_width": 4},
         ),
     },
     reference_points={"wer": (23.18, 3.62)},
     published={"wer": "asr_wer"},
     differences={
         "superb-once": "nothing",
-        "mini": "sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
-        "masks up to 15 features and 7 frames in place of 49 and 39; 600 updates of 16 utterances, one learning rate",
+        "mini": "sentences of 3-6 words, 320 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
+        "masks up to 15 features and 3 frames in place of 49 and 39; 1 000 updates of 8 utterances, one learning rate",
     },
 )
 

@@ -150,7 +150,7 @@ def test_the_miniature_has_all_speakers_legal_slots_and_unheard_values(tmp_path:
     monkeypatch.setattr(snips, "speak", silent)
     TASK.synth(tmp_path, 0)
     (fold,) = TASK.read(Corpora(tmp_path))
-    assert [len(split.items) for split in (fold.train, fold.dev, fold.test)] == [480, 80, 320]
+    assert [len(split.items) for split in (fold.train, fold.dev, fold.test)] == [320, 80, 320]
     assert {item.group[0] for item in fold.test.items} == set(SPEAKERS["test"])
     heard = {word for item in fold.train.items for word, _ in item.label}
     assert {word for item in fold.test.items for word, _ in item.label} - heard

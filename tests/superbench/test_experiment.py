@@ -87,11 +87,6 @@ def test_a_stacked_sweep_equals_its_probes_one_by_one(optimizer: str, tones: Mod
         probes.append(Probe(tones.NameOne(17), 2).double())
     examples = MeanExamples(values, "cpu")
     together = Stacked(points, copy.deepcopy(probes), recipe, plan, examples, labels)
-    for tensor in (together.updates, together.rates):
-        assert tensor.dtype == torch.float32
-    together.rates = together.rates.double()
-    together.rates.copy_(torch.tensor([p.lr for p in points], dtype=torch.float64))
-    together.updates = together.updates.double()
     apart = [
         SideBySideOnMeans([point], [probe], recipe, plan, examples, labels) for point, probe in zip(points, probes, strict=True)
     ]
@@ -100,8 +95,8 @@ def test_a_stacked_sweep_equals_its_probes_one_by_one(optimizer: str, tones: Mod
         for one in apart:
             one.step(number)
     for i, one in enumerate(apart):
-        for name, value in one.weights(0).items():
-            torch.testing.assert_close(together.weights(i)[name], value, rtol=1e-9, atol=1e-9)
+        for name, value in one.own[0].items():
+            torch.testing.assert_close(together.own[i][name], value, rtol=1e-9, atol=1e-9)
 
 
 class SideBySideOnMeans(SideBySide):
@@ -113,9 +108,7 @@ class SideBySideOnMeans(SideBySide):
             feats, lengths = self.examples.batch(indices)
             loss = probe.head.loss(probe(feats, lengths), lengths, torch.stack([self.targets[i] for i in indices]))  # type: ignore[operator]
             (loss / self.recipe.accumulate).backward()
-        torch.nn.utils.clip_grad_norm_(probe.parameters(), self.recipe.clip)
-        self.optimizers[0].step()
-        self.optimizers[0].zero_grad()
+        self._update()
         return 0.0
 
 
