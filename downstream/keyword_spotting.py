@@ -160,19 +160,35 @@ def _item(path: Path, label: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """With `silence: slices`, the noise files of train and dev become consecutive 1 s slices; else they stay whole."""
-    if split.name == "test" or recipe.options.get("silence") != "slices":
+    """The noise files of train and dev: consecutive 1 s slices, or with `silence: crop` a random 1 s crop, in train a fresh one
+    at every access, in dev always the same (the reference seeds itself anew before it evaluates)."""
+    if split.name == "test":
         return split
-    items = (piece for item in split.items for piece in (_slices(item) if item.label == SILENCE else (item,)))
+    cut = _slices if recipe.options["silence"] == "slices" else _fresh_crop if split.name == "train" else _fixed_crop
+    items = (piece for item in split.items for piece in (cut(item) if item.label == SILENCE else (item,)))
     return replace(split, items=tuple(items))
 
 
-def _slices(item: Item) -> Iterator[Item]:
+def _fresh_crop(item: Item) -> Iterator[Item]:
+    yield replace(item, audio=replace(item.audio, crop=SAMPLE_RATE))
+
+
+def _fixed_crop(item: Item) -> Iterator[Item]:
+    room = max(_samples(item) - SAMPLE_RATE, 0)
+    start = int(hashlib.sha1(item.id.encode()).hexdigest(), 16) % (room + 1)
+    yield replace(item, audio=replace(item.audio, start=start, end=start + SAMPLE_RATE))
+
+
+def _samples(item: Item) -> int:
     try:
         facts = soundfile.info(str(item.audio.path))
     except soundfile.LibsndfileError as error:
         raise BadAudio(f"{item.audio.path} is not a readable sound file: {error} Fetch it again.") from error
-    samples = facts.frames * SAMPLE_RATE // facts.samplerate
+    return facts.frames * SAMPLE_RATE // facts.samplerate
+
+
+def _slices(item: Item) -> Iterator[Item]:
+    samples = _samples(item)
     for start in range(0, samples - SHORTEST + 1, SAMPLE_RATE):
         audio = replace(item.audio, start=start, end=min(start + SAMPLE_RATE, samples))
         yield replace(item, id=f"{item.id}#{start // SAMPLE_RATE}", audio=audio)

@@ -17,6 +17,7 @@ from torch import nn
 from downstream.shared.pooled import PooledLinear
 from downstream.shared.voxceleb import LAYOUT, SPEAKERS, VoxCeleb, speaker_of, write_miniature
 from superbench import (
+    SAMPLE_RATE,
     Audio,
     Corpora,
     Fold,
@@ -87,8 +88,11 @@ def _item(corpus: VoxCeleb, utterance: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Nothing depends on the frame rate; crops are the recipe's `options`."""
-    return split
+    """Nothing depends on the frame rate. With `crop: random`, training sound is cut anew at every access."""
+    if split.name != "train" or recipe.options.get("crop") != "random":
+        return split
+    crop = round(recipe.options["crop_seconds"] * SAMPLE_RATE)
+    return replace(split, items=tuple(replace(item, audio=replace(item.audio, crop=crop)) for item in split.items))
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:

@@ -129,7 +129,8 @@ def _item(corpus: VoxCeleb, utterance: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Training utterances longer than `min_seconds` after trimming, whole or their first `cut_seconds`; others whole."""
+    """Training utterances longer than `min_seconds` after trimming: whole, their first `cut_seconds`, or, with `crop: random`,
+    cut anew at every access; others whole."""
     if split.name != "train":
         return split
     items, cut = split.items, recipe.options.get("cut_seconds")
@@ -138,6 +139,9 @@ def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
             lengths = list(readers.map(lambda item: len(load_audio(item.audio)), items))
         least = recipe.options["min_seconds"] * SAMPLE_RATE
         items = tuple(item for item, length in zip(items, lengths, strict=True) if length > least)
+    if recipe.options.get("crop") == "random":
+        crop = round(recipe.options["crop_seconds"] * SAMPLE_RATE)
+        items = tuple(replace(item, audio=replace(item.audio, crop=crop)) for item in items)
     if cut is not None:
         items = tuple(replace(item, audio=replace(item.audio, end=round(cut * SAMPLE_RATE))) for item in items)
     return replace(split, items=items)

@@ -22,6 +22,8 @@ SAMPLE_RATE = 16_000
 
 Protocols = Literal["superb", "superb-once", "mini"]
 Reduction = Literal["mean", "frames"]
+Keep = Literal["mean", "frames", "shared"]
+"""What is stored of an utterance: one mean per layer, all frames, or nothing; then all probes of a sweep share each pass."""
 Setting = Mapping[str, Any]
 """A choice made without learning: `{"threshold": 0.5, "median": 11}`, `{"layer": 3}`, `{"step": 2000}`."""
 
@@ -34,7 +36,8 @@ class Audio:
     """A reference to sound: a file, what is done to it, and the piece of it that is meant.
 
     The file is read, averaged to mono, resampled to 16 kHz, amplified by `gain_db`, freed of silence when `trim` is set,
-    and only then cut: `start` and `end` are samples of that waveform (`end=None`: to its end).
+    and only then cut: `start` and `end` are samples of that waveform (`end=None`: to its end). `crop` is for training: a
+    random piece of that many samples, drawn anew at every access, of sound that is longer; its features cannot be stored.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class Audio:
     end: int | None = None
     gain_db: float = 0.0
     trim: bool = False
+    crop: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

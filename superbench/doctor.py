@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from superbench.contract import SAMPLE_RATE
 from superbench.errors import BadUpstream
-from superbench.features.extraction import TOLERATED_FRAMES
+from superbench.features.passing import TOLERATED_FRAMES
 from superbench.probing.training import seeded
 from superbench.registry import Loaded
 

@@ -17,7 +17,7 @@ from typing import Any
 from superbench import __version__
 from superbench.contract import Audio, Fold, Protocols, Recipe, Task
 from superbench.corpora import Corpora
-from superbench.errors import BadCorpus, CommandError, SuperbenchError
+from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
 from superbench.probing.experiment import Outcome, experiment
@@ -74,6 +74,16 @@ def folder(out: Path, upstream: Loaded, task: Task) -> Path:
     return out / upstream.spec.folder / task.card.name
 
 
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """A job's result, whether it was there already, and seconds of sound: all that it heard of, and what passed the model."""
+
+    result: Result
+    found: bool
+    sound_seconds: float = 0.0
+    passed_seconds: float = 0.0
+
+
 def perform(
     task: Task,
     upstream: Loaded,
@@ -83,21 +93,22 @@ def perform(
     options: Options,
     certificate: dict[str, Any],
     reporter: Reporter,
-) -> tuple[Result, bool]:
-    """Do the job, or find it done; returns its result and whether it was there already. Raises any `SuperbenchError`."""
+) -> Performed:
+    """Do the job, or find it done. Raises any `SuperbenchError`."""
     place = folder(out, upstream, task)
     place.mkdir(parents=True, exist_ok=True)
     with (place / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        recipe = _storable(task, options)
+        recipe = options.recipe(task)
         read = task.read(corpora)
         fingerprint = fingerprint_of(read, corpora.passport)
         folds = _prepared(task, read, upstream.hop, recipe)
         identity = _identity(task, upstream, recipe, options, fingerprint)
         earlier = _earlier(place, identity)
         if earlier is not None:
-            return earlier, True
-        extraction = extract(upstream, _audios(folds), task.card.reads, store, options.device, reporter)
+            return Performed(earlier, True)
+        live = _unstored(task, upstream, folds, store)
+        extraction = extract(upstream, _audios(folds), task.card.reads, store, options.device, reporter, live)
         work = place / "work"
         outcome = experiment(
             Conditions(
@@ -109,19 +120,27 @@ def perform(
         result = _result(task, upstream, options, folds, fingerprint, identity, extraction, outcome, certificate)
         write_result(place, result, outcome.predictions)
         shutil.rmtree(work, ignore_errors=True)
-        return result, False
+        return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
 
 
-def _storable(task: Task, options: Options) -> Recipe:
-    """The recipe, if its features can be stored; raises `SuperbenchError` for one that cuts fresh crops."""
-    recipe = options.recipe(task)
-    if recipe.fresh_crops:
-        raise SuperbenchError(
-            f"{task.card.name} under protocol {options.protocol} cuts its training sound anew at every access, which "
-            f"this version cannot do yet. Use --protocol superb-once: "
-            f"it {task.card.differences.get('superb-once', 'differs slightly')}."
-        )
-    return recipe
+def _unstored(task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store) -> frozenset[Audio]:
+    """Sound whose frames are not kept, so that it passes whenever it is read: none where all of it fits into the store's
+    room, else that of training, else all. Means always fit. Probes of a sweep share each pass."""
+    if task.card.reads == "mean":
+        return frozenset()
+    train = frozenset(item.audio for fold in folds for item in fold.train.items)
+    every = frozenset(_audios(folds))
+    room = store.room()
+    return next(live for live in (frozenset(), train, every) if _frame_bytes(upstream, every - live, store) <= room)
+
+
+def _frame_bytes(upstream: Loaded, audios: frozenset[Audio], store: Store) -> int:
+    """What the frames of `audios` take in half precision."""
+    seconds = sum(
+        min(sound.samples / sound.rate, (audio.end or sound.samples) / 16_000) - audio.start / 16_000
+        for audio, sound in zip(audios, store.sounds([audio.path for audio in audios]), strict=True)
+    )
+    return round(seconds * 16_000 / upstream.hop * upstream.layers * upstream.dim * 2)
 
 
 def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:

@@ -57,12 +57,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job ended: a result, or a message."""
+    """How a job ended: a result, or a message. Seconds are of sound: what the job read of, and what passed the model for it."""
 
     job: Job
     state: State
     result: Result | None = None
     message: str = ""
+    sound_seconds: float = 0.0
+    passed_seconds: float = 0.0
 
 
 class Watcher(Protocol):
@@ -111,10 +113,11 @@ class _Bench:
         try:
             upstream, certificate = self.upstream(job.spec)
             task = registry.task(job.task)
-            result, found = perform(
+            done = perform(
                 task, upstream, self.corpora, self.store, self.plan.out, self.plan.options, certificate, _Relay(job, watcher)
             )
-            return Ended(job, "found" if found else "done", result)
+            seconds = done.sound_seconds, done.passed_seconds
+            return Ended(job, "found" if done.found else "done", done.result, "", *seconds)
         except MissingCorpus as error:
             if self.plan.lenient:
                 return Ended(job, "absent", message=str(error))

@@ -17,6 +17,7 @@ FLOORS = [
     {"scoring", "features.audio", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store", "checkpoints"},
     {"registry"},
+    {"features.passing"},
     {"features.extraction"},
     {"probing.probe", "doctor"},
     {"probing.sweep", "probing.evaluation"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from superbench.runner import Report
     from superbench.workers import Ended, Job
 
 PLAIN_SECONDS = 15.0
@@ -140,13 +141,15 @@ def _line(ended: Ended) -> str:
     return f"{mark} {job} {ended.state}"
 
 
-def split_of(results: Sequence[object], wall: float) -> str:
-    """Where the time of a run went, summed over the results made in it."""
+def split_of(report: Report) -> str:
+    """Where the time of a run went, summed over the results made in it, and how much of their sound passed a model."""
+    made = report.of("done")
     parts = {"extraction": 0.0, "heads": 0.0, "scoring": 0.0}
-    for result in results:
-        seconds = result.seconds  # type: ignore[attr-defined]
+    for seconds in (ended.result.seconds for ended in made if ended.result):
         parts["extraction"] += seconds.extract
         parts["heads"] += seconds.train
         parts["scoring"] += seconds.evaluate
     work = " · ".join(f"{name} {value:.0f} s" for name, value in parts.items())
-    return f"{wall:.0f} s wall; work of all processes: {work}"
+    heard, passed = sum(one.sound_seconds for one in made), sum(one.passed_seconds for one in made)
+    passes = f" · {passed / 60:.1f} min of sound through models for {heard / 60:.1f} min read ({passed / max(heard, 1e-9):.2f} passes)"
+    return f"{report.seconds:.0f} s wall; work of all processes: {work}{passes if made else ''}"

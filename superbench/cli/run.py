@@ -58,8 +58,7 @@ def perform(upstreams: list[str], tasks: str, **options: Any) -> int:
     for ended in outcome.of("failed"):
         console.print(f"[red]failed[/red] {ended.job}: ", end="")
         console.print(ended.message, markup=False)
-    fresh = [ended.result for ended in outcome.of("done") if ended.result]
-    console.print(split_of(fresh, outcome.seconds))
+    console.print(split_of(outcome))
     return len(outcome.of("failed"))
 
 

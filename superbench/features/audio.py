@@ -26,10 +26,11 @@ SILENCE_SECONDS = 0.1
 RMS_SECONDS = 0.02
 
 
-def load(audio: Audio) -> Tensor:
+def load(audio: Audio, random: np.random.Generator | None = None) -> Tensor:
     """The waveform (samples,) that `audio` refers to: decoded, mixed to mono, resampled, amplified, trimmed, then cut.
 
-    Raises `BadAudio`, naming the file and what is wrong with it.
+    `random` draws where a crop lies; without it the sound comes whole. Raises `BadAudio`, naming the file and what is wrong
+    with it.
     """
     wave = decode(audio.path)
     if audio.gain_db:
@@ -42,7 +43,10 @@ def load(audio: Audio) -> Tensor:
             f"{audio.path} has nothing between samples {audio.start} and {audio.end} (it holds {len(wave)} at 16 kHz). "
             "Compare the file with the corpus as published."
         )
-    return piece
+    if random is None or audio.crop is None or len(piece) <= audio.crop:
+        return piece
+    start = int(random.integers(len(piece) - audio.crop + 1))
+    return piece[start : start + audio.crop]
 
 
 def decode(path: Path) -> Tensor:

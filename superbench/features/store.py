@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -103,6 +104,11 @@ class Store:
         return known
 
     # -------------------------------------------------------- features
+
+    def room(self) -> int:
+        """Bytes that all features together may take: what they take now, and nine tenths of what is free on their disk."""
+        held = self._index.execute("SELECT COALESCE(SUM(bytes), 0) FROM shards").fetchone()[0]
+        return int(held + 0.9 * shutil.disk_usage(self.root).free)
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """The entries of those keys that are stored."""

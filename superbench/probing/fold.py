@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from superbench.contract import Fold, Item, Outputs, Recipe, Task
-from superbench.features.extraction import Extraction, means
+from superbench.features.extraction import Extraction
 from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.evaluation import decode
 from superbench.probing.probe import Examples, FrameExamples, MeanExamples, Probe
@@ -125,12 +123,8 @@ def _sweep(conditions: Conditions, fold: Fold, extraction: Extraction) -> Sweep:
 
 def examples_of(conditions: Conditions, items: Sequence[Item], extraction: Extraction) -> Examples:
     """Items as the task's heads read them."""
-    if conditions.task.card.reads == "mean":
-        values = (
-            means(extraction, [item.audio for item in items]) if items else torch.empty(0, conditions.layers, conditions.dim)
-        )
-        return MeanExamples(values, conditions.device)
-    return FrameExamples(items, extraction, conditions.device)
+    kind = MeanExamples.of if conditions.task.card.reads == "mean" else FrameExamples
+    return kind(items, extraction, conditions.device)
 
 
 def decoded(conditions: Conditions, probes: Sequence[Probe], items: Sequence[Item], examples: Examples) -> list[Outputs]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from superbench.contract import Item
-from superbench.features.extraction import Extraction
+from superbench.contract import Audio, Item
+from superbench.features.extraction import Extraction, Moment, means
+
+LARGEST_BYTES = 4 * 2**30
+"""Means that are held in memory; more are read from the store batch by batch."""
 
 
 class Probe(nn.Module):
@@ -37,29 +41,57 @@ class Probe(nn.Module):
 
 
 class FrameExamples:
-    """Items whose head reads frames; batches come straight from the memory-mapped store."""
+    """Items whose head reads frames; batches come straight from the memory-mapped store, or through the model."""
 
     def __init__(self, items: Sequence[Item], extraction: Extraction, device: str) -> None:
         self.items, self.extraction, self.device = items, extraction, device
 
-    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Sequence[int] | np.ndarray, moment: Moment = ()) -> tuple[Tensor, Tensor]:
         """Features (batch, time, layer, dim) float32, zero-padded, and lengths (batch)."""
-        frames = [self.extraction[self.items[i].audio] for i in indices]
+        frames = self.extraction.read([self.items[i].audio for i in indices], moment)
         lengths = torch.tensor([len(one) for one in frames])
         padded = torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
         return padded.to(self.device).float(), lengths.to(self.device)
 
 
 class MeanExamples:
-    """Items whose head reads means: one (item, layer, dim) tensor."""
+    """Items whose head reads means: one (item, layer, dim) tensor, but for the `live` ones, read when their batch comes.
 
-    def __init__(self, means: Tensor, device: str) -> None:
-        self.means = means.to(device)
+    Live are fresh crops, which pass through the model anew, and everything where all the means are too large for memory.
+    """
 
-    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
+    def __init__(
+        self, means: Tensor, device: str, live: Mapping[int, Audio] | None = None, extraction: Extraction | None = None
+    ) -> None:
+        self.means, self.device = means.to(device), device
+        self.live, self.extraction = live or {}, extraction
+
+    @classmethod
+    def of(cls, items: Sequence[Item], extraction: Extraction, device: str) -> MeanExamples:
+        """The means of `items`, those in memory that may be."""
+        shape = (len(items), extraction.upstream.layers, extraction.upstream.dim)
+        room = 4 * math.prod(shape) <= LARGEST_BYTES
+        held = {i: item.audio for i, item in enumerate(items) if room and item.audio in extraction.entries}
+        values = torch.zeros(shape if room else (0, *shape[1:]))
+        if held:
+            values[list(held)] = means(extraction, list(held.values()))
+        return cls(values, device, {i: item.audio for i, item in enumerate(items) if i not in held}, extraction)
+
+    def batch(self, indices: Sequence[int] | np.ndarray, moment: Moment = ()) -> tuple[Tensor, Tensor]:
         """Features (batch, layer, dim) and lengths of one."""
-        index = torch.as_tensor(indices, device=self.means.device)
-        return self.means[index], torch.ones_like(index)
+        index = [int(i) for i in indices]
+        places = [place for place, i in enumerate(index) if i in self.live]
+        values = self._held([i for i in index if i not in self.live])
+        if places:
+            assert self.extraction is not None
+            rows = torch.cat(self.extraction.read([self.live[index[place]] for place in places], moment)).to(self.device)
+            held, values = values, rows.new_empty(len(index), *rows.shape[1:])
+            fixed = [place for place, i in enumerate(index) if i not in self.live]
+            values[places], values[fixed] = rows, held
+        return values, torch.ones(len(index), dtype=torch.long, device=self.device)
+
+    def _held(self, index: list[int]) -> Tensor:
+        return self.means[torch.tensor(index, dtype=torch.long, device=self.device)]
 
 
 Examples = FrameExamples | MeanExamples

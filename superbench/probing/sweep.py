@@ -105,8 +105,8 @@ class Sweep:
         self.kept = {key[5:]: value.to(self.device) for key, value in state.items() if key.startswith("kept/")}
         self.skipped = state["skipped"]
         for number, (own, optimizer) in enumerate(zip(self.own, self.optimizers, strict=True)):
-            for key, value in own.items():
-                value.copy_(state[f"probe/{number}/{key}"])
+            for key, weight in own.items():
+                weight.copy_(state[f"probe/{number}/{key}"])
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in state.items():
                 if key.startswith(f"adam/{number}/"):
@@ -124,7 +124,7 @@ class SideBySide(Sweep):
             probe.train()
         total = 0.0
         for micro, indices in enumerate(self.plan(number)):
-            features, lengths = self.examples.batch(indices)
+            features, lengths = self.examples.batch(indices, (number, micro))
             targets = [self.targets[i] for i in indices]
             for probe, point in zip(self.probes, self.points, strict=True):
                 with seeded(point.seed, number, micro):
@@ -162,10 +162,10 @@ class Stacked(Sweep):
     def step(self, number: int) -> float:
         """One update of every probe; returns the mean loss."""
         parts = self.plan(number)
-        indices = torch.as_tensor(np.concatenate(parts), device=self.device)
-        features, lengths = self.examples.batch(indices)
+        indices, sizes = np.concatenate(parts), [len(part) for part in parts]
+        features, lengths = self.examples.batch(indices, (number,))
         outputs = self.outputs(features, lengths)
-        labels, sizes = self.labels[indices], [len(part) for part in parts]
+        labels = self.labels[torch.as_tensor(indices, device=self.device)]
         pieces = zip(outputs.split(sizes, 1), lengths.split(sizes), labels.split(sizes), strict=True)
         losses = torch.stack([torch.vmap(self._loss(lens, right))(out) for out, lens, right in pieces])  # (micro, probe)
         total = losses.sum(0) / self.recipe.accumulate

@@ -71,14 +71,20 @@ def test_sound_is_three_decibels_softer(root: Path) -> None:
     assert load_audio(item.audio).max().item() == pytest.approx(0.5 * 10 ** (-3 / 20), abs=1e-3)
 
 
-def test_silence_is_sliced_in_mini_and_whole_in_the_official_recipe(root: Path) -> None:
+def test_silence_is_sliced_in_mini_and_cropped_in_the_official_recipe(root: Path) -> None:
     only = fold(root)
     for split in (only.train, only.dev):
         sliced = [i for i in TASK.prepare(split, 320, TASK.card.recipes["mini"]).items if i.label == "_silence_"]
         assert [(i.audio.start, i.audio.end) for i in sliced] == [(0, 16_000), (16_000, 32_000), (32_000, 40_000)]
         assert len({i.id for i in sliced}) == 3
-        whole = [i for i in TASK.prepare(split, 320, TASK.card.recipes["superb"]).items if i.label == "_silence_"]
-        assert [(i.audio.start, i.audio.end) for i in whole] == [(0, None)]
+    fresh, fixed = (
+        [i.audio for i in TASK.prepare(split, 320, TASK.card.recipes["superb"]).items if i.label == "_silence_"]
+        for split in (only.train, only.dev)
+    )
+    assert [(audio.start, audio.end, audio.crop) for audio in fresh] == [(0, None, 16_000)]
+    assert [(audio.end or 0) - audio.start for audio in fixed] == [16_000]
+    assert [audio.crop for audio in fixed] == [None]
+    assert 0 <= fixed[0].start <= 40_000 - 16_000
 
 
 @pytest.mark.parametrize(("samples", "slices"), [(16_000, 1), (16_100, 1), (17_600, 2), (800, 0), (1_600, 1)])

@@ -1,0 +1,76 @@
+"""One batch of sound through the frozen model, reduced to what the head needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from superbench.contract import SAMPLE_RATE, Audio, Reduction
+from superbench.errors import BadUpstream
+
+if TYPE_CHECKING:
+    from superbench.registry import Loaded
+
+BATCH_SAMPLES = {"cpu": 60 * SAMPLE_RATE, "cuda": 600 * SAMPLE_RATE}
+"""Padded samples that go through the model at once."""
+LARGEST_HALF = 65504.0
+TOLERATED_FRAMES = 5
+"""How far a model's frames may be from round(samples / hop) (protocol.md 1.3)."""
+
+
+def forward(
+    upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], reduction: Reduction, device: str
+) -> list[Tensor]:
+    """Reduced features of a batch: each (1, layer, dim) for `mean`, (frames, layer, dim) for `frames`, on the CPU.
+
+    An utterance of n samples keeps min(round(n / hop), frames that the model yields for it) frames, at least one.
+    Out of memory halves the batch and goes on; a single utterance that does not fit is an error.
+    """
+    try:
+        lengths = torch.tensor([len(wave) for wave in waves])
+        padded = torch.nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
+        with torch.inference_mode():
+            features = upstream.model(padded.to(device), lengths.to(device))
+        frames, valid = features.frames.float(), features.lengths.tolist()
+    except torch.OutOfMemoryError as error:
+        if len(waves) == 1:
+            raise BadUpstream(
+                f"{upstream.alias} does not fit into memory with {audios[0].path} ({len(waves[0]) / SAMPLE_RATE:.1f} s) alone."
+            ) from error
+        half = len(waves) // 2
+        return [
+            *forward(upstream, waves[:half], audios[:half], reduction, device),
+            *forward(upstream, waves[half:], audios[half:], reduction, device),
+        ]
+    _check(upstream, frames, len(waves))
+    reduced = []
+    for i, (wave, audio) in enumerate(zip(waves, audios, strict=True)):
+        expected = round(len(wave) / upstream.hop)
+        if abs(valid[i] - expected) >= TOLERATED_FRAMES:
+            raise BadUpstream(
+                f"{upstream.alias} gives {valid[i]} frames for {audio.path}, which has {len(wave)} samples: expected about "
+                f"{expected} at a hop of {upstream.hop}. Correct the model's `hop`, or its `lengths`."
+            )
+        own = frames[:, i, : max(min(expected, valid[i]), 1)]
+        if not torch.isfinite(own).all():
+            raise BadUpstream(f"{upstream.alias} gives NaN or infinite features for {audio.path}.")
+        reduced.append(_reduce(own, reduction))
+    return reduced
+
+
+def _check(upstream: Loaded, frames: Tensor, batch: int) -> None:
+    if frames.shape[0] != upstream.layers or frames.shape[1] != batch or frames.shape[3] != upstream.dim:
+        raise BadUpstream(
+            f"{upstream.alias} gave frames of shape {tuple(frames.shape)}; it declares (layer, batch, time, dim) = "
+            f"({upstream.layers}, {batch}, …, {upstream.dim})."
+        )
+
+
+def _reduce(own: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "mean":
+        return own.mean(dim=1)[None].cpu()
+    kept = own.transpose(0, 1).contiguous().cpu()  # (time, layer, dim)
+    return kept.half() if float(kept.abs().max()) <= LARGEST_HALF else kept

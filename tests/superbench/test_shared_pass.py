@@ -1,0 +1,156 @@
+"""What cannot be stored passes through the model when it is read, once for all probes of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from superbench import registry
+from superbench.contract import Audio, Fold, Item
+from superbench.corpora import Corpora
+from superbench.features.extraction import Extraction, extract
+from superbench.features.store import Store
+from superbench.job import _unstored
+from superbench.probing.experiment import Outcome, experiment
+from superbench.probing.fold import Conditions
+from superbench.probing.sweep import Point
+from superbench.reporting import Silence
+
+
+@pytest.fixture
+def world(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> Callable[..., tuple[tuple[Fold, ...], Extraction]]:
+    """Folds and features of a tone task; `crop` cuts its training sound, `live` says that nothing of training is stored."""
+
+    def make(task: Any, crop: int | None = None, live: bool = False) -> tuple[tuple[Fold, ...], Extraction]:
+        fold = task.read(Corpora(tone_corpora))[0]
+        items = tuple(replace(item, audio=replace(item.audio, crop=crop)) for item in fold.train.items)
+        fold = replace(fold, train=replace(fold.train, items=items))
+        loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+        audios = [item.audio for split in (fold.train, fold.dev, fold.test) for item in split.items]
+        unkept = frozenset(item.audio for item in fold.train.items) if live else frozenset()
+        store = Store(tmp_path / "store")
+        return (fold,), extract(loaded, audios, task.card.reads, store, "cpu", Silence(), unkept)
+
+    return make
+
+
+def trained(task: Any, world: tuple[tuple[Fold, ...], Extraction], work: Path, reporter: Any = None) -> Outcome:
+    recipe = task.card.recipes["mini"]
+    points = tuple(Point(rate, 0) for rate in recipe.learning_rates)
+    return experiment(Conditions(task, recipe, points, 2, 17, "cpu", "x", work, reporter or Silence()), *world)
+
+
+def test_a_fresh_crop_is_drawn_from_the_moment_alone(tmp_path: Path, tones: ModuleType) -> None:
+    soundfile.write(tmp_path / "long.wav", np.arange(20_000) / 20_000, 16_000)
+    soundfile.write(tmp_path / "short.wav", np.full(3_000, 0.25), 16_000)
+    long, short = (Audio(tmp_path / name, crop=4_000) for name in ("long.wav", "short.wav"))
+    loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    found = extract(loaded, [long, short], "mean", Store(tmp_path / "store"), "cpu", Silence())
+    assert set(found.entries) == {short}
+    first, again, later = (found.read([long, short], moment)[0] for moment in ((3, 0), (3, 0), (4, 0)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+    assert found.samples(long) == 4_000
+    assert found.passed_seconds == (3_000 + 3 * 4_000) / 16_000
+
+
+def test_a_crop_lies_anywhere_and_has_its_length(tmp_path: Path, tones: ModuleType) -> None:
+    from superbench.features.audio import load
+
+    soundfile.write(tmp_path / "ramp.wav", (np.arange(1_000) / 1_000).astype(np.float32), 16_000, subtype="FLOAT")
+    audio = Audio(tmp_path / "ramp.wav", crop=10)
+    starts = {round(float(load(audio, np.random.default_rng(n))[0]) * 1_000) for n in range(4_000)}
+    assert min(starts) < 5
+    assert max(starts) == 990
+    assert len(load(audio, np.random.default_rng(0))) == 10
+    assert len(load(audio)) == 1_000
+
+
+@pytest.mark.parametrize("name", ["TONE", "TONES"])
+def test_training_on_a_shared_pass_is_training_on_what_is_stored(
+    name: str, world: Callable[..., Any], tones: ModuleType, tmp_path: Path
+) -> None:
+    task = getattr(tones, name)
+    stored, passing = world(task), world(task, live=True)
+    assert not {item.audio for item in passing[0][0].train.items} & set(passing[1].entries)
+    one, other = trained(task, stored, tmp_path / "a"), trained(task, passing, tmp_path / "b")
+    assert [p.prediction for p in one.predictions] == [p.prediction for p in other.predictions]
+    assert [row["dev"] for row in one.sweep] == [row["dev"] for row in other.sweep]
+
+
+@pytest.mark.parametrize("name", ["TONE", "TONES"])
+def test_all_probes_of_a_sweep_share_each_pass(name: str, world: Callable[..., Any], tones: ModuleType, tmp_path: Path) -> None:
+    task = getattr(tones, name)
+    seconds = []
+    for rates in ((1e-2,), (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)):
+        recipe = replace(task.card.recipes["mini"], learning_rates=rates)
+        card = replace(task.card, recipes={"mini": recipe})
+        folds, extraction = world(task, live=True)
+        before = extraction.passed_seconds
+        trained(replace(task, card=card), (folds, extraction), tmp_path / str(len(rates)))
+        seconds.append(extraction.passed_seconds - before)
+    assert seconds[0] > 0
+    assert seconds[1] == pytest.approx(seconds[0])
+
+
+class Cut(Exception):
+    """Stands for SIGKILL."""
+
+
+class Scissors(Silence):
+    def advance(self, stage: str, done: float, total: float) -> None:
+        if stage.startswith("train") and done >= 17:
+            raise Cut
+
+
+def test_training_on_fresh_crops_resumes_exactly(world: Callable[..., Any], tones: ModuleType, tmp_path: Path) -> None:
+    task = tones.TONE
+    undisturbed = trained(task, world(task, crop=2_000), tmp_path / "a")
+    with pytest.raises(Cut):
+        trained(task, world(task, crop=2_000), tmp_path / "b", Scissors())
+    resumed = trained(task, world(task, crop=2_000), tmp_path / "b")
+    assert resumed.sweep == undisturbed.sweep
+    assert resumed.layer_weights == undisturbed.layer_weights
+    assert [p.prediction for p in resumed.predictions] == [p.prediction for p in undisturbed.predictions]
+
+
+def test_frames_that_do_not_fit_are_not_kept(
+    world: Callable[..., Any], tones: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds, extraction = world(tones.TONES)
+    train = {item.audio for item in folds[0].train.items}
+    every = set(extraction.lengths)
+
+    def unstored(room: int, task: Any = tones.TONES) -> set[Audio]:
+        monkeypatch.setattr(Store, "room", lambda self: room)
+        return set(_unstored(task, extraction.upstream, folds, extraction.store))
+
+    assert unstored(10**9) == set()
+    assert unstored(0) == every
+    rest = sum(extraction.samples(audio) for audio in every - train) // 320 * 2 * 17 * 2
+    assert unstored(rest + 1_000) == train
+    assert unstored(0, tones.TONE) == set()
+
+
+def test_means_that_do_not_fit_into_memory_are_read_from_the_store(
+    world: Callable[..., Any], tones: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from superbench.probing import probe
+
+    folds, extraction = world(tones.TONE)
+    items: tuple[Item, ...] = folds[0].train.items
+    held = probe.MeanExamples.of(items, extraction, "cpu").batch([3, 1, 2])[0]
+    monkeypatch.setattr(probe, "LARGEST_BYTES", 0)
+    passed = extraction.passed_seconds
+    lazy = probe.MeanExamples.of(items, extraction, "cpu")
+    assert len(lazy.means) == 0
+    assert torch.equal(lazy.batch([3, 1, 2])[0], held)
+    assert extraction.passed_seconds == passed
