@@ -14,7 +14,8 @@ from superbench.contract import Task
 from superbench.corpora import Corpora
 from superbench.doctor import Examination, Finding
 from superbench.features.store import Store
-from superbench.job import Options, perform
+from superbench.job import perform
+from superbench.options import Options
 from superbench.reporting import Reporter, Silence
 
 PROTOCOLS = ("superb", "superb-once", "mini")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import hashlib
 import json
@@ -15,58 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from superbench import __version__
-from superbench.contract import Audio, Fold, Protocols, Recipe, Task
+from superbench.contract import SAMPLE_RATE, Audio, Fold, Recipe, Task
 from superbench.corpora import Corpora
 from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
+from superbench.options import Options
 from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
 from superbench.probing.intervals import interval
-from superbench.probing.sweep import Point
 from superbench.registry import Loaded
 from superbench.reporting import Reporter
 from superbench.results import Result, read_result, write_result
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a person asked of a run; None means the recipe's own."""
-
-    protocol: Protocols
-    device: str = "cpu"
-    learning_rates: tuple[float, ...] | None = None
-    seeds: tuple[int, ...] = (0,)
-    max_steps: int | None = None
-
-    def deviations(self) -> list[str]:
-        """Every override of the recipe, in words, so that no shortened run can pass for an official one."""
-        found = []
-        if self.learning_rates is not None:
-            found.append(
-                f"learning rates {', '.join(f'{rate:g}' for rate in self.learning_rates)} in place of the recipe's grid"
-            )
-        if self.max_steps is not None:
-            found.append(f"at most {self.max_steps} updates")
-        if self.seeds != (0,):
-            found.append(f"seeds {', '.join(map(str, self.seeds))} in place of 0")
-        return found
-
-    def recipe(self, task: Task) -> Recipe:
-        """The task's recipe under this protocol, shortened to `max_steps`; raises `CommandError` for an unknown protocol."""
-        if self.protocol not in task.card.recipes:
-            raise CommandError(f"{task.card.name} has no protocol {self.protocol!r}; it has {', '.join(task.card.recipes)}.")
-        recipe = task.card.recipes[self.protocol]
-        if self.max_steps is None or recipe.steps <= self.max_steps:
-            return recipe
-        return dataclasses.replace(
-            recipe, steps=self.max_steps, evaluate_every=min(recipe.evaluate_every, max(self.max_steps // 2, 1))
-        )
-
-    def points(self, recipe: Recipe) -> tuple[Point, ...]:
-        """The grid: learning rates × seeds."""
-        rates = self.learning_rates or recipe.learning_rates
-        return tuple(Point(rate, seed) for seed in self.seeds for rate in rates)
 
 
 def folder(out: Path, upstream: Loaded, task: Task) -> Path:
@@ -108,11 +67,22 @@ def perform(
         if earlier is not None:
             return Performed(earlier, True)
         live = _unstored(task, upstream, folds, store)
-        extraction = extract(upstream, _audios(folds), task.card.reads, store, options.device, reporter, live)
+        layer = _layer(options, upstream) if task.head else None
+        reads, device = task.card.reads, options.device
+        extraction = extract(upstream, _audios(folds), reads, store, device, reporter, live, layer, options.chunk)
         work = place / "work"
         outcome = experiment(
             Conditions(
-                task, recipe, options.points(recipe), upstream.layers, upstream.dim, options.device, identity, work, reporter
+                task,
+                recipe,
+                options.points(recipe),
+                extraction.layers,
+                upstream.dim,
+                device,
+                identity,
+                work,
+                reporter,
+                _layer(options, upstream),
             ),
             folds,
             extraction,
@@ -121,6 +91,15 @@ def perform(
         write_result(place, result, outcome.predictions)
         shutil.rmtree(work, ignore_errors=True)
         return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
+
+
+def _layer(options: Options, upstream: Loaded) -> int | None:
+    if options.layer is not None and not 0 <= options.layer < upstream.layers:
+        raise CommandError(
+            f"--layer {options.layer}: {upstream.alias} has the hidden states 0 to {upstream.layers - 1} "
+            "(0 goes into the first layer of a Transformer)."
+        )
+    return options.layer
 
 
 def _unstored(task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store) -> frozenset[Audio]:
@@ -137,10 +116,10 @@ def _unstored(task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store)
 def _frame_bytes(upstream: Loaded, audios: frozenset[Audio], store: Store) -> int:
     """What the frames of `audios` take in half precision."""
     seconds = sum(
-        min(sound.samples / sound.rate, (audio.end or sound.samples) / 16_000) - audio.start / 16_000
+        min(sound.samples / sound.rate, (audio.end or sound.samples) / SAMPLE_RATE) - audio.start / SAMPLE_RATE
         for audio, sound in zip(audios, store.sounds([audio.path for audio in audios]), strict=True)
     )
-    return round(seconds * 16_000 / upstream.hop * upstream.layers * upstream.dim * 2)
+    return round(seconds * SAMPLE_RATE / upstream.hop * upstream.layers * upstream.dim * 2)
 
 
 def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:
@@ -183,6 +162,7 @@ def fingerprint_of(folds: Sequence[Fold], passport: str = "") -> str:
 def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, fingerprint: str) -> str:
     facts = [
         task.card.name, task.card.version, options.protocol, repr(recipe), repr(options.points(recipe)), options.device,
+        options.layer, options.chunk,
         upstream.revision, upstream.alias, fingerprint, __version__,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -271,7 +251,7 @@ def _passport(folds: Sequence[Fold], extraction: Extraction, outcome: Outcome) -
 def _notes(task: Task, options: Options, folds: Sequence[Fold], extraction: Extraction, outcome: Outcome) -> list[str]:
     notes = list(outcome.notes)
     for rate, count in sorted(extraction.rates.items()):
-        if rate != 16_000:
+        if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
     if any(audio.trim for audio in _audios(folds)):
         notes.append("silence was removed by an energy gate that stands for SoX's effect `silence`")

@@ -19,7 +19,7 @@ from superbench.contract import Protocols
 from superbench.corpora import Corpora
 from superbench.errors import CommandError
 from superbench.features.store import default_root
-from superbench.job import Options
+from superbench.options import Options
 from superbench.results import Result
 from superbench.workers import Ended, Job, Nobody, Plan, State, Watcher, inline, parallel
 
@@ -52,6 +52,8 @@ def run(
     learning_rates: Sequence[float] | None = None,
     seeds: Sequence[int] = (0,),
     max_steps: int | None = None,
+    layer: int | None = None,
+    chunk_seconds: float | None = None,
     workers: int | None = None,
     store: Path | None = None,
     settings: Path | None = None,
@@ -73,6 +75,8 @@ def run(
         tuple(learning_rates) if learning_rates else None,
         tuple(sorted(seeds)),
         max_steps,
+        layer,
+        chunk_seconds,
     )
     loaded_tasks = {name: registry.task(name) for name in names}
     for task in loaded_tasks.values():

@@ -23,7 +23,8 @@ from superbench import registry
 from superbench.corpora import Corpora
 from superbench.errors import MissingCorpus, SuperbenchError
 from superbench.features.store import Store
-from superbench.job import Options, perform
+from superbench.job import perform
+from superbench.options import Options
 from superbench.registry import Spec
 from superbench.results import Result, write_failure
 

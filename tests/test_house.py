@@ -23,7 +23,7 @@ FLOORS = [
     {"probing.sweep", "probing.evaluation"},
     {"probing.fold"},
     {"probing.experiment"},
-    {"results"},
+    {"results", "options"},
     {"job", "pretraining"},
     {"conformance", "synthesis", "workers"},
     {"runner"},

@@ -20,6 +20,8 @@ def run(
     lr: Annotated[str | None, typer.Option(help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2; the lowest is reported")] = "0",
     max_steps: Annotated[int | None, typer.Option(help="Train no longer than this (stands in the result as a deviation)", min=1, show_default=False)] = None,
+    layer: Annotated[int | None, typer.Option(help="This hidden state alone, in place of the weighted sum over all", min=0, show_default=False)] = None,
+    chunk: Annotated[float | None, typer.Option(help="Let sound longer than so many seconds pass in parts, for want of memory; features change a little at the joints", min=1, show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes [default: by the machine]", min=1, show_default=False)] = None,
     store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
 ) -> None:  # fmt: skip
@@ -37,7 +39,7 @@ def run(
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     failed = perform(
         upstreams, tasks, data=data, out=out, protocol=protocol, device=device, learning_rates=_numbers("--lr", lr, float),
-        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, workers=workers, store=store,
+        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, layer=layer, chunk_seconds=chunk, workers=workers, store=store,
     )  # fmt: skip
     if failed:
         raise typer.Exit(1)

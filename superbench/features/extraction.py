@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -51,19 +51,24 @@ class Extraction:
     """Features of a request: in the store, or made when they are read. And what it took.
 
     Seconds are of sound, but for `work_seconds`. `entries` holds what is stored; the rest passes through the model at every
-    reading: fresh crops, and all of it where frames are not kept.
+    reading: fresh crops, and all of it where frames are not kept. With `layer`, reading gives that hidden state alone. Sound
+    longer than `chunk` samples passes in parts.
     """
 
     upstream: Loaded
     reduction: Reduction
     store: Store
     device: str
+    layer: int | None = None
+    chunk: int | None = None
     entries: dict[Audio, Entry] = field(default_factory=dict)
     lengths: dict[Audio, int] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
     sound_seconds: float = 0.0
     passed_seconds: float = 0.0
     work_seconds: float = 0.0
+    _coming: dict[tuple[Moment, int], Future[Tensor]] = field(default_factory=dict)
+    _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS))
 
     def read(self, audios: Sequence[Audio], moment: Moment = ()) -> list[Tensor]:
         """Features (rows, layer, dim) of each piece: one row where means are kept, else one for each frame.
@@ -72,25 +77,38 @@ class Extraction:
         """
         live = [i for i, audio in enumerate(audios) if audio not in self.entries]
         made = dict(zip(live, self._pass([audios[i] for i in live], moment), strict=True))
-        return [made[i] if i in made else self.store.read(self.entries[audio]) for i, audio in enumerate(audios)]
+        rows = [made[i] if i in made else self.store.read(self.entries[audio]) for i, audio in enumerate(audios)]
+        return rows if self.layer is None else [one[:, self.layer : self.layer + 1] for one in rows]
+
+    def expect(self, audios: Sequence[Audio], moment: Moment) -> None:
+        """Sound that a reading at `moment` will want: decoded meanwhile."""
+        live = [audio for audio in audios if audio not in self.entries]
+        self._coming = {(moment, i): self._load(audio, moment, i) for i, audio in enumerate(live)}
+
+    def _load(self, audio: Audio, moment: Moment, place: int) -> Future[Tensor]:
+        return self._readers.submit(load, audio, np.random.default_rng([1337, *moment, place]) if moment else None)
 
     def _pass(self, audios: Sequence[Audio], moment: Moment) -> list[Tensor]:
         if not audios:
             return []
-        draws = [np.random.default_rng([1337, *moment, i]) if moment else None for i in range(len(audios))]
-        with ThreadPoolExecutor(READERS) as readers:
-            waves = list(readers.map(load, audios, draws))
+        coming = [self._coming.get((moment, i)) or self._load(audio, moment, i) for i, audio in enumerate(audios)]
+        waves = [one.result() for one in coming]
         self.passed_seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
         order = sorted(range(len(waves)), key=lambda i: -len(waves[i]))
         rows: dict[int, Tensor] = {}
         for some in _fitting(order, lambda i: len(waves[i]), 0 if self.upstream.alone else BATCH_SAMPLES[self.device]):
             batch = [waves[i] for i in some], [audios[i] for i in some]
-            rows |= zip(some, forward(self.upstream, *batch, self.reduction, self.device), strict=True)
+            rows |= zip(some, forward(self.upstream, *batch, self.reduction, self.device, self.chunk), strict=True)
         return [rows[i] for i in range(len(waves))]
 
     def __getitem__(self, audio: Audio) -> Tensor:
         """Features (rows, layer, dim) of one piece."""
         return self.read([audio])[0]
+
+    @property
+    def layers(self) -> int:
+        """How many layers a reading gives."""
+        return self.upstream.layers if self.layer is None else 1
 
     def samples(self, audio: Audio) -> int:
         """Length of a piece, samples at 16 kHz, before trimming; of a fresh crop, its own."""
@@ -105,6 +123,8 @@ def extract(
     device: str,
     reporter: Reporter,
     live: Collection[Audio] = (),
+    layer: int | None = None,
+    chunk: int | None = None,
 ) -> Extraction:
     """Features of `audios`, from the store or through the model; raises `BadAudio`, `BadUpstream`, `StoreError`.
 
@@ -112,7 +132,7 @@ def extract(
     that is longer than the crop.
     """
     began = time.perf_counter()
-    result = Extraction(upstream, reduction, store, device)
+    result = Extraction(upstream, reduction, store, device, layer, chunk)
     pieces = _pieces(result, list(dict.fromkeys(audios)))
     result.lengths = {piece.audio: piece.samples for piece in pieces}
     result.sound_seconds = sum(piece.samples for piece in pieces) / SAMPLE_RATE
@@ -158,6 +178,7 @@ def _advance(reporter: Reporter, before: float, total: float) -> Callable[[float
 
 def _pieces(result: Extraction, audios: list[Audio]) -> list[Piece]:
     kind = f"{result.reduction}|{_stored(result.reduction)}|float32|{result.device}|torch {torch.__version__}"
+    kind += f"|chunk {result.chunk}" if result.chunk else ""
     pieces: dict[bytes, Piece] = {}
     same: list[Piece] = []
     for audio, sound in zip(audios, result.store.sounds([audio.path for audio in audios]), strict=True):
@@ -221,7 +242,9 @@ def _run(result: Extraction, name: str, batches: list[list[Piece]], advance: Cal
             if number + 2 < len(batches):
                 pending.append([readers.submit(load, piece.audio) for piece in batches[number + 2]])
             keys += [piece.key for piece in batch]
-            values += forward(result.upstream, waves, [piece.audio for piece in batch], result.reduction, result.device)
+            values += forward(
+                result.upstream, waves, [piece.audio for piece in batch], result.reduction, result.device, result.chunk
+            )
             passed += sum(len(wave) for wave in waves) / SAMPLE_RATE
             advance(passed)
     result.store.add(name, keys, values)

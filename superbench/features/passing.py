@@ -22,13 +22,39 @@ TOLERATED_FRAMES = 5
 
 
 def forward(
-    upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], reduction: Reduction, device: str
+    upstream: Loaded,
+    waves: Sequence[Tensor],
+    audios: Sequence[Audio],
+    reduction: Reduction,
+    device: str,
+    chunk: int | None = None,
 ) -> list[Tensor]:
     """Reduced features of a batch: each (1, layer, dim) for `mean`, (frames, layer, dim) for `frames`, on the CPU.
 
-    An utterance of n samples keeps min(round(n / hop), frames that the model yields for it) frames, at least one.
-    Out of memory halves the batch and goes on; a single utterance that does not fit is an error.
+    An utterance of n samples keeps min(round(n / hop), frames that the model yields for it) frames, at least one. One that is
+    longer than `chunk` samples passes in equal parts of at most that length, whose frames are joined. Out of memory halves
+    the batch and goes on; a single utterance that does not fit is an error.
     """
+    parts = [_parts(wave, upstream.hop, chunk) for wave in waves]
+    flat = [part for some in parts for part in some]
+    whose = [audio for some, audio in zip(parts, audios, strict=True) for _ in some]
+    frames = iter(_own_frames(upstream, flat, whose, device))
+    return [
+        _reduce(torch.cat([next(frames) for _ in some], dim=1) if len(some) > 1 else next(frames), reduction) for some in parts
+    ]
+
+
+def _parts(wave: Tensor, hop: int, chunk: int | None) -> Sequence[Tensor]:
+    """The wave whole, or in equal parts of whole frames."""
+    if chunk is None or len(wave) <= chunk:
+        return [wave]
+    count = -(-len(wave) // chunk)
+    size = -(-len(wave) // count // hop) * hop
+    return wave.split(size)
+
+
+def _own_frames(upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str) -> list[Tensor]:
+    """The frames (layer, time, dim) of each wave, float32, on the device, without padding."""
     try:
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
@@ -38,27 +64,33 @@ def forward(
     except torch.OutOfMemoryError as error:
         if len(waves) == 1:
             raise BadUpstream(
-                f"{upstream.alias} does not fit into memory with {audios[0].path} ({len(waves[0]) / SAMPLE_RATE:.1f} s) alone."
+                f"{upstream.alias} does not fit into memory with {audios[0].path} ({len(waves[0]) / SAMPLE_RATE:.1f} s) alone. "
+                "Let long sound pass in parts: --chunk 30"
             ) from error
         half = len(waves) // 2
         return [
-            *forward(upstream, waves[:half], audios[:half], reduction, device),
-            *forward(upstream, waves[half:], audios[half:], reduction, device),
+            *_own_frames(upstream, waves[:half], audios[:half], device),
+            *_own_frames(upstream, waves[half:], audios[half:], device),
         ]
     _check(upstream, frames, len(waves))
-    reduced = []
-    for i, (wave, audio) in enumerate(zip(waves, audios, strict=True)):
-        expected = round(len(wave) / upstream.hop)
-        if abs(valid[i] - expected) >= TOLERATED_FRAMES:
-            raise BadUpstream(
-                f"{upstream.alias} gives {valid[i]} frames for {audio.path}, which has {len(wave)} samples: expected about "
-                f"{expected} at a hop of {upstream.hop}. Correct the model's `hop`, or its `lengths`."
-            )
-        own = frames[:, i, : max(min(expected, valid[i]), 1)]
-        if not torch.isfinite(own).all():
-            raise BadUpstream(f"{upstream.alias} gives NaN or infinite features for {audio.path}.")
-        reduced.append(_reduce(own, reduction))
-    return reduced
+    return [
+        _checked(upstream, frames[:, i], valid[i], len(wave), audio)
+        for i, (wave, audio) in enumerate(zip(waves, audios, strict=True))
+    ]
+
+
+def _checked(upstream: Loaded, frames: Tensor, valid: int, samples: int, audio: Audio) -> Tensor:
+    """The frames (layer, time, dim) that belong to the sound itself."""
+    expected = round(samples / upstream.hop)
+    if abs(valid - expected) >= TOLERATED_FRAMES:
+        raise BadUpstream(
+            f"{upstream.alias} gives {valid} frames for {audio.path}, which has {samples} samples: expected about "
+            f"{expected} at a hop of {upstream.hop}. Correct the model's `hop`, or its `lengths`."
+        )
+    own = frames[:, : max(min(expected, valid), 1)]
+    if not torch.isfinite(own).all():
+        raise BadUpstream(f"{upstream.alias} gives NaN or infinite features for {audio.path}.")
+    return own
 
 
 def _check(upstream: Loaded, frames: Tensor, batch: int) -> None:

@@ -170,9 +170,10 @@ def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extracti
 def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extraction) -> Outcome:
     """QbE: no training; the setting of best dev score is tested."""
     task, outcome = conditions.task, Outcome()
+    only = None if conditions.layer is None else {"layer": conditions.layer}
     for fold in folds:
         scored = []
-        for setting, predictions in task.select.candidates(fold.name, fold.dev, StoredFrames(fold.dev, extraction), None):
+        for setting, predictions in task.select.candidates(fold.name, fold.dev, StoredFrames(fold.dev, extraction), only):
             value = task.score(predictions, fold.dev.facts)[task.select.metric].value
             scored.append((value, dict(setting)))
             outcome.sweep.append(

@@ -33,6 +33,7 @@ class Conditions:
     identity: str
     work: Path
     reporter: Reporter
+    layer: int | None = None
 
 
 @dataclass(slots=True)

@@ -48,10 +48,17 @@ class FrameExamples:
 
     def batch(self, indices: Sequence[int] | np.ndarray, moment: Moment = ()) -> tuple[Tensor, Tensor]:
         """Features (batch, time, layer, dim) float32, zero-padded, and lengths (batch)."""
-        frames = self.extraction.read([self.items[i].audio for i in indices], moment)
+        frames = self.extraction.read(self._sound(indices), moment)
         lengths = torch.tensor([len(one) for one in frames])
         padded = torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
         return padded.to(self.device).float(), lengths.to(self.device)
+
+    def expect(self, indices: Sequence[int] | np.ndarray, moment: Moment) -> None:
+        """The batch that will be wanted next."""
+        self.extraction.expect(self._sound(indices), moment)
+
+    def _sound(self, indices: Sequence[int] | np.ndarray) -> list[Audio]:
+        return [self.items[i].audio for i in indices]
 
 
 class MeanExamples:
@@ -69,7 +76,7 @@ class MeanExamples:
     @classmethod
     def of(cls, items: Sequence[Item], extraction: Extraction, device: str) -> MeanExamples:
         """The means of `items`, those in memory that may be."""
-        shape = (len(items), extraction.upstream.layers, extraction.upstream.dim)
+        shape = (len(items), extraction.layers, extraction.upstream.dim)
         room = 4 * math.prod(shape) <= LARGEST_BYTES
         held = {i: item.audio for i, item in enumerate(items) if room and item.audio in extraction.entries}
         values = torch.zeros(shape if room else (0, *shape[1:]))
@@ -89,6 +96,12 @@ class MeanExamples:
             fixed = [place for place, i in enumerate(index) if i not in self.live]
             values[places], values[fixed] = rows, held
         return values, torch.ones(len(index), dtype=torch.long, device=self.device)
+
+    def expect(self, indices: Sequence[int] | np.ndarray, moment: Moment) -> None:
+        """The batch that will be wanted next."""
+        wanted = [self.live[int(i)] for i in indices if int(i) in self.live]
+        if wanted and self.extraction is not None:
+            self.extraction.expect(wanted, moment)
 
     def _held(self, index: list[int]) -> Tensor:
         return self.means[torch.tensor(index, dtype=torch.long, device=self.device)]

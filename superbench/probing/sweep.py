@@ -125,6 +125,7 @@ class SideBySide(Sweep):
         total = 0.0
         for micro, indices in enumerate(self.plan(number)):
             features, lengths = self.examples.batch(indices, (number, micro))
+            self._expect(number, micro + 1)
             targets = [self.targets[i] for i in indices]
             for probe, point in zip(self.probes, self.points, strict=True):
                 with seeded(point.seed, number, micro):
@@ -133,6 +134,12 @@ class SideBySide(Sweep):
                 total += float(loss.detach()) / self.recipe.accumulate
         self._update()
         return total / len(self.probes)
+
+    def _expect(self, number: int, micro: int) -> None:
+        """What comes after this micro-batch may be decoded meanwhile."""
+        if micro == self.recipe.accumulate:
+            number, micro = number + 1, 0
+        self.examples.expect(self.plan(number)[micro], (number, micro))
 
 
 class Stacked(Sweep):
@@ -164,6 +171,7 @@ class Stacked(Sweep):
         parts = self.plan(number)
         indices, sizes = np.concatenate(parts), [len(part) for part in parts]
         features, lengths = self.examples.batch(indices, (number,))
+        self.examples.expect(np.concatenate(self.plan(number + 1)), (number + 1,))
         outputs = self.outputs(features, lengths)
         labels = self.labels[torch.as_tensor(indices, device=self.device)]
         pieces = zip(outputs.split(sizes, 1), lengths.split(sizes), labels.split(sizes), strict=True)

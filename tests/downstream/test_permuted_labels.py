@@ -11,7 +11,8 @@ import pytest
 
 from superbench import Corpora, Fold, Split, Task, registry
 from superbench.features.store import Store
-from superbench.job import Options, perform
+from superbench.job import perform
+from superbench.options import Options
 from superbench.reporting import Silence
 
 UPSTREAM = "apc:untrained"

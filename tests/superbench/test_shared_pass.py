@@ -154,3 +154,29 @@ def test_means_that_do_not_fit_into_memory_are_read_from_the_store(
     assert len(lazy.means) == 0
     assert torch.equal(lazy.batch([3, 1, 2])[0], held)
     assert extraction.passed_seconds == passed
+
+
+def test_one_hidden_state_alone_is_read_from_what_is_stored_for_all(
+    world: Callable[..., Any], tones: ModuleType, tmp_path: Path
+) -> None:
+    folds, extraction = world(tones.TONES)
+    items = folds[0].train.items[:3]
+    passed = extraction.passed_seconds
+    audios = list(extraction.lengths)
+    one = extract(extraction.upstream, audios, "frames", extraction.store, "cpu", Silence(), layer=1)
+    assert (one.layers, one.passed_seconds) == (1, 0.0)
+    for item in items:
+        assert torch.equal(one[item.audio][:, 0], extraction[item.audio][:, 1])
+    assert extraction.passed_seconds == passed
+
+
+def test_long_sound_may_pass_in_parts(tmp_path: Path, tones: ModuleType) -> None:
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(320 * 100), 16_000)
+    loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    audio, store = Audio(tmp_path / "long.wav"), Store(tmp_path / "store")
+    whole = extract(loaded, [audio], "frames", store, "cpu", Silence())[audio]
+    parts = extract(loaded, [audio], "frames", store, "cpu", Silence(), chunk=320 * 30)[audio]
+    assert whole.shape == parts.shape == (100, 2, 17)
+    torch.testing.assert_close(parts, whole)  # these frames do not look beyond themselves
+    mean = extract(loaded, [audio], "mean", store, "cpu", Silence(), chunk=320 * 30)[audio]
+    torch.testing.assert_close(mean[0], whole.float().mean(0), rtol=1e-3, atol=1e-3)

@@ -1,0 +1,119 @@
+"""Does a run survive being killed at any moment, any number of times?
+
+Runs keyword spotting and phoneme recognition (means and frames) on miniature corpora once undisturbed, then again and again
+from nothing with SIGKILL at random moments, each killed run repeated with the same command until it ends. Every result must equal
+the undisturbed one (timings aside), and the store must be whole after every kill. The children are forked after torch was
+imported, so that most kills fall into the work and not into its start.
+
+    python benchmarks/kills.py --kills 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from superbench import run
+from superbench.features.store import Store
+from superbench.reporting import Silence
+from superbench.results import find_results
+from superbench.synthesis import synthesise
+
+TASKS = "ks,pr"
+UPSTREAM = "mfcc"
+
+
+def once(data: Path, folder: Path, steps: int) -> None:
+    """The whole run, in this process."""
+    run([UPSTREAM], TASKS, data=data, out=folder / "out", store=folder / "store", max_steps=steps, workers=1, device="cpu")
+
+
+def fork(data: Path, folder: Path, steps: int) -> int:
+    """The run in a child; returns its process number."""
+    child = os.fork()
+    if child == 0:
+        os.close(1)
+        once(data, folder, steps)
+        os._exit(0)
+    return child
+
+
+def survives(data: Path, folder: Path, steps: int, longest: float, left: int, states: Counter[str]) -> int:
+    """Repeat the run until it ends of itself; returns the number of kills that it took."""
+    kills = 0
+    while True:
+        child, moment = fork(data, folder, steps), time.monotonic() + random.uniform(0.0, longest)
+        while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and (kills >= left or time.monotonic() < moment):
+            time.sleep(0.005)
+        if ended[0]:
+            assert os.waitstatus_to_exitcode(ended[1]) == 0, "the run failed"
+            return kills
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        kills += 1
+        states[_state(folder)] += 1
+        damage = [finding for finding in Store(folder / "store").verify(Silence()) if finding.state == "damaged"]
+        assert not damage, damage
+
+
+def _state(folder: Path) -> str:
+    """What the kill fell into, by what is there."""
+    done = len(find_results(folder / "out")) if (folder / "out").is_dir() else 0
+    working = any((folder / "out").glob("*/*/work/*.safetensors"))
+    return f"{done} of 2 results" + (", training" if working else ", extraction or scoring")
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Every result without its timings, with the bytes of its predictions."""
+    found = {}
+    for place in find_results(folder / "out"):
+        record = json.loads((place / "result.json").read_text())
+        record.pop("seconds")
+        found[place.name] = record, (place / record["predictions"]).read_bytes()
+    return found
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200, help="how many in all")
+    parser.add_argument("--steps", type=int, default=60, help="updates of each head")
+    parser.add_argument("--longest", type=float, default=3.0, help="seconds until a kill, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    random.seed(options.seed)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="superbench-kills-") as temporary:
+        root = Path(temporary)
+        synthesise(root / "data", 0, TASKS.split(","), Silence())
+        began = time.monotonic()
+        os.waitpid(fork(root / "data", root / "undisturbed", options.steps), 0)
+        print(f"undisturbed: {time.monotonic() - began:.1f} s", flush=True)
+        expected, kills, rounds, states = results(root / "undisturbed"), 0, 0, Counter[str]()
+        assert set(expected) == set(TASKS.split(",")), "the undisturbed run failed"
+        while kills < options.kills:
+            folder = root / f"round{rounds}"
+            kills += survives(root / "data", folder, options.steps, options.longest, options.kills - kills, states)
+            rounds += 1
+            assert results(folder) == expected, f"round {rounds} differs"
+            shutil.rmtree(folder)
+            print(f"round {rounds}: equal after {kills} kills so far", flush=True)
+        for state, count in sorted(states.items()):
+            print(f"  {count:4} kills with {state}")
+        print(f"{kills} kills, {rounds} runs: every result equals the undisturbed one, the store was whole after every kill")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

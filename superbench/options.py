@@ -1,0 +1,61 @@
+"""What a person asked of a run, against the recipe: the grid, its shortening, and every deviation in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from superbench.contract import SAMPLE_RATE, Protocols, Recipe, Task
+from superbench.errors import CommandError
+from superbench.probing.sweep import Point
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person asked of a run; None means the recipe's own."""
+
+    protocol: Protocols
+    device: str = "cpu"
+    learning_rates: tuple[float, ...] | None = None
+    seeds: tuple[int, ...] = (0,)
+    max_steps: int | None = None
+    layer: int | None = None
+    chunk_seconds: float | None = None
+
+    @property
+    def chunk(self) -> int | None:
+        """Samples of the longest sound that passes whole; None: all does."""
+        return None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE)
+
+    def deviations(self) -> list[str]:
+        """Every override of the recipe, in words, so that no shortened run can pass for an official one."""
+        found = []
+        if self.learning_rates is not None:
+            found.append(
+                f"learning rates {', '.join(f'{rate:g}' for rate in self.learning_rates)} in place of the recipe's grid"
+            )
+        if self.max_steps is not None:
+            found.append(f"at most {self.max_steps} updates")
+        if self.seeds != (0,):
+            found.append(f"seeds {', '.join(map(str, self.seeds))} in place of 0")
+        if self.layer is not None:
+            found.append(f"hidden state {self.layer} alone in place of the weighted sum")
+        if self.chunk_seconds is not None:
+            found.append(f"sound longer than {self.chunk_seconds:g} s passed in parts")
+        return found
+
+    def recipe(self, task: Task) -> Recipe:
+        """The task's recipe under this protocol, shortened to `max_steps`; raises `CommandError` for an unknown protocol."""
+        if self.protocol not in task.card.recipes:
+            raise CommandError(f"{task.card.name} has no protocol {self.protocol!r}; it has {', '.join(task.card.recipes)}.")
+        recipe = task.card.recipes[self.protocol]
+        if self.max_steps is None or recipe.steps <= self.max_steps:
+            return recipe
+        return dataclasses.replace(
+            recipe, steps=self.max_steps, evaluate_every=min(recipe.evaluate_every, max(self.max_steps // 2, 1))
+        )
+
+    def points(self, recipe: Recipe) -> tuple[Point, ...]:
+        """The grid: learning rates × seeds."""
+        rates = self.learning_rates or recipe.learning_rates
+        return tuple(Point(rate, seed) for seed in self.seeds for rate in rates)
