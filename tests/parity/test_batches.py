@@ -1,8 +1,8 @@
 """Which utterances meet in a batch: windows of PR and SF, buckets of ASR, folds of ER.
 
 References: `s3prl.downstream.asr.dataset.SequenceDataset`, `s3prl.downstream.ctc.data.collect_audio_batch`,
-`s3prl.downstream.emotion.expert`. The windows themselves are in `s3prl.downstream.ctc.corpus`, which the published package lacks:
-`window` below restates them (protocol.md 2.1). The order of batches is drawn by another generator in either.
+`s3prl.downstream.emotion.expert`. The windows themselves are in `s3prl.downstream.ctc.corpus`, which the published package
+lacks: `window` below restates them (protocol.md 2.1). The order of batches is drawn by another generator in either.
 """
 
 from __future__ import annotations

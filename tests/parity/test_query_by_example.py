@@ -1,7 +1,7 @@
 """QbE: from features to the scores of the official submission: `s3prl.downstream.quesst14_dtw.expert`, which calls dtw-python.
 
-Its processes are replaced by threads and its progress bar is silent; the configuration is that of protocol.md 2.10. The cost of a
-path alone is compared with dtw-python in tests/downstream/test_dtw.py.
+Its processes are replaced by threads and its progress bar is silent; the configuration is that of protocol.md 2.10. The cost
+of a path alone is compared with dtw-python in tests/downstream/test_dtw.py.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Fixed:
     def __init__(self, values: Tensor) -> None:
         self.values = values
 
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Sequence[int], moment: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
         chosen = self.values[torch.as_tensor(indices)]
         return chosen, torch.full((len(chosen),), chosen.shape[1])
 
