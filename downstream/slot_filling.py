@@ -135,14 +135,16 @@ def type_f1(reference: set[str], said: set[str]) -> float:
 def value_edits(reference: Mapping[str, Sequence[str]], said: Mapping[str, Sequence[str]]) -> tuple[int, int]:
     """Character edits and reference characters of an utterance: each reference value against the nearest said one of its type.
 
-    A type that was not said counts as an empty value; types that were said and are not in the reference do not count.
+    A type that was not said counts as an empty value, and so does one whose values are all wrong by 100 times the reference's
+    length or more, as in the source; types that were said and are not in the reference do not count.
     """
     errors = characters = 0
     for slot, values in reference.items():
         hypotheses = [_untagged(value) for value in said.get(slot, [""])]
         for value in values:
             distances, lengths = character_edits([value] * len(hypotheses), hypotheses)
-            errors, characters = errors + min(distances), characters + lengths[0]
+            nearest = min(distances)
+            errors, characters = errors + (nearest if nearest < 100 * lengths[0] else lengths[0]), characters + lengths[0]
     return errors, characters
 
 

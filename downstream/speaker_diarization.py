@@ -183,11 +183,16 @@ def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
 
 
 def frame_accuracy(split: Split, outputs: Outputs) -> float:
-    """Mean over pieces of the share of right decisions at 0.5, under the assignment of least loss, in percent."""
+    """Mean over pieces of the share of right decisions at 0.5, under the assignment of least loss, in percent.
+
+    A piece in which nobody speaks counts 0, as in the source.
+    """
     return 100.0 * float(np.mean([_frame_accuracy(item.label.active, _matched(item, outputs)) for item in split.items]))
 
 
 def _frame_accuracy(active: np.ndarray, posteriors: np.ndarray) -> float:
+    if not active.any():
+        return 0.0
     sure = np.clip(posteriors, 1e-7, 1 - 1e-7)
     orders = (active, active[:, ::-1])
     losses = [-np.where(order, np.log(sure), np.log(1 - sure)).mean() for order in orders]

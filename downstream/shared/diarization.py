@@ -37,10 +37,11 @@ def turns_of(active: np.ndarray, hop: int) -> list[list[float | str]]:
     Start and duration are rounded to hundredths, as the RTTM that the official scorer reads prints them.
     """
     turns: list[list[float | str]] = []
+    shift = hop / SAMPLE_RATE  # first the quotient, as in the source: ties of rounding follow
     for column in range(active.shape[1]):
         edges = np.flatnonzero(np.diff(np.concatenate([[0], active[:, column].astype(np.int8), [0]])))
         for first, last in edges.reshape(-1, 2).tolist():
-            start, duration = round(first * hop / SAMPLE_RATE, 2), round((last - first) * hop / SAMPLE_RATE, 2)
+            start, duration = round(first * shift, 2), round((last - first) * shift, 2)
             turns.append([start, round(start + duration, 2), str(column)])
     return sorted(turns, key=lambda turn: (turn[0], turn[1], turn[2]))
 

@@ -72,13 +72,15 @@ class PhoneAlphabet:
 class LetterAlphabet:
     """fairseq's dictionary of letters, 32 outputs. Words are upper case; `|` follows every word, `</s>` the last `|`.
 
+    `<pad>` and `<unk>` are printed where a network writes them, as in s3prl: then the word is wrong.
+
     >>> letters = LetterAlphabet()
     >>> " ".join(letters.symbols[i] for i in letters.encode("HELLO WORLD"))
     'H E L L O | W O R L D | </s>'
     """
 
     symbols: tuple[str, ...] = ("<s>", "<pad>", "</s>", "<unk>", *LETTERS_BY_FREQUENCY)
-    silent: frozenset[str] = frozenset({"<s>", "<pad>", "</s>", "<unk>"})
+    silent: frozenset[str] = frozenset({"<s>", "</s>"})
 
     def encode(self, label: str) -> list[int]:
         """Indices of the letters with `|` after every word, and `</s>`; an unknown character is `<unk>`."""

@@ -73,7 +73,7 @@ def _groups(recipe: Recipe, traits: Traits) -> list[np.ndarray] | None:
         groups = []
         for at in range(0, len(order), size):
             group = order[at : at + size]
-            long = recipe.halve_above is not None and samples[group[0]] > recipe.halve_above and len(group) > 1
-            groups += [group[: size // 2], group[size // 2 :]] if long else [group]
+            whole = recipe.halve_above is None or samples[group[0]] <= recipe.halve_above or len(group) < size  # as the source
+            groups += [group] if whole else [group[: size // 2], group[size // 2 :]]
         return [group for group in groups if len(group) > (1 if recipe.drop_last else 0)]
     return None

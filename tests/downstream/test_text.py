@@ -36,7 +36,8 @@ def test_a_letter_target_has_a_separator_after_the_last_word_too() -> None:
     letters = LetterAlphabet()
     assert symbols(letters, "IT'S ON") == [*"IT'S|ON|", "</s>"]
     assert letters.symbols[:8] == ("<s>", "<pad>", "</s>", "<unk>", "|", "E", "T", "A")
-    assert spelled(letters, [4, 0, *letters.encode("IT'S  ON"), 1, 3, 4]) == "IT'S ON"
+    assert spelled(letters, [4, 0, *letters.encode("IT'S  ON"), 0, 2, 4]) == "IT'S ON"
+    assert spelled(letters, [*letters.encode("ON"), 1, 3]) == "ON <pad><unk>"
 
 
 @pytest.mark.parametrize(
