@@ -100,7 +100,7 @@ def _show(found: Forecast) -> None:
 
 
 def _table(found: Forecast) -> Table:
-    """A row for each task; what tasks share stands in the row of the first."""
+    """A row for each task; tasks that share sound stand together."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -115,7 +115,7 @@ def _table(found: Forecast) -> Table:
     costs = {cost.task: cost for cost in total.tasks}
     for sound in total.sounds:
         for task in sound.tasks:
-            table.add_row(*_of_task(costs[task]), *(_of_sound(sound) if task == sound.tasks[0] else _as(sound)))
+            table.add_row(*_of_task(costs[task]), sound.keep, *_of_sound(sound, costs[task], found.speed.seconds_per_second))
     return table
 
 
@@ -137,16 +137,17 @@ def _steps(cost: TaskCost) -> str:
     return f"{thousands} × {cost.batch}" if cost.steps else "–"
 
 
-def _of_sound(sound: SoundCost) -> list[str]:
+def _of_sound(sound: SoundCost, cost: TaskCost, rate: float) -> list[str]:
+    """Disk, passes, hours, time; what is stored stands once, in the row of the first task, what is not passes for each task."""
     from superbench.features.planner import KEEPS
 
+    first = cost.task == sound.tasks[0]
+    if sound.keep != "shared" and not first:
+        return [f"with {sound.tasks[0]}", "", "", ""]
+    hours = cost.shared_hours if sound.keep == "shared" else sound.model_hours
     sizes = {keep: _gigabytes(size) + (CHOSEN if keep == sound.keep else "") for keep, size in sound.bytes.items()}
-    disk = "/".join(sizes.get(keep, "–") for keep in KEEPS)
-    return [sound.keep, disk, f"{sound.passes:.1f}", _hours(sound.model_hours), duration(sound.seconds)]
-
-
-def _as(sound: SoundCost) -> list[str]:
-    return [sound.keep, f"with {sound.tasks[0]}", "", "", ""]
+    disk = "/".join(sizes.get(keep, "–") for keep in KEEPS) if first else f"with {sound.tasks[0]}"
+    return [disk, f"{hours / max(sound.hours, 1e-12):.1f}", _hours(hours), duration(hours * 3600 * rate)]
 
 
 def _remarks(found: Forecast) -> Iterator[str]:
@@ -178,9 +179,9 @@ def _reference(found: Forecast) -> Iterator[str]:
     one, sweep = total.reference_hours, total.reference_hours_sweep
     ours = max(total.model_hours, 1e-12)
     yield (
-        f"The reference runs the model in every step: {_hours(one)} h for one probe per task ({one / ours:.0f} times this, "
+        f"The reference runs the model in every step: {_hours(one)} h for one probe per task ({_times(one / ours)} times this, "
         f"{duration(one * 3600 * rate)} here), {_hours(sweep)} h for the whole sweep of {probes or 'no'} probes "
-        f"({sweep / ours:.0f} times, {duration(sweep * 3600 * rate)})."
+        f"({_times(sweep / ours)} times, {duration(sweep * 3600 * rate)})."
     )
 
 
@@ -189,25 +190,20 @@ def _hours(value: float) -> str:
     return f"{value:,.{digits}f}".replace(",", " ")
 
 
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
+
+
 def _gigabytes(size: int) -> str:
     value = size / 1e9
-    return (
-        "0"
-        if not size
-        else f"{value:,.0f}".replace(",", " ")
-        if value >= 100
-        else f"{value:.1f}"
-        if value >= 1
-        else f"{value:.2g}"
-    )
+    return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
     """In the largest unit that leaves at least one.
 
     >>> duration(5.0), duration(5400.0), duration(4e8)
-    ('5 s', '1.5 h', '12.7 years')
+    ('5.0 s', '1.5 h', '12.7 years')
     """
     size, unit = next((size, unit) for size, unit in UNITS if seconds >= size)
-    value = seconds / size if size else seconds
-    return f"{value:.2g} {unit}" if value < 10 else f"{value:.1f} {unit}"
+    return f"{seconds / (size or 1.0):.1f} {unit}"

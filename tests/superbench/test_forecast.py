@@ -194,6 +194,18 @@ def test_all_tasks_are_planned_without_corpora() -> None:
         assert part in words
 
 
+def test_without_room_each_task_passes_by_itself_and_the_table_says_what_room_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("superbench.forecast.room", lambda store: 0)
+    done = command("fbank", "--tasks", "pr,asr", "--protocol", "superb-once")
+    assert done.exit_code == 0, done.output
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()[:1] in (["pr"], ["asr"], ["sum"])}
+    assert "shared" in rows["pr"]
+    assert "11 825" in rows["pr"]  # 3.2 million draws of 12.7 s, dev 100 times, test once
+    assert "11 825" in rows["asr"]
+    assert "23 651" in rows["sum"]
+    assert "With 19.2 GB of room all would be kept: 111.4 h through the model." in " ".join(done.stdout.split())
+
+
 def test_the_plan_as_data_has_every_part() -> None:
     done = command("small=apc:untrained", "--tasks", "pr,asr,ks", "--lr", "1e-3,1e-4", "--json")
     assert done.exit_code == 0, done.output
