@@ -179,7 +179,7 @@ def _reference(found: Forecast) -> Iterator[str]:
     one, sweep = total.reference_hours, total.reference_hours_sweep
     ours = max(total.model_hours, 1e-12)
     yield (
-        f"The reference runs the model in every step: {_hours(one)} h for one probe per task ({_times(one / ours)} times this, "
+        f"As the reference does it, with the model in every step: {_hours(one)} h for one probe per task ({_times(one / ours)} times this, "
         f"{duration(one * 3600 * rate)} here), {_hours(sweep)} h for the whole sweep of {probes or 'no'} probes "
         f"({_times(sweep / ours)} times, {duration(sweep * 3600 * rate)})."
     )
