@@ -26,6 +26,7 @@ from superbench import (
     Recipe,
     Score,
     Selection,
+    Size,
     Split,
     Task,
     TaskCard,
@@ -62,6 +63,8 @@ fluent_speech_commands_dataset/wavs/speakers/<speakerId>/<id>.wav
         "mini": "synthetic orders: 1 600 / 200 / 480 utterances of 40 / 10 / 40 speakers, 31 intents in several wordings; "
         "1 200 updates, three learning rates",
     },
+    sound="Fluent Speech Commands",
+    sizes={"train": Size(23_132, 14.7), "dev": Size(3_118, 1.9), "test": Size(3_793, 2.4)},  # the corpus' documentation
 )
 
 

@@ -27,11 +27,13 @@ from superbench import (
     BadCorpus,
     Corpora,
     Fold,
+    FreshCrops,
     Item,
     Prediction,
     Recipe,
     Score,
     Selection,
+    Size,
     Split,
     Task,
     TaskCard,
@@ -91,6 +93,13 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
         "superb-once": "silence is the consecutive 1 s slices of the noise files, not a fresh random 1 s crop at every access",
         "mini": "synthetic words: 900 / 150 / 576 files of 60 / 10 / 48 speakers, ten of the 20 unknown words only in test, "
         "6 noise files of 5 s cut into slices of 1 s, 1 000 updates, three learning rates",
+    },
+    sound="Speech Commands",
+    # files of at most 1 s make up about 14 h; the six noise files are a twelfth of the draws, as silence is one class of twelve
+    sizes={
+        "train": Size(51_094, 14.0, FreshCrops(utterances=6, hours=0.11, share=1 / 12, seconds=1.0)),
+        "dev": Size(6_804, 1.9),
+        "test": Size(3_081, 0.8),
     },
 )
 

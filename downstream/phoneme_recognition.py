@@ -16,7 +16,7 @@ from torch import nn
 from downstream.shared.ctc import CtcHead, FrameLinear
 from downstream.shared.librispeech import LAYOUT, LEXICON_LAYOUT, pronunciations, read_fold, transcripts, write_miniature
 from downstream.shared.text import PhoneAlphabet, word_edits
-from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Split, Task, TaskCard, one_per_item, ratio
+from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Size, Split, Task, TaskCard, one_per_item, ratio
 
 OFFICIAL = Recipe(
     steps=100_000,
@@ -55,6 +55,8 @@ CARD = TaskCard(
         "mini": "synthetic sentences of 3-6 words, 320 / 60 / 304 utterances of 1-2.5 s; 600 updates of 16 utterances, "
         "two learning rates",
     },
+    sound="LibriSpeech clean",
+    sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
 )
 
 

@@ -18,7 +18,7 @@ from downstream.shared.ctc import BlstmStack, CtcHead
 from downstream.shared.snips import LAYOUT, SLOTS, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
 from downstream.shared.text import SlotAlphabet, character_edits, spelled
-from superbench import Corpora, Fold, Outputs, Prediction, Recipe, Score, Selection, Setting, Split, Task, TaskCard, ratio
+from superbench import Corpora, Fold, Outputs, Prediction, Recipe, Score, Selection, Setting, Size, Split, Task, TaskCard, ratio
 
 OFFICIAL = Recipe(
     steps=200_000,
@@ -62,6 +62,8 @@ CARD = TaskCard(
         "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 320 / 80 / 320 utterances; BLSTM of 96 in place of "
         "1 024; SpecAug masks up to 15 features and 3 frames in place of 49 and 39; 1 000 updates of 8 utterances, one rate",
     },
+    sound="Audio SNIPS",
+    sizes={"train": Size(104_672, 85.0), "dev": Size(2_800, 2.3), "test": Size(2_800, 2.3)},  # hours approximate
 )
 
 

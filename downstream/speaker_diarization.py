@@ -37,6 +37,7 @@ from superbench import (
     Score,
     Selection,
     Setting,
+    Size,
     Split,
     Task,
     TaskCard,
@@ -77,6 +78,8 @@ CARD = TaskCard(
     differences={
         "mini": "160 / 30 / 120 synthetic mixtures of 6-8 s, LSTM of 128 in place of 512 units, 160 updates, one learning rate"
     },
+    sound="Libri2Mix max",
+    sizes={"train": Size(13_900, 58.0), "dev": Size(3_000, 11.0), "test": Size(3_000, 11.0)},  # hours approximate
 )
 
 PIECE = 2_000

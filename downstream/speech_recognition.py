@@ -16,7 +16,7 @@ from downstream.shared.ctc import BlstmStack, CtcHead
 from downstream.shared.librispeech import LAYOUT, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
 from downstream.shared.text import LetterAlphabet, word_edits
-from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Split, Task, TaskCard, one_per_item, ratio
+from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Size, Split, Task, TaskCard, one_per_item, ratio
 
 OFFICIAL = Recipe(
     steps=200_000,
@@ -63,6 +63,8 @@ CARD = TaskCard(
         "mini": "sentences of 3-6 words, 320 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
         "masks up to 15 features and 3 frames in place of 49 and 39; 1 000 updates of 8 utterances, one learning rate",
     },
+    sound="LibriSpeech clean",
+    sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
 )
 
 

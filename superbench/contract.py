@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from superbench.corpora import Corpora
+    from superbench.sizes import Size
 
 SAMPLE_RATE = 16_000
 """Every task of SUPERB hands 16 kHz mono sound to the upstream."""
@@ -249,6 +250,11 @@ class TaskCard:
     `reference_points` maps a metric to (FBANK, SOTA) of the SUPERB score; `published` maps a metric to its column in the
     published table; `layout` shows the files that the reader looks for; `obtain` says how to get the corpus; `differences`
     says what `mini` (and `superb-once`) change.
+
+    For `superbench plan`: `sound` names the audio with its preprocessing (tasks of the same `sound` that read the same
+    reduction share stored features; empty: shared with nobody). `sizes` are those of the official corpus, by split (`train`,
+    or `fold1/train` where there are several folds), with `all` for its different utterances where splits overlap; empty:
+    not known.
     """
 
     name: str
@@ -266,6 +272,8 @@ class TaskCard:
     reference_points: Mapping[str, tuple[float, float]]
     published: Mapping[str, str]
     differences: Mapping[str, str]
+    sound: str = ""
+    sizes: Mapping[str, Size] = field(default_factory=dict)
 
 
 Outputs = Mapping[str, Any]

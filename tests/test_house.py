@@ -12,10 +12,10 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "reporting"},
+    {"errors", "reporting", "sizes"},
     {"contract", "files", "corpora"},
-    {"scoring", "features.audio", "probing.training", "probing.intervals", "probing.batches"},
-    {"features.store", "checkpoints"},
+    {"scoring", "features.audio", "probing.training", "probing.intervals", "probing.batches", "features.planner"},
+    {"features.store", "features.costs", "checkpoints"},
     {"registry"},
     {"features.passing"},
     {"features.extraction"},
@@ -25,7 +25,7 @@ FLOORS = [
     {"probing.experiment"},
     {"results", "options"},
     {"job", "pretraining"},
-    {"conformance", "synthesis", "workers"},
+    {"conformance", "synthesis", "workers", "forecast"},
     {"runner"},
     {"board"},
     {"report"},

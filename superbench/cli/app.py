@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from superbench import __version__
-from superbench.cli import board, data, demo, models, run
+from superbench.cli import board, data, demo, models, plan, run
 
 app = typer.Typer(
     name="superbench",
@@ -35,6 +35,7 @@ app.command("list")(models.list_)
 app.command("check")(models.check)
 app.add_typer(data.app, name="data")
 app.command("pretrain")(models.pretrain)
+app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(board.report)
 app.command("submit")(board.submit)

@@ -1,0 +1,209 @@
+"""`superbench plan`: what a run would cost, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from superbench.cli.run import _numbers
+from superbench.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
+    from superbench.corpora import Corpora
+    from superbench.features.costs import SoundCost, TaskCost
+    from superbench.forecast import Forecast
+    from superbench.job import Options
+
+CHOSEN = "✓"
+YEAR = 365.25 * 24 * 3600
+UNITS = ((YEAR, "years"), (86_400.0, "days"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))
+
+
+def plan(
+    upstream: Annotated[str, typer.Argument(help="[alias=]spec, as for run", show_default=False)],
+    tasks: Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")] = "all",
+    data: Annotated[Path | None, typer.Option(help="Folder that holds the corpora [default: the official corpora's sizes]", show_default=False)] = None,
+    protocol: Annotated[str | None, typer.Option(help="superb, superb-once or mini [default: mini on miniature corpora, else superb]", show_default=False)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    lr: Annotated[str | None, typer.Option(help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2")] = "0",
+    max_steps: Annotated[int | None, typer.Option(help="Train no longer than this", min=1, show_default=False)] = None,
+    store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> None:  # fmt: skip
+    """What a run would cost: passes through the model, disk, the upstream's time on this device; and which way features are kept.
+
+    Trains nothing and stores nothing: only the upstream's speed is measured, on a minute of noise.
+
+    Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
+    """
+    from superbench.corpora import Corpora
+    from superbench.job import Options
+    from superbench.runner import _device
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
+    rates, numbers = _numbers("--lr", lr, float), _numbers("--seeds", seeds, int) or (0,)
+    corpora = Corpora.at(data) if data else None
+    asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
+    options = Options(asked, _device(device), rates, tuple(sorted(numbers)), max_steps)  # type: ignore[arg-type]
+    found = _forecast(upstream, tasks, options, corpora, store, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(found.plain(), indent=1, ensure_ascii=False))
+    else:
+        _show(found)
+    if found.absent and tasks != "all":
+        raise typer.Exit(1)
+
+
+def _forecast(
+    upstream: str, tasks: str, options: Options, corpora: Corpora | None, store: Path | None, *, quiet: bool
+) -> Forecast:
+    from dataclasses import replace
+
+    from superbench import registry
+    from superbench.cli.data import chosen
+    from superbench.cli.display import stages
+    from superbench.doctor import examine
+    from superbench.features.store import default_root
+    from superbench.forecast import forecast
+    from superbench.reporting import Silence
+
+    named = [registry.task(name) for name in chosen(tasks)]
+    loaded = registry.upstream(registry.parse(upstream), options.device)
+    health = examine(loaded, options.device)
+    health.certificate()  # a model that breaks the contract has no speed
+    loaded = replace(loaded, alone=not health.batches)
+    with stages() as reporter:
+        return forecast(loaded, named, options, store or default_root(), corpora, Silence() if quiet else reporter)
+
+
+# ---------------------------------------------------------------- how it is shown
+
+
+def _show(found: Forecast) -> None:
+    from superbench.cli.display import console
+
+    console.print(_table(found))
+    for line in _remarks(found):
+        console.print(line, markup=False)
+    for task, reason in found.absent.items():
+        console.print(f"[yellow]absent[/yellow] {task}: ", end="")
+        console.print(reason, markup=False)
+
+
+def _table(found: Forecast) -> Table:
+    """A row for each task; tasks that share sound stand together."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
+    total = found.plan
+    for header, footer in (
+        ("task", "sum"), ("sound", ""), ("hours of it\ntrain/dev/test", ""), ("utter-\nances", ""), ("updates\n× batch", ""),
+        ("kept\nas", ""), ("GB on disk if\nmean/frames/shared", _gigabytes(total.bytes)), ("passes", ""),
+        ("through\nmodel, h", _hours(total.model_hours)), ("its time\nhere", duration(total.seconds)),
+    ):  # fmt: skip
+        table.add_column(header, footer, justify="left" if header in ("task", "sound") else "right", no_wrap=header != "sound")
+    costs = {cost.task: cost for cost in total.tasks}
+    for sound in total.sounds:
+        for task in sound.tasks:
+            table.add_row(*_of_task(costs[task]), sound.keep, *_of_sound(sound, costs[task], found.speed.seconds_per_second))
+    return table
+
+
+def _of_task(cost: TaskCost) -> list[str]:
+    from superbench.sizes import different, folds_of
+
+    folds = folds_of(cost.sizes)
+    mean = [sum(fold[split].hours for fold in folds) / max(len(folds), 1) for split in ("train", "dev", "test")]
+    hours = "/".join(_hours(value) if value else "–" for value in mean)
+    return [
+        cost.task, cost.sound, f"{len(folds)} × {hours}" if len(folds) > 1 else hours,
+        f"{different(cost.sizes).utterances:,}".replace(",", " "),
+        f"{len(folds)} × {_steps(cost)}" if len(folds) > 1 and cost.steps else _steps(cost),
+    ]  # fmt: skip
+
+
+def _steps(cost: TaskCost) -> str:
+    thousands = f"{cost.steps // 1000}k" if cost.steps and cost.steps % 1000 == 0 else str(cost.steps)
+    return f"{thousands} × {cost.batch}" if cost.steps else "–"
+
+
+def _of_sound(sound: SoundCost, cost: TaskCost, rate: float) -> list[str]:
+    """Disk, passes, hours, time; what is stored stands once, in the row of the first task, what is not passes for each task."""
+    from superbench.features.planner import KEEPS
+
+    first = cost.task == sound.tasks[0]
+    if sound.keep != "shared" and not first:
+        return [f"with {sound.tasks[0]}", "", "", ""]
+    hours = cost.shared_hours if sound.keep == "shared" else sound.model_hours
+    sizes = {keep: _gigabytes(size) + (CHOSEN if keep == sound.keep else "") for keep, size in sound.bytes.items()}
+    disk = "/".join(sizes.get(keep, "–") for keep in KEEPS) if first else f"with {sound.tasks[0]}"
+    return [disk, f"{hours / max(sound.hours, 1e-12):.1f}", _hours(hours), duration(hours * 3600 * rate)]
+
+
+def _remarks(found: Forecast) -> Iterator[str]:
+    total, speed = found.plan, found.speed
+    sizes = "the official corpora's sizes, as the tasks' cards have them" if found.source == "official" else "the corpora given"
+    yield f"{found.upstream}: {found.shape.layers} layers of {found.shape.dim}, hop {found.shape.hop}; protocol {found.protocol}; {sizes}."
+    yield (
+        f"Speed: {speed.seconds_per_second:.3g} s of work per second of sound ({speed.utterances} pieces of noise, "
+        f"{speed.sound_seconds:.0f} s in all, took {speed.work_seconds:.1f} s on {speed.device} with {speed.threads} threads, after a warm-up)."
+    )
+    yield f"Room on the disk of {found.store}: {_gigabytes(total.room)} GB; this takes {_gigabytes(total.bytes)} GB of it."
+    if any(sound.keep == "shared" for sound in total.sounds):
+        needed = sum(sound.bytes[sound.reads] for sound in total.sounds)
+        hours = sum(sound.hours_if[sound.reads] for sound in total.sounds)
+        yield f"With {_gigabytes(needed)} GB of room all would be kept: {_hours(hours)} h through the model."
+    yield from _reference(found)
+    if fresh := [f"{cost.task} {_hours(cost.fresh_hours)} h" for cost in total.tasks if cost.fresh_hours]:
+        yield f"Cut anew at every access, so passed again, once for all probes: {', '.join(fresh)} of those hours."
+    if found.deviations:
+        yield f"Overrides: {'; '.join(found.deviations)}."
+    yield f"Not in this forecast: {', '.join(found.not_forecast)}."
+
+
+def _reference(found: Forecast) -> Iterator[str]:
+    total, rate = found.plan, found.speed.seconds_per_second
+    if not total.tasks:
+        return
+    probes = ", ".join(str(number) for number in sorted({cost.probes for cost in total.tasks if cost.probes}))
+    one, sweep = total.reference_hours, total.reference_hours_sweep
+    ours = max(total.model_hours, 1e-12)
+    yield (
+        f"As the reference does it, with the model in every step: {_hours(one)} h for one probe per task ({_times(one / ours)} times this, "
+        f"{duration(one * 3600 * rate)} here), {_hours(sweep)} h for the whole sweep of {probes or 'no'} probes "
+        f"({_times(sweep / ours)} times, {duration(sweep * 3600 * rate)})."
+    )
+
+
+def _hours(value: float) -> str:
+    digits = 0 if value >= 1000 else 1 if value >= 0.1 or value == 0 else 3
+    return f"{value:,.{digits}f}".replace(",", " ")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def _gigabytes(size: int) -> str:
+    value = size / 1e9
+    return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that leaves at least one.
+
+    >>> duration(5.0), duration(5400.0), duration(4e8)
+    ('5.0 s', '1.5 h', '12.7 years')
+    """
+    size, unit = next((size, unit) for size, unit in UNITS if seconds >= size)
+    return f"{seconds / (size or 1.0):.1f} {unit}"
