@@ -34,7 +34,7 @@ from superbench import (
     one_per_item,
 )
 
-OFFICIAL = Recipe(steps=200_000, batch=32, evaluate_every=5_000, learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5), drop_last=True)
+OFFICIAL = Recipe(steps=200_000, batch=32, evaluate_every=5_000, learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5))
 
 CARD = TaskCard(
     name="ic",

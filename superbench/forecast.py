@@ -20,9 +20,9 @@ from superbench.corpora import Corpora
 from superbench.errors import CommandError, MissingCorpus
 from superbench.features.audio import header
 from superbench.features.costs import Demand, Plan, Shape, Shared, plan
-from superbench.features.extraction import BATCH_SAMPLES, forward
+from superbench.features.passing import BATCH_SAMPLES, forward
 from superbench.features.planner import HOUR
-from superbench.job import Options
+from superbench.options import Options
 from superbench.probing.training import seeded
 from superbench.registry import Loaded
 from superbench.reporting import Reporter

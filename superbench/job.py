@@ -18,6 +18,7 @@ from superbench.contract import SAMPLE_RATE, Audio, Fold, Recipe, Task
 from superbench.corpora import Corpora
 from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import Extraction, extract
+from superbench.features.planner import HOUR, choose, frame_bytes
 from superbench.features.store import Store
 from superbench.options import Options
 from superbench.probing.experiment import Outcome, experiment
@@ -105,12 +106,11 @@ def _layer(options: Options, upstream: Loaded) -> int | None:
 def _unstored(task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store) -> frozenset[Audio]:
     """Sound whose frames are not kept, so that it passes whenever it is read: none where all of it fits into the store's
     room, else that of training, else all. Means always fit. Probes of a sweep share each pass."""
-    if task.card.reads == "mean":
-        return frozenset()
+    reads, room = task.card.reads, store.room()
     train = frozenset(item.audio for fold in folds for item in fold.train.items)
     every = frozenset(_audios(folds))
-    room = store.room()
-    return next(live for live in (frozenset(), train, every) if _frame_bytes(upstream, every - live, store) <= room)
+    ways: tuple[frozenset[Audio], ...] = (frozenset(), train, every)
+    return next(live for live in ways if choose(reads, _frame_bytes(upstream, every - live, store), room) != "shared")
 
 
 def _frame_bytes(upstream: Loaded, audios: frozenset[Audio], store: Store) -> int:
@@ -119,7 +119,7 @@ def _frame_bytes(upstream: Loaded, audios: frozenset[Audio], store: Store) -> in
         min(sound.samples / sound.rate, (audio.end or sound.samples) / SAMPLE_RATE) - audio.start / SAMPLE_RATE
         for audio, sound in zip(audios, store.sounds([audio.path for audio in audios]), strict=True)
     )
-    return round(seconds * SAMPLE_RATE / upstream.hop * upstream.layers * upstream.dim * 2)
+    return frame_bytes(seconds / HOUR, len(audios), upstream.hop, upstream.layers, upstream.dim)
 
 
 def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:

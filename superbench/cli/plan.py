@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from superbench.corpora import Corpora
     from superbench.features.costs import SoundCost, TaskCost
     from superbench.forecast import Forecast
-    from superbench.job import Options
+    from superbench.options import Options
 
 CHOSEN = "✓"
 YEAR = 365.25 * 24 * 3600
@@ -45,7 +45,7 @@ def plan(
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
     from superbench.corpora import Corpora
-    from superbench.job import Options
+    from superbench.options import Options
     from superbench.runner import _device
 
     if device not in ("auto", "cpu", "cuda"):
