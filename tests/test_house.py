@@ -13,8 +13,10 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "reporting"},
-    {"contract", "files", "corpora"},
-    {"scoring", "features.audio", "probing.training", "probing.intervals", "probing.batches"},
+    {"contract", "files", "corpora", "features.index", "features.shard"},
+    {"scoring", "features.audio", "features.pins", "probing.training", "probing.intervals", "probing.batches"},
+    {"features.eviction"},
+    {"features.verification"},
     {"features.store", "checkpoints"},
     {"registry"},
     {"features.extraction"},
