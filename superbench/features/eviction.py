@@ -43,8 +43,8 @@ def drop(root: Path, index: Index, names: list[str]) -> None:
     with index.transaction():
         for name in names:
             place(root, name).unlink(missing_ok=True)
-        index.write("DELETE FROM shards WHERE name = ?", [(name,) for name in names])
-        index.write("DELETE FROM entries WHERE shard = ?", [(name,) for name in names])
+        index.write_among("DELETE FROM shards WHERE name IN ({})", names)
+        index.write_among("DELETE FROM entries WHERE shard IN ({})", names)
 
 
 def evict(root: Path, index: Index, pins: Pins, budget: int, coming: int = 0, but: str = "") -> list[Removal]:
@@ -53,13 +53,13 @@ def evict(root: Path, index: Index, pins: Pins, budget: int, coming: int = 0, bu
     The shard `but` is about to be written anew and counts for nothing.
     """
     with index.transaction():
-        shards = index.rows("SELECT name, bytes FROM shards WHERE name != ? ORDER BY coalesce(used, made), name", (but,))
-        excess = sum(size for _, size in shards) + coming - budget
+        [(total,)] = index.rows("SELECT coalesce(sum(bytes), 0) FROM shards WHERE name != ?", (but,))
+        excess = total + coming - budget
         if excess <= 0:
             return []
         pins.bury()
-        pinned, removed = pins.pinned(), []
-        for name, size in shards:
+        pinned, removed = pins.pinned() | {but}, []
+        for name, size in index.rows("SELECT name, bytes FROM shards ORDER BY coalesce(used, made), name"):
             if excess > 0 and name not in pinned:
                 removed.append(Removal(name, size, "least recently used"))
                 excess -= size

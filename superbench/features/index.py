@@ -64,14 +64,18 @@ class Index:
 
     def among(self, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         """What a query finds whose `{}` stands for a list of values, however long the list is."""
-        for at in range(0, len(values), CHUNK):
-            some = values[at : at + CHUNK]
-            yield from self.rows(query.format(",".join("?" * len(some))), some)
+        for some in _chunks(values):
+            yield from self.rows(query.format(_marks(some)), some)
 
     def write(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Carry out a statement for each of `rows`; several that belong together go into a `transaction`."""
         with self._failing("written"):
             self._connection.executemany(statement, rows)
+
+    def write_among(self, statement: str, values: Sequence[object]) -> None:
+        """Carry out a statement whose `{}` stands for a list of values, however long: one pass over the table for many."""
+        for some in _chunks(values):
+            self.write(statement.format(_marks(some)), [some])
 
     def _do(self, statement: str) -> None:
         with self._failing("written"):
@@ -88,7 +92,7 @@ class Index:
             yield
             self._do("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # a full disk may have rolled it back already
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk may have rolled it back already
                 self._connection.execute("ROLLBACK")
             raise
 
@@ -102,6 +106,14 @@ class Index:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"The index {self.path} cannot be {done}: {error}. {_advice(self.path, error)}") from error
+
+
+def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:
+    return (values[at : at + CHUNK] for at in range(0, len(values), CHUNK))
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _advice(path: Path, error: sqlite3.Error) -> str:

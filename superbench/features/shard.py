@@ -8,14 +8,19 @@ hashing everything finds it, which is what `superbench store verify` does.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from superbench.errors import StoreError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Damaged(Exception):
@@ -79,11 +84,24 @@ def proved(path: Path, known: Written, *, hashing: bool = False) -> str:
     return found
 
 
-def opened(path: Path, framework: str = "pt") -> Any:
-    """A view of the mapped values (rows, layer, dim); raises `Damaged` for an unreadable header."""
+def opened(path: Path) -> Tensor:
+    """The values (rows, layer, dim) as a view of the mapped file; raises `Damaged` for an unreadable header."""
+    with _values(path, "pt") as values:
+        return values[:]
+
+
+def rows(path: Path) -> int:
+    """How many rows a shard has, by its header; raises `Damaged` for an unreadable one."""
+    with _values(path, "np") as values:
+        return values.get_shape()[0]
+
+
+@contextlib.contextmanager
+def _values(path: Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(path, framework).get_slice("values")
+        with safe_open(path, framework) as file:
+            yield file.get_slice("values")
     except (OSError, SafetensorError) as error:
         raise Damaged(f"its header cannot be read ({error})") from error

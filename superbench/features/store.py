@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from superbench.errors import StoreError
 from superbench.features.eviction import Removal, drop, evict, staging, sweep
@@ -74,7 +74,7 @@ class Store:
 
     def __init__(self, root: Path, budget: int | None = None) -> None:
         self.root, self.budget = root, budget
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, Tensor] = {}
         try:
             (root / "locks").mkdir(parents=True, exist_ok=True)
             with locked(root / "locks" / "index", wait=True):
@@ -123,7 +123,7 @@ class Store:
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """The entries of those keys that are stored."""
         query = "SELECT key, shard, start, rows FROM entries WHERE key IN ({})"
-        return {key: Entry(shard, start, rows) for key, shard, start, rows in self._index.among(query, keys)}
+        return {key: Entry(shard, start, rows) for key, shard, start, rows in self._index.among(query, sorted(keys))}
 
     def use(self, shards: Iterable[str]) -> set[str]:
         """Pin shards for as long as this process lives (or until `release`); returns those that are there, and whole.
@@ -200,14 +200,14 @@ class Store:
         with locked(self.root / "locks" / name[:3], wait=wait) as mine:
             yield mine
 
-    def _shard(self, name: str) -> Any:
+    def _shard(self, name: str) -> Tensor:
         try:
             if not self._prove(name):
                 raise StoreError(
                     f"The stored features {name} made room for others, because nobody had pinned them. "
                     "Run the same command again to make them anew."
                 )
-            return opened(place(self.root, name))  # a view of the mapped file
+            return opened(place(self.root, name))
         except Damaged as error:
             with contextlib.suppress(StoreError):  # the damage is the message, not that it cannot be put right here
                 self.forget(name)

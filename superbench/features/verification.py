@@ -11,7 +11,7 @@ from typing import Literal
 from superbench.errors import StoreError
 from superbench.features.eviction import strangers
 from superbench.features.index import Index
-from superbench.features.shard import Damaged, Written, opened, place, proved
+from superbench.features.shard import Damaged, Written, place, proved, rows
 from superbench.reporting import Reporter
 
 State = Literal["whole", "damaged", "stray"]
@@ -29,10 +29,12 @@ class Finding:
 def verify(root: Path, index: Index, reporter: Reporter) -> Iterator[Finding]:
     """Look at every shard, then for entries and files that belong to none. Other processes may go on writing."""
     shards = index.rows("SELECT name, bytes, checksum FROM shards ORDER BY name")
+    extent = "SELECT shard, max(start + rows), count(*) FROM entries GROUP BY shard"
+    extents = {row[0]: row[1:] for row in index.rows(extent)}
     total, done = sum(row[1] for row in shards), 0
     for name, size, digest in shards:
         try:
-            seen, message = _examined(root, index, name, Written(size, digest, None))
+            seen, message = _examined(place(root, name), Written(size, digest, None), *extents.get(name, (0, 0)))
             remember(index, name, seen)
             yield Finding(name, "whole", message)
         except Damaged as error:
@@ -49,15 +51,13 @@ def verify(root: Path, index: Index, reporter: Reporter) -> Iterator[Finding]:
         yield Finding(path.stem, "stray", f"{path} stands in no index; `superbench store gc` removes it")
 
 
-def _examined(root: Path, index: Index, name: str, known: Written) -> tuple[str, str]:
+def _examined(path: Path, known: Written, last: int, entries: int) -> tuple[str, str]:
     """The stamp of a whole shard, and what is in it; raises `Damaged`."""
-    path = place(root, name)
     seen = proved(path, known, hashing=True)
-    rows = opened(path, "np").get_shape()[0]
-    [(last, count)] = index.rows("SELECT max(start + rows), count(*) FROM entries WHERE shard = ?", (name,))
-    if (last or 0) > rows:
-        raise Damaged(f"it has {rows} rows, the index expects {last}")
-    return seen, f"{count} entries, {rows} rows, {known.bytes} bytes"
+    count = rows(path)
+    if last > count:
+        raise Damaged(f"it has {count} rows, the index expects {last}")
+    return seen, f"{entries} entries, {count} rows, {known.bytes} bytes"
 
 
 def remember(index: Index, name: str, seen: str) -> None:
