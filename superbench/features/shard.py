@@ -78,9 +78,10 @@ def proved(path: Path, known: Written, *, hashing: bool = False) -> str:
     except FileNotFoundError as error:
         raise Damaged("the file is not there") from error
     except OSError as error:
-        raise StoreError(
-            f"The stored features {path} cannot be read: {error.strerror}. See to its permissions, or disk."
-        ) from error
+        text = (
+            f"The stored features {path} cannot be read: {error.strerror}. See to the permissions of the file, or to the disk."
+        )
+        raise StoreError(text) from error
     return found
 
 
