@@ -23,8 +23,6 @@ SAMPLE_RATE = 16_000
 
 Protocols = Literal["superb", "superb-once", "mini"]
 Reduction = Literal["mean", "frames"]
-Keep = Literal["mean", "frames", "shared"]
-"""What is stored of an utterance: one mean per layer, all frames, or nothing; then all probes of a sweep share each pass."""
 Setting = Mapping[str, Any]
 """A choice made without learning: `{"threshold": 0.5, "median": 11}`, `{"layer": 3}`, `{"step": 2000}`."""
 

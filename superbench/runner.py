@@ -56,6 +56,7 @@ def run(
     chunk_seconds: float | None = None,
     workers: int | None = None,
     store: Path | None = None,
+    store_gb: float | None = None,
     settings: Path | None = None,
     debug: bool = False,
     watcher: Watcher | None = None,
@@ -86,7 +87,8 @@ def run(
     shares = {Job(spec, name): _cost(loaded_tasks[name].card, options) for spec in specs for name in names}
     jobs = sorted(shares, key=lambda job: -shares[job])
     count = max(1, min(workers or default_workers(options.device), len(jobs)))
-    plan = Plan(data, settings, out, store or default_root(), options, tasks == "all", max(1, _cores() // count), debug)
+    budget = None if store_gb is None else round(store_gb * 1e9)
+    plan = Plan(data, settings, out, store or default_root(), budget, options, tasks == "all", max(1, _cores() // count), debug)
     out.mkdir(parents=True, exist_ok=True)
     report = Report()
     audience = watcher or Nobody()

@@ -39,6 +39,7 @@ class Plan:
     settings: Path | None
     out: Path
     store: Path
+    budget: int | None
     options: Options
     lenient: bool
     threads: int
@@ -95,7 +96,7 @@ class _Bench:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.store = Store(plan.store)
+        self.store = Store(plan.store, plan.budget)
         self.corpora = Corpora.at(plan.data, plan.settings)
         self._loaded: tuple[Spec, registry.Loaded, dict[str, Any]] | None = None
 
@@ -128,6 +129,8 @@ class _Bench:
         except Exception as error:
             text = f"{type(error).__name__}: {error}. This is not expected; --debug shows where it happened."
             return self._failed(job, error, text)
+        finally:
+            self.store.release()
 
     def _failed(self, job: Job, error: Exception, message: str) -> Ended:
         place = self.plan.out / job.spec.folder / job.task

@@ -13,9 +13,12 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "reporting", "sizes"},
-    {"contract", "files", "corpora"},
-    {"scoring", "features.audio", "probing.training", "probing.intervals", "probing.batches", "features.planner"},
-    {"features.store", "features.costs", "checkpoints"},
+    {"contract", "files", "corpora", "features.index", "features.shard"},
+    {"features.audio", "features.pins", "features.planner"},
+    {"scoring", "probing.training", "probing.intervals", "probing.batches"},
+    {"features.eviction", "features.costs"},
+    {"features.verification"},
+    {"features.store", "checkpoints"},
     {"registry"},
     {"features.passing"},
     {"features.extraction"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from superbench import __version__
-from superbench.cli import board, data, demo, models, plan, run
+from superbench.cli import board, data, demo, models, plan, run, store
 
 app = typer.Typer(
     name="superbench",
@@ -34,6 +34,7 @@ app.command("demo")(demo.demo)
 app.command("list")(models.list_)
 app.command("check")(models.check)
 app.add_typer(data.app, name="data")
+app.add_typer(store.app, name="store")
 app.command("pretrain")(models.pretrain)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)

@@ -24,6 +24,7 @@ def run(
     chunk: Annotated[float | None, typer.Option(help="Let sound longer than so many seconds pass in parts, for want of memory; features change a little at the joints", min=1, show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes [default: by the machine]", min=1, show_default=False)] = None,
     store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
+    store_gb: Annotated[float | None, typer.Option(help="Keep the store within so many GB: what was not used for longest goes, and frames that cannot fit are not kept [default: what the disk holds]", min=0, show_default=False)] = None,
 ) -> None:  # fmt: skip
     """Run downstream tasks on frozen upstreams.
 
@@ -39,7 +40,7 @@ def run(
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     failed = perform(
         upstreams, tasks, data=data, out=out, protocol=protocol, device=device, learning_rates=_numbers("--lr", lr, float),
-        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, layer=layer, chunk_seconds=chunk, workers=workers, store=store,
+        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, layer=layer, chunk_seconds=chunk, workers=workers, store=store, store_gb=store_gb,
     )  # fmt: skip
     if failed:
         raise typer.Exit(1)

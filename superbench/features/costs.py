@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from superbench.contract import Keep, Recipe, Reduction
-from superbench.features.planner import HOUR, choose, draws, evaluations, every_step_hours, frame_bytes, fresh_hours, mean_bytes
+from superbench.contract import Recipe, Reduction
+from superbench.features.planner import (
+    HOUR,
+    Keep,
+    choose,
+    draws,
+    evaluations,
+    every_step_hours,
+    frame_bytes,
+    fresh_hours,
+    mean_bytes,
+)
 from superbench.sizes import Size, different, folds_of
 
 Shared = tuple[str, Reduction]

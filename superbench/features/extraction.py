@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -139,7 +139,7 @@ def extract(
     whole = (piece for piece in pieces if piece.audio.crop is None or piece.samples < piece.audio.crop)
     fixed = [piece for piece in whole if piece.audio not in live]
     _make(result, fixed, reporter)
-    found = store.find([piece.key for piece in fixed])
+    found = _held(store, fixed, reporter)
     result.entries = {piece.audio: found[piece.key] for piece in fixed}
     result.work_seconds = time.perf_counter() - began
     return result
@@ -148,10 +148,11 @@ def extract(
 def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> None:
     """Those pieces into the store that are not there yet."""
     store = result.store
-    stored = store.find([piece.key for piece in pieces])
-    total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
     shards = list(_shards(result, pieces))
-    missing = [shard for shard in shards if not all(piece.key in stored for batch in shard[1] for piece in batch)]
+    stored = _held(store, pieces, reporter)
+    store.use(name for name, _ in shards)  # what is about to be made must not make room for others
+    total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
+    missing = [(name, wanted) for name, batches in shards if (wanted := _unlike(batches, stored))]
     done = total - sum(_seconds(batches) for _, batches in missing)
     busy: list[tuple[str, list[list[Piece]]]] = []
     for patient in (False, True):  # shards that another process is making are left for the end, then waited for
@@ -160,12 +161,28 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
                 if not mine:
                     busy.append((name, batches))
                     continue
-                keys = {piece.key for batch in batches for piece in batch}
-                if len(store.find(list(keys))) < len(keys):
-                    _run(result, name, batches, _advance(reporter, done, total))
-                    result.passed_seconds += _seconds(batches)
+                wanted = _unlike(batches, store.find([piece.key for batch in batches for piece in batch]))
+                if wanted:
+                    _run(result, name, wanted, _advance(reporter, done, total))
+                    result.passed_seconds += _seconds(wanted)
             done += _seconds(batches)
             reporter.advance("extract", done, total)
+
+
+def _held(store: Store, pieces: Sequence[Piece], reporter: Reporter) -> dict[bytes, Entry]:
+    """What is stored of the pieces, in shards that are whole and stay as long as this process needs them."""
+    found = store.find([piece.key for piece in pieces])
+    shards = {entry.shard for entry in found.values()}
+    whole = store.use(shards)
+    if lost := sorted(shards - whole):
+        reporter.note(f"stored features were damaged or gone ({len(lost)} of {len(shards)} shards); their sound passes again")
+    return {key: entry for key, entry in found.items() if entry.shard in whole}
+
+
+def _unlike(batches: list[list[Piece]], stored: Container[bytes]) -> list[list[Piece]]:
+    """The batches without what is stored; a piece may lie in another request's shard."""
+    left = ([piece for piece in batch if piece.key not in stored] for batch in batches)
+    return [batch for batch in left if batch]
 
 
 def _seconds(batches: list[list[Piece]]) -> float:

@@ -2,18 +2,21 @@
 
 Arithmetic on counts alone. A frozen model gives the same features at every step, so what is stored passes once: heads on means
 keep one float32 vector per layer and utterance, heads on frames keep float16 frames where the disk has room for them. Where it
-has not, the model runs in every step, for all probes of a sweep at once (frames of dev and test are stored even then, where they
-fit, which the arithmetic leaves out). Sound that a recipe cuts anew at every access cannot be stored, but only that part of it
-passes again. The reference runs the model in every step of every probe.
+has not, the model runs in every step, for all probes of a sweep at once (frames of dev and test are stored even then, where
+they fit, which the arithmetic leaves out). Sound that a recipe cuts anew at every access cannot be stored, but only that part
+of it passes again. The reference runs the model in every step of every probe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
-from superbench.contract import SAMPLE_RATE, Keep, Recipe, Reduction
+from superbench.contract import SAMPLE_RATE, Recipe, Reduction
 from superbench.sizes import Size, folds_of
 
+Keep = Literal["mean", "frames", "shared"]
+"""What is stored of an utterance: one mean per layer, all frames, or nothing; then all probes of a sweep share each pass."""
 KEEPS: tuple[Keep, ...] = ("mean", "frames", "shared")
 MEAN_BYTES, FRAME_BYTES = 4, 2
 HOUR = 3600.0

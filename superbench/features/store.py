@@ -1,38 +1,34 @@
 """The feature store: what a frozen model said of a piece of sound, kept under a name made of content alone.
 
-On disk: `index.sqlite` (which key lies in which rows of which shard; digests of sound files already seen) and
-`shards/<xx>/<digest>.safetensors`. A shard is written whole, then indexed in one transaction: after a crash there may be an
-unindexed file, never a half-written entry that looks whole. Readers and writers of several processes may work at once.
+On disk: `index.sqlite` (which key lies in which rows of which shard; digests of sound files already seen; who needs what),
+`shards/<xx>/<digest>.safetensors`, `writing/` for shards that have not taken their place yet, `locks/`. A shard is written
+whole, then takes its place and its row in one transaction: after a crash there may be a file that nobody knows, never a
+half-written entry that looks whole. Readers and writers of several processes may work at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from superbench.errors import StoreError
-from superbench.features.audio import header
+from superbench.features.eviction import Removal, drop, evict, staging, sweep
+from superbench.features.index import Index
+from superbench.features.pins import Pins, locked
+from superbench.features.shard import Damaged, Written, opened, place, proved, written
+from superbench.features.verification import Finding, remember, verify
 from superbench.files import save_tensors
+from superbench.reporting import Reporter, Silence
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS sounds (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, inode INTEGER,
-                                   digest TEXT, samples INTEGER, rate INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, bytes INTEGER, checksum TEXT, made REAL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, shard TEXT, start INTEGER, rows INTEGER) WITHOUT ROWID;
-"""
-CHUNK = 500
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +49,63 @@ class Entry:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A shard as a person sees it: what it holds, when it was made and last used (Unix time), whether somebody needs it."""
+
+    shard: str
+    entries: int
+    bytes: int
+    made: float
+    used: float
+    pinned: bool
+
+
 def default_root() -> Path:
     """The user's cache folder for features: `$XDG_CACHE_HOME/superbench` or `~/.cache/superbench`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "superbench"
 
 
 class Store:
-    """Features by key, for one process; open one in each. `root` is made when absent."""
+    """Features by key, for one process; open one in each. `root` is made when absent.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._open: dict[str, Any] = {}
+    With a `budget` (bytes of shards), the least recently used shards make room for new ones, except those that a living
+    process has said to `use`: rather than fail, the store then grows over its budget.
+    """
+
+    def __init__(self, root: Path, budget: int | None = None) -> None:
+        self.root, self.budget = root, budget
+        self._open: dict[str, Tensor] = {}
         try:
             (root / "locks").mkdir(parents=True, exist_ok=True)
-            self._index = sqlite3.connect(root / "index.sqlite", timeout=120, isolation_level=None)
-            self._index.execute("PRAGMA journal_mode=WAL")
-            self._index.execute("PRAGMA synchronous=NORMAL")
-            for statement in SCHEMA.strip().split(";\n"):
-                self._index.execute(statement)
-        except (OSError, sqlite3.Error) as error:
+            with locked(root / "locks" / "index", wait=True):
+                self._index = Index(root / "index.sqlite")
+        except OSError as error:
             raise StoreError(
                 f"The feature store {root} cannot be opened: {error}. Give another folder with --store."
             ) from error
+        self._pins = Pins(root / "locks", self._index)
+
+    def close(self) -> None:
+        """Let go of everything: what this store needed may be evicted from now on."""
+        self.release()
+        self._open.clear()
+        self._index.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # -------------------------------------------------------- sound files
 
     def sounds(self, paths: Sequence[Path]) -> list[Sound]:
         """Digest and length of sound files; bytes are read only where (path, size, mtime, inode) is new."""
-        known = self._known(paths)
+        from superbench.features.audio import header
+
+        query = "SELECT path, size, mtime, inode, digest, samples, rate FROM sounds WHERE path IN ({})"
+        known = {row[0]: row[1:] for row in self._index.among(query, list({str(path) for path in paths}))}
         fresh: dict[str, tuple] = {}
         for path in paths:
             text, stamp = str(path), _stamp(path)
@@ -90,51 +115,88 @@ class Store:
                 known[text] = (*stamp, digest, samples, rate)
                 fresh[text] = (text, *known[text])
         if fresh:
-            with self._transaction():
-                self._write("INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?,?)", list(fresh.values()))
+            with self._index.transaction():
+                self._index.write("INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?,?)", list(fresh.values()))
         return [Sound(*known[str(path)][3:]) for path in paths]
-
-    def _known(self, paths: Sequence[Path]) -> dict[str, tuple]:
-        names = list({str(path) for path in paths})
-        known: dict[str, tuple] = {}
-        for at in range(0, len(names), CHUNK):
-            some = names[at : at + CHUNK]
-            query = f"SELECT path, size, mtime, inode, digest, samples, rate FROM sounds WHERE path IN ({_marks(some)})"
-            known |= {row[0]: row[1:] for row in self._index.execute(query, some)}
-        return known
 
     # -------------------------------------------------------- features
 
     def room(self) -> int:
-        """Bytes that all features together may take: what they take now, and nine tenths of what is free on their disk."""
-        held = self._index.execute("SELECT COALESCE(SUM(bytes), 0) FROM shards").fetchone()[0]
+        """Bytes that all features together may take: the budget, or what they take now and nine tenths of what is free."""
+        if self.budget is not None:
+            return self.budget
+        ((held,),) = self._index.rows("SELECT coalesce(sum(bytes), 0) FROM shards")
         return int(held + 0.9 * shutil.disk_usage(self.root).free)
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """The entries of those keys that are stored."""
-        found: dict[bytes, Entry] = {}
-        for at in range(0, len(keys), CHUNK):
-            some = keys[at : at + CHUNK]
-            query = f"SELECT key, shard, start, rows FROM entries WHERE key IN ({_marks(some)})"
-            found |= {key: Entry(shard, start, rows) for key, shard, start, rows in self._index.execute(query, some)}
-        return found
+        query = "SELECT key, shard, start, rows FROM entries WHERE key IN ({})"
+        return {key: Entry(shard, start, rows) for key, shard, start, rows in self._index.among(query, sorted(keys))}
+
+    def use(self, shards: Iterable[str]) -> set[str]:
+        """Pin shards for as long as this process lives (or until `release`); returns those that are there, and whole.
+
+        The others may be pinned before they are made. A shard whose file changed since it was written is hashed here; one that
+        is damaged is forgotten, so that whoever asked makes it anew. What `find` gave may be gone before `use` pins it:
+        the answer counts.
+        """
+        wanted = sorted(set(shards))
+        with self._index.transaction():
+            self._pins.add(wanted)
+            self._index.write("UPDATE shards SET used = ? WHERE name = ?", [(time.time(), name) for name in wanted])
+        return {name for name in wanted if self._whole(name)}
+
+    def release(self) -> None:
+        """Drop this store's pins: a process that has done one job and goes on to the next."""
+        self._pins.release()
 
     def add(self, name: str, keys: Sequence[bytes], values: Sequence[Tensor]) -> None:
-        """Write a shard: `values[i]` (rows, layer, dim) belongs to `keys[i]`. Keys already stored keep what they have."""
-        path = self._path(name)
-        save_tensors(path, {"values": torch.cat(list(values))}, {"superbench": "features"})
+        """Write a shard: `values[i]` (rows, layer, dim) belongs to `keys[i]`. Keys already stored keep what they have.
+
+        Makes room first where there is a budget. Raises `StoreError` when the disk is full or cannot be written.
+        """
+        import torch
+
+        self._make_room(name, sum(value.nbytes for value in values))
+        staged = staging(self.root, self._pins.owner) / name
+        save_tensors(staged, {"values": torch.cat(list(values))}, {"superbench": "features"})
         entries, start = [], 0
         for key, value in zip(keys, values, strict=True):
             entries.append((key, name, start, len(value)))
             start += len(value)
-        with self._transaction():
-            self._write(
-                "INSERT OR REPLACE INTO shards VALUES (?,?,?,?)", [(name, path.stat().st_size, _checksum(path), time.time())]
+        try:
+            self._place(name, staged, entries)
+        except OSError as error:
+            text = f"Could not put {staged} in its place: {error.strerror}. Check that the folder is writable."
+            raise StoreError(text) from error
+        finally:
+            with contextlib.suppress(OSError):
+                staged.unlink(missing_ok=True)
+                staged.parent.rmdir()
+
+    def _place(self, name: str, staged: Path, entries: list[tuple]) -> None:
+        facts, now = written(staged), time.time()
+        with self._index.transaction():
+            self._make_room(name, facts.bytes)
+            place(self.root, name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staged, place(self.root, name))
+            self._index.write(
+                "INSERT OR REPLACE INTO shards (name, bytes, checksum, made, used, checked) VALUES (?,?,?,?,?,?)",
+                [(name, facts.bytes, facts.checksum, now, now, facts.stamp)],
             )
-            self._write("INSERT OR IGNORE INTO entries VALUES (?,?,?,?)", entries)
+            self._index.write("INSERT OR IGNORE INTO entries VALUES (?,?,?,?)", entries)
+
+    def _make_room(self, name: str, coming: int) -> None:
+        if self.budget is not None:
+            self._closed(evict(self.root, self._index, self._pins, self.budget, coming, name))
 
     def read(self, entry: Entry) -> Tensor:
-        """The stored rows (rows, layer, dim) of an entry, in the stored dtype."""
+        """The stored rows (rows, layer, dim) of an entry, in the stored dtype.
+
+        When a process opens a shard for the first time, its size and header are looked at, and its bytes are hashed unless the
+        file is the very one that was hashed before (size, time of change, inode). Raises `StoreError` for a damaged shard,
+        which is then forgotten, and for one that was evicted because this process did not `use` it.
+        """
         if entry.shard not in self._open:
             self._open[entry.shard] = self._shard(entry.shard)
         return self._open[entry.shard][entry.start : entry.start + entry.rows]
@@ -143,75 +205,86 @@ class Store:
     def working_on(self, name: str, *, wait: bool) -> Iterator[bool]:
         """True inside if this process alone works on the shard; without `wait`, False if another one does. Locks die with
         their holder."""
-        with (self.root / "locks" / name[:3]).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                mine = True
-            except BlockingIOError:
-                mine = False
-            except OSError as error:
-                raise StoreError(
-                    f"The file system of {self.root} has no file locks ({error}). Give --store a folder on a local disk."
-                ) from error
+        with locked(self.root / "locks" / name[:3], wait=wait) as mine:
             yield mine
 
-    def _shard(self, name: str) -> Any:
-        from safetensors import SafetensorError, safe_open
-
-        path = self._path(name)
-        row = self._index.execute("SELECT checksum FROM shards WHERE name = ?", (name,)).fetchone()
+    def _shard(self, name: str) -> Tensor:
         try:
-            if row is None or _checksum(path) != row[0]:
-                raise StoreError("its bytes are not those that were written")
-            return safe_open(path, "pt").get_slice("values")  # a view of the mapped file
-        except (OSError, SafetensorError, StoreError) as error:
-            self.forget(name)
+            if not self._prove(name):
+                raise StoreError(
+                    f"The stored features {name} made room for others, because nobody had pinned them. "
+                    "Run the same command again to make them anew."
+                )
+            return opened(place(self.root, name))
+        except Damaged as error:
+            with contextlib.suppress(StoreError):  # the damage is the message, not that it cannot be put right here
+                self.forget(name)
             raise StoreError(
-                f"The stored features {path} are damaged: {error}. They are forgotten; "
+                f"The stored features {place(self.root, name)} are damaged: {error}. They are forgotten; "
                 "run the same command again to make them anew."
             ) from error
 
+    def _whole(self, name: str) -> bool:
+        try:
+            return self._prove(name)
+        except Damaged:
+            self.forget(name)
+            return False
+
+    def _prove(self, name: str) -> bool:
+        """Is the shard stored? Raises `Damaged` if its file is not what was written."""
+        for row in self._index.rows("SELECT bytes, checksum, checked FROM shards WHERE name = ?", (name,)):
+            known = Written(*row)
+            seen = proved(place(self.root, name), known)
+            if seen != known.stamp:
+                remember(self._index, name, seen)
+            return True
+        return False
+
+    # -------------------------------------------------------- housekeeping
+
+    def contents(self) -> list[Holding]:
+        """What is stored, the most recently used first."""
+        pinned = self._pins.pinned()
+        counts = dict(self._index.rows("SELECT shard, count(*) FROM entries GROUP BY shard"))
+        shards = self._index.rows("SELECT name, bytes, made, coalesce(used, made) FROM shards ORDER BY 4 DESC, name")
+        return [Holding(name, counts.get(name, 0), size, made, used, name in pinned) for name, size, made, used in shards]
+
+    def gc(self, budget: int | None = None) -> list[Removal]:
+        """Remove what dead processes left, then the least recently used shards over `budget` (default: the store's own).
+
+        Shards that a living process needs stay, even if the store remains over the budget. Returns what was removed.
+        """
+        removed = sweep(self.root, self._index, self._pins)
+        limit = self.budget if budget is None else budget
+        if limit is not None:
+            removed += self._closed(evict(self.root, self._index, self._pins, limit))
+        return removed
+
+    def verify(self, reporter: Reporter | None = None) -> Iterator[Finding]:
+        """Hash every shard and compare with the index; a finding for each, and for files and entries that belong to none.
+
+        Nothing is changed; `forget` drops a damaged shard, `gc` a stray file.
+        """
+        return verify(self.root, self._index, reporter or Silence())
+
     def forget(self, name: str) -> None:
         """Drop a shard and its entries."""
-        with self._transaction():
-            self._write("DELETE FROM entries WHERE shard = ?", [(name,)])
-            self._write("DELETE FROM shards WHERE name = ?", [(name,)])
         self._open.pop(name, None)
-        self._path(name).unlink(missing_ok=True)
+        drop(self.root, self._index, [name])
 
-    def _path(self, name: str) -> Path:
-        return self.root / "shards" / name[:2] / f"{name}.safetensors"
-
-    def _write(self, statement: str, rows: Sequence[tuple]) -> None:
-        try:
-            self._index.executemany(statement, rows)
-        except sqlite3.Error as error:
-            raise StoreError(f"The index of the feature store {self.root} cannot be written: {error}.") from error
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._index.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._index.execute("ROLLBACK")
-            raise
-        self._index.execute("COMMIT")
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
+    def _closed(self, removed: list[Removal]) -> list[Removal]:
+        for one in removed:
+            self._open.pop(one.name, None)
+        return removed
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
+    from superbench.features.audio import header
+
     try:
         status = path.stat()
     except OSError:
         header(path)  # raises the error that a person can read
         raise
     return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -12,7 +12,7 @@ import torch
 
 from superbench import registry
 from superbench.contract import Audio, Features
-from superbench.errors import BadUpstream, StoreError
+from superbench.errors import BadUpstream
 from superbench.features.extraction import extract, means
 from superbench.features.store import Store
 from superbench.registry import Loaded
@@ -87,18 +87,33 @@ def test_a_changed_file_is_read_anew(sounds: list[Audio], tones: ModuleType, tmp
     assert store.sounds([sounds[0].path])[0].digest != first.digest
 
 
-def test_a_flipped_byte_is_noticed_and_only_that_shard_is_lost(sounds: list[Audio], tones: ModuleType, tmp_path: Path) -> None:
-    extract(loaded(tones.Spectrum()), sounds, "frames", Store(tmp_path / "store"), "cpu", Silence())
+def test_a_flipped_byte_is_noticed_and_that_shard_is_made_anew(sounds: list[Audio], tones: ModuleType, tmp_path: Path) -> None:
+    good = extract(loaded(tones.Spectrum()), sounds, "frames", Store(tmp_path / "store"), "cpu", Silence())
+    right = [good[sound].clone() for sound in sounds]
     shard = next((tmp_path / "store" / "shards").rglob("*.safetensors"))
     content = bytearray(shard.read_bytes())
     content[-5] ^= 1
     shard.write_bytes(bytes(content))
-    store = Store(tmp_path / "store")
-    kept = extract(loaded(tones.Spectrum()), sounds, "frames", store, "cpu", Silence())
-    with pytest.raises(StoreError, match="damaged"):
-        kept[sounds[0]]
-    again = extract(loaded(tones.Spectrum()), sounds, "frames", store, "cpu", Silence())
-    assert len(again[sounds[0]]) > 0
+    said: list[str] = []
+
+    class Listening(Silence):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    again = extract(loaded(tones.Spectrum()), sounds, "frames", Store(tmp_path / "store"), "cpu", Listening())
+    assert said == ["stored features were damaged or gone (1 of 1 shards); their sound passes again"]
+    assert again.passed_seconds == good.passed_seconds
+    assert all(torch.equal(again[sound], one) for sound, one in zip(sounds, right, strict=True))
+
+
+def test_what_lies_in_another_requests_shard_does_not_pass_again(
+    sounds: list[Audio], tones: ModuleType, tmp_path: Path
+) -> None:
+    model, store = Counting(tones.Spectrum()), Store(tmp_path / "store")
+    extract(loaded(model), sounds[3:7], "frames", store, "cpu", Silence())
+    every = extract(loaded(model), sounds, "frames", store, "cpu", Silence())
+    assert model.samples == sum(3000 + 400 * number for number in range(12))
+    assert len(every.entries) == 12
 
 
 def test_nan_features_are_an_error_that_names_the_file(sounds: list[Audio], tones: ModuleType, tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""Keeping a feature store within its budget: the least recently used shards go, and what dead processes left behind.
+
+A shard takes and leaves its place inside a transaction of the index, one process at a time. Files go before their rows: that
+frees the room which the index itself needs on a full disk, and a crash in between leaves rows without a file, which the next
+reader notices and forgets.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from superbench.features.index import Index
+from superbench.features.pins import Pins, locked
+from superbench.features.shard import place
+
+ABANDONED_SECONDS = 3600.0
+"""Age at which a file that no index knows counts as abandoned, even if some process works under its lock."""
+
+Reason = Literal["least recently used", "in no index", "left by a dead process"]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A shard, or a file that never became one, that was removed."""
+
+    name: str
+    bytes: int
+    reason: Reason
+
+
+def staging(root: Path, owner: str) -> Path:
+    """Where a process writes shards before they take their place."""
+    return root / "writing" / owner
+
+
+def drop(root: Path, index: Index, names: list[str]) -> None:
+    """Remove shards and their entries."""
+    with index.transaction():
+        for name in names:
+            place(root, name).unlink(missing_ok=True)
+        index.write_among("DELETE FROM shards WHERE name IN ({})", names)
+        index.write_among("DELETE FROM entries WHERE shard IN ({})", names)
+
+
+def evict(root: Path, index: Index, pins: Pins, budget: int, coming: int = 0, but: str = "") -> list[Removal]:
+    """Remove the least recently used shards until `coming` more bytes fit into `budget`, or only pinned ones are left.
+
+    The shard `but` is about to be written anew and counts for nothing.
+    """
+    with index.transaction():
+        [(total,)] = index.rows("SELECT coalesce(sum(bytes), 0) FROM shards WHERE name != ?", (but,))
+        excess = total + coming - budget
+        if excess <= 0:
+            return []
+        pins.bury()
+        pinned, removed = pins.pinned() | {but}, []
+        for name, size in index.rows("SELECT name, bytes FROM shards ORDER BY coalesce(used, made), name"):
+            if excess > 0 and name not in pinned:
+                removed.append(Removal(name, size, "least recently used"))
+                excess -= size
+        drop(root, index, [one.name for one in removed])
+    return removed
+
+
+def sweep(root: Path, index: Index, pins: Pins) -> list[Removal]:
+    """Remove what processes left that died while they wrote."""
+    with index.transaction():
+        pins.bury()
+        removed = [*_staged_by_the_dead(root, pins)]
+        for path in strangers(root, index):
+            if _abandoned(root, path):
+                removed.append(Removal(path.name, path.stat().st_size, "in no index"))
+                path.unlink(missing_ok=True)
+    return removed
+
+
+def _staged_by_the_dead(root: Path, pins: Pins) -> Iterator[Removal]:
+    for folder in sorted((root / "writing").glob("*")):
+        if not pins.alive(folder.name):
+            for path in sorted(folder.iterdir()):
+                yield Removal(path.name, path.stat().st_size, "left by a dead process")
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def strangers(root: Path, index: Index) -> list[Path]:
+    """Files among the shards that the index does not know."""
+    known = {row[0] for row in index.rows("SELECT name FROM shards")}
+    files = sorted(path for path in (root / "shards").glob("*/*") if path.is_file())
+    return [path for path in files if path.name != f"{path.stem}.safetensors" or path.stem not in known]
+
+
+def _abandoned(root: Path, path: Path) -> bool:
+    """No process works on the shard that the file belongs to (hidden files are those of a writer), or it is long ago."""
+    with locked(root / "locks" / path.name.lstrip(".")[:3], wait=False) as free:
+        return free or time.time() - path.stat().st_mtime > ABANDONED_SECONDS

@@ -1,0 +1,127 @@
+"""The index of a feature store: an SQLite file that says what lies where. Any number of processes may have it open."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from superbench.errors import StoreError
+
+VERSION = 1
+"""`user_version` of the file. 0: made before shards had `used` and `checked`, and before there were pins."""
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS sounds (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, inode INTEGER, digest TEXT,"
+    " samples INTEGER, rate INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, bytes INTEGER, checksum TEXT, made REAL, used REAL,"
+    " checked TEXT) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, shard TEXT, start INTEGER, rows INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS pins (owner TEXT, shard TEXT, PRIMARY KEY (owner, shard)) WITHOUT ROWID",
+)
+LATER_COLUMNS = {"used": "REAL", "checked": "TEXT"}
+"""Columns of `shards` that version 0 had not."""
+CHUNK = 500
+PATIENCE = 120.0
+"""Seconds to wait for another process that writes."""
+
+
+class Index:
+    """One connection to the index at `path`, which is made, or brought up to date, when it must be.
+
+    Every failure is a `StoreError` that says what to do. One at a time may open a new index (the caller sees to that).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._failing("opened"):
+            self._connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            [(found,)] = self.rows("PRAGMA user_version")
+        if found > VERSION:
+            raise StoreError(
+                f"The feature store {path.parent} was made by a newer superbench (its index has version {found}, this one "
+                f"knows {VERSION}). Update superbench, or give another folder with --store."
+            )
+        if found < VERSION:
+            self._update()
+
+    def _update(self) -> None:
+        with self.transaction():
+            for statement in SCHEMA:
+                self._do(statement)
+            there = {row[1] for row in self.rows("PRAGMA table_info(shards)")}
+            for column in LATER_COLUMNS.keys() - there:
+                self._do(f"ALTER TABLE shards ADD COLUMN {column} {LATER_COLUMNS[column]}")
+            self._do(f"PRAGMA user_version = {VERSION}")
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with self._failing("read"):
+            return self._connection.execute(query, values).fetchall()
+
+    def among(self, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        """What a query finds whose `{}` stands for a list of values, however long the list is."""
+        for some in _chunks(values):
+            yield from self.rows(query.format(_marks(some)), some)
+
+    def write(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Carry out a statement for each of `rows`; several that belong together go into a `transaction`."""
+        with self._failing("written"):
+            self._connection.executemany(statement, rows)
+
+    def write_among(self, statement: str, values: Sequence[object]) -> None:
+        """Carry out a statement whose `{}` stands for a list of values, however long: one pass over the table for many."""
+        for some in _chunks(values):
+            self.write(statement.format(_marks(some)), [some])
+
+    def _do(self, statement: str) -> None:
+        with self._failing("written"):
+            self._connection.execute(statement)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and one process at a time; within another transaction it is part of that one."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._do("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._do("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk may have rolled it back already
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _failing(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"The index {self.path} cannot be {done}: {error}. {_advice(self.path, error)}") from error
+
+
+def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:
+    return (values[at : at + CHUNK] for at in range(0, len(values), CHUNK))
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _advice(path: Path, error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_FULL"):
+        return "The disk is full: free some space and run the same command again; it goes on from here."
+    if name.startswith("SQLITE_BUSY"):
+        return f"Another process has been writing for {PATIENCE:.0f} s: wait for it, or end it, and run the same command again."
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return f"It is damaged: delete the folder {path.parent} and run the same command again; features are made anew."
+    return "Make the folder writable, or give another one with --store."
