@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from superbench.cli.app import app
 from superbench.errors import StoreError
 from superbench.features.store import Entry, Store
+from superbench.files import save_tensors
 
 NAME, OTHER = "ab" * 16, "cd" * 16
 KEYS = [bytes([number]) * 16 for number in range(4)]
@@ -148,12 +149,19 @@ def test_whoever_says_what_it_uses_learns_of_damage_in_time(tmp_path: Path, dama
     assert store.use([NAME]) == {NAME}
 
 
-def test_a_byte_flipped_at_once_after_writing_is_noticed(tmp_path: Path) -> None:
-    for _ in range(20):  # the kernel's clock may not have ticked since
-        store = filled(tmp_path)
-        flip(shard(tmp_path))
-        with pytest.raises(StoreError, match="its bytes are not those"):
-            store.read(entry(store))
+def test_a_byte_flipped_within_one_tick_of_the_clock_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick = time.time_ns() // 4_000_000 * 4_000_000  # as kernels stamp files that tick every 4 ms
+
+    def save(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+        save_tensors(path, tensors, facts)
+        os.utime(path, ns=(tick, tick))
+
+    monkeypatch.setattr("superbench.features.store.save_tensors", save)
+    store = filled(tmp_path)
+    flip(shard(tmp_path))
+    os.utime(shard(tmp_path), ns=(tick, tick))
+    with pytest.raises(StoreError, match="its bytes are not those"):
+        store.read(entry(store))
 
 
 def test_an_unchanged_file_is_not_hashed_again_and_a_changed_one_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
