@@ -56,6 +56,13 @@ from pathlib import Path
 from superbench.features.store import Store
 Store(Path(sys.argv[1])).use(["ab"])
 """
+LISTING = """
+import sys
+from pathlib import Path
+from superbench.cli.store import ls
+ls(Path(sys.argv[1]))
+print("torch" in sys.modules)
+"""
 
 
 def add(store: Store, name: str = NAME) -> None:
@@ -391,6 +398,13 @@ def test_the_command_lists_and_makes_room(tmp_path: Path) -> None:
     said = " ".join(command("gc", "--store", tmp_path, "--gb", "0").stdout.split())
     assert "Removed 1 files, 54.5 kB: least recently used." in said
     assert "the rest is pinned by runs that are alive" in said
+
+
+def test_listing_a_store_does_not_load_torch(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    said = subprocess.run([sys.executable, "-c", LISTING, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    assert "in 1 shards" in said
+    assert said.endswith("False\n")
 
 
 def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
