@@ -194,7 +194,7 @@ def test_only_hashing_everything_finds_decay_that_left_no_trace_in_the_file_syst
     assert [finding.state for finding in store.verify()] == ["damaged"]
 
 
-def forbidden(path: Path) -> str:
+def forbidden(path: Path, **_: object) -> str:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
@@ -252,6 +252,23 @@ def test_a_store_that_became_read_only_is_said_and_can_still_be_read(tmp_path: P
         store.use([NAME])
     os.utime(shard(tmp_path))  # its new stamp cannot be kept
     assert holds_everything(store)
+
+
+def test_files_that_cannot_be_removed_or_locked_are_said_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", forbidden)
+        with pytest.raises(StoreError, match=r"Could not remove .*Permission denied. Check that its folder is writable"):
+            store.gc(0)
+        flip(shard(tmp_path))
+        with pytest.raises(StoreError, match="damaged: its bytes are not those"):
+            store.read(entry(store))
+    assert store.find(KEYS)
+    (tmp_path / "locks" / NAME[:3]).mkdir()
+    with pytest.raises(StoreError, match=r"The lock .* cannot be made: Is a directory"), store.working_on(NAME, wait=True):
+        pass
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
