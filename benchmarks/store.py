@@ -80,7 +80,7 @@ def index(root: Path, keys: list[bytes]) -> None:
 
 
 def reading(root: Path, keys: list[bytes]) -> None:
-    """Every mean of the large shards, with and without hashing; and what `verify` takes."""
+    """Every mean of the large shards in random order, with and without hashing; and what `verify` takes."""
     with Store(root) as store:
         entries = list(store.find(keys).values())
     names = {entry.shard for entry in entries}

@@ -102,7 +102,7 @@ def verify(
     store: Folder = None,
     repair: Annotated[bool, typer.Option("--repair", help="Forget damaged shards; the next run makes them anew")] = False,
 ) -> None:
-    """Is every stored feature what was written? Reads and hashes every byte, at about the speed of the disk.
+    """Is every stored feature what was written? Reads and hashes every byte: a few seconds for a gigabyte.
 
     A run itself notices a file that was changed after it was written; this finds decay of the disk as well. Exit status 1 if
     something is damaged and not repaired. Files in no index are named, and are no damage: `superbench store gc` removes them.

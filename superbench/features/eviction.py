@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from superbench.errors import StoreError
 from superbench.features.index import Index
 from superbench.features.pins import Pins, locked
 from superbench.features.shard import place
@@ -42,7 +43,7 @@ def drop(root: Path, index: Index, names: list[str]) -> None:
     """Remove shards and their entries."""
     with index.transaction():
         for name in names:
-            place(root, name).unlink(missing_ok=True)
+            _remove(place(root, name))
         index.write_among("DELETE FROM shards WHERE name IN ({})", names)
         index.write_among("DELETE FROM entries WHERE shard IN ({})", names)
 
@@ -75,8 +76,15 @@ def sweep(root: Path, index: Index, pins: Pins) -> list[Removal]:
         for path in strangers(root, index):
             if _abandoned(root, path):
                 removed.append(Removal(path.name, path.stat().st_size, "in no index"))
-                path.unlink(missing_ok=True)
+                _remove(path)
     return removed
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"Could not remove {path}: {error.strerror}. Check that its folder is writable.") from error
 
 
 def _staged_by_the_dead(root: Path, pins: Pins) -> Iterator[Removal]:

@@ -22,8 +22,16 @@ from superbench.features.index import Index
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     """True inside if this process alone holds the lock `path`; without `wait`, False if another one does."""
-    with path.open("w") as file:
+    with _made(path) as file:
         yield _lock(file, path, wait)
+
+
+def _made(path: Path) -> IO:
+    try:
+        return path.open("w")
+    except OSError as error:
+        text = f"The lock {path} cannot be made: {error.strerror}. Make the folder writable, or give another one with --store."
+        raise StoreError(text) from error
 
 
 def _lock(file: IO, path: Path, wait: bool) -> bool:
@@ -52,7 +60,7 @@ class Pins:
             with self._index.transaction():
                 self.bury()  # so that pins do not pile up where nothing is ever evicted
                 self._name = f"owner-{os.getpid()}-{secrets.token_hex(8)}"
-                self._file = (self._folder / self._name).open("w")
+                self._file = _made(self._folder / self._name)
                 _lock(self._file, self._folder / self._name, wait=False)
         return self._name
 

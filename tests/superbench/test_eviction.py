@@ -102,6 +102,10 @@ def test_a_shard_written_anew_does_not_evict_itself_or_others(tmp_path: Path) ->
     add(store, NAMES[0])
     assert names(store) == NAMES[:3]
     assert store.find([key(NAMES[0])])
+    add(Store(tmp_path), NAMES[3])  # by somebody without a budget
+    store.use(NAMES[1:3])
+    add(store, NAMES[0])  # now the least recently used, but that does not make room
+    assert names(store) == NAMES[:3]
 
 
 def test_pins_of_a_living_process_hold_and_those_of_a_killed_one_do_not(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from superbench.cli.app import app
 from superbench.errors import StoreError
 from superbench.features.store import Entry, Store
+from superbench.files import save_tensors
 
 NAME, OTHER = "ab" * 16, "cd" * 16
 KEYS = [bytes([number]) * 16 for number in range(4)]
@@ -54,6 +55,13 @@ import sys
 from pathlib import Path
 from superbench.features.store import Store
 Store(Path(sys.argv[1])).use(["ab"])
+"""
+LISTING = """
+import sys
+from pathlib import Path
+from superbench.cli.store import ls
+ls(Path(sys.argv[1]))
+print("torch" in sys.modules)
 """
 
 
@@ -148,12 +156,19 @@ def test_whoever_says_what_it_uses_learns_of_damage_in_time(tmp_path: Path, dama
     assert store.use([NAME]) == {NAME}
 
 
-def test_a_byte_flipped_at_once_after_writing_is_noticed(tmp_path: Path) -> None:
-    for _ in range(20):  # the kernel's clock may not have ticked since
-        store = filled(tmp_path)
-        flip(shard(tmp_path))
-        with pytest.raises(StoreError, match="its bytes are not those"):
-            store.read(entry(store))
+def test_a_byte_flipped_within_one_tick_of_the_clock_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick = time.time_ns() // 4_000_000 * 4_000_000  # as kernels stamp files that tick every 4 ms
+
+    def save(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+        save_tensors(path, tensors, facts)
+        os.utime(path, ns=(tick, tick))
+
+    monkeypatch.setattr("superbench.features.store.save_tensors", save)
+    store = filled(tmp_path)
+    flip(shard(tmp_path))
+    os.utime(shard(tmp_path), ns=(tick, tick))
+    with pytest.raises(StoreError, match="its bytes are not those"):
+        store.read(entry(store))
 
 
 def test_an_unchanged_file_is_not_hashed_again_and_a_changed_one_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +194,7 @@ def test_only_hashing_everything_finds_decay_that_left_no_trace_in_the_file_syst
     assert [finding.state for finding in store.verify()] == ["damaged"]
 
 
-def forbidden(path: Path) -> str:
+def forbidden(path: Path, **_: object) -> str:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
@@ -237,6 +252,23 @@ def test_a_store_that_became_read_only_is_said_and_can_still_be_read(tmp_path: P
         store.use([NAME])
     os.utime(shard(tmp_path))  # its new stamp cannot be kept
     assert holds_everything(store)
+
+
+def test_files_that_cannot_be_removed_or_locked_are_said_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", forbidden)
+        with pytest.raises(StoreError, match=r"Could not remove .*Permission denied. Check that its folder is writable"):
+            store.gc(0)
+        flip(shard(tmp_path))
+        with pytest.raises(StoreError, match="damaged: its bytes are not those"):
+            store.read(entry(store))
+    assert store.find(KEYS)
+    (tmp_path / "locks" / NAME[:3]).mkdir()
+    with pytest.raises(StoreError, match=r"The lock .* cannot be made: Is a directory"), store.working_on(NAME, wait=True):
+        pass
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
@@ -383,6 +415,13 @@ def test_the_command_lists_and_makes_room(tmp_path: Path) -> None:
     said = " ".join(command("gc", "--store", tmp_path, "--gb", "0").stdout.split())
     assert "Removed 1 files, 54.5 kB: least recently used." in said
     assert "the rest is pinned by runs that are alive" in said
+
+
+def test_listing_a_store_does_not_load_torch(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    said = subprocess.run([sys.executable, "-c", LISTING, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    assert "in 1 shards" in said
+    assert said.endswith("False\n")
 
 
 def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
