@@ -40,7 +40,7 @@ REDUCTIONS: tuple[Reduction, ...] = ("mean", "frames")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = paired.model_parser(__doc__, 3, synthetic.BASE)
-    parser.add_argument("--count", type=int, default=40, help="utterances (40)")
+    parser.add_argument("--count", type=int, default=30, help="utterances (30)")
     parser.add_argument("--seconds", type=float, default=2.3, help="their mean length (2.3)")
     parser.add_argument("--kind", choices=("wav", "flac"), default="wav", help="how the sound is stored (wav)")
     given = parser.parse_args(arguments)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ours = {kind: Extractor(heard, audios, kind, Path(folder), given.device) for kind in REDUCTIONS}
         ours["mean"]()  # the listener hears the batches
         sides: dict[str, Callable[[], object]] = {"bare": paired.waited(listener.again, given.device), **ours}
-        timings = paired.in_turns(sides, given.rounds)
+        timings = paired.in_turns(sides, given.rounds, warm_up=0)
     _print(given, timings, ours, listener)
 
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all sizes, or, with --folder, one of them in this process."""
     parser = paired.parser(__doc__, rounds=1)
     parser.add_argument("--upstream", default="fbank_no_cmvn", help="the model, any spec of superbench (fbank_no_cmvn)")
-    parser.add_argument("--count", type=int, default=150, help="utterances of the smallest corpus (150)")
+    parser.add_argument("--count", type=int, default=100, help="utterances of the smallest corpus (100)")
     parser.add_argument("--seconds", type=float, default=1.0, help="their mean length (1)")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="multiples of --count (0,1,10,100)")
     parser.add_argument("--reduction", choices=("mean", "frames"), default="frames", help="what is kept (frames)")
@@ -38,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(_peak(given))
         return
     sizes = [int(size) for size in given.sizes.split(",")]
-    peaks = {size: _child(given, size) for size in sizes}
-    for size, peak in peaks.items():
+    peaks = {}
+    for size in sizes:
+        peaks[size] = _child(given, size)
         name = f"{size}x, {size * given.count} utterances" if size else "idle"
-        print(f"{name:24} {peak:8.0f} MB at most")
+        print(f"{name:24} {peaks[size]:8.0f} MB at most", flush=True)
     counted = [size for size in sizes if size]
     paired.show(
         peaks[counted[-1]] / peaks[counted[0]],
@@ -62,11 +63,13 @@ def _child(given: argparse.Namespace, size: int) -> float:
 def _peak(given: argparse.Namespace) -> float:
     """Peak resident memory of this process in MB, after extracting `count` utterances."""
     import synthetic
+    import torch
 
     from superbench.features.extraction import extract
     from superbench.features.store import Store
     from superbench.reporting import Silence
 
+    torch.set_num_threads(1)
     audios = synthetic.sounds(given.folder / "sound", given.count, given.seconds)
     upstream = synthetic.upstream(given.upstream, "cpu")
     extract(upstream, audios, given.reduction, Store(given.folder / "store"), "cpu", Silence())

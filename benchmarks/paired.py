@@ -86,4 +86,4 @@ def waited(work: Callable[[], object], device: str) -> Callable[[], object]:
 
 def show(ratio: float, meaning: str, goal: str = "") -> None:
     """The line that a benchmark is run for."""
-    print(f"ratio {ratio:.3g}: {meaning}" + (f" (goal: {goal})" if goal else ""))
+    print(f"ratio {ratio:.3g}: {meaning}" + (f" (goal: {goal})" if goal else ""), flush=True)
