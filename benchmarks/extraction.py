@@ -1,0 +1,121 @@
+"""How near does extraction come to the bare model?
+
+Our extraction (decode, pad, model, reduce, write to the store) in turns with the bare model's forward pass on the very same
+batches already in memory, recorded while a first extraction ran. Both reductions are measured: `mean` keeps one row per layer
+and utterance, `frames` keeps all of them in half precision. Every extraction fills an empty store.
+
+Printed: bare / extraction for each reduction (1 = nothing but the model costs time), and what the rest is: time within the
+model while the decoding threads run, and time outside of it.
+
+  python benchmarks/extraction.py --kind flac
+  python benchmarks/extraction.py --upstream torchaudio/hubert_base --device cuda --count 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import paired
+import synthetic
+import torch
+from torch import Tensor, nn
+
+from superbench import SAMPLE_RATE, Audio, Features
+from superbench.contract import Reduction
+from superbench.features.extraction import extract
+from superbench.features.store import Store
+from superbench.registry import Loaded
+from superbench.reporting import Silence
+
+REDUCTIONS: tuple[Reduction, ...] = ("mean", "frames")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = paired.model_parser(__doc__, 3, synthetic.BASE)
+    parser.add_argument("--count", type=int, default=30, help="utterances (30)")
+    parser.add_argument("--seconds", type=float, default=2.3, help="their mean length (2.3)")
+    parser.add_argument("--kind", choices=("wav", "flac"), default="wav", help="how the sound is stored (wav)")
+    given = parser.parse_args(arguments)
+    paired.settle(given)
+    with tempfile.TemporaryDirectory() as folder:
+        audios = synthetic.sounds(Path(folder) / "sound", given.count, given.seconds, kind=given.kind)
+        upstream = synthetic.upstream(given.upstream, given.device)
+        listener = Listener(upstream.model, given.device)
+        heard = replace(upstream, model=listener)
+        ours = {kind: Extractor(heard, audios, kind, Path(folder), given.device) for kind in REDUCTIONS}
+        ours["mean"]()  # the listener hears the batches
+        sides: dict[str, Callable[[], object]] = {"bare": paired.waited(listener.again, given.device), **ours}
+        timings = paired.in_turns(sides, given.rounds, warm_up=0)
+    _print(given, timings, ours, listener)
+
+
+class Listener(nn.Module):
+    """A model that remembers the batches it was first called with, and how long its calls took."""
+
+    def __init__(self, model: nn.Module, device: str) -> None:
+        super().__init__()
+        self.model, self.device = model, device
+        self.batches: list[tuple[Tensor, Tensor]] = []
+        self.seconds, self.listening = 0.0, True
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
+        """What the model says."""
+        if self.listening:
+            self.batches.append((waves, lengths))
+        began = time.perf_counter()
+        features = self.model(waves, lengths)
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - began
+        return features
+
+    @torch.inference_mode()
+    def again(self) -> None:
+        """The bare model on the batches that were heard."""
+        for waves, lengths in self.batches:
+            self.model(waves, lengths)
+
+    @property
+    def sound(self) -> float:
+        """Seconds of sound in the batches."""
+        return sum(float(lengths.sum()) for _, lengths in self.batches) / SAMPLE_RATE
+
+
+class Extractor:
+    """Our extraction into an empty store; `inside` are the seconds of each that went by within the model."""
+
+    def __init__(self, upstream: Loaded, audios: list[Audio], reduction: Reduction, folder: Path, device: str) -> None:
+        self.upstream, self.audios, self.reduction, self.device = upstream, audios, reduction, device
+        self.root = folder / reduction
+        self.inside: list[float] = []
+
+    def __call__(self) -> None:
+        """Extract everything anew."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        before = self.upstream.model.seconds
+        extract(self.upstream, self.audios, self.reduction, Store(self.root), self.device, Silence())
+        self.inside.append(self.upstream.model.seconds - before)
+        self.upstream.model.listening = False
+
+
+def _print(given: argparse.Namespace, timings: paired.Timings, ours: dict[Reduction, Extractor], listener: Listener) -> None:
+    bare = timings.median("bare")
+    print(f"bare forward: {bare:.2f} s for {listener.sound:.0f} s of sound in {len(listener.batches)} batches")
+    for kind in REDUCTIONS:
+        whole = timings.median(kind)
+        inside = statistics.median(ours[kind].inside[-given.rounds :])
+        print(f"{kind}: {whole:.2f} s, of which {inside:.2f} s within the model and {whole - inside:.2f} s outside of it")
+        goal = "at least 0.75" if given.device == "cuda" else "at least 0.90"
+        paired.show(timings.ratio("bare", kind), f"bare forward / extraction of {kind}, from {given.kind}", goal)
+
+
+if __name__ == "__main__":
+    main()

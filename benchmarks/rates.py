@@ -1,0 +1,89 @@
+"""What does each further learning rate of a task on frames cost?
+
+PR reads stored frames; all learning rates of its sweep train side by side on batches that are read once. Four sides take turns:
+
+  one, five   updates of our sweep with one and with five learning rates: read from the store, pad, mix, head, Adam
+  head        the same head alone: forward, CTC, backward, clip, Adam on a mixed batch (batch, time, dim) in memory
+  probe       the layer mix and the head on a batch (batch, time, layer, dim) in memory
+
+Printed: five / one, and what a further rate costs in bare heads (and in bare probes: with its own mix of the layers).
+Features are random numbers of HuBERT base's shape, labels random phones, ten in a second.
+
+  python benchmarks/rates.py --seconds 12.7     the mean length of LibriSpeech's train-clean-100
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import paired
+import probes
+import synthetic
+import torch
+from torch import Tensor
+
+from superbench import registry
+
+RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = paired.model_parser(__doc__, 5, synthetic.NUMBERS)
+    parser.add_argument("--count", type=int, default=64, help="utterances (64)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="their mean length (4)")
+    parser.add_argument("--updates", type=int, default=2, help="updates of each side in a round (2)")
+    given = parser.parse_args(arguments)
+    paired.settle(given)
+    with tempfile.TemporaryDirectory() as folder:
+        timings = paired.in_turns(_sides(given, Path(folder)), given.rounds)
+    for side in ("one", "five", "head", "probe"):
+        print(f"{side:6} {timings.median(side) / given.updates * 1000:8.1f} ms per update")
+    paired.show(timings.ratio("five", "one"), "PR, five learning rates / one", "at most 1.6")
+    for side, words in (("head", "bare head"), ("probe", "bare probe (layer mix and head)")):
+        further = timings.of_rounds(lambda seconds, side=side: (seconds["five"] - seconds["one"]) / 4 / seconds[side])  # type: ignore[misc]
+        paired.show(further, f"PR, each further learning rate / its {words}", "at most 1.1" if side == "head" else "")
+
+
+def _sides(given: argparse.Namespace, folder: Path) -> dict[str, Callable[[], object]]:
+    task, upstream = registry.task("pr"), synthetic.upstream(given.upstream, given.device)
+    audios = synthetic.sounds(folder / "sound", given.count, given.seconds)
+    extraction = probes.stored(upstream, audios, task, folder / "store", given.device)
+    items = probes.items_of(task, upstream, extraction, audios)
+
+    def sweep(rates: Sequence[float]) -> probes.Sweep:
+        return probes.sweep(task, upstream, rates, items, extraction, given.device)
+
+    one = sweep(RATES[2:3])
+    batches = [probes.micro_batches(one, number) for number in range(given.updates)]
+    recipe = probes.recipe_of(task)
+    bare = probes.PlainProbe(probes.probe(task, upstream, given.device), 1e-3, recipe)
+    head = probes.PlainProbe(HeadAlone(probes.probe(task, upstream, given.device)), 1e-3, recipe)
+    mixed = [[(features.mean(2), lengths, targets) for features, lengths, targets in parts] for parts in batches]
+    sides = {
+        "one": probes.Steps(one, given.updates),
+        "five": probes.Steps(sweep(RATES), given.updates),
+        "head": lambda: [head.step(parts) for parts in mixed],
+        "probe": lambda: [bare.step(parts) for parts in batches],
+    }
+    return {name: paired.waited(work, given.device) for name, work in sides.items()}
+
+
+class HeadAlone(torch.nn.Module):
+    """A probe whose features come mixed, (batch, time, dim)."""
+
+    def __init__(self, probe: torch.nn.Module) -> None:
+        super().__init__()
+        self.head: Any = probe.head
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """What the head says."""
+        return self.head(features, lengths)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Every benchmark runs, at a size that says nothing about time, and prints its ratios."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TINY = ["--upstream", f"{BENCHMARKS / 'synthetic.py'}:HubertTiny"]
+RUNS = {
+    "sweep": [*TINY, "--tasks", "ks,ic,sid,er", "--rounds", "1", "--updates", "2", "--items", "40", "--seconds", "1"],
+    "against_reference": [*TINY, "--task", "er", "--rounds", "1", "--updates", "2", "--seconds", "0.2"],
+    "extraction": [*TINY, "--rounds", "1", "--count", "3", "--seconds", "0.5"],
+    "rates": ["--rounds", "1", "--count", "32", "--seconds", "0.3", "--updates", "1"],
+    "memory": ["--count", "2", "--sizes", "1,2", "--seconds", "0.3"],
+    "startup": ["--rounds", "1"],
+}
+"""`warm` needs a corpus and has a test of its own."""
+
+
+@pytest.fixture(autouse=True)
+def as_a_script_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script's own folder comes first; its number of threads goes with it."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+
+
+def ratios(name: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[float]:
+    """The figures that a benchmark prints."""
+    script(name).main(arguments)
+    return [float(found) for found in re.findall(r"^ratio ([\d.e+-]+): \S", capsys.readouterr().out, re.MULTILINE)]
+
+
+def script(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_benchmark_prints_its_ratios(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = ratios(name, RUNS[name], capsys)
+    counts = {"sweep": 12, "against_reference": 3, "extraction": 2, "rates": 3, "memory": 1, "startup": 3}
+    assert len(found) == counts[name]
+    assert all(0 < abs(ratio) < float("inf") for ratio in found)
+
+
+def test_a_warm_start_is_set_against_a_cold_one(keyword_corpora: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = ratios("warm", [*TINY, "--task", "ks", "--data", str(keyword_corpora), "--rounds", "1"], capsys)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("name", [*RUNS, "warm"])
+def test_help_says_what_a_benchmark_asks_and_how_it_is_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = script(name)
+    with pytest.raises(SystemExit):
+        module.main(["--help"])
+    shown = capsys.readouterr().out
+    assert (module.__doc__ or "").strip() in shown
+    assert f"python benchmarks/{name}.py" in shown
+
+
+def test_every_benchmark_has_a_row_in_the_table() -> None:
+    table = (BENCHMARKS / "README.md").read_text()
+    scripts = {path.name for path in BENCHMARKS.glob("*.py") if "def main" in path.read_text()}
+    assert {name for name in scripts if f"`{name}`" not in table} == set()
+
+
+def test_sides_take_turns_and_ratios_are_of_rounds() -> None:
+    paired = script("paired")
+    calls: list[str] = []
+    timings = paired.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, warm_up=1)
+    assert calls == ["a", "b"] * 3
+    assert len(timings.seconds["a"]) == 2
+    timings = paired.Timings({"a": [1.0, 20.0, 3.0], "b": [2.0, 10.0, 2.0]})  # ratios 0.5, 2, 1.5
+    assert timings.ratio("a", "b") == 1.5
+    assert timings.median("a") == 3.0
