@@ -13,12 +13,13 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "reporting", "sizes"},
-    {"contract", "files", "corpora", "features.index", "features.shard"},
-    {"features.audio", "features.pins", "features.planner"},
+    {"contract", "files", "corpora", "features.store.index", "features.store.shard"},
+    {"features.audio", "features.store.pins", "features.planner"},
     {"scoring", "probing.training", "probing.intervals", "probing.batches"},
-    {"features.eviction", "features.costs"},
-    {"features.verification"},
-    {"features.store", "checkpoints"},
+    {"features.store.eviction", "features.costs"},
+    {"features.store.verification"},
+    {"features.store.store", "checkpoints"},
+    {"features.store"},
     {"registry"},
     {"features.passing"},
     {"features.extraction"},

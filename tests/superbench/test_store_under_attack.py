@@ -163,7 +163,7 @@ def test_a_byte_flipped_within_one_tick_of_the_clock_is_noticed(tmp_path: Path, 
         save_tensors(path, tensors, facts)
         os.utime(path, ns=(tick, tick))
 
-    monkeypatch.setattr("superbench.features.store.save_tensors", save)
+    monkeypatch.setattr("superbench.features.store.store.save_tensors", save)
     store = filled(tmp_path)
     flip(shard(tmp_path))
     os.utime(shard(tmp_path), ns=(tick, tick))
@@ -172,7 +172,7 @@ def test_a_byte_flipped_within_one_tick_of_the_clock_is_noticed(tmp_path: Path, 
 
 
 def test_an_unchanged_file_is_not_hashed_again_and_a_changed_one_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from superbench.features import shard as module
+    from superbench.features.store import shard as module
 
     hashed: list[Path] = []
     checksum = module.checksum
@@ -200,7 +200,7 @@ def forbidden(path: Path, **_: object) -> str:
 
 def test_permissions_that_forbid_reading_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = filled(tmp_path)
-    monkeypatch.setattr("superbench.features.shard.stamp", forbidden)
+    monkeypatch.setattr("superbench.features.store.shard.stamp", forbidden)
     with pytest.raises(StoreError, match=r"cannot be read: Permission denied\. See to the permissions"):
         store.read(entry(store))
     assert shard(tmp_path).exists()

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superbench.errors import StoreError
-from superbench.features.eviction import Removal, drop, evict, staging, sweep
-from superbench.features.index import Index
-from superbench.features.pins import Pins, locked
-from superbench.features.shard import Damaged, Written, opened, place, proved, written
-from superbench.features.verification import Finding, remember, verify
+from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
+from superbench.features.store.index import Index
+from superbench.features.store.pins import Pins, locked
+from superbench.features.store.shard import Damaged, Written, opened, place, proved, written
+from superbench.features.store.verification import Finding, remember, verify
 from superbench.files import save_tensors
 from superbench.reporting import Reporter, Silence
 

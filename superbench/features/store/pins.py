@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from superbench.errors import StoreError
-from superbench.features.index import Index
+from superbench.features.store.index import Index
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from superbench.errors import StoreError
-from superbench.features.eviction import strangers
-from superbench.features.index import Index
-from superbench.features.shard import Damaged, Written, place, proved, rows
+from superbench.features.store.eviction import strangers
+from superbench.features.store.index import Index
+from superbench.features.store.shard import Damaged, Written, place, proved, rows
 from superbench.reporting import Reporter
 
 State = Literal["whole", "damaged", "stray"]
