@@ -16,7 +16,7 @@ from superbench.features.store import Store
 from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.fold import Conditions, examples_of
 from superbench.probing.probe import Examples, Probe
-from superbench.probing.sweep import Point, SideBySide, Stacked, Sweep
+from superbench.probing.sweep import Point, Sweep
 from superbench.probing.training import seeded
 from superbench.registry import Loaded
 from superbench.reporting import Silence
@@ -85,8 +85,9 @@ def sweep(
     targets = [probes[0].head.encode(item.label) for item in items]  # type: ignore[operator]
     samples = [extraction.samples(item.audio) for item in items]
     traits = Traits(samples, [target.numel() for target in targets], [str(item.label) for item in items])
-    kind = Stacked if task.card.reads == "mean" else SideBySide
-    return kind(points, probes, recipe, BatchPlan(recipe, traits), examples(task, upstream, items, extraction, device), targets)
+    return Sweep(
+        points, probes, recipe, BatchPlan(recipe, traits), examples(task, upstream, items, extraction, device), targets
+    )
 
 
 class Steps:
@@ -125,5 +126,5 @@ def micro_batches(sweep: Sweep, number: int) -> list[tuple[Tensor, Tensor, Any]]
     for indices in sweep.plan(number):
         features, lengths = sweep.examples.batch(indices)
         targets: Any = [sweep.targets[i] for i in indices]
-        made.append((features, lengths, torch.stack(targets) if isinstance(sweep, Stacked) else targets))
+        made.append((features, lengths, torch.stack(targets) if sweep.examples.one_row else targets))
     return made

@@ -5,18 +5,23 @@ The examination runs before anything is extracted, and its certificate goes into
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from superbench import __version__
 from superbench.contract import SAMPLE_RATE
 from superbench.errors import BadUpstream
 from superbench.features.passing import TOLERATED_FRAMES
+from superbench.files import write_text
 from superbench.probing.training import seeded
 from superbench.registry import Loaded
 
@@ -62,6 +67,18 @@ class Examination:
 def examine(upstream: Loaded, device: str = "cpu") -> Examination:
     """Call the model on noise, silence and very short sound, alone and in batches, and compare."""
     return Examination(upstream.alias, tuple(_findings(upstream, device)))
+
+
+def examined(upstream: Loaded, device: str, folder: Path) -> Examination:
+    """As `examine`, remembered in `folder` under all that it depends on: the model's revision, the device, the versions."""
+    facts = f"{upstream.revision}|{device}|torch {torch.__version__}|superbench {__version__}"
+    path = folder / f"{hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: examined again
+        return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_text())))
+    found = examine(upstream, device)
+    if found.healthy:
+        write_text(path, json.dumps([asdict(finding) for finding in found.findings], indent=1) + "\n")
+    return found
 
 
 def _findings(upstream: Loaded, device: str) -> Iterator[Finding]:

@@ -102,11 +102,11 @@ class _Bench:
 
     def upstream(self, spec: Spec) -> tuple[registry.Loaded, dict[str, Any]]:
         """The upstream and its certificate; loaded and examined when it is not the one at hand."""
-        from superbench.doctor import examine
+        from superbench.doctor import examined
 
         if self._loaded is None or self._loaded[0] != spec:
             loaded = registry.upstream(spec, self.plan.options.device)
-            health = examine(loaded, self.plan.options.device)
+            health = examined(loaded, self.plan.options.device, self.plan.store / "certificates")
             self._loaded = (spec, replace(loaded, alone=not health.batches), health.certificate())
         return self._loaded[1], self._loaded[2]
 

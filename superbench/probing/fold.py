@@ -13,7 +13,7 @@ from superbench.features.extraction import Extraction
 from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.evaluation import decode
 from superbench.probing.probe import Examples, FrameExamples, MeanExamples, Probe
-from superbench.probing.sweep import Point, SideBySide, Stacked, Sweep
+from superbench.probing.sweep import Point, Sweep
 from superbench.probing.training import fit, seeded
 from superbench.reporting import Reporter
 
@@ -74,7 +74,7 @@ def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained
         log.append({"step": step, "dev": shown, "skipped": sweep.skipped.tolist()})
 
     fit(
-        sweep,  # type: ignore[arg-type]
+        sweep,
         steps=recipe.steps,
         evaluate_every=recipe.evaluate_every,
         evaluate=evaluate,
@@ -118,8 +118,7 @@ def _sweep(conditions: Conditions, fold: Fold, extraction: Extraction) -> Sweep:
     samples = [extraction.samples(item.audio) for item in items]
     traits = Traits(samples, [target.numel() for target in targets], [str(item.label) for item in items])
     plan = BatchPlan(recipe, traits)
-    kind = Stacked if task.card.reads == "mean" else SideBySide
-    return kind(conditions.points, probes, recipe, plan, examples_of(conditions, items, extraction), targets)
+    return Sweep(conditions.points, probes, recipe, plan, examples_of(conditions, items, extraction), targets)
 
 
 def examples_of(conditions: Conditions, items: Sequence[Item], extraction: Extraction) -> Examples:

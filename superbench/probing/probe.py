@@ -30,18 +30,27 @@ class Probe(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Outputs of the head for features (batch, layer, dim) or (batch, time, layer, dim)."""
-        if self.weights is None:
-            return self.head(features[..., 0, :], lengths)
-        mixed = torch.einsum("...ld,l->...d", features, self.weights.softmax(0))
-        return self.head(mixed, lengths)
+        return self.head(mix([self], features)[0], lengths)
 
     def layer_weights(self) -> list[float]:
         """The mix that was learnt, one weight per layer, summing to 1."""
         return [1.0] if self.weights is None else self.weights.detach().softmax(0).tolist()
 
 
+def mix(probes: Sequence[Probe], features: Tensor) -> Tensor:
+    """The layer mixes of all probes at once: features (batch, ..., layer, dim) -> (probe, batch, ..., dim)."""
+    weights: list[Tensor] = [probe.weights for probe in probes if probe.weights is not None]
+    if not weights:
+        return features[..., 0, :].expand(len(probes), *features.shape[:-2], -1)
+    by_layer = features.movedim(-2, 0)  # (layer, batch, ..., dim)
+    mixed = torch.stack(weights).softmax(1) @ by_layer.reshape(len(by_layer), -1)
+    return mixed.view(len(probes), *by_layer.shape[1:])
+
+
 class FrameExamples:
     """Items whose head reads frames; batches come straight from the memory-mapped store, or through the model."""
+
+    one_row = False
 
     def __init__(self, items: Sequence[Item], extraction: Extraction, device: str) -> None:
         self.items, self.extraction, self.device = items, extraction, device
@@ -50,8 +59,11 @@ class FrameExamples:
         """Features (batch, time, layer, dim) float32, zero-padded, and lengths (batch)."""
         frames = self.extraction.read(self._sound(indices), moment)
         lengths = torch.tensor([len(one) for one in frames])
-        padded = torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
-        return padded.to(self.device).float(), lengths.to(self.device)
+        _, layers, dim = frames[0].shape
+        padded = torch.zeros(layers, len(frames), int(lengths.max()), dim)  # as `mix` reads them
+        for i, one in enumerate(frames):
+            padded[:, i, : len(one)] = one.transpose(0, 1)
+        return padded.to(self.device).movedim(0, -2), lengths.to(self.device)
 
     def expect(self, indices: Sequence[int] | np.ndarray, moment: Moment) -> None:
         """The batch that will be wanted next."""
@@ -66,6 +78,8 @@ class MeanExamples:
 
     Live are fresh crops, which pass through the model anew, and everything where all the means are too large for memory.
     """
+
+    one_row = True
 
     def __init__(
         self, means: Tensor, device: str, live: Mapping[int, Audio] | None = None, extraction: Extraction | None = None

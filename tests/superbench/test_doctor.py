@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 
 from superbench import BadUpstream, Features, registry
 from superbench.doctor import Examination, examine
+from superbench.registry import Loaded
 
 
 def verdict(model: object) -> tuple[Examination, dict[str, bool]]:
@@ -76,3 +79,24 @@ def test_a_model_that_looks_at_its_batch_mates_is_found_and_run_alone(tones: Mod
     assert not holds["batch mates"]
     assert found.healthy
     assert not found.batches
+
+
+def test_a_good_model_is_examined_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from superbench import doctor
+
+    loaded = registry.upstream(registry.parse("fbank"))
+    first = doctor.examined(loaded, "cpu", tmp_path)
+    calls: list[str] = []
+
+    def again(upstream: Loaded, device: str) -> doctor.Examination:
+        calls.append(upstream.revision)
+        return first
+
+    monkeypatch.setattr(doctor, "examine", again)
+    assert doctor.examined(loaded, "cpu", tmp_path) == first
+    assert not calls
+    doctor.examined(replace(loaded, revision="another"), "cpu", tmp_path)
+    for path in tmp_path.glob("*.json"):
+        path.write_text("[{")
+    doctor.examined(loaded, "cpu", tmp_path)
+    assert calls == ["another", loaded.revision]

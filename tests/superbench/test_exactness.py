@@ -18,7 +18,7 @@ from downstream.shared.pooled import PooledLinear, PooledSlots
 from superbench.contract import Recipe
 from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.probe import MeanExamples, Probe
-from superbench.probing.sweep import Point, Stacked
+from superbench.probing.sweep import Point, Sweep
 
 LAYERS, DIM, ITEMS, LONGEST = 13, 48, 96, 30
 CLASSES = tuple(f"class {number}" for number in range(12))
@@ -82,10 +82,10 @@ def fresh(head: str, dtype: torch.dtype, seed: int = 0) -> Probe:
     return probe
 
 
-def sweep(probes: list[Probe], rates: tuple[float, ...], means: Tensor, targets: list[Tensor], recipe: Recipe) -> Stacked:
+def sweep(probes: list[Probe], rates: tuple[float, ...], means: Tensor, targets: list[Tensor], recipe: Recipe) -> Sweep:
     points = [Point(rate, seed) for seed, rate in enumerate(rates)]
     plan = BatchPlan(recipe, Traits([1] * ITEMS, [1] * ITEMS, ["x"] * ITEMS))
-    return Stacked(points, copy.deepcopy(probes), recipe, plan, MeanExamples(means, "cpu"), targets)
+    return Sweep(points, copy.deepcopy(probes), recipe, plan, MeanExamples(means, "cpu"), targets)
 
 
 def plainly(
@@ -175,7 +175,7 @@ def test_a_sweep_in_single_precision_predicts_as_each_probe_alone(head: str, rat
     assert sum(same) / len(same) >= 0.999
 
 
-def both_ways(head: str, dtype: torch.dtype, rates: tuple[float, ...], steps: int) -> tuple[Stacked, list[Probe], Tensor]:
+def both_ways(head: str, dtype: torch.dtype, rates: tuple[float, ...], steps: int) -> tuple[Sweep, list[Probe], Tensor]:
     """All rates trained together, and each by itself, from different seeds, on SID's batches of 4 x 8."""
     recipe = Recipe(steps=steps, batch=8, evaluate_every=steps, learning_rates=(), accumulate=4)
     alone = [fresh(head, dtype, seed) for seed in range(len(rates))]

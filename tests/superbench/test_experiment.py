@@ -20,7 +20,7 @@ from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
 from superbench.probing.probe import MeanExamples, Probe
-from superbench.probing.sweep import Point, SideBySide, Stacked
+from superbench.probing.sweep import Point, Sweep
 from superbench.reporting import Silence
 
 
@@ -86,7 +86,7 @@ def test_a_stacked_sweep_equals_its_probes_one_by_one(optimizer: str, tones: Mod
         torch.manual_seed(point.seed)
         probes.append(Probe(tones.NameOne(17), 2).double())
     examples = MeanExamples(values, "cpu")
-    together = Stacked(points, copy.deepcopy(probes), recipe, plan, examples, labels)
+    together = Sweep(points, copy.deepcopy(probes), recipe, plan, examples, labels)
     apart = [
         SideBySideOnMeans([point], [probe], recipe, plan, examples, labels) for point, probe in zip(points, probes, strict=True)
     ]
@@ -99,7 +99,7 @@ def test_a_stacked_sweep_equals_its_probes_one_by_one(optimizer: str, tones: Mod
             torch.testing.assert_close(together.own[i][name], value, rtol=1e-9, atol=1e-9)
 
 
-class SideBySideOnMeans(SideBySide):
+class SideBySideOnMeans(Sweep):
     """The plain way, given stacked targets as heads on means expect them."""
 
     def step(self, number: int) -> float:
