@@ -29,10 +29,7 @@ class Receipt:
 
 
 class Board:
-    """The board in the folder `root`; made when the first bundle comes.
-
-    >>> Board(Path("results/board")).results()  # doctest: +SKIP
-    """
+    """The board in the folder `root`; made when the first bundle comes."""
 
     def __init__(self, root: Path | str) -> None:
         if re.match(r"[a-z]+://", str(root)):

@@ -46,15 +46,16 @@ def run(
         raise typer.Exit(1)
 
 
-def perform(upstreams: list[str], tasks: str, **options: Any) -> int:
-    """Run with a display, then print the table, what failed and where the time went; returns the number of failures."""
+def perform(upstreams: list[str], tasks: str, *, table: bool = True, **options: Any) -> int:
+    """Run with a display, then print the table (if wanted), what failed and where the time went; returns the number of
+    failures."""
     from superbench import report
     from superbench.cli.display import RunDisplay, bars, console, split_of
     from superbench.runner import run as run_jobs
 
     with bars() as progress:
         outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(progress), **options)
-    if outcome.results:
+    if table and outcome.results:
         console.print(report.terminal(outcome.results))
     for ended in outcome.of("absent"):
         console.print(f"[yellow]absent[/yellow] {ended.job}: {ended.message}", markup=True)
