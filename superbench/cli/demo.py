@@ -50,11 +50,11 @@ def demo(
     console.rule("3  Ten tasks on frozen features")
     at = time.perf_counter()
     trained = [spec for family in families for spec in (f"{family}={family}@{out / family}.safetensors", f"{family}:untrained")]
-    options = {"data": data, "out": results, "store": out / "store", "table": False}
-    failures = perform(["fbank", *trained], "all", **options)
+    options = {"data": data, "out": results, "store": out / "store"}
+    failures = perform(["fbank", *trained], "all", table=False, **options)
     # Where heads average over time, the public leaderboard's FBANK row is the one without mean normalisation.
     pooled = [name for name in names if registry.task(name).card.reads == "mean"]
-    failures += perform(["fbank_no_cmvn"], ",".join(pooled), **options)
+    failures += perform(["fbank_no_cmvn"], ",".join(pooled), table=False, **options)
     seconds["tasks"] = time.perf_counter() - at
     console.rule("4  The board")
     console.print(report.terminal(report.collect([results])))
