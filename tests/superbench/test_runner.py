@@ -120,3 +120,21 @@ def test_several_workers_give_what_one_gives(keyword_corpora: Path, tmp_path: Pa
     for spec in specs:
         files = [tmp_path / folder / spec / "ks" / "predictions.jsonl.gz" for folder in "ab"]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_store_without_room_changes_no_result(keyword_corpora: Path, tmp_path: Path) -> None:
+    roomy = go(keyword_corpora, tmp_path / "a")
+    tight = go(keyword_corpora, tmp_path / "b", store_gb=0.0)
+    assert states(roomy) == states(tight) == {"ks": "done"}
+    files = [next((tmp_path / name).glob("out/*/ks/predictions.jsonl.gz")) for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    again = go(keyword_corpora, tmp_path / "b", store_gb=0.0, max_steps=41)
+    assert states(again) == {"ks": "done"}
+
+
+def test_one_hidden_state_alone_is_a_deviation_and_must_exist(keyword_corpora: Path, tmp_path: Path) -> None:
+    alone = go(keyword_corpora, tmp_path, layer=0)
+    assert alone.results[0].deviations == ["at most 40 updates", "hidden state 0 alone in place of the weighted sum"]
+    beyond = go(keyword_corpora, tmp_path, layer=7)
+    assert states(beyond) == {"ks": "failed"}
+    assert "has the hidden states 0 to 0" in beyond.ended[0].message

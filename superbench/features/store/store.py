@@ -30,6 +30,9 @@ from superbench.reporting import Reporter, Silence
 if TYPE_CHECKING:
     from torch import Tensor
 
+REMEMBERED_AT_ONCE = 500
+"""Sound files whose digests are written in one go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sound:
@@ -114,10 +117,16 @@ class Store:
                 digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
                 known[text] = (*stamp, digest, samples, rate)
                 fresh[text] = (text, *known[text])
-        if fresh:
-            with self._index.transaction():
-                self._index.write("INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?,?)", list(fresh.values()))
+            if len(fresh) == REMEMBERED_AT_ONCE:  # a kill costs no more than these
+                self._remember(fresh)
+        self._remember(fresh)
         return [Sound(*known[str(path)][3:]) for path in paths]
+
+    def _remember(self, sounds: dict[str, tuple]) -> None:
+        if sounds:
+            with self._index.transaction():
+                self._index.write("INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?,?)", list(sounds.values()))
+        sounds.clear()
 
     # -------------------------------------------------------- features
 
