@@ -23,6 +23,7 @@ SAMPLE_RATE = 16_000
 
 Protocols = Literal["superb", "superb-once", "mini"]
 Reduction = Literal["mean", "frames"]
+Precision = Literal["float32", "bfloat16"]
 Setting = Mapping[str, Any]
 """A choice made without learning: `{"threshold": 0.5, "median": 11}`, `{"layer": 3}`, `{"step": 2000}`."""
 

@@ -67,10 +67,10 @@ def perform(
         earlier = _earlier(place, identity)
         if earlier is not None:
             return Performed(earlier, True)
-        live = _unstored(task, upstream, folds, store)
         layer = _layer(options, upstream) if task.head else None
+        live = _unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
         reads, device = task.card.reads, options.device
-        extraction = extract(upstream, _audios(folds), reads, store, device, reporter, live, layer, options.chunk)
+        extraction = extract(upstream, _audios(folds), reads, store, device, reporter, live, layer, options.passing)
         work = place / "work"
         outcome = experiment(
             Conditions(
@@ -103,23 +103,23 @@ def _layer(options: Options, upstream: Loaded) -> int | None:
     return options.layer
 
 
-def _unstored(task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store) -> frozenset[Audio]:
+def _unstored(task: Task, upstream: Loaded, layers: int, folds: Sequence[Fold], store: Store) -> frozenset[Audio]:
     """Sound whose frames are not kept, so that it passes whenever it is read: none where all of it fits into the store's
     room, else that of training, else all. Means always fit. Probes of a sweep share each pass."""
     reads, room = task.card.reads, store.room()
     train = frozenset(item.audio for fold in folds for item in fold.train.items)
     every = frozenset(_audios(folds))
     ways: tuple[frozenset[Audio], ...] = (frozenset(), train, every)
-    return next(live for live in ways if choose(reads, _frame_bytes(upstream, every - live, store), room) != "shared")
+    return next(live for live in ways if choose(reads, _frame_bytes(upstream, layers, every - live, store), room) != "shared")
 
 
-def _frame_bytes(upstream: Loaded, audios: frozenset[Audio], store: Store) -> int:
+def _frame_bytes(upstream: Loaded, layers: int, audios: frozenset[Audio], store: Store) -> int:
     """What the frames of `audios` take in half precision."""
     seconds = sum(
         min(sound.samples / sound.rate, (audio.end or sound.samples) / SAMPLE_RATE) - audio.start / SAMPLE_RATE
         for audio, sound in zip(audios, store.sounds([audio.path for audio in audios]), strict=True)
     )
-    return frame_bytes(seconds / HOUR, len(audios), upstream.hop, upstream.layers, upstream.dim)
+    return frame_bytes(seconds / HOUR, len(audios), upstream.hop, layers, upstream.dim)
 
 
 def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:
@@ -162,7 +162,7 @@ def fingerprint_of(folds: Sequence[Fold], passport: str = "") -> str:
 def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, fingerprint: str) -> str:
     facts = [
         task.card.name, task.card.version, options.protocol, repr(recipe), repr(options.points(recipe)), options.device,
-        options.layer, options.chunk,
+        options.layer, repr(options.passing),
         upstream.revision, upstream.alias, fingerprint, __version__,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

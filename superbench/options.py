@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from superbench.contract import SAMPLE_RATE, Protocols, Recipe, Task
+from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task
 from superbench.errors import CommandError
+from superbench.features.passing import Passing
 from superbench.probing.sweep import Point
 
 
@@ -21,11 +22,12 @@ class Options:
     max_steps: int | None = None
     layer: int | None = None
     chunk_seconds: float | None = None
+    precision: Precision = "float32"
 
     @property
-    def chunk(self) -> int | None:
-        """Samples of the longest sound that passes whole; None: all does."""
-        return None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE)
+    def passing(self) -> Passing:
+        """How sound goes through the model."""
+        return Passing(None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE), self.precision)
 
     def deviations(self) -> list[str]:
         """Every override of the recipe, in words, so that no shortened run can pass for an official one."""
@@ -42,6 +44,8 @@ class Options:
             found.append(f"hidden state {self.layer} alone in place of the weighted sum")
         if self.chunk_seconds is not None:
             found.append(f"sound longer than {self.chunk_seconds:g} s passed in parts")
+        if self.precision != "float32":
+            found.append(f"the upstream computed in {self.precision}")
         return found
 
     def recipe(self, task: Task) -> Recipe:

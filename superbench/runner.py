@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from superbench import registry
-from superbench.contract import Protocols
+from superbench.contract import Precision, Protocols
 from superbench.corpora import Corpora
 from superbench.errors import CommandError
 from superbench.features.store import default_root
@@ -54,6 +54,7 @@ def run(
     max_steps: int | None = None,
     layer: int | None = None,
     chunk_seconds: float | None = None,
+    precision: Precision | None = None,
     workers: int | None = None,
     store: Path | None = None,
     store_gb: float | None = None,
@@ -70,14 +71,16 @@ def run(
     corpora = Corpora.at(data, settings)
     specs = registry.specs(list(upstreams))
     names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
+    protocol = protocol or ("mini" if corpora.synthetic else "superb")
     options = Options(
-        protocol or ("mini" if corpora.synthetic else "superb"),
+        protocol,
         _device(device),
         tuple(learning_rates) if learning_rates else None,
         tuple(sorted(seeds)),
         max_steps,
         layer,
         chunk_seconds,
+        precision or _precision(protocol, _device(device)),
     )
     loaded_tasks = {name: registry.task(name) for name in names}
     for task in loaded_tasks.values():
@@ -125,6 +128,14 @@ def _device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise CommandError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
     return device
+
+
+def _precision(protocol: Protocols, device: str) -> Precision:
+    """Half precision where a GPU has it; but the official protocol's published numbers were made in single precision."""
+    import torch
+
+    fast = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if fast and protocol != "superb" else "float32"
 
 
 def _cost(card: Any, options: Options) -> float:

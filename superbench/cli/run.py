@@ -22,6 +22,7 @@ def run(
     max_steps: Annotated[int | None, typer.Option(help="Train no longer than this (stands in the result as a deviation)", min=1, show_default=False)] = None,
     layer: Annotated[int | None, typer.Option(help="This hidden state alone, in place of the weighted sum over all", min=0, show_default=False)] = None,
     chunk: Annotated[float | None, typer.Option(help="Let sound longer than so many seconds pass in parts, for want of memory; features change a little at the joints", min=1, show_default=False)] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, of the upstream's matrix products [default: bfloat16 on a GPU that has it, but for protocol superb; else float32]", show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes [default: by the machine]", min=1, show_default=False)] = None,
     store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
     store_gb: Annotated[float | None, typer.Option(help="Keep the store within so many GB: what was not used for longest goes, and frames that cannot fit are not kept [default: what the disk holds]", min=0, show_default=False)] = None,
@@ -38,9 +39,11 @@ def run(
         raise CommandError(f"--protocol {protocol!r}: expected one of {', '.join(protocols)}.")
     if device not in ("auto", "cpu", "cuda"):
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
+    if precision not in (None, "float32", "bfloat16"):
+        raise CommandError(f"--precision {precision!r}: expected float32 or bfloat16.")
     failed = perform(
         upstreams, tasks, data=data, out=out, protocol=protocol, device=device, learning_rates=_numbers("--lr", lr, float),
-        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, layer=layer, chunk_seconds=chunk, workers=workers, store=store, store_gb=store_gb,
+        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, layer=layer, chunk_seconds=chunk, precision=precision, workers=workers, store=store, store_gb=store_gb,
     )  # fmt: skip
     if failed:
         raise typer.Exit(1)

@@ -6,8 +6,10 @@ gathered into shards. A shard is the unit of work and of resume, so a kill never
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
 from superbench.features.audio import load
-from superbench.features.passing import BATCH_SAMPLES, forward
+from superbench.features.passing import BATCH_SAMPLES, WHOLE, Passing, forward
 from superbench.features.store import Entry, Store
 from superbench.reporting import Reporter
 
@@ -51,8 +53,8 @@ class Extraction:
     """Features of a request: in the store, or made when they are read. And what it took.
 
     Seconds are of sound, but for `work_seconds`. `entries` holds what is stored; the rest passes through the model at every
-    reading: fresh crops, and all of it where frames are not kept. With `layer`, reading gives that hidden state alone. Sound
-    longer than `chunk` samples passes in parts.
+    reading: fresh crops, and all of it where frames are not kept. With `layer`, reading gives that hidden state alone, and
+    frames are stored of it alone. `passing` says how sound goes through the model.
     """
 
     upstream: Loaded
@@ -60,7 +62,7 @@ class Extraction:
     store: Store
     device: str
     layer: int | None = None
-    chunk: int | None = None
+    passing: Passing = WHOLE
     entries: dict[Audio, Entry] = field(default_factory=dict)
     lengths: dict[Audio, int] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
@@ -78,7 +80,9 @@ class Extraction:
         live = [i for i, audio in enumerate(audios) if audio not in self.entries]
         made = dict(zip(live, self._pass([audios[i] for i in live], moment), strict=True))
         rows = [made[i] if i in made else self.store.read(self.entries[audio]) for i, audio in enumerate(audios)]
-        return rows if self.layer is None else [one[:, self.layer : self.layer + 1] for one in rows]
+        return (
+            rows if self.layer is None else [one if one.shape[1] == 1 else one[:, self.layer : self.layer + 1] for one in rows]
+        )
 
     def expect(self, audios: Sequence[Audio], moment: Moment) -> None:
         """Sound that a reading at `moment` will want: decoded meanwhile."""
@@ -98,7 +102,7 @@ class Extraction:
         rows: dict[int, Tensor] = {}
         for some in _fitting(order, lambda i: len(waves[i]), 0 if self.upstream.alone else BATCH_SAMPLES[self.device]):
             batch = [waves[i] for i in some], [audios[i] for i in some]
-            rows |= zip(some, forward(self.upstream, *batch, self.reduction, self.device, self.chunk), strict=True)
+            rows |= zip(some, forward(self.upstream, *batch, self.reduction, self.device, self.passing), strict=True)
         return [rows[i] for i in range(len(waves))]
 
     def __getitem__(self, audio: Audio) -> Tensor:
@@ -124,23 +128,30 @@ def extract(
     reporter: Reporter,
     live: Collection[Audio] = (),
     layer: int | None = None,
-    chunk: int | None = None,
+    passing: Passing = WHOLE,
 ) -> Extraction:
     """Features of `audios`, from the store or through the model; raises `BadAudio`, `BadUpstream`, `StoreError`.
 
     `live` pieces are not stored: they pass when they are read (frames that are too many to store), as do fresh crops of sound
-    that is longer than the crop.
+    that is longer than the crop. With `layer`, frames are stored of that hidden state alone, but for those whose every layer is
+    stored already.
     """
     began = time.perf_counter()
-    result = Extraction(upstream, reduction, store, device, layer, chunk)
+    result = Extraction(upstream, reduction, store, device, layer, passing)
     pieces = _pieces(result, list(dict.fromkeys(audios)))
+    result.rates = dict(Counter(sound.rate for sound in store.sounds([piece.audio.path for piece in pieces])))
     result.lengths = {piece.audio: piece.samples for piece in pieces}
     result.sound_seconds = sum(piece.samples for piece in pieces) / SAMPLE_RATE
-    whole = (piece for piece in pieces if piece.audio.crop is None or piece.samples < piece.audio.crop)
-    fixed = [piece for piece in whole if piece.audio not in live]
+    uncut = (piece for piece in pieces if piece.audio.crop is None or piece.samples < piece.audio.crop)
+    fixed = [piece for piece in uncut if piece.audio not in live]
+    if layer is not None and reduction == "frames":
+        whole = _held(store, fixed, reporter)
+        result.entries = {piece.audio: whole[piece.key] for piece in fixed if piece.key in whole}
+        result.passing = dataclasses.replace(passing, layer=layer)
+        fixed = _pieces(result, [piece.audio for piece in fixed if piece.key not in whole])
     _make(result, fixed, reporter)
     found = _held(store, fixed, reporter)
-    result.entries = {piece.audio: found[piece.key] for piece in fixed}
+    result.entries |= {piece.audio: found[piece.key] for piece in fixed}
     result.work_seconds = time.perf_counter() - began
     return result
 
@@ -194,12 +205,14 @@ def _advance(reporter: Reporter, before: float, total: float) -> Callable[[float
 
 
 def _pieces(result: Extraction, audios: list[Audio]) -> list[Piece]:
-    kind = f"{result.reduction}|{_stored(result.reduction)}|float32|{result.device}|torch {torch.__version__}"
-    kind += f"|chunk {result.chunk}" if result.chunk else ""
+    """The pieces, the longest first; what was stored under a key was made as `result.passing` says."""
+    how = result.passing
+    kind = f"{result.reduction}|{_stored(result.reduction)}|{how.precision}|{result.device}|torch {torch.__version__}"
+    kind += f"|chunk {how.chunk}" if how.chunk else ""
+    kind += f"|layer {how.layer}" if how.layer is not None else ""
     pieces: dict[bytes, Piece] = {}
     same: list[Piece] = []
     for audio, sound in zip(audios, result.store.sounds([audio.path for audio in audios]), strict=True):
-        result.rates[sound.rate] = result.rates.get(sound.rate, 0) + 1
         text = f"{result.upstream.revision}|{kind}|{sound.digest}|{audio.start}|{audio.end}|{audio.gain_db}|{audio.trim}"
         whole = round(sound.samples * SAMPLE_RATE / sound.rate)
         samples = min(max(min(audio.end or whole, whole) - audio.start, 1), audio.crop or whole)
@@ -216,7 +229,8 @@ def _shards(result: Extraction, pieces: Sequence[Piece]) -> Iterator[tuple[str, 
     """Batches in order of length, gathered until a shard is full; the name is a digest of the keys in order."""
     upstream, reduction, device = result.upstream, result.reduction, result.device
     unique = list({piece.key: piece for piece in reversed(pieces)}.values())[::-1]
-    width = upstream.layers * upstream.dim * (4 if reduction == "mean" else 2)
+    layers = upstream.layers if result.passing.layer is None else 1
+    width = layers * upstream.dim * (4 if reduction == "mean" else 2)
     shard: list[list[Piece]] = []
     size, seconds = 0, 0.0
     for batch in _fitting(unique, lambda piece: piece.samples, 0 if upstream.alone else BATCH_SAMPLES[device]):
@@ -260,7 +274,7 @@ def _run(result: Extraction, name: str, batches: list[list[Piece]], advance: Cal
                 pending.append([readers.submit(load, piece.audio) for piece in batches[number + 2]])
             keys += [piece.key for piece in batch]
             values += forward(
-                result.upstream, waves, [piece.audio for piece in batch], result.reduction, result.device, result.chunk
+                result.upstream, waves, [piece.audio for piece in batch], result.reduction, result.device, result.passing
             )
             passed += sum(len(wave) for wave in waves) / SAMPLE_RATE
             advance(passed)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from superbench.contract import SAMPLE_RATE, Audio, Reduction
+from superbench.contract import SAMPLE_RATE, Audio, Precision, Reduction
 from superbench.errors import BadUpstream
 
 if TYPE_CHECKING:
@@ -21,24 +22,36 @@ TOLERATED_FRAMES = 5
 """How far a model's frames may be from round(samples / hop) (protocol.md 1.3)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """How sound goes through the model.
+
+    Sound longer than `chunk` samples passes in equal parts of at most that length, whose frames are joined. `precision` is
+    that of matrix products and convolutions (`bfloat16`: autocast; weights and what is stored stay as they are). Only hidden
+    state `layer` is kept, where one is asked for.
+    """
+
+    chunk: int | None = None
+    precision: Precision = "float32"
+    layer: int | None = None
+
+
+WHOLE = Passing()
+
+
 def forward(
-    upstream: Loaded,
-    waves: Sequence[Tensor],
-    audios: Sequence[Audio],
-    reduction: Reduction,
-    device: str,
-    chunk: int | None = None,
+    upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], reduction: Reduction, device: str, how: Passing = WHOLE
 ) -> list[Tensor]:
     """Reduced features of a batch: each (1, layer, dim) for `mean`, (frames, layer, dim) for `frames`, on the CPU.
 
-    An utterance of n samples keeps min(round(n / hop), frames that the model yields for it) frames, at least one. One that is
-    longer than `chunk` samples passes in equal parts of at most that length, whose frames are joined. Out of memory halves
-    the batch and goes on; a single utterance that does not fit is an error.
+    An utterance of n samples keeps min(round(n / hop), frames that the model yields for it) frames, at least one. Out of memory
+    halves the batch and goes on; a single utterance that does not fit is an error.
     """
-    parts = [_parts(wave, upstream.hop, chunk) for wave in waves]
+    parts = [_parts(wave, upstream.hop, how.chunk) for wave in waves]
     flat = [part for some in parts for part in some]
     whose = [audio for some, audio in zip(parts, audios, strict=True) for _ in some]
-    frames = iter(_own_frames(upstream, flat, whose, device))
+    kept = slice(None) if how.layer is None else slice(how.layer, how.layer + 1)
+    frames = (own[kept] for own in _own_frames(upstream, flat, whose, device, how.precision))
     return [
         _reduce(torch.cat([next(frames) for _ in some], dim=1) if len(some) > 1 else next(frames), reduction) for some in parts
     ]
@@ -53,12 +66,14 @@ def _parts(wave: Tensor, hop: int, chunk: int | None) -> Sequence[Tensor]:
     return wave.split(size)
 
 
-def _own_frames(upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str) -> list[Tensor]:
+def _own_frames(
+    upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, precision: Precision
+) -> list[Tensor]:
     """The frames (layer, time, dim) of each wave, float32, on the device, without padding."""
     try:
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
             features = upstream.model(padded.to(device), lengths.to(device))
         frames, valid = features.frames.float(), features.lengths.tolist()
     except torch.OutOfMemoryError as error:
@@ -69,8 +84,8 @@ def _own_frames(upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audi
             ) from error
         half = len(waves) // 2
         return [
-            *_own_frames(upstream, waves[:half], audios[:half], device),
-            *_own_frames(upstream, waves[half:], audios[half:], device),
+            *_own_frames(upstream, waves[:half], audios[:half], device, precision),
+            *_own_frames(upstream, waves[half:], audios[half:], device, precision),
         ]
     _check(upstream, frames, len(waves))
     return [

@@ -14,9 +14,10 @@ import soundfile
 import torch
 
 from superbench import registry
-from superbench.contract import Audio, Fold, Item
+from superbench.contract import Audio, Features, Fold, Item
 from superbench.corpora import Corpora
 from superbench.features.extraction import Extraction, extract
+from superbench.features.passing import Passing
 from superbench.features.store import Store
 from superbench.job import _unstored
 from superbench.probing.experiment import Outcome, experiment
@@ -131,7 +132,7 @@ def test_frames_that_do_not_fit_are_not_kept(
 
     def unstored(room: int, task: Any = tones.TONES) -> set[Audio]:
         monkeypatch.setattr(Store, "room", lambda self: room)
-        return set(_unstored(task, extraction.upstream, folds, extraction.store))
+        return set(_unstored(task, extraction.upstream, extraction.upstream.layers, folds, extraction.store))
 
     assert unstored(10**9) == set()
     assert unstored(0) == every
@@ -170,13 +171,58 @@ def test_one_hidden_state_alone_is_read_from_what_is_stored_for_all(
     assert extraction.passed_seconds == passed
 
 
+def test_of_one_hidden_state_asked_for_alone_nothing_else_is_stored(tmp_path: Path, tones: ModuleType) -> None:
+    for number, name in enumerate(("one.wav", "two.wav")):
+        soundfile.write(tmp_path / name, 0.1 * np.random.default_rng(number).standard_normal(16_000), 16_000)
+    loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    one, two = Audio(tmp_path / "one.wav"), Audio(tmp_path / "two.wav")
+    whole = extract(loaded, [one], "frames", Store(tmp_path / "all"), "cpu", Silence())
+    store = Store(tmp_path / "store")
+    alone = extract(loaded, [one], "frames", store, "cpu", Silence(), layer=1)
+    assert alone.store.read(alone.entries[one]).shape == (50, 1, 17)
+    assert torch.equal(alone[one][:, 0], whole[one][:, 1])
+    again = extract(loaded, [one, two], "frames", store, "cpu", Silence(), layer=1)
+    assert again.passed_seconds == 1.0  # only what was not there
+    other = extract(loaded, [one], "frames", store, "cpu", Silence(), layer=0)
+    assert torch.equal(other[one][:, 0], whole[one][:, 0])
+
+
+class Matrices(torch.nn.Module):
+    """One linear layer over pieces of 320 samples."""
+
+    sample_rate, hop, layers, dim = 16_000, 320, 1, 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = torch.nn.Linear(320, 32)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> Features:
+        frames = self.linear(waves[:, : waves.shape[1] // 320 * 320].unflatten(1, (-1, 320)))
+        self.seen.append(frames.dtype)
+        return Features(frames[None], lengths // 320)
+
+
+def test_half_precision_computes_in_it_and_is_stored_apart(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    model, store, audio = Matrices(), Store(tmp_path / "store"), Audio(tmp_path / "a.wav")
+    loaded = registry._loaded(registry.parse("spectrum"), model, "cpu")
+    single = extract(loaded, [audio], "mean", store, "cpu", Silence())
+    half = extract(loaded, [audio], "mean", store, "cpu", Silence(), passing=Passing(precision="bfloat16"))
+    assert model.seen[-2:] == [torch.float32, torch.bfloat16]
+    assert half.passed_seconds == single.passed_seconds == 1.0  # neither takes what the other stored
+    assert half[audio].dtype == torch.float32
+    assert 0 < float((half[audio] - single[audio]).abs().max()) < 0.01
+
+
 def test_long_sound_may_pass_in_parts(tmp_path: Path, tones: ModuleType) -> None:
     soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(320 * 100), 16_000)
     loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
     audio, store = Audio(tmp_path / "long.wav"), Store(tmp_path / "store")
     whole = extract(loaded, [audio], "frames", store, "cpu", Silence())[audio]
-    parts = extract(loaded, [audio], "frames", store, "cpu", Silence(), chunk=320 * 30)[audio]
+    parts = extract(loaded, [audio], "frames", store, "cpu", Silence(), passing=Passing(320 * 30))[audio]
     assert whole.shape == parts.shape == (100, 2, 17)
     torch.testing.assert_close(parts, whole)  # these frames do not look beyond themselves
-    mean = extract(loaded, [audio], "mean", store, "cpu", Silence(), chunk=320 * 30)[audio]
+    mean = extract(loaded, [audio], "mean", store, "cpu", Silence(), passing=Passing(320 * 30))[audio]
     torch.testing.assert_close(mean[0], whole.float().mean(0), rtol=1e-3, atol=1e-3)
