@@ -253,6 +253,10 @@ class TaskCard:
     reduction share stored features; empty: shared with nobody). `sizes` are those of the official corpus, by split (`train`,
     or `fold1/train` where there are several folds), with `all` for its different utterances where splits overlap; empty:
     not known.
+
+    For `superbench data check`, and the passport of every result: `counts` are those of the corpus as published, `sample_rate`
+    (Hz) is that of its files. Keys: a split (`train`, `fold1/test`), a class of it (`train/yes`), its different groups
+    (`train groups`), its trials and those of a reference (`test trials`, `test trials/1`). Empty, None: not compared.
     """
 
     name: str
@@ -272,6 +276,8 @@ class TaskCard:
     differences: Mapping[str, str]
     sound: str = ""
     sizes: Mapping[str, Size] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    sample_rate: int | None = None
 
 
 Outputs = Mapping[str, Any]
