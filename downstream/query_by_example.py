@@ -76,7 +76,11 @@ CARD = TaskCard(
     sound="QUESST 2014 English",
     # approximate: 23 h over 12 492 utterances of all languages is 6.6 s each, and queries of about 2 s are assumed
     sizes={"dev": Size(2_576, 4.6), "test": Size(2_576, 4.6), "all": Size(2_714, 4.7)},  # the documents are the same
-    counts={f"{split}/{kind}": count for split in ("dev", "test") for kind, count in ((QUERY, 138), (DOCUMENT, 2_438))},
+    counts={
+        f"{split}{kind}": count
+        for split in ("dev", "test")
+        for kind, count in (("", 2_576), (f"/{QUERY}", 138), (f"/{DOCUMENT}", 2_438))
+    },
     sample_rate=RATE,
 )
 
