@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import soundfile
+
 from superbench.contract import Task
 from superbench.corpora import Corpora
 from superbench.errors import FIRST, BadAudio, IncompleteCorpus, MissingCorpus, MissingFiles, SuperbenchError, first_of
@@ -72,7 +74,7 @@ class Inspector:
         self.reporter.advance(f"{card.name}: lists", 1, 1)
         paths = list(dict.fromkeys(item.audio.path for _, split in splits_of(folds) for item in split.items))
         looks = self._look_at(paths, card.name)
-        damage = list(_damage(looks, card.corpus))
+        damage = list(_damage(looks, card.corpus)) if paths else ["Its lists name no sound at all."]
         lengths = {path: look for path, look in looks.items() if not isinstance(look, str)}
         passport = passport_of(card, folds, lengths, self.corpora)
         odd = [path for path, (_, rate) in lengths.items() if card.sample_rate not in (None, rate)]
@@ -99,16 +101,28 @@ class Inspector:
 
 
 def look(path: Path, deep: bool) -> Look:
-    """Length and rate of a sound file, or what is wrong with it; `deep` decodes it."""
+    """Length and rate of a sound file, or what is wrong with it; `deep` decodes it.
+
+    A wav's header is compared with its size; of a compressed file, the header of which does not tell, the end is decoded.
+    """
     if not path.is_file():
         return ABSENT
     try:
         samples, rate = header(path)
+        if not samples:
+            return f"{path} holds no samples. Fetch the file again, or take it out of the corpus lists."
         if deep:
             decode(path)
+        elif path.suffix != ".wav":
+            with soundfile.SoundFile(path) as file:
+                file.seek(samples - 1)
+                if len(file.read(1)) != 1:
+                    return f"{path} is cut off: its last sample is not there. Fetch the file again."
     except BadAudio as error:
         return str(error)
-    return (samples, rate) if samples else f"{path} holds no samples. Fetch the file again, or take it out of the corpus lists."
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        return f"{path} is cut off: its end cannot be decoded ({error}). Fetch the file again."
+    return samples, rate
 
 
 ABSENT = "absent"
