@@ -83,14 +83,14 @@ FIRST = 5
 """How many of many are named."""
 
 
-def first_of(things: Sequence[object]) -> str:
-    """The first five, and how many more there are.
+def first_of(things: Sequence[object], few: int = FIRST, between: str = ", ") -> str:
+    """The first few, and how many more there are.
 
     >>> first_of("abc"), first_of("abcdefg")
     ('a, b, c', 'a, b, c, d, e … and 2 more')
     """
-    more = f" … and {len(things) - FIRST} more" if len(things) > FIRST else ""
-    return ", ".join(str(thing) for thing in things[:FIRST]) + more
+    more = f" … and {len(things) - few} more" if len(things) > few else ""
+    return between.join(str(thing) for thing in things[:few]) + more
 
 
 class BadAudio(SuperbenchError):

@@ -23,6 +23,9 @@ READERS = 16
 AT_ONCE = 32
 """Files that a thread looks at before it reports."""
 
+MANY = 12
+"""Counts that differ and are named in a remark; the passport has all."""
+
 State = Literal["complete", "differs", "damaged", "incomplete", "absent"]
 Look = tuple[int, int] | str
 """Samples and sample rate of a file, or what is wrong with it."""
@@ -81,7 +84,7 @@ class Inspector:
         remarks = damage + _rates(odd, len(paths), {lengths[path][1] for path in odd}, card.sample_rate)
         if passport.differences:
             than = "written" if passport.miniature else "published"
-            remarks.append(f"Not as {than}: {'; '.join(passport.differences)}.")
+            remarks.append(f"Not as {than}: {first_of(passport.differences, MANY, '; ')}.")
         state: State = "damaged" if damage else "differs" if remarks else "complete"
         return Inspection(card.name, card.corpus, state, tuple(remarks), passport)
 

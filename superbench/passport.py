@@ -89,7 +89,7 @@ def differences(card: TaskCard, counts: Mapping[str, int], lists: Mapping[str, s
 def note_of(passport: Passport) -> list[str]:
     """What a result should say of a corpus that is not as it should be: one note, or none."""
     what = "the corpus is not as `superbench data synth` wrote it" if passport.miniature else "the corpus is not as published"
-    return [f"{what}: {first_of(passport.differences)}"] if passport.differences else []
+    return [f"{what}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
 
 
 # ---------------------------------------------------------------- fingerprints
