@@ -17,8 +17,10 @@ import torch
 from torch import nn
 
 from downstream.shared.acted_emotions import write_miniature
+from downstream.shared.lists import lines_of, must_be_there
 from downstream.shared.pooled import PooledLinear
 from superbench import (
+    SAMPLE_RATE,
     Audio,
     BadCorpus,
     Corpora,
@@ -37,6 +39,8 @@ from superbench import (
 
 CLASSES = ("neu", "hap", "ang", "sad")
 MERGED = {name: name for name in CLASSES} | {"exc": "hap"}
+LABELS = frozenset({*MERGED, "fru", "sur", "fea", "dis", "oth", "xxx"})
+AGAIN = "Unpack the release again."
 SESSIONS = ("Session1", "Session2", "Session3", "Session4", "Session5")
 TRAIN_SHARE = 0.8
 
@@ -44,18 +48,31 @@ OFFICIAL = Recipe(
     steps=30_000, batch=4, accumulate=8, evaluate_every=1_000, learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5), evaluate_batch=4
 )
 
-TESTED = (1_085, 1_023, 1_151, 1_031, 1_241)
-"""Utterances of the four emotions in each session; 4.55 s long on average (approximately: about 7 h in all)."""
+OBTAIN = """\
+Free of charge for research, on a signed agreement: fill in the release form on https://sail.usc.edu/iemocap/ (SAIL,
+University of Southern California), which answers with a link to IEMOCAP_full_release.tar.gz (about 12 GB); unpacked under the
+data root it makes IEMOCAP_full_release/Session1 … Session5. The videos are not read.
+"""
+TESTED = ((384, 278, 229, 194), (362, 327, 137, 197), (320, 286, 240, 305), (258, 303, 327, 143), (384, 442, 170, 245))
+"""Utterances of each of `CLASSES` in each session; 4.55 s long on average (approximately: about 7 h in all)."""
+
+
+def _counts() -> dict[str, int]:
+    """Each fold tests on a session and trains on four fifths of the others, rounded down."""
+    counts: dict[str, int] = {}
+    everything = sum(map(sum, TESTED))
+    for number, classes in enumerate(TESTED, 1):
+        rest = everything - sum(classes)
+        fold = {"train": rest * 4 // 5, "dev": rest - rest * 4 // 5, "test": sum(classes)}
+        fold |= {f"test/{name}": count for name, count in zip(CLASSES, classes, strict=True)}
+        counts |= {f"fold{number}/{key}": count for key, count in fold.items()}
+    return counts
 
 
 def _sizes() -> dict[str, Size]:
-    """Each fold tests on a session and trains on four fifths of the others, rounded down; together they hear each utterance."""
-    counts = {"all": sum(TESTED)}
-    for number, tested in enumerate(TESTED, 1):
-        train = (sum(TESTED) - tested) * 4 // 5
-        dev = sum(TESTED) - tested - train
-        counts |= {f"fold{number}/{split}": n for split, n in {"train": train, "dev": dev, "test": tested}.items()}
-    return {key: Size(count, round(count * 4.55 / 3600, 2)) for key, count in counts.items()}
+    """The splits of each fold; together they hear each utterance."""
+    counts = {key: count for key, count in _counts().items() if key.count("/") == 1}
+    return {key: Size(n, round(n * 4.55 / 3600, 2)) for key, n in ({"all": sum(map(sum, TESTED))} | counts).items()}
 
 
 CARD = TaskCard(
@@ -66,7 +83,7 @@ CARD = TaskCard(
     corpus="IEMOCAP",
     licence="free of charge on signed agreement (SAIL, University of Southern California)",
     paper="https://doi.org/10.1007/s10579-008-9076-6",
-    obtain="Ask for the release on the IEMOCAP page of SAIL (Univ. of Southern California); unpack it under the data root.",
+    obtain=OBTAIN,
     layout="""\
 IEMOCAP/Session{1..5}/sentences/wav/<dialog>/<utterance>.wav      (or IEMOCAP_full_release/...)
 IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]<tab>Ses01F_impro01_F000<tab>neu<tab>[...]"
@@ -87,6 +104,8 @@ IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]
     },
     sound="IEMOCAP",
     sizes=_sizes(),
+    counts=_counts(),
+    sample_rate=SAMPLE_RATE,
 )
 
 
@@ -107,15 +126,15 @@ def _session(folder: Path) -> Iterator[Item]:
     if not files:
         raise BadCorpus(f"{labels} is not there or holds no label file (.txt). Unpack IEMOCAP's {folder.name} again.")
     for file in files:
-        for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
+        for number, line in lines_of(file, AGAIN, errors="replace"):  # raters' remarks are of many encodings
             if not line.startswith("["):
                 continue
-            fields = line.split("\t")
-            if len(fields) < 3 or not fields[1]:
+            _, utterance, label, *_ = (*line.split("\t"), "", "", "")
+            if not utterance or label not in LABELS:
                 raise BadCorpus(
-                    f'{file}, line {number}: expected "[start - end]<tab>utterance<tab>label<tab>...", found {line!r}.'
+                    f'{file}, line {number}: expected "[start - end]<tab>utterance<tab>label<tab>..." with one of the labels '
+                    f"{' '.join(sorted(LABELS))}, found {line!r}. {AGAIN}"
                 )
-            utterance, label = fields[1], fields[2]
             if label in MERGED:
                 path = folder / "sentences" / "wav" / file.stem / f"{utterance}.wav"
                 yield Item(utterance, Audio(path), MERGED[label], (actor(utterance),))
@@ -136,12 +155,7 @@ def _check(root: Path, items: Sequence[Item]) -> None:
         if item.id in seen:
             raise BadCorpus(f"{root}: the utterance {item.id} is labelled twice. Unpack IEMOCAP's label files again.")
         seen.add(item.id)
-    missing = [item.audio.path for item in items if not item.audio.path.is_file()]
-    if missing:
-        raise BadCorpus(
-            f"IEMOCAP's label files list {len(missing)} sounds that are not there; the first is {missing[0]}. "
-            "Unpack the release again."
-        )
+    must_be_there((item.audio.path for item in items), "IEMOCAP's label files", AGAIN)
 
 
 def _fold(number: int, sessions: Mapping[str, Sequence[Item]]) -> Fold:

@@ -14,9 +14,11 @@ from typing import Literal
 
 from torch import nn
 
-from downstream.shared.fluent import LISTS, SLOTS, write_miniature
+from downstream.shared.fluent import LISTS, OBTAIN, SLOTS, write_miniature
+from downstream.shared.lists import must_be_there
 from downstream.shared.pooled import PooledSlots
 from superbench import (
+    SAMPLE_RATE,
     Audio,
     BadCorpus,
     Corpora,
@@ -34,6 +36,8 @@ from superbench import (
     one_per_item,
 )
 
+AGAIN = "Unpack the archive of Fluent Speech Commands again."
+
 OFFICIAL = Recipe(steps=200_000, batch=32, evaluate_every=5_000, learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5))
 
 CARD = TaskCard(
@@ -44,7 +48,7 @@ CARD = TaskCard(
     corpus="Fluent Speech Commands",
     licence="Fluent Speech Commands Public License",
     paper="https://arxiv.org/abs/1904.03670",
-    obtain="Ask Fluent.ai for fluent_speech_commands_dataset.tar.gz (free for academic use) and unpack it under the data root.",
+    obtain=OBTAIN,
     layout="""\
 fluent_speech_commands_dataset/data/{train,valid,test}_data.csv       path, speakerId, transcription, action, object, location
 fluent_speech_commands_dataset/wavs/speakers/<speakerId>/<id>.wav
@@ -65,6 +69,8 @@ fluent_speech_commands_dataset/wavs/speakers/<speakerId>/<id>.wav
     },
     sound="Fluent Speech Commands",
     sizes={"train": Size(23_132, 14.7), "dev": Size(3_118, 1.9), "test": Size(3_793, 2.4)},  # the corpus' documentation
+    counts={"train": 23_132, "train groups": 77, "dev": 3_118, "dev groups": 10, "test": 3_793, "test groups": 10},
+    sample_rate=SAMPLE_RATE,
 )
 
 
@@ -72,6 +78,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     """The one fold; a label is `{"action", "object", "location"}`, the group the speaker. Raises `BadCorpus`."""
     root = corpora.place("fluent_speech_commands_dataset")
     splits = {name: _split(root, name) for name in LISTS}
+    must_be_there((item.audio.path for one in splits.values() for item in one.items), "Fluent Speech Commands", AGAIN)
     seen: dict[str, str] = {}
     for name, split in splits.items():
         for item in split.items:
@@ -84,7 +91,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 def _split(root: Path, name: Literal["train", "dev", "test"]) -> Split:
     path = root / "data" / LISTS[name]
     if not path.is_file():
-        raise BadCorpus(f"{path} is not there. Unpack the archive of Fluent Speech Commands again.")
+        raise BadCorpus(f"{path} is not there. {AGAIN}")
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         wanted = ("path", "speakerId", *SLOTS)
@@ -92,14 +99,14 @@ def _split(root: Path, name: Literal["train", "dev", "test"]) -> Split:
             raise BadCorpus(f"{path} has no column {', '.join(missing)}; its head says {rows.fieldnames}. Unpack it again.")
         items = tuple(_item(root, path, number, row) for number, row in enumerate(rows, start=2))
     if not items:
-        raise BadCorpus(f"{path} lists no utterance. Unpack the archive of Fluent Speech Commands again.")
+        raise BadCorpus(f"{path} lists no utterance. {AGAIN}")
     return Split(name, items)
 
 
 def _item(root: Path, listing: Path, number: int, row: Mapping[str, str]) -> Item:
+    if None in row.values():
+        raise BadCorpus(f"{listing}, line {number}: expected {len(row)} fields, found {row}: it may be cut off. {AGAIN}")
     sound = root / row["path"]
-    if not sound.is_file():
-        raise BadCorpus(f"{listing}, line {number}: {sound} is not there. Unpack the archive of Fluent Speech Commands again.")
     label = {slot: row[slot] for slot in SLOTS}
     for slot, value in label.items():
         if value not in SLOTS[slot]:

@@ -18,6 +18,7 @@ from typing import Literal
 import soundfile
 from torch import nn
 
+from downstream.shared.lists import must_be_there
 from downstream.shared.pooled import PooledLinear
 from downstream.shared.spoken_commands import KEYWORDS, NOISE, TEST, TRAIN, WORDS, write_miniature
 from superbench import (
@@ -47,6 +48,21 @@ GAIN_DB = -3.0
 SHORTEST = SAMPLE_RATE // 10
 """A last slice of a noise file that is shorter than 0.1 s is left out: some models make no frame of it."""
 
+OBTAIN = f"""\
+Free, CC BY 4.0. The archives unpack into the folder where they are, so make one for each:
+  mkdir -p SpeechCommands/{TRAIN} SpeechCommands/{TEST}
+  tar xzf {TRAIN}.tar.gz -C SpeechCommands/{TRAIN}
+  tar xzf {TEST}.tar.gz -C SpeechCommands/{TEST}
+from http://download.tensorflow.org/data/{TRAIN}.tar.gz (1.5 GB) and http://download.tensorflow.org/data/{TEST}.tar.gz.
+Version 0.02 is another corpus.
+"""
+SIZES = {
+    "train": (1_860, 1_853, 1_843, 1_842, 1_839, 1_852, 1_864, 1_839, 1_885, 1_861, 32_550, 6),
+    "dev": (261, 270, 260, 264, 247, 256, 257, 256, 246, 260, 4_221, 6),
+    "test": (256, 252, 272, 253, 267, 259, 246, 262, 249, 251, 257, 257),
+}
+"""Files of each class, in the order of `CLASSES`; silence of train and dev is the six noise files."""
+
 OFFICIAL = Recipe(
     steps=200_000,
     batch=32,
@@ -66,8 +82,7 @@ CARD = TaskCard(
     corpus="Speech Commands v0.01",
     licence="CC BY 4.0",
     paper="https://arxiv.org/abs/1804.03209",
-    obtain="Fetch speech_commands_v0.01.tar.gz and speech_commands_test_set_v0.01.tar.gz (Google, download.tensorflow.org) and "
-    "unpack each into SpeechCommands/, in a folder named like the archive.",
+    obtain=OBTAIN,
     layout=f"""\
 SpeechCommands/{TRAIN}/<word>/<speaker hash>_nohash_<n>.wav     30 words (or {TRAIN}/ at the top)
 SpeechCommands/{TRAIN}/{NOISE}/*.wav                 6 noise files
@@ -101,6 +116,9 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
         "dev": Size(6_804, 1.9),
         "test": Size(3_081, 0.8),
     },
+    counts={split: sum(sizes) for split, sizes in SIZES.items()}
+    | {f"{split}/{name}": n for split, sizes in SIZES.items() for name, n in zip(CLASSES, sizes, strict=True)},
+    sample_rate=SAMPLE_RATE,
 )
 
 
@@ -156,12 +174,7 @@ def _complete(archive: Path) -> None:
     """Every file that the archive's own lists name must be there."""
     for path in (archive / "validation_list.txt", archive / "testing_list.txt"):
         names = path.read_text().split() if path.is_file() else []
-        missing = [name for name in names if not (archive / name).is_file()]
-        if missing:
-            raise BadCorpus(
-                f"{path} lists {len(missing)} files that are not there; the first is {archive / missing[0]}. "
-                "Unpack the archive of Speech Commands v0.01 again."
-            )
+        must_be_there((archive / name for name in names), str(path), "Unpack the archive of Speech Commands v0.01 again.")
 
 
 def _item(path: Path, label: str) -> Item:

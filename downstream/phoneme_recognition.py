@@ -14,9 +14,33 @@ from pathlib import Path
 from torch import nn
 
 from downstream.shared.ctc import CtcHead, FrameLinear
-from downstream.shared.librispeech import LAYOUT, LEXICON_LAYOUT, pronunciations, read_fold, transcripts, write_miniature
+from downstream.shared.librispeech import (
+    LAYOUT,
+    LEXICON_LAYOUT,
+    OBTAIN,
+    OBTAIN_LEXICON,
+    PUBLISHED,
+    pronunciations,
+    read_fold,
+    transcripts,
+    write_miniature,
+)
 from downstream.shared.text import PhoneAlphabet, word_edits
-from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Size, Split, Task, TaskCard, one_per_item, ratio
+from superbench import (
+    SAMPLE_RATE,
+    Corpora,
+    Fold,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Size,
+    Split,
+    Task,
+    TaskCard,
+    one_per_item,
+    ratio,
+)
 
 OFFICIAL = Recipe(
     steps=100_000,
@@ -37,7 +61,7 @@ CARD = TaskCard(
     corpus="LibriSpeech (train-clean-100, dev-clean, test-clean)",
     licence="CC BY 4.0",
     paper="https://doi.org/10.1109/ICASSP.2015.7178964",
-    obtain="OpenSLR 12: unpack train-clean-100.tar.gz, dev-clean.tar.gz and test-clean.tar.gz; the two lexicons are in s3prl.",
+    obtain=OBTAIN + OBTAIN_LEXICON,
     layout=LAYOUT + LEXICON_LAYOUT,
     primary="per",
     reads="frames",
@@ -57,6 +81,8 @@ CARD = TaskCard(
     },
     sound="LibriSpeech clean",
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
+    counts=PUBLISHED,
+    sample_rate=SAMPLE_RATE,
 )
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from downstream.shared.dtw import cosine_exp, least_costs, padded
-from downstream.shared.quesst import LAYOUT, search, write_miniature
+from downstream.shared.lists import must_be_there
+from downstream.shared.quesst import LAYOUT, OBTAIN, RATE, search, write_miniature
 from downstream.shared.twv import Absent, maximum_twv
 from superbench import (
     Audio,
@@ -60,7 +61,7 @@ CARD = TaskCard(
     corpus="QUESST 2014 (English part)",
     licence="see the corpus page",
     paper="https://ceur-ws.org/Vol-1263/mediaeval2014_submission_35.pdf",
-    obtain="Fetch quesst14Database.tgz (Brno University of Technology, speech.fit.vutbr.cz/files) and unpack it.",
+    obtain=OBTAIN,
     layout=LAYOUT,
     primary="mtwv",
     reads="frames",
@@ -75,12 +76,20 @@ CARD = TaskCard(
     sound="QUESST 2014 English",
     # approximate: 23 h over 12 492 utterances of all languages is 6.6 s each, and queries of about 2 s are assumed
     sizes={"dev": Size(2_576, 4.6), "test": Size(2_576, 4.6), "all": Size(2_714, 4.7)},  # the documents are the same
+    counts={
+        f"{split}{kind}": count
+        for split in ("dev", "test")
+        for kind, count in (("", 2_576), (f"/{QUERY}", 138), (f"/{DOCUMENT}", 2_438))
+    },
+    sample_rate=RATE,
 )
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
     """The one fold, nothing to train on; ids are file names without suffix. Raises `MissingCorpus`, `BadCorpus`."""
-    return (Fold("all", Split("train", ()), _split("dev", corpora, "dev"), _split("test", corpora, "eval")),)
+    dev, test = _split("dev", corpora, "dev"), _split("test", corpora, "eval")
+    must_be_there((item.audio.path for item in (*dev.items, *test.items)), "QUESST 2014", "Unpack the corpus again.")
+    return (Fold("all", Split("train", ()), dev, test),)
 
 
 def _split(name: Literal["dev", "test"], corpora: Corpora, official: str) -> Split:

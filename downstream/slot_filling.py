@@ -15,10 +15,25 @@ from pathlib import Path
 from torch import nn
 
 from downstream.shared.ctc import BlstmStack, CtcHead
-from downstream.shared.snips import LAYOUT, SLOTS, read_fold, write_miniature
+from downstream.shared.snips import LAYOUT, OBTAIN, PUBLISHED, SLOTS, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
 from downstream.shared.text import SlotAlphabet, character_edits, spelled
-from superbench import Corpora, Fold, Outputs, Prediction, Recipe, Score, Selection, Setting, Size, Split, Task, TaskCard, ratio
+from superbench import (
+    SAMPLE_RATE,
+    Corpora,
+    Fold,
+    Outputs,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Setting,
+    Size,
+    Split,
+    Task,
+    TaskCard,
+    ratio,
+)
 
 OFFICIAL = Recipe(
     steps=200_000,
@@ -38,8 +53,7 @@ CARD = TaskCard(
     corpus="Audio SNIPS",
     licence="CC0 (sentences)",
     paper="https://arxiv.org/abs/2010.13826",
-    obtain="Fetch the corpus of aws-samples/aws-lex-noisy-spoken-language-understanding and convert it with s3prl's "
-    "preprocess/snips_preprocess.py.",
+    obtain=OBTAIN,
     layout=LAYOUT,
     primary="slot_type_f1",
     reads="frames",
@@ -64,6 +78,8 @@ CARD = TaskCard(
     },
     sound="Audio SNIPS",
     sizes={"train": Size(104_672, 85.0), "dev": Size(2_800, 2.3), "test": Size(2_800, 2.3)},  # hours approximate
+    counts=PUBLISHED,
+    sample_rate=SAMPLE_RATE,
 )
 
 

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from downstream.shared.diarization import Turn, compare, frames_of, median_filter, turns_of
-from downstream.shared.libri2mix import LAYOUT, Mixture, mixtures, write_miniature
+from downstream.shared.libri2mix import LAYOUT, OBTAIN, Mixture, mixtures, write_miniature
+from downstream.shared.lists import must_be_there
 from superbench import (
     SAMPLE_RATE,
     Audio,
@@ -62,7 +63,7 @@ CARD = TaskCard(
     corpus="Libri2Mix (max, mix_both)",
     licence="CC BY 4.0; noise CC BY-NC 4.0",
     paper="https://arxiv.org/abs/2005.11262",
-    obtain="Make it with the diarization script of LibriMix (s3prl's fork): two sources, 16 kHz, mode max, type mix_both.",
+    obtain=OBTAIN,
     layout=LAYOUT,
     primary="der",
     reads="frames",
@@ -80,6 +81,8 @@ CARD = TaskCard(
     },
     sound="Libri2Mix max",
     sizes={"train": Size(13_900, 58.0), "dev": Size(3_000, 11.0), "test": Size(3_000, 11.0)},  # hours approximate
+    counts={"train": 13_900, "dev": 3_000, "test": 3_000},
+    sample_rate=SAMPLE_RATE,
 )
 
 PIECE = 2_000
@@ -108,7 +111,10 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
         found = mixtures(corpora, name)
         return Split(name, tuple(Item(mix.id, Audio(mix.path), mix, tuple(sorted(mix.speakers))) for mix in found))
 
-    return (Fold("all", split("train"), split("dev"), split("test")),)
+    train, dev, test = split("train"), split("dev"), split("test")
+    paths = (item.label.path for one in (train, dev, test) for item in one.items)
+    must_be_there(paths, "Libri2Mix", "Run LibriMix's generation script again.")
+    return (Fold("all", train, dev, test),)
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:

@@ -15,7 +15,7 @@ from typing import Literal
 from torch import nn
 
 from downstream.shared.pooled import PooledLinear
-from downstream.shared.voxceleb import LAYOUT, SPEAKERS, VoxCeleb, speaker_of, write_miniature
+from downstream.shared.voxceleb import LAYOUT, OBTAIN, OBTAIN_SPLIT, SPEAKERS, VoxCeleb, speaker_of, write_miniature
 from superbench import (
     SAMPLE_RATE,
     Audio,
@@ -54,7 +54,7 @@ CARD = TaskCard(
     corpus="VoxCeleb1, identification split",
     licence="CC BY 4.0",
     paper="https://arxiv.org/abs/1706.08612",
-    obtain="Ask for access on the pages of VoxCeleb (Oxford VGG); unpack both archives, and put iden_split.txt beside them.",
+    obtain=OBTAIN + OBTAIN_SPLIT,
     layout=LAYOUT,
     primary="accuracy",
     reads="mean",
@@ -77,6 +77,8 @@ CARD = TaskCard(
         "dev": Size(6_904, 16.0),
         "test": Size(8_251, 19.0),
     },
+    counts={"train": 138_361, "train groups": 1_251, "dev": 6_904, "test": 8_251},
+    sample_rate=SAMPLE_RATE,
 )
 
 
@@ -84,6 +86,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     """The one fold; an utterance's label and group are its speaker. Raises `MissingCorpus`, `BadCorpus`."""
     corpus = VoxCeleb.under(corpora)
     lists = corpus.identification()
+    corpus.must_hold((one for names in lists.values() for one in names), "the identification split of VoxCeleb1")
 
     def split(name: Literal["train", "dev", "test"]) -> Split:
         return Split(name, tuple(_item(corpus, utterance) for utterance in lists[name]))

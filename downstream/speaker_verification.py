@@ -20,7 +20,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from downstream.shared.verification import equal_error_rate, minimum_cost
-from downstream.shared.voxceleb import LAYOUT, TEST_SPEAKERS, VoxCeleb, speaker_of, write_miniature
+from downstream.shared.voxceleb import (
+    LAYOUT,
+    OBTAIN,
+    OBTAIN_TRIALS,
+    TEST_SPEAKERS,
+    UNPACK,
+    VoxCeleb,
+    speaker_of,
+    write_miniature,
+)
 from superbench import (
     SAMPLE_RATE,
     Audio,
@@ -29,6 +38,7 @@ from superbench import (
     Fold,
     FreshCrops,
     Item,
+    MissingFiles,
     Outputs,
     Prediction,
     Recipe,
@@ -65,7 +75,7 @@ CARD = TaskCard(
     corpus="VoxCeleb1, original verification trials",
     licence="CC BY 4.0",
     paper="https://arxiv.org/abs/1706.08612",
-    obtain="Ask for access on the pages of VoxCeleb (Oxford VGG); the trial list voxceleb1_test_v2.txt is also on OpenSLR 49.",
+    obtain=OBTAIN + OBTAIN_TRIALS,
     layout=LAYOUT,
     primary="eer",
     reads="frames",
@@ -95,6 +105,15 @@ CARD = TaskCard(
         "train": Size(148_642, 340.0, FreshCrops(utterances=52_025, hours=201.0, share=0.35, seconds=8.0)),
         "test": Size(4_715, 11.0),
     },
+    counts={
+        "train": 148_642,
+        "train groups": 1_211,
+        "test": 4_715,
+        "test trials": 37_720,
+        "test trials/1": 18_860,
+        "test trials/0": 18_860,
+    },
+    sample_rate=SAMPLE_RATE,
 )
 
 
@@ -111,6 +130,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     train = _training_utterances(corpus)
     lines = corpus.trials()
     tested = dict.fromkeys(name for _, left, right in lines for name in (left, right))
+    corpus.must_hold(tested, "the trials of VoxCeleb1")
     trials = tuple(
         Trial(left, right, same, tuple(sorted({speaker_of(left), speaker_of(right)}))) for same, left, right in lines
     )
@@ -120,12 +140,9 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 
 def _training_utterances(corpus: VoxCeleb) -> list[str]:
     there = [name for speaker in corpus.speakers if speaker not in TEST_SPEAKERS for name in corpus.utterances(speaker)]
-    missing = sorted(name for name in corpus.listed() - set(there) if speaker_of(name) not in TEST_SPEAKERS)
-    if missing:
-        raise BadCorpus(
-            f"{len(missing)} training utterances that {corpus.root} lists are not there, the first is {missing[0]}. "
-            "Unpack the archive that holds them again."
-        )
+    listed = {name for name in corpus.listed() if speaker_of(name) not in TEST_SPEAKERS}
+    if missing := sorted(listed - set(there)):
+        raise MissingFiles([corpus.path(name) for name in missing], len(listed), "VoxCeleb1 to train on", UNPACK)
     if not there:
         raise BadCorpus(f"{corpus.root} holds no training utterance: only test speakers are there. Unpack the dev archive.")
     return there

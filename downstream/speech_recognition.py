@@ -13,10 +13,24 @@ from pathlib import Path
 from torch import nn
 
 from downstream.shared.ctc import BlstmStack, CtcHead
-from downstream.shared.librispeech import LAYOUT, read_fold, write_miniature
+from downstream.shared.librispeech import LAYOUT, OBTAIN, PUBLISHED, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
 from downstream.shared.text import LetterAlphabet, word_edits
-from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Size, Split, Task, TaskCard, one_per_item, ratio
+from superbench import (
+    SAMPLE_RATE,
+    Corpora,
+    Fold,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Size,
+    Split,
+    Task,
+    TaskCard,
+    one_per_item,
+    ratio,
+)
 
 OFFICIAL = Recipe(
     steps=200_000,
@@ -38,7 +52,7 @@ CARD = TaskCard(
     corpus="LibriSpeech (train-clean-100, dev-clean, test-clean)",
     licence="CC BY 4.0",
     paper="https://doi.org/10.1109/ICASSP.2015.7178964",
-    obtain="OpenSLR 12: unpack train-clean-100.tar.gz, dev-clean.tar.gz and test-clean.tar.gz.",
+    obtain=OBTAIN,
     layout=LAYOUT,
     primary="wer",
     reads="frames",
@@ -65,6 +79,8 @@ CARD = TaskCard(
     },
     sound="LibriSpeech clean",
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
+    counts=PUBLISHED,
+    sample_rate=SAMPLE_RATE,
 )
 
 

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
         BadCorpus as BadCorpus,
         BadUpstream as BadUpstream,
         CommandError as CommandError,
+        IncompleteCorpus as IncompleteCorpus,
         MissingCorpus as MissingCorpus,
         MissingExtra as MissingExtra,
+        MissingFiles as MissingFiles,
         SuperbenchError as SuperbenchError,
     )
     from superbench.features.audio import load as load_audio
@@ -57,7 +59,8 @@ _HOMES = {
     ),
     "superbench.corpora": "Corpora",
     "superbench.errors": (
-        "BadAudio BadCheckpoint BadCorpus BadUpstream CommandError MissingCorpus MissingExtra SuperbenchError"
+        "BadAudio BadCheckpoint BadCorpus BadUpstream CommandError IncompleteCorpus MissingCorpus MissingExtra MissingFiles "
+        "SuperbenchError"
     ),
     "superbench.files": "load_tensors",
     "superbench.board.storage": "Board",
@@ -71,9 +74,9 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 
 __all__ = [  # sorted
     "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board", "CommandError", "Corpora",
-    "Features", "Fold", "FreshCrops", "Head", "Item", "MissingCorpus", "MissingExtra", "Outputs", "Prediction", "Pretraining",
-    "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError", "Task", "TaskCard", "Trial", "Upstream",
-    "accuracy", "load_audio", "load_tensors", "one_per_item", "ratio", "run",
+    "Features", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item", "MissingCorpus", "MissingExtra", "MissingFiles",
+    "Outputs", "Prediction", "Pretraining", "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError",
+    "Task", "TaskCard", "Trial", "Upstream", "accuracy", "load_audio", "load_tensors", "one_per_item", "ratio", "run",
 ]  # fmt: skip
 
 

@@ -246,14 +246,13 @@ class Recipe:
 class TaskCard:
     """What a person must know of a task before any sound is read.
 
-    `reference_points` maps a metric to (FBANK, SOTA) of the SUPERB score; `published` maps a metric to its column in the
-    published table; `layout` shows the files that the reader looks for; `obtain` says how to get the corpus; `differences`
-    says what `mini` (and `superb-once`) change.
-
+    `reference_points`: (FBANK, SOTA) of a metric for the SUPERB score; `published`: its column in the published table;
+    `layout`: the files that the reader looks for; `obtain`: how to get them; `differences`: what other protocols change.
     For `superbench plan`: `sound` names the audio with its preprocessing (tasks of the same `sound` that read the same
-    reduction share stored features; empty: shared with nobody). `sizes` are those of the official corpus, by split (`train`,
-    or `fold1/train` where there are several folds), with `all` for its different utterances where splits overlap; empty:
-    not known.
+    reduction share stored features; empty: with nobody). `sizes` of the official corpus, by split (`train`, or `fold1/train`),
+    with `all` for its different utterances where splits overlap; empty: not known. For `superbench data check`: `counts` as
+    published, by split, class (`train/yes`), different groups (`train groups`), trials (`test trials`, `test trials/1`), and
+    the `sample_rate` (Hz) of the files; empty, None: not compared.
     """
 
     name: str
@@ -273,6 +272,8 @@ class TaskCard:
     differences: Mapping[str, str]
     sound: str = ""
     sizes: Mapping[str, Size] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    sample_rate: int | None = None
 
 
 Outputs = Mapping[str, Any]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from superbench.errors import CommandError, MissingCorpus
+
+WRITTEN = ".superbench-synthetic.json"
+"""A file beside the marker: counts and digests of the lists of each task's corpus when it was written."""
 
 MARKER = ".superbench-synthetic"
 """A file that `superbench data synth` leaves in the root: its corpora are miniature, so `mini` is the default protocol."""
@@ -46,6 +51,14 @@ class Corpora:
     def passport(self) -> str:
         """What the marker of miniature corpora says (their seed); empty for real ones."""
         return (self.root / MARKER).read_text() if self.synthetic else ""
+
+    def written(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Counts and digests of the miniature corpora when they were written, by task; empty where nobody noted them."""
+        try:
+            note = json.loads((self.root / WRITTEN).read_text())
+            return dict(note["tasks"]) if note["corpora"] == self.passport else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def place(self, *names: str) -> Path:
         """The first of `names` that exists (a folder or a file); raises `MissingCorpus` with every path looked for."""

@@ -8,7 +8,8 @@ job failed (exit status 1). `assert` is for our own bugs and is never caught.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class SuperbenchError(Exception):
@@ -55,8 +56,41 @@ class MissingCorpus(SuperbenchError):
     """A corpus is not under the data root."""
 
 
+class IncompleteCorpus(MissingCorpus):
+    """A corpus is under the data root, but a part of it that the task needs is not: a split, a list, a lexicon."""
+
+
 class BadCorpus(SuperbenchError):
     """A corpus is there, but a file, a line or a layout in it is not as published."""
+
+
+class MissingFiles(BadCorpus):
+    """Files that a corpus lists and that are not there: the first five by name, then how many more.
+
+    >>> print(MissingFiles([Path("a.wav")], 9, "train.csv", "Unpack it again."))
+    a.wav is listed in train.csv but not there. Unpack it again.
+    >>> print(MissingFiles([Path("a.wav"), Path("b.wav")], 9, "train.csv", "Unpack it again."))
+    2 of the 9 files listed in train.csv are not there: a.wav, b.wav. Unpack it again.
+    """
+
+    def __init__(self, missing: Sequence[Path], of: int, listing: str, advice: str) -> None:
+        self.missing = tuple(missing)
+        many = f"{len(missing)} of the {of} files listed in {listing} are not there: {first_of(missing)}."
+        super().__init__(f"{f'{missing[0]} is listed in {listing} but not there.' if len(missing) == 1 else many} {advice}")
+
+
+FIRST = 5
+"""How many of many are named."""
+
+
+def first_of(things: Sequence[object], few: int = FIRST, between: str = ", ") -> str:
+    """The first few, and how many more there are.
+
+    >>> first_of("abc"), first_of("abcdefg")
+    ('a, b, c', 'a, b, c, d, e … and 2 more')
+    """
+    more = f" … and {len(things) - few} more" if len(things) > few else ""
+    return between.join(str(thing) for thing in things[:few]) + more
 
 
 class BadAudio(SuperbenchError):

@@ -21,12 +21,13 @@ from superbench.features.extraction import Extraction, extract
 from superbench.features.planner import HOUR, choose, frame_bytes
 from superbench.features.store import Store
 from superbench.options import Options
+from superbench.passport import note_of, passport_of
 from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
 from superbench.probing.intervals import interval
 from superbench.registry import Loaded
 from superbench.reporting import Reporter
-from superbench.results import Result, read_result, write_result
+from superbench.results import Passport, Result, read_result, write_result
 
 
 def folder(out: Path, upstream: Loaded, task: Task) -> Path:
@@ -88,7 +89,8 @@ def perform(
             folds,
             extraction,
         )
-        result = _result(task, upstream, options, folds, fingerprint, identity, extraction, outcome, certificate)
+        passport = _passport(task, read, store, corpora, outcome)
+        result = _result(task, upstream, options, folds, fingerprint, passport, identity, extraction, outcome, certificate)
         write_result(place, result, outcome.predictions)
         shutil.rmtree(work, ignore_errors=True)
         return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
@@ -181,6 +183,7 @@ def _result(
     options: Options,
     folds: Sequence[Fold],
     fingerprint: str,
+    passport: Passport,
     identity: str,
     extraction: Extraction,
     outcome: Outcome,
@@ -199,7 +202,7 @@ def _result(
             "primary": card.primary,
             "sweep": outcome.sweep,
             "chosen": outcome.chosen,
-            "data": {"fingerprint": fingerprint, "items": _counts(folds), "passport": _passport(folds, extraction, outcome)},
+            "data": {"fingerprint": fingerprint, "items": _counts(folds), "passport": passport.model_dump()},
             "environment": environment(options.device) | {"job": identity, "spec": _spec(upstream)},
             "seconds": {
                 "extract": round(extraction.work_seconds, 3),
@@ -211,7 +214,7 @@ def _result(
             "certificate": certificate,
             "efficiency": {"params": upstream.params, "stride_ms": upstream.hop / 16, "layers": upstream.layers},
             "deviations": options.deviations(),
-            "notes": _notes(task, options, folds, extraction, outcome),
+            "notes": _notes(task, options, folds, extraction, outcome, passport),
         }
     )  # fmt: skip
 
@@ -239,17 +242,17 @@ def _counts(folds: Sequence[Fold]) -> dict[str, int]:
     return {f"{prefix(fold)}{s.name}": len(s.items) for fold in folds for s in (fold.train, fold.dev, fold.test)}
 
 
-def _passport(folds: Sequence[Fold], extraction: Extraction, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "hours": round(extraction.sound_seconds / 3600, 4),
-        "sample_rates": {str(rate): count for rate, count in sorted(extraction.rates.items())},
-        "trials": {f"{fold.name}/{s.name}": len(s.trials) for fold in folds for s in (fold.dev, fold.test) if s.trials},
-        "facts": outcome.facts,
-    }
+def _passport(task: Task, read: Sequence[Fold], store: Store, corpora: Corpora, outcome: Outcome) -> Passport:
+    """Of the corpus as it was read; the lengths of its files are known to the store."""
+    paths = list(dict.fromkeys(audio.path for audio in _audios(read)))
+    lengths = {path: (one.samples, one.rate) for path, one in zip(paths, store.sounds(paths), strict=True)}
+    return passport_of(task.card, read, lengths, corpora, outcome.facts)
 
 
-def _notes(task: Task, options: Options, folds: Sequence[Fold], extraction: Extraction, outcome: Outcome) -> list[str]:
-    notes = list(outcome.notes)
+def _notes(
+    task: Task, options: Options, folds: Sequence[Fold], extraction: Extraction, outcome: Outcome, passport: Passport
+) -> list[str]:
+    notes = list(outcome.notes) + note_of(passport)
     for rate, count in sorted(extraction.rates.items()):
         if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")

@@ -69,12 +69,40 @@ class Receipt(_Record):
     status: str | None = None
 
 
+class Duration(_Record):
+    """How long the sound of a split is: in all (hours), and its shortest, mean and longest utterance (seconds)."""
+
+    hours: float
+    shortest: float
+    mean: float
+    longest: float
+
+
+class Passport(_Record):
+    """What was read of a corpus. Results of superbench 0.1 have the first four fields alone.
+
+    `hours` of different sound, files by `sample_rates`, `trials` by split, `facts` for the scorer. `counts` of items, classes,
+    groups and trials as `TaskCard.counts` has them, digests of the `lists` of items and trials, `durations` by split;
+    `miniature`: what made it; `differences` from the published counts, or from what was made.
+    """
+
+    hours: float = 0.0
+    sample_rates: dict[str, int] = Field(default_factory=dict)
+    trials: dict[str, int] = Field(default_factory=dict)
+    facts: dict[str, float] = Field(default_factory=dict)
+    counts: dict[str, int] = Field(default_factory=dict)
+    lists: dict[str, str] = Field(default_factory=dict)
+    durations: dict[str, Duration] = Field(default_factory=dict)
+    miniature: str | None = None
+    differences: list[str] = Field(default_factory=list)
+
+
 class DataFacts(_Record):
-    """Which data: digest of the lists, items per split, the passport."""
+    """Which data: digest of the lists, items per split as they were cut, the passport."""
 
     fingerprint: str
     items: dict[str, int]
-    passport: dict[str, Any] = Field(default_factory=dict)
+    passport: Passport = Field(default_factory=Passport)
 
 
 class Seconds(_Record):

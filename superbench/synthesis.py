@@ -1,15 +1,18 @@
-"""The miniature corpora of all tasks, and a look at corpora that are there. Each task brings its own."""
+"""The miniature corpora of all tasks. Each task brings its own."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from superbench import registry
-from superbench.corpora import MARKER, Corpora
-from superbench.errors import MissingCorpus, SuperbenchError
+from superbench.contract import Task
+from superbench.corpora import MARKER, WRITTEN, Corpora
+from superbench.errors import SuperbenchError
 from superbench.files import write_text
+from superbench.passport import counts_of, lists_of
 from superbench.reporting import Reporter
 
 
@@ -28,33 +31,16 @@ def synthesise(out: Path, seed: int, tasks: Sequence[str], reporter: Reporter) -
     for number, task in enumerate(found):
         reporter.advance(f"synthesise {task.card.name}", number, len(found))
         task.synth(out, seed)
+        _note(task, Corpora(out))
         reporter.advance(f"synthesise {task.card.name}", number + 1, len(found))
     return time.perf_counter() - began
 
 
-def inspect(data: Path, tasks: Sequence[str]) -> Iterator[tuple[str, str, str, str, str]]:
-    """For each task: name, corpus, `complete` / `absent` / `damaged`, counts of train/dev/test, a remark."""
-    corpora = Corpora.at(data)
-    for name in tasks:
-        task = registry.task(name)
-        card = task.card
-        try:
-            folds = task.read(corpora)
-            missing = _missing(folds)
-        except MissingCorpus as error:
-            yield name, card.corpus, "absent", "", f"{error} How to get it: {card.obtain}"
-            continue
-        except SuperbenchError as error:
-            yield name, card.corpus, "damaged", "", str(error)
-            continue
-        counts = "; ".join(f"{len(f.train.items)} / {len(f.dev.items)} / {len(f.test.items)}" for f in folds)
-        if missing:
-            first = ", ".join(str(path) for path in missing[:3])
-            yield name, card.corpus, "damaged", counts, f"{len(missing)} listed files are missing; the first: {first}"
-        else:
-            yield name, card.corpus, "complete", counts, ""
-
-
-def _missing(folds: Sequence) -> list[Path]:
-    paths = {item.audio.path for fold in folds for split in (fold.train, fold.dev, fold.test) for item in split.items}
-    return sorted(path for path in paths if not path.is_file())
+def _note(task: Task, corpora: Corpora) -> None:
+    """Note what was written, so that `superbench data check` can tell a damaged corpus from a whole one. A corpus that is there
+    is not written again: what was noted of it stays."""
+    noted = corpora.written()
+    if task.card.name not in noted:
+        folds = task.read(corpora)
+        noted[task.card.name] = {"counts": dict(counts_of(folds)), "lists": dict(lists_of(folds))}
+        write_text(corpora.root / WRITTEN, json.dumps({"corpora": corpora.passport, "tasks": noted}, indent=1) + "\n")

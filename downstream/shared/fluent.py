@@ -24,6 +24,11 @@ LISTS: Mapping[Literal["train", "dev", "test"], str] = {
     "dev": "valid_data.csv",
     "test": "test_data.csv",
 }
+OBTAIN = """\
+Free for academic research under the Fluent Speech Commands Public License; ask with the form on
+https://fluent.ai/fluent-speech-commands-a-dataset-for-spoken-language-understanding-research/ and unpack the archive under
+the data root: it makes fluent_speech_commands_dataset/ with data/ (the lists) and wavs/speakers/ (the sound).
+"""
 
 PLACES = ("none", "kitchen", "bedroom", "washroom")
 LANGUAGES = ("Chinese", "Korean", "English", "German")

@@ -17,10 +17,12 @@ import numpy as np
 import soundfile
 
 from downstream.shared.diarization import Turn
+from downstream.shared.lists import lines_of
 from downstream.shared.sentences import sentence
 from downstream.shared.speech import Line, Spoken, activity, background, speak, voice
-from superbench import SAMPLE_RATE, BadCorpus, Corpora, MissingCorpus
+from superbench import SAMPLE_RATE, BadCorpus, Corpora, IncompleteCorpus
 
+AGAIN = "Make the Kaldi folder (or fetch the metadata) again."
 PARTS = {"train": "train-100", "dev": "dev", "test": "test"}
 ALIGNMENTS = {"train": "train_clean_100.rttm", "dev": "dev_clean.rttm", "test": "test_clean.rttm"}
 MIXTURE = re.compile(r"((\d+)-\d+-\d+)_((\d+)-\d+-\d+)")
@@ -31,6 +33,15 @@ Libri2Mix/wav16k/max/{train-100,dev,test}/mix_both/<utterance>_<utterance>.wav
 Libri2Mix/data/{train,dev,test}/{wav.scp,segments,utt2spk}                    Kaldi folders; paths in wav.scp are not used
 Libri2Mix/metadata/LibriSpeech/{train_clean_100,dev_clean,test_clean}.rttm    turns by LibriSpeech utterance, with
 Libri2Mix/wav16k/max/metadata/mixture_{train-100,dev,test}_mix_both.csv       the list of mixtures
+"""
+OBTAIN = """\
+Made from LibriSpeech (CC BY 4.0) and WHAM! noise (CC BY-NC 4.0), which the script fetches, by s3prl's fork of LibriMix (with
+SoX installed):
+  git clone https://github.com/s3prl/LibriMix && cd LibriMix
+  bash generate_librimix_sd.sh DATA                two speakers, 16 kHz, mode max, mix_both: makes DATA/Libri2Mix/wav16k/max/
+  python3 scripts/prepare_diarization.py --target_dir DATA/Libri2Mix/data --source_dir DATA/Libri2Mix/wav16k/max/metadata
+where DATA is the data root. The last line makes the references, DATA/Libri2Mix/data/{train,dev,test}; copying the fork's
+metadata/LibriSpeech/*.rttm to DATA/Libri2Mix/metadata/LibriSpeech/ does as well.
 """
 
 
@@ -45,7 +56,10 @@ class Mixture:
 
 
 def mixtures(corpora: Corpora, split: str) -> list[Mixture]:
-    """The mixtures of `train`, `dev` or `test`, in the order of their list; raises `MissingCorpus`, `BadCorpus`."""
+    """The mixtures of `train`, `dev` or `test`, in the order of their list; whether their files are there is not looked at.
+
+    Raises `MissingCorpus`, `BadCorpus`.
+    """
     root = corpora.place("Libri2Mix")
     folder = root / "data" / split
     turns = _kaldi(folder) if folder.is_dir() else _metadata(root, split)
@@ -57,8 +71,6 @@ def _mixture(folder: Path, name: str, turns: list[Turn]) -> Mixture:
     match = MIXTURE.fullmatch(name)
     if match is None:
         raise BadCorpus(f"{name} is no mixture of Libri2Mix: expected an id such as 1089-134686-0000_121-127105-0031.")
-    if not path.is_file():
-        raise BadCorpus(f"{path} is listed in Libri2Mix but not there. Run LibriMix's generation script again.")
     speakers = {speaker for *_, speaker in turns}
     if not 1 <= len(speakers) <= 2:
         raise BadCorpus(f"{name} has turns of {len(speakers)} speakers; expected 1 or 2. Make the references again.")
@@ -78,7 +90,8 @@ def _kaldi(folder: Path) -> dict[str, list[Turn]]:
     for utterance, recording, start, end, *_ in _lines(folder / "segments", 4):
         if utterance not in speakers or recording not in turns:
             raise BadCorpus(f"{folder / 'segments'}: {utterance} of {recording} is not in utt2spk and wav.scp both.")
-        turns[recording].append((float(start), float(end), speakers[utterance]))
+        begins, ends = _seconds(folder / "segments", start, end)
+        turns[recording].append((begins, ends, speakers[utterance]))
     return turns
 
 
@@ -87,15 +100,13 @@ def _metadata(root: Path, split: str) -> dict[str, list[Turn]]:
     path = root / "wav16k/max/metadata" / f"mixture_{PARTS[split]}_mix_both.csv"
     alignments = root / "metadata/LibriSpeech" / ALIGNMENTS[split]
     if not (path.is_file() and alignments.is_file()):
-        raise MissingCorpus(
+        raise IncompleteCorpus(
             f"Libri2Mix has no references for {split}: looked for the Kaldi folder {root / 'data' / split}, and for {path} "
             f"with {alignments}. They come with the diarization scripts of LibriMix (s3prl's fork)."
         )
     spoken = _rttm(alignments)
     turns: dict[str, list[Turn]] = {}
-    with path.open(newline="") as file:
-        names = [row["mixture_ID"] for row in csv.DictReader(file)]
-    for name in names:
+    for name in _listed(path):
         absent = [utterance for utterance in name.split("_") if utterance not in spoken]
         if absent or name in turns:
             what = f"has no turns in {alignments} for {absent[0]}" if absent else "is listed twice"
@@ -104,25 +115,46 @@ def _metadata(root: Path, split: str) -> dict[str, list[Turn]]:
     return turns
 
 
+def _listed(path: Path) -> list[str]:
+    """The ids of a list of mixtures, every row of which is whole."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "mixture_ID" not in rows[0]:
+        raise BadCorpus(f"{path} lists no mixture in a column mixture_ID. {AGAIN}")
+    for number, row in enumerate(rows, start=2):
+        if None in row.values():
+            raise BadCorpus(f"{path}, line {number}: expected {len(row)} fields, found {row}: it may be cut off. {AGAIN}")
+    return [row["mixture_ID"] for row in rows]
+
+
 def _rttm(path: Path) -> dict[str, list[Turn]]:
     """Turns by recording of an RTTM file (`SPEAKER <recording> 1 <start> <duration> <NA> <NA> <speaker> <NA>`)."""
     turns: dict[str, list[Turn]] = {}
     for fields in _lines(path, 8):
         if fields[0] == "SPEAKER":
-            start = float(fields[3])
-            turns.setdefault(fields[1], []).append((start, start + float(fields[4]), fields[7]))
+            start, duration = _seconds(path, fields[3], fields[4])
+            turns.setdefault(fields[1], []).append((start, start + duration, fields[7]))
     return turns
 
 
+def _seconds(path: Path, *fields: str) -> tuple[float, float]:
+    try:
+        first, second = (float(one) for one in fields)
+    except ValueError as error:
+        raise BadCorpus(f"{path}: expected times in seconds, found {' '.join(fields)!r}. {AGAIN}") from error
+    return first, second
+
+
 def _lines(path: Path, fields: int) -> Iterator[list[str]]:
-    if not path.is_file():
-        raise BadCorpus(f"{path} is not there. Make the Kaldi folder (or fetch the metadata) again.")
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        found = line.split()
-        if found and len(found) < fields:
-            raise BadCorpus(f"{path}, line {number}: expected at least {fields} fields, found {len(found)}: {line!r}.")
-        if found:
-            yield found
+    """The fields of each line, at least so many; raises `BadCorpus` when the last line was cut off."""
+    before = found = [""] * fields
+    for number, line in lines_of(path, AGAIN):
+        before, found = found, line.split()
+        if len(found) < fields:
+            raise BadCorpus(f"{path}, line {number}: expected {fields} fields, found {len(found)}: {line[:200]!r}. {AGAIN}")
+        yield found
+    if len(found) < len(before) and not path.read_bytes().endswith(b"\n"):
+        raise BadCorpus(f"{path} is cut off: it ends in the middle of a line, {' '.join(found)[:200]!r}. {AGAIN}")
 
 
 # ---------------------------------------------------------------- the miniature

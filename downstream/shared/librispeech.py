@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 
 from downstream.shared.grammar import anything, sentence
+from downstream.shared.lists import lines_of
 from downstream.shared.speech import Line, speak, voice
 from downstream.shared.text import PHONES
-from superbench import Audio, BadCorpus, Corpora, Fold, Item, MissingCorpus, MissingExtra, Split
+from superbench import Audio, BadCorpus, Corpora, Fold, IncompleteCorpus, Item, MissingExtra, MissingFiles, Split
 
 SPLITS = {"train": "train-clean-100", "dev": "dev-clean", "test": "test-clean"}
 LEXICONS = ("librispeech-lexicon-200k-g2p.txt", "librispeech-lexicon-allothers-g2p.txt")
@@ -29,16 +30,35 @@ LEXICON_LAYOUT = """\
 LibriSpeech/librispeech-lexicon-200k-g2p.txt            "WORD<tab>PH1 PH2 ..."  (or both files, or one file, where
 LibriSpeech/librispeech-lexicon-allothers-g2p.txt        [data] lexicon = "..." in superbench.toml says)
 """
+OBTAIN = """\
+Free, CC BY 4.0. From https://www.openslr.org/12 fetch train-clean-100.tar.gz (6.3 GB), dev-clean.tar.gz and test-clean.tar.gz;
+unpack each under the data root: every archive makes LibriSpeech/<its name>/.
+"""
+OBTAIN_LEXICON = """\
+Put s3prl's two lexicon files beside the splits: librispeech-lexicon-200k-g2p.txt and librispeech-lexicon-allothers-g2p.txt,
+from s3prl/downstream/ctc/lexicon of https://github.com/s3prl/s3prl or lexicon/ of https://huggingface.co/datasets/s3prl/g2p.
+"""
+PUBLISHED = {
+    "train": 28_539, "train groups": 251,
+    "dev": 2_703, "dev groups": 40,
+    "test": 2_620, "test groups": 40,
+}  # fmt: skip
+"""Utterances and speakers as published."""
 
 
 def read_fold(corpora: Corpora, label: Callable[[str], str] = str) -> Fold:
     """The one fold; an item's label is `label(transcript)`, its group the speaker. Raises `MissingCorpus`, `BadCorpus`."""
     root = corpora.place("LibriSpeech")
+    absent: list[Path] = []
 
     def split(name: Literal["train", "dev", "test"]) -> Split:
-        return Split(name, tuple(_items(root / SPLITS[name], label)))
+        return Split(name, tuple(_items(root / SPLITS[name], label, absent)))
 
-    return Fold("all", split("train"), split("dev"), split("test"))
+    fold = Fold("all", split("train"), split("dev"), split("test"))
+    if absent:
+        listed = sum(len(one.items) for one in (fold.train, fold.dev, fold.test))
+        raise MissingFiles(absent, listed, "the transcripts of LibriSpeech", "Unpack the archive again.")
+    return fold
 
 
 def transcripts(corpora: Corpora) -> set[str]:
@@ -47,15 +67,16 @@ def transcripts(corpora: Corpora) -> set[str]:
     return {word for split in (fold.train, fold.dev, fold.test) for item in split.items for word in item.label.split()}
 
 
-def _items(folder: Path, label: Callable[[str], str]) -> Iterator[Item]:
+def _items(folder: Path, label: Callable[[str], str], absent: list[Path]) -> Iterator[Item]:
+    """Utterances of a split; those whose sound is not there are added to `absent`."""
     if not folder.is_dir():
-        raise MissingCorpus(f"{folder} is not there. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12) so that it is.")
+        raise IncompleteCorpus(f"{folder} is not there. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12) so that it is.")
     lists = sorted(path for path in folder.glob("*/*/*.trans.txt") if not path.name.startswith("._"))
     if not lists:
         raise BadCorpus(f"{folder} holds no <speaker>/<chapter>/*.trans.txt. Unpack {folder.name}.tar.gz again.")
     seen: set[str] = set()
     for path in lists:
-        for name, text in _chapter(path):
+        for name, text in _chapter(path, absent):
             if name in seen:
                 raise BadCorpus(
                     f"{path}: {name} is transcribed twice in {folder.name}. Remove one, or unpack the archive again."
@@ -65,16 +86,16 @@ def _items(folder: Path, label: Callable[[str], str]) -> Iterator[Item]:
     _no_chapter_without_transcript(folder, {path.parent for path in lists})
 
 
-def _chapter(path: Path) -> Iterator[tuple[str, str]]:
+def _chapter(path: Path, absent: list[Path]) -> Iterator[tuple[str, str]]:
     """Utterances of a chapter with their texts; its transcript and its sound files must name the same ones."""
     there = {sound.stem for sound in path.parent.glob("*.flac") if not sound.name.startswith("._")}
     untold = set(there)
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in lines_of(path, "Unpack the archive again.", blank=True):
         name, _, text = line.strip().partition(" ")
         if not text.strip():
             raise BadCorpus(f'{path}, line {number}: expected "<speaker>-<chapter>-<NNNN> TEXT", found {line!r}.')
         if name not in there:
-            raise BadCorpus(f"{path.parent / name}.flac is listed in {path.name} but not there. Unpack the archive again.")
+            absent.append(path.parent / f"{name}.flac")
         yield name, text.strip()
         untold.discard(name)
     if untold:
@@ -100,8 +121,8 @@ def pronunciations(corpora: Corpora, words: Iterable[str]) -> dict[str, str]:
     files, wanted = _lexicon_files(corpora), set(words)
     found: dict[str, str] = {}
     for path in files:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            word, *phones = line.split() or [""]
+        for number, line in lines_of(path, "Take the lexicon from s3prl again."):
+            word, *phones = line.split()
             if word not in wanted or word in found:
                 continue
             if not phones or not set(phones) <= set(PHONES):
@@ -123,7 +144,7 @@ def _lexicon_files(corpora: Corpora) -> list[Path]:
         return [place]
     files = [place / name for name in LEXICONS if (place / name).is_file()]
     if not files:
-        raise MissingCorpus(
+        raise IncompleteCorpus(
             f"No pronunciation lexicon: looked for {' and '.join(str(place / name) for name in LEXICONS)}. Put these files of "
             's3prl (downstream/ctc/lexicon) there, or say in superbench.toml where they are: [data] lexicon = "/path/to/them"'
         )

@@ -14,15 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
+from downstream.shared.lists import lines_of
 from downstream.shared.speech import Line, speak, voice
-from superbench import BadCorpus, Corpora, MissingCorpus
+from superbench import BadCorpus, Corpora, IncompleteCorpus
 
 ENGLISH = "nnenglish"
+AGAIN = "Take the list from the corpus again."
 LAYOUT = """\
 quesst14Database/scoring/language_key_{utterances,dev,eval}.lst   "<folder>/<path from here> <language>", English: nnenglish
 quesst14Database/scoring/groundtruth_quesst14_{dev,eval}/quesst14_{dev,eval}.rttm   "LEXEME <document> ... <query> ..."
 quesst14Database/{Audio,dev_queries,eval_queries}/*.wav
 """
+OBTAIN = """\
+Free for research, from Brno University of Technology: https://speech.fit.vutbr.cz/files/quesst14Database.tgz; unpacked under
+the data root it makes quesst14Database/ with Audio/, dev_queries/, eval_queries/ and scoring/ (lists and truth, all needed).
+"""
+RATE = 8_000
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,17 @@ class Search:
 
 
 def search(corpora: Corpora, split: str) -> Search:
-    """The English search of `split` (`dev` or `eval`). Raises `MissingCorpus` for an absent list, `BadCorpus` for a listed file
-    that is absent, an id that stands twice, a line not of its form, a split without queries, documents or targets."""
+    """The English search of `split` (`dev` or `eval`); whether the sound is there is not looked at.
+
+    Raises `MissingCorpus` for an absent list, `BadCorpus` for an id that stands twice, a line not of its form, a split without
+    queries, documents or targets.
+    """
     root = corpora.place("quesst14Database")
-    queries, _ = _listed(root, split)
+    queries, strangers = _listed(root, split)
     documents, foreign = _listed(root, "utterances")
     path = _file(root, f"groundtruth_quesst14_{split}/quesst14_{split}.rttm")
     truth = _truth(path, split)
+    _whole(path, {query for query, _ in truth} - queries.keys() - strangers)
     targets = frozenset((query, document) for query, document in truth if query in queries and document in documents)
     if not targets:
         raise BadCorpus(f"{path} has no English query ({ENGLISH}) in any English document. Unpack the scoring folder again.")
@@ -60,47 +71,52 @@ def search(corpora: Corpora, split: str) -> Search:
 def _file(root: Path, name: str) -> Path:
     path = root / "scoring" / name
     if not path.is_file():
-        raise MissingCorpus(f"{path} is not there. Unpack the scoring folder of QUESST 2014 into {root / 'scoring'}.")
+        raise IncompleteCorpus(f"{path} is not there. Unpack the scoring folder of QUESST 2014 into {root / 'scoring'}.")
     return path
 
 
-def _listed(root: Path, name: str) -> tuple[dict[str, Path], list[str]]:
+def _listed(root: Path, name: str) -> tuple[dict[str, Path], set[str]]:
     """English files by stem, in the list's order, and the stems of all other languages."""
     path = _file(root, f"language_key_{name}.lst")
     english: dict[str, Path] = {}
-    others: list[str] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    others: dict[str, str] = {}
+    for number, line in lines_of(path, AGAIN):
         fields = line.split()
-        if not fields:
-            continue
         _, _, inside = fields[0].partition("/")
         if len(fields) != 2 or not inside:
-            raise BadCorpus(f'{path}, line {number}: expected "<folder>/<path> <language>", found {line[:200]!r}.')
+            raise BadCorpus(f'{path}, line {number}: expected "<folder>/<path> <language>", found {line[:200]!r}. {AGAIN}')
         stem = Path(inside).stem
         if stem in english or stem in others:
-            raise BadCorpus(f"{path}, line {number}: {stem} is listed twice. Take the list from the corpus again.")
-        if fields[1] != ENGLISH:
-            others.append(stem)
-        elif (root / inside).is_file():
+            raise BadCorpus(f"{path}, line {number}: {stem} is listed twice. {AGAIN}")
+        if fields[1] == ENGLISH:
             english[stem] = root / inside
         else:
-            raise BadCorpus(f"{root / inside} is listed in {path.name} but not there. Unpack the corpus again.")
+            others[stem] = fields[1]
     if not english:
-        raise BadCorpus(f"{path} lists nothing English ({ENGLISH}). Take the list from the corpus again.")
-    return english, others
+        raise BadCorpus(f"{path} lists nothing English ({ENGLISH}). {AGAIN}")
+    _whole(path, {last for last in list(others.values())[-1:] if ENGLISH.startswith(last)})
+    return english, set(others)
+
+
+def _whole(path: Path, suspects: set[str]) -> None:
+    """A last line without an end that holds a name known to nobody was cut off in the middle."""
+    last = path.read_text(encoding="utf-8").rpartition("\n")[2]
+    if any(name in last for name in suspects):
+        raise BadCorpus(f"{path} is cut off: it ends in the middle of a line, {last[:200]!r}. {AGAIN}")
 
 
 def _truth(path: Path, split: str) -> set[tuple[str, str]]:
     """Pairs (query, document) of an RTTM file, all languages. Lines that are no LEXEME are comments or headers."""
     pattern = re.compile(rf"LEXEME\s+(\S+)\s.*?(quesst14_{split}_\d+)")
     pairs: set[tuple[str, str]] = set()
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in lines_of(path, AGAIN):
         if not line.startswith("LEXEME"):
             continue
         match = pattern.match(line)
         if match is None:
             raise BadCorpus(
-                f'{path}, line {number}: expected "LEXEME <document> ... quesst14_{split}_<number> ...", found {line[:200]!r}.'
+                f'{path}, line {number}: expected "LEXEME <document> ... quesst14_{split}_<number> ...", found {line[:200]!r}. '
+                f"{AGAIN}"
             )
         pairs.add((match[2], match[1]))
     return pairs
@@ -126,7 +142,7 @@ TERMS: Mapping[str, str] = {
 DOCUMENTS, DOCUMENT_SPEAKERS, QUERY_SPEAKERS = 300, 60, 20
 FOREIGN = ("albanian", "basque", "czech", "romanian", "slovak")
 FOREIGN_DOCUMENTS, FOREIGN_QUERIES, FOREIGN_TARGETS = 60, 10, 4
-FIRST_VOICE, RATE = 45_000, 8_000
+FIRST_VOICE = 45_000
 
 
 def write_miniature(root: Path, seed: int) -> None:

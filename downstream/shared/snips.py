@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 
 from downstream.shared.grammar import kept_from_training
+from downstream.shared.lists import lines_of
 from downstream.shared.speech import Line, speak, voice
 from downstream.shared.text import Slotted
-from superbench import Audio, BadCorpus, Corpora, Fold, Item, MissingCorpus, Split
+from superbench import Audio, BadCorpus, Corpora, Fold, IncompleteCorpus, Item, MissingFiles, Split
 
 SPEAKERS: Mapping[str, tuple[str, ...]] = {
     "train": ("Ivy", "Joanna", "Joey", "Justin", "Kendra", "Kimberly", "Matthew", "Salli"),
@@ -36,45 +37,72 @@ SNIPS/{train,valid,test}/<Speaker>-snips-<split>-<n>.wav     (or .mp3)
 SNIPS/all.iob.snips.txt    "<Speaker>-snips-<split>-<n> BOS W1 ... WK EOS<tab>O s1 ... sK <Intent>", slots without B-/I-
 SNIPS/slots.txt            (checked where it is there) O, then the 39 slots, one a line
 """
+OBTAIN = """\
+Sentences CC0; the voices' terms hold for the sound. With SoX and its mp3 format (Debian: libsox-fmt-mp3), in the data root:
+  git clone https://github.com/s3prl/s3prl
+  bash s3prl/preprocess/snips_prepare_data.sh "$PWD"
+It fetches https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding with its sound (audio_slu_v3.zip) and
+converts both to SNIPS/{train,valid,test}/*.wav, SNIPS/all.iob.snips.txt and SNIPS/slots.txt. s3prl's
+downstream/docs/superb.md links to the converted corpus too.
+"""
+PUBLISHED = {
+    "train": 104_672, "train groups": 8,
+    "dev": 2_800, "dev groups": 4,
+    "test": 2_800, "test groups": 4,
+}  # fmt: skip
+"""Utterances and voices as published: 8 × 13 084, 4 × 700, 4 × 700."""
 
 
 def read_fold(corpora: Corpora) -> Fold:
     """The one fold; a label is the words with their slots, the group the speaker. Raises `MissingCorpus`, `BadCorpus`."""
     root = corpora.place("SNIPS")
     if not (root / TRANSCRIPTS).is_file():
-        raise MissingCorpus(
+        raise IncompleteCorpus(
             f"{root / TRANSCRIPTS} is not there. Make it, and the .wav files, with s3prl's preprocessing of SNIPS."
         )
     _check_slot_list(root / SLOT_LIST)
     labels = _transcripts(root / TRANSCRIPTS)
-    return Fold(
-        "all",
-        _split(root, "train", "train", labels),
-        _split(root, "dev", "valid", labels),
-        _split(root, "test", "test", labels),
-    )
+    absent, unlisted = dict[str, Path](), list[Path]()
+
+    def split(name: Literal["train", "dev", "test"], folder: str) -> Split:
+        return _split(root, name, folder, labels, absent, unlisted)
+
+    fold = Fold("all", split("train", "train"), split("dev", "valid"), split("test", "test"))
+    if absent:
+        listed = sum(len(one.items) for one in (fold.train, fold.dev, fold.test))
+        raise MissingFiles([*absent.values()], listed, TRANSCRIPTS, "Unpack or convert the split again.")
+    if unlisted:
+        some = f" (and {len(unlisted) - 1} other files)" if len(unlisted) > 1 else ""
+        raise BadCorpus(f"{unlisted[0]}{some} has no line in {root / TRANSCRIPTS}. Make the list again from the full corpus.")
+    return fold
 
 
-def _split(root: Path, name: Literal["train", "dev", "test"], folder: str, labels: Mapping[str, Slotted]) -> Split:
-    """Every listed utterance of the split's speakers, in the list's order (the list may hold other speakers' too)."""
+def _split(
+    root: Path,
+    name: Literal["train", "dev", "test"],
+    folder: str,
+    labels: Mapping[str, Slotted],
+    absent: dict[str, Path],
+    unlisted: list[Path],
+) -> Split:
+    """Every listed utterance of the split's speakers, in the list's order (the list may hold other speakers' too).
+
+    Those whose sound is not there are added to `absent`, sound of these speakers that is not listed to `unlisted`.
+    """
     if not (root / folder).is_dir():
-        raise MissingCorpus(
+        raise IncompleteCorpus(
             f"{root / folder} is not there. Expected the .wav files of the speakers {', '.join(SPEAKERS[folder])}."
         )
     sounds = _sounds(root / folder)
     wanted = {
         key: label for key, label in labels.items() if key.split("-")[0] in SPEAKERS[folder] and f"-snips-{folder}-" in key
     }
-    for key in wanted.keys() - sounds.keys():
-        raise BadCorpus(
-            f"{root / folder / key}.wav is listed in {TRANSCRIPTS} but not there. Unpack or convert the split again."
-        )
-    for key in sounds.keys() - wanted.keys():
-        if key.split("-")[0] in SPEAKERS[folder]:
-            raise BadCorpus(f"{sounds[key]} has no line in {root / TRANSCRIPTS}. Make the list again from the full corpus.")
+    absent |= {key: root / folder / f"{key}.wav" for key in wanted if key not in sounds}
+    unlisted += [path for key, path in sounds.items() if key not in wanted and key.split("-")[0] in SPEAKERS[folder]]
     if not wanted:
         raise BadCorpus(f"{root / TRANSCRIPTS} lists no utterance of {', '.join(SPEAKERS[folder])} for {folder}.")
-    return Split(name, tuple(Item(key, Audio(sounds[key]), label, (key.split("-")[0],)) for key, label in wanted.items()))
+    paths = sounds | absent
+    return Split(name, tuple(Item(key, Audio(paths[key]), label, (key.split("-")[0],)) for key, label in wanted.items()))
 
 
 def _sounds(folder: Path) -> dict[str, Path]:
@@ -85,12 +113,12 @@ def _sounds(folder: Path) -> dict[str, Path]:
 
 def _transcripts(path: Path) -> dict[str, Slotted]:
     labels: dict[str, Slotted] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in lines_of(path, "Make the list again."):
         left, _, right = line.partition("\t")
         key, *words = left.split()
         slots = right.split()
+        if len(words) != len(slots):  # a word that normalisation emptied leaves two spaces, and keeps its label
+            words, slots = left.strip().split(" ")[1:], right.strip().split(" ")
         if len(words) < 3 or words[0] != "BOS" or words[-1] != "EOS" or len(words) != len(slots):
             raise BadCorpus(
                 f'{path}, line {number}: expected "<id> BOS W1 ... EOS<tab>O s1 ... <Intent>", found {line[:200]!r}.'

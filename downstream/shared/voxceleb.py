@@ -6,29 +6,49 @@ Corpus: Nagrani, Chung, Zisserman, "VoxCeleb: a large-scale speaker identificati
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from downstream.shared.lists import lines_of, must_be_there
 from downstream.shared.sentences import sentence
 from downstream.shared.speech import Line, Voice, speak, voice
-from superbench import BadCorpus, Corpora, MissingCorpus
+from superbench import BadCorpus, Corpora, IncompleteCorpus
 
 SPEAKERS = tuple(f"id{number}" for number in range(10_001, 11_252))
+KNOWN = frozenset(SPEAKERS)
 TEST_SPEAKERS = frozenset(f"id{number}" for number in range(10_270, 10_310))
 """The forty speakers of the verification trials, whom ASV never trains on."""
 
 SPLIT_LISTS = ("iden_split.txt", "veri_test_class.txt")
 TRIAL_LISTS = ("voxceleb1_test_v2.txt", "veri_test.txt")
 FOLDERS = ("wav", "dev/wav", "test/wav")
+UTTERANCE = re.compile(r"id1[01]\d{3}/[^/\s]+/[^/\s]+\.wav")
+UNPACK = "Unpack the archive that holds them again."
 
 LAYOUT = """\
 VoxCeleb1/dev/wav/id1XXXX/<video>/<NNNNN>.wav     (or VoxCeleb1/wav/id1XXXX/... for all speakers)
 VoxCeleb1/test/wav/id1XXXX/<video>/<NNNNN>.wav
 VoxCeleb1/iden_split.txt                          SID: "<1|2|3> id10001/<video>/00001.wav"
 VoxCeleb1/voxceleb1_test_v2.txt or veri_test.txt  ASV: "<1|0> id10270/<video>/00001.wav id10300/<video>/00003.wav"
+"""
+OBTAIN = """\
+CC BY 4.0, on request: fill in the form on https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html, or, where that hands out
+no sound, the one of its mirror https://mm.kaist.ac.kr/datasets/voxceleb/. Join the four parts of the dev archive, unpack both:
+  cat vox1_dev_wav_parta? > vox1_dev_wav.zip
+  unzip vox1_dev_wav.zip -d VoxCeleb1/dev        makes VoxCeleb1/dev/wav/id10001/... (1 211 speakers)
+  unzip vox1_test_wav.zip -d VoxCeleb1/test      makes VoxCeleb1/test/wav/id10270/... (40 speakers)
+"""
+OBTAIN_SPLIT = """\
+Put https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/iden_split.txt into VoxCeleb1/ (s3prl's
+downstream/voxceleb1/veri_test_class.txt does as well).
+"""
+OBTAIN_TRIALS = """\
+Put https://www.openslr.org/resources/49/voxceleb1_test_v2.txt into VoxCeleb1/ (the original 37 720 trials, not the cleaned list
+veri_test2.txt).
 """
 
 
@@ -46,20 +66,21 @@ class VoxCeleb:
         found: dict[str, Path] = {}
         for folder in (root / name for name in FOLDERS):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if path.name in SPEAKERS and path.is_dir():
+                if path.name in KNOWN and path.is_dir():
                     found.setdefault(path.name, path)
         if not found:
             looked = ", ".join(str(root / name) for name in FOLDERS)
-            raise MissingCorpus(f"No speaker of VoxCeleb1 (id10001 … id11251) is in {looked}. Unpack the archives there.")
+            raise IncompleteCorpus(f"No speaker of VoxCeleb1 (id10001 … id11251) is in {looked}. Unpack the archives there.")
         return cls(root, dict(sorted(found.items())))
 
     def path(self, utterance: str) -> Path:
-        """The file of `id1XXXX/<video>/<NNNNN>.wav`; raises `BadCorpus` if it is not there."""
+        """Where the file of `id1XXXX/<video>/<NNNNN>.wav` lies."""
         speaker, _, rest = utterance.partition("/")
-        path = self.speakers.get(speaker, self.root / "dev/wav" / speaker) / rest
-        if not path.is_file():
-            raise BadCorpus(f"{path} is listed in VoxCeleb1 but not there. Unpack the archive that holds it again.")
-        return path
+        return self.speakers.get(speaker, self.root / "dev/wav" / speaker) / rest
+
+    def must_hold(self, utterances: Iterable[str], listing: str) -> None:
+        """Raise `MissingFiles` if the file of one of `utterances`, which `listing` names, is not there."""
+        must_be_there((self.path(one) for one in utterances), listing, UNPACK)
 
     def utterances(self, speaker: str) -> list[str]:
         """Every utterance of a speaker that is in the tree, sorted."""
@@ -77,8 +98,11 @@ class VoxCeleb:
         splits: dict[str, list[str]] = {name: [] for name in names.values()}
         seen: set[str] = set()
         for number, fields in _lines(path):
-            if len(fields) != 2 or fields[0] not in names or speaker_of(fields[1]) not in SPEAKERS:
-                raise BadCorpus(f'{path}, line {number}: expected "<1|2|3> id1XXXX/<video>/<NNNNN>.wav", found {fields}.')
+            if len(fields) != 2 or fields[0] not in names or not _utterance(fields[1]):
+                raise BadCorpus(
+                    f'{path}, line {number}: expected "<1|2|3> id1XXXX/<video>/<NNNNN>.wav", found {" ".join(fields)!r}. '
+                    "Fetch the list again."
+                )
             if fields[1] in seen:
                 raise BadCorpus(f"{path}, line {number}: {fields[1]} is listed twice. Fetch the list again.")
             seen.add(fields[1])
@@ -99,8 +123,11 @@ class VoxCeleb:
         path = self._list(TRIAL_LISTS)
         trials = []
         for number, fields in _lines(path):
-            if len(fields) != 3 or fields[0] not in ("0", "1") or not all(speaker_of(name) in SPEAKERS for name in fields[1:]):
-                raise BadCorpus(f'{path}, line {number}: expected "<1|0> <utterance> <utterance>", found {fields}.')
+            if len(fields) != 3 or fields[0] not in ("0", "1") or not all(_utterance(name) for name in fields[1:]):
+                raise BadCorpus(
+                    f'{path}, line {number}: expected "<1|0> id1XXXX/<video>/<NNNNN>.wav id1XXXX/<video>/<NNNNN>.wav", found '
+                    f"{' '.join(fields)!r}. Fetch the list again."
+                )
             if (speaker_of(fields[1]) == speaker_of(fields[2])) != (fields[0] == "1"):
                 raise BadCorpus(f"{path}, line {number}: the label {fields[0]} contradicts the speakers of {fields[1:]}.")
             trials.append((int(fields[0]), fields[1], fields[2]))
@@ -110,7 +137,9 @@ class VoxCeleb:
         for name in names:
             if (self.root / name).is_file():
                 return self.root / name
-        raise MissingCorpus(f"{' or '.join(names)} is not in {self.root}. Fetch the list from the pages of VoxCeleb into it.")
+        raise IncompleteCorpus(
+            f"{' or '.join(names)} is not in {self.root}. Fetch the list from the pages of VoxCeleb into it."
+        )
 
 
 def speaker_of(utterance: str) -> str:
@@ -122,10 +151,13 @@ def speaker_of(utterance: str) -> str:
     return utterance.split("/", 1)[0]
 
 
+def _utterance(name: str) -> bool:
+    return UTTERANCE.fullmatch(name) is not None and speaker_of(name) in KNOWN
+
+
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        if line.strip():
-            yield number, line.split()
+    for number, line in lines_of(path, "Fetch the list again."):
+        yield number, line.split()
 
 
 # ---------------------------------------------------------------- the miniature

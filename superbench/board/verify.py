@@ -34,7 +34,7 @@ def _entry(entry: Entry) -> list[str]:
     ids = [(one.fold, one.id) for one in predictions]
     if not ids or len(set(ids)) != len(ids):
         return ["it has no predictions, or predicts something twice"]
-    facts = result.data.passport.get("facts", {})
+    facts = result.data.passport.facts
     found = []
     scores = task.score(predictions, facts)
     if set(scores) != set(result.scores) or result.primary != task.card.primary:
