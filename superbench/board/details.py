@@ -1,0 +1,218 @@
+"""What stands behind a board's numbers: where a model comes from, its receipts, its layers, the items that most models miss.
+
+Texts of the corpora appear for the miniature ones only, which are ours: the licences of others forbid it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from superbench import registry
+from superbench.board import draws
+from superbench.board.published import records
+from superbench.board.ranking import Column, Row
+from superbench.contract import Prediction, Score
+from superbench.errors import SuperbenchError
+from superbench.probing.intervals import Replicates, replicates
+from superbench.results import Result
+
+Predictions = Callable[[Result], Sequence[Prediction]]
+"""Where a result's predictions are found."""
+
+HARDEST = 10
+LONGEST = 90
+OURS = "mini"
+
+
+def corpus(column: Column) -> str:
+    """The corpus of a column's task; empty for a task that is not registered here."""
+    try:
+        return registry.task(column.task).card.corpus
+    except SuperbenchError:
+        return ""
+
+
+# ---------------------------------------------------------------- a row
+
+
+def facts(row: Row) -> dict[str, Any]:
+    """Family, pretraining corpus and speed, as far as they are known."""
+    if row.origin == "published":
+        record = _published().get((row.name, row.source), {})
+        return {"family": record.get("family") or None, "corpus": record.get("pretraining_corpus") or None, "rtf": None}
+    efficiency = [result.efficiency for result in row.results.values()]
+    return {
+        "family": _family(row),
+        "corpus": next((one["corpus"] for one in efficiency if one.get("corpus")), None),
+        "rtf": next((one["real_time_factor"] for one in efficiency if one.get("real_time_factor")), None),
+    }
+
+
+@cache
+def _published() -> Mapping[tuple[str, str], Mapping[str, str]]:
+    return {(record["upstream"], record["source"]): record for record in records()}
+
+
+def _family(row: Row) -> str | None:
+    if row.kind == "spectral":
+        return row.kind
+    texts = [str(result.environment["spec"]) for result in row.results.values() if result.environment.get("spec")]
+    if not texts:
+        return None
+    spec = registry.parse(texts[0])
+    return spec.hub or spec.name.rpartition(":")[2]
+
+
+def receipts(row: Row) -> dict[str, Any]:
+    """By task: the sweep with what was chosen, the layer mix, where the time went, what the task has to say."""
+    return {
+        name: {
+            "sweep": [_receipt(result, receipt.model_dump()) for receipt in result.sweep],
+            "layers": _mean_mix(result.layer_weights),
+            "seconds": result.seconds.model_dump(),
+            "notes": list(result.notes),
+            "deviations": list(result.deviations),
+            "data": result.data.fingerprint,
+            "items": dict(result.data.items),
+        }
+        for name, result in row.results.items()
+    }
+
+
+def _receipt(result: Result, receipt: dict[str, Any]) -> dict[str, Any]:
+    """A point of the sweep without what goes without saying."""
+    choice = result.chosen.get(receipt["fold"], {})
+    same_setting = not receipt["setting"] or receipt["setting"] == choice.get("setting")
+    chosen = receipt["lr"] == choice.get("lr") and receipt["seed"] == choice.get("seed") and same_setting
+    dev = receipt["dev"]
+    told = receipt | {"dev": None if dev is None else float(f"{dev:.5g}"), "chosen": chosen}
+    silent = {"fold": "all", "seed": 0, "setting": {}, "status": None, "chosen": False, "steps": 0}
+    return {key: value for key, value in told.items() if key not in silent or value != silent[key]}
+
+
+def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
+    """The mean over the folds."""
+    kept = [mix for mix in mixes.values() if mix]
+    return [round(float(weight), 4) for weight in np.mean(kept, axis=0)] if kept else []
+
+
+# ---------------------------------------------------------------- a table of rows
+
+
+def behind(rows: Sequence[Row], columns: Sequence[Column], predictions: Predictions | None, protocol: str) -> dict[str, Any]:
+    """What the rows of a table share, in their order: `hardest` items by task, `draws` by column."""
+    hardest: dict[str, Any] = {}
+    drawn: dict[str, Any] = {}
+    if predictions is not None:
+        most = draws.share(len(rows) * len(columns))
+        for task in dict.fromkeys(column.task for column in columns):
+            scored = _scored(task, rows, predictions)
+            if scored:
+                hardest[task] = _hardest(scored, next(c for c in columns if c.task == task).metric, protocol == OURS)
+            for column in (column for column in columns if column.task == task):
+                drawn[column.key] = draws.column(_replicates(column.metric, scored), most)
+    return {"hardest": hardest, "draws": {key: value for key, value in drawn.items() if value}}
+
+
+Scored = dict[int, tuple[list[Prediction], dict[str, Score]]]
+"""Place of a row in its table -> its predictions by (fold, id), and what they score."""
+
+
+def _scored(task: str, rows: Sequence[Row], predictions: Predictions) -> Scored:
+    """Only rows that were tested on the same items as most."""
+    found: Scored = {}
+    for place, row in enumerate(rows):
+        if task in row.results:
+            given = sorted(predictions(row.results[task]), key=lambda one: (one.fold, one.id))
+            try:
+                scores = registry.task(task).score(given, row.results[task].data.passport.get("facts", {}))
+            except (SuperbenchError, KeyError, ValueError, TypeError, AttributeError, IndexError):
+                continue  # of an older version, or without references
+            found[place] = (given, scores)
+    if not found:
+        return found
+    items = {place: tuple((one.fold, one.id) for one in given) for place, (given, _) in found.items()}
+    usual = Counter(items.values()).most_common(1)[0][0]
+    return {place: one for place, one in found.items() if items[place] == usual}
+
+
+def _replicates(metric: str, scored: Scored) -> dict[int, Replicates]:
+    return {place: replicates(given, scores[metric]) for place, (given, scores) in scored.items() if metric in scores}
+
+
+# ---------------------------------------------------------------- the hardest items
+
+
+def _hardest(scored: Scored, metric: str, open_texts: bool) -> dict[str, Any]:
+    """The items of most error over the rows; where they are equal, those that the best row misses."""
+    kept = {place: one for place, one in scored.items() if metric in one[1]}
+    if not kept:
+        return {"items": [], "of": 0}
+    errors = np.stack([item_errors(given, scores[metric]) for given, scores in kept.values()])  # (row, item)
+    mean = np.nan_to_num(errors).mean(axis=0)
+    order = sorted(range(len(mean)), key=lambda item: (-mean[item], -np.nan_to_num(errors)[0][item], item))
+    items = [item for item in order[:HARDEST] if mean[item] > 0]
+    places = max(kept) + 1
+    return {"of": len(kept), "items": [_item(item, errors[:, item], kept, places, open_texts) for item in items]}
+
+
+def _item(item: int, errors: np.ndarray, kept: Scored, places: int, open_texts: bool) -> dict[str, Any]:
+    wrong = {place: bool(error >= 0.5) for place, error in zip(kept, errors, strict=True)}
+    first = next(iter(kept.values()))[0][item]
+    shown: dict[str, Any] = {
+        "id": first.id, "fold": first.fold, "error": round(float(np.nan_to_num(errors).mean()), 3), "wrong": sum(wrong.values()),
+        "by": "".join("-" if place not in wrong else "x" if wrong[place] else "o" for place in range(places)),
+    }  # fmt: skip
+    if open_texts and isinstance(first.reference, str | dict):
+        said = Counter(_text(kept[place][0][item].prediction) for place, missed in wrong.items() if missed)
+        shown |= {"reference": _text(first.reference), "said": [list(pair) for pair in said.most_common(2)]}
+    return shown
+
+
+def _text(value: Any) -> str:
+    text = (
+        ", ".join(map(str, value.values()))
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value)
+    )
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def item_errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
+    """How wrong each item is, from 0 to 1; NaN where it cannot be said.
+
+    An item's error is the score of the item alone. Trials (reference 0 or 1, prediction a number) have none alone: they are
+    wrong where they fall on the wrong side of the threshold of equal errors.
+
+    >>> said = [Prediction("a", "all", (), 1, 0.9), Prediction("b", "all", (), 1, 0.2), Prediction("c", "all", (), 0, 0.4)]
+    >>> item_errors(said + [Prediction("d", "all", (), 0, 0.1)], Score(50.0, "%", False, {}, lambda weights: 50.0)).tolist()
+    [0.0, 1.0, 1.0, 0.0]
+    """
+    if all(one.reference in (0, 1) and isinstance(one.prediction, float | int) for one in predictions):
+        return _trial_errors(predictions)
+    weights = np.zeros(len(predictions))
+    values = np.empty(len(predictions))
+    for item in range(len(predictions)):
+        weights[item] = 1.0
+        values[item] = score.reweighted(weights)
+        weights[item] = 0.0
+    values /= 100.0 if score.unit == "%" else 1.0
+    return np.clip(1.0 - values if score.higher_is_better else values, 0.0, 1.0)
+
+
+def _trial_errors(predictions: Sequence[Prediction]) -> np.ndarray:
+    scores = np.array([float(one.prediction) for one in predictions])
+    match = np.array([one.reference == 1 for one in predictions])
+    order = np.argsort(scores, kind="stable")
+    misses = np.cumsum(match[order]) / max(1, match.sum())  # if the threshold lies above the trial
+    false_alarms = 1 - np.cumsum(~match[order]) / max(1, (~match).sum())
+    threshold = scores[order][np.argmin(np.abs(misses - false_alarms))]
+    return np.where(match, scores <= threshold, scores > threshold).astype(float)

@@ -1,0 +1,66 @@
+// The board as the page knows it: tables (groups) of rows, their columns, and what stands behind the numbers.
+
+const board = JSON.parse(byId("board").textContent);
+const domains = [...new Set(board.columns.map((column) => column.domain))];
+const arrow = (column) => (column.higher ? "↑" : "↓");
+const words = (key) => key.replaceAll("_", " ");
+/** The field's own spelling of a metric. */
+const spelling = { per: "PER", wer: "WER", cer: "CER", eer: "EER", der: "DER", mtwv: "MTWV", slot_type_f1: "slot F1", slot_value_cer: "slot CER" };
+const metricName = (column) => spelling[column.metric] ?? words(column.metric ?? "");
+const headOf = (column) => `${column.task.toUpperCase()} ${metricName(column)}\u00a0${arrow(column)}`;
+
+/** Columns that stand before the scores. */
+const leading = [
+  { key: "name", label: "Model", higher: false, read: (row) => row.name },
+  { key: "rank", label: "Rank", higher: false, read: (row) => row.rank, note: "By the leaderboard's rank points among these rows" },
+  { key: "superb", label: "SUPERB", small: "score ↑", higher: true, optional: true, read: (row) => row.superb, note: "0 = published FBANK, 1000 = reference state of the art" },
+  { key: "params", label: "Size", small: "M params", higher: false, optional: true, read: (row) => row.params, note: "Millions of parameters" },
+];
+const groups = board.groups.map((group, place) => ({
+  ...group, place,
+  rows: group.rows.map((row, index) => ({ ...row, index, place, id: `row-${place}-${index}`, cells: row.cells ?? {} })),
+  columns: board.columns.filter((column) => group.rows.some((row) => row.cells?.[column.key])).map((column) => ({
+    ...column, read: (row) => row.cells[column.key]?.value ?? null,
+  })),
+}));
+for (const group of groups) {
+  group.leading = leading.filter((column) => !column.optional || group.rows.some((row) => present(column.read(row))));
+  group.tasks = [...new Set(group.columns.map((column) => column.task))];
+}
+const everyRow = groups.flatMap((group) => group.rows);
+const groupOf = (row) => groups[row.place];
+const columnsOf = (group, task) => group.columns.filter((column) => column.task === task);
+const titleOf = (task) => board.columns.find((column) => column.task === task)?.title ?? task;
+const allTasks = [...new Set(board.columns.map((column) => column.task))];
+
+/** A row's name where it is the only one so called; else with its table, and its place there if it must be. */
+const called = Object.groupBy(everyRow, (row) => row.name);
+function keyOf(row) {
+  const same = called[row.name];
+  if (same.length === 1) return row.name;
+  const inside = same.filter((other) => other.place === row.place);
+  return `${row.name} @${groupOf(row).key}${inside.length > 1 ? `:${inside.indexOf(row)}` : ""}`;
+}
+const rowsByKey = new Map(everyRow.map((row) => [keyOf(row), row]));
+const rowCalled = (key) => rowsByKey.get(key) ?? called[key]?.[0] ?? null;
+
+/** What stands behind the numbers, read when it is first asked for. */
+let read = null;
+function behind(group) {
+  read ??= JSON.parse(byId("behind").textContent);
+  return read[group.place] ?? {};
+}
+const detailsOf = (row) => behind(groupOf(row)).details?.[row.index] ?? {};
+const hardestOf = (group, task) => behind(group).hardest?.[task] ?? null;
+const drawsOf = (group, column) => behind(group).draws?.[column.key] ?? null;
+
+/** The layer mix of a row in a task: the mean over folds, or nothing. */
+function layersOf(row, task) {
+  const details = detailsOf(row)[task];
+  if (details?.layers) return details.layers;
+  const folds = Object.values(details?.layer_weights ?? {}).filter((list) => list.length);
+  return folds.length ? folds[0].map((_, layer) => folds.reduce((sum, list) => sum + list[layer], 0) / folds.length) : [];
+}
+const deviationsOf = (row) => [...new Set(Object.values(row.cells).flatMap((cell) => cell.deviations ?? []))];
+const hasInterval = (cell) => Boolean(cell) && present(cell.lo) && present(cell.hi);
+const timed = (group) => group.rows.some((row) => row.rtf > 0);

@@ -1,0 +1,85 @@
+// The page of one model: where it stands in every task and how sure that is, its receipts, its layers, the items it misses.
+
+function modelView(row) {
+  const group = groupOf(row);
+  const details = detailsOf(row);
+  const tasks = group.tasks.filter((task) => details[task]);
+  const columns = group.columns.filter((column) => row.cells[column.key]);
+  const heat = make("div", { class: "figure" });
+  const lines = taskLines(row);
+  if (lines.length) figureIn(heat, (width) => heatMap(width, lines, `Layer weights of ${row.name}`));
+  return [
+    viewHead(row.name, make("span", { class: "badge" }, row.kind === "untrained" ? "untrained control" : row.kind ?? row.origin),
+      make("p", { class: "soft" }, standsText(group, row, columns)), factList(row)),
+    card("Scores", scoreTable(group, row, columns)),
+    lines.length > 0 && card("Which layers the tasks use", make("p", { class: "soft" }, "Weights of the layer mix that the probes learned, task by task; a row adds up to one."), heat),
+    tasks.length > 0 ? card("Receipts", make("p", { class: "soft" }, "Every point of the sweep with its dev score; the diamond was chosen."), make("div", { class: "tasks" }, ...tasks.map((task) => receiptCard(row, task))))
+      : make("p", { class: "soft" }, "Published numbers: there are no receipts to show."),
+    hardCard(group, tasks.length ? tasks : [], row),
+  ];
+}
+function viewHead(title, ...parts) {
+  return make("div", { class: "view-head" }, make("p", { class: "crumb" }, viewLink("board", "", "← Back to the board"), make("span", { class: "soft" }, " Esc")),
+    make("h2", { class: "big", tabindex: "-1" }, title, parts[0]), ...parts.slice(1));
+}
+const card = (title, ...parts) => make("section", { class: "card" }, make("h3", { class: "part" }, title), ...parts);
+function standsText(group, row, columns) {
+  const count = (holds) => columns.filter((column) => holds(row.cells[column.key], column)).length;
+  const best = count((cell) => cell.best);
+  const tied = count((cell) => cell.tied && !cell.best);
+  const ranked = group.rows.filter((other) => present(other.rank)).length;
+  const rank = present(row.rank) ? `${ordinal(row.rank)} of ${ranked} by rank points${row.rank_tied ? ", tied" : ""}` : deviationsOf(row).length ? "without a rank, for it departs from its recipe" : "without a rank";
+  return `${group.title}: ${rank}. Best in ${best} of ${plural(columns.length, "column")}${tied ? `, tied with the best in ${tied}` : ""}.`;
+}
+function factList(row) {
+  const facts = [["SUPERB score", present(row.superb) ? number(row.superb, 0) : ""], ["Family", row.family], ["Pretrained on", row.corpus], ["Source", row.source],
+    ["Parameters", row.params?.toLocaleString("en")], ["MACs", row.macs ? short(row.macs) : ""], ["Real-time factor", row.rtf ? String(Number(row.rtf.toPrecision(3))) : ""],
+    ["Hop", present(row.hop) ? `${row.hop} samples, ${row.hop / 16} ms` : ""], ["Layers × dim", row.layers ? `${row.layers} × ${row.dim}` : ""], ["Revision", row.revision],
+    ["Departs from the recipe", deviationsOf(row).join(", ")]];
+  return make("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([key, value]) => make("div", {}, make("dt", {}, key), make("dd", {}, String(value)))));
+}
+/** Place of a row in a column: 1 for the best, among rows that keep to their recipe. */
+function placeIn(group, column, row) {
+  const own = column.read(row);
+  if (row.cells[column.key].deviations?.length) return null;
+  return 1 + group.rows.filter((other) => present(column.read(other)) && !other.cells[column.key].deviations?.length && (column.higher ? column.read(other) > own : column.read(other) < own)).length;
+}
+function scoreTable(group, row, columns) {
+  const line = (column) => {
+    const cell = row.cells[column.key];
+    const of = group.rows.filter((other) => present(column.read(other))).length;
+    const place = placeIn(group, column, row);
+    const sweep = detailsOf(row)[column.task]?.sweep ?? [];
+    return make("tr", {}, make("th", { scope: "row", class: "left" }, viewLink("task", column.task, headOf(column)), make("small", {}, column.title)),
+      make("td", {}, scoreText(group, column, cell), hasInterval(cell) ? make("small", {}, intervalText(group, column, cell)) : null),
+      make("td", { class: "wide" }, hasInterval(cell) ? bar(group, column, cell) : dotBar(group, column, cell)),
+      make("td", { class: "left" }, present(place) ? `${ordinal(place)} of ${of}` : "no rank", cell.tied && !cell.best ? make("small", {}, "tied with the best") : null),
+      sweep.length ? make("td", { class: "left" }, chosenText(sweep) || "–") : null);
+  };
+  const swept = columns.some((column) => detailsOf(row)[column.task]?.sweep?.length);
+  return make("div", { class: "plain" }, make("table", { class: "scores" }, make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "left" }, "Task"), make("th", { scope: "col" }, "Score"),
+    make("th", { scope: "col", class: "left" }, "Among these rows, better →"), make("th", { scope: "col", class: "left" }, "Place"), swept && make("th", { scope: "col", class: "left" }, "Chosen"))),
+  make("tbody", {}, ...columns.map(line))));
+}
+const dotBar = (group, column, cell) => bar(group, column, { ...cell, lo: cell.value, hi: cell.value });
+
+// ---- the hardest items
+function hardCard(group, tasks, row = null) {
+  const found = tasks.map((task) => [task, hardestOf(group, task)]).filter(([, hard]) => hard?.items.length);
+  if (!found.length) return null;
+  return card(row ? "The hardest items, and what this model makes of them" : "The hardest items",
+    make("p", { class: "soft" }, "Test items of most error over all rows of the table. A graded answer counts as wrong from half of it upwards."),
+    ...found.map(([task, hard], place) => make("details", { open: !row || place === 0 }, make("summary", {}, `${titleOf(task)}, ${plural(hard.items.length, "item")}`), hardTable(group, hard, row))));
+}
+function hardTable(group, hard, row) {
+  const texts = hard.items.some((item) => present(item.reference));
+  const right = { o: "✓ right", x: "✗ wrong", "-": "–" };
+  const verdictOf = (item) => (row ? make("td", { class: `left ${item.by[row.index] === "o" ? "better" : "worse"}` }, right[item.by[row.index]] ?? "–") : null);
+  return make("div", { class: "plain" }, make("table", { class: "hard" },
+    make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "left" }, "Item"), texts && make("th", { scope: "col", class: "left" }, "Reference"), texts && make("th", { scope: "col", class: "left" }, "Wrong answers"),
+      make("th", { scope: "col" }, "Mean error"), make("th", { scope: "col" }, "Wrong in"), row && make("th", { scope: "col", class: "left" }, "This model"))),
+    make("tbody", {}, ...hard.items.map((item) => make("tr", {}, make("td", { class: "left id" }, item.fold && item.fold !== "all" ? `${item.fold}: ${item.id}` : item.id),
+      texts && make("td", { class: "left" }, item.reference ?? "–"),
+      texts && make("td", { class: "left" }, ...(item.said ?? []).map(([text, count]) => make("span", { class: "said" }, text || "nothing", count > 1 ? make("small", {}, ` × ${count}`) : null))),
+      make("td", {}, `${number(100 * item.error, 0)} %`), make("td", {}, `${item.wrong} of ${hard.of}`), verdictOf(item))))));
+}
