@@ -109,14 +109,13 @@ def behind(rows: Sequence[Row], columns: Sequence[Column], predictions: Predicti
     """What the rows of a table share, in their order: `hardest` items by task, `draws` by column."""
     hardest: dict[str, Any] = {}
     drawn: dict[str, Any] = {}
-    if predictions is not None:
-        most = draws.share(len(rows) * len(columns))
-        for task in dict.fromkeys(column.task for column in columns):
-            scored = _scored(task, rows, predictions)
-            if scored:
-                hardest[task] = _hardest(scored, next(c for c in columns if c.task == task).metric, protocol == OURS)
-            for column in (column for column in columns if column.task == task):
-                drawn[column.key] = draws.column(_replicates(column.metric, scored), most)
+    most = draws.share(len(rows) * len(columns))
+    for task in dict.fromkeys(column.task for column in columns):
+        scored = _scored(task, rows, predictions) if predictions else {}
+        if scored:
+            hardest[task] = _hardest(scored, next(c for c in columns if c.task == task).metric, protocol == OURS)
+        for column in (column for column in columns if column.task == task):
+            drawn[column.key] = draws.column(_replicates(column, rows, scored), most)
     return {"hardest": hardest, "draws": {key: value for key, value in drawn.items() if value}}
 
 
@@ -142,8 +141,13 @@ def _scored(task: str, rows: Sequence[Row], predictions: Predictions) -> Scored:
     return {place: one for place, one in found.items() if items[place] == usual}
 
 
-def _replicates(metric: str, scored: Scored) -> dict[int, Replicates]:
-    return {place: replicates(given, scores[metric]) for place, (given, scores) in scored.items() if metric in scores}
+def _replicates(column: Column, rows: Sequence[Row], scored: Scored) -> dict[int, Replicates]:
+    """By place: those that the board keeps; else made of the predictions."""
+    known = {place: row.replicates[column.key] for place, row in enumerate(rows) if column.key in row.replicates}
+    return known or {
+        place: replicates(given, scores[column.metric])
+        for place, (given, scores) in scored.items() if column.metric in scores
+    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- the hardest items
@@ -166,7 +170,8 @@ def _item(item: int, errors: np.ndarray, kept: Scored, places: int, open_texts: 
     wrong = {place: bool(error >= 0.5) for place, error in zip(kept, errors, strict=True)}
     first = next(iter(kept.values()))[0][item]
     shown: dict[str, Any] = {
-        "id": first.id, "fold": first.fold, "error": round(float(np.nan_to_num(errors).mean()), 3), "wrong": sum(wrong.values()),
+        "id": first.id, "fold": first.fold, "error": round(float(np.nan_to_num(errors).mean()), 3),
+        "wrong": sum(wrong.values()),
         "by": "".join("-" if place not in wrong else "x" if wrong[place] else "o" for place in range(places)),
     }  # fmt: skip
     if open_texts and isinstance(first.reference, str | dict):

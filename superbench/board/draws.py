@@ -37,7 +37,8 @@ def column(rows: Mapping[int, Replicates], most: int) -> dict[str, Any] | None:
     """A column's draws as the page reads them, each row's by its place in the table; None where nothing can be said.
 
     Only rows of the same design as most; of a bootstrap at most `most` draws. `folds` (jackknife only) is that of each draw;
-    `quantile` times the standard error is half of a 95 % interval.
+    `scale` is G / (G - 1), which the variance of a bootstrap's draws lacks; `quantile` times the standard error is half of a
+    95 % interval (Student's t on the groups' degrees of freedom).
     """
     if len(rows) < 2:
         return None
@@ -47,9 +48,9 @@ def column(rows: Mapping[int, Replicates], most: int) -> dict[str, Any] | None:
     if len(kept) < 2 or first.freedom < 1:
         return None
     folds = [] if first.folds is None else [int(fold) for fold in first.folds]
-    quantile = float(stats.t.ppf(0.975, first.freedom) if folds else stats.norm.ppf(0.975))
+    quantile, scale = float(stats.t.ppf(0.975, first.freedom)), first.groups / (first.groups - 1)
     drawn = {str(place): packed(one.values if folds else one.values[:most]) for place, one in kept.items()}
-    return {"folds": folds, "quantile": quantile, "rows": drawn}
+    return {"folds": folds, "quantile": quantile, "scale": scale, "rows": drawn}
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The board as one HTML file that works from disk: its style, its script, its charts and its numbers are all inside.
 
-The numbers travel as JSON in `<script>` elements that the browser does not run; the page's script draws everything from them as
-text, never as markup, so that a model may be called anything. What the tables show comes first; what stands behind it (receipts,
-draws, hardest items) is taken apart only when it is asked for.
+The numbers travel as JSON in `<script>` elements that the browser does not run; the page's script draws everything from them
+as text, never as markup, so that a model may be called anything. What the tables show comes first; what stands behind it
+(receipts, draws, hardest items) is taken apart only when it is asked for.
 """
 
 from __future__ import annotations

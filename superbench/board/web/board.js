@@ -64,3 +64,12 @@ function layersOf(row, task) {
 const deviationsOf = (row) => [...new Set(Object.values(row.cells).flatMap((cell) => cell.deviations ?? []))];
 const hasInterval = (cell) => Boolean(cell) && present(cell.lo) && present(cell.hi);
 const timed = (group) => group.rows.some((row) => row.rtf > 0);
+/** Place of a row in a column: 1 for the best; rows between which no difference is sure share one, where the board tested that. */
+function placeOf(group, column, row) {
+  const cell = row.cells[column.key];
+  if (cell.deviations?.length) return null;
+  if (present(cell.place)) return cell.place;
+  const own = cell.value;
+  return 1 + group.rows.filter((other) => present(column.read(other)) && !other.cells[column.key].deviations?.length
+    && (column.higher ? column.read(other) > own : column.read(other) < own)).length;
+}

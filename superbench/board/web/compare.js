@@ -39,7 +39,7 @@ const sample = (place) => draw("svg", { class: "sample", viewBox: "0 0 14 14", w
 function comparison(group, rows) {
   const [one, ...others] = rows;
   const columns = visibleColumns(group).filter((column) => rows.some((row) => row.cells[column.key]));
-  const paired = columns.some((column) => drawsOf(group, column));
+  const paired = columns.some((column) => drawsOf(group, column) || group.pairs?.[column.key]?.length);
   return make("div", {}, make("div", { class: "plain" }, make("table", { class: "differences" },
     make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "left" }, "Task"), make("th", { scope: "col" }, sample(0), " ", one.name, make("small", {}, "the reference")),
       ...others.map((row, place) => make("th", { scope: "col", class: "left" }, sample(place + 1), " ", row.name, make("small", {}, "value, difference"),
@@ -47,7 +47,7 @@ function comparison(group, rows) {
     make("tbody", {}, ...columns.map((column) => comparisonRow(group, column, one, others))))),
   make("p", { class: "soft legend" }, make("span", {}, make("span", { class: "better" }, "▲ better"), " or ", make("span", { class: "worse" }, "▼ worse"), " than the reference, ",
     make("span", { class: "unsure" }, "≈ not sure"), paired ? ": the interval of the difference holds 0" : ": their intervals overlap, a cautious rule"),
-    paired ? make("span", {}, "in brackets: 95 % interval of the difference on the same test items, resampled by speaker or session, one comparison at a time") : null));
+    paired ? make("span", {}, "in brackets: 95 % interval of the difference on the same test items, by speaker or session; of this one pair, while the ties of the table allow for all pairs") : null));
 }
 function comparisonRow(group, column, one, others) {
   const digits = digitsOf(group, column);
@@ -66,9 +66,10 @@ function differenceParts(column, found, one, other, digits, reach) {
   const what = verdict(column, found, one, other);
   const sign = { better: "▲", worse: "▼", unsure: "≈", unknown: "" }[what];
   const at = (value) => `${(50 + 48 * (column.higher ? 1 : -1) * value / reach).toFixed(1)}%`; // better to the right
-  const ends = found.paired ? [at(found.lo), at(found.hi)].sort((a, b) => parseFloat(a) - parseFloat(b)) : [at(found.difference), at(found.difference)];
+  const ends = present(found.lo) ? [at(found.lo), at(found.hi)].sort((a, b) => parseFloat(a) - parseFloat(b)) : [at(found.difference), at(found.difference)];
   return [make("span", { class: what }, `${sign}\u2009${signed(found.difference, digits)}`, make("span", { class: "hidden" }, what === "unknown" ? "" : ` ${what === "unsure" ? "not sure" : what}`)),
-    found.paired ? make("small", {}, `[${signed(found.lo, digits)}, ${signed(found.hi, digits)}]`) : null,
+    present(found.lo) ? make("small", {}, `[${signed(found.lo, digits)}, ${signed(found.hi, digits)}]`) : null,
+    found.p > 0.05 && what !== "unsure" ? make("small", { title: "p after Holm's correction for all pairs of the column" }, `p ${found.p.toFixed(2)} among all pairs`) : null,
     make("span", { class: `bar zero ${what}`, style: `--lo:${ends[0]};--hi:${ends[1]};--at:${at(found.difference)}` })];
 }
 

@@ -9,52 +9,45 @@ function unpacked({ lo, hi, steps }) {
     return step === 65535 ? NaN : lo + (hi - lo) * step / 65534;
   });
 }
-/** The value below which a share of the sorted numbers lies, between neighbours in proportion (as numpy's default). */
-function quantile(sorted, share) {
-  const place = (sorted.length - 1) * share;
-  const low = Math.floor(place);
-  return sorted[low] + (place - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
-}
 const spreadOf = (values) => {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
 };
-/** Half of the interval by leaving out one group at a time, within folds. */
-function jackknifeHalf(values, folds, quantileOfT) {
-  const variance = Object.values(Object.groupBy(values.map((value, index) => ({ value, fold: folds[index] })), ({ fold }) => fold))
+/** The variance of values under resampled groups, or (within folds) with one group left out at a time. */
+function varianceOf(values, { folds, scale }) {
+  const finite = values.filter(Number.isFinite);
+  if (!folds.length) return scale * spreadOf(finite) / (finite.length - 1);
+  return Object.values(Object.groupBy(values.map((value, index) => ({ value, fold: folds[index] })), ({ fold }) => fold))
     .map((list) => list.map(({ value }) => value).filter(Number.isFinite)).filter((list) => list.length > 1)
     .reduce((sum, list) => sum + (list.length - 1) / list.length * spreadOf(list), 0);
-  return quantileOfT * Math.sqrt(variance);
+}
+/** The board's own test of a pair, where it has one: [first, second, first - second, half of the interval, p after Holm]. */
+function testedPair(group, column, one, other) {
+  const pair = group.pairs?.[column.key]?.find(([a, b]) => (a === one.index && b === other.index) || (a === other.index && b === one.index));
+  return pair ? { half: pair[3], p: pair[4] } : null;
 }
 /**
- * `other` minus `one` in a column: {difference, lo, hi, paired}. `paired` is false, and the interval absent, where the rows share
- * no test items. A thousand draws give percentiles; fewer, a normal interval.
+ * `other` minus `one` in a column: {difference, lo, hi, p}. `lo` and `hi` are null where the rows share no test items, `p` (after
+ * correction for all pairs of the column) where the board made no such test.
  */
 function difference(group, column, one, other) {
-  const [a, b] = [one.cells[column.key], other.cells[column.key]];
-  const found = { difference: b.value - a.value, lo: null, hi: null, paired: false };
+  const mid = other.cells[column.key].value - one.cells[column.key].value;
+  const tested = testedPair(group, column, one, other);
+  const half = tested?.half ?? halfFromDraws(group, column, one, other);
+  if (!Number.isFinite(half)) return { difference: mid, lo: null, hi: null, p: null };
+  return { difference: mid, lo: mid - half, hi: mid + half, p: tested?.p ?? null };
+}
+function halfFromDraws(group, column, one, other) {
   const draws = drawsOf(group, column);
   const [first, second] = [draws?.rows[one.index], draws?.rows[other.index]];
-  if (!first || !second || first.steps.length !== second.steps.length) return found;
-  const [from, to] = [unpacked(first), unpacked(second)];
-  const differences = to.map((value, index) => value - from[index]);
-  const finite = differences.filter(Number.isFinite);
-  if (finite.length < 2) return found;
-  if (!draws.folds.length && differences.length >= 1000) {
-    finite.sort((x, y) => x - y);
-    return { ...found, paired: true, lo: quantile(finite, 0.025), hi: quantile(finite, 0.975) };
-  }
-  const half = draws.folds.length ? jackknifeHalf(differences, draws.folds, draws.quantile)
-    : draws.quantile * Math.sqrt(spreadOf(finite) / (finite.length - 1));
-  return { ...found, paired: true, lo: found.difference - half, hi: found.difference + half };
+  if (!first || !second || first.steps.length !== second.steps.length) return NaN;
+  const from = unpacked(first);
+  return draws.quantile * Math.sqrt(varianceOf(unpacked(second).map((value, index) => value - from[index]), draws));
 }
 /** "better", "worse", "unsure", or "unknown" where there is nothing to judge by. */
 function verdict(column, found, one, other) {
-  if (found.paired) {
-    if (found.lo <= 0 && found.hi >= 0) return "unsure";
-    return (found.difference > 0) === column.higher ? "better" : "worse";
-  }
+  const better = (found.difference > 0) === column.higher ? "better" : "worse";
+  if (present(found.lo)) return found.lo <= 0 && found.hi >= 0 ? "unsure" : better;
   if (!hasInterval(one) || !hasInterval(other)) return "unknown";
-  if (one.lo <= other.hi && other.lo <= one.hi) return "unsure";
-  return (found.difference > 0) === column.higher ? "better" : "worse";
+  return one.lo <= other.hi && other.lo <= one.hi ? "unsure" : better;
 }

@@ -38,22 +38,16 @@ function factList(row) {
     ["Departs from the recipe", deviationsOf(row).join(", ")]];
   return make("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([key, value]) => make("div", {}, make("dt", {}, key), make("dd", {}, String(value)))));
 }
-/** Place of a row in a column: 1 for the best, among rows that keep to their recipe. */
-function placeIn(group, column, row) {
-  const own = column.read(row);
-  if (row.cells[column.key].deviations?.length) return null;
-  return 1 + group.rows.filter((other) => present(column.read(other)) && !other.cells[column.key].deviations?.length && (column.higher ? column.read(other) > own : column.read(other) < own)).length;
-}
 function scoreTable(group, row, columns) {
   const line = (column) => {
     const cell = row.cells[column.key];
     const of = group.rows.filter((other) => present(column.read(other))).length;
-    const place = placeIn(group, column, row);
+    const place = placeOf(group, column, row);
     const sweep = detailsOf(row)[column.task]?.sweep ?? [];
     return make("tr", {}, make("th", { scope: "row", class: "left" }, viewLink("task", column.task, headOf(column)), make("small", {}, column.title)),
       make("td", {}, scoreText(group, column, cell), hasInterval(cell) ? make("small", {}, intervalText(group, column, cell)) : null),
       make("td", { class: "wide" }, hasInterval(cell) ? bar(group, column, cell) : dotBar(group, column, cell)),
-      make("td", { class: "left" }, present(place) ? `${ordinal(place)} of ${of}` : "no rank", cell.tied && !cell.best ? make("small", {}, "tied with the best") : null),
+      make("td", { class: "left" }, present(place) ? `${ordinal(place)} of ${of}` : "no rank", tieText(cell) ? make("small", {}, tieText(cell)) : null),
       sweep.length ? make("td", { class: "left" }, chosenText(sweep) || "–") : null);
   };
   const swept = columns.some((column) => detailsOf(row)[column.task]?.sweep?.length);
@@ -61,6 +55,7 @@ function scoreTable(group, row, columns) {
     make("th", { scope: "col", class: "left" }, "Among these rows, better →"), make("th", { scope: "col", class: "left" }, "Place"), swept && make("th", { scope: "col", class: "left" }, "Chosen"))),
   make("tbody", {}, ...columns.map(line))));
 }
+const tieText = (cell) => (cell.shared > 0 ? `shared with ${plural(cell.shared, "other")}` : cell.tied && !cell.best ? "tied with the best" : "");
 const dotBar = (group, column, cell) => bar(group, column, { ...cell, lo: cell.value, hi: cell.value });
 
 // ---- the hardest items

@@ -14,7 +14,7 @@ const make = (tag, attributes = {}, ...children) => dress(document.createElement
 const draw = (tag, attributes = {}, ...children) =>
   dress(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
-const labelled = (text, node) => make("label", {}, make("span", {}, text), node);
+const labelled = (text, node) => make("label", {}, make("span", {}, text), dress(node, { "aria-label": text }, []));
 const fill = (node, ...children) => node.replaceChildren(...children.filter((child) => present(child) && child !== false));
 
 /** A `select` of [value, text] pairs. */

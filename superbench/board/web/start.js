@@ -113,6 +113,9 @@ function start() {
     return;
   }
   fill(byId("task-links"), ...allTasks.map((task) => viewLink("task", task, task.toUpperCase(), { title: titleOf(task) })));
+  if (board.refused?.length) {
+    byId("tables").append(make("details", { class: "refused" }, make("summary", {}, `${plural(board.refused.length, "result")} on the board not shown`), make("ul", {}, ...board.refused.map((reason) => make("li", {}, reason)))));
+  }
   setFilters();
   listenToFilters();
   drawTables(true);

@@ -61,7 +61,7 @@ function drawHead(group) {
 const opens = (columns, column) => columns[columns.indexOf(column) - 1]?.domain !== column.domain;
 function headCell(group, column, first) {
   const [top, below] = column.domain ? [column.task.toUpperCase(), `${metricName(column)} ${arrow(column)}`] : [column.label, column.small ?? ""];
-  const title = column.domain ? `${column.title}, ${column.corpus ? `${column.corpus}, ` : ""}${column.unit === "%" ? "per cent" : column.unit}: ${column.higher ? "higher" : "lower"} is better` : column.note;
+  const title = column.domain ? `${column.title}, ${column.corpus ? `${column.corpus}, ` : ""}${column.unit === "%" ? "per cent" : column.unit}: ${column.higher ? "higher" : "lower"} is better${column.chosen_on === "test" ? "; chosen on test, as the official protocol does" : ""}` : column.note;
   return make("th", { class: column.key === "name" ? "name" : first ? "first" : null, scope: "col", "data-key": column.key },
     make("button", { type: "button", title, onclick: () => sortBy(group, column) }, top, make("small", {}, below)));
 }
@@ -123,7 +123,7 @@ function nameCell(group, row) {
   return make("th", { class: "name", scope: "row" }, make("div", {},
     make("input", { type: "checkbox", "aria-label": `Compare ${row.name}`, checked: state.picked.includes(row), onchange: () => pick(row) }),
     make("span", {}, make("span", { class: "named" }, viewLink("model", keyOf(row), row.name), dagger(deviationsOf(row))),
-      make("small", {}, facts.filter(Boolean).join(" · ")))));
+      make("small", { title: row.missing?.length ? `missing: ${row.missing.join(", ")}` : null }, facts.filter(Boolean).join(" · ")))));
 }
 function scoreCell(group, row, column, first) {
   const cell = row.cells[column.key];

@@ -5,7 +5,7 @@ function taskView(task) {
   const names = board.columns.filter((column) => column.task === task).map((column) => `${metricName(column)} ${arrow(column)}`);
   const having = visibleGroups().filter((group) => columnsOf(group, task).length);
   return [
-    viewHead(about.title, make("span", { class: "badge" }, task), make("p", { class: "soft" }, [about.corpus, listed(names), about.domain].filter(Boolean).join(" · ")),
+    viewHead(about.title, make("span", { class: "badge" }, task), make("p", { class: "soft" }, [about.corpus, listed(names), about.domain, about.chosen_on === "test" ? "chosen on test, as the official protocol does" : ""].filter(Boolean).join(" · ")),
       state.query || plainFilters.some((name) => state[name]) ? make("p", { class: "soft" }, "Only rows that pass the board's filters.") : null),
     ...having.flatMap((group) => taskCards(group, task)),
   ];
@@ -24,12 +24,16 @@ function taskCards(group, task) {
     hardCard(group, [task]),
   ];
 }
+function placeText(group, column, row) {
+  const place = placeOf(group, column, row);
+  return present(place) ? `${row.cells[column.key].shared > 0 ? "=" : ""}${place}` : "–";
+}
 /** Rows from best to worst, each with its interval on a common scale. */
 function ladder(group, column, rows) {
   const listedRows = rows.filter((row) => present(column.read(row))).sort((a, b) => (column.higher ? 1 : -1) * (column.read(b) - column.read(a)));
   const body = make("tbody");
   const sure = rows.some((row) => hasInterval(row.cells[column.key]));
-  const line = (row) => make("tr", {}, make("td", { class: "soft" }, String(placeIn(group, column, row) ?? "–")), make("th", { scope: "row", class: "left" }, viewLink("model", keyOf(row), row.name), dagger(row.cells[column.key].deviations ?? [])),
+  const line = (row) => make("tr", {}, make("td", { class: "soft" }, placeText(group, column, row)), make("th", { scope: "row", class: "left" }, viewLink("model", keyOf(row), row.name), dagger(row.cells[column.key].deviations ?? [])),
     make("td", {}, scoreText(group, column, row.cells[column.key])),
     make("td", { class: "wide" }, hasInterval(row.cells[column.key]) ? bar(group, column, row.cells[column.key]) : dotBar(group, column, row.cells[column.key])),
     sure && make("td", { class: "left soft" }, hasInterval(row.cells[column.key]) ? intervalText(group, column, row.cells[column.key]) : ""));
