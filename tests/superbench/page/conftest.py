@@ -64,12 +64,18 @@ def cells(skill: float, spread: float | None, shortened: bool) -> dict[str, Any]
 def details(number: int) -> dict[str, Any]:
     rates, devs = [1e-4, 1e-3, 1e-2, 1e-1], [60.0 + number, 82.5, 88.1, None]
     sweep: list[dict[str, Any]] = [
-        {"lr": lr, "dev": dev, "steps": 1000} | ({"chosen": True} if lr == 1e-2 else {}) | ({} if dev else {"status": "diverged"})
+        {"lr": lr, "dev": dev, "steps": 1000}
+        | ({"chosen": True} if lr == 1e-2 else {})
+        | ({} if dev else {"status": "diverged"})
         for lr, dev in zip(rates, devs, strict=True)
     ]
     settings = [{"lr": None, "dev": 0.1 * layer, "setting": {"layer": layer, "distance": "cosine"}, "chosen": layer == 3}
                 for layer in range(4)]  # fmt: skip
-    common = {"seconds": {"extract": 1.2, "train": 3.4, "evaluate": 0.2}, "data": "9c1f0a", "items": {"train": 900, "test": 300}}
+    common = {
+        "seconds": {"extract": 1.2, "train": 3.4, "evaluate": 0.2},
+        "data": "9c1f0a",
+        "items": {"train": 900, "test": 300},
+    }
     weights = [math.exp(-abs(layer - 1 - number % 3)) for layer in range(4)]
     mix = [weight / sum(weights) for weight in weights]
     cards = {
@@ -88,7 +94,9 @@ def local_row(number: int, name: str, kind: str, family: str, params: int | None
 
 
 def published_row(number: int) -> dict[str, Any]:
-    row = local_row(number, f"Published {number}", "published", "masked" if number % 2 else "contrastive", None, 0.15 + 0.012 * number)
+    row = local_row(
+        number, f"Published {number}", "published", "masked" if number % 2 else "contrastive", None, 0.15 + 0.012 * number
+    )
     return row | {"origin": "published", "source": "superb2021", "params": (number % 17) * 5_000_000 or None,
                   "macs": 1e11 * (number + 1), "corpus": ("LS 960 hr", "LL 60k hr")[number % 3 == 0],
                   "cells": cells(0.15 + 0.012 * number, None, False), "details": {}, "hop": None, "layers": None, "dim": None,
@@ -101,7 +109,8 @@ def resampled(rows: list[dict[str, Any]]) -> dict[str, Replicates]:
     together = random.normal(0, 3, 1000)
     own = {row["name"]: random.normal(0, 0.5, 1000) for row in rows}
     return {
-        row["name"]: Replicates(row["cells"]["ks.accuracy"]["value"] + together + own[row["name"]], 48, "design") for row in rows
+        row["name"]: Replicates(row["cells"]["ks.accuracy"]["value"] + together + own[row["name"]], 48, "design")
+        for row in rows
     }
 
 
@@ -115,7 +124,7 @@ def hardest(rows: int) -> dict[str, Any]:
 
 def full_board() -> dict[str, Any]:
     local = [local_row(number, *row) for number, row in enumerate(LOCAL)]
-    drawn = {place: one for place, one in enumerate(resampled(local).values())}
+    drawn = dict(enumerate(resampled(local).values()))
     return {
         "title": "Miniature <board>", "made": "2026-01-31", "version": "0.1.0", "columns": [column(*row) for row in COLUMNS],
         "groups": [
