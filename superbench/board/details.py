@@ -73,27 +73,39 @@ def receipts(row: Row) -> dict[str, Any]:
     """By task: the sweep with what was chosen, the layer mix, where the time went, what the task has to say."""
     return {
         name: {
-            "sweep": [_receipt(result, receipt.model_dump()) for receipt in result.sweep],
+            "sweep": sweep(result),
             "layers": _mean_mix(result.layer_weights),
-            "seconds": result.seconds.model_dump(),
+            "seconds": {key: round(value, 1) for key, value in result.seconds.model_dump().items()},
             "notes": list(result.notes),
             "deviations": list(result.deviations),
-            "data": result.data.fingerprint,
-            "items": dict(result.data.items),
         }
         for name, result in row.results.items()
     }
 
 
-def _receipt(result: Result, receipt: dict[str, Any]) -> dict[str, Any]:
-    """A point of the sweep without what goes without saying."""
-    choice = result.chosen.get(receipt["fold"], {})
-    same_setting = not receipt["setting"] or receipt["setting"] == choice.get("setting")
-    chosen = receipt["lr"] == choice.get("lr") and receipt["seed"] == choice.get("seed") and same_setting
-    dev = receipt["dev"]
-    told = receipt | {"dev": None if dev is None else float(f"{dev:.5g}"), "chosen": chosen}
-    silent = {"fold": "all", "seed": 0, "setting": {}, "status": None, "chosen": False, "steps": 0}
-    return {key: value for key, value in told.items() if key not in silent or value != silent[key]}
+def sweep(result: Result) -> dict[str, Any]:
+    """The points of a sweep by column, for a board has a hundred of them for each model: a list where a column differs from
+    point to point, else its one value, nothing where that goes without saying. `chosen`: their places."""
+    points = [receipt.model_dump() for receipt in result.sweep]
+    columns: dict[str, list[Any]] = {key: [point[key] for point in points] for key in ("fold", "lr", "seed", "steps", "status")}
+    columns["dev"] = [None if point["dev"] is None else float(f"{point['dev']:.5g}") for point in points]
+    for key in dict.fromkeys(key for point in points for key in point["setting"]):
+        columns[f"setting.{key}"] = [point["setting"].get(key) for point in points]
+    silent = {"fold": "all", "seed": 0, "status": None}
+    told = {
+        key: values if any(value != values[0] for value in values) else values[0] for key, values in columns.items() if values
+    }
+    return {
+        "points": len(points),
+        "chosen": [place for place, point in enumerate(points) if _chosen(result, point)],
+        **{key: value for key, value in told.items() if key not in silent or value != silent[key]},
+    }
+
+
+def _chosen(result: Result, point: Mapping[str, Any]) -> bool:
+    choice = result.chosen.get(point["fold"], {})
+    same_setting = not point["setting"] or point["setting"] == choice.get("setting")
+    return bool(point["lr"] == choice.get("lr") and point["seed"] == choice.get("seed") and same_setting)
 
 
 def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
@@ -106,7 +118,7 @@ def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
 
 
 def behind(rows: Sequence[Row], columns: Sequence[Column], predictions: Predictions | None, protocol: str) -> dict[str, Any]:
-    """What the rows of a table share, in their order: `hardest` items by task, `draws` by column."""
+    """What the rows of a table share: `data` and `hardest` items by task, `draws` by column and place of the row."""
     hardest: dict[str, Any] = {}
     drawn: dict[str, Any] = {}
     most = draws.share(len(rows) * len(columns))
@@ -116,7 +128,16 @@ def behind(rows: Sequence[Row], columns: Sequence[Column], predictions: Predicti
             hardest[task] = _hardest(scored, next(c for c in columns if c.task == task).metric, protocol == OURS)
         for column in (column for column in columns if column.task == task):
             drawn[column.key] = draws.column(_replicates(column, rows, scored), most)
-    return {"hardest": hardest, "draws": {key: value for key, value in drawn.items() if value}}
+    return {"data": _data(rows), "hardest": hardest, "draws": {key: value for key, value in drawn.items() if value}}
+
+
+def _data(rows: Sequence[Row]) -> dict[str, Any]:
+    """By task: the fingerprint and the items of each split, which all rows of a table share."""
+    return {
+        name: {"fingerprint": result.data.fingerprint, "items": dict(result.data.items)}
+        for row in rows
+        for name, result in row.results.items()
+    }
 
 
 Scored = dict[int, tuple[list[Prediction], dict[str, Score]]]

@@ -43,18 +43,29 @@ def render(board: Mapping[str, Any]) -> str:
 
 
 def apart(board: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What the tables show, and by group what stands behind it."""
-    groups = board["groups"]
-    hidden = ("behind", "details")
-    shown = [
-        {key: value for key, value in group.items() if key not in hidden}
-        | {"rows": [{key: value for key, value in row.items() if key not in hidden} for row in group["rows"]]}
-        for group in groups
-    ]
-    behind = [
-        {**group.get("behind", {}), "details": [row.get("details", {}) for row in group["rows"]]} for group in groups
-    ]  # fmt: skip
+    """What the tables show, and by group what stands behind it; neither says what goes without saying."""
+    shown, behind = [], []
+    for group in board["groups"]:
+        rows = [{key: value for key, value in row.items() if key != "details"} for row in group["rows"]]
+        for row in rows:
+            row["cells"] = {key: _told(cell) for key, cell in row["cells"].items()}
+        shown.append({key: value for key, value in group.items() if key != "behind"} | {"rows": rows})
+        texts: dict[str, int] = {}
+        details = [_pooled(row.get("details", {}), texts) for row in group["rows"]]
+        behind.append({**group.get("behind", {}), "details": details, "texts": list(texts)})
     return {**board, "groups": shown}, behind
+
+
+def _told(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in cell.items() if value is not None and value is not False and value != []}
+
+
+def _pooled(details: Mapping[str, Any], texts: dict[str, int]) -> dict[str, Any]:
+    """Notes as places in `texts`: rows of a table say much the same."""
+    return {
+        task: {**facts, "notes": [texts.setdefault(note, len(texts)) for note in facts.get("notes", ())]}
+        for task, facts in details.items()
+    }
 
 
 def inert(value: Any) -> str:

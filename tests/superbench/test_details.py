@@ -61,10 +61,26 @@ def behind(over: list[Column], given: dict[str, Sequence[Prediction]], protocol:
 # ---------------------------------------------------------------- a row
 
 
-def test_a_receipt_says_what_was_chosen_and_keeps_silent_about_what_goes_without_saying() -> None:
-    (first, second) = details.receipts(row("a"))["ks"]["sweep"]
-    assert first == {"lr": 0.1, "dev": 50.123, "steps": 10, "chosen": True}
-    assert second == {"lr": 0.01, "dev": None, "steps": 10}
+def test_receipts_say_what_was_chosen_and_keep_silent_about_what_goes_without_saying() -> None:
+    found = details.receipts(row("a"))["ks"]["sweep"]
+    assert found == {"points": 2, "chosen": [0], "lr": [0.1, 0.01], "dev": [50.123, None], "steps": 10}
+
+
+def test_receipts_of_settings_and_folds_are_whole() -> None:
+    settings = [{"layer": 0, "distance": "cosine"}, {"layer": 1, "distance": "cosine"}]
+    points = [{"fold": fold, "lr": None, "seed": None, "dev": 0.5, "steps": 0, "setting": setting}
+              for fold in ("fold1", "fold2") for setting in settings]  # fmt: skip
+    chosen = {fold: {"lr": None, "seed": None, "setting": {"layer": 1, "distance": "cosine"}} for fold in ("fold1", "fold2")}
+    assert details.receipts(row("a", sweep=points, chosen=chosen))["ks"]["sweep"] == {
+        "points": 4, "chosen": [1, 3], "fold": ["fold1", "fold1", "fold2", "fold2"], "lr": None, "seed": None, "steps": 0,
+        "dev": 0.5, "setting.layer": [0, 1, 0, 1], "setting.distance": "cosine",
+    }  # fmt: skip
+
+
+def test_rows_of_a_table_share_fingerprint_and_items(over: list[Column]) -> None:
+    assert details.behind([row("a"), row("b")], over, None, "mini")["data"] == {
+        "ks": {"fingerprint": "f", "items": {"test": 60}}
+    }
 
 
 def test_layers_are_the_mean_over_folds() -> None:

@@ -16,9 +16,11 @@ const leading = [
   { key: "superb", label: "SUPERB", small: "score ↑", higher: true, optional: true, read: (row) => row.superb, note: "0 = published FBANK, 1000 = reference state of the art" },
   { key: "params", label: "Size", small: "M params", higher: false, optional: true, read: (row) => row.params, note: "Millions of parameters" },
 ];
+const unsaid = { lo: null, hi: null, method: null, best: false, tied: false, deviations: [] };
+const whole = (cells) => Object.fromEntries(Object.entries(cells ?? {}).map(([key, cell]) => [key, { ...unsaid, ...cell }]));
 const groups = board.groups.map((group, place) => ({
   ...group, place,
-  rows: group.rows.map((row, index) => ({ ...row, index, place, id: `row-${place}-${index}`, cells: row.cells ?? {} })),
+  rows: group.rows.map((row, index) => ({ ...row, index, place, id: `row-${place}-${index}`, cells: whole(row.cells) })),
   columns: board.columns.filter((column) => group.rows.some((row) => row.cells?.[column.key])).map((column) => ({
     ...column, read: (row) => row.cells[column.key]?.value ?? null,
   })),
@@ -45,22 +47,37 @@ const rowsByKey = new Map(everyRow.map((row) => [keyOf(row), row]));
 const rowCalled = (key) => rowsByKey.get(key) ?? called[key]?.[0] ?? null;
 
 /** What stands behind the numbers, read when it is first asked for. */
-let read = null;
+let held = null;
 function behind(group) {
-  read ??= JSON.parse(byId("behind").textContent);
-  return read[group.place] ?? {};
+  held ??= JSON.parse(byId("behind").textContent);
+  return held[group.place] ?? {};
 }
-const detailsOf = (row) => behind(groupOf(row)).details?.[row.index] ?? {};
+const unfolded = new Map();
+/** Details of a row by task, each point of a sweep as an object of its own. */
+function detailsOf(row) {
+  if (!unfolded.has(row)) {
+    const { details, texts, data } = behind(groupOf(row));
+    const tasks = Object.entries(details?.[row.index] ?? {});
+    unfolded.set(row, Object.fromEntries(tasks.map(([task, facts]) => [task, { ...facts, sweep: pointsOf(facts.sweep), notes: facts.notes.map((place) => texts[place]), data: data?.[task] }])));
+  }
+  return unfolded.get(row);
+}
+function pointsOf({ points, chosen: places, ...columns } = { points: 0 }) {
+  return Array.from({ length: points }, (_, place) => {
+    const point = { chosen: places.includes(place), setting: {} };
+    for (const [key, value] of Object.entries(columns)) {
+      const own = Array.isArray(value) ? value[place] : value;
+      if (!key.startsWith("setting.")) point[key] = own;
+      else if (present(own)) point.setting[key.slice(8)] = own;
+    }
+    return point;
+  });
+}
 const hardestOf = (group, task) => behind(group).hardest?.[task] ?? null;
 const drawsOf = (group, column) => behind(group).draws?.[column.key] ?? null;
 
-/** The layer mix of a row in a task: the mean over folds, or nothing. */
-function layersOf(row, task) {
-  const details = detailsOf(row)[task];
-  if (details?.layers) return details.layers;
-  const folds = Object.values(details?.layer_weights ?? {}).filter((list) => list.length);
-  return folds.length ? folds[0].map((_, layer) => folds.reduce((sum, list) => sum + list[layer], 0) / folds.length) : [];
-}
+/** The layer mix of a row in a task, or nothing. */
+const layersOf = (row, task) => behind(groupOf(row)).details?.[row.index]?.[task]?.layers ?? [];
 const deviationsOf = (row) => [...new Set(Object.values(row.cells).flatMap((cell) => cell.deviations ?? []))];
 const hasInterval = (cell) => Boolean(cell) && present(cell.lo) && present(cell.hi);
 const timed = (group) => group.rows.some((row) => row.rtf > 0);

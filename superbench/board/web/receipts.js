@@ -64,8 +64,8 @@ function receiptCard(row, task) {
   const details = detailsOf(row)[task];
   const sweep = details.sweep ?? [];
   const pairs = (record, show) => Object.entries(record ?? {}).map(([key, value]) => `${words(key)} ${show(value)}`).join(", ");
-  const lines = [["Seconds: ", pairs(details.seconds, (value) => value.toFixed(1))], ["Items: ", itemsText(details.items ?? {})],
-    ["Data: ", details.data ?? ""]].filter(([, text]) => text);
+  const lines = [["Seconds: ", pairs(details.seconds, (value) => value.toFixed(1))], ["Items: ", itemsText(details.data?.items ?? {})],
+    ["Data: ", details.data?.fingerprint ?? ""]].filter(([, text]) => text);
   return make("div", { class: "task" }, make("h3", {}, viewLink("task", task, titleOf(task))),
     sweep.length > 1 ? sweepFigure(sweep) : null,
     sweep.length ? make("p", {}, make("span", { class: "chosen-mark" }, "◆"), ` ${sweep.length > 1 ? "Chosen" : "Only point"}: ${chosenText(sweep) || "nothing to choose"}`,

@@ -133,4 +133,3 @@ function start() {
 }
 
 start();
-performance.mark("interactive");

@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,20 +63,11 @@ def cells(skill: float, spread: float | None, shortened: bool) -> dict[str, Any]
 
 
 def details(number: int) -> dict[str, Any]:
-    rates, devs = [1e-4, 1e-3, 1e-2, 1e-1], [60.0 + number, 82.5, 88.1, None]
-    sweep: list[dict[str, Any]] = [
-        {"lr": lr, "dev": dev, "steps": 1000}
-        | ({"chosen": True} if lr == 1e-2 else {})
-        | ({} if dev else {"status": "diverged"})
-        for lr, dev in zip(rates, devs, strict=True)
-    ]
-    settings = [{"lr": None, "dev": 0.1 * layer, "setting": {"layer": layer, "distance": "cosine"}, "chosen": layer == 3}
-                for layer in range(4)]  # fmt: skip
-    common = {
-        "seconds": {"extract": 1.2, "train": 3.4, "evaluate": 0.2},
-        "data": "9c1f0a",
-        "items": {"train": 900, "test": 300},
-    }
+    sweep = {"points": 4, "chosen": [2], "lr": [1e-4, 1e-3, 1e-2, 1e-1], "dev": [60.0 + number, 82.5, 88.1, None],
+             "steps": 1000, "status": [None, None, None, "diverged"]}  # fmt: skip
+    settings = {"points": 4, "chosen": [3], "lr": None, "dev": [0.0, 0.1, 0.2, 0.3], "setting.layer": [0, 1, 2, 3],
+                "setting.distance": "cosine"}  # fmt: skip
+    common = {"seconds": {"extract": 1.2, "train": 3.4, "evaluate": 0.2}}
     weights = [math.exp(-abs(layer - 1 - number % 3)) for layer in range(4)]
     mix = [weight / sum(weights) for weight in weights]
     cards = {
@@ -129,7 +121,9 @@ def full_board() -> dict[str, Any]:
         "title": "Miniature <board>", "made": "2026-01-31", "version": "0.1.0", "columns": [column(*row) for row in COLUMNS],
         "groups": [
             {"key": "mini-0", "title": "Miniature corpora", "note": "Rows of this table may be compared.", "official": False,
-             "rows": local, "behind": {"hardest": hardest(len(local)), "draws": {"ks.accuracy": draws.column(drawn, 1000)}}},
+             "rows": local,
+             "behind": {"data": {"ks": {"fingerprint": "9c1f0a", "items": {"train": 900, "test": 300}}},
+                        "hardest": hardest(len(local)), "draws": {"ks.accuracy": draws.column(drawn, 1000)}}},
             {"key": "published-1", "title": "Published", "note": "Not comparable with the rows above.", "official": True,
              "rows": [published_row(number) for number in range(61)]},
         ],
@@ -148,7 +142,7 @@ def hostile() -> str:
     return HOSTILE
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where the board's page lies, as a `file://`."""
     path = tmp_path_factory.mktemp("page") / "board.html"
@@ -156,7 +150,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -204,3 +198,17 @@ def show(page: Any, tmp_path: Path) -> Any:
         return page
 
     return opened
+
+
+@pytest.fixture
+def until(page: Any) -> Any:
+    """Wait until a JavaScript expression holds: `until("state.picked.length === 2")`. Playwright's own way of waiting evaluates
+    text inside the page, which the page forbids."""
+
+    def waited(expression: str, seconds: float = 20) -> None:
+        end = time.monotonic() + seconds
+        while not page.evaluate(expression):
+            assert time.monotonic() < end, f"never came true: {expression}"
+            page.wait_for_timeout(30)
+
+    return waited

@@ -22,8 +22,8 @@ def line(page: Any, key: str) -> Any:
     )
 
 
-def test_rows_of_one_table_are_compared_with_the_first(page: Any, board: dict[str, Any]) -> None:
-    page.wait_for_function("document.querySelectorAll('#table-1 tbody tr').length === 61")
+def test_rows_of_one_table_are_compared_with_the_first(page: Any, board: dict[str, Any], until: Any) -> None:
+    until("document.querySelectorAll('#table-1 tbody tr').length === 61")
     tick(page, "Published 3", 1)
     tick(page, "fbank")  # of another table: takes the place of the one before
     tick(page, "tera")

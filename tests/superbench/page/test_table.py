@@ -20,9 +20,9 @@ def names(page: Any, table: int = 0) -> list[str]:
     return page.locator(".group").nth(table).locator("tbody .name a").all_text_contents()
 
 
-def wait_for_rows(page: Any, count: int, table: int = 0) -> None:
+def wait_for_rows(until: Any, count: int, table: int = 0) -> None:
     """The rows beyond the first come as the browser has time."""
-    page.wait_for_function(f"document.querySelectorAll('#table-{table} tbody tr').length === {count}")
+    until(f"document.querySelectorAll('#table-{table} tbody tr').length === {count}")
 
 
 def head(page: Any, key: str) -> Any:
@@ -68,10 +68,10 @@ def test_a_page_of_few_rows_is_small(board: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- in the browser
 
 
-def test_it_opens_ranked_with_hostile_names_as_text(page: Any, hostile: str) -> None:
+def test_it_opens_ranked_with_hostile_names_as_text(page: Any, hostile: str, until: Any) -> None:
     assert names(page)[:2] == ["tera", "apc"]
     assert names(page)[-1] == hostile
-    wait_for_rows(page, 61, 1)
+    wait_for_rows(until, 61, 1)
     assert page.evaluate("window.hacked") is None
     assert page.locator("main img").count() == 0
     last = page.locator(".group").first.locator("tbody tr").last
@@ -107,7 +107,7 @@ def test_a_click_or_a_key_on_a_head_sorts_best_first_and_then_the_other_way(page
     assert names(page)[-1] == page.evaluate("groups[0].rows.at(-1).name")
 
 
-def test_search_family_size_protocol_and_corpus_narrow_the_tables(page: Any) -> None:
+def test_search_family_size_protocol_and_corpus_narrow_the_tables(page: Any, until: Any) -> None:
     page.get_by_role("searchbox").fill("APC")
     assert names(page) == ["apc", "apc:untrained"]
     assert page.locator("#table-1").inner_text().count("No row passes") == 1
@@ -119,7 +119,7 @@ def test_search_family_size_protocol_and_corpus_narrow_the_tables(page: Any) -> 
     page.get_by_role("combobox", name="Protocol").select_option(label="Published")
     assert page.locator("#table-0").is_hidden()
     page.get_by_role("combobox", name="Pretrained on").select_option("LL 60k hr")
-    wait_for_rows(page, 21, 1)
+    wait_for_rows(until, 21, 1)
     assert "21 of 61 rows" in page.locator("#table-1 .count").inner_text()
     assert page.locator("#said").inner_text() == "21 rows shown"  # what a screen reader hears
 

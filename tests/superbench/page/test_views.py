@@ -55,8 +55,8 @@ def test_a_model_and_a_task_have_addresses_and_back_goes_back(page: Any) -> None
     assert page.get_by_role("searchbox").input_value() == "er"
 
 
-def test_escape_returns_to_the_place_and_the_link_one_left(page: Any) -> None:
-    page.wait_for_function("document.querySelectorAll('#table-1 tbody tr').length === 61")
+def test_escape_returns_to_the_place_and_the_link_one_left(page: Any, until: Any) -> None:
+    until("document.querySelectorAll('#table-1 tbody tr').length === 61")
     there = page.locator("#table-1").get_by_role("link", name="Published 58", exact=True)
     there.scroll_into_view_if_needed()
     top = page.evaluate("scrollY")
@@ -81,34 +81,34 @@ def test_an_address_of_nobody_says_so(page: Any, hash: str) -> None:
 @pytest.mark.parametrize(
     "hash", ["#sort=mini-0:nothing", "#sort=x", "#hide=,,a", "#compare=nobody", "#size=9", "#q=%E0%A4%A", "#&=&"]
 )
-def test_an_address_that_says_nonsense_does_no_harm(page: Any, hash: str) -> None:
+def test_an_address_that_says_nonsense_does_no_harm(page: Any, hash: str, until: Any) -> None:
     page.evaluate(f"location.hash = {hash!r}")
-    page.wait_for_function("handled === location.hash")
+    until("handled === location.hash")
     assert page.locator("#board-view").is_visible()
 
 
-def test_rows_of_one_name_have_addresses_of_their_own(board: dict[str, Any], show: Any) -> None:
+def test_rows_of_one_name_have_addresses_of_their_own(board: dict[str, Any], show: Any, until: Any) -> None:
     board["groups"][1]["rows"][0]["name"] = "apc"
     page = show(board)
     page.locator("#table-1").get_by_role("link", name="apc", exact=True).click()
     assert hash_of(page) == "#model=apc+@published-1"
     assert "Published numbers" in page.locator("#view").inner_text()
     page.evaluate("location.hash = 'model=apc'")
-    page.wait_for_function("document.querySelector('#view').textContent.includes('Receipts')")
+    until("document.querySelector('#view').textContent.includes('Receipts')")
 
 
-def test_copy_link_copies_the_address(page: Any, browser: Any) -> None:
+def test_copy_link_copies_the_address(page: Any, browser: Any, until: Any) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("searchbox").fill("apc")
     page.get_by_role("button", name="Copy link").click()
-    page.wait_for_function("document.querySelector('#copy').textContent !== 'Copy link'")
+    until("document.querySelector('#copy').textContent !== 'Copy link'")
     assert page.locator("#copy").inner_text() in ("Copied", "See the address bar")
 
 
 # ---------------------------------------------------------------- a model
 
 
-def test_a_model_shows_places_receipts_layers_and_the_items_it_misses(page: Any) -> None:
+def test_a_model_shows_places_receipts_layers_and_the_items_it_misses(page: Any, until: Any) -> None:
     page.evaluate("location.hash = 'model=apc'")
     page.wait_for_selector("#view h2")
     view = page.locator("#view")
@@ -136,7 +136,7 @@ def test_a_model_shows_places_receipts_layers_and_the_items_it_misses(page: Any)
     items = view.locator(".hard tbody tr")
     assert ["wrong" in text for text in items.all_inner_texts()] == [True, True]
     page.evaluate("location.hash = 'model=mockingjay'")
-    page.wait_for_function("document.title.startsWith('mockingjay')")
+    until("document.title.startsWith('mockingjay')")
     assert "right" in items.nth(1).inner_text()
 
 
@@ -157,7 +157,7 @@ def test_hostile_texts_are_text_in_every_view(page: Any, hostile: str) -> None:
 # ---------------------------------------------------------------- a task
 
 
-def test_a_task_ranks_all_rows_with_intervals_rates_layers_and_hard_items(page: Any, board: dict[str, Any]) -> None:
+def test_a_task_ranks_all_rows_with_intervals_rates_layers_and_hard_items(page: Any, board: dict[str, Any], until: Any) -> None:
     page.get_by_role("navigation", name="Tasks").get_by_role("link", name="KS", exact=True).click()
     assert "Corpus of ks" in page.locator("#view .view-head").inner_text()
     ladders = page.locator("#view .ladder")
@@ -165,7 +165,7 @@ def test_a_task_ranks_all_rows_with_intervals_rates_layers_and_hard_items(page: 
     values = {row["name"]: row["cells"]["ks.accuracy"]["value"] for row in board["groups"][0]["rows"]}
     assert [text.split("\t")[1].removesuffix("†") for text in first] == sorted(values, key=values.__getitem__, reverse=True)
     assert ladders.count() == 2
-    page.wait_for_function("document.querySelectorAll('#view .ladder')[1].querySelectorAll('tbody tr').length === 61")
+    until("document.querySelectorAll('#view .ladder')[1].querySelectorAll('tbody tr').length === 61")
     hard = page.locator("#view .hard")
     assert "7 of 7" in hard.inner_text()
     assert "no × 6" in hard.inner_text()
