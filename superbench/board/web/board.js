@@ -5,7 +5,8 @@ const domains = [...new Set(board.columns.map((column) => column.domain))];
 const arrow = (column) => (column.higher ? "↑" : "↓");
 const words = (key) => key.replaceAll("_", " ");
 /** The field's own spelling of a metric. */
-const spelling = { per: "PER", wer: "WER", cer: "CER", eer: "EER", der: "DER", mtwv: "MTWV", slot_type_f1: "slot F1", slot_value_cer: "slot CER" };
+const spelling = { per: "PER", wer: "WER", cer: "CER", eer: "EER", der: "DER", mtwv: "MTWV", slot_type_f1: "slot F1",
+  slot_value_cer: "slot CER" };
 const metricName = (column) => spelling[column.metric] ?? words(column.metric ?? "");
 const headOf = (column) => `${column.task.toUpperCase()} ${metricName(column)}\u00a0${arrow(column)}`;
 
@@ -13,8 +14,10 @@ const headOf = (column) => `${column.task.toUpperCase()} ${metricName(column)}\u
 const leading = [
   { key: "name", label: "Model", higher: false, read: (row) => row.name },
   { key: "rank", label: "Rank", higher: false, read: (row) => row.rank, note: "By the leaderboard's rank points among these rows" },
-  { key: "superb", label: "SUPERB", small: "score ↑", higher: true, optional: true, read: (row) => row.superb, note: "0 = published FBANK, 1000 = reference state of the art" },
-  { key: "params", label: "Size", small: "M params", higher: false, optional: true, read: (row) => row.params, note: "Millions of parameters" },
+  { key: "superb", label: "SUPERB", small: "score ↑", higher: true, optional: true, read: (row) => row.superb,
+    note: "0 = published FBANK, 1000 = reference state of the art" },
+  { key: "params", label: "Size", small: "M params", higher: false, optional: true, read: (row) => row.params,
+    note: "Millions of parameters" },
 ];
 const unsaid = { lo: null, hi: null, method: null, best: false, tied: false, deviations: [] };
 const whole = (cells) => Object.fromEntries(Object.entries(cells ?? {}).map(([key, cell]) => [key, { ...unsaid, ...cell }]));
@@ -58,7 +61,8 @@ function detailsOf(row) {
   if (!unfolded.has(row)) {
     const { details, texts, data } = behind(groupOf(row));
     const tasks = Object.entries(details?.[row.index] ?? {});
-    unfolded.set(row, Object.fromEntries(tasks.map(([task, facts]) => [task, { ...facts, sweep: pointsOf(facts.sweep), notes: facts.notes.map((place) => texts[place]), data: data?.[task] }])));
+    unfolded.set(row, Object.fromEntries(tasks.map(([task, facts]) => [task, { ...facts, sweep: pointsOf(facts.sweep),
+      notes: facts.notes.map((place) => texts[place]), data: data?.[task] }])));
   }
   return unfolded.get(row);
 }

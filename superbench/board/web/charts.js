@@ -5,27 +5,32 @@ const chosen = { costGroup: 0, score: "", cost: "", layerGroup: 0, layerView: ""
 
 function setCharts() {
   const named = groups.map((group, place) => [place, group.title]);
-  const weighed = named.filter(([place]) => groups[place].rows.some((row) => groups[place].tasks.some((task) => layersOf(row, task).length)));
+  const weighed = named.filter(([place]) => groups[place].rows.some((row) => groups[place].tasks.some((task) => layersOf(row,
+    task).length)));
   byId("weights").hidden = !weighed.length;
   const host = byId("cost-tools");
   if (state.protocol) chosen.costGroup = groups.findIndex((group) => group.key === state.protocol);
   const group = groups[chosen.costGroup];
-  const scores = [...group.rows.some((row) => present(row.superb)) ? [["superb", "SUPERB score ↑"]] : [], ...group.columns.map((column) => [column.key, `${column.title}: ${metricName(column)} ${arrow(column)}`])];
+  const scores = [...group.rows.some((row) => present(row.superb)) ? [["superb", "SUPERB score ↑"]] : [],
+    ...group.columns.map((column) => [column.key, `${column.title}: ${metricName(column)} ${arrow(column)}`])];
   const across = costs.filter(([key], place) => !place || group.rows.some((row) => row[key] > 0));
   if (!scores.some(([key]) => key === chosen.score)) chosen.score = scores[0]?.[0];
   if (!across.some(([key]) => key === chosen.cost)) chosen.cost = across[0][0];
   const change = (name) => (value) => { chosen[name] = value; setCharts(); };
   fill(host, named.length > 1 && labelled("Rows", choice("cost-group", named, chosen.costGroup, change("costGroup"))),
-    labelled("Up", choice("cost-score", scores, chosen.score, change("score"))), labelled("Across", choice("cost-size", across, chosen.cost, change("cost"))));
+    labelled("Up", choice("cost-score", scores, chosen.score, change("score"))),
+      labelled("Across", choice("cost-size", across, chosen.cost, change("cost"))));
   figureIn(byId("cost"), (width) => costChart(groups[chosen.costGroup], width));
   if (weighed.length) setLayers(weighed);
 }
 
 // ---- score against cost
 function costChart(group, width) {
-  const column = chosen.score === "superb" ? { ...leading[2], title: "SUPERB score", unit: "" } : group.columns.find((one) => one.key === chosen.score);
+  const column = chosen.score === "superb" ? { ...leading[2], title: "SUPERB score", unit: "" }
+    : group.columns.find((one) => one.key === chosen.score);
   const rows = group.rows.filter(passes);
-  const points = rows.filter((row) => present(column.read(row))).map((row) => ({ row, x: row[chosen.cost], y: column.read(row), cell: row.cells[column.key] }));
+  const points = rows.filter((row) => present(column.read(row))).map((row) => ({ row, x: row[chosen.cost], y: column.read(row),
+    cell: row.cells[column.key] }));
   const sized = points.filter((point) => point.x > 0).sort((a, b) => a.x - b.x || (column.higher ? b.y - a.y : a.y - b.y));
   const free = points.filter((point) => point.x === 0);
   const beats = (y, other) => (column.higher ? y > other : y < other);
@@ -41,12 +46,15 @@ function costChart(group, width) {
   const xs = sized.length ? [sized[0].x / wide, sized.at(-1).x * wide] : [1, 10];
   const up = (value) => (value - low + pad) / (high - low + 2 * pad);
   const y = { at: (value) => margin.top + (height - margin.top - margin.bottom) * (column.higher ? 1 - up(value) : up(value)),
-    ticks: ticksOf(low, high), text: (value) => minus(String(value)), title: column.title + (column.domain ? `, ${metricName(column)}` : "") + ` ${arrow(column)}` };
+    ticks: ticksOf(low, high), text: (value) => minus(String(value)), title: column.title + (column.domain ? `, ${metricName(column)}`
+      : "") + ` ${arrow(column)}` };
   const x = { at: (value) => margin.left + (width - margin.left - margin.right) * Math.log(value / xs[0]) / Math.log(xs[1] / xs[0]),
     ticks: logTicks(...xs), text: short, title: costs.find(([key]) => key === chosen.cost)[1] };
   return svg(width, height, `${y.title} against ${x.title}; the rows that nobody cheaper beats: ${listed(front.map(({ row }) => row.name)) || "none"}`,
-    frame(width, height, margin, x, y), ...free.map((point) => freeLine(point, width, margin, y)), frontLine(front, x, y, width - margin.right),
-    ...whiskers(sized, x, y), ...sized.map((point) => dot(point, front.includes(point), x, y, column, group)), ...namesOf(front, sized, x, y, width));
+    frame(width, height, margin, x, y), ...free.map((point) => freeLine(point, width, margin, y)),
+      frontLine(front, x, y, width - margin.right),
+    ...whiskers(sized, x, y), ...sized.map((point) => dot(point, front.includes(point), x, y, column, group)),
+      ...namesOf(front, sized, x, y, width));
 }
 const freeLine = (point, width, margin, y) => draw("g", { class: "free" },
   draw("line", { x1: margin.left, x2: width - margin.right, y1: y.at(point.y), y2: y.at(point.y) }),
@@ -59,7 +67,8 @@ const whiskers = (points, x, y) => points.filter(({ cell }) => points.length <= 
   draw("line", { class: "whisker", x1: x.at(across), x2: x.at(across), y1: y.at(cell.lo), y2: y.at(cell.hi) }));
 function dot({ row, x: across, y: value }, leads, x, y, column, group) {
   const digits = column.domain ? digitsOf(group, column) : 0;
-  const shape = mark(leads ? "diamond" : "circle", x.at(across), y.at(value), leads ? 5 : 4.5, { class: `dot${leads ? " leads" : ""}${row.kind === "untrained" ? " control" : ""}` },
+  const shape = mark(leads ? "diamond" : "circle", x.at(across), y.at(value), leads ? 5 : 4.5,
+    { class: `dot${leads ? " leads" : ""}${row.kind === "untrained" ? " control" : ""}` },
     draw("title", {}, `${row.name}: ${number(value, digits)}, ${short(across)}`));
   shape.addEventListener("click", () => goTo({ kind: "model", key: keyOf(row) }));
   return shape;
@@ -82,8 +91,10 @@ function namesOf(front, sized, x, y, width) {
 }
 function noteCost(rows, points, free, front) {
   const lost = rows.length - points.filter((point) => present(point.x)).length;
-  fill(byId("cost-note"), front.length ? make("span", {}, "Nobody cheaper beats ", ...front.flatMap((point, place) => [place ? ", " : "", viewLink("model", keyOf(point.row), point.row.name)]), ". ") : null,
-    free.length ? "Dotted lines: nothing to learn, no size. " : null, points.some(({ row, x }) => row.kind === "untrained" && x > 0) ? "Open circles: untrained controls. " : null,
+  fill(byId("cost-note"), front.length ? make("span", {}, "Nobody cheaper beats ",
+    ...front.flatMap((point, place) => [place ? ", " : "", viewLink("model", keyOf(point.row), point.row.name)]), ". ") : null,
+    free.length ? "Dotted lines: nothing to learn, no size. " : null, points.some(({ row, x }) => row.kind === "untrained" && x > 0)
+      ? "Open circles: untrained controls. " : null,
     lost ? `Left out, for want of a number: ${lost} of ${plural(rows.length, "row")}.` : null);
 }
 
@@ -92,15 +103,18 @@ const FEW = 40;
 /** {name, weights} of all tasks of one model (`model:NAME`), or of the shown models in one task (`task:ks`). */
 function layerLines(group, view) {
   const [, kind, key] = /^(\w+):(.*)$/s.exec(view) ?? [];
-  const lines = kind === "model" ? taskLines(rowCalled(key)) : visibleRows(group).slice(0, FEW).map((row) => ({ name: row.name, weights: layersOf(row, key) }));
+  const lines = kind === "model" ? taskLines(rowCalled(key)) : visibleRows(group).slice(0,
+    FEW).map((row) => ({ name: row.name, weights: layersOf(row, key) }));
   return lines.filter(({ weights }) => weights.length);
 }
-const taskLines = (row) => groupOf(row).tasks.map((task) => ({ name: task.toUpperCase(), weights: layersOf(row, task) })).filter(({ weights }) => weights.length);
+const taskLines = (row) => groupOf(row).tasks.map((task) => ({ name: task.toUpperCase(),
+  weights: layersOf(row, task) })).filter(({ weights }) => weights.length);
 function setLayers(weighed) {
   if (!weighed.some(([place]) => place === Number(chosen.layerGroup))) chosen.layerGroup = weighed[0][0];
   const group = groups[chosen.layerGroup];
   const rows = group.rows.filter((row) => taskLines(row).length);
-  const views = [...rows.map((row) => [`model:${keyOf(row)}`, `${row.name}, all tasks`]), ...group.tasks.map((task) => [`task:${task}`, `${titleOf(task)}, all models`])];
+  const views = [...rows.map((row) => [`model:${keyOf(row)}`, `${row.name}, all tasks`]),
+    ...group.tasks.map((task) => [`task:${task}`, `${titleOf(task)}, all models`])];
   if (!views.some(([key]) => key === chosen.layerView)) {
     const deepest = rows.reduce((best, row) => (depthOf(row) > depthOf(best) ? row : best));
     chosen.layerView = `model:${keyOf(deepest)}`;
@@ -110,7 +124,8 @@ function setLayers(weighed) {
     labelled("Show", choice("layer-view", views, chosen.layerView, change("layerView"))));
   figureIn(byId("layers"), (width) => {
     const lines = layerLines(group, chosen.layerView);
-    return lines.length ? heatMap(width, lines, `Layer weights: ${views.find(([key]) => key === chosen.layerView)[1]}`) : make("p", { class: "soft" }, "No row that is shown has layer weights.");
+    return lines.length ? heatMap(width, lines, `Layer weights: ${views.find(([key]) => key === chosen.layerView)[1]}`)
+      : make("p", { class: "soft" }, "No row that is shown has layer weights.");
   });
 }
 const depthOf = (row) => Math.max(0, ...groupOf(row).tasks.map((task) => layersOf(row, task).length));

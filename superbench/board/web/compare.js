@@ -30,24 +30,27 @@ function drawPicks() {
   byId("tray-names").textContent = rows.length === 1 ? `${rows[0].name} and …` : listed(rows.map((row) => row.name));
   byId("tray-go").hidden = rows.length < 2;
   fill(byId("comparison"), rows.length > 1 ? comparison(groupOf(rows[0]), rows)
-    : make("p", { class: "soft" }, `Tick two rows of one table, or up to ${MOST}, to see their differences task by task and whether those are real.`));
+    : make("p", { class: "soft" },
+      `Tick two rows of one table, or up to ${MOST}, to see their differences task by task and whether those are real.`));
   byId("radar").hidden = byId("radar-note").hidden = rows.length < 2;
   if (rows.length > 1) figureIn(byId("radar"), radar);
 }
 const tint = (place) => `--own:var(--c${place})`;
-const sample = (place) => draw("svg", { class: "sample", viewBox: "0 0 14 14", width: 14, height: 14, "aria-hidden": "true", style: tint(place) }, mark(SHAPES[place], 7, 7, 4.2, { class: "own" }));
+const sample = (place) => draw("svg", { class: "sample", viewBox: "0 0 14 14", width: 14, height: 14, "aria-hidden": "true",
+  style: tint(place) }, mark(SHAPES[place], 7, 7, 4.2, { class: "own" }));
 function comparison(group, rows) {
   const [one, ...others] = rows;
   const columns = visibleColumns(group).filter((column) => rows.some((row) => row.cells[column.key]));
   const paired = columns.some((column) => drawsOf(group, column) || group.pairs?.[column.key]?.length);
-  return make("div", {}, make("div", { class: "plain" }, make("table", { class: "differences" },
-    make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "left" }, "Task"), make("th", { scope: "col" }, sample(0), " ", one.name, make("small", {}, "the reference")),
-      ...others.map((row, place) => make("th", { scope: "col", class: "left" }, sample(place + 1), " ", row.name, make("small", {}, "value, difference"),
-        button("make it the reference", () => refer(row), { class: "quiet" }))))),
-    make("tbody", {}, ...columns.map((column) => comparisonRow(group, column, one, others))))),
-  make("p", { class: "soft legend" }, make("span", {}, make("span", { class: "better" }, "▲ better"), " or ", make("span", { class: "worse" }, "▼ worse"), " than the reference, ",
-    make("span", { class: "unsure" }, "≈ not sure"), paired ? ": the interval of the difference holds 0" : ": their intervals overlap, a cautious rule"),
-    paired ? make("span", {}, "in brackets: 95 % interval of the difference on the same test items, by speaker or session; of this one pair, while the ties of the table allow for all pairs") : null));
+  const heads = [["Task", "left"], [make("span", {}, sample(0), " ", one.name, make("small", {}, "the reference"))],
+    ...others.map((row, place) => [make("span", {}, sample(place + 1), " ", row.name, make("small", {}, "value, difference"),
+      button("make it the reference", () => refer(row), { class: "quiet" })), "left"])];
+  return make("div", {}, plainTable("differences", heads, make("tbody", {}, ...columns.map((column) => comparisonRow(group, column, one, others)))),
+    make("p", { class: "soft legend" }, make("span", {}, make("span", { class: "better" }, "▲ better"), " or ",
+      make("span", { class: "worse" }, "▼ worse"), " than the reference, ", make("span", { class: "unsure" }, "≈ not sure"),
+      paired ? ": the interval of the difference holds 0" : ": their intervals overlap, a cautious rule"),
+    paired ? make("span", {}, "in brackets: 95 % interval of the difference on the same test items, by speaker or session; ",
+      "of this one pair, while the ties of the table allow for all pairs") : null));
 }
 function comparisonRow(group, column, one, others) {
   const digits = digitsOf(group, column);
@@ -66,10 +69,13 @@ function differenceParts(column, found, one, other, digits, reach) {
   const what = verdict(column, found, one, other);
   const sign = { better: "▲", worse: "▼", unsure: "≈", unknown: "" }[what];
   const at = (value) => `${(50 + 48 * (column.higher ? 1 : -1) * value / reach).toFixed(1)}%`; // better to the right
-  const ends = present(found.lo) ? [at(found.lo), at(found.hi)].sort((a, b) => parseFloat(a) - parseFloat(b)) : [at(found.difference), at(found.difference)];
-  return [make("span", { class: what }, `${sign}\u2009${signed(found.difference, digits)}`, make("span", { class: "hidden" }, what === "unknown" ? "" : ` ${what === "unsure" ? "not sure" : what}`)),
+  const ends = present(found.lo) ? [at(found.lo), at(found.hi)].sort((a, b) => parseFloat(a) - parseFloat(b))
+    : [at(found.difference), at(found.difference)];
+  return [make("span", { class: what }, `${sign}\u2009${signed(found.difference, digits)}`,
+    make("span", { class: "hidden" }, what === "unknown" ? "" : ` ${what === "unsure" ? "not sure" : what}`)),
     present(found.lo) ? make("small", {}, `[${signed(found.lo, digits)}, ${signed(found.hi, digits)}]`) : null,
-    found.p > 0.05 && what !== "unsure" ? make("small", { title: "p after Holm's correction for all pairs of the column" }, `p ${found.p.toFixed(2)} among all pairs`) : null,
+    found.p > 0.05 && what !== "unsure" ? make("small", { title: "p after Holm's correction for all pairs of the column" },
+      `p ${found.p.toFixed(2)} among all pairs`) : null,
     make("span", { class: `bar zero ${what}`, style: `--lo:${ends[0]};--hi:${ends[1]};--at:${at(found.difference)}` })];
 }
 
@@ -98,11 +104,13 @@ function radar(width) {
     ...columns.flatMap((column, axis) => {
       const [[x, y], [tx, ty]] = [point(axis, 1), point(axis, 1 + 20 / radius)];
       return [draw("line", { class: "grid", x1: middle, y1: middle, x2: x, y2: y }),
-        draw("text", { class: "name", x: tx, y: ty + 4, "text-anchor": Math.abs(tx - middle) < 12 ? "middle" : tx < middle ? "end" : "start" }, column.task.toUpperCase(), draw("title", {}, column.title))];
+        draw("text", { class: "name", x: tx, y: ty + 4, "text-anchor": Math.abs(tx - middle) < 12 ? "middle" : tx < middle ? "end"
+          : "start" }, column.task.toUpperCase(), draw("title", {}, column.title))];
     }),
     ...rows.map((row, place) => {
       const shares = columns.map((column) => share(row, column));
-      return draw("g", { style: tint(place) }, draw("polygon", { class: "own area", points: ring(shares), "stroke-dasharray": DASHES[place] }),
+      return draw("g", { style: tint(place) },
+        draw("polygon", { class: "own area", points: ring(shares), "stroke-dasharray": DASHES[place] }),
         ...columns.map((column, axis) => mark(SHAPES[place], ...point(axis, shares[axis]), 3.6, { class: "own" },
           draw("title", {}, `${row.name}, ${headOf(column)}: ${number(column.read(row), digitsOf(group, column))}`))));
     }));

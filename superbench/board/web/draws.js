@@ -23,7 +23,8 @@ function varianceOf(values, { folds, scale }) {
 }
 /** The board's own test of a pair, where it has one: [first, second, first - second, half of the interval, p after Holm]. */
 function testedPair(group, column, one, other) {
-  const pair = group.pairs?.[column.key]?.find(([a, b]) => (a === one.index && b === other.index) || (a === other.index && b === one.index));
+  const pair = group.pairs?.[column.key]?.find(([a, b]) => (a === one.index && b === other.index)
+    || (a === other.index && b === one.index));
   return pair ? { half: pair[3], p: pair[4] } : null;
 }
 /**

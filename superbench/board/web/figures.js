@@ -32,13 +32,15 @@ const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)
 
 /** Marks that stay apart without colour. */
 function mark(shape, x, y, size, attributes, ...children) {
+  const third = size / 3;
   const paths = {
     circle: `M${x - size} ${y}a${size} ${size} 0 1 0 ${2 * size} 0a${size} ${size} 0 1 0 ${-2 * size} 0Z`,
     square: `M${x - size} ${y - size}h${2 * size}v${2 * size}h${-2 * size}Z`,
     diamond: `M${x} ${y - 1.4 * size}L${x + 1.4 * size} ${y}L${x} ${y + 1.4 * size}L${x - 1.4 * size} ${y}Z`,
     triangle: `M${x} ${y - 1.3 * size}L${x + 1.2 * size} ${y + size}L${x - 1.2 * size} ${y + size}Z`,
     inverted: `M${x} ${y + 1.3 * size}L${x + 1.2 * size} ${y - size}L${x - 1.2 * size} ${y - size}Z`,
-    cross: `M${x - size} ${y - size / 3}h${size * 2 / 3}v${-size * 2 / 3}h${size * 2 / 3}v${size * 2 / 3}h${size * 2 / 3}v${size * 2 / 3}h${-size * 2 / 3}v${size * 2 / 3}h${-size * 2 / 3}v${-size * 2 / 3}h${-size * 2 / 3}Z`,
+    cross: `M${x - size} ${y - third}h${2 * third}v${-2 * third}h${2 * third}v${2 * third}h${2 * third}v${2 * third}h${-2 * third}`
+      + `v${2 * third}h${-2 * third}v${-2 * third}h${-2 * third}Z`,
   };
   return draw("path", { d: paths[shape], ...attributes }, ...children);
 }
@@ -68,14 +70,18 @@ function heatMap(width, lines, label, first = "layer") {
   const box = (line, place, layer) => {
     const [weight, x, y] = [line.weights[layer], left + layer * cell, top + place * height];
     const strong = weight / most;
-    return draw("g", {}, draw("rect", { class: "heat", x: x + 1, y: y + 1, width: Math.max(1, cell - 2), height: height - 2, rx: 3, "fill-opacity": (0.04 + 0.9 * strong).toFixed(3) },
+    return draw("g", {}, draw("rect", { class: "heat", x: x + 1, y: y + 1, width: Math.max(1, cell - 2), height: height - 2, rx: 3,
+      "fill-opacity": (0.04 + 0.9 * strong).toFixed(3) },
         draw("title", {}, `${line.name}, ${first} ${layer}: ${number(weight, 3)}`)),
-      cell > 38 ? draw("text", { class: strong > 0.7 ? "on" : "off", x: x + cell / 2, y: y + height / 2 + 4, "text-anchor": "middle" }, number(weight, 2)) : null);
+      cell > 38 ? draw("text", { class: strong > 0.7 ? "on" : "off", x: x + cell / 2, y: y + height / 2 + 4, "text-anchor": "middle" },
+        number(weight, 2)) : null);
   };
   const bottom = top + lines.length * height;
   return svg(width, bottom + 6, label,
     draw("text", { x: left - 8, y: 16, "text-anchor": "end" }, first),
-    ...[...Array(layers).keys()].filter((layer) => layer % every === 0).map((layer) => draw("text", { x: left + (layer + 0.5) * cell, y: 16, "text-anchor": "middle" }, layer)),
-    ...lines.flatMap((line, place) => [draw("text", { class: "name", x: left - 8, y: top + place * height + height / 2 + 4, "text-anchor": "end" }, clipped(line.name, letters), draw("title", {}, line.name)),
+    ...[...Array(layers).keys()].filter((layer) => layer % every === 0).map((layer) => draw("text", { x: left + (layer + 0.5) * cell, y: 16,
+      "text-anchor": "middle" }, layer)),
+    ...lines.flatMap((line, place) => [draw("text", { class: "name", x: left - 8, y: top + place * height + height / 2 + 4,
+      "text-anchor": "end" }, clipped(line.name, letters), draw("title", {}, line.name)),
       ...line.weights.map((_, layer) => box(line, place, layer))]));
 }

@@ -41,10 +41,12 @@ function clearFilters() {
 // ---- columns
 function drawColumns() {
   const extras = leading.filter((column) => column.key !== "name" && everyRow.some((row) => present(column.read(row))));
-  const sets = [["about the model", extras], ...domains.map((domain) => [domain, board.columns.filter((column) => column.domain === domain)])];
+  const sets = [["about the model", extras],
+    ...domains.map((domain) => [domain, board.columns.filter((column) => column.domain === domain)])];
   fill(byId("columns"), ...sets.map(([title, columns]) => make("fieldset", {}, make("legend", {}, title),
     ...columns.map((column) => columnBox(column)),
-    columns.length > 1 ? button("none / all", () => flip(columns), { class: "quiet" }) : null)), button("Close", () => showColumns(false), { class: "close" }));
+    columns.length > 1 ? button("none / all", () => flip(columns), { class: "quiet" }) : null)), button("Close", () => showColumns(false),
+      { class: "close" }));
 }
 function columnBox(column) {
   const box = make("input", { type: "checkbox", value: column.key, checked: !state.hidden.has(column.key), onchange: () => {
@@ -81,6 +83,8 @@ function listenToFilters() {
   byId("more").addEventListener("click", () => byId("more").setAttribute("aria-expanded", String(byId("tools").classList.toggle("open"))));
   byId("choose").addEventListener("click", () => showColumns(byId("columns").hidden));
   document.addEventListener("click", (event) => {
-    if (!byId("columns").hidden && !event.target.closest("#columns, #choose")) { byId("columns").hidden = true; byId("choose").setAttribute("aria-expanded", "false"); }
+    if (byId("columns").hidden || event.target.closest("#columns, #choose")) return;
+    byId("columns").hidden = true;
+    byId("choose").setAttribute("aria-expanded", "false");
   });
 }

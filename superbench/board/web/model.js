@@ -12,14 +12,18 @@ function modelView(row) {
     viewHead(row.name, make("span", { class: "badge" }, row.kind === "untrained" ? "untrained control" : row.kind ?? row.origin),
       make("p", { class: "soft" }, standsText(group, row, columns)), factList(row)),
     card("Scores", scoreTable(group, row, columns)),
-    lines.length > 0 && card("Which layers the tasks use", make("p", { class: "soft" }, "Weights of the layer mix that the probes learned, task by task; a row adds up to one."), heat),
-    tasks.length > 0 ? card("Receipts", make("p", { class: "soft" }, "Every point of the sweep with its dev score; the diamond was chosen."), make("div", { class: "tasks" }, ...tasks.map((task) => receiptCard(row, task))))
+    lines.length > 0 && card("Which layers the tasks use",
+      make("p", { class: "soft" }, "Weights of the layer mix that the probes learned, task by task; a row adds up to one."), heat),
+    tasks.length > 0 ? card("Receipts",
+      make("p", { class: "soft" }, "Every point of the sweep with its dev score; the diamond was chosen."),
+      make("div", { class: "tasks" }, ...tasks.map((task) => receiptCard(row, task))))
       : make("p", { class: "soft" }, "Published numbers: there are no receipts to show."),
     hardCard(group, tasks.length ? tasks : [], row),
   ];
 }
 function viewHead(title, ...parts) {
-  return make("div", { class: "view-head" }, make("p", { class: "crumb" }, viewLink("board", "", "← Back to the board"), make("span", { class: "soft" }, " Esc")),
+  return make("div", { class: "view-head" }, make("p", { class: "crumb" }, viewLink("board", "", "← Back to the board"),
+    make("span", { class: "soft" }, " Esc")),
     make("h2", { class: "big", tabindex: "-1" }, title, parts[0]), ...parts.slice(1));
 }
 const card = (title, ...parts) => make("section", { class: "card" }, make("h3", { class: "part" }, title), ...parts);
@@ -28,35 +32,46 @@ function standsText(group, row, columns) {
   const best = count((cell) => cell.best);
   const tied = count((cell) => cell.tied && !cell.best);
   const ranked = group.rows.filter((other) => present(other.rank)).length;
-  const rank = present(row.rank) ? `${ordinal(row.rank)} of ${ranked} by rank points${row.rank_tied ? ", tied" : ""}` : deviationsOf(row).length ? "without a rank, for it departs from its recipe" : "without a rank";
+  const rank = present(row.rank) ? `${ordinal(row.rank)} of ${ranked} by rank points`
+    : deviationsOf(row).length ? "without a rank, for it departs from its recipe" : "without a rank";
   return `${group.title}: ${rank}. Best in ${best} of ${plural(columns.length, "column")}${tied ? `, tied with the best in ${tied}` : ""}.`;
 }
 function factList(row) {
-  const facts = [["SUPERB score", present(row.superb) ? number(row.superb, 0) : ""], ["Family", row.family], ["Pretrained on", row.corpus], ["Source", row.source],
-    ["Parameters", row.params?.toLocaleString("en")], ["MACs", row.macs ? short(row.macs) : ""], ["Real-time factor", row.rtf ? String(Number(row.rtf.toPrecision(3))) : ""],
-    ["Hop", present(row.hop) ? `${row.hop} samples, ${row.hop / 16} ms` : ""], ["Layers × dim", row.layers ? `${row.layers} × ${row.dim}` : ""], ["Revision", row.revision],
-    ["Departs from the recipe", deviationsOf(row).join(", ")]];
-  return make("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([key, value]) => make("div", {}, make("dt", {}, key), make("dd", {}, String(value)))));
+  const facts = [
+    ["SUPERB score", present(row.superb) && number(row.superb, 0)],
+    ["Family", row.family],
+    ["Pretrained on", row.corpus],
+    ["Source", row.source],
+    ["Parameters", row.params?.toLocaleString("en")],
+    ["MACs", row.macs && short(row.macs)],
+    ["Real-time factor", row.rtf && String(Number(row.rtf.toPrecision(3)))],
+    ["Hop", present(row.hop) && `${row.hop} samples, ${row.hop / 16} ms`],
+    ["Layers × dim", row.layers && `${row.layers} × ${row.dim}`],
+    ["Revision", row.revision],
+    ["Departs from the recipe", deviationsOf(row).join(", ")],
+  ];
+  return make("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([key, value]) =>
+    make("div", {}, make("dt", {}, key), make("dd", {}, value))));
 }
 function scoreTable(group, row, columns) {
+  const swept = columns.some((column) => detailsOf(row)[column.task]?.sweep.length);
   const line = (column) => {
     const cell = row.cells[column.key];
     const of = group.rows.filter((other) => present(column.read(other))).length;
     const place = placeOf(group, column, row);
-    const sweep = detailsOf(row)[column.task]?.sweep ?? [];
-    return make("tr", {}, make("th", { scope: "row", class: "left" }, viewLink("task", column.task, headOf(column)), make("small", {}, column.title)),
-      make("td", {}, scoreText(group, column, cell), hasInterval(cell) ? make("small", {}, intervalText(group, column, cell)) : null),
-      make("td", { class: "wide" }, hasInterval(cell) ? bar(group, column, cell) : dotBar(group, column, cell)),
-      make("td", { class: "left" }, present(place) ? `${ordinal(place)} of ${of}` : "no rank", tieText(cell) ? make("small", {}, tieText(cell)) : null),
-      sweep.length ? make("td", { class: "left" }, chosenText(sweep) || "–") : null);
+    return make("tr", {}, rowHead(viewLink("task", column.task, headOf(column)), make("small", {}, column.title)),
+      cellOf("", scoreText(group, column, cell), hasInterval(cell) && make("small", {}, intervalText(group, column, cell))),
+      cellOf("wide", bar(group, column, cell)),
+      cellOf("left", present(place) ? `${ordinal(place)} of ${of}` : "no rank", tieText(cell) && make("small", {}, tieText(cell))),
+      swept && cellOf("left", chosenText(detailsOf(row)[column.task]?.sweep ?? []) || "–"));
   };
-  const swept = columns.some((column) => detailsOf(row)[column.task]?.sweep?.length);
-  return make("div", { class: "plain" }, make("table", { class: "scores" }, make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "left" }, "Task"), make("th", { scope: "col" }, "Score"),
-    make("th", { scope: "col", class: "left" }, "Among these rows, better →"), make("th", { scope: "col", class: "left" }, "Place"), swept && make("th", { scope: "col", class: "left" }, "Chosen"))),
-  make("tbody", {}, ...columns.map(line))));
+  const heads = [["Task", "left"], ["Score"], ["Among these rows, better →", "left"], ["Place", "left"], swept && ["Chosen", "left"]];
+  return plainTable("scores", heads, make("tbody", {}, ...columns.map(line)));
 }
-const tieText = (cell) => (cell.shared > 0 ? `shared with ${plural(cell.shared, "other")}` : cell.tied && !cell.best ? "tied with the best" : "");
-const dotBar = (group, column, cell) => bar(group, column, { ...cell, lo: cell.value, hi: cell.value });
+function tieText(cell) {
+  if (cell.shared > 0) return `shared with ${plural(cell.shared, "other")}`;
+  return cell.tied && !cell.best ? "tied with the best" : "";
+}
 
 // ---- the hardest items
 function hardCard(group, tasks, row = null) {
@@ -64,17 +79,18 @@ function hardCard(group, tasks, row = null) {
   if (!found.length) return null;
   return card(row ? "The hardest items, and what this model makes of them" : "The hardest items",
     make("p", { class: "soft" }, "Test items of most error over all rows of the table. A graded answer counts as wrong from half of it upwards."),
-    ...found.map(([task, hard], place) => make("details", { open: !row || place === 0 }, make("summary", {}, `${titleOf(task)}, ${plural(hard.items.length, "item")}`), hardTable(group, hard, row))));
+    ...found.map(([task, hard], place) => make("details", { open: !row || place === 0 },
+      make("summary", {}, `${titleOf(task)}, ${plural(hard.items.length, "item")}`), hardTable(group, hard, row))));
 }
 function hardTable(group, hard, row) {
   const texts = hard.items.some((item) => present(item.reference));
-  const right = { o: "✓ right", x: "✗ wrong", "-": "–" };
-  const verdictOf = (item) => (row ? make("td", { class: `left ${item.by[row.index] === "o" ? "better" : "worse"}` }, right[item.by[row.index]] ?? "–") : null);
-  return make("div", { class: "plain" }, make("table", { class: "hard" },
-    make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "left" }, "Item"), texts && make("th", { scope: "col", class: "left" }, "Reference"), texts && make("th", { scope: "col", class: "left" }, "Wrong answers"),
-      make("th", { scope: "col" }, "Mean error"), make("th", { scope: "col" }, "Wrong in"), row && make("th", { scope: "col", class: "left" }, "This model"))),
-    make("tbody", {}, ...hard.items.map((item) => make("tr", {}, make("td", { class: "left id" }, item.fold && item.fold !== "all" ? `${item.fold}: ${item.id}` : item.id),
-      texts && make("td", { class: "left" }, item.reference ?? "–"),
-      texts && make("td", { class: "left" }, ...(item.said ?? []).map(([text, count]) => make("span", { class: "said" }, text || "nothing", count > 1 ? make("small", {}, ` × ${count}`) : null))),
-      make("td", {}, `${number(100 * item.error, 0)} %`), make("td", {}, `${item.wrong} of ${hard.of}`), verdictOf(item))))));
+  const answers = (item) => (item.said ?? []).map(([text, count]) =>
+    make("span", { class: "said" }, text || "nothing", count > 1 ? make("small", {}, ` × ${count}`) : null));
+  const own = { o: ["left better", "✓ right"], x: ["left worse", "✗ wrong"] };
+  const line = (item) => make("tr", {}, cellOf("left id", item.fold && item.fold !== "all" ? `${item.fold}: ${item.id}` : item.id),
+    texts && cellOf("left", item.reference ?? "–"), texts && cellOf("left", ...answers(item)), cellOf("", `${number(100 * item.error, 0)} %`),
+    cellOf("", `${item.wrong} of ${hard.of}`), row && cellOf(...own[item.by[row.index]] ?? ["left", "–"]));
+  const heads = [["Item", "left"], texts && ["Reference", "left"], texts && ["Wrong answers", "left"], ["Mean error"], ["Wrong in"],
+    row && ["This model", "left"]];
+  return plainTable("hard", heads, make("tbody", {}, ...hard.items.map(line)));
 }

@@ -19,10 +19,18 @@ const fill = (node, ...children) => node.replaceChildren(...children.filter((chi
 
 /** A `select` of [value, text] pairs. */
 function choice(id, pairs, value, onchange) {
-  const node = make("select", { id, onchange: () => onchange(node.value) }, ...pairs.map(([key, text]) => make("option", { value: key }, text)));
+  const node = make("select", { id, onchange: () => onchange(node.value) },
+    ...pairs.map(([key, text]) => make("option", { value: key }, text)));
   node.value = value;
   return node;
 }
+
+/** A table on a card: `heads` are [text, "left" or "wide" or nothing], those that are false left out. */
+const plainTable = (kind, heads, body) => make("div", { class: "plain" }, make("table", { class: kind },
+  make("thead", {}, make("tr", {}, ...heads.filter(Boolean).map(([text, side]) => make("th", { scope: "col", class: side ?? null }, text)))),
+  body));
+const rowHead = (...children) => make("th", { scope: "row", class: "left" }, ...children);
+const cellOf = (side, ...children) => make("td", { class: side || null }, ...children);
 
 /** What a screen reader should hear now. */
 const say = (text) => { byId("said").textContent = text; };

@@ -26,18 +26,21 @@ function showView() {
   document.title = [row?.name ?? (kind === "task" ? titleOf(key) : ""), board.title].filter(Boolean).join(" · ");
   drawPicks();
   if (kind === "board") return comeBack();
-  const parts = !found ? [viewHead("Not on this board"), make("p", {}, `There is no ${kind} called ${key} here. It may have been renamed or withdrawn.`)] : row ? modelView(row) : taskView(key);
+  const parts = !found ? nowhere(kind, key) : row ? modelView(row) : taskView(key);
   fill(byId("view"), ...parts);
   scrollTo({ top: 0, behavior: "instant" });
   byId("view").querySelector("h2").focus({ preventScroll: true });
 }
+const nowhere = (kind, key) => [viewHead("Not on this board"),
+  make("p", {}, `There is no ${kind} called ${key} here. It may have been renamed or withdrawn.`)];
 /** Back on the board: to the place and the link that the reader left it by. */
 function comeBack() {
   fill(byId("view"));
   if (!state.left) return;
   scrollTo({ top: state.left.top, behavior: "instant" });
   const { kind, key } = state.left.from;
-  [...byId("board-view").querySelectorAll("a")].find((one) => one.getAttribute("href") === `#${new URLSearchParams({ [kind]: key })}`)?.focus({ preventScroll: true });
+  const href = `#${new URLSearchParams({ [kind]: key })}`;
+  [...byId("board-view").querySelectorAll("a")].find((one) => one.getAttribute("href") === href)?.focus({ preventScroll: true });
   state.left = null;
 }
 /** Someone typed an address, or went back. */
@@ -65,7 +68,8 @@ function setTheme() {
   const [system, root] = [matchMedia("(prefers-color-scheme: dark)"), document.documentElement];
   const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const show = () => { byId("theme").textContent = dark() ? "☀ Light" : "☾ Dark"; };
-  try { const kept = localStorage.getItem("superbench-theme"); if (kept === "light" || kept === "dark") root.dataset.theme = kept; } catch { /* storage may be off */ }
+  try { const kept = localStorage.getItem("superbench-theme"); if (kept === "light"
+    || kept === "dark") root.dataset.theme = kept; } catch { /* storage may be off */ }
   byId("theme").addEventListener("click", () => {
     root.dataset.theme = dark() ? "light" : "dark";
     try { localStorage.setItem("superbench-theme", root.dataset.theme); } catch { /* storage may be off */ }
@@ -98,7 +102,9 @@ function jump(event) {
   place.focus({ preventScroll: true });
 }
 async function copyAddress() {
-  try { await navigator.clipboard.writeText(location.href); say("The address is copied"); byId("copy").textContent = "Copied"; } catch { byId("copy").textContent = "See the address bar"; }
+  const done = await navigator.clipboard?.writeText(location.href).then(() => true, () => false); // absent, or forbidden, from disk
+  byId("copy").textContent = done ? "Copied" : "See the address bar";
+  say(done ? "The address is copied" : "The address bar holds the link");
   setTimeout(() => { byId("copy").textContent = "Copy link"; }, 2000);
 }
 
@@ -114,7 +120,9 @@ function start() {
   }
   fill(byId("task-links"), ...allTasks.map((task) => viewLink("task", task, task.toUpperCase(), { title: titleOf(task) })));
   if (board.refused?.length) {
-    byId("tables").append(make("details", { class: "refused" }, make("summary", {}, `${plural(board.refused.length, "result")} on the board not shown`), make("ul", {}, ...board.refused.map((reason) => make("li", {}, reason)))));
+    byId("tables").append(make("details", { class: "refused" },
+      make("summary", {}, `${plural(board.refused.length, "result")} on the board not shown`),
+      make("ul", {}, ...board.refused.map((reason) => make("li", {}, reason)))));
   }
   setFilters();
   listenToFilters();
