@@ -65,7 +65,7 @@ function scoreTable(group, row, columns) {
       cellOf("left", present(place) ? `${ordinal(place)} of ${of}` : "no rank", tieText(cell) && make("small", {}, tieText(cell))),
       swept && cellOf("left", chosenText(detailsOf(row)[column.task]?.sweep ?? []) || "–"));
   };
-  const heads = [["Task", "left"], ["Score"], ["Among these rows, better →", "left"], ["Place", "left"], swept && ["Chosen", "left"]];
+  const heads = [["Task", "left"], ["Score"], ["better →", "left"], ["Place", "left"], swept && ["Chosen", "left"]];
   return plainTable("scores", heads, make("tbody", {}, ...columns.map(line)));
 }
 function tieText(cell) {

@@ -127,6 +127,11 @@ def test_search_family_size_protocol_and_corpus_narrow_the_tables(page: Any, unt
 def test_the_chooser_hides_columns_and_escape_closes_it(page: Any) -> None:
     page.locator("#choose").press("Enter")
     panel = page.locator("#columns")
+    for width in (1440, 1280, 900, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        box = panel.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= width)
+    page.set_viewport_size({"width": 1440, "height": 900})
     panel.get_by_label("ASV EER").uncheck()
     panel.locator("fieldset", has_text="Emotion").get_by_role("checkbox").uncheck()
     panel.get_by_label("SUPERB").uncheck()
