@@ -8,7 +8,7 @@ from typing import Any
 
 from superbench import __version__
 from superbench.board import details
-from superbench.board.details import Predictions
+from superbench.board.details import Scored
 from superbench.board.ranking import Cell, Column, Group, Row, leaders, ranks, superb_score
 
 PUBLISHED = "published"
@@ -27,14 +27,14 @@ NOTES = {
 }
 
 
-def contents(groups: Sequence[Group], columns: Sequence[Column], predictions: Predictions | None = None) -> dict[str, Any]:
-    """The page's data; see `page.render`. Without `predictions`: no paired differences and no hardest items."""
+def contents(groups: Sequence[Group], columns: Sequence[Column], scored: Scored | None = None) -> dict[str, Any]:
+    """The page's data; see `page.render`. Without `scored`: no paired differences and no hardest items."""
     return {
         "title": "superbench board",
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "version": __version__,
         "columns": [_column(column) for column in columns],
-        "groups": [_group(group, columns, number, predictions) for number, group in enumerate(groups)],
+        "groups": [_group(group, columns, number, scored) for number, group in enumerate(groups)],
     }
 
 
@@ -46,7 +46,7 @@ def _column(column: Column) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _group(group: Group, columns: Sequence[Column], number: int, predictions: Predictions | None) -> dict[str, Any]:
+def _group(group: Group, columns: Sequence[Column], number: int, scored: Scored | None) -> dict[str, Any]:
     places = ranks(group.rows, columns)
     standing = {column.key: leaders(group.rows, column) for column in columns}
     rows = sorted(group.rows, key=lambda row: (places.get(id(row), len(places) + 1), row.name))
@@ -56,7 +56,7 @@ def _group(group: Group, columns: Sequence[Column], number: int, predictions: Pr
         "note": NOTES.get(group.protocol, ""),
         "official": group.protocol == PUBLISHED,
         "rows": [_row(row, columns, places.get(id(row)), standing) for row in rows],
-        "behind": details.behind(rows, columns, predictions, group.protocol),
+        "behind": details.behind(rows, columns, scored, group.protocol),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -22,8 +23,26 @@ from superbench.errors import SuperbenchError
 from superbench.probing.intervals import Replicates, replicates
 from superbench.results import Result
 
-Predictions = Callable[[Result], Sequence[Prediction]]
-"""Where a result's predictions are found."""
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What scoring a result again left behind: its predictions, how wrong each is (see `item_errors`; empty where the board
+    keeps that to itself), and the replicates of its metrics."""
+
+    predictions: Sequence[Prediction]
+    errors: np.ndarray
+    replicates: Mapping[str, Replicates]
+
+    @classmethod
+    def of(cls, result: Result, predictions: Sequence[Prediction]) -> Answers:
+        """Score and resample now."""
+        scores = registry.task(result.task.name).score(predictions, result.data.passport.get("facts", {}))
+        drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
+        return cls(predictions, item_errors(predictions, scores[result.primary]), drawn)
+
+
+Scored = Callable[[Result], Answers | None]
+"""Where the answers behind a result are found, if the board has them."""
 
 HARDEST = 10
 LONGEST = 90
@@ -117,18 +136,25 @@ def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
 # ---------------------------------------------------------------- a table of rows
 
 
-def behind(rows: Sequence[Row], columns: Sequence[Column], predictions: Predictions | None, protocol: str) -> dict[str, Any]:
+def behind(rows: Sequence[Row], columns: Sequence[Column], scored: Scored | None, protocol: str) -> dict[str, Any]:
     """What the rows of a table share: `data` and `hardest` items by task, `draws` by column and place of the row."""
-    hardest: dict[str, Any] = {}
-    drawn: dict[str, Any] = {}
     most = draws.share(len(rows) * len(columns))
+    hardest, drawn = {}, {}
     for task in dict.fromkeys(column.task for column in columns):
-        scored = _scored(task, rows, predictions) if predictions else {}
-        if scored:
-            hardest[task] = _hardest(scored, next(c for c in columns if c.task == task).metric, protocol == OURS)
+        answers = _answers(task, rows, scored)
+        if found := _hardest(answers, protocol == OURS):
+            hardest[task] = found
         for column in (column for column in columns if column.task == task):
-            drawn[column.key] = draws.column(_replicates(column, rows, scored), most)
-    return {"data": _data(rows), "hardest": hardest, "draws": {key: value for key, value in drawn.items() if value}}
+            known = {place: one.replicates[column.metric] for place, one in answers.items() if column.metric in one.replicates}
+            if packed := draws.column(known, most):
+                drawn[column.key] = packed
+    return {"data": _data(rows), "hardest": hardest, "draws": drawn}
+
+
+def _answers(task: str, rows: Sequence[Row], scored: Scored | None) -> dict[int, Answers]:
+    """By place of the row in its table."""
+    found = {place: scored(row.results[task]) for place, row in enumerate(rows) if scored and task in row.results}
+    return {place: answers for place, answers in found.items() if answers is not None}
 
 
 def _data(rows: Sequence[Row]) -> dict[str, Any]:
@@ -140,63 +166,36 @@ def _data(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-Scored = dict[int, tuple[list[Prediction], dict[str, Score]]]
-"""Place of a row in its table -> its predictions by (fold, id), and what they score."""
-
-
-def _scored(task: str, rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """Only rows that were tested on the same items as most."""
-    found: Scored = {}
-    for place, row in enumerate(rows):
-        if task in row.results:
-            given = sorted(predictions(row.results[task]), key=lambda one: (one.fold, one.id))
-            try:
-                scores = registry.task(task).score(given, row.results[task].data.passport.get("facts", {}))
-            except (SuperbenchError, KeyError, ValueError, TypeError, AttributeError, IndexError):
-                continue  # of an older version, or without references
-            found[place] = (given, scores)
-    if not found:
-        return found
-    items = {place: tuple((one.fold, one.id) for one in given) for place, (given, _) in found.items()}
-    usual = Counter(items.values()).most_common(1)[0][0]
-    return {place: one for place, one in found.items() if items[place] == usual}
-
-
-def _replicates(column: Column, rows: Sequence[Row], scored: Scored) -> dict[int, Replicates]:
-    """By place: those that the board keeps; else made of the predictions."""
-    known = {place: row.replicates[column.key] for place, row in enumerate(rows) if column.key in row.replicates}
-    return known or {
-        place: replicates(given, scores[column.metric])
-        for place, (given, scores) in scored.items() if column.metric in scores
-    }  # fmt: skip
-
-
 # ---------------------------------------------------------------- the hardest items
 
 
-def _hardest(scored: Scored, metric: str, open_texts: bool) -> dict[str, Any]:
-    """The items of most error over the rows; where they are equal, those that the best row misses."""
-    kept = {place: one for place, one in scored.items() if metric in one[1]}
-    if not kept:
-        return {"items": [], "of": 0}
-    errors = np.stack([item_errors(given, scores[metric]) for given, scores in kept.values()])  # (row, item)
-    mean = np.nan_to_num(errors).mean(axis=0)
-    order = sorted(range(len(mean)), key=lambda item: (-mean[item], -np.nan_to_num(errors)[0][item], item))
-    items = [item for item in order[:HARDEST] if mean[item] > 0]
-    places = max(kept) + 1
-    return {"of": len(kept), "items": [_item(item, errors[:, item], kept, places, open_texts) for item in items]}
+def _hardest(answers: Mapping[int, Answers], open_texts: bool) -> dict[str, Any] | None:
+    """The items of most error over the rows that were tested on the same as most; where equal, those that the best misses."""
+    items = {
+        place: tuple((one.fold, one.id) for one in given.predictions) for place, given in answers.items() if len(given.errors)
+    }
+    if not items:
+        return None
+    usual = Counter(items.values()).most_common(1)[0][0]
+    kept = {place: answers[place] for place, own in items.items() if own == usual}
+    errors = np.nan_to_num(np.stack([one.errors for one in kept.values()]))  # (row, item)
+    mean = errors.mean(axis=0)
+    order = sorted(range(len(mean)), key=lambda item: (-mean[item], -errors[0][item], item))
+    hard = [item for item in order[:HARDEST] if mean[item] > 0]
+    width = max(answers) + 1
+    return {"of": len(kept), "items": [_item(item, errors[:, item], kept, width, open_texts) for item in hard]}
 
 
-def _item(item: int, errors: np.ndarray, kept: Scored, places: int, open_texts: bool) -> dict[str, Any]:
+def _item(item: int, errors: np.ndarray, kept: Mapping[int, Answers], width: int, open_texts: bool) -> dict[str, Any]:
     wrong = {place: bool(error >= 0.5) for place, error in zip(kept, errors, strict=True)}
-    first = next(iter(kept.values()))[0][item]
+    first = next(iter(kept.values())).predictions[item]
     shown: dict[str, Any] = {
-        "id": first.id, "fold": first.fold, "error": round(float(np.nan_to_num(errors).mean()), 3),
+        "id": first.id, "fold": first.fold, "error": round(float(errors.mean()), 3),
         "wrong": sum(wrong.values()),
-        "by": "".join("-" if place not in wrong else "x" if wrong[place] else "o" for place in range(places)),
+        "by": "".join("-" if place not in wrong else "x" if wrong[place] else "o" for place in range(width)),
     }  # fmt: skip
     if open_texts and isinstance(first.reference, str | dict):
-        said = Counter(_text(kept[place][0][item].prediction) for place, missed in wrong.items() if missed)
+        said = Counter(_text(kept[place].predictions[item].prediction) for place, missed in wrong.items() if missed)
         shown |= {"reference": _text(first.reference), "said": [list(pair) for pair in said.most_common(2)]}
     return shown
 

@@ -12,7 +12,6 @@ from statistics import mean
 from typing import Literal
 
 from superbench import registry
-from superbench.probing.intervals import Replicates
 from superbench.results import Result
 
 DOMAINS = ("content", "speaker", "semantics", "emotion")
@@ -55,8 +54,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones; `replicates` (by
-    column) for rows whose predictions are known."""
+    """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones."""
 
     name: str
     origin: Literal["local", "published"]
@@ -70,7 +68,6 @@ class Row:
     dim: int | None = None
     revision: str = ""
     results: Mapping[str, Result] = field(default_factory=dict)
-    replicates: Mapping[str, Replicates] = field(default_factory=dict)
 
     @property
     def shortened(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from superbench.board import contents, page, ranking
 from superbench.board.bundle import Bundle, Entry, open_bundle, pack_bundle
+from superbench.board.details import Answers
 from superbench.board.published import published
 from superbench.board.verify import reasons
 from superbench.errors import BadResult, CommandError
@@ -89,7 +90,8 @@ class Board:
         entries = {id(entry.result): entry for entry in self._entries()}
         local = ranking.grouped(entry.result for entry in entries.values())
         groups = [*local, ranking.Group(contents.PUBLISHED, tuple(published(columns)))]
-        write_text(out, page.render(contents.contents(groups, columns, lambda result: entries[id(result)].predictions)))
+        scored = {key: Answers.of(entry.result, entry.predictions) for key, entry in entries.items()}
+        write_text(out, page.render(contents.contents(groups, columns, lambda result: scored[id(result)])))
         return out
 
 
