@@ -1,4 +1,4 @@
-"""Results as a table: for a terminal, a spreadsheet, a paper, a program.
+"""Results as a table: for a terminal, a page of Markdown, a spreadsheet, a paper, a program.
 
 Rows that may not be compared (other protocol, task version or data) stand in tables of their own.
 """
@@ -19,7 +19,7 @@ from superbench.results import Result, find_results, read_result
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-FORMATS = ("table", "csv", "latex", "json")
+FORMATS = ("table", "markdown", "csv", "latex", "json")
 
 
 def collect(folders: Iterable[Path]) -> list[Result]:
@@ -130,6 +130,56 @@ def as_json(results: Iterable[Result]) -> str:
     return (
         json.dumps([result.model_dump(mode="json", by_alias=True) for result in results], indent=1, ensure_ascii=False) + "\n"
     )
+
+
+def as_markdown(results: Iterable[Result]) -> str:
+    """A table per group, a line per metric and upstream: version, value, what it was tested on, what was chosen, parameters."""
+    return "\n".join(_markdown(group, present) for group, present in shown(results))
+
+
+def _markdown(group: Group, present: Sequence[Column]) -> str:
+    lines = [f"### protocol {group.protocol}", ""]
+    lines += ["| task | version | metric | upstream | value (95 % interval) | n | learning rate | params |"]
+    lines += ["|---|---:|---|---|---:|---:|---|---:|"]
+    for column in present:
+        best, tied = leaders(group.rows, column)
+        for row in (row for row in group.rows if column.key in row.cells):
+            result = row.results[column.task]
+            value = cell_text(row, column) + ("≈" if id(row) in tied else "")
+            cells = [
+                column.title, str(result.task.version), column.label.partition(" ")[2], _plain(row.name),
+                f"**{value}**" if id(row) in best else value, size_of_test(result), chosen_rate(result), f"{row.params or 0:,}",
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    legend = "Bold: best of its metric. ≈: its interval overlaps that of the best."
+    if any(row.shortened for row in group.rows):
+        legend += " †: departs from the recipe, not ranked."
+    return "\n".join([*lines, "", legend, ""])
+
+
+def size_of_test(result: Result) -> str:
+    """How much was tested: trials where there are any, else items, over all folds.
+
+    A result of ten thousand trials over 320 recordings says `10,000 trials`.
+    """
+    trials = sum(n for key, n in result.data.passport.get("trials", {}).items() if key.endswith("/test"))
+    items = sum(n for key, n in result.data.items.items() if key.rpartition("/")[2] == "test")
+    return f"{trials:,} trials" if trials else f"{items:,}"
+
+
+def chosen_rate(result: Result) -> str:
+    """The learning rate that was chosen, `1e-3`; a dash where nothing is learned."""
+    rates = {choice["lr"] for choice in result.chosen.values() if choice.get("lr") is not None}
+    return ", ".join(f"{rate:.0e}".replace("e-0", "e-").replace("e+00", "") for rate in sorted(rates)) or "–"
+
+
+def _plain(text: str) -> str:
+    """A name that Markdown leaves as it is.
+
+    >>> _plain("a|b_c")
+    'a\\\\|b\\\\_c'
+    """
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>|~#!&" else c for c in " ".join(text.split()))
 
 
 def as_latex(results: Iterable[Result]) -> str:

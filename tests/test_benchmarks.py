@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +21,7 @@ RUNS = {
     "memory": ["--count", "2", "--sizes", "1,2", "--seconds", "0.3"],
     "startup": ["--rounds", "1"],
 }
-"""`warm` needs a corpus and has a test of its own."""
+"""`warm` needs a corpus, `page` a browser: they have tests of their own."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,13 @@ def test_a_warm_start_is_set_against_a_cold_one(keyword_corpora: Path, capsys: p
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("name", [*RUNS, "warm"])
+def test_a_page_of_many_models_is_set_against_one_of_few(capsys: pytest.CaptureFixture[str]) -> None:
+    if not (shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
+        pytest.skip("chromium is missing")
+    assert len(ratios("page", ["--models", "60", "--rounds", "1"], capsys)) == 1
+
+
+@pytest.mark.parametrize("name", [*RUNS, "warm", "page"])
 def test_help_says_what_a_benchmark_asks_and_how_it_is_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = script(name)
     with pytest.raises(SystemExit):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from superbench import __version__
+from superbench.board import details
+from superbench.board.details import Scored
 from superbench.board.ranking import Cell, Column, Group, Row, leaders, ranks, superb_score
-from superbench.results import Result
 
 PUBLISHED = "published"
 TITLES = {
@@ -26,14 +27,14 @@ NOTES = {
 }
 
 
-def contents(groups: Sequence[Group], columns: Sequence[Column]) -> dict[str, Any]:
-    """The page's data; see `page.render`."""
+def contents(groups: Sequence[Group], columns: Sequence[Column], scored: Scored | None = None) -> dict[str, Any]:
+    """The page's data; see `page.render`. Without `scored`: no paired differences and no hardest items."""
     return {
         "title": "superbench board",
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "version": __version__,
         "columns": [_column(column) for column in columns],
-        "groups": [_group(group, columns, number) for number, group in enumerate(groups)],
+        "groups": [_group(group, columns, number, scored) for number, group in enumerate(groups)],
     }
 
 
@@ -41,10 +42,11 @@ def _column(column: Column) -> dict[str, Any]:
     return {
         "key": column.key, "task": column.task, "metric": column.metric, "title": column.title, "label": column.label,
         "unit": column.unit, "higher": column.higher_is_better, "primary": column.primary, "domain": column.domain,
+        "corpus": details.corpus(column),
     }  # fmt: skip
 
 
-def _group(group: Group, columns: Sequence[Column], number: int) -> dict[str, Any]:
+def _group(group: Group, columns: Sequence[Column], number: int, scored: Scored | None) -> dict[str, Any]:
     places = ranks(group.rows, columns)
     standing = {column.key: leaders(group.rows, column) for column in columns}
     rows = sorted(group.rows, key=lambda row: (places.get(id(row), len(places) + 1), row.name))
@@ -54,6 +56,7 @@ def _group(group: Group, columns: Sequence[Column], number: int) -> dict[str, An
         "note": NOTES.get(group.protocol, ""),
         "official": group.protocol == PUBLISHED,
         "rows": [_row(row, columns, places.get(id(row)), standing) for row in rows],
+        "behind": details.behind(rows, columns, scored, group.protocol),
     }
 
 
@@ -68,7 +71,7 @@ def _row(
             key: _cell(cell, id(row) in standing[key][0], id(row) in standing[key][1])
             for key, cell in row.cells.items() if key in standing
         },
-        "details": {name: _details(result) for name, result in row.results.items()},
+        "details": details.receipts(row), **details.facts(row),
     }  # fmt: skip
 
 
@@ -78,20 +81,3 @@ def _cell(cell: Cell, best: bool, tied: bool) -> dict[str, Any]:
         "value": cell.value, "lo": low, "hi": high, "method": cell.method, "best": best, "tied": tied,
         "deviations": list(cell.deviations),
     }  # fmt: skip
-
-
-def _details(result: Result) -> dict[str, Any]:
-    return {
-        "sweep": [receipt.model_dump() | {"chosen": _chosen(result, receipt.model_dump())} for receipt in result.sweep],
-        "layer_weights": result.layer_weights,
-        "seconds": result.seconds.model_dump(),
-        "notes": list(result.notes),
-        "data": result.data.fingerprint,
-        "items": dict(result.data.items),
-    }
-
-
-def _chosen(result: Result, receipt: dict[str, Any]) -> bool:
-    choice = result.chosen.get(receipt["fold"], {})
-    same_setting = not receipt["setting"] or receipt["setting"] == choice.get("setting")
-    return bool(receipt["lr"] == choice.get("lr") and receipt["seed"] == choice.get("seed") and same_setting)

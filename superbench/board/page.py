@@ -1,7 +1,8 @@
 """The board as one HTML file that works from disk: its style, its script, its charts and its numbers are all inside.
 
-The numbers travel as JSON in a `<script>` that the browser does not run; the page's script draws everything from them as
-text, never as markup, so that a model may be called anything.
+The numbers travel as JSON in `<script>` elements that the browser does not run; the page's script draws everything from them
+as text, never as markup, so that a model may be called anything. What the tables show comes first; what stands behind it
+(receipts, draws, hardest items) is taken apart only when it is asked for.
 """
 
 from __future__ import annotations
@@ -13,27 +14,58 @@ from typing import Any
 
 from superbench.errors import BadResult
 
-FOLDER = Path(__file__).parent
+WEB = Path(__file__).parent / "web"
+SCRIPTS = (
+    "nodes", "board", "state", "numbers", "table", "filters", "figures", "receipts", "draws", "compare", "charts", "model",
+    "task", "downloads", "start",
+)  # fmt: skip
+"""In the order in which they build on each other; each is one idea."""
 
 
 def render(board: Mapping[str, Any]) -> str:
-    """The page of `board` (title, made, version, columns, groups: as `ranking` gives them).
+    """The page of `board` (title, made, version, columns, groups: as `contents` gives them).
 
     Raises `BadResult` if a number of the board is not finite.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    shown, behind = apart(board)
     return environment.get_template("page.html.j2").render(
         title=board["title"],
         made=board["made"],
         version=board["version"],
-        style=(FOLDER / "page.css").read_text(encoding="utf-8"),
-        script=(FOLDER / "page.js").read_text(encoding="utf-8"),
-        board=inert(board),
-        plotly=inert(get_plotlyjs()),  # a string: run only when the first chart comes into view
+        style=(WEB / "page.css").read_text(encoding="utf-8"),
+        script='"use strict";\n' + "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS),
+        board=inert(shown),
+        behind=inert(behind),
     )
+
+
+def apart(board: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the tables show, and by group what stands behind it; neither says what goes without saying."""
+    shown, behind = [], []
+    for group in board["groups"]:
+        rows = [{key: value for key, value in row.items() if key != "details"} for row in group["rows"]]
+        for row in rows:
+            row["cells"] = {key: _told(cell) for key, cell in row["cells"].items()}
+        shown.append({key: value for key, value in group.items() if key != "behind"} | {"rows": rows})
+        texts: dict[str, int] = {}
+        details = [_pooled(row.get("details", {}), texts) for row in group["rows"]]
+        behind.append({**group.get("behind", {}), "details": details, "texts": list(texts)})
+    return {**board, "groups": shown}, behind
+
+
+def _told(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in cell.items() if value is not None and value is not False and value != []}
+
+
+def _pooled(details: Mapping[str, Any], texts: dict[str, int]) -> dict[str, Any]:
+    """Notes as places in `texts`: rows of a table say much the same."""
+    return {
+        task: {**facts, "notes": [texts.setdefault(note, len(texts)) for note in facts.get("notes", ())]}
+        for task, facts in details.items()
+    }
 
 
 def inert(value: Any) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from superbench.board import contents, page, ranking
-from superbench.board.bundle import Bundle, open_bundle, pack_bundle
+from superbench.board.bundle import Bundle, Entry, open_bundle, pack_bundle
+from superbench.board.details import Answers
 from superbench.board.published import published
 from superbench.board.verify import reasons
 from superbench.errors import BadResult, CommandError
@@ -63,12 +64,15 @@ class Board:
 
     def results(self) -> list[Result]:
         """All results on the board; where one upstream's task came in more than once, the latest. Raises `BadResult`."""
+        return [entry.result for entry in self._entries()]
+
+    def _entries(self) -> list[Entry]:
         paths = sorted((self.root / BUNDLES).glob("*.zip"))
         if not paths:
             raise CommandError(
                 f"{self.root} is no board: it has no bundle. Submit one: superbench submit DIR --board {self.root}"
             )
-        latest: dict[tuple[str, ...], Result] = {}
+        latest: dict[tuple[str, ...], Entry] = {}
         for path in paths:
             try:
                 bundle = open_bundle(path.read_bytes())
@@ -77,14 +81,17 @@ class Board:
             for name, entry in bundle.entries.items():
                 facts = entry.result
                 key = (facts.upstream.name, facts.upstream.revision, name, facts.task.protocol, facts.data.fingerprint)
-                latest[key] = facts
+                latest[key] = entry
         return list(latest.values())
 
     def write_page(self, out: Path) -> Path:
         """Write the board as one HTML file that opens from disk; the published rows stand in it, apart."""
         columns = ranking.columns()
-        groups = [*ranking.grouped(self.results()), ranking.Group(contents.PUBLISHED, tuple(published(columns)))]
-        write_text(out, page.render(contents.contents(groups, columns)))
+        entries = {id(entry.result): entry for entry in self._entries()}
+        local = ranking.grouped(entry.result for entry in entries.values())
+        groups = [*local, ranking.Group(contents.PUBLISHED, tuple(published(columns)))]
+        scored = {key: Answers.of(entry.result, entry.predictions) for key, entry in entries.items()}
+        write_text(out, page.render(contents.contents(groups, columns, lambda result: scored[id(result)])))
         return out
 
 

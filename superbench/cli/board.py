@@ -12,9 +12,9 @@ from superbench.errors import CommandError
 
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders that `superbench run --out` wrote", show_default=False)],
-    format: Annotated[str, typer.Option("--format", help="table, csv, latex or json")] = "table",
+    format: Annotated[str, typer.Option("--format", help="table, markdown, csv, latex or json")] = "table",
 ) -> None:
-    """Show results as a table with 95 % intervals, or write them as CSV, LaTeX or JSON to standard output.
+    """Show results as a table with 95 % intervals, or write them as Markdown, CSV, LaTeX or JSON to standard output.
 
     Rows are compared only where protocol, task version and data agree. Example: superbench report results --format latex
     """
@@ -27,7 +27,8 @@ def report(
     if format == "table":
         console.print(reports.terminal(results))
     else:
-        writer = {"csv": reports.as_csv, "latex": reports.as_latex, "json": reports.as_json}[format]
+        writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex, "json": reports.as_json}
+        writer = writers[format]
         typer.echo(writer(results), nl=False)
 
 

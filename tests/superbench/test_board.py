@@ -203,7 +203,7 @@ def test_the_page_holds_both_groups_and_only_real_numbers(tmp_path: Path, over: 
     assert [len(group["rows"]) for group in data["groups"]] == [2, 66]
     assert [row["name"] for row in data["groups"][0]["rows"]] == ["apc", "fbank"]
     assert data["groups"][0]["rows"][0]["cells"]["ks.accuracy"]["best"]
-    assert data["groups"][0]["rows"][0]["details"]["ks"]["sweep"][0]["chosen"]
+    assert data["groups"][0]["rows"][0]["details"]["ks"]["sweep"]["chosen"] == [0]
 
 
 def test_formats_tell_the_same_story() -> None:

@@ -1,0 +1,96 @@
+// The page of one model: where it stands in every task and how sure that is, its receipts, its layers, the items it misses.
+
+function modelView(row) {
+  const group = groupOf(row);
+  const details = detailsOf(row);
+  const tasks = group.tasks.filter((task) => details[task]);
+  const columns = group.columns.filter((column) => row.cells[column.key]);
+  const heat = make("div", { class: "figure" });
+  const lines = taskLines(row);
+  if (lines.length) figureIn(heat, (width) => heatMap(width, lines, `Layer weights of ${row.name}`));
+  return [
+    viewHead(row.name, make("span", { class: "badge" }, row.kind === "untrained" ? "untrained control" : row.kind ?? row.origin),
+      make("p", { class: "soft" }, standsText(group, row, columns)), factList(row)),
+    card("Scores", scoreTable(group, row, columns)),
+    lines.length > 0 && card("Which layers the tasks use",
+      make("p", { class: "soft" }, "Weights of the layer mix that the probes learned, task by task; a row adds up to one."), heat),
+    tasks.length > 0 ? card("Receipts",
+      make("p", { class: "soft" }, "Every point of the sweep with its dev score; the diamond was chosen."),
+      make("div", { class: "tasks" }, ...tasks.map((task) => receiptCard(row, task))))
+      : make("p", { class: "soft" }, "Published numbers: there are no receipts to show."),
+    hardCard(group, tasks.length ? tasks : [], row),
+  ];
+}
+function viewHead(title, ...parts) {
+  return make("div", { class: "view-head" }, make("p", { class: "crumb" }, viewLink("board", "", "← Back to the board"),
+    make("span", { class: "soft" }, " Esc")),
+    make("h2", { class: "big", tabindex: "-1" }, title, parts[0]), ...parts.slice(1));
+}
+const card = (title, ...parts) => make("section", { class: "card" }, make("h3", { class: "part" }, title), ...parts);
+function standsText(group, row, columns) {
+  const count = (holds) => columns.filter((column) => holds(row.cells[column.key], column)).length;
+  const best = count((cell) => cell.best);
+  const tied = count((cell) => cell.tied && !cell.best);
+  const ranked = group.rows.filter((other) => present(other.rank)).length;
+  const rank = present(row.rank) ? `${ordinal(row.rank)} of ${ranked} by rank points`
+    : deviationsOf(row).length ? "without a rank, for it departs from its recipe" : "without a rank";
+  return `${group.title}: ${rank}. Best in ${best} of ${plural(columns.length, "column")}${tied ? `, tied with the best in ${tied}` : ""}.`;
+}
+function factList(row) {
+  const facts = [
+    ["SUPERB score", present(row.superb) && number(row.superb, 0)],
+    ["Family", row.family],
+    ["Pretrained on", row.corpus],
+    ["Source", row.source],
+    ["Parameters", row.params?.toLocaleString("en")],
+    ["MACs", row.macs && short(row.macs)],
+    ["Real-time factor", row.rtf && String(Number(row.rtf.toPrecision(3)))],
+    ["Hop", present(row.hop) && `${row.hop} samples, ${row.hop / 16} ms`],
+    ["Layers × dim", row.layers && `${row.layers} × ${row.dim}`],
+    ["Revision", row.revision],
+    ["Departs from the recipe", deviationsOf(row).join(", ")],
+  ];
+  return make("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([key, value]) =>
+    make("div", {}, make("dt", {}, key), make("dd", {}, value))));
+}
+function scoreTable(group, row, columns) {
+  const swept = columns.some((column) => detailsOf(row)[column.task]?.sweep.length);
+  const line = (column) => {
+    const cell = row.cells[column.key];
+    const of = group.rows.filter((other) => present(column.read(other))).length;
+    const place = placeOf(group, column, row);
+    return make("tr", {}, rowHead(viewLink("task", column.task, headOf(column)), make("small", {}, column.title)),
+      cellOf("", scoreText(group, column, cell), hasInterval(cell) && make("small", {}, intervalText(group, column, cell))),
+      cellOf("wide", bar(group, column, cell)),
+      cellOf("left", present(place) ? `${ordinal(place)} of ${of}` : "no rank", tieText(cell) && make("small", {}, tieText(cell))),
+      swept && cellOf("left", chosenText(detailsOf(row)[column.task]?.sweep ?? []) || "–"));
+  };
+  const heads = [["Task", "left"], ["Score"], ["better →", "left"], ["Place", "left"], swept && ["Chosen", "left"]];
+  return plainTable("scores", heads, make("tbody", {}, ...columns.map(line)));
+}
+function tieText(cell) {
+  if (cell.shared > 0) return `shared with ${plural(cell.shared, "other")}`;
+  return cell.tied && !cell.best ? "tied with the best" : "";
+}
+
+// ---- the hardest items
+function hardCard(group, tasks, row = null) {
+  const found = tasks.map((task) => [task, hardestOf(group, task)]).filter(([, hard]) => hard?.items.length);
+  if (!found.length) return null;
+  return card(row ? "The hardest items, and what this model makes of them" : "The hardest items",
+    make("p", { class: "soft" }, "Test items of most error over all rows of the table. A graded answer counts as wrong from half of it upwards."),
+    ...found.map(([task, hard], place) => make("details", { open: !row || place === 0 },
+      make("summary", {}, `${titleOf(task)}, ${plural(hard.items.length, "item")}`), hardTable(group, hard, row))));
+}
+function hardTable(group, hard, row) {
+  const texts = hard.items.some((item) => present(item.reference));
+  const answers = (item) => (item.said ?? []).map(([text, count]) =>
+    make("span", { class: "said" }, text || "nothing", count > 1 ? make("small", {}, ` × ${count}`) : null));
+  const own = { o: ["left better", "✓ right"], x: ["left worse", "✗ wrong"] };
+  const line = (item) => make("tr", {}, cellOf("left id", item.fold && item.fold !== "all" ? `${item.fold}: ${item.id}` : item.id),
+    texts && cellOf("left", item.reference ?? "–"), texts && cellOf("left", ...answers(item)), cellOf("", `${number(100 * item.error, 0)} %`),
+    cellOf("", `${item.wrong} of ${hard.of}`), row && cellOf(...own[item.by[row.index]] ?? ["left", "–"]));
+  const heads = [["Item", "left"], texts && ["Reference", "left"], texts && ["Wrong answers", "left"], ["Mean error"], ["Wrong in"],
+    row && ["This model", "left"]];
+  return plainTable("hard", heads, make("tbody", {}, ...hard.items.map(line)));
+}

@@ -1,0 +1,50 @@
+// Making nodes: text is always text, an attribute is always a value; nothing here reads markup.
+
+const byId = (id) => document.getElementById(id);
+const present = (value) => value !== null && value !== undefined;
+function dress(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (present(value) && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => present(child) && child !== false));
+  return node;
+}
+const make = (tag, attributes = {}, ...children) => dress(document.createElement(tag), attributes, children);
+const draw = (tag, attributes = {}, ...children) =>
+  dress(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
+const labelled = (text, node) => make("label", {}, make("span", {}, text), dress(node, { "aria-label": text }, []));
+const fill = (node, ...children) => node.replaceChildren(...children.filter((child) => present(child) && child !== false));
+
+/** A `select` of [value, text] pairs. */
+function choice(id, pairs, value, onchange) {
+  const node = make("select", { id, onchange: () => onchange(node.value) },
+    ...pairs.map(([key, text]) => make("option", { value: key }, text)));
+  node.value = value;
+  return node;
+}
+
+/** A table on a card: `heads` are [text, "left" or "wide" or nothing], those that are false left out. */
+const plainTable = (kind, heads, body) => make("div", { class: "plain" }, make("table", { class: kind },
+  make("thead", {}, make("tr", {}, ...heads.filter(Boolean).map(([text, side]) => make("th", { scope: "col", class: side ?? null }, text)))),
+  body));
+const rowHead = (...children) => make("th", { scope: "row", class: "left" }, ...children);
+const cellOf = (side, ...children) => make("td", { class: side || null }, ...children);
+
+/** What a screen reader should hear now. */
+const say = (text) => { byId("said").textContent = text; };
+
+/** Work in slices, so that the page stays alive; a new call with the same `owner` ends the one before. */
+const running = new WeakMap();
+function slices(owner, list, size, each) {
+  const turn = {};
+  running.set(owner, turn);
+  const later = window.requestIdleCallback ?? ((work) => setTimeout(work, 0));
+  const step = (start) => {
+    if (running.get(owner) !== turn) return;
+    for (const one of list.slice(start, start + size)) each(one);
+    if (start + size < list.length) later(() => step(start + size), { timeout: 250 });
+  };
+  step(0);
+}

@@ -1,0 +1,162 @@
+// The tables: a heading that says who leads and how sure that is, sticky heads that sort, cells with their intervals.
+
+const FIRST = 40; // rows drawn at once; the others follow as the browser has time
+
+function tableSection(group) {
+  group.head = make("thead");
+  group.body = make("tbody");
+  group.count = make("span", { class: "soft count" });
+  group.news = make("p", { class: "headline" });
+  group.lines = new Map();
+  fill(group.news, ...headline(group));
+  group.section = make("section", { class: "group", id: `table-${group.place}`, "aria-label": group.title },
+    make("div", { class: "heading" },
+      make("div", {}, make("h2", {}, group.title, make("span", { class: "badge" }, group.official ? "official protocol" : "not official")),
+        group.news, make("p", { class: "soft" }, group.note)),
+      make("div", { class: "saves" }, group.count, ...downloads(group))),
+    make("div", { class: "box", tabindex: "0", role: "region", "aria-label": `Table: ${group.title}` },
+      make("table", {}, group.head, group.body)),
+    legend(group));
+  return group.section;
+}
+function legend(group) {
+  const cells = group.rows.flatMap((row) => Object.values(row.cells));
+  return make("p", { class: "legend soft" }, make("span", {}, make("span", { class: "mark best" }, "bold"), " best of its column"),
+    cells.some((cell) => cell.tied) && make("span", {}, make("span", { class: "mark tied" }, "≈ framed"),
+      " tied with the best: the difference may be chance"),
+    cells.some(hasInterval) && make("span", {}, make("span", { class: "bar sample", style: "--lo:22%;--hi:78%;--at:50%" }),
+      " 95 % interval; further right is better"),
+    group.rows.some((row) => deviationsOf(row).length) && make("span", {}, make("span", { class: "dagger" }, "†"),
+      " departs from its recipe, so it has no rank"));
+}
+
+// ---- who leads, in a sentence
+/** The best of a column and whether that is sure: intervals are there, and nobody is tied with it. */
+function standing(group, column) {
+  const cells = group.rows.filter((row) => row.cells[column.key]).map((row) => [row, row.cells[column.key]]);
+  const best = cells.filter(([, cell]) => cell.best).map(([row]) => row);
+  const measured = cells.length > 1 && cells.some(([, cell]) => hasInterval(cell));
+  return { best, measured, sure: measured && best.length === 1 && !cells.some(([, cell]) => cell.tied) };
+}
+function headline(group) {
+  const first = group.rows.filter((row) => row.rank === 1);
+  if (!first.length || group.rows.length < 2) return [];
+  const leads = [...first.flatMap((row, place) => [place ? " and " : "", viewLink("model", keyOf(row), row.name, { class: "leader" })]),
+    first.length > 1 ? " share the first rank" : " ranks first"];
+  const found = group.columns.map((column) => [column, standing(group, column)]);
+  if (!found.some(([, one]) => one.measured)) return [...leads, ". No intervals were published, so no difference here can be called sure."];
+  const sure = found.filter(([, one]) => one.sure);
+  const own = sure.filter(([, one]) => one.best[0] === first[0]).map(([column]) => `${column.task.toUpperCase()} ${metricName(column)}`);
+  const open = found.length - sure.length;
+  return [...leads, own.length ? `, surely best in ${own.length} of ${plural(found.length, "column")}: ${listed(own)}.`
+    : ", though surely best in no single column.",
+    sure.length > own.length ? ` Another row is surely best in ${sure.length - own.length}.` : "",
+    open ? ` In ${open === found.length ? "all" : open} the best is tied with others: who leads there may be chance.` : ""];
+}
+
+// ---- heads
+function drawHead(group) {
+  const [columns, front] = [visibleColumns(group), visibleLeading(group)];
+  const runs = domains.map((domain) => [domain, columns.filter((column) => column.domain === domain).length]).filter(([, count]) => count);
+  group.head.replaceChildren(
+    make("tr", {}, make("td", { class: "name" }), front.length > 1 ? make("td", { colspan: front.length - 1 }) : "",
+      ...runs.map(([domain, count]) => make("th", { colspan: count, scope: "colgroup" }, domain))),
+    make("tr", {}, ...front.map((column) => headCell(group, column)),
+      ...columns.map((column) => headCell(group, column, opens(columns, column)))));
+  markSort(group);
+}
+const opens = (columns, column) => columns[columns.indexOf(column) - 1]?.domain !== column.domain;
+function aboutColumn(column) {
+  const parts = [column.title, column.corpus, column.unit === "%" ? "per cent" : column.unit,
+    column.higher ? "higher is better" : "lower is better", column.chosen_on === "test" && "chosen on test, as the official protocol does"];
+  return parts.filter(Boolean).join(", ");
+}
+function headCell(group, column, first) {
+  const [top, below] = column.domain ? [column.task.toUpperCase(), `${metricName(column)} ${arrow(column)}`]
+    : [column.label, column.small ?? ""];
+  const title = column.domain ? aboutColumn(column) : column.note;
+  return make("th", { class: column.key === "name" ? "name" : first ? "first" : null, scope: "col", "data-key": column.key },
+    make("button", { type: "button", title, onclick: () => sortBy(group, column) }, top, make("small", {}, below)));
+}
+function sortBy(group, column) {
+  const now = sortOf(group);
+  state.sorts.set(group.key, { key: column.key, down: now.key === column.key ? !now.down : column.higher });
+  markSort(group);
+  drawBody(group);
+  keepHash();
+  say(`${group.title}: sorted by ${column.domain ? headOf(column) : column.label}, ${sortOf(group).down ? "greatest" : "least"} first`);
+}
+function markSort(group) {
+  for (const cell of group.head.querySelectorAll("[data-key]")) {
+    const now = cell.dataset.key === sortOf(group).key;
+    if (now) cell.setAttribute("aria-sort", sortOf(group).down ? "descending" : "ascending");
+    else cell.removeAttribute("aria-sort");
+  }
+}
+
+// ---- rows
+/** All of a table anew; `columns`: other columns than before, so that no drawn row can be kept. */
+function drawTable(group, columns = true) {
+  if (columns) { group.lines.clear(); drawHead(group); }
+  drawBody(group);
+}
+function drawBody(group) {
+  const [columns, front, rows] = [visibleColumns(group), visibleLeading(group), visibleRows(group)];
+  group.body.replaceChildren();
+  const line = (row) => {
+    if (!group.lines.has(row.id)) group.lines.set(row.id, tableRow(group, row, front, columns));
+    const node = group.lines.get(row.id);
+    node.classList.toggle("picked", state.picked.includes(row));
+    node.querySelector("input").checked = state.picked.includes(row);
+    group.body.append(node);
+  };
+  slices(group, rows, FIRST, line);
+  if (!rows.length) group.body.append(make("tr", {}, make("td", { class: "name none", colspan: front.length + columns.length },
+    "No row passes the filters.")));
+  group.count.textContent = rows.length === group.rows.length ? plural(rows.length, "row")
+    : `${rows.length} of ${plural(group.rows.length, "row")}`;
+}
+function tableRow(group, row, front, columns) {
+  group.top ??= rangeOf(group.rows.map((other) => other.superb))[1];
+  const cells = {
+    name: () => nameCell(group, row),
+    rank: () => make("td", { class: "rank" }, present(row.rank) ? String(row.rank) : "–"),
+    superb: () => make("td", { class: "superb" }, present(row.superb)
+      ? make("span", { class: row.superb === group.top ? "mark best" : "mark" }, number(row.superb, 0)) : "–"),
+    params: () => make("td", {}, present(row.params) ? millions(row.params) : "–"),
+  };
+  return make("tr", { id: row.id }, ...front.map((column) => cells[column.key]()),
+    ...columns.map((column) => scoreCell(group, row, column, opens(columns, column))));
+}
+const dagger = (list) => (list.length ? make("abbr", { class: "dagger", title: `Not the recipe: ${list.join(", ")}` }, "†") : null);
+function nameCell(group, row) {
+  const facts = [row.kind === "untrained" ? "untrained control" : row.family && row.family !== row.name ? row.family : row.kind, row.source,
+    row.tasks < allTasks.length ? `${row.tasks} of ${allTasks.length} tasks` : ""];
+  return make("th", { class: "name", scope: "row" }, make("div", {},
+    make("input", { type: "checkbox", "aria-label": `Compare ${row.name}`, checked: state.picked.includes(row),
+      onchange: () => pick(row) }),
+    make("span", {}, make("span", { class: "named" }, viewLink("model", keyOf(row), row.name), dagger(deviationsOf(row))),
+      make("small", { title: row.missing?.length ? `missing: ${row.missing.join(", ")}` : null }, facts.filter(Boolean).join(" · ")))));
+}
+function scoreCell(group, row, column, first) {
+  const cell = row.cells[column.key];
+  const kind = first ? "first" : null;
+  if (!cell) return make("td", { class: first ? "first none" : "none" }, "–");
+  const title = [cell.method, cell.best ? "best of its column" : cell.tied ? "tied with the best of its column"
+    : ""].filter(Boolean).join("; ");
+  return make("td", { class: kind, title: title || null }, scoreText(group, column, cell),
+    hasInterval(cell) ? make("small", {}, intervalText(group, column, cell)) : null, hasInterval(cell) ? bar(group, column, cell) : null);
+}
+function scoreText(group, column, cell) {
+  const kind = cell.best ? "mark best" : cell.tied ? "mark tied" : "mark";
+  return make("span", { class: kind }, cell.tied && !cell.best ? "≈\u2009" : null, number(cell.value, digitsOf(group, column)),
+    dagger(cell.deviations ?? []));
+}
+const intervalText = (group, column, cell) => `${number(cell.lo, digitsOf(group, column))} – ${number(cell.hi, digitsOf(group, column))}`;
+/** The interval as a stroke on the range of all rows: to the right is better, whatever the metric. */
+function bar(group, column, cell) {
+  const [low, high] = spanOf(group, column);
+  const at = (value) => `${(100 * (column.higher ? value - low : high - value) / (high - low || 1)).toFixed(1)}%`;
+  const [from, to] = (column.higher ? [cell.lo, cell.hi] : [cell.hi, cell.lo]).map((end) => end ?? cell.value);
+  return make("span", { class: cell.best ? "bar best" : "bar", style: `--lo:${at(from)};--hi:${at(to)};--at:${at(cell.value)}` });
+}
