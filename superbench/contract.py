@@ -132,7 +132,7 @@ class Pretrainable(Protocol):
 
     `configs` maps a size (`mini`, `base`) to a frozen dataclass of plain values; the class is called with one of them. `loss`
     takes the same arguments as the model itself and returns a scalar; it is called in training mode. `pretraining` maps a
-    size to its schedule.
+    size to its schedule. A model that must see sound, or a teacher, before its first update: superbench/preparation.py.
     """
 
     configs: Mapping[str, Any]

@@ -23,6 +23,7 @@ from superbench.contract import SAMPLE_RATE, Audio, Pretraining
 from superbench.errors import BadCorpus, CommandError, StoreError
 from superbench.features.audio import load
 from superbench.files import load_tensors, write_text
+from superbench.preparation import prepare
 from superbench.probing.training import fit, seeded
 from superbench.reporting import Reporter
 
@@ -51,12 +52,12 @@ def pretrain(name: str, audio: Path, out: Path, *, steps: int | None, seed: int,
     total = steps or plan.steps
     place = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
     model = fresh_model(family, size, seed).to(place)
-    learner = Learner(model, files, plan, total, seed, place)
     log: list[Any] = []
     identity = hashlib.sha256(f"{name} {total} {seed} {plan} {[str(file) for file in files]}".encode()).hexdigest()[:16]
     if _made(out, identity):
         reporter.note(f"{out} was there already, made from the same sound with the same settings")
         return
+    learner = Learner(model, files, plan, total, seed, place)
     resume = out.with_name(out.name + ".resume")
 
     def evaluate(step: int) -> None:
@@ -110,10 +111,11 @@ class Learner:
         self.model, self.plan, self.steps, self.seed, self.device = model, plan, steps, seed, device
         self.training = [file for i, file in enumerate(files) if i % HELD_OUT or len(files) < HELD_OUT]
         self.testing = files[::HELD_OUT][:32]
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self.losses: list[float] = []
         self._waves: dict[Path, np.ndarray] = {}
         self._room = IN_MEMORY_BYTES
+        prepare(model, self.training, self.wave, seed, None)  # may add weights, so it comes before the optimizer
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
 
     def step(self, number: int) -> float:
         """One update."""
@@ -175,6 +177,10 @@ class Learner:
         """Linear warm-up, then linear decay to zero."""
         warm = max(round(self.plan.warmup * self.steps), 1)
         return min((number + 1) / warm, (self.steps - number) / max(self.steps - warm, 1))
+
+    def wave(self, file: Path) -> Tensor:
+        """The whole file (samples,) as the model hears it."""
+        return torch.from_numpy(self._wave(file).astype(np.float32) / 32767).to(self.device)
 
     def _wave(self, file: Path) -> np.ndarray:
         """The wave as 16-bit numbers, kept in memory while there is room."""

@@ -16,7 +16,7 @@ FLOORS = [
     {"contract", "files", "corpora", "features.store.index", "features.store.shard"},
     {"features.audio", "features.store.pins", "features.planner"},
     {"scoring", "probing.training", "probing.intervals", "probing.batches"},
-    {"features.store.eviction", "features.costs"},
+    {"features.store.eviction", "features.costs", "preparation"},
     {"features.store.verification"},
     {"features.store.store", "checkpoints"},
     {"features.store"},
