@@ -1,7 +1,7 @@
-"""What a model may ask for before its first update: a look at the training sound, and a teacher.
+"""What a model may ask of `superbench pretrain`: a look at the training sound and at a teacher, a word after each update.
 
-Units are fitted to sound that was heard (k-means), a student is built to the size of its teacher. Both are known only once
-`superbench pretrain` runs.
+Units are fitted to sound that was heard (k-means), a student is built to the size of its teacher; both are known only once
+`superbench pretrain` runs. What only pretraining needs (a projection head, a moving average) is the model's scaffold.
 """
 
 from __future__ import annotations
@@ -26,13 +26,27 @@ class Prepared(Protocol):
     `waves` (samples,) are whole training files of up to `prepare_seconds` in all. What it finds belongs into buffers: they go
     into the checkpoint, and training that goes on after a kill takes them from there. `teacher` is what `--teacher` names,
     frozen, or None; it must not become a submodule, else its weights would go into the checkpoint too. A model whose buffers
-    change their shape says so in its `config`, from which a checkpoint is rebuilt.
+    change their shape says so in its `config`, from which a checkpoint is rebuilt. A submodule called `scaffold` is for
+    pretraining alone: it goes into the files from which training is resumed, and not into the published checkpoint.
     """
 
     prepare_seconds: float
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
         """Look, and remember."""
+        ...
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A `Pretrainable` with a part that follows its weights: the moving average of BYOL.
+
+    `after_update` is called after every step of the optimizer. It must be deterministic, and keep what it knows in
+    parameters or buffers, so that training that was killed goes on exactly.
+    """
+
+    def after_update(self) -> None:
+        """Follow."""
         ...
 
 
