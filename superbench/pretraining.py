@@ -150,9 +150,10 @@ def _precision(wanted: str, device: str) -> Precision:
     """bfloat16 where a GPU computes in it, unless something else is asked for."""
     if wanted == "auto":
         return "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if wanted == "float32" or wanted == "bfloat16":
-        return wanted
-    raise CommandError(f"--precision {wanted}: expected auto, float32 or bfloat16.")
+    known: dict[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16"}
+    if wanted not in known:
+        raise CommandError(f"--precision {wanted}: expected auto, float32 or bfloat16.")
+    return known[wanted]
 
 
 def _run(spec: Spec, size: str, model: nn.Module, plan: Pretraining, way: Way, teacher: Loaded | None) -> dict[str, str]:

@@ -34,7 +34,7 @@ class StageBars:
     """A `Reporter` for one job in this process: one bar per stage."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress, self._bars, self._spoken = progress, dict[str, TaskID](), 0.0
+        self.progress, self._bars, self._spoken = progress, dict[str, TaskID](), time.monotonic()
         self._began: dict[str, tuple[float, float]] = {}
 
     def advance(self, stage: str, done: float, total: float) -> None:

@@ -69,7 +69,7 @@ class Place:
         if free < needed:
             raise StoreError(
                 f"{self.out.parent} has {free / 1e9:.1f} GB free; training writes up to {needed / 1e9:.1f} GB there (the "
-                "checkpoint, and twice the weights with their moments while it goes on). Free some space, or choose another --out."
+                "checkpoint, and twice the weights with their moments on the way). Free some space, or choose another --out."
             )
 
     def _belongs(self, file: Path, run: Run, replace: bool) -> bool:
