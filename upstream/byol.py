@@ -88,11 +88,11 @@ class Byol(nn.Module):
     prepare_seconds = 0.0
     scaffold: nn.ModuleDict
     configs: ClassVar = {
-        "mini": ByolConfig(channels=32, width=256, dropout=0.0, hidden=512, projection=128, average=0.98),
+        "mini": ByolConfig(channels=24, width=256, dropout=0.0, hidden=512, projection=128, average=0.98),
         "base": ByolConfig(),
     }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=250, batch=32, seconds=1.0, learning_rate=1e-3),
+        "mini": Pretraining(steps=220, batch=24, seconds=1.0, learning_rate=1e-3),
         "base": Pretraining(steps=200_000, batch=256, seconds=1.0, learning_rate=3e-4),
     }
 

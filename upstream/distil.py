@@ -46,11 +46,11 @@ class Distil(nn.Module):
     scaffold: nn.ModuleList
     teacher: Upstream
     configs: ClassVar = {
-        "mini": DistilConfig(channels=64, width=192, heads=4, feedforward=768, dropout=0.0, kernel=32),
+        "mini": DistilConfig(channels=48, width=192, heads=4, feedforward=768, dropout=0.0, kernel=32),
         "base": DistilConfig(),
     }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=250, batch=12, seconds=2.0, learning_rate=1e-3),
+        "mini": Pretraining(steps=250, batch=12, seconds=1.5, learning_rate=1e-3),
         "base": Pretraining(steps=200_000, batch=24, seconds=16.0, learning_rate=2e-4, whole_utterances=True),
     }
 

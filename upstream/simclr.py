@@ -45,11 +45,11 @@ class SimClr(MelTransformer):
     prepare_seconds = 0.0
     scaffold: nn.Module
     configs: ClassVar = {
-        "mini": SimClrConfig(stack=2, width=192, layers=3, heads=4, feedforward=768, dropout=0.0),
+        "mini": SimClrConfig(stack=2, width=160, layers=3, heads=4, feedforward=480, dropout=0.0),
         "base": SimClrConfig(layers=3),
     }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=250, batch=24, seconds=2.0, learning_rate=1e-3),
+        "mini": Pretraining(steps=240, batch=24, seconds=1.5, learning_rate=1e-3),
         "base": Pretraining(steps=200_000, batch=128, seconds=8.0, learning_rate=2e-4),
     }
 

@@ -23,7 +23,7 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 HELD_OUT = 20
 HELD_OUT_FILES, HELD_OUT_SECONDS = 32, 10
 IN_MEMORY_BYTES = 2 * 2**30
-BUCKET = 16
+BUCKET = 8
 """Batches whose utterances are shuffled among each other."""
 
 
