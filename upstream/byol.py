@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -122,11 +122,12 @@ class Byol(nn.Module):
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """Mean over the batch and both directions of 2 - 2 cos(prediction from one view, target of the other)."""
         scaffold, losses = self.scaffold, []
+        target: Any = scaffold["target"]
         seen = [self.view(waves, lengths) for _ in range(2)]
         for (mel, frames), (other, others) in (seen, seen[::-1]):
             predicted = scaffold["predict"](scaffold["project"](self.embedding(self.encoder, mel, frames)))
             with torch.no_grad():
-                goal = scaffold["target"]["project"](self.embedding(scaffold["target"]["encoder"], other, others))
+                goal = target["project"](self.embedding(target["encoder"], other, others))
             losses.append(2 - 2 * nn.functional.cosine_similarity(predicted.float(), goal.float()))
         return torch.stack(losses).mean()
 
