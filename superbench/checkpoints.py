@@ -24,9 +24,10 @@ def fresh_model(family: Any, size: str, seed: int) -> nn.Module:
 
 
 def save_model(path: Path, model: nn.Module, *, family: str, size: str, facts: Mapping[str, str]) -> None:
-    """Write weights and configuration, whole or not at all."""
+    """Write weights and configuration, whole or not at all; a `scaffold` (see preparation.py) stays behind."""
+    weights = {key: value for key, value in model.state_dict().items() if not key.startswith("scaffold.")}
     config = json.dumps(asdict(model.config), sort_keys=True)  # type: ignore[call-overload]
-    save_tensors(path, model.state_dict(), {"superbench": FORMAT, "family": family, "size": size, "config": config, **facts})
+    save_tensors(path, weights, {"superbench": FORMAT, "family": family, "size": size, "config": config, **facts})
 
 
 def load_model(family: Any, path: Path, name: str) -> nn.Module:

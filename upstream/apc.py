@@ -35,7 +35,7 @@ class Apc(nn.Module):
     configs: ClassVar = {"mini": ApcConfig(stack=2, width=256, dropout=0.0, ahead=3), "base": ApcConfig()}
     pretraining: ClassVar = {
         "mini": Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3),
-        "base": Pretraining(steps=100_000, batch=32, seconds=15.0, learning_rate=1e-4),
+        "base": Pretraining(steps=100_000, batch=32, seconds=15.0, learning_rate=1e-4, whole_utterances=True),
     }
 
     def __init__(self, config: ApcConfig) -> None:

@@ -21,5 +21,5 @@ class Mockingjay(MaskedTransformer):
     }
     pretraining: ClassVar = {
         "mini": Pretraining(steps=700, batch=16, seconds=2.0, learning_rate=1e-3),
-        "base": Pretraining(steps=500_000, batch=32, seconds=15.0, learning_rate=4e-4),
+        "base": Pretraining(steps=500_000, batch=32, seconds=15.0, learning_rate=4e-4, whole_utterances=True),
     }

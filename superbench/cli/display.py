@@ -34,16 +34,21 @@ class StageBars:
     """A `Reporter` for one job in this process: one bar per stage."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress, self._bars, self._spoken = progress, dict[str, TaskID](), 0.0
+        self.progress, self._bars, self._spoken = progress, dict[str, TaskID](), time.monotonic()
+        self._began: dict[str, tuple[float, float]] = {}
 
     def advance(self, stage: str, done: float, total: float) -> None:
         """Move the bar of a stage; off a terminal, print a line now and then."""
         if stage not in self._bars:
             self._bars[stage] = self.progress.add_task(stage, total=total)
+            self._began[stage] = (time.monotonic(), done)
         self.progress.update(self._bars[stage], completed=done, total=total)
-        if self.progress.disable and (time.monotonic() - self._spoken > PLAIN_SECONDS):
-            self._spoken = time.monotonic()
-            print(f"  {stage} {100 * done / max(total, 1e-9):.0f}%", flush=True)
+        now = time.monotonic()
+        if self.progress.disable and now - self._spoken > PLAIN_SECONDS:
+            self._spoken = now
+            began, first = self._began[stage]  # what was done before (a resumed run) does not count for the pace
+            left = f", about {(now - began) * (total - done) / (done - first) / 60:.1f} min left" if done > first else ""
+            print(f"  {stage} {100 * done / max(total, 1e-9):.0f}%{left}", flush=True)
 
     def note(self, text: str) -> None:
         """Print a remark."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -47,19 +49,26 @@ def fit(
     checkpoint_every: int,
     reporter: Reporter,
     stage: str = "train",
+    checkpoint_seconds: float = math.inf,
+    updated: Callable[[int, float], None] | None = None,
 ) -> None:
     """Take `steps` updates; call `evaluate(n)` after each `evaluate_every` of them and after the last.
 
     `evaluate` may write into `log` (JSON values) and into the learner. Every `checkpoint_every` updates, learner and log go to
-    `checkpoint`, atomically; a checkpoint of the same `identity` found at the start is continued from, another is ignored.
+    `checkpoint`, atomically, and besides whenever the last time was `checkpoint_seconds` ago; a checkpoint of the same
+    `identity` found at the start is continued from, another is ignored. `updated(n, loss)` hears of every update.
     """
     start = _resume(learner, log, checkpoint, identity)
+    saved = time.monotonic()
     for number in range(start, steps):
-        learner.step(number)
+        loss = learner.step(number)
         done = number + 1
+        if updated is not None:
+            updated(done, loss)
         if done % evaluate_every == 0 or done == steps:
             evaluate(done)
-        if done % checkpoint_every == 0 or done == steps:
+        if done % checkpoint_every == 0 or done == steps or time.monotonic() - saved > checkpoint_seconds:
+            saved = time.monotonic()
             save_tensors(checkpoint, learner.state(), {"identity": identity, "step": str(done), "log": json.dumps(log)})
         reporter.advance(stage, done, steps)
 

@@ -1,0 +1,103 @@
+"""Where a pretraining writes: one process at a time, enough room before it starts, no file of another run overwritten.
+
+A run is described by plain facts (model, steps, seed, sound, ...), which its files carry; those of another run are known by the
+facts that differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from superbench.errors import CommandError, StoreError
+from superbench.files import load_tensors
+
+Run = Mapping[str, str]
+
+
+class Place:
+    """`out`, and what stands beside it while the training goes on: `OUT.resume`, `OUT.lock`."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.resume = out.with_name(out.name + ".resume")
+        self.lock = out.with_name(out.name + ".lock")
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other process writes here; what killed ones left half-written is swept away.
+
+        Raises `CommandError` if another process is at work, `StoreError` if the folder cannot be written.
+        """
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            file = self.lock.open("w")
+        except OSError as error:
+            raise StoreError(f"{self.out} cannot be written: {error.strerror or error}. Choose another --out.") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise CommandError(
+                    f"Another process is pretraining into {self.out}. Let it end, or choose another --out."
+                ) from error
+            half = re.compile(rf"\.{re.escape(self.out.name)}(\.resume)?\.[a-z0-9_]{{8}}")  # as files.whole calls them
+            for left in self.out.parent.iterdir():
+                if half.fullmatch(left.name):
+                    left.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self.lock.unlink(missing_ok=True)
+
+    def made(self, run: Run, replace: bool) -> bool:
+        """Is the finished checkpoint of this very run there? Unless `replace`, raises `CommandError` for files of another."""
+        if self.resume.is_file():
+            self._belongs(self.resume, run, replace)
+        if not self.out.exists():
+            return False
+        return self._belongs(self.out, run, replace)
+
+    def room(self, weights: int) -> None:
+        """Raises `StoreError` unless the disk has room for a checkpoint of so many bytes and what it is resumed from, twice."""
+        needed, free = weights * (1 + 2 * 3), shutil.disk_usage(self.out.parent).free
+        if free < needed:
+            raise StoreError(
+                f"{self.out.parent} has {free / 1e9:.1f} GB free; training writes up to {needed / 1e9:.1f} GB there (the "
+                "checkpoint, and twice the weights with their moments on the way). Free some space, or choose another --out."
+            )
+
+    def _belongs(self, file: Path, run: Run, replace: bool) -> bool:
+        found = run_of(file)
+        if found == run:
+            return True
+        if not replace:
+            raise CommandError(
+                f"{file} is there already, and {differences(found, run)}. Repeat the command that made it, choose another "
+                "--out, or add --replace to train anew in its place."
+            )
+        return False
+
+
+def run_of(file: Path) -> Run | None:
+    """The facts of the run that made a file; None if it is not one of ours, or says nothing."""
+    try:
+        facts = load_tensors(file)[1]
+        return json.loads(facts.get("run") or facts["identity"])
+    except (StoreError, KeyError, ValueError):
+        return None
+
+
+def differences(found: Run | None, run: Run) -> str:
+    """In words, how the run that made a file differs from the one that was asked for."""
+    if found is None:
+        return "does not say how it was made (another program's, an older version's, or damaged)"
+    different = [key for key in {**run, **found} if found.get(key) != run.get(key)]
+    return "was made by another run: " + "; ".join(
+        f"{key} {found.get(key, 'not known')} there, {run.get(key, 'not known')} here" for key in different
+    )
