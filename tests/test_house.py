@@ -23,7 +23,7 @@ FLOORS = [
     {"registry"},
     {"features.passing"},
     {"features.extraction"},
-    {"probing.probe", "doctor"},
+    {"probing.probe", "doctor", "efficiency"},
     {"probing.sweep", "probing.evaluation"},
     {"probing.fold"},
     {"probing.experiment"},
