@@ -18,6 +18,7 @@ from torch import nn
 
 from downstream.shared.acted_emotions import write_miniature
 from downstream.shared.pooled import PooledLinear
+from downstream.shared.upload import lines
 from superbench import (
     Audio,
     BadCorpus,
@@ -188,5 +189,12 @@ def synth(root: Path, seed: int) -> None:
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("accuracy", True, one_per_item),
+    score=score,
+    synth=synth,
+    upload=lines("er_{fold}_public/predict.txt"),
 )

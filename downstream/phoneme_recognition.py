@@ -16,6 +16,7 @@ from torch import nn
 from downstream.shared.ctc import CtcHead, FrameLinear
 from downstream.shared.librispeech import LAYOUT, LEXICON_LAYOUT, pronunciations, read_fold, transcripts, write_miniature
 from downstream.shared.text import PhoneAlphabet, word_edits
+from downstream.shared.upload import lines
 from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Size, Split, Task, TaskCard, one_per_item, ratio
 
 OFFICIAL = Recipe(
@@ -98,5 +99,12 @@ def synth(root: Path, seed: int) -> None:
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("per", False, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("per", False, one_per_item),
+    score=score,
+    synth=synth,
+    upload=lines("pr_public/predict.ark"),
 )

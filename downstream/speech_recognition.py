@@ -8,6 +8,7 @@ Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -16,7 +17,22 @@ from downstream.shared.ctc import BlstmStack, CtcHead
 from downstream.shared.librispeech import LAYOUT, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
 from downstream.shared.text import LetterAlphabet, word_edits
-from superbench import Corpora, Fold, Prediction, Recipe, Score, Selection, Size, Split, Task, TaskCard, one_per_item, ratio
+from downstream.shared.upload import lines
+from superbench import (
+    Corpora,
+    Fold,
+    Prediction,
+    Recipe,
+    Score,
+    Selection,
+    Size,
+    Split,
+    Task,
+    TaskCard,
+    Upload,
+    one_per_item,
+    ratio,
+)
 
 OFFICIAL = Recipe(
     steps=200_000,
@@ -96,11 +112,27 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
     return {"wer": ratio(errors, words, higher_is_better=False, counts=counts)}
 
 
+def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
+    """The greedy transcripts, and those of the language model where there are any."""
+    greedy = lines("asr_public/predict.ark")(predictions, hop)
+    with_model = [
+        replace(one, prediction=said) for one in predictions if (said := getattr(one, "also", {}).get("lm")) is not None
+    ]
+    return Upload({**greedy.files, **lines("asr_lm_public/predict.ark")(with_model, hop).files})
+
+
 def synth(root: Path, seed: int) -> None:
     """Write the miniature LibriSpeech that PR and ASR share."""
     write_miniature(root, seed)
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("wer", False, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("wer", False, one_per_item),
+    score=score,
+    synth=synth,
+    upload=upload,
 )

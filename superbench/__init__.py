@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from superbench.runner import run as run
     from superbench.scoring import accuracy as accuracy, one_per_item as one_per_item, ratio as ratio
     from superbench.sizes import FreshCrops as FreshCrops, Size as Size
+    from superbench.upload import Upload as Upload
 
 _HOMES = {
     "superbench.contract": (
@@ -64,6 +65,7 @@ _HOMES = {
     "superbench.runner": "run",
     "superbench.scoring": "accuracy one_per_item ratio",
     "superbench.sizes": "FreshCrops Size",
+    "superbench.upload": "Upload",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()} | {
     "load_audio": "superbench.features.audio"
@@ -72,8 +74,8 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 __all__ = [  # sorted
     "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board", "CommandError", "Corpora",
     "Features", "Fold", "FreshCrops", "Head", "Item", "MissingCorpus", "MissingExtra", "Outputs", "Prediction", "Pretraining",
-    "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError", "Task", "TaskCard", "Trial", "Upstream",
-    "accuracy", "load_audio", "load_tensors", "one_per_item", "ratio", "run",
+    "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError", "Task", "TaskCard", "Trial", "Upload",
+    "Upstream", "accuracy", "load_audio", "load_tensors", "one_per_item", "ratio", "run",
 ]  # fmt: skip
 
 

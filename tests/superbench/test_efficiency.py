@@ -48,7 +48,7 @@ def frames_of(samples: int) -> int:
 
 def test_the_lengths_are_the_32_of_test_clean() -> None:
     assert [len(group) for group in LENGTHS.values()] == [8, 8, 8, 8]
-    assert EVERY == sorted(EVERY)
+    assert sorted(EVERY) == EVERY
     assert (EVERY[0] / 16_000, EVERY[7] / 16_000, EVERY[31] / 16_000) == (1.285, 3.445, 20.375)  # protocol of SUPERB, 3.6
 
 
@@ -144,7 +144,9 @@ def test_a_model_that_fails_on_the_scales_costs_no_run_and_is_weighed_again(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_result_has_the_card(tones: ModuleType, tone_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_result_has_the_card(
+    tones: ModuleType, tone_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(registry, "task", lambda name: tones.TONE)
     spec = f"{Path(tones.__file__)}:Spectrum"
     report = run([spec], ["tone"], data=tone_corpora, out=tmp_path / "out", store=tmp_path / "store", max_steps=4, workers=1)
