@@ -246,7 +246,7 @@ def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
     """
     files = {f"sd_public/scoring/predictions/{one.id}.h5": _hdf5(_decided(one.prediction, hop)) for one in predictions}
     remarks = [
-        "sd: T_hat holds the decisions (1 or 0) of the setting that this result chose, not posteriors, which results do not keep. "
+        "sd: T_hat holds the decisions (1 or 0) of the setting that this result chose, not posteriors: results keep none. "
         "With median 1 the official scorer finds this result's DER under any threshold; it also tries a median filter of 11 on "
         "top, and takes the lower DER."
     ]

@@ -118,6 +118,8 @@ def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
     with_model = [
         replace(one, prediction=said) for one in predictions if (said := getattr(one, "also", {}).get("lm")) is not None
     ]
+    if not with_model:
+        return Upload(greedy.files, ("asr: no asr_lm_public, since this result was made without a language model.",))
     return Upload({**greedy.files, **lines("asr_lm_public/predict.ark")(with_model, hop).files})
 
 

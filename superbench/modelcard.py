@@ -71,8 +71,8 @@ def _page(known: Sequence[tuple[Result, TaskCard]], url: str) -> str:
         }
     )
     rows = [
-        f"| {card.title} | {card.corpus} | {result.task.protocol} | {_metric(name)} {'↑' if score.higher_is_better else '↓'} "
-        f"| {_number(score)} | {_chosen(result)} |"
+        f"| {card.title} | {_corpus(result, card)} | {result.task.protocol} | {_metric(name)} "
+        f"{'↑' if score.higher_is_better else '↓'} | {_number(score)} | {_chosen(result)} |"
         for result, card in known
         for name, score in result.scores.items()
     ]
@@ -110,12 +110,11 @@ def _warned(known: Sequence[tuple[Result, TaskCard]]) -> Iterator[str]:
 
 def _indexed(result: Result, card: TaskCard, url: str) -> dict[str, Any]:
     """One entry of `model-index`: a task on a corpus, all its metrics."""
-    small = result.task.protocol == "mini"
     return {
         "task": {"type": _slug(card.title), "name": card.title},
         "dataset": {
-            "type": _slug(card.corpus) + "-miniature" * small,
-            "name": card.corpus + " (synthetic miniature)" * small,
+            "type": _slug(_corpus(result, card)),
+            "name": _corpus(result, card),
             "config": result.task.protocol,
             "split": "test",
             "args": {"task_version": result.task.version, "fingerprint": result.data.fingerprint},
@@ -126,6 +125,10 @@ def _indexed(result: Result, card: TaskCard, url: str) -> dict[str, Any]:
         ],
         "source": {"name": "superbench", "url": url},
     }
+
+
+def _corpus(result: Result, card: TaskCard) -> str:
+    return card.corpus + " (synthetic miniature)" * (result.task.protocol == "mini")
 
 
 def _args(score: ScoreFacts) -> dict[str, Any]:

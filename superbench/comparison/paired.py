@@ -32,8 +32,8 @@ class Paired:
 class Disagreement:
     """A test item on which the two differ.
 
-    `gain`: points of the metric by which the item speaks for B (negative: for A): what the scores would lose or gain without
-    it. For trials with a score: by how many percent of all trials B ranks it nearer to where it belongs.
+    `gain`: the points that the item adds to the difference of the scores, positive where B does better. For trials with a
+    score: by how many percent of all trials B ranks it nearer to where it belongs.
     """
 
     id: str
@@ -75,7 +75,7 @@ def disagreements(
 ) -> list[Disagreement]:
     """The `most` items that speak for B and the `most` that speak for A, in turn, the strongest first."""
     numbers = all(isinstance(one.prediction, (int, float)) for side in (a, b) for one in side)
-    gains = _rank_gains(a, b) if numbers else _influence_gains(a, b, scores)
+    gains = _rank_gains(a, b) if numbers else _point_gains(a, b, scores)
     order = sorted(gains, key=lambda place: (-abs(gains[place]), a[place].id))
     better, worse = ([place for place in order if sign * gains[place] > 0][:most] for sign in (1, -1))
     first = [place for both in zip_longest(better, worse) for place in both if place is not None]
@@ -91,16 +91,23 @@ def _rank_gains(a: Sequence[Prediction], b: Sequence[Prediction]) -> Mapping[int
     return dict(enumerate((signs * (ranks[1] - ranks[0])).tolist()))
 
 
-def _influence_gains(a: Sequence[Prediction], b: Sequence[Prediction], scores: tuple[Score, Score]) -> Mapping[int, float]:
-    """Items with unlike predictions: what each adds to B's score less what it adds to A's, better being positive."""
+def _point_gains(a: Sequence[Prediction], b: Sequence[Prediction], scores: tuple[Score, Score]) -> Mapping[int, float]:
+    """Items with unlike predictions: the points that each adds to the difference of the scores, better being positive.
+
+    An item's own value is the score of that item alone, r; its share of the whole, s, follows from the score v without it,
+    v' = (v - s r) / (1 - s). It adds s (r_B - r_A); the sum over all items is the difference, where a score is a ratio.
+    """
     sign = 1.0 if scores[0].higher_is_better else -1.0
-    weights, gains = np.ones(len(a)), {}
+    alone, rest, gains = np.zeros(len(a)), np.ones(len(a)), dict[int, float]()
     for place, (one, other) in enumerate(zip(a, b, strict=True)):
         if one.prediction == other.prediction:
             continue
-        weights[place] = 0.0
-        ours, theirs = (score.value - score.reweighted(weights) for score in scores)
-        weights[place] = 1.0
-        if np.isfinite(theirs - ours) and theirs != ours:
-            gains[place] = sign * (theirs - ours)
+        alone[place], rest[place] = 1.0, 0.0
+        own = [score.reweighted(alone) for score in scores]
+        without = [score.reweighted(rest) for score in scores]
+        alone[place], rest[place] = 0.0, 1.0
+        clear = max((0, 1), key=lambda side: abs(own[side] - without[side]))
+        if own[0] != own[1] and own[clear] != without[clear] and np.isfinite([*own, *without]).all():
+            share = (scores[clear].value - without[clear]) / (own[clear] - without[clear])
+            gains[place] = sign * share * (own[1] - own[0])
     return gains
