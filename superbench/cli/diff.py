@@ -45,7 +45,8 @@ def diff(
         return
     with stages() as reporter:
         found = compare(one, other, names, items, reporter)
-    console.print(f"A = {one.name}\nB = {other.name}", markup=False)
+    for label, given, here in (("A", a, one), ("B", b, other)):
+        console.print(f"{label} = {here.name}{'' if here.row else f' ({given})'}", markup=False)
     everywhere = (
         [one for one in found[0].differences if all(one in other.differences for other in found)] if len(found) > 1 else []
     )

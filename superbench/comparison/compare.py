@@ -122,7 +122,7 @@ def _results(task: str, a: Side, b: Side, items: int) -> Comparison:
 
 
 def _scored(task: str, result: Result, predictions: Sequence[Prediction]) -> dict[str, Score]:
-    return registry.task(task).score(predictions, result.data.passport.get("facts", {}))
+    return registry.task(task).score(predictions, result.model_dump()["data"]["passport"].get("facts", {}))
 
 
 def _untrue(side: str, result: Result, scores: dict[str, Score]) -> list[str]:

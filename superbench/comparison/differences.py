@@ -96,7 +96,11 @@ FACETS = (
         "seeds", lambda r: sorted({x.seed for x in r.sweep if x.seed is not None}), "initialisation and dropout: --seeds 0,1,2"
     ),
     _Facet("best step", _chosen("step"), "when dev was best; a step near the last asks for a longer training"),
-    _Facet("data passport", lambda r: r.data.passport, "the same lists over other sound: length, sample rates, trials"),
+    _Facet(
+        "data passport",
+        lambda r: r.model_dump()["data"]["passport"],
+        "the same lists over other sound: length, sample rates, trials",
+    ),
     _Facet(
         "doctor's findings", _certificate, "a model that feels its batch mates, or is not repeatable, measures its batches too"
     ),
@@ -132,10 +136,12 @@ def differences(a: Result, b: Result) -> list[Difference]:
 
 
 def _pruned(a: Any, b: Any) -> tuple[Any, Any]:
-    """Of two mappings, or two lists of sentences, only what the other lacks."""
+    """Of two mappings (in mappings), or two lists of sentences, only what the other lacks."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        differ = [key for key in {**a, **b} if a.get(key) != b.get(key)]
-        return {key: a[key] for key in differ if key in a}, {key: b[key] for key in differ if key in b}
+        pairs = {key: _pruned(a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}
+        return {key: one for key, (one, _) in pairs.items() if key in a}, {
+            key: other for key, (_, other) in pairs.items() if key in b
+        }
     if all(isinstance(side, list) and all(isinstance(one, str) for one in side) for side in (a, b)):
         return [one for one in a if one not in b], [one for one in b if one not in a]
     return a, b

@@ -164,7 +164,10 @@ def test_what_is_not_the_same_test_is_not_paired() -> None:
 def test_items_speak_for_the_side_that_does_better_on_them_by_the_points_that_they_make() -> None:
     reference = ["A B C D", "A B", "A B C D E F"]
     sides = (["A B C D", "A B", "A B C D E F"], ["A", "A B", "A B C D E X"])
-    a, b = ([Prediction(str(n), "all", (str(n),), *pair) for n, pair in enumerate(zip(reference, said))] for said in sides)
+    a, b = (
+        [Prediction(str(n), "all", (str(n),), *pair) for n, pair in enumerate(zip(reference, said, strict=True))]
+        for said in sides
+    )
     scores = (task("asr").score(a, {})["wer"], task("asr").score(b, {})["wer"])
     found = disagreements(a, b, scores, 5)
     assert [(one.id, one.gain) for one in found] == [("0", -25.0), ("2", -8.3333)]  # 3 and 1 of 12 words
@@ -181,7 +184,8 @@ def test_the_points_of_all_items_make_up_the_difference(kind: str, metric: str) 
     }
     truth, one, other = ([said[kind]() for _ in range(40)] for _ in range(3))
     a, b = (
-        [Prediction(f"{n:02}", "all", (str(n),), *pair) for n, pair in enumerate(zip(truth, side))] for side in (one, other)
+        [Prediction(f"{n:02}", "all", (str(n),), *pair) for n, pair in enumerate(zip(truth, side, strict=True))]
+        for side in (one, other)
     )
     scores = (task(kind).score(a, {})[metric], task(kind).score(b, {})[metric])
     sign = 1 if scores[0].higher_is_better else -1
