@@ -30,9 +30,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE
+from superbench.features.store.pins import locked
 from superbench.files import write_text
 from superbench.probing.training import seeded
 from superbench.registry import Loaded
+from superbench.reporting import Reporter, Silence
 
 LENGTHS: Mapping[str, tuple[int, ...]] = {
     "short": (20_560, 34_560, 38_480, 42_560, 45_600, 48_720, 52_000, 55_120),
@@ -75,31 +77,43 @@ class Efficiency:
         }  # fmt: skip
 
 
-def weighed(upstream: Loaded, device: str, folder: Path) -> Efficiency:
+def weighed(upstream: Loaded, device: str, folder: Path, reporter: Reporter | None = None) -> Efficiency:
     """As `weigh`, remembered in `folder` under all that it depends on: the model's revision, the machine, the versions.
 
-    Never raises for a model's sake: one that fails here gets a note, and is weighed again the next time.
+    Processes that want the same wait for the first one. Never raises for a model's sake: one that fails here gets a note, and
+    is weighed again the next time.
     """
     machine, threads = processor(device), torch.get_num_threads()
     facts = [upstream.revision, upstream.hop, machine, threads, torch.__version__, __version__]
     path = folder / f"{hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()}.json"
-    with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: weighed again
-        kept = json.loads(path.read_text())
-        return Efficiency(**kept | {"notes": tuple(kept["notes"])})
-    try:
-        found = weigh(upstream, device)
-    except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        return Efficiency(None, None, machine, threads, (f"the model's efficiency was not measured: {why}",))
-    write_text(path, json.dumps(asdict(found), indent=1) + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "weighing.lock", wait=True):
+        with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: weighed again
+            kept = json.loads(path.read_text())
+            return Efficiency(**kept | {"notes": tuple(kept["notes"])})
+        try:
+            found = weigh(upstream, device, reporter)
+        except Exception as error:
+            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return Efficiency(None, None, machine, threads, (f"the model's efficiency was not measured: {why}",))
+        write_text(path, json.dumps(asdict(found), indent=1) + "\n")
     return found
 
 
-def weigh(upstream: Loaded, device: str = "cpu") -> Efficiency:
+def weigh(upstream: Loaded, device: str = "cpu", reporter: Reporter | None = None) -> Efficiency:
     """Count and time a model. One that multiplies where no counter sees it has no MACs, and a note."""
-    macs, notes = None, tuple[str, ...]()
+    macs, notes, done, listener = None, tuple[str, ...](), 0, reporter or Silence()
+    expected = max(LENGTHS["longer"]) + 6 * SHORTEST * len({n % upstream.hop for group in LENGTHS.values() for n in group})
+
+    def count(samples: int) -> int:
+        nonlocal done
+        found = _count(upstream, samples, device)
+        done += samples
+        listener.advance("efficiency", done, max(expected, done))
+        return found
+
     try:
-        macs = _by_length(lambda samples: _count(upstream, samples, device), upstream.hop)
+        macs = _by_length(count, upstream.hop)
     except Uncountable as error:
         notes = (f"MACs were not counted: {error}",)
     return Efficiency(macs, _real_time_factor(upstream, device), processor(device), torch.get_num_threads(), notes)

@@ -89,7 +89,7 @@ def perform(
             folds,
             extraction,
         )
-        efficiency = weighed(upstream, device, store.root / "efficiency")
+        efficiency = weighed(upstream, device, store.root / "efficiency", reporter)
         result = _result(task, upstream, options, folds, fingerprint, identity, extraction, outcome, certificate, efficiency)
         write_result(place, result, outcome.predictions)
         shutil.rmtree(work, ignore_errors=True)
