@@ -19,6 +19,7 @@ from torch import nn
 from downstream.shared.acted_emotions import write_miniature
 from downstream.shared.lists import lines_of, must_be_there
 from downstream.shared.pooled import PooledLinear
+from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
     Audio,
@@ -202,5 +203,12 @@ def synth(root: Path, seed: int) -> None:
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("accuracy", True, one_per_item),
+    score=score,
+    synth=synth,
+    upload=lines("er_{fold}_public/predict.txt"),
 )

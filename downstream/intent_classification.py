@@ -8,6 +8,7 @@ Rules (protocol of SUPERB): the corpus' own split by speakers; an utterance is r
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -32,6 +33,7 @@ from superbench import (
     Split,
     Task,
     TaskCard,
+    Upload,
     accuracy,
     one_per_item,
 )
@@ -132,11 +134,25 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
     return {"accuracy": accuracy(predictions)}
 
 
+def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
+    """`<utterance>,<action>,<object>,<location>` without a head."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([one.id, *(one.prediction[slot] for slot in SLOTS)] for one in predictions)
+    return Upload({"ic_public/predict.csv": table.getvalue().encode()})
+
+
 def synth(root: Path, seed: int) -> None:
     """Write the miniature `fluent_speech_commands_dataset/`."""
     write_miniature(root / "fluent_speech_commands_dataset", seed)
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("accuracy", True, one_per_item),
+    score=score,
+    synth=synth,
+    upload=upload,
 )

@@ -21,6 +21,7 @@ from torch import nn
 from downstream.shared.lists import must_be_there
 from downstream.shared.pooled import PooledLinear
 from downstream.shared.spoken_commands import KEYWORDS, NOISE, TEST, TRAIN, WORDS, write_miniature
+from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
     Audio,
@@ -232,5 +233,12 @@ def synth(root: Path, seed: int) -> None:
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("accuracy", True, one_per_item),
+    score=score,
+    synth=synth,
+    upload=lines("ks_public/predict.txt", lambda name: name.replace("/", "-")),
 )

@@ -26,6 +26,7 @@ from downstream.shared.librispeech import (
     write_miniature,
 )
 from downstream.shared.text import PhoneAlphabet, word_edits
+from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
     Corpora,
@@ -124,5 +125,12 @@ def synth(root: Path, seed: int) -> None:
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("per", False, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("per", False, one_per_item),
+    score=score,
+    synth=synth,
+    upload=lines("pr_public/predict.ark"),
 )

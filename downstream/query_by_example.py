@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
+from xml.etree import ElementTree
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ from superbench import (
     Task,
     TaskCard,
     Trial,
+    Upload,
 )
 
 GAIN_DB = -3.0
@@ -50,6 +52,12 @@ TINY = 1e-9
 QUERY, DOCUMENT = "query", "document"
 ELSEWHERE = "targets_absent|"
 """Facts of this prefix count a query's targets in documents that are not searched."""
+
+DETECTED = 2.0
+STDLIST = {
+    "termlist_filename": "benchmark.stdlist.xml", "indexing_time": "1.00", "language": "english", "index_size": "1",
+    "system_id": "benchmark",
+}  # fmt: skip
 
 UNTRAINED = Recipe(steps=0, batch=1, evaluate_every=0, learning_rates=())
 
@@ -190,11 +198,35 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
     return {"mtwv": maximum_twv(predictions, absent), "mtwv_english": maximum_twv(predictions, Absent())}
 
 
+def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
+    """The list of detections as the reference writes it: every document for every query, YES above two deviations."""
+    root = ElementTree.Element("stdlist", STDLIST)
+    terms: dict[str, ElementTree.Element] = {}
+    for one in predictions:
+        query, _, document = one.id.partition("|")
+        if query not in terms:
+            terms[query] = ElementTree.SubElement(
+                root, "detected_termlist", termid=query, term_search_time="1.0", oov_term_count="1"
+            )
+        decision = "YES" if one.prediction > DETECTED else "NO"
+        place = {"file": document, "channel": "1", "tbeg": "0.000", "dur": "0.00"}
+        ElementTree.SubElement(terms[query], "term", place, score=f"{one.prediction:.4f}", decision=decision)
+    ElementTree.indent(root)
+    return Upload({f"qbe_public/{STDLIST['termlist_filename']}": ElementTree.tostring(root, "utf-8", xml_declaration=True)})
+
+
 def synth(root: Path, seed: int) -> None:
     """Write the miniature `quesst14Database/`."""
     write_miniature(root, seed)
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=None, select=Selection("mtwv", True, candidates), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=None,
+    select=Selection("mtwv", True, candidates),
+    score=score,
+    synth=synth,
+    upload=upload,
 )

@@ -18,6 +18,7 @@ from downstream.shared.ctc import BlstmStack, CtcHead
 from downstream.shared.snips import LAYOUT, OBTAIN, PUBLISHED, SLOTS, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
 from downstream.shared.text import SlotAlphabet, character_edits, spelled
+from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
     Corpora,
@@ -183,4 +184,5 @@ TASK = Task(
     select=Selection("slot_type_f1", True, candidates),
     score=score,
     synth=synth,
+    upload=lines("sf_public/predict.ark"),
 )

@@ -15,6 +15,7 @@ from typing import Literal
 from torch import nn
 
 from downstream.shared.pooled import PooledLinear
+from downstream.shared.upload import dashed, lines
 from downstream.shared.voxceleb import LAYOUT, OBTAIN, OBTAIN_SPLIT, SPEAKERS, VoxCeleb, speaker_of, write_miniature
 from superbench import (
     SAMPLE_RATE,
@@ -123,5 +124,12 @@ def synth(root: Path, seed: int) -> None:
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("accuracy", True, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("accuracy", True, one_per_item),
+    score=score,
+    synth=synth,
+    upload=lines("sid_public/predict.txt", dashed),
 )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from downstream.shared.upload import dashed
 from downstream.shared.verification import equal_error_rate, minimum_cost
 from downstream.shared.voxceleb import (
     LAYOUT,
@@ -50,6 +51,7 @@ from superbench import (
     Task,
     TaskCard,
     Trial,
+    Upload,
     load_audio,
 )
 
@@ -275,6 +277,12 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
     return {"eer": equal_error_rate(scores, labels), "min_dcf": minimum_cost(scores, labels, target_probability=0.01)}
 
 
+def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
+    """`<utterance>_<utterance> <cosine>` for every trial."""
+    rows = ("_".join(map(dashed, one.id.split("|"))) + f" {one.prediction}\n" for one in predictions)
+    return Upload({"sv_public/predict.txt": "".join(rows).encode()})
+
+
 def synth(root: Path, seed: int) -> None:
     """Write the miniature VoxCeleb1 that SID and ASV share."""
     write_miniature(root, seed)
@@ -288,4 +296,5 @@ TASK = Task(
     select=Selection("eer", False, candidates, on="test", checkpoints=True),
     score=score,
     synth=synth,
+    upload=upload,
 )

@@ -8,6 +8,7 @@ Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -16,6 +17,7 @@ from downstream.shared.ctc import BlstmStack, CtcHead
 from downstream.shared.librispeech import LAYOUT, OBTAIN, PUBLISHED, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
 from downstream.shared.text import LetterAlphabet, word_edits
+from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
     Corpora,
@@ -28,6 +30,7 @@ from superbench import (
     Split,
     Task,
     TaskCard,
+    Upload,
     one_per_item,
     ratio,
 )
@@ -112,11 +115,29 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
     return {"wer": ratio(errors, words, higher_is_better=False, counts=counts)}
 
 
+def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
+    """The greedy transcripts, and those of the language model where there are any."""
+    greedy = lines("asr_public/predict.ark")(predictions, hop)
+    with_model = [
+        replace(one, prediction=said) for one in predictions if (said := getattr(one, "also", {}).get("lm")) is not None
+    ]
+    if not with_model:
+        return Upload(greedy.files, ("asr: no asr_lm_public, since this result was made without a language model.",))
+    return Upload({**greedy.files, **lines("asr_lm_public/predict.ark")(with_model, hop).files})
+
+
 def synth(root: Path, seed: int) -> None:
     """Write the miniature LibriSpeech that PR and ASR share."""
     write_miniature(root, seed)
 
 
 TASK = Task(
-    card=CARD, read=read, prepare=prepare, head=head, select=Selection("wer", False, one_per_item), score=score, synth=synth
+    card=CARD,
+    read=read,
+    prepare=prepare,
+    head=head,
+    select=Selection("wer", False, one_per_item),
+    score=score,
+    synth=synth,
+    upload=upload,
 )

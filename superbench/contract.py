@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from superbench.items import Audio as Audio, Item as Item, Trial as Trial
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
     from superbench.corpora import Corpora
     from superbench.sizes import Size
+    from superbench.upload import Upload
 
 SAMPLE_RATE = 16_000
 """Every task of SUPERB hands 16 kHz mono sound to the upstream."""
@@ -28,53 +31,7 @@ Setting = Mapping[str, Any]
 """A choice made without learning: `{"threshold": 0.5, "median": 11}`, `{"layer": 3}`, `{"step": 2000}`."""
 
 
-# ---------------------------------------------------------------- sound and its labels
-
-
-@dataclass(frozen=True, slots=True)
-class Audio:
-    """A reference to sound: a file, what is done to it, and the piece of it that is meant.
-
-    The file is read, averaged to mono, resampled to 16 kHz, amplified by `gain_db`, freed of silence when `trim` is set,
-    and only then cut: `start` and `end` are samples of that waveform (`end=None`: to its end). `crop` is for training: a
-    random piece of that many samples, drawn anew at every access, of sound that is longer; its features cannot be stored.
-    """
-
-    path: Path
-    start: int = 0
-    end: int | None = None
-    gain_db: float = 0.0
-    trim: bool = False
-    crop: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One utterance (or a piece of one): a stable id, its sound, its label, and the groups it belongs to.
-
-    `label` is whatever the task's own head and scorer understand. `group` names the speakers or the session on which
-    intervals resample: items that share a group are not independent.
-    """
-
-    id: str
-    audio: Audio
-    label: Any
-    group: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A pair of items to be scored: `reference` is 1 for a match (same speaker; query in document), else 0."""
-
-    left: str
-    right: str
-    reference: int
-    group: tuple[str, ...]
-
-    @property
-    def id(self) -> str:
-        """`left|right`, as it stands in the predictions file."""
-        return f"{self.left}|{self.right}"
+# ---------------------------------------------------------------- corpora
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,13 +266,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A downstream task: seven parts.
+    """A downstream task: seven parts, and one that is optional.
 
     `read(corpora)` yields the folds of the corpus, in the true layout; a listed file that is missing is an error.
     `prepare(split, hop, recipe)` cuts segments and labels that depend on the frame rate; most tasks return the split.
     `head(dim, fold, recipe)` builds the trainable module, or the part is None (QbE trains nothing). `select` chooses what
     is not learned. `score(predictions, facts)` is pure: counts first, then one ratio. `synth(root, seed)` writes the
-    miniature corpus in the true layout.
+    miniature corpus in the true layout. `upload(predictions, hop)`, if any, is the task's part of the upload that the official
+    leaderboard takes (`superbench export --to predict`).
     """
 
     card: TaskCard
@@ -325,3 +283,4 @@ class Task:
     select: Selection
     score: Callable[[Sequence[Prediction], Mapping[str, float]], dict[str, Score]]
     synth: Callable[[Path, int], None]
+    upload: Callable[[Sequence[Prediction], int], Upload] | None = None

@@ -16,6 +16,7 @@ from typing import Any
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE, Audio, Fold, Recipe, Task
 from superbench.corpora import Corpora
+from superbench.efficiency import Efficiency, weighed
 from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import Extraction, extract
 from superbench.features.planner import HOUR, choose, frame_bytes
@@ -90,7 +91,10 @@ def perform(
             extraction,
         )
         passport = _passport(task, read, store, corpora, outcome)
-        result = _result(task, upstream, options, folds, fingerprint, passport, identity, extraction, outcome, certificate)
+        efficiency = weighed(upstream, device, store.root / "efficiency", reporter)
+        result = _result(
+            task, upstream, options, folds, fingerprint, passport, identity, extraction, outcome, certificate, efficiency
+        )
         write_result(place, result, outcome.predictions)
         shutil.rmtree(work, ignore_errors=True)
         return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
@@ -188,6 +192,7 @@ def _result(
     extraction: Extraction,
     outcome: Outcome,
     certificate: dict[str, Any],
+    efficiency: Efficiency,
 ) -> Result:
     card = task.card
     return Result.model_validate(
@@ -195,7 +200,7 @@ def _result(
             "schema": 1,
             "task": {"name": card.name, "version": card.version, "protocol": options.protocol},
             "upstream": {
-                "name": upstream.alias, "revision": upstream.revision, "params": upstream.params, "macs": None,
+                "name": upstream.alias, "revision": upstream.revision, "params": upstream.params, "macs": efficiency.total,
                 "hop": upstream.hop, "layers": upstream.layers, "dim": upstream.dim,
             },
             "scores": _scores(outcome),
@@ -212,9 +217,9 @@ def _result(
             "predictions": "predictions.jsonl.gz",
             "layer_weights": outcome.layer_weights,
             "certificate": certificate,
-            "efficiency": {"params": upstream.params, "stride_ms": upstream.hop / 16, "layers": upstream.layers},
+            "efficiency": efficiency.card(upstream),
             "deviations": options.deviations(),
-            "notes": _notes(task, options, folds, extraction, outcome, passport),
+            "notes": [*_notes(task, options, folds, extraction, outcome, passport), *efficiency.notes],
         }
     )  # fmt: skip
 

@@ -162,7 +162,7 @@ def size_of_test(result: Result) -> str:
 
     A result of ten thousand trials over 320 recordings says `10,000 trials`.
     """
-    trials = sum(n for key, n in result.data.passport.get("trials", {}).items() if key.endswith("/test"))
+    trials = sum(n for key, n in result.data.passport.trials.items() if key.endswith("/test"))
     items = sum(n for key, n in result.data.items.items() if key.rpartition("/")[2] == "test")
     return f"{trials:,} trials" if trials else f"{items:,}"
 

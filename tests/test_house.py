@@ -12,7 +12,7 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "reporting", "sizes"},
+    {"errors", "items", "reporting", "sizes", "upload"},
     {"contract", "files", "corpora", "features.store.index", "features.store.shard"},
     {"features.audio", "features.store.pins", "features.planner"},
     {"scoring", "probing.training", "probing.intervals", "probing.batches"},
@@ -23,7 +23,7 @@ FLOORS = [
     {"registry"},
     {"features.passing"},
     {"features.extraction"},
-    {"probing.probe", "doctor"},
+    {"probing.probe", "doctor", "efficiency"},
     {"probing.sweep", "probing.evaluation"},
     {"probing.fold"},
     {"probing.experiment"},
@@ -33,7 +33,9 @@ FLOORS = [
     {"conformance", "synthesis", "workers", "forecast"},
     {"runner"},
     {"board"},
-    {"report"},
+    {"report", "export", "comparison.sides", "comparison.paired"},
+    {"modelcard", "comparison.differences"},
+    {"comparison.compare"},
     {"cli"},
 ]
 """From the ground up: a module imports only from floors below its own (or its own folder for `board` and `cli`)."""

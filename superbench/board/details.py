@@ -36,7 +36,7 @@ class Answers:
     @classmethod
     def of(cls, result: Result, predictions: Sequence[Prediction]) -> Answers:
         """Score and resample now."""
-        scores = registry.task(result.task.name).score(predictions, result.data.passport.get("facts", {}))
+        scores = registry.task(result.task.name).score(predictions, result.data.passport.facts)
         drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
         return cls(predictions, item_errors(predictions, scores[result.primary]), drawn)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from superbench import __version__
-from superbench.cli import board, data, demo, models, plan, run, store
+from superbench.cli import board, data, demo, diff, export, models, plan, run, store
 
 app = typer.Typer(
     name="superbench",
@@ -39,5 +39,7 @@ app.command("pretrain")(models.pretrain)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(board.report)
+app.command("diff")(diff.diff)
+app.command("export")(export.export)
 app.command("submit")(board.submit)
 app.command("board")(board.board)

@@ -70,7 +70,8 @@ def killed(data: Path, out: Path, store: Path, moment: Callable[[], bool]) -> No
 def timeless(result: dict[str, Any]) -> dict[str, Any]:
     """A result without what may differ from run to run: the clock."""
     environment = {key: value for key, value in result["environment"].items() if key != "date"}
-    return {**result, "seconds": None, "environment": environment}
+    efficiency = {key: value for key, value in result["efficiency"].items() if key != "real_time_factor"}
+    return {**result, "seconds": None, "environment": environment, "efficiency": efficiency}
 
 
 def test_a_run_killed_in_extraction_and_again_in_training_ends_as_if_undisturbed(data: Path, tmp_path: Path) -> None:

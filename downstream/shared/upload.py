@@ -1,0 +1,36 @@
+"""What the official leaderboard takes: text files with an item and what was said of it in each line.
+
+Paths and names: protocol of SUPERB, 3.2 and the paragraph `Upload` of each task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from superbench import Prediction, Upload
+
+
+def lines(path: str, named: Callable[[str], str] = str) -> Callable[[Sequence[Prediction], int], Upload]:
+    """A task's `upload`: `<name> <prediction>` lines in `path`, in which `{fold}` makes a file of each fold.
+
+    >>> write = lines("er_{fold}_public/predict.txt")
+    >>> write([Prediction("Ses01F_impro01_F000", "fold1", (), "neu", "hap")], 320).files
+    {'er_fold1_public/predict.txt': b'Ses01F_impro01_F000 hap\\n'}
+    """
+
+    def write(predictions: Sequence[Prediction], hop: int) -> Upload:
+        files: dict[str, list[str]] = {}
+        for one in predictions:
+            files.setdefault(path.format(fold=one.fold), []).append(f"{named(one.id)} {one.prediction}\n")
+        return Upload({name: "".join(rows).encode() for name, rows in files.items()})
+
+    return write
+
+
+def dashed(path: str) -> str:
+    """Folders and file in one word, without the suffix.
+
+    >>> dashed("id10270/x6uYqmx31kE/00001.wav")
+    'id10270-x6uYqmx31kE-00001'
+    """
+    return path.removesuffix(".wav").replace("/", "-")
