@@ -88,12 +88,16 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One train/dev/test division. Most tasks have one, called `all`; ER has five. An absent split has no items."""
+    """One train/dev/test division. Most tasks have one, called `all`; ER has five. An absent split has no items.
+
+    `files` are what else the head reads, by name (ASR: a language model and its lexicon); their digests stand in the result.
+    """
 
     name: str
     train: Split
     dev: Split
     test: Split
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- upstreams
@@ -170,6 +174,9 @@ class Head(Protocol):
     Heads of `mean` tasks get `features` (batch, dim), the mean over an utterance's own frames, and must be pure tensor code
     (the engine evaluates a whole sweep of them at once with `torch.vmap`). Heads of `frames` tasks get (batch, time, dim)
     zero-padded, with `lengths` (batch).
+
+    A head may have one more method, `decode_also(outputs, lengths) -> list[Mapping[str, Any]]`: what other ways of decoding make
+    of each item, by name. It is asked once, of the chosen weights on test, and its answers become `Prediction.also`.
     """
 
     def encode(self, label: Any) -> Tensor:
@@ -191,13 +198,17 @@ class Head(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation."""
+    """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation.
+
+    `also` holds predictions by other ways of decoding, in the same notation, by name (ASR: `lm`); empty, it is not written.
+    """
 
     id: str
     fold: str
     group: tuple[str, ...]
     reference: Any
     prediction: Any
+    also: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -223,7 +234,8 @@ class Recipe:
     overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups in order of audio length,
     the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in half. `options` belong to
     the task alone (widths, crops, masks) and reach `prepare` and `head`. `fresh_crops`: training sound is cut anew at
-    every access, so that its features cannot be stored.
+    every access, so that its features cannot be stored. `variants` are the names of those of the card's variants that a
+    person asked for.
     """
 
     steps: int
@@ -239,6 +251,7 @@ class Recipe:
     evaluate_batch: int = 32
     fresh_crops: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +260,8 @@ class TaskCard:
 
     `reference_points` maps a metric to (FBANK, SOTA) of the SUPERB score; `published` maps a metric to its column in the
     published table; `layout` shows the files that the reader looks for; `obtain` says how to get the corpus; `differences`
-    says what `mini` (and `superb-once`) change.
+    says what `mini` (and `superb-once`) change. `variants` maps a name that `--variant` takes to one line on what it changes
+    in the recipe; only the task's own code understands it.
 
     For `superbench plan`: `sound` names the audio with its preprocessing (tasks of the same `sound` that read the same
     reduction share stored features; empty: shared with nobody). `sizes` are those of the official corpus, by split (`train`,
@@ -272,6 +286,7 @@ class TaskCard:
     differences: Mapping[str, str]
     sound: str = ""
     sizes: Mapping[str, Size] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
 
 
 Outputs = Mapping[str, Any]

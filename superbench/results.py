@@ -157,7 +157,7 @@ def pack(predictions: Sequence[Prediction]) -> bytes:
             line = {
                 "id": one.id, "fold": one.fold, "group": list(one.group),
                 "reference": one.reference, "prediction": one.prediction,
-            }  # fmt: skip
+            } | ({"also": dict(one.also)} if one.also else {})  # fmt: skip
             file.write((json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return buffer.getvalue()
 
@@ -167,7 +167,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     try:
         with gzip.open(path, "rt", encoding="utf8") as file:
             rows = [json.loads(line, parse_constant=_no_constant) for line in file]
-        return [Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"]) for r in rows]
+        return [Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"], r.get("also", {})) for r in rows]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise BadResult(f"{path} is not a predictions file: {error}. Run the task again.") from error
 

@@ -22,6 +22,7 @@ def run(
     max_steps: Annotated[int | None, typer.Option(help="Train no longer than this (stands in the result as a deviation)", min=1, show_default=False)] = None,
     layer: Annotated[int | None, typer.Option(help="This hidden state alone, in place of the weighted sum over all", min=0, show_default=False)] = None,
     chunk: Annotated[float | None, typer.Option(help="Let sound longer than so many seconds pass in parts, for want of memory; features change a little at the joints", min=1, show_default=False)] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="A variant of a task's recipe, as its card names it (`superbench check ks` shows which); may be repeated", show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes [default: by the machine]", min=1, show_default=False)] = None,
     store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
     store_gb: Annotated[float | None, typer.Option(help="Keep the store within so many GB: what was not used for longest goes, and frames that cannot fit are not kept [default: what the disk holds]", min=0, show_default=False)] = None,
@@ -40,7 +41,7 @@ def run(
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     failed = perform(
         upstreams, tasks, data=data, out=out, protocol=protocol, device=device, learning_rates=_numbers("--lr", lr, float),
-        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, layer=layer, chunk_seconds=chunk, workers=workers, store=store, store_gb=store_gb,
+        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, layer=layer, chunk_seconds=chunk, variants=variant or (), workers=workers, store=store, store_gb=store_gb,
     )  # fmt: skip
     if failed:
         raise typer.Exit(1)

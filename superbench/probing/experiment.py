@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ import torch
 from superbench.contract import Fold, Outputs, Prediction, Score, Setting, Split
 from superbench.errors import BadHead
 from superbench.features.extraction import Extraction
+from superbench.probing.evaluation import decode, fully
 from superbench.probing.fold import BEST, Conditions, Trained, decoded, examples_of, train
 from superbench.probing.probe import Probe
 from superbench.probing.sweep import Point
@@ -64,11 +65,11 @@ def _choose_and_test(conditions: Conditions, trained: Sequence[Trained], extract
     for run in trained:
         probe = run.sweep.probe(number, BEST)
         point = conditions.points[number]
-        outputs = _test_outputs(conditions, run, [probe], extraction)[0]
+        outputs, also = _tested(conditions, run, probe, extraction)
         setting, predictions = _best_setting(conditions, run.fold, run.fold.test, outputs, outcome)
         name = run.fold.name
         outcome.chosen[name] = {"lr": point.lr, "seed": point.seed, "step": run.steps[number], "setting": dict(setting)}
-        outcome.predictions += predictions
+        outcome.predictions += [replace(one, also=also[one.id]) if also.get(one.id) else one for one in predictions]
         outcome.facts |= run.fold.test.facts
         outcome.layer_weights[name] = probe.layer_weights()
     outcome.scores = conditions.task.score(outcome.predictions, outcome.facts)
@@ -107,6 +108,16 @@ def _best_point(conditions: Conditions, trained: Sequence[Trained]) -> int:
 def _test_outputs(conditions: Conditions, run: Trained, probes: Sequence[Probe], extraction: Extraction) -> list[Outputs]:
     items = run.fold.test.items
     return decoded(conditions, probes, items, examples_of(conditions, items, extraction))
+
+
+def _tested(
+    conditions: Conditions, run: Trained, probe: Probe, extraction: Extraction
+) -> tuple[Outputs, dict[str, Mapping[str, Any]]]:
+    """What the chosen probe decodes of test, and what it decodes also."""
+    items = run.fold.test.items
+    examples, batch = examples_of(conditions, items, extraction), conditions.recipe.evaluate_batch
+    (both,) = decode([probe], items, examples, batch, fully, conditions.reporter)
+    return {key: one for key, (one, _) in both.items()}, {key: also for key, (_, also) in both.items()}
 
 
 def _best_setting(
