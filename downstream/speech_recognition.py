@@ -2,8 +2,8 @@
 
 Corpus: LibriSpeech, train-clean-100 / dev-clean / test-clean: 28 539 / 2 703 / 2 620 utterances. Licence: CC BY 4.0.
 Paper: Panayotov, Chen, Povey, Khudanpur (ICASSP 2015).
-Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAug; decoded greedily, without a language model, and
-so chosen on dev. Where a word n-gram lies beside the corpus, the chosen weights are also decoded with it on test: `wer_lm`.
+Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAug; decoded greedily, without a language model,
+and so chosen on dev. Where a word n-gram lies beside the corpus, the chosen weights are also decoded with it on test: `wer_lm`.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ CARD = TaskCard(
     corpus="LibriSpeech (train-clean-100, dev-clean, test-clean)",
     licence="CC BY 4.0",
     paper="https://doi.org/10.1109/ICASSP.2015.7178964",
-    obtain="OpenSLR 12: unpack train-clean-100.tar.gz, dev-clean.tar.gz and test-clean.tar.gz. For wer_lm, the score with a language "
-    "model: pip install 'speech-superbench[lm]', and beside the splits 4-gram.arpa.gz (OpenSLR 11) and librispeech_lexicon.lst "
-    "(fairseq, examples/wav2vec).",
+    obtain="OpenSLR 12: unpack train-clean-100.tar.gz, dev-clean.tar.gz and test-clean.tar.gz. For wer_lm, the score with a "
+    "language model: pip install 'speech-superbench[lm]', and beside the splits 4-gram.arpa.gz (OpenSLR 11) and "
+    "librispeech_lexicon.lst (fairseq, examples/wav2vec).",
     layout=LAYOUT
     + """\
-LibriSpeech/4-gram.arpa.gz                       optional, for wer_lm: also .arpa, or KenLM's .bin (or where superbench.toml says:
-                                                 [data] lm = "...", lm_lexicon = "...")
+LibriSpeech/4-gram.arpa.gz                       optional, for wer_lm: also .arpa, or KenLM's .bin (or where superbench.toml
+                                                 says: [data] lm = "...", lm_lexicon = "...")
 LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
 """,
     primary="wer",
@@ -97,8 +97,8 @@ LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold; a label is the transcript in upper case. Raises `MissingCorpus`, `BadCorpus`, and `MissingExtra` where there is
-    a language model and nothing to decode with."""
+    """The one fold; a label is the transcript in upper case. Raises `MissingCorpus`, `BadCorpus`, and `MissingExtra` where
+    there is a language model and nothing to decode with."""
     return (replace(read_fold(corpora), files=language_model(corpora)),)
 
 
@@ -107,23 +107,23 @@ def language_model(corpora: Corpora) -> dict[str, Path]:
 
     Raises `BadCorpus` for one without the other, `MissingExtra`.
     """
-    beside = corpora.place("LibriSpeech")
-    named, lexicon = corpora.places.get("lm"), corpora.places.get("lm_lexicon")
-    model = named or next((beside / name for name in MODELS if (beside / name).is_file()), None)
-    if model is None and lexicon is None:
+    beside, named = corpora.place("LibriSpeech"), corpora.places
+    models = [named["lm"]] if "lm" in named else [beside / name for name in MODELS]
+    model = next((path for path in models if path.is_file()), None)
+    if model is None and not {"lm", "lm_lexicon"} & named.keys():
         return {}
-    lexicons = [lexicon] if lexicon else [folder / LEXICON for folder in dict.fromkeys((model.parent, beside)) if model]
-    found = {"lm": [model] if model else [beside / name for name in MODELS], "lexicon": lexicons}
-    for kind, paths in found.items():
-        if not any(path.is_file() for path in paths):
-            what, other = ("language model", lexicon) if kind == "lm" else ("lexicon of the language model", model)
-            raise BadCorpus(
-                f"The {what} is not there: looked for {' and '.join(map(str, paths))}; {other} alone cannot write a word. "
-                f"4-gram.arpa.gz is on OpenSLR 11, {LEXICON} is fairseq's (examples/wav2vec). Put both into {beside}, or say where "
-                'they are in superbench.toml: [data] lm = "...", lm_lexicon = "...". Without either, wer alone is measured.'
-            )
+    near = [folder / LEXICON for folder in dict.fromkeys([model.parent if model else beside, beside])]
+    lexicons = [named["lm_lexicon"]] if "lm_lexicon" in named else near
+    lexicon = next((path for path in lexicons if path.is_file()), None)
+    if model is None or lexicon is None:
+        what, looked = ("language model", models) if model is None else ("lexicon of the language model", lexicons)
+        raise BadCorpus(
+            f"The {what} is not there: looked for {' and '.join(map(str, looked))}. One cannot write without the other. "
+            f"4-gram.arpa.gz is on OpenSLR 11, {LEXICON} is fairseq's (examples/wav2vec). Put both into {beside}, or name them "
+            'in superbench.toml: [data] lm = "...", lm_lexicon = "...". Without a model, wer alone is measured.'
+        )
     require()
-    return {kind: next(path for path in paths if path.is_file()) for kind, paths in found.items()}
+    return {"lm": model, "lexicon": lexicon}
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:

@@ -175,8 +175,8 @@ class Head(Protocol):
     (the engine evaluates a whole sweep of them at once with `torch.vmap`). Heads of `frames` tasks get (batch, time, dim)
     zero-padded, with `lengths` (batch).
 
-    A head may have one more method, `decode_also(outputs, lengths) -> list[Mapping[str, Any]]`: what other ways of decoding make
-    of each item, by name. It is asked once, of the chosen weights on test, and its answers become `Prediction.also`.
+    A head may have one more method, `decode_also(outputs, lengths) -> list[Mapping[str, Any]]`: what other ways of decoding
+    make of each item, by name. It is asked once, of the chosen weights on test, and its answers become `Prediction.also`.
     """
 
     def encode(self, label: Any) -> Tensor:

@@ -95,6 +95,13 @@ def perform(
         return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
 
 
+def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options) -> Result | None:
+    """The result of a job that is done already; writes nothing. Raises what reading the corpus raises."""
+    read, recipe = task.read(corpora), options.recipe(task)
+    fingerprint = fingerprint_of(read, corpora.passport)
+    return _earlier(folder(out, upstream, task), _identity(task, upstream, recipe, options, fingerprint, _files(read)))
+
+
 def _layer(options: Options, upstream: Loaded) -> int | None:
     if options.layer is not None and not 0 <= options.layer < upstream.layers:
         raise CommandError(
@@ -171,9 +178,7 @@ def _files(folds: Sequence[Fold]) -> dict[str, str]:
     return found
 
 
-def _identity(
-    task: Task, upstream: Loaded, recipe: Recipe, options: Options, fingerprint: str, files: dict[str, str]
-) -> str:
+def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, fingerprint: str, files: dict[str, str]) -> str:
     facts = [
         task.card.name, task.card.version, options.protocol, repr(recipe), repr(options.points(recipe)), options.device,
         options.layer, options.chunk,
@@ -214,7 +219,11 @@ def _result(
             "primary": card.primary,
             "sweep": outcome.sweep,
             "chosen": outcome.chosen,
-            "data": {"fingerprint": fingerprint, "items": _counts(folds), "passport": _passport(folds, extraction, outcome) | ({"files": files} if files else {})},
+            "data": {
+                "fingerprint": fingerprint,
+                "items": _counts(folds),
+                "passport": _passport(folds, extraction, outcome) | ({"files": files} if files else {}),
+            },
             "environment": environment(options.device) | {"job": identity, "spec": _spec(upstream)},
             "seconds": {
                 "extract": round(extraction.work_seconds, 3),

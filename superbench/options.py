@@ -68,8 +68,8 @@ class Options:
 
 
 def known_variants(variants: Iterable[str], tasks: Iterable[Task], every: Iterable[str]) -> tuple[str, ...]:
-    """`variants`, each once, sorted; raises `CommandError` for one that none of `tasks` knows. `every` is what any task knows, as
-    `task: name`, for the message."""
+    """`variants`, each once, sorted; raises `CommandError` for one that none of `tasks` knows. `every` is what any task knows,
+    as `task: name`, for the message."""
     asked = sorted(set(variants))
     known = {name for task in tasks for name in task.card.variants}
     if strange := [name for name in asked if name not in known]:

@@ -167,7 +167,9 @@ def read_predictions(path: Path) -> list[Prediction]:
     try:
         with gzip.open(path, "rt", encoding="utf8") as file:
             rows = [json.loads(line, parse_constant=_no_constant) for line in file]
-        return [Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"], r.get("also", {})) for r in rows]
+        return [
+            Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"], r.get("also", {})) for r in rows
+        ]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise BadResult(f"{path} is not a predictions file: {error}. Run the task again.") from error
 

@@ -87,7 +87,7 @@ def asked(
         max_steps,
         layer,
         chunk_seconds,
-        known_variants(variants, found.values(), _every_variant()),
+        known_variants(variants, found.values(), every_variant()),
     )
     for task in found.values():
         options.recipe(task)
@@ -162,7 +162,7 @@ def _names(tasks: Sequence[str] | str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _every_variant() -> Iterator[str]:
+def every_variant() -> Iterator[str]:
     """`task: name` of every registered task's variants; looked at only where one is not known."""
     for one in registry.listed(registry.TASKS):
         yield from (f"{one.name}: {name}" for name in registry.task(one.name).card.variants)

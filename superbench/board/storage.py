@@ -82,8 +82,10 @@ class Board:
 
     def write_page(self, out: Path) -> Path:
         """Write the board as one HTML file that opens from disk; the published rows stand in it, apart."""
-        columns = ranking.columns()
-        groups = [*ranking.grouped(self.results()), ranking.Group(contents.PUBLISHED, tuple(published(columns)))]
+        own = ranking.grouped(self.results())
+        had = {key for group in own for row in group.rows for key in row.cells}
+        columns = [column for column in ranking.columns() if column.primary or column.reference or column.key in had]
+        groups = [*own, ranking.Group(contents.PUBLISHED, tuple(published(columns)))]
         write_text(out, page.render(contents.contents(groups, columns)))
         return out
 

@@ -56,7 +56,7 @@ def search(tmp_path: Path) -> WordBeam:
 
 
 def emissions(frames: str, **instead: float) -> Tensor:
-    """Log-probabilities of one symbol a frame, `_` being the blank; `X=margin` at a frame `X` is A ahead of E by so many nats."""
+    """Log-probabilities of one symbol a frame, `_` being the blank; `X=margin`: at a frame `X`, A is ahead of E by so much."""
     rows = torch.full((len(frames), len(PLACE)), -30.0)
     for row, symbol in zip(rows, frames, strict=True):
         if symbol in instead:
@@ -72,7 +72,7 @@ def greedy(rows: Tensor) -> str:
 
 @pytest.mark.parametrize(("margin", "words"), [(2.3, "I SEE"), (2.5, "I SEA")])
 def test_the_model_changes_a_word_just_where_its_own_margin_is_larger(search: WordBeam, margin: float, words: str) -> None:
-    """log10: I SEE </s> is -0.3 -0.2 (-0.1 -1.0) = -1.6, I SEA </s> is -0.3 -1.5 -1.0 = -2.8. The weight 2 makes 2.4 of that."""
+    """log10: I SEE </s> is -0.3 -0.2 (-0.1 -1.0) = -1.6, I SEA </s> is -0.3 -1.5 -1.0 = -2.8. The weight 2 makes that 2.4."""
     rows = emissions("I|SE_X|", X=margin)
     assert greedy(rows) == "I SEA"
     assert search(rows) == words
@@ -173,7 +173,11 @@ def test_a_word_may_have_several_spellings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("I\tI |\nsee\ts e e |\n", "line 2: 's' is no symbol"), ("I\n", "line 1: a word without spelling"), ("\n", "holds no word")],
+    [
+        ("I\tI |\nsee\ts e e |\n", "line 2: 's' is no symbol"),
+        ("I\n", "line 1: a word without spelling"),
+        ("\n", "holds no word"),
+    ],
 )
 def test_a_bad_lexicon_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "words.lst").write_text(text)

@@ -85,7 +85,7 @@ def test_the_official_recipe_draws_balanced_full_batches() -> None:
 
 def test_the_sampled_dev_is_what_their_sampler_draws(reference: Reference, archive: Path) -> None:
     """The rule to the item: weights N / count, N draws with replacement, by torch's generator from the seed 1337. In a run of
-    theirs the loader draws a number first, and the list has the folder's own order, so draws of theirs are of the same kind only.
+    theirs the loader draws a number first, and the list has the folder's own order, so their draws are of this kind.
     """
     _, dev = reference("downstream.speech_commands.expert").split_dataset(archive)
     dataset = reference("downstream.speech_commands.dataset").SpeechCommandsDataset(dev, speech_commands_root=str(archive))
