@@ -184,7 +184,8 @@ def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
     only = None if conditions.layer is None else {"layer": conditions.layer}
     for fold in folds:
         scored = []
-        for setting, predictions in task.select.candidates(fold.name, fold.dev, StoredFrames(fold.dev, extraction), only):
+        heard = StoredFrames(fold.dev, extraction, conditions.device)
+        for setting, predictions in task.select.candidates(fold.name, fold.dev, heard, only):
             value = task.score(predictions, fold.dev.facts)[task.select.metric].value
             scored.append((value, dict(setting)))
             outcome.sweep.append(
@@ -193,7 +194,7 @@ def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
             conditions.reporter.advance("dev settings", len(scored), len(scored))
         sign = 1.0 if task.select.higher_is_better else -1.0
         _, setting = max(scored, key=lambda entry: sign * entry[0])
-        outputs = StoredFrames(fold.test, extraction)
+        outputs = StoredFrames(fold.test, extraction, conditions.device)
         _, predictions = next(iter(task.select.candidates(fold.name, fold.test, outputs, setting)))
         outcome.chosen[fold.name] = {"lr": None, "seed": None, "step": 0, "setting": setting}
         outcome.predictions += predictions
@@ -204,9 +205,10 @@ def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Stored frames of one item: `frames(layer)` is (time, dim) float32."""
+    """Stored frames of one item: `frames(layer)` is (time, dim) float32, on the device of the run."""
 
     stored: torch.Tensor
+    device: str = "cpu"
 
     @property
     def layers(self) -> int:
@@ -215,16 +217,17 @@ class Frames:
 
     def frames(self, layer: int) -> torch.Tensor:
         """One layer, (time, dim)."""
-        return self.stored[:, layer].float()
+        return self.stored[:, layer].to(self.device).float()
 
 
 class StoredFrames(dict[str, Frames]):
     """Item id -> stored frames, read when asked for."""
 
-    def __init__(self, split: Split, extraction: Extraction) -> None:
+    def __init__(self, split: Split, extraction: Extraction, device: str) -> None:
         super().__init__()
+        self._device = device
         self._audio = {item.id: item.audio for item in split.items}
         self._extraction = extraction
 
     def __missing__(self, key: str) -> Frames:
-        return Frames(self._extraction[self._audio[key]])
+        return Frames(self._extraction[self._audio[key]], self._device)
