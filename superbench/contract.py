@@ -89,9 +89,7 @@ class Split:
 @dataclass(frozen=True, slots=True)
 class Fold:
     """One train/dev/test division. Most tasks have one, called `all`; ER has five. An absent split has no items.
-
-    `files` are what else the head reads, by name (ASR: a language model and its lexicon); their digests stand in the result.
-    """
+    `files` are what else the head reads, by name (ASR: a language model); their digests stand in the result."""
 
     name: str
     train: Split
@@ -127,7 +125,6 @@ class Upstream(Protocol):
 
     def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch."""
-        ...
 
 
 @runtime_checkable
@@ -144,11 +141,9 @@ class Pretrainable(Protocol):
 
     def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch."""
-        ...
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """What pretraining makes small."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,35 +168,27 @@ class Head(Protocol):
 
     Heads of `mean` tasks get `features` (batch, dim), the mean over an utterance's own frames, and must be pure tensor code
     (the engine evaluates a whole sweep of them at once with `torch.vmap`). Heads of `frames` tasks get (batch, time, dim)
-    zero-padded, with `lengths` (batch).
-
-    A head may have one more method, `decode_also(outputs, lengths) -> list[Mapping[str, Any]]`: what other ways of decoding
-    make of each item, by name. It is asked once, of the chosen weights on test, and its answers become `Prediction.also`.
+    zero-padded, with `lengths` (batch). A head may have one more method, `decode_also(outputs, lengths)`: a mapping for each
+    item, what other ways of decoding make of it, by name; asked once, of the chosen weights on test, for `Prediction.also`.
     """
 
     def encode(self, label: Any) -> Tensor:
         """The target that `loss` compares with; `mean` tasks: same shape for every item."""
-        ...
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Outputs, batch first."""
-        ...
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
         """A scalar. `mean` tasks get `targets` as one stacked tensor (batch, ...)."""
-        ...
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[Any]:
         """One plain value per item: the prediction itself, or what the task's `Selection` makes predictions of."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation.
-
-    `also` holds predictions by other ways of decoding, in the same notation, by name (ASR: `lm`); empty, it is not written.
-    """
+    `also` holds those by other ways of decoding, by name (ASR: `lm`); empty, it is not written."""
 
     id: str
     fold: str
@@ -234,8 +221,7 @@ class Recipe:
     overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups in order of audio length,
     the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in half. `options` belong to
     the task alone (widths, crops, masks) and reach `prepare` and `head`. `fresh_crops`: training sound is cut anew at
-    every access, so that its features cannot be stored. `variants` are the names of those of the card's variants that a
-    person asked for.
+    every access, so that its features cannot be stored. `variants`: those of the card that were asked for.
     """
 
     steps: int
@@ -260,8 +246,7 @@ class TaskCard:
 
     `reference_points` maps a metric to (FBANK, SOTA) of the SUPERB score; `published` maps a metric to its column in the
     published table; `layout` shows the files that the reader looks for; `obtain` says how to get the corpus; `differences`
-    says what `mini` (and `superb-once`) change. `variants` maps a name that `--variant` takes to one line on what it changes
-    in the recipe; only the task's own code understands it.
+    says what `mini` (and `superb-once`) change; `variants` what each name does that `--variant` takes, to this task alone.
 
     For `superbench plan`: `sound` names the audio with its preprocessing (tasks of the same `sound` that read the same
     reduction share stored features; empty: shared with nobody). `sizes` are those of the official corpus, by split (`train`,
