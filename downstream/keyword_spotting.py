@@ -4,18 +4,20 @@ Corpus: Speech Commands v0.01 and its test archive: 51 088 / 6 798 / 3 081 utter
 Paper: Warden (2018), arXiv 1804.03209. Licence: CC BY 4.0.
 Rules (protocol of SUPERB): a speaker's hash decides between train and dev (a tenth); the tenth that it gives to a test set is
 not used, the test archive is. The six noise files are silence in train and dev alike. Train draws classes equally; dev and test
-are read whole and in order (s3prl draws dev with replacement, classes equally). Sound is 3 dB softer than in the files.
+are read whole and in order; the variant `sampled-dev` draws dev as s3prl does. Sound is 3 dB softer than in the files.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import soundfile
+import torch
 from torch import nn
 
 from downstream.shared.lists import must_be_there
@@ -63,6 +65,9 @@ SIZES = {
     "test": (256, 252, 272, 253, 267, 259, 246, 262, 249, 251, 257, 257),
 }
 """Files of each class, in the order of `CLASSES`; silence of train and dev is the six noise files."""
+SAMPLED_DEV = "sampled-dev"
+SEED = 1337
+"""What the reference seeds itself with before every evaluation, so that each draws the same dev items."""
 
 OFFICIAL = Recipe(
     steps=200_000,
@@ -120,6 +125,7 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
     counts={split: sum(sizes) for split, sizes in SIZES.items()}
     | {f"{split}/{name}": n for split, sizes in SIZES.items() for name, n in zip(CLASSES, sizes, strict=True)},
     sample_rate=SAMPLE_RATE,
+    variants={SAMPLED_DEV: "dev is drawn once, with replacement, classes equally, as many items as it has, as s3prl draws it"},
 )
 
 
@@ -184,12 +190,23 @@ def _item(path: Path, label: str) -> Item:
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
     """The noise files of train and dev: consecutive 1 s slices, or with `silence: crop` a random 1 s crop, in train a fresh one
-    at every access, in dev always the same (the reference seeds itself anew before it evaluates)."""
+    at every access, in dev always the same (the reference seeds itself anew before it evaluates). With `sampled-dev`, dev is
+    drawn; an item that is drawn again has an id of its own, and, if it is a noise file, a crop of its own."""
     if split.name == "test":
         return split
-    cut = _slices if recipe.options["silence"] == "slices" else _fresh_crop if split.name == "train" else _fixed_crop
-    items = (piece for item in split.items for piece in (cut(item) if item.label == SILENCE else (item,)))
-    return replace(split, items=tuple(items))
+    slices, drawn = recipe.options["silence"] == "slices", split.name == "dev" and SAMPLED_DEV in recipe.variants
+    cut = _slices if slices else _fresh_crop if split.name == "train" else _fixed_crop
+    whole = _drawn(split.items) if drawn and not slices else split.items
+    items = tuple(piece for item in whole for piece in (cut(item) if item.label == SILENCE else (item,)))
+    return replace(split, items=_drawn(items) if drawn and slices else items)
+
+
+def _drawn(items: Sequence[Item]) -> tuple[Item, ...]:
+    """As many of `items` as there are, classes equally likely (weight N / count of the class), with replacement."""
+    counts = Counter(item.label for item in items)
+    weights = torch.tensor([len(items) / counts[item.label] for item in items], dtype=torch.float64)
+    draws = torch.multinomial(weights, len(items), replacement=True, generator=torch.Generator().manual_seed(SEED)).tolist()
+    return tuple(replace(items[place], id=f"{items[place].id}@{number}") for number, place in enumerate(draws))
 
 
 def _fresh_crop(item: Item) -> Iterator[Item]:

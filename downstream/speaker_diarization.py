@@ -4,8 +4,8 @@ Corpus: Libri2Mix (two speakers and noise, 16 kHz, `max` mode), 13 900 / 3 000 /
 arXiv 2005.11262; diarization by permutation-invariant training after Fujita et al. (2019), arXiv 1909.05952. Licence: CC BY 4.0
 (LibriSpeech), with noise from WHAM! under CC BY-NC 4.0. Test speakers are not in the training set.
 Rules (protocol of SUPERB): pieces of 2 000 frames; weights by frame accuracy on dev; then the lowest DER of ten settings
-(threshold × median filter) *on test*, optimistic, and kept so that numbers compare. Unlike in the reference implementation, a
-turn that spans a whole piece is labelled.
+(threshold × median filter) *on test*, optimistic, and kept so that numbers compare. A turn that spans a whole piece is
+labelled; the reference implementation loses it, and so does the variant `reference-chunk-labels`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ from superbench import (
     ratio,
 )
 
+CHUNK_LABELS = "reference-chunk-labels"
+
 OFFICIAL = Recipe(
     steps=30_000,
     batch=8,
@@ -86,6 +88,7 @@ CARD = TaskCard(
     sizes={"train": Size(13_900, 58.0), "dev": Size(3_000, 11.0), "test": Size(3_000, 11.0)},  # hours approximate
     counts={"train": 13_900, "dev": 3_000, "test": 3_000},
     sample_rate=SAMPLE_RATE,
+    variants={CHUNK_LABELS: "a turn that spans a whole piece is labelled silent in train and dev, as in s3prl"},
 )
 
 PIECE = 2_000
@@ -123,17 +126,19 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
     """Pieces of 2 000 frames with their frame labels; the last one of a recording may be shorter."""
-    return replace(split, items=tuple(piece for item in split.items for piece in _pieces(item, hop)))
+    spanning = CHUNK_LABELS not in recipe.variants
+    return replace(split, items=tuple(piece for item in split.items for piece in _pieces(item, hop, spanning)))
 
 
-def _pieces(item: Item, hop: int) -> Iterator[Item]:
+def _pieces(item: Item, hop: int, spanning: bool) -> Iterator[Item]:
     mix: Mixture = item.label
     speakers = sorted({speaker for *_, speaker in mix.turns})
     speakers += ["nobody"] * (2 - len(speakers))
     frames = _samples(mix.path) // hop
     for number, start in enumerate(range(0, frames, PIECE)):
         end = min(start + PIECE, frames)
-        label = Piece(mix.id, frames_of(mix.turns, speakers, hop, start, end), hop, mix.turns)
+        active = frames_of(mix.turns, speakers, hop, start, end, spanning=spanning)
+        label = Piece(mix.id, active, hop, mix.turns)
         yield Item(f"{mix.id}/{number}", replace(item.audio, start=start * hop, end=end * hop), label, item.group)
 
 

@@ -2,7 +2,8 @@
 
 Corpus: LibriSpeech, train-clean-100 / dev-clean / test-clean: 28 539 / 2 703 / 2 620 utterances. Licence: CC BY 4.0.
 Paper: Panayotov, Chen, Povey, Khudanpur (ICASSP 2015).
-Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAug; decoded greedily, without a language model.
+Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAug; decoded greedily, without a language model,
+and so chosen on dev. Where a word n-gram lies beside the corpus, the chosen weights are also decoded with it on test: `wer_lm`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from downstream.shared.beam import WordBeam, require
 from downstream.shared.ctc import BlstmStack, CtcHead
 from downstream.shared.librispeech import LAYOUT, OBTAIN, PUBLISHED, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
@@ -20,6 +23,7 @@ from downstream.shared.text import LetterAlphabet, word_edits
 from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
+    BadCorpus,
     Corpora,
     Fold,
     Prediction,
@@ -34,6 +38,9 @@ from superbench import (
     one_per_item,
     ratio,
 )
+
+MODELS = ("4-gram.bin", "4-gram.arpa.gz", "4-gram.arpa")
+LEXICON = "librispeech_lexicon.lst"
 
 OFFICIAL = Recipe(
     steps=200_000,
@@ -55,8 +62,17 @@ CARD = TaskCard(
     corpus="LibriSpeech (train-clean-100, dev-clean, test-clean)",
     licence="CC BY 4.0",
     paper="https://doi.org/10.1109/ICASSP.2015.7178964",
-    obtain=OBTAIN,
-    layout=LAYOUT,
+    obtain=OBTAIN
+    + """\
+For wer_lm, the score with a language model: pip install 'speech-superbench[lm]', and beside the splits
+4-gram.arpa.gz (OpenSLR 11) and librispeech_lexicon.lst (fairseq, examples/wav2vec).
+""",
+    layout=LAYOUT
+    + """\
+LibriSpeech/4-gram.arpa.gz                       optional, for wer_lm: also .arpa, or KenLM's .bin (or where superbench.toml
+                                                 says: [data] lm = "...", lm_lexicon = "...")
+LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
+""",
     primary="wer",
     reads="frames",
     recipes={
@@ -74,7 +90,7 @@ CARD = TaskCard(
         ),
     },
     reference_points={"wer": (23.18, 3.62)},
-    published={"wer": "asr_wer"},
+    published={"wer": "asr_wer", "wer_lm": "asr_lm_wer"},
     differences={
         "superb-once": "nothing",
         "mini": "sentences of 3-6 words, 320 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
@@ -88,8 +104,33 @@ CARD = TaskCard(
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold; a label is the transcript in upper case. Raises `MissingCorpus`, `BadCorpus`."""
-    return (read_fold(corpora),)
+    """The one fold; a label is the transcript in upper case. Raises `MissingCorpus`, `BadCorpus`, and `MissingExtra` where
+    there is a language model and nothing to decode with."""
+    return (replace(read_fold(corpora), files=language_model(corpora)),)
+
+
+def language_model(corpora: Corpora) -> dict[str, Path]:
+    """The word n-gram `lm` and its `lexicon`: where superbench.toml says, else beside LibriSpeech; nothing where there is none.
+
+    Raises `BadCorpus` for one without the other, `MissingExtra`.
+    """
+    beside, named = corpora.place("LibriSpeech"), corpora.places
+    models = [named["lm"]] if "lm" in named else [beside / name for name in MODELS]
+    model = next((path for path in models if path.is_file()), None)
+    if model is None and not {"lm", "lm_lexicon"} & named.keys():
+        return {}
+    near = [folder / LEXICON for folder in dict.fromkeys([model.parent if model else beside, beside])]
+    lexicons = [named["lm_lexicon"]] if "lm_lexicon" in named else near
+    lexicon = next((path for path in lexicons if path.is_file()), None)
+    if model is None or lexicon is None:
+        what, looked = ("language model", models) if model is None else ("lexicon of the language model", lexicons)
+        raise BadCorpus(
+            f"The {what} is not there: looked for {' and '.join(map(str, looked))}. One cannot write without the other. "
+            f"4-gram.arpa.gz is on OpenSLR 11, {LEXICON} is fairseq's (examples/wav2vec). Put both into {beside}, or name them "
+            'in superbench.toml: [data] lm = "...", lm_lexicon = "...". Without a model, wer alone is measured.'
+        )
+    require()
+    return {"lm": model, "lexicon": lexicon}
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
@@ -101,26 +142,32 @@ def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
     """SpecAug → Linear(dim, 1024) → 2 × [BLSTM(1024) → dropout 0.2] → Linear(2048, 32), CTC."""
     alphabet, options = LetterAlphabet(), recipe.options
     augment = SpecAug(feature_width=options["feature_width"], time_width=options["time_width"])
-    return CtcHead(BlstmStack(dim, len(alphabet.symbols), augment, options["width"]), alphabet)
+    search = WordBeam(alphabet.symbols, fold.files["lm"], fold.files["lexicon"]) if fold.files else None
+    return CtcHead(BlstmStack(dim, len(alphabet.symbols), augment, options["width"]), alphabet, search)
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """WER = edits / reference words, summed over the corpus, in percent.
+    """WER = edits / reference words, summed over the corpus, in percent; `wer_lm` is that of the language model's words.
 
     >>> score([Prediction("a", "all", (), "HELLO WORLD", "HELLO")], {})["wer"].value
     50.0
     """
-    errors, words = word_edits([str(p.reference) for p in predictions], [str(p.prediction) for p in predictions])
+    scores = {"wer": _rate(predictions, [p.prediction for p in predictions])}
+    if any(p.also for p in predictions):
+        scores["wer_lm"] = _rate(predictions, [p.also["lm"] for p in predictions])
+    return scores
+
+
+def _rate(predictions: Sequence[Prediction], said: Sequence[Any]) -> Score:
+    errors, words = word_edits([str(p.reference) for p in predictions], [str(one) for one in said])
     counts = {"errors": float(sum(errors)), "words": float(sum(words))}
-    return {"wer": ratio(errors, words, higher_is_better=False, counts=counts)}
+    return ratio(errors, words, higher_is_better=False, counts=counts)
 
 
 def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
     """The greedy transcripts, and those of the language model where there are any."""
     greedy = lines("asr_public/predict.ark")(predictions, hop)
-    with_model = [
-        replace(one, prediction=said) for one in predictions if (said := getattr(one, "also", {}).get("lm")) is not None
-    ]
+    with_model = [replace(one, prediction=said) for one in predictions if (said := one.also.get("lm")) is not None]
     if not with_model:
         return Upload(greedy.files, ("asr: no asr_lm_public, since this result was made without a language model.",))
     return Upload({**greedy.files, **lines("asr_lm_public/predict.ark")(with_model, hop).files})

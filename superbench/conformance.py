@@ -51,7 +51,8 @@ def _card(task: Task) -> str:
     missing = [name for name in PROTOCOLS if name not in task.card.recipes]
     if missing:
         raise ValueError(f"the card has no recipe for {', '.join(missing)}")
-    return f"version {task.card.version}, recipes {', '.join(task.card.recipes)}"
+    variants = f", variants {', '.join(task.card.variants)}" if task.card.variants else ""
+    return f"version {task.card.version}, recipes {', '.join(task.card.recipes)}{variants}"
 
 
 def _synthesise(task: Task, root: Path) -> str:

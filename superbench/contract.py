@@ -46,12 +46,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One train/dev/test division. Most tasks have one, called `all`; ER has five. An absent split has no items."""
+    """One train/dev/test division. Most tasks have one, called `all`; ER has five. An absent split has no items.
+    `files` are what else the head reads, by name (ASR: a language model); their digests stand in the result."""
 
     name: str
     train: Split
     dev: Split
     test: Split
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- upstreams
@@ -81,7 +83,6 @@ class Upstream(Protocol):
 
     def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch."""
-        ...
 
 
 @runtime_checkable
@@ -99,11 +100,9 @@ class Pretrainable(Protocol):
 
     def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch."""
-        ...
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """What pretraining makes small."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,35 +132,34 @@ class Head(Protocol):
 
     Heads of `mean` tasks get `features` (batch, dim), the mean over an utterance's own frames, and must be pure tensor code
     (the engine evaluates a whole sweep of them at once with `torch.vmap`). Heads of `frames` tasks get (batch, time, dim)
-    zero-padded, with `lengths` (batch).
+    zero-padded, with `lengths` (batch). A head may have one more method, `decode_also(outputs, lengths)`: a mapping for each
+    item, what other ways of decoding make of it, by name; asked once, of the chosen weights on test, for `Prediction.also`.
     """
 
     def encode(self, label: Any) -> Tensor:
         """The target that `loss` compares with; `mean` tasks: same shape for every item."""
-        ...
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Outputs, batch first."""
-        ...
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
         """A scalar. `mean` tasks get `targets` as one stacked tensor (batch, ...)."""
-        ...
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[Any]:
         """One plain value per item: the prediction itself, or what the task's `Selection` makes predictions of."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation."""
+    """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation.
+    `also` holds those by other ways of decoding, by name (ASR: `lm`); empty, it is not written."""
 
     id: str
     fold: str
     group: tuple[str, ...]
     reference: Any
     prediction: Any
+    also: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,7 @@ class Recipe:
     overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups in order of audio length,
     the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in half. `options` belong to
     the task alone (widths, crops, masks) and reach `prepare` and `head`. `fresh_crops`: training sound is cut anew at
-    every access, so that its features cannot be stored.
+    every access, so that its features cannot be stored. `variants`: those of the card that were asked for.
     """
 
     steps: int
@@ -203,6 +201,7 @@ class Recipe:
     evaluate_batch: int = 32
     fresh_crops: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +209,9 @@ class TaskCard:
     """What a person must know of a task before any sound is read.
 
     `reference_points`: (FBANK, SOTA) of a metric for the SUPERB score; `published`: its column in the published table;
-    `layout`: the files that the reader looks for; `obtain`: how to get them; `differences`: what other protocols change.
+    `layout`: the files that the reader looks for; `obtain`: how to get them; `differences`: what other protocols change;
+    `variants`: what each name does that `--variant` takes, to this task alone.
+
     For `superbench plan`: `sound` names the audio with its preprocessing (tasks of the same `sound` that read the same
     reduction share stored features; empty: with nobody). `sizes` of the official corpus, by split (`train`, or `fold1/train`),
     with `all` for its different utterances where splits overlap; empty: not known. For `superbench data check`: `counts` as
@@ -237,6 +238,7 @@ class TaskCard:
     sizes: Mapping[str, Size] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     sample_rate: int | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
 
 
 Outputs = Mapping[str, Any]

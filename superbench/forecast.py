@@ -105,7 +105,7 @@ def forecast(
     found = plan(demands, shape, room(store), speed.seconds_per_second, together)
     return Forecast(
         upstream.alias, shape, options.protocol, "corpus" if corpora else "official", str(store), speed, found, absent,
-        options.deviations(),
+        options.deviations(*(task.card for task in tasks)),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import platform
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ def perform(
         read = task.read(corpora)
         fingerprint = fingerprint_of(read, corpora.passport)
         folds = _prepared(task, read, upstream.hop, recipe)
-        identity = _identity(task, upstream, recipe, options, fingerprint)
+        files = _files(read)
+        identity = _identity(task, upstream, recipe, options, fingerprint, files)
         earlier = _earlier(place, identity)
         if earlier is not None:
             return Performed(earlier, True)
@@ -93,11 +94,18 @@ def perform(
         passport = _passport(task, read, store, corpora, outcome)
         efficiency = weighed(upstream, device, store.root / "efficiency", reporter)
         result = _result(
-            task, upstream, options, folds, fingerprint, passport, identity, extraction, outcome, certificate, efficiency
+            task, upstream, options, folds, fingerprint, passport, files, identity, extraction, outcome, certificate, efficiency
         )
         write_result(place, result, outcome.predictions)
         shutil.rmtree(work, ignore_errors=True)
         return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
+
+
+def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options) -> Result | None:
+    """The result of a job that is done already; writes nothing. Raises what reading the corpus raises."""
+    read, recipe = task.read(corpora), options.recipe(task)
+    fingerprint = fingerprint_of(read, corpora.passport)
+    return _earlier(folder(out, upstream, task), _identity(task, upstream, recipe, options, fingerprint, _files(read)))
 
 
 def _layer(options: Options, upstream: Loaded) -> int | None:
@@ -133,7 +141,7 @@ def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tu
         splits = [task.prepare(split, hop, recipe) for split in (fold.train, fold.dev, fold.test)]
         for split in splits:
             _no_duplicates(task, split.name, [item.id for item in split.items])
-        return Fold(fold.name, *splits)
+        return replace(fold, train=splits[0], dev=splits[1], test=splits[2])
 
     return tuple(ready(fold) for fold in folds)
 
@@ -165,11 +173,22 @@ def fingerprint_of(folds: Sequence[Fold], passport: str = "") -> str:
     return digest.hexdigest()[:16]
 
 
-def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, fingerprint: str) -> str:
+def _files(folds: Sequence[Fold]) -> dict[str, str]:
+    """Digests of what heads read besides sound, by kind and name. They stand beside the fingerprint, not in it: what a model is
+    tested on does not change with them."""
+    found = {}
+    for fold in folds:
+        for kind, path in fold.files.items():
+            with path.open("rb") as file:
+                found[f"{kind} {path.name}"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return found
+
+
+def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, fingerprint: str, files: dict[str, str]) -> str:
     facts = [
         task.card.name, task.card.version, options.protocol, repr(recipe), repr(options.points(recipe)), options.device,
         options.layer, repr(options.passing),
-        upstream.revision, upstream.alias, fingerprint, __version__,
+        upstream.revision, upstream.alias, fingerprint, __version__, *files.values(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -188,6 +207,7 @@ def _result(
     folds: Sequence[Fold],
     fingerprint: str,
     passport: Passport,
+    files: dict[str, str],
     identity: str,
     extraction: Extraction,
     outcome: Outcome,
@@ -207,7 +227,11 @@ def _result(
             "primary": card.primary,
             "sweep": outcome.sweep,
             "chosen": outcome.chosen,
-            "data": {"fingerprint": fingerprint, "items": _counts(folds), "passport": passport.model_dump()},
+            "data": {
+                "fingerprint": fingerprint,
+                "items": _counts(folds),
+                "passport": passport.model_dump() | {"files": files},
+            },
             "environment": environment(options.device) | {"job": identity, "spec": _spec(upstream)},
             "seconds": {
                 "extract": round(extraction.work_seconds, 3),
@@ -218,7 +242,7 @@ def _result(
             "layer_weights": outcome.layer_weights,
             "certificate": certificate,
             "efficiency": efficiency.card(upstream),
-            "deviations": options.deviations(),
+            "deviations": options.deviations(card),
             "notes": [*_notes(task, options, folds, extraction, outcome, passport), *efficiency.notes],
         }
     )  # fmt: skip

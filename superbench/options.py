@@ -1,11 +1,12 @@
-"""What a person asked of a run, against the recipe: the grid, its shortening, and every deviation in words."""
+"""What a person asked of a run, against the recipe: the grid, its shortening, variants, and every deviation in words."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task
+from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task, TaskCard
 from superbench.errors import CommandError
 from superbench.features.passing import Passing
 from superbench.probing.sweep import Point
@@ -23,14 +24,16 @@ class Options:
     layer: int | None = None
     chunk_seconds: float | None = None
     precision: Precision = "float32"
+    variants: tuple[str, ...] = ()
 
     @property
     def passing(self) -> Passing:
         """How sound goes through the model."""
         return Passing(None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE), self.precision)
 
-    def deviations(self) -> list[str]:
-        """Every override of the recipe, in words, so that no shortened run can pass for an official one."""
+    def deviations(self, *cards: TaskCard) -> list[str]:
+        """Every override of the recipe, in words, so that no shortened run can pass for an official one; variants only where
+        one of the tasks of `cards` knows them."""
         found = []
         if self.learning_rates is not None:
             found.append(
@@ -46,13 +49,16 @@ class Options:
             found.append(f"sound longer than {self.chunk_seconds:g} s passed in parts")
         if self.precision != "float32":
             found.append(f"the upstream computed in {self.precision}")
-        return found
+        lines = {name: line for card in cards for name, line in card.variants.items()}
+        return found + [f"variant {name}: {lines[name]}" for name in self.variants if name in lines]
 
     def recipe(self, task: Task) -> Recipe:
-        """The task's recipe under this protocol, shortened to `max_steps`; raises `CommandError` for an unknown protocol."""
+        """The task's recipe under this protocol, with its own variants, shortened to `max_steps`; raises `CommandError` for an
+        unknown protocol."""
         if self.protocol not in task.card.recipes:
             raise CommandError(f"{task.card.name} has no protocol {self.protocol!r}; it has {', '.join(task.card.recipes)}.")
-        recipe = task.card.recipes[self.protocol]
+        own = tuple(name for name in self.variants if name in task.card.variants)
+        recipe = dataclasses.replace(task.card.recipes[self.protocol], variants=own)
         if self.max_steps is None or recipe.steps <= self.max_steps:
             return recipe
         return dataclasses.replace(
@@ -63,3 +69,15 @@ class Options:
         """The grid: learning rates × seeds."""
         rates = self.learning_rates or recipe.learning_rates
         return tuple(Point(rate, seed) for seed in self.seeds for rate in rates)
+
+
+def known_variants(variants: Iterable[str], tasks: Iterable[Task], every: Iterable[str]) -> tuple[str, ...]:
+    """`variants`, each once, sorted; raises `CommandError` for one that none of `tasks` knows. `every` is what any task knows,
+    as `task: name`, for the message."""
+    asked = sorted(set(variants))
+    known = {name for task in tasks for name in task.card.variants}
+    if strange := [name for name in asked if name not in known]:
+        raise CommandError(
+            f"--variant {strange[0]!r}: none of the chosen tasks knows it. There are {', '.join(every) or 'no variants'}."
+        )
+    return tuple(asked)

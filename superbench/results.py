@@ -83,6 +83,7 @@ class Passport(_Record):
 
     `hours` of different sound, files by `sample_rates`, `trials` by split, `facts` for the scorer. `counts` of items, classes,
     groups and trials as `TaskCard.counts` has them, digests of the `lists` of items and trials, `durations` by split;
+    digests of `files` that a head reads besides (a language model);
     `miniature`: what made it; `differences` from the published counts, or from what was made.
     """
 
@@ -93,6 +94,7 @@ class Passport(_Record):
     counts: dict[str, int] = Field(default_factory=dict)
     lists: dict[str, str] = Field(default_factory=dict)
     durations: dict[str, Duration] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
     miniature: str | None = None
     differences: list[str] = Field(default_factory=list)
 
@@ -185,7 +187,7 @@ def pack(predictions: Sequence[Prediction]) -> bytes:
             line = {
                 "id": one.id, "fold": one.fold, "group": list(one.group),
                 "reference": one.reference, "prediction": one.prediction,
-            }  # fmt: skip
+            } | ({"also": dict(one.also)} if one.also else {})  # fmt: skip
             file.write((json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return buffer.getvalue()
 
@@ -195,7 +197,9 @@ def read_predictions(path: Path) -> list[Prediction]:
     try:
         with gzip.open(path, "rt", encoding="utf8") as file:
             rows = [json.loads(line, parse_constant=_no_constant) for line in file]
-        return [Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"]) for r in rows]
+        return [
+            Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"], r.get("also", {})) for r in rows
+        ]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise BadResult(f"{path} is not a predictions file: {error}. Run the task again.") from error
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from superbench import registry
-from superbench.contract import Precision, Protocols
+from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.errors import CommandError
 from superbench.features.store import default_root
-from superbench.options import Options
+from superbench.options import Options, known_variants
+from superbench.registry import Spec
 from superbench.results import Result
 from superbench.workers import Ended, Job, Nobody, Plan, State, Watcher, inline, parallel
 
@@ -41,6 +42,63 @@ class Report:
         return [one.result for one in self.ended if one.result is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was asked for, found possible: nothing is loaded but the tasks, and nothing is written."""
+
+    corpora: Corpora
+    specs: list[Spec]
+    tasks: dict[str, Task]
+    options: Options
+    lenient: bool
+
+    @property
+    def jobs(self) -> dict[Job, float]:
+        """Every job with its rough share of the work, the longest first."""
+        shares = {Job(spec, name): _cost(task.card, self.options) for spec in self.specs for name, task in self.tasks.items()}
+        return dict(sorted(shares.items(), key=lambda share: -share[1]))
+
+
+def asked(
+    upstreams: Sequence[str],
+    tasks: Sequence[str] | str = "all",
+    *,
+    data: Path,
+    protocol: Protocols | None = None,
+    device: str = "auto",
+    learning_rates: Sequence[float] | None = None,
+    seeds: Sequence[int] = (0,),
+    max_steps: int | None = None,
+    layer: int | None = None,
+    chunk_seconds: float | None = None,
+    precision: Precision | None = None,
+    variants: Sequence[str] = (),
+    settings: Path | None = None,
+) -> Asked:
+    """Look whether a run is possible; the arguments are those of `run`. Raises `CommandError` where it is not."""
+    corpora = Corpora.at(data, settings)
+    specs = registry.specs(list(upstreams))
+    names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
+    found = {name: registry.task(name) for name in names}
+    protocol = protocol or ("mini" if corpora.synthetic else "superb")
+    options = Options(
+        protocol,
+        _device(device),
+        tuple(learning_rates) if learning_rates else None,
+        tuple(sorted(seeds)),
+        max_steps,
+        layer,
+        chunk_seconds,
+        precision or _precision(protocol, _device(device)),
+        known_variants(variants, found.values(), every_variant()),
+    )
+    for task in found.values():
+        options.recipe(task)
+    for spec in specs:
+        registry.plugin(spec)
+    return Asked(corpora, specs, found, options, tasks == "all")
+
+
 def run(
     upstreams: Sequence[str],
     tasks: Sequence[str] | str = "all",
@@ -55,6 +113,7 @@ def run(
     layer: int | None = None,
     chunk_seconds: float | None = None,
     precision: Precision | None = None,
+    variants: Sequence[str] = (),
     workers: int | None = None,
     store: Path | None = None,
     store_gb: float | None = None,
@@ -64,34 +123,22 @@ def run(
 ) -> Report:
     """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams` (specs); results go to `out`.
 
-    `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. Raises `CommandError` for
-    an impossible command; a job that fails is in the report, and does not stop the others.
+    `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. `variants` are names that the
+    cards of the tasks declare. Raises `CommandError` for an impossible command; a job that fails is in the report, and does not
+    stop the others.
     """
     began = time.perf_counter()
-    corpora = Corpora.at(data, settings)
-    specs = registry.specs(list(upstreams))
-    names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
-    protocol = protocol or ("mini" if corpora.synthetic else "superb")
-    options = Options(
-        protocol,
-        _device(device),
-        tuple(learning_rates) if learning_rates else None,
-        tuple(sorted(seeds)),
-        max_steps,
-        layer,
-        chunk_seconds,
-        precision or _precision(protocol, _device(device)),
-    )
-    loaded_tasks = {name: registry.task(name) for name in names}
-    for task in loaded_tasks.values():
-        options.recipe(task)
-    for spec in specs:
-        registry.plugin(spec)
-    shares = {Job(spec, name): _cost(loaded_tasks[name].card, options) for spec in specs for name in names}
-    jobs = sorted(shares, key=lambda job: -shares[job])
+    wanted = asked(
+        upstreams, tasks, data=data, protocol=protocol, device=device, learning_rates=learning_rates, seeds=seeds,
+        max_steps=max_steps, layer=layer, chunk_seconds=chunk_seconds, precision=precision, variants=variants,
+        settings=settings,
+    )  # fmt: skip
+    options, shares = wanted.options, wanted.jobs
+    jobs = list(shares)
     count = max(1, min(workers or default_workers(options.device), len(jobs)))
     budget = None if store_gb is None else round(store_gb * 1e9)
-    plan = Plan(data, settings, out, store or default_root(), budget, options, tasks == "all", max(1, _cores() // count), debug)
+    threads = max(1, _cores() // count)
+    plan = Plan(data, settings, out, store or default_root(), budget, options, wanted.lenient, threads, debug)
     out.mkdir(parents=True, exist_ok=True)
     report = Report()
     audience = watcher or Nobody()
@@ -118,6 +165,12 @@ def _names(tasks: Sequence[str] | str) -> list[str]:
     if not names or not all(names):
         raise CommandError("--tasks names no task. Expected all, or names such as pr,ks; `superbench list tasks` shows them.")
     return list(dict.fromkeys(names))
+
+
+def every_variant() -> Iterator[str]:
+    """`task: name` of every registered task's variants; looked at only where one is not known."""
+    for one in registry.listed(registry.TASKS):
+        yield from (f"{one.name}: {name}" for name in registry.task(one.name).card.variants)
 
 
 def _device(device: str) -> str:

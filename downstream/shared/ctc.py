@@ -5,7 +5,7 @@ Paper: Graves, Fernández, Gomez, Schmidhuber, "Connectionist temporal classific
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -86,11 +86,12 @@ class BlstmStack(nn.Module):
 
 
 class CtcHead(nn.Module):
-    """A network with an alphabet: the head of PR, ASR and SF."""
+    """A network with an alphabet: the head of PR, ASR and SF. `search` writes the text of log-probabilities (time, symbols) by
+    other means than the greedy ones (ASR, with a language model)."""
 
-    def __init__(self, network: nn.Module, alphabet: Alphabet) -> None:
+    def __init__(self, network: nn.Module, alphabet: Alphabet, search: Callable[[Tensor], str] | None = None) -> None:
         super().__init__()
-        self.network, self.alphabet = network, alphabet
+        self.network, self.alphabet, self.search = network, alphabet, search
 
     def encode(self, label: Any) -> Tensor:
         """The target's indices, int64 (tokens)."""
@@ -113,3 +114,10 @@ class CtcHead(nn.Module):
             spelled(self.alphabet, torch.unique_consecutive(row[:length]).tolist())
             for row, length in zip(best, lengths.tolist(), strict=True)
         ]
+
+    def decode_also(self, outputs: Tensor, lengths: Tensor) -> list[dict[str, str]]:
+        """What the search writes, as `lm`; nothing without one."""
+        if self.search is None:
+            return [{} for _ in lengths]
+        rows = outputs.float().log_softmax(-1)
+        return [{"lm": self.search(row[:length])} for row, length in zip(rows, lengths.tolist(), strict=True)]

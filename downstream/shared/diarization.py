@@ -18,15 +18,19 @@ Turn = tuple[float, float, str]
 HUNDREDTHS = 100
 
 
-def frames_of(turns: Iterable[Turn], speakers: Sequence[str], hop: int, start: int, end: int) -> np.ndarray:
+def frames_of(
+    turns: Iterable[Turn], speakers: Sequence[str], hop: int, start: int, end: int, *, spanning: bool = True
+) -> np.ndarray:
     """Activity (end - start, speakers) of frames `start` … `end` of a recording, as booleans.
 
-    A turn covers the frames from rint(start · 16000 / hop) up to, and without, rint(end · 16000 / hop), also where it begins
-    before the piece and ends after it (the reference implementation labels such a piece as silent).
+    A turn covers the frames from rint(start · 16000 / hop) up to, and without, rint(end · 16000 / hop). One that begins before
+    the piece and ends after it covers all of it, or, with `spanning=False`, nothing, as in the reference implementation.
     """
     active = np.zeros((end - start, len(speakers)), bool)
     for begins, ends, speaker in turns:
         first, last = (int(np.rint(time * SAMPLE_RATE / hop)) - start for time in (begins, ends))
+        if not spanning and first < 0 and last > end - start:
+            continue
         active[max(first, 0) : max(last, 0), speakers.index(speaker)] = True
     return active
 

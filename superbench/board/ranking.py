@@ -85,13 +85,15 @@ class Group:
 
 
 def columns() -> list[Column]:
-    """All metrics of all registered tasks that count on a board, by domain. Imports the tasks."""
+    """All metrics of all registered tasks that a board shows, by domain: those that count, and those that are published besides
+    (without reference points; they move as the task's primary metric does). Imports the tasks."""
     found = []
     for name in (listed.name for listed in registry.listed(registry.TASKS)):
         card = registry.task(name).card
-        for metric in dict.fromkeys([card.primary, *card.reference_points]):
+        for metric in dict.fromkeys([card.primary, *card.reference_points, *card.published]):
             reference = card.reference_points.get(metric)
-            rising = reference is None or reference[1] > reference[0]
+            guide = reference or card.reference_points.get(card.primary)
+            rising = guide is None or guide[1] > guide[0]
             unit: Literal["%", "fraction"] = "fraction" if reference and max(reference) <= 1 else "%"
             found.append(
                 Column(

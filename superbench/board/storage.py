@@ -86,9 +86,10 @@ class Board:
 
     def write_page(self, out: Path) -> Path:
         """Write the board as one HTML file that opens from disk; the published rows stand in it, apart."""
-        columns = ranking.columns()
         entries = {id(entry.result): entry for entry in self._entries()}
         local = ranking.grouped(entry.result for entry in entries.values())
+        had = {key for group in local for row in group.rows for key in row.cells}
+        columns = [column for column in ranking.columns() if column.primary or column.reference or column.key in had]
         groups = [*local, ranking.Group(contents.PUBLISHED, tuple(published(columns)))]
         scored = {key: Answers.of(entry.result, entry.predictions) for key, entry in entries.items()}
         write_text(out, page.render(contents.contents(groups, columns, lambda result: scored[id(result)])))

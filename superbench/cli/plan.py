@@ -12,14 +12,16 @@ from superbench.cli.run import _numbers
 from superbench.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.table import Table
 
+    from superbench.contract import Task
     from superbench.corpora import Corpora
     from superbench.features.costs import SoundCost, TaskCost
     from superbench.forecast import Forecast
     from superbench.options import Options
+    from superbench.registry import Loaded, Spec
 
 CHOSEN = "✓"
 YEAR = 365.25 * 24 * 3600
@@ -35,6 +37,7 @@ def plan(
     lr: Annotated[str | None, typer.Option(help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2")] = "0",
     max_steps: Annotated[int | None, typer.Option(help="Train no longer than this", min=1, show_default=False)] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="A variant of a task's recipe, as for run; may be repeated", show_default=False)] = None,
     store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:  # fmt: skip
@@ -44,51 +47,60 @@ def plan(
 
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
+    from superbench import registry
+    from superbench.cli.data import chosen
     from superbench.corpora import Corpora
-    from superbench.options import Options
-    from superbench.runner import _device
+    from superbench.options import Options, known_variants
+    from superbench.runner import _device, every_variant
 
     if device not in ("auto", "cpu", "cuda"):
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     rates, numbers = _numbers("--lr", lr, float), _numbers("--seeds", seeds, int) or (0,)
     corpora = Corpora.at(data) if data else None
     asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
-    options = Options(asked, _device(device), rates, tuple(sorted(numbers)), max_steps)  # type: ignore[arg-type]
-    found = _forecast(upstream, tasks, options, corpora, store, quiet=as_json)
+    named = [registry.task(name) for name in chosen(tasks)]
+    varied = known_variants(variant or (), named, every_variant())
+    options = Options(asked, _device(device), rates, tuple(sorted(numbers)), max_steps, variants=varied)  # type: ignore[arg-type]
+    found = forecast_of(healthy(registry.parse(upstream), options.device), named, options, corpora, store, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=1, ensure_ascii=False))
     else:
-        _show(found)
+        show(found)
     if found.absent and tasks != "all":
         raise typer.Exit(1)
 
 
-def _forecast(
-    upstream: str, tasks: str, options: Options, corpora: Corpora | None, store: Path | None, *, quiet: bool
-) -> Forecast:
+def healthy(spec: Spec, device: str) -> Loaded:
+    """The upstream of a spec, examined; a model that breaks the contract has no speed."""
     from dataclasses import replace
 
     from superbench import registry
-    from superbench.cli.data import chosen
-    from superbench.cli.display import stages
     from superbench.doctor import examine
+
+    loaded = registry.upstream(spec, device)
+    health = examine(loaded, device)
+    health.certificate()
+    return replace(loaded, alone=not health.batches)
+
+
+def forecast_of(
+    upstream: Loaded, tasks: Sequence[Task], options: Options, corpora: Corpora | None, store: Path | None, *, quiet: bool
+) -> Forecast:
+    """The forecast, with bars."""
+    from superbench.cli.display import stages
     from superbench.features.store import default_root
     from superbench.forecast import forecast
     from superbench.reporting import Silence
 
-    named = [registry.task(name) for name in chosen(tasks)]
-    loaded = registry.upstream(registry.parse(upstream), options.device)
-    health = examine(loaded, options.device)
-    health.certificate()  # a model that breaks the contract has no speed
-    loaded = replace(loaded, alone=not health.batches)
     with stages() as reporter:
-        return forecast(loaded, named, options, store or default_root(), corpora, Silence() if quiet else reporter)
+        return forecast(upstream, tasks, options, store or default_root(), corpora, Silence() if quiet else reporter)
 
 
 # ---------------------------------------------------------------- how it is shown
 
 
-def _show(found: Forecast) -> None:
+def show(found: Forecast) -> None:
+    """Print a forecast: the table, and what it rests on."""
     from superbench.cli.display import console
 
     console.print(_table(found))

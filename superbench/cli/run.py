@@ -23,8 +23,10 @@ def run(
     layer: Annotated[int | None, typer.Option(help="This hidden state alone, in place of the weighted sum over all", min=0, show_default=False)] = None,
     chunk: Annotated[float | None, typer.Option(help="Let sound longer than so many seconds pass in parts, for want of memory; features change a little at the joints", min=1, show_default=False)] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, of the upstream's matrix products [default: bfloat16 on a GPU that has it, but for protocol superb; else float32]", show_default=False)] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="A variant of a task's recipe, as its card names it (`superbench check ks` shows which); may be repeated", show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes [default: by the machine]", min=1, show_default=False)] = None,
     store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, on which corpora, by which recipe and at what cost; extract, train and write nothing")] = False,
     store_gb: Annotated[float | None, typer.Option(help="Keep the store within so many GB: what was not used for longest goes, and frames that cannot fit are not kept [default: what the disk holds]", min=0, show_default=False)] = None,
 ) -> None:  # fmt: skip
     """Run downstream tasks on frozen upstreams.
@@ -34,6 +36,8 @@ def run(
 
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
+    from superbench.cli.rehearsal import rehearse
+
     protocols = ("superb", "superb-once", "mini")
     if protocol is not None and protocol not in protocols:
         raise CommandError(f"--protocol {protocol!r}: expected one of {', '.join(protocols)}.")
@@ -41,11 +45,14 @@ def run(
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     if precision not in (None, "float32", "bfloat16"):
         raise CommandError(f"--precision {precision!r}: expected float32 or bfloat16.")
-    failed = perform(
-        upstreams, tasks, data=data, out=out, protocol=protocol, device=device, learning_rates=_numbers("--lr", lr, float),
-        seeds=_numbers("--seeds", seeds, int), max_steps=max_steps, layer=layer, chunk_seconds=chunk, precision=precision, workers=workers, store=store, store_gb=store_gb,
-    )  # fmt: skip
-    if failed:
+    asked: dict[str, Any] = {
+        "data": data, "protocol": protocol, "device": device, "learning_rates": _numbers("--lr", lr, float),
+        "seeds": _numbers("--seeds", seeds, int), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk, "precision": precision,
+        "variants": variant or (),
+    }  # fmt: skip
+    if dry_run:
+        rehearse(upstreams, tasks, out=out, store=store, workers=workers, **asked)
+    elif perform(upstreams, tasks, out=out, workers=workers, store=store, store_gb=store_gb, **asked):
         raise typer.Exit(1)
 
 

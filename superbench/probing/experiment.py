@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ import torch
 from superbench.contract import Fold, Outputs, Prediction, Score, Setting, Split
 from superbench.errors import BadHead
 from superbench.features.extraction import Extraction
+from superbench.probing.evaluation import decode, fully
 from superbench.probing.fold import BEST, Conditions, Trained, decoded, examples_of, train
 from superbench.probing.probe import Probe
 from superbench.probing.sweep import Point
@@ -64,11 +65,11 @@ def _choose_and_test(conditions: Conditions, trained: Sequence[Trained], extract
     for run in trained:
         probe = run.sweep.probe(number, BEST)
         point = conditions.points[number]
-        outputs = _test_outputs(conditions, run, [probe], extraction)[0]
+        outputs, also = _tested(conditions, run, probe, extraction)
         setting, predictions = _best_setting(conditions, run.fold, run.fold.test, outputs, outcome)
         name = run.fold.name
         outcome.chosen[name] = {"lr": point.lr, "seed": point.seed, "step": run.steps[number], "setting": dict(setting)}
-        outcome.predictions += predictions
+        outcome.predictions += [replace(one, also=also[one.id]) if also.get(one.id) else one for one in predictions]
         outcome.facts |= run.fold.test.facts
         outcome.layer_weights[name] = probe.layer_weights()
     outcome.scores = conditions.task.score(outcome.predictions, outcome.facts)
@@ -107,6 +108,16 @@ def _best_point(conditions: Conditions, trained: Sequence[Trained]) -> int:
 def _test_outputs(conditions: Conditions, run: Trained, probes: Sequence[Probe], extraction: Extraction) -> list[Outputs]:
     items = run.fold.test.items
     return decoded(conditions, probes, items, examples_of(conditions, items, extraction))
+
+
+def _tested(
+    conditions: Conditions, run: Trained, probe: Probe, extraction: Extraction
+) -> tuple[Outputs, dict[str, Mapping[str, Any]]]:
+    """What the chosen probe decodes of test, and what it decodes also."""
+    items = run.fold.test.items
+    examples, batch = examples_of(conditions, items, extraction), conditions.recipe.evaluate_batch
+    (both,) = decode([probe], items, examples, batch, fully, conditions.reporter)
+    return {key: one for key, (one, _) in both.items()}, {key: also for key, (_, also) in both.items()}
 
 
 def _best_setting(
@@ -173,7 +184,8 @@ def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
     only = None if conditions.layer is None else {"layer": conditions.layer}
     for fold in folds:
         scored = []
-        for setting, predictions in task.select.candidates(fold.name, fold.dev, StoredFrames(fold.dev, extraction), only):
+        heard = StoredFrames(fold.dev, extraction, conditions.device)
+        for setting, predictions in task.select.candidates(fold.name, fold.dev, heard, only):
             value = task.score(predictions, fold.dev.facts)[task.select.metric].value
             scored.append((value, dict(setting)))
             outcome.sweep.append(
@@ -182,7 +194,7 @@ def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
             conditions.reporter.advance("dev settings", len(scored), len(scored))
         sign = 1.0 if task.select.higher_is_better else -1.0
         _, setting = max(scored, key=lambda entry: sign * entry[0])
-        outputs = StoredFrames(fold.test, extraction)
+        outputs = StoredFrames(fold.test, extraction, conditions.device)
         _, predictions = next(iter(task.select.candidates(fold.name, fold.test, outputs, setting)))
         outcome.chosen[fold.name] = {"lr": None, "seed": None, "step": 0, "setting": setting}
         outcome.predictions += predictions
@@ -193,9 +205,10 @@ def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Stored frames of one item: `frames(layer)` is (time, dim) float32."""
+    """Stored frames of one item: `frames(layer)` is (time, dim) float32, on the device of the run."""
 
     stored: torch.Tensor
+    device: str = "cpu"
 
     @property
     def layers(self) -> int:
@@ -204,16 +217,17 @@ class Frames:
 
     def frames(self, layer: int) -> torch.Tensor:
         """One layer, (time, dim)."""
-        return self.stored[:, layer].float()
+        return self.stored[:, layer].to(self.device).float()
 
 
 class StoredFrames(dict[str, Frames]):
     """Item id -> stored frames, read when asked for."""
 
-    def __init__(self, split: Split, extraction: Extraction) -> None:
+    def __init__(self, split: Split, extraction: Extraction, device: str) -> None:
         super().__init__()
+        self._device = device
         self._audio = {item.id: item.audio for item in split.items}
         self._extraction = extraction
 
     def __missing__(self, key: str) -> Frames:
-        return Frames(self._extraction[self._audio[key]])
+        return Frames(self._extraction[self._audio[key]], self._device)

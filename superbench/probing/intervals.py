@@ -1,9 +1,20 @@
 """How sure a score is: intervals from resampled groups, never from single items.
 
 Utterances of one speaker resemble each other, so groups (speakers, sessions, queries) are what is drawn. With one fold and at
-least 20 groups: the percentile cluster bootstrap (Efron & Tibshirani 1993, chapter 13; groups with replacement). Otherwise the
-delete-one-group jackknife within folds, variance Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))², with Student's t on G - folds
-degrees of freedom (Shao & Tu 1995, 6.2).
+least 20 groups: the percentile cluster bootstrap (Efron & Tibshirani 1993, chapter 13; groups with replacement), its
+percentiles moved outward for few groups, to Φ(√(G/(G-1)) t_(G-1)) (Hesterberg 2015, "What teachers should know about the
+bootstrap"). Otherwise the delete-one-group jackknife within folds, variance Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))², with
+Student's t on G - folds degrees of freedom (Shao & Tu 1995, 6.2).
+
+How often a 95 % interval holds the truth, measured on error rates of 10 % whose speakers differ (`benchmarks/coverage.py`,
+2 000 to 3 000 corpora each, so ± 1 %):
+
+    groups      4       10      20      30      50      100
+    holds it    91 %    91 %    94 %    94 %    94 %    94 %
+    width       21.0    10.1    6.6     5.4     4.1     2.9 points
+
+With 4 or 10 groups it is too narrow for a rate this skewed: 7 % of the intervals lie below the truth, 1 % above it. Percentiles
+that are not moved outward hold it 92 % of the time with 20 groups, 93 % with 30.
 """
 
 from __future__ import annotations
@@ -66,7 +77,8 @@ def interval_of(found: Replicates, value: float, level: float = 0.95) -> tuple[f
         kept = found.values[np.isfinite(found.values)]
         if not len(kept):
             return float("nan"), float("nan"), "no resample gave a value"
-        low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+        tail = stats.norm.cdf(stats.t.ppf((1 - level) / 2, found.groups - 1) * (found.groups / (found.groups - 1)) ** 0.5)
+        low, high = np.quantile(kept, [tail, 1 - tail])
         return float(low), float(high), f"cluster bootstrap over {found.groups} groups"
     if found.freedom < 1:
         return float("nan"), float("nan"), "a single group says nothing of its like"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import librosa
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
 
-from downstream.shared.dtw import cosine_exp, least_costs, padded
+from downstream.shared.dtw import cosine_exp, least_costs, padded, search
 
 
 def reference(cost: np.ndarray) -> float:
@@ -65,3 +66,77 @@ def test_costs_do_not_depend_on_the_longer_documents_beside() -> None:
 def test_padding_repeats_the_last_frame() -> None:
     block = padded([torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [4.0], [5.0]])])
     assert block[..., 0].tolist() == [[1.0, 2.0, 2.0], [3.0, 4.0, 5.0]]
+
+
+# ---------------------------------------------------------------- many queries in many documents
+
+
+@pytest.fixture
+def sounds() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Queries and documents of unit frames; some documents are shorter than some queries."""
+    random = np.random.default_rng(4)
+    queries = [frames(100 + n, int(length), 12) for n, length in enumerate(random.integers(5, 60, 9))]
+    documents = [frames(200 + n, int(length), 12) for n, length in enumerate([1, 2, *random.integers(3, 200, 17)])]
+    return queries, documents
+
+
+def by_dtw_python(queries: list[torch.Tensor], documents: list[torch.Tensor]) -> np.ndarray:
+    return np.array([[reference(cosine_exp(q, d[None])[:, 0].double().numpy()) for d in documents] for q in queries])
+
+
+Sounds = tuple[list[torch.Tensor], list[torch.Tensor]]
+
+
+def test_a_compiled_search_is_dtw_python_and_librosa_to_a_millionth(sounds: Sounds) -> None:
+    queries, documents = sounds
+    found = search(queries, documents).numpy()
+    np.testing.assert_allclose(found, by_dtw_python(queries, documents), atol=1e-6, rtol=0)
+    compared = 0
+    for row, query in zip(found, queries, strict=True):
+        for value, document in zip(row, documents, strict=True):
+            if len(query) <= len(document):  # librosa turns a longer query around
+                costs = cosine_exp(query, document[None])[:, 0].double().numpy()
+                steps = {
+                    "step_sizes_sigma": np.array([[1, 0], [1, 1], [1, 2]]),
+                    "weights_mul": np.ones(3),
+                    "weights_add": np.zeros(3),
+                }
+                total = librosa.sequence.dtw(C=costs, subseq=True, backtrack=False, **steps)
+                assert value == pytest.approx(total[-1].min() / len(query), abs=1e-6)
+                compared += 1
+    assert compared > 50
+
+
+@pytest.mark.parametrize("cells", [1, 700, 10**9])
+def test_a_search_does_not_depend_on_what_is_searched_at_once(
+    sounds: Sounds, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries, documents = sounds
+    alone = torch.stack([torch.cat([search([q], [d])[0] for d in documents]) for q in queries])
+    monkeypatch.setattr("downstream.shared.dtw.CELLS", cells)
+    torch.testing.assert_close(search(queries, documents), alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7, 40])
+def test_a_search_is_the_same_on_any_number_of_threads(sounds: Sounds, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = search(*sounds)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert torch.equal(search(*sounds), expected)
+
+
+def test_torch_searches_elsewhere_and_finds_the_same(sounds: Sounds) -> None:
+    queries, documents = sounds
+    ordered = sorted(documents, key=len)
+    elsewhere = torch.stack([least_costs(cosine_exp(query, padded(ordered))) for query in queries])
+    torch.testing.assert_close(search(queries, ordered), elsewhere, atol=1e-6, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_gpu_finds_the_same(sounds: Sounds) -> None:
+    moved = [[one.cuda() for one in some] for some in sounds]
+    torch.testing.assert_close(search(*moved).cpu(), search(*sounds), atol=2e-6, rtol=0)
+
+
+def test_a_document_without_spread_costs_nothing_in_a_search() -> None:
+    flat = frames(3, 1, 6).expand(7, 6)
+    assert search([frames(4, 3, 6), frames(5, 8, 6)], [flat, frames(6, 9, 6)])[:, 0].tolist() == [0.0, 0.0]

@@ -215,7 +215,8 @@ def test_scores_do_not_change_with_scale_and_offset_of_a_dimension(root: Path, o
 
 
 def test_many_documents_in_chunks_score_as_they_do_alone() -> None:
-    lengths = [CHUNK_FRAMES // 2, 40, CHUNK_FRAMES // 2 + 1, 7]
+    half = CHUNK_FRAMES["cpu"] // 2
+    lengths = [half, 40, half + 1, 7]
     stored = {"q": random_frames(0, 1, 6, 2)} | {f"d{i}": random_frames(i + 1, 1, n, 2) for i, n in enumerate(lengths)}
     names = [*stored]
     outputs = {name: Frames(frames) for name, frames in stored.items()}

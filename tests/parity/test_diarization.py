@@ -177,7 +177,7 @@ def test_our_pieces_have_those_bounds(tmp_path: Path) -> None:
 
 
 def test_a_turn_across_a_whole_piece_is_labelled_here_and_lost_there(reference: Reference, tmp_path: Path) -> None:
-    """Deliberately different (protocol.md 2.9 and 5.2): the source leaves such a piece silent."""
+    """Deliberately different (protocol.md 2.9 and 5.2): the source leaves such a piece silent, and so does the variant."""
     turns = [(1.0, 65.0, "adam"), (2.0, 3.0, "zoe")]
     kaldi(tmp_path, turns, 70.0)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -186,6 +186,25 @@ def test_a_turn_across_a_whole_piece_is_labelled_here_and_lost_there(reference: 
         )
     assert data[1][1][:, 0].sum() == 0
     assert frames_of(turns, ["adam", "zoe"], 160, 2_000, 4_000)[:, 0].all()
+    assert not frames_of(turns, ["adam", "zoe"], 160, 2_000, 4_000, spanning=False).any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_chunk_labels_of_the_variant_are_theirs_to_the_frame(reference: Reference, tmp_path: Path, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    edges = [np.sort(random.uniform(0, 90, 2)) for _ in range(6)] + [np.array([20.0, 40.0]), np.array([19.99, 60.02])]
+    turns = [(round(float(a), 2), round(float(b), 2), str(n % 2)) for n, (a, b) in enumerate(edges)]
+    kaldi(tmp_path, turns, 95.0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        data = reference("downstream.diarization.dataset").DiarizationDataset(
+            "train", str(tmp_path), frame_shift=160, num_speakers=2
+        )
+    lost = 0
+    for number, start in enumerate(range(0, 9_500, 2_000)):
+        theirs, span = data[number][1], (start, min(start + 2_000, 9_500))
+        assert np.array_equal(frames_of(turns, ["0", "1"], 160, *span, spanning=False), theirs.astype(bool))
+        lost += int(frames_of(turns, ["0", "1"], 160, *span).sum() - theirs.sum())
+    assert lost > 0
 
 
 # ---------------------------------------------------------------- posteriors to turns

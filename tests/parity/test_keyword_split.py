@@ -5,13 +5,18 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+import torch
+from torch.utils.data import WeightedRandomSampler
 
 from downstream.keyword_spotting import CLASSES, TASK, side
+from superbench import Audio, Item, Split
 from superbench.contract import Recipe
 from superbench.probing.batches import BatchPlan, Traits
 
@@ -76,3 +81,38 @@ def test_items_are_drawn_with_the_same_probabilities(reference: Reference, archi
 def test_the_official_recipe_draws_balanced_full_batches() -> None:
     recipe = TASK.card.recipes["superb"]
     assert (recipe.sampler, recipe.batch, recipe.drop_last) == ("balanced", 32, True)
+
+
+def test_the_sampled_dev_is_what_their_sampler_draws(reference: Reference, archive: Path) -> None:
+    """The rule to the item: weights N / count, N draws with replacement, by torch's generator from the seed 1337. In a run of
+    theirs the loader draws a number first, and the list has the folder's own order, so their draws are of this kind.
+    """
+    _, dev = reference("downstream.speech_commands.expert").split_dataset(archive)
+    dataset = reference("downstream.speech_commands.dataset").SpeechCommandsDataset(dev, speech_commands_root=str(archive))
+    count = len(dataset.data)
+    sampler = WeightedRandomSampler(dataset.sample_weights, count, generator=torch.Generator().manual_seed(1337))
+    for name in ("pink.wav", "white.wav"):
+        soundfile.write(archive / "_background_noise_" / name, np.zeros(40_000), 16_000)
+    items = [Item(f"{path.parent.name}/{path.name}", Audio(path), label, (path.name,)) for label, path in dataset.data]
+    recipe = replace(TASK.card.recipes["superb"], variants=("sampled-dev",))
+    drawn = TASK.prepare(Split("dev", tuple(items)), 320, recipe).items
+    assert [item.id.rpartition("@")[0] for item in drawn] == [items[place].id for place in sampler]
+    assert len({item.id for item in drawn}) == count
+    counts = Counter(item.label for item in drawn)
+    assert set(counts) == {"yes", "stop", "_unknown_", "_silence_"}
+    assert max(counts.values()) < 2 * min(counts.values())  # two noise files are drawn as often as a hundred words
+    silence = [item.audio for item in drawn if item.label == "_silence_"]
+    assert len({audio.start for audio in silence}) > len(silence) // 2  # a crop of its own for every draw, as theirs
+    assert {audio.end - audio.start for audio in silence if audio.end} == {16_000}
+
+
+def test_every_evaluation_draws_the_same_dev_and_train_and_test_are_untouched(archive: Path) -> None:
+    words = tuple(Item(f"{n}", Audio(archive / f"{n}.wav"), CLASSES[n % 3], ("a",)) for n in range(30))
+    official = TASK.card.recipes["mini"]
+    sampled = replace(official, variants=("sampled-dev",))
+    once, again = (TASK.prepare(Split("dev", words), 320, sampled) for _ in range(2))
+    assert once == again
+    assert once != TASK.prepare(Split("dev", words), 320, official)
+    for name in ("train", "test"):
+        split = Split(name, words)
+        assert TASK.prepare(split, 320, sampled) == split

@@ -132,6 +132,26 @@ def test_a_store_without_room_changes_no_result(keyword_corpora: Path, tmp_path:
     assert states(again) == {"ks": "done"}
 
 
+def test_a_variant_is_a_deviation_of_the_task_that_knows_it_and_another_job(keyword_corpora: Path, tmp_path: Path) -> None:
+    plain = go(keyword_corpora, tmp_path)
+    varied = go(keyword_corpora, tmp_path, variants=("sampled-dev", "reference-chunk-labels"), tasks="ks,sd")
+    assert states(varied) == {"ks": "done", "sd": "failed"}  # whose corpus is absent
+    deviations = next(ended.result.deviations for ended in varied.ended if ended.result)
+    assert deviations == ["at most 40 updates", f"variant sampled-dev: {task('ks').card.variants['sampled-dev']}"]
+    (one,), (other,) = plain.results, varied.results
+    assert one.data == other.data.model_copy(update={"items": one.data.items, "passport": one.data.passport})
+    assert [row.dev for row in one.sweep] != [row.dev for row in other.sweep]
+
+
+@pytest.mark.parametrize(("tasks", "name"), [("ks", "sampled"), ("ic", "sampled-dev"), ("all", "balanced-dev")])
+def test_a_variant_that_no_chosen_task_knows_is_refused_and_those_there_are_named(
+    keyword_corpora: Path, tmp_path: Path, tasks: str, name: str
+) -> None:
+    with pytest.raises(CommandError, match=f"--variant '{name}'.*ks: sampled-dev.*sd: reference-chunk-labels"):
+        go(keyword_corpora, tmp_path, tasks, variants=(name,))
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_hidden_state_alone_is_a_deviation_and_must_exist(keyword_corpora: Path, tmp_path: Path) -> None:
     alone = go(keyword_corpora, tmp_path, layer=0)
     assert alone.results[0].deviations == ["at most 40 updates", "hidden state 0 alone in place of the weighted sum"]

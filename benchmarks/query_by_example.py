@@ -1,0 +1,135 @@
+"""How many pairs of query and document does QbE search in a second? `python benchmarks/query_by_example.py`
+
+The same pairs are searched by superbench, all of them at once, and one after the other by dtw-python, as the reference
+implementation does, and by librosa: first from frames of unit length, so that the cost matrices are part of the work, then from
+costs that are there (ours still maps each row to [0, 1]). Documents last 3.3 to 9.9 s (QUESST 2014: 23 h in 12 492 utterances,
+6.6 s each), queries 0.5 to 1.5 s.
+
+The forecast is EXTRAPOLATED from the pairs measured, by the number of cells of their cost matrices: 138 dev and 138 eval
+queries in 2 438 documents, every layer. (A run searches every layer on dev, and on eval only the one that was chosen.)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+
+import librosa
+import numpy as np
+import paired
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from downstream.shared.alignment import align
+from downstream.shared.dtw import search
+
+DOCUMENT_SECONDS, QUERY_SECONDS = 23 * 3600 / 12_492, 1.0
+QUERIES, DOCUMENTS, LAYERS = 138 + 138, 2_438, 13
+STEPS = {"step_sizes_sigma": np.array([[1, 0], [1, 1], [1, 2]]), "weights_add": np.zeros(3), "weights_mul": np.ones(3)}
+MATRIX = 1e-6
+"""Results must agree so far."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure all sides on the same pairs, compare what they find, and print ratios and a forecast."""
+    given = arguments(argv)
+    paired.settle(given)
+    random = np.random.default_rng(0)
+    queries = [drawn(random, QUERY_SECONDS, given) for _ in range(given.queries)]
+    documents = [drawn(random, DOCUMENT_SECONDS, given) for _ in range(given.documents)]
+    pairs = len(queries) * len(documents)
+    cells = sum(map(len, queries)) * sum(map(len, documents))
+    print(f"{pairs} pairs, {cells / pairs:.0f} cells each, hop {given.hop}, {given.dim} dimensions")
+
+    found: dict[str, np.ndarray] = {}
+    matrices = [[costs(query, document) for document in documents] for query in queries]
+    block = (-torch.cat(queries) @ torch.cat(documents).T).exp().numpy()
+    own = [[one.to(given.device) for one in some] for some in (queries, documents)]
+
+    def ours() -> None:
+        found["superbench"] = search(*own).cpu().numpy()
+
+    def each(name: str) -> None:
+        found[name] = np.array([[SIDES[name](costs(q, d)) / len(q) for d in documents] for q in queries])
+
+    def ours_alone() -> None:
+        align(
+            block, starts(queries), starts(documents), 0, len(documents), np.empty((len(queries), len(documents)), np.float32)
+        )
+
+    def each_alone(name: str) -> None:
+        [SIDES[name](matrix) for row in matrices for matrix in row]
+
+    sides = {"superbench": ours, **{name: partial(each, name) for name in SIDES}}
+    alone = {"superbench": ours_alone, **{name: partial(each_alone, name) for name in SIDES}}
+    timings, aligned = paired.in_turns(sides, given.rounds), paired.in_turns(alone, given.rounds)
+    for name in sides:
+        print(f"{name}: {pairs / timings.median(name):.0f} pairs a second; alignment alone {pairs / aligned.median(name):.0f}")
+    for name in SIDES:
+        apart = float(np.abs(found["superbench"] - found[name]).max())
+        assert apart < MATRIX, f"{name} finds other costs: {apart:.2g} apart"
+        paired.show(timings.ratio(name, "superbench"), f"pairs a second beside {name}; costs at most {apart:.1e} apart")
+        paired.show(aligned.ratio(name, "superbench"), f"the same, alignment alone on one thread, beside {name}")
+    forecast(timings.median("superbench") / cells, given)
+
+
+def forecast(seconds: float, given: argparse.Namespace) -> None:
+    """Print what the full task takes at so many seconds a cell."""
+    frames = QUERY_SECONDS * DOCUMENT_SECONDS * (16_000 / given.hop) ** 2
+    layer = seconds * frames * QUERIES * DOCUMENTS
+    where = given.device if given.device == "cuda" else f"{given.threads} thread(s)"
+    print(
+        f"forecast on {where}: {QUERIES * DOCUMENTS:,} pairs of one layer in {layer / 60:.1f} min, "
+        f"all {QUERIES * DOCUMENTS * LAYERS:,} of {LAYERS} layers in {LAYERS * layer / 3600:.2f} h; "
+        f"a run (all layers on dev, one on eval) in {(LAYERS + 1) / 2 * layer / 3600:.2f} h"
+    )
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """What the command line says."""
+    made = paired.parser(__doc__, rounds=5)
+    made.add_argument("--queries", type=int, default=16, help="queries (16)")
+    made.add_argument("--documents", type=int, default=24, help="documents (24)")
+    made.add_argument("--dim", type=int, default=768, help="dimensions of a frame (768)")
+    made.add_argument("--hop", type=int, default=320, help="samples of a frame (320)")
+    made.add_argument("--threads", type=int, default=1, help="threads of superbench on the CPU (1)")
+    made.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where superbench searches (cpu)")
+    return made.parse_args(argv)
+
+
+def drawn(random: np.random.Generator, seconds: float, given: argparse.Namespace) -> Tensor:
+    """Frames (time, dim) of unit length, of a sound that lasts half to one and a half times `seconds`."""
+    length = max(round(seconds * random.uniform(0.5, 1.5) * 16_000 / given.hop), 5)
+    return normalize(torch.from_numpy(random.standard_normal((length, given.dim), np.float32)), dim=1)
+
+
+def starts(sounds: Sequence[Tensor]) -> np.ndarray:
+    """Where each begins when they stand one after another, and the end."""
+    return np.cumsum([0, *map(len, sounds)])
+
+
+def costs(query: Tensor, document: Tensor) -> np.ndarray:
+    """The cost matrix of a pair as the reference makes it: exp(1 - cos) - 1, each row mapped to [0, 1]."""
+    raw = np.exp(1.0 - (query.numpy() @ document.numpy().T).astype(np.float64)) - 1.0
+    least = raw.min(1, keepdims=True)
+    return (raw - least) / np.maximum(raw.max(1, keepdims=True) - least, 1e-9)
+
+
+def by_dtw_python(matrix: np.ndarray) -> float:
+    """The cheapest path's cost."""
+    import dtw  # greets whoever imports it
+
+    return float(dtw.dtw(matrix, step_pattern="asymmetric", open_begin=True, open_end=True, distance_only=True).distance)
+
+
+def by_librosa(matrix: np.ndarray) -> float:
+    """The cheapest path's cost; the query is never longer than the document here, which librosa would turn around."""
+    return float(librosa.sequence.dtw(C=matrix, subseq=True, backtrack=False, **STEPS)[-1].min())
+
+
+SIDES = {"dtw-python": by_dtw_python, "librosa": by_librosa}
+
+if __name__ == "__main__":
+    main()

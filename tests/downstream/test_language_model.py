@@ -1,0 +1,221 @@
+"""ASR from sound to two scores: words in tones, a bigram of their train transcripts, a board that scores both again."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor, nn
+
+from downstream import speech_recognition
+from downstream.shared.librispeech import SPLITS
+from superbench import BadCorpus, Corpora, Features, MissingExtra, Prediction, run
+from superbench.board.bundle import open_bundle, pack_bundle
+from superbench.board.verify import reasons
+from superbench.results import read_predictions, read_result, write_result
+
+pytest.importorskip("flashlight.lib.text.decoder", reason="the extra lm is not installed")
+WORDS = ("ACE", "BED", "CAB", "DAD", "EBB", "ADA")
+BEAT, NOISE = 640, 0.25
+COUNTS = {"train": (4, 40), "dev": (2, 8), "test": (6, 8)}
+"""Speakers of a split, utterances of each."""
+
+
+def sound(text: str, random: np.random.Generator) -> np.ndarray:
+    """40 ms of a tone for each letter, as much rest after it and between words, and noise over all."""
+    time, rest = np.arange(BEAT) / 16_000, np.zeros(BEAT)
+    pieces: list[np.ndarray] = []
+    for word in text.split():
+        for letter in word:
+            pieces += [np.sin(2 * np.pi * (500 + 600 * (ord(letter) - 65)) * time), rest]
+        pieces += [rest]
+    wave = 0.3 * np.concatenate(pieces)
+    return wave + NOISE * random.standard_normal(len(wave))
+
+
+class Ear(nn.Module):
+    """A spectrum from 100 Hz to 3.3 kHz, 25 times a second."""
+
+    sample_rate, hop, layers, dim = 16_000, BEAT, 1, 128
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
+        pieces = waves[:, : waves.shape[1] // BEAT * BEAT].unflatten(1, (-1, BEAT))
+        loud = torch.fft.rfft(pieces).abs()[..., 4 : 4 + 128] / 30
+        return Features(loud[None], lengths // BEAT)
+
+
+def write_corpus(root: Path) -> list[str]:
+    """A LibriSpeech of tones; returns the train transcripts."""
+    said = []
+    for number, (split, (speakers, count)) in enumerate(COUNTS.items()):
+        random = np.random.default_rng(number)
+        for speaker in range(100 * number, 100 * number + speakers):
+            chapter = root / "LibriSpeech" / SPLITS[split] / str(speaker) / "1"
+            chapter.mkdir(parents=True)
+            lines = []
+            for utterance in range(count):
+                name, text = f"{speaker}-1-{utterance:04d}", " ".join(random.choice(WORDS, random.integers(2, 5)))
+                soundfile.write(chapter / f"{name}.flac", sound(text, random), 16_000)
+                lines.append(f"{name} {text}\n")
+                said += [text] if split == "train" else []
+            (chapter / f"{speaker}-1.trans.txt").write_text("".join(lines))
+    return said
+
+
+def write_bigram(path: Path, sentences: Sequence[str]) -> None:
+    """A bigram of relative frequencies, a tenth of the mass left to single words, as ARPA."""
+    runs = [["<s>", *sentence.split(), "</s>"] for sentence in sentences]
+    ones, twos = (
+        Counter(word for run in runs for word in run[1:]),
+        Counter(p for run in runs for p in itertools.pairwise(run)),
+    )
+    before, total = Counter(first for first, _ in twos.elements()), sum(ones.values())
+    single = [f"{math.log10(0.9 * n / total):.6f}\t{word}\t-1" for word, n in sorted(ones.items())]
+    pairs = [f"{math.log10(0.9 * n / before[a]):.6f}\t{a} {b}" for (a, b), n in sorted(twos.items())]
+    head = ["\\data\\", f"ngram 1={len(single) + 2}", f"ngram 2={len(pairs)}", "", "\\1-grams:", "-1\t<unk>", "-99\t<s>\t-1"]
+    path.write_text("\n".join([*head, *single, "", "\\2-grams:", *pairs, "", "\\end\\", ""]))
+
+
+def write_lexicon(path: Path, words: Sequence[str]) -> None:
+    path.write_text("".join(f"{word}\t{' '.join(word)} |\n" for word in words))
+
+
+def go(root: Path, out: str) -> Path:
+    report = run(
+        [f"{__file__}:Ear"], "asr", data=root, out=root / out, protocol="mini", store=root / "store", workers=1,
+        learning_rates=(1e-2,), max_steps=320,
+    )  # fmt: skip
+    assert [(ended.state, ended.message) for ended in report.ended] == [("done", "")]
+    return root / out / "Ear" / "asr"
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The result folders of a run without a language model, and of one with it."""
+    root = tmp_path_factory.mktemp("tones")
+    said = write_corpus(root)
+    without = go(root, "without")
+    write_bigram(root / "LibriSpeech" / "4-gram.arpa", said)
+    write_lexicon(root / "LibriSpeech" / "librispeech_lexicon.lst", WORDS)
+    return without, go(root, "with")
+
+
+def test_the_second_score_stands_beside_the_first_which_it_does_not_move(places: tuple[Path, Path]) -> None:
+    without, with_lm = (read_result(place) for place in places)
+    assert set(without.scores) == {"wer"}
+    assert set(with_lm.scores) == {"wer", "wer_lm"}
+    assert with_lm.primary == "wer"
+    assert with_lm.scores["wer"] == without.scores["wer"]
+    assert (with_lm.chosen, with_lm.sweep) == (without.chosen, without.sweep)
+    assert with_lm.scores["wer_lm"].value < with_lm.scores["wer"].value - 2
+    assert with_lm.data.fingerprint == without.data.fingerprint  # so they stand in one table
+    assert set(with_lm.data.passport["files"]) == {"lm 4-gram.arpa", "lexicon librispeech_lexicon.lst"}
+    assert "files" not in without.data.passport
+
+
+def test_lines_are_as_before_but_for_what_is_written_also(places: tuple[Path, Path]) -> None:
+    plain, both = (read_predictions(place / "predictions.jsonl.gz") for place in places)
+    assert [replace(one, also={}) for one in both] == plain
+    assert all(set(one.also) == {"lm"} for one in both)
+    words = {word for one in both for word in one.also["lm"].split()}
+    assert words == set(WORDS)
+    assert not {word for one in both for word in one.prediction.split()} <= words
+
+
+def bundle_reasons(place: Path) -> list[str]:
+    return reasons(open_bundle(pack_bundle(place.parent)))
+
+
+def test_a_board_scores_both_again_and_refuses_what_was_changed(places: tuple[Path, Path], tmp_path: Path) -> None:
+    assert bundle_reasons(places[0]) == []
+    assert bundle_reasons(places[1]) == []
+    result, lines = read_result(places[1]), read_predictions(places[1] / "predictions.jsonl.gz")
+
+    def changed(lines: list[Prediction]) -> str:
+        write_result(tmp_path / "x" / "asr", result, lines)
+        (reason, *_) = bundle_reasons(tmp_path / "x" / "asr")
+        return reason
+
+    better = [replace(one, also={"lm": one.reference}) for one in lines]
+    assert "wer_lm is 0.0000 by its predictions" in changed(better)
+    assert "cannot be scored" in changed([replace(lines[0], also={}), *lines[1:]])
+    assert "it reports wer, wer_lm; the task has wer" in changed([replace(one, also={}) for one in lines])
+
+
+def test_a_report_shows_both(places: tuple[Path, Path]) -> None:
+    from superbench import report
+
+    table = report.as_csv(report.collect([places[1]]))
+    assert "wer_lm" in table
+    assert "wer_lm" not in report.as_csv(report.collect([places[0]]))
+
+
+def test_another_model_is_another_job(places: tuple[Path, Path]) -> None:
+    jobs = {read_result(place).environment["job"] for place in places}
+    assert len(jobs) == 2
+
+
+# ---------------------------------------------------------------- where it lies
+
+
+@pytest.fixture
+def corpora(tmp_path: Path) -> Corpora:
+    (tmp_path / "LibriSpeech").mkdir()
+    return Corpora(tmp_path)
+
+
+def test_the_model_lies_beside_the_corpus_or_where_the_settings_say(corpora: Corpora, tmp_path: Path) -> None:
+    beside = tmp_path / "LibriSpeech"
+    assert speech_recognition.language_model(corpora) == {}
+    for name in ("4-gram.arpa.gz", "librispeech_lexicon.lst"):
+        (beside / name).touch()
+    found = {"lm": beside / "4-gram.arpa.gz", "lexicon": beside / "librispeech_lexicon.lst"}
+    assert speech_recognition.language_model(corpora) == found
+    (beside / "4-gram.bin").touch()  # the same, read faster
+    assert speech_recognition.language_model(corpora)["lm"] == beside / "4-gram.bin"
+    (tmp_path / "superbench.toml").write_text('[data]\nlm = "own.arpa"\n')
+    (tmp_path / "own.arpa").touch()
+    own = speech_recognition.language_model(Corpora.at(tmp_path))
+    assert own == {**found, "lm": tmp_path / "own.arpa"}
+    (tmp_path / "superbench.toml").write_text('[data]\nlm = "own.arpa"\nlm_lexicon = "own.lst"\n')
+    with pytest.raises(BadCorpus, match=r"own\.lst"):
+        speech_recognition.language_model(Corpora.at(tmp_path))
+
+
+def test_one_without_the_other_is_said_with_where_to_get_it(corpora: Corpora, tmp_path: Path) -> None:
+    (tmp_path / "LibriSpeech" / "4-gram.arpa.gz").touch()
+    with pytest.raises(BadCorpus, match=r"lexicon of the language model is not there: .*librispeech_lexicon.lst.*fairseq"):
+        speech_recognition.language_model(corpora)
+    only = Corpora(tmp_path, {"lm_lexicon": tmp_path / "words.lst"})
+    (tmp_path / "LibriSpeech" / "4-gram.arpa.gz").unlink()
+    with pytest.raises(BadCorpus, match=r"language model is not there: .*4-gram.bin.*OpenSLR 11"):
+        speech_recognition.language_model(only)
+
+
+def test_a_model_without_the_packages_is_said_before_anything_runs(corpora: Corpora, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("downstream.shared.beam.find_spec", lambda name: None)
+    assert speech_recognition.language_model(corpora) == {}
+    for name in ("4-gram.arpa", "librispeech_lexicon.lst"):
+        (tmp_path / "LibriSpeech" / name).touch()
+    with pytest.raises(MissingExtra, match=r"speech-superbench\[lm\]"):
+        speech_recognition.language_model(corpora)
+
+
+def test_the_second_rate_sums_edits_before_it_divides() -> None:
+    lines = [
+        Prediction("a", "all", ("1",), "A B C", "A B", {"lm": "A B C"}), Prediction("b", "all", ("2",), "D", "D", {"lm": "E"})
+    ]  # fmt: skip
+    scores = speech_recognition.score(lines, {})
+    assert (scores["wer"].value, scores["wer_lm"].value) == (25.0, 25.0)
+    assert scores["wer_lm"].counts == {"errors": 1, "words": 4}
+    with pytest.raises(KeyError):
+        speech_recognition.score([lines[0], replace(lines[1], also={})], {})
