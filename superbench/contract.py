@@ -253,6 +253,9 @@ class TaskCard:
     reduction share stored features; empty: shared with nobody). `sizes` are those of the official corpus, by split (`train`,
     or `fold1/train` where there are several folds), with `all` for its different utterances where splits overlap; empty:
     not known.
+
+    `withheld` says why labels of the test split may not be handed on; `superbench submit --without-references` leaves out
+    those of such a task (empty: they may be handed on).
     """
 
     name: str
@@ -272,6 +275,7 @@ class TaskCard:
     differences: Mapping[str, str]
     sound: str = ""
     sizes: Mapping[str, Size] = field(default_factory=dict)
+    withheld: str = ""
 
 
 Outputs = Mapping[str, Any]

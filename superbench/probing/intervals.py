@@ -8,7 +8,9 @@ degrees of freedom (Shao & Tu 1995, 6.2).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -18,50 +20,87 @@ from superbench.contract import Prediction, Score
 ENOUGH_GROUPS = 20
 
 
+@dataclass(frozen=True)
+class Replicates:
+    """A score computed again on the groups drawn with replacement (bootstrap), or on all groups but one (jackknife).
+
+    Two scores over the same items have the same draws: their replicates can be subtracted one from the other. `design` is a
+    digest of folds, groups and draws; `folds` (jackknife only) says for each replicate which fold lacks a group.
+    """
+
+    values: np.ndarray
+    groups: int
+    design: str
+    folds: np.ndarray | None = None
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of a variance over the groups."""
+        return self.groups - (1 if self.folds is None else int(self.folds.max(initial=0)) + 1)
+
+
+def replicates(predictions: Sequence[Prediction], score: Score, resamples: int = 1000, seed: int = 0) -> Replicates:
+    """The score under each resample, or without each group; NaN where it cannot be computed."""
+    folds = sorted({one.fold for one in predictions})
+    names = sorted({(one.fold, group) for one in predictions for group in one.group})
+    index = {name: i for i, name in enumerate(names)}
+    members = [[index[one.fold, group] for group in one.group] for one in predictions]
+    digest = hashlib.sha256(repr((names, resamples, seed)).encode()).hexdigest()[:16]
+    if len(folds) == 1 and len(names) >= ENOUGH_GROUPS:
+        return Replicates(_drawn(_table(members, len(names)), len(names), score, resamples, seed), len(names), digest)
+    table = _table(members, len(names))
+    values = [score.reweighted((table != group).all(axis=1).astype(float)) for group in range(len(names))]
+    return Replicates(np.array(values, float), len(names), digest, np.array([folds.index(fold) for fold, _ in names], int))
+
+
 def interval(
     predictions: Sequence[Prediction], score: Score, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float, str]:
     """(low, high, method) at `level`, in the score's unit; NaN where nothing can be said (a single group)."""
-    folds = sorted({one.fold for one in predictions})
-    names = sorted({(one.fold, group) for one in predictions for group in one.group})
-    index = {name: i for i, name in enumerate(names)}
-    members = [np.array([index[one.fold, group] for group in one.group], int) for one in predictions]
-    if len(folds) == 1 and len(names) >= ENOUGH_GROUPS:
-        return _bootstrap(members, len(names), score, level, resamples, seed)
-    return _jackknife(members, [folds.index(fold) for fold, _ in names], score, level)
+    return interval_of(replicates(predictions, score, resamples, seed), score.value, level)
 
 
-def _bootstrap(
-    members: list[np.ndarray], groups: int, score: Score, level: float, resamples: int, seed: int
-) -> tuple[float, float, str]:
-    random = np.random.default_rng(seed)
-    width = max(len(one) for one in members)
-    table = np.full((len(members), width), groups)  # the last entry stands for "no further group" and weighs 1
-    for row, one in zip(table, members, strict=True):
-        row[: len(one)] = one
-    values = []
-    for _ in range(resamples):
-        counts = np.append(np.bincount(random.integers(0, groups, groups), minlength=groups), 1)
-        values.append(score.reweighted(counts[table].prod(axis=1).astype(float)))
-    kept = np.array([value for value in values if np.isfinite(value)])
-    if not len(kept):
-        return float("nan"), float("nan"), "no resample gave a value"
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high), f"cluster bootstrap over {groups} groups"
+def interval_of(found: Replicates, value: float, level: float = 0.95) -> tuple[float, float, str]:
+    """(low, high, method) of a score of `value` with these replicates."""
+    if found.folds is None:
+        kept = found.values[np.isfinite(found.values)]
+        if not len(kept):
+            return float("nan"), float("nan"), "no resample gave a value"
+        low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high), f"cluster bootstrap over {found.groups} groups"
+    if found.freedom < 1:
+        return float("nan"), float("nan"), "a single group says nothing of its like"
+    half = float(stats.t.ppf((1 + level) / 2, found.freedom)) * jackknife_variance(found.values, found.folds) ** 0.5
+    folds = found.groups - found.freedom
+    text = f"jackknife over {found.groups} groups in {folds} fold{'s' * (folds > 1)}, t with {found.freedom} degrees of freedom"
+    return value - half, value + half, text
 
 
-def _jackknife(members: list[np.ndarray], fold_of: list[int], score: Score, level: float) -> tuple[float, float, str]:
-    folds = max(fold_of) + 1
-    variance, groups = 0.0, len(fold_of)
-    for fold in range(folds):
-        inside = [group for group, home in enumerate(fold_of) if home == fold]
-        values = [score.reweighted(np.array([float(group not in one) for one in members])) for group in inside]
-        finite = np.array([value for value in values if np.isfinite(value)])
+def jackknife_variance(values: np.ndarray, folds: np.ndarray) -> float:
+    """Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))² over the finite replicates."""
+    variance = 0.0
+    for fold in range(int(folds.max(initial=0)) + 1):
+        finite = values[(folds == fold) & np.isfinite(values)]
         if len(finite) > 1:
             variance += (len(finite) - 1) / len(finite) * float(np.square(finite - finite.mean()).sum())
-    freedom = groups - folds
-    if freedom < 1:
-        return float("nan"), float("nan"), "a single group says nothing of its like"
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * variance**0.5
-    text = f"jackknife over {groups} groups in {folds} fold{'s' * (folds > 1)}, t with {freedom} degrees of freedom"
-    return score.value - half, score.value + half, text
+    return variance
+
+
+def _table(members: Sequence[Sequence[int]], groups: int) -> np.ndarray:
+    """Groups of each item (items, widest); the number of groups stands for "no further group"."""
+    table = np.full((len(members), max((len(one) for one in members), default=0)), groups)
+    for row, one in zip(table, members, strict=True):
+        row[: len(one)] = one
+    return table
+
+
+def _drawn(table: np.ndarray, groups: int, score: Score, resamples: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    values = []
+    for _ in range(resamples):
+        counts = np.append(np.bincount(random.integers(0, groups, groups), minlength=groups), 1).astype(float)
+        weights = counts[table[:, 0]]
+        for column in range(1, table.shape[1]):
+            weights *= counts[table[:, column]]
+        values.append(score.reweighted(weights))
+    return np.array(values, float)
