@@ -197,7 +197,7 @@ def _engine(address: str) -> Engine:
         if kind == "postgresql":
             return create_engine(url, pool_pre_ping=True)
         engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise CommandError(f"{address} is no address of a database: {error}. Example: sqlite:///board.db") from error
     except ImportError as error:
         raise MissingExtra("A board in PostgreSQL", "psycopg", "server") from error

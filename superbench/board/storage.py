@@ -82,7 +82,7 @@ class Board:
                 refused.append((error, f"{bundle.upstream}: {error}"))
         if refused:
             text = "The board refuses this submission, nothing was added. " + "; ".join(reason for _, reason in refused) + "."
-            raise Refusal(text, refused[0][0].code)
+            raise type(refused[0][0])(text, refused[0][0].code)
         with self.shelf.writing() as writer:
             return [self._accept(writer, one, by, again=True) for one in ready]
 

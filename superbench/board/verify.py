@@ -16,7 +16,7 @@ from superbench.board.bundle import PREDICTIONS, Bundle, Entry
 from superbench.board.evidence import Evidence
 from superbench.board.references import References, digest, facts_of
 from superbench.contract import Prediction, Score, Task
-from superbench.errors import Refusal, SuperbenchError
+from superbench.errors import Malformed, Refusal, SuperbenchError, TooLarge
 from superbench.probing.intervals import Replicates, interval_of, replicates
 from superbench.results import Result
 
@@ -42,6 +42,8 @@ def examine(bundle: Bundle, known: Known = nothing_known) -> dict[str, Evidence]
     for name, entry in bundle.entries.items():
         try:
             evidence[name] = examine_entry(entry, known)
+        except (Malformed, TooLarge):
+            raise
         except Refusal as error:
             found.append((error.code, f"{name}: {error}"))
         except SuperbenchError as error:

@@ -23,12 +23,21 @@ WORDS = ("yes", "no")
 def said(right: int) -> list[Prediction]:
     """96 predictions; `right` of 48 speakers get their two words right."""
     return [
-        Prediction(f"{word}/{n}.wav", "all", (f"s{n}",), word, word if n < right else "stop") for n in range(48) for word in WORDS
+        Prediction(f"{word}/{n}.wav", "all", (f"s{n}",), word, word if n < right else "stop")
+        for n in range(48)
+        for word in WORDS
     ]
 
 
 def made(
-    name: str, right: int, *, protocol: str = "mini", fingerprint: str = "f", spec: str = "apc@x", revision: str = "r", **more: Any
+    name: str,
+    right: int,
+    *,
+    protocol: str = "mini",
+    fingerprint: str = "f",
+    spec: str = "apc@x",
+    revision: str = "r",
+    **more: Any,
 ) -> Result:
     """The result of `said(right)`, with the receipts of the recipe's sweep."""
     keywords = task("ks")
@@ -61,7 +70,9 @@ def a_result() -> Callable[..., Result]:
 def a_folder(tmp_path: Path) -> Callable[..., Path]:
     """Write `made(...)` with its predictions as `<tmp_path>/<where>/<name>/ks`; returns the upstream's folder."""
 
-    def write(name: str, right: int, *, where: str = "results", predictions: list[Prediction] | None = None, **more: Any) -> Path:
+    def write(
+        name: str, right: int, *, where: str = "results", predictions: list[Prediction] | None = None, **more: Any
+    ) -> Path:
         place = tmp_path / where / name.replace("/", "_")
         (place / "ks").mkdir(parents=True, exist_ok=True)
         write_result(place / "ks", made(name, right, **more), said(right) if predictions is None else predictions)
@@ -87,7 +98,11 @@ def postgresql() -> Iterator[str]:
     if not os.geteuid() and not shutil.which("runuser"):
         pytest.skip("PostgreSQL refuses to run as root, and there is no runuser")
     programs = folders[-1]
-    home = Path(subprocess.run([*_as_nobody(), "mktemp", "-d", "/tmp/pg-XXXXXX"], capture_output=True, text=True, check=True).stdout.strip())
+    home = Path(
+        subprocess.run(
+            [*_as_nobody(), "mktemp", "-d", "/tmp/pg-XXXXXX"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -110,7 +125,9 @@ def database(postgresql: str, request: pytest.FixtureRequest) -> str:
     from sqlalchemy import create_engine
 
     name = f"board_{abs(hash(request.node.nodeid))}"
-    engine = create_engine(postgresql.replace("postgresql://", "postgresql+psycopg://") + "/postgres", isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        postgresql.replace("postgresql://", "postgresql+psycopg://") + "/postgres", isolation_level="AUTOCOMMIT"
+    )
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     engine.dispose()

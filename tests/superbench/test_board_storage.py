@@ -81,7 +81,9 @@ def test_an_error_inside_a_write_takes_all_of_it_back(database: str, tmp_path: P
         assert "half" not in board.shelf.names("labels")
 
 
-def test_ten_submitters_at_once_are_all_accepted_and_readers_never_see_half(address: str, a_folder: Callable[..., Path]) -> None:
+def test_ten_submitters_at_once_are_all_accepted_and_readers_never_see_half(
+    address: str, a_folder: Callable[..., Path]
+) -> None:
     bundles = [pack_bundle(a_folder(f"model{n}", 10 + n)) for n in range(10)]
     Board(address).submit(a_folder("first", 9, where="first"))
     errors: list[BaseException] = []
@@ -168,7 +170,9 @@ def test_tokens_are_kept_as_digests_and_can_be_revoked(address: str) -> None:
     assert [event.what for event in board.shelf.events()] == ["token created", "token revoked"]
 
 
-def test_a_backup_brings_everything_back_into_any_kind_of_board(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_backup_brings_everything_back_into_any_kind_of_board(
+    address: str, a_folder: Callable[..., Path], tmp_path: Path
+) -> None:
     board = Board(address)
     board.accept(board.examine(pack_bundle(a_folder("apc", 20))), by="alice")
     board.submit(a_folder("mfcc", 12))
@@ -195,7 +199,9 @@ def test_a_backup_brings_everything_back_into_any_kind_of_board(address: str, a_
 # ---------------------------------------------------------------- folders and addresses
 
 
-def test_a_bundle_that_was_put_into_the_folder_by_hand_is_scored_before_it_is_shown(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+def test_a_bundle_that_was_put_into_the_folder_by_hand_is_scored_before_it_is_shown(
+    tmp_path: Path, a_folder: Callable[..., Path]
+) -> None:
     board = Board(tmp_path / "board")
     board.submit(a_folder("apc", 20))
     boast = a_folder("boast", 30)
@@ -218,7 +224,9 @@ def test_a_folder_without_its_hidden_files_shows_the_same(tmp_path: Path, a_fold
     board.submit(a_folder("apc", 20).parent)
     before = board.contents()
     for name in (".evidence", ".lock", "labels"):
-        shutil.rmtree(tmp_path / "board" / name) if (tmp_path / "board" / name).is_dir() else (tmp_path / "board" / name).unlink()
+        shutil.rmtree(tmp_path / "board" / name) if (tmp_path / "board" / name).is_dir() else (
+            tmp_path / "board" / name
+        ).unlink()
     assert board.contents() == before
 
 
@@ -241,7 +249,7 @@ def test_scores_are_computed_again_once(address: str, a_folder: Callable[..., Pa
     [
         ("https://example.org/board", "only its keeper"),
         ("mysql://somewhere/board", "expected a folder"),
-        ("postgresql://[board", "no address of a database"),
+        ("postgresql://host:port/board", "no address of a database"),
     ],
 )
 def test_an_address_that_is_none_says_so(address: str, words: str) -> None:
