@@ -109,7 +109,7 @@ class _Ranked:
 
     @cached_property
     def _curves(self) -> np.ndarray | None:
-        """Gain of each query at the thresholds where a target is found last (thresholds, queries); None where that is too much."""
+        """Gain of each query at the thresholds where a target is found last (thresholds, queries); None if that is too much."""
         ends = self.last[np.unique(np.searchsorted(self.last, np.flatnonzero(self.target > 0)))]
         if len(ends) * len(self.sizes) > LARGEST_TABLE:
             return None

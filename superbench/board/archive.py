@@ -1,8 +1,8 @@
 """Zip files from strangers: read within bounds that are checked before anything is unpacked. And written so that the same
 files give the same bytes.
 
-A bundle has a handful of members, one after the other, stored or deflated, with nothing before, between or behind them. Whatever
-else a zip file can be (encrypted, split, 64-bit, with links, folders, a second name for the same bytes) is refused.
+A bundle has a handful of members, one after the other, stored or deflated, with nothing before, between or behind them.
+Whatever else a zip file can be (encrypted, split, 64-bit, with links, folders, a second name for the same bytes) is refused.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def packed(files: Mapping[str, bytes]) -> bytes:
 def unpacked(data: bytes, welcome: Callable[[str], object], bounds: Bounds = BOUNDS) -> dict[str, bytes]:
     """The members of a zip file by name; `welcome` says whether a name may be there.
 
-    Raises `Malformed`, or `TooLarge`, before the first member is unpacked; a member whose head lies about its size, while it is.
+    Raises `Malformed` or `TooLarge` before the first member is unpacked; for a member that lies about its size, while it is.
     """
     if len(data) > bounds.packed:
         raise TooLarge(f"The bundle has {len(data) / 1e6:.0f} MB; at most {bounds.packed / 1e6:.0f} MB are read.", "size")

@@ -24,8 +24,8 @@ LEVEL = 0.05
 class Comparison:
     """One column over some rows. `rows` are indices of those that could be compared; arrays are (rows, rows).
 
-    `difference[i, j]` = value of i - value of j; `error` its standard error; `p` adjusted by Holm; `better[i, j]`: i is better than
-    j, and surely so.
+    `difference[i, j]` = value of i - value of j; `error` its standard error; `p` adjusted by Holm; `better[i, j]`: i is surely
+    better than j.
     """
 
     rows: tuple[int, ...]

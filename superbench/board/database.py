@@ -170,8 +170,8 @@ def _tables() -> MetaData:
         Column("upstream", Text), Column("accepted", String(32)), Column("who", Text), Column("data", LargeBinary),
     )  # fmt: skip
     Table(
-        "superbench_document", found, Column("kind", String(20), primary_key=True), Column("name", String(200), primary_key=True),
-        Column("data", LargeBinary),
+        "superbench_document", found, Column("kind", String(20), primary_key=True),
+        Column("name", String(200), primary_key=True), Column("data", LargeBinary),
     )  # fmt: skip
     Table(
         "superbench_audit", found, Column("number", Integer, primary_key=True), Column("at", String(32)), Column("who", Text),

@@ -61,8 +61,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones; `replicates` (by column)
-    for rows whose predictions are known."""
+    """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones; `replicates` (by
+    column) for rows whose predictions are known."""
 
     name: str
     origin: Literal["local", "published"]

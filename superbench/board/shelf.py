@@ -1,7 +1,7 @@
 """Where a board keeps its things: what a folder and a database have in common.
 
-A shelf holds accepted bundles in the order in which they came, documents by kind and name, and a log. Everything that changes it
-happens inside `writing()`: one writer at a time, and all of it or nothing.
+A shelf holds accepted bundles in the order in which they came, documents by kind and name, and a log. Everything that changes
+it happens inside `writing()`: one writer at a time, and all of it or nothing.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ class Shelf(Reading, Protocol):
 
 def checked(name: str) -> str:
     """A document's name, which is a file's name where the shelf is a folder; anything else is our own mistake."""
-    assert _NAME.fullmatch(name) and ".." not in name, name
+    assert _NAME.fullmatch(name), name
+    assert ".." not in name, name
     return name
 
 

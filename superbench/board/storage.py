@@ -60,7 +60,7 @@ def shelf_at(address: Path | str) -> Shelf:
 
 
 class Board:
-    """The board at `address`: a folder, `sqlite:///FILE` (or FILE.db), `postgresql://USER@HOST/NAME`. Made by the first write."""
+    """The board at `address`: a folder, `sqlite:///FILE` (or FILE.db), `postgresql://USER@HOST/NAME`. A first write makes it."""
 
     def __init__(self, address: Path | str) -> None:
         self.shelf = shelf_at(address)
@@ -92,10 +92,14 @@ class Board:
         return Examined(bundle, examine(bundle, self.known))
 
     def accept(self, examined: Examined, by: str = "") -> Receipt:
-        """Take an examined bundle in; when this returns, it is on the disk. Raises `Conflict` for a bundle that is there, or whose
-        upstream's name belongs to another token; `Refusal` if the board's references changed meanwhile."""
+        """Take an examined bundle in; when this returns, it is on the disk. Raises `Conflict` for a bundle that is there, or
+        whose upstream's name belongs to another token; `Refusal` if the board's references changed meanwhile."""
         with self.shelf.writing() as writer:
-            return self._accept(writer, examined, by, again=False)
+            return self.accept_within(writer, examined, by)
+
+    def accept_within(self, writer: Writing, examined: Examined, by: str = "") -> Receipt:
+        """`accept`, as a part of something else that is written."""
+        return self._accept(writer, examined, by, again=False)
 
     def refuse(self, subject: str, reason: Refusal, by: str = "") -> None:
         """Note in the log why something was refused."""
@@ -193,8 +197,8 @@ class Board:
                 damaged.append(f"{one.place}: {error}")
 
     def groups(self, progress: Progress = lambda done, total: None) -> tuple[list[ranking.Group], list[str]]:
-        """Rows that may be compared, with the replicates that paired tests need; and what is not shown since it does not hold (any
-        more, or never did: a bundle that somebody put into the folder by hand), with the reason."""
+        """Rows that may be compared, with the replicates that paired tests need; and what is not shown since it does not hold
+        (any more, or never did: a bundle that somebody put into the folder by hand), with the reason."""
         refused: list[str] = []
         shown = self._shown(refused)
         results, drawn = [], {}

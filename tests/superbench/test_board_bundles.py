@@ -126,14 +126,15 @@ def test_an_upload_that_was_cut_off_is_refused_wherever_it_ends(bundle: bytes) -
 
 
 def test_any_changed_byte_is_refused_or_changes_nothing(bundle: bytes) -> None:
-    digest = open_bundle(bundle).digest
+    outcomes = set()
     for at in range(0, len(bundle), 7):
         changed = bytearray(bundle)
         changed[at] ^= 0x55
         try:
-            assert open_bundle(bytes(changed)).digest == digest
-        except Refusal as error:
-            assert error.status in (400, 413)
+            outcomes.add(open_bundle(bytes(changed)).digest)
+        except (Malformed, TooLarge) as error:
+            outcomes.add(str(error.status))
+    assert outcomes <= {open_bundle(bundle).digest, "400", "413"}
 
 
 def test_a_name_that_stands_twice_is_refused(bundle: bytes) -> None:

@@ -149,8 +149,8 @@ def test_jackknife_variance_of_a_mean_is_that_of_the_textbook() -> None:
 def test_false_claims_of_being_better_are_rare(groups: int, items: int, power: float) -> None:
     """Boards of six models, three equal ones on each of two levels; speakers differ, and models fit speakers differently.
 
-    A claim is false where truth is equal or the other way round. At most 5 % of the boards may hold one (Holm bounds just that);
-    real differences must be found all the same.
+    A claim is false where truth is equal or the other way round. At most 5 % of the boards may hold one (Holm bounds just
+    that); real differences must be found all the same.
     """
     random = np.random.default_rng(8)
     skill = np.array([0.6, 0.6, 0.6, 1.4, 1.4, 1.4])
