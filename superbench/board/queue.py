@@ -112,8 +112,8 @@ def _settled_before(reader: Reading, digest: str) -> bool:
 
 
 def _finished(board: Board, ticket: Ticket, examined: Examined) -> Ticket:
-    """A folder has no transactions: a kill may come after the bundle's file and before the ticket's. If the bundle came in after
-    this ticket, from the same hand, it is this ticket's."""
+    """A folder has no transactions: a kill may come after the bundle's file and before the ticket's. If the bundle came in
+    after this ticket, from the same hand, it is this ticket's."""
     with board.shelf.writing() as writer:
         own = [one for one in writer.held() if one.digest and examined.bundle.digest.startswith(one.digest)]
         if own and own[0].accepted > ticket.received and own[0].by == ticket.by:

@@ -60,7 +60,7 @@ def shelf_at(address: Path | str) -> Shelf:
 
 
 class Board:
-    """The board at `address`: a folder, `sqlite:///FILE` (or FILE.db), `postgresql://USER@HOST/NAME`. A first write makes it."""
+    """The board at `address`: a folder, `sqlite:///FILE` (or FILE.db), `postgresql://USER@HOST/NAME`; writing makes it."""
 
     def __init__(self, address: Path | str) -> None:
         self.shelf = shelf_at(address)
