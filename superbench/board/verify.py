@@ -26,6 +26,8 @@ TOLERANCE = 1e-6
 LONGEST = 20_000
 """Characters of a text, or entries of a list, in one prediction: ten times what the longest utterance of SUPERB needs."""
 
+KEEPER = " (the board's keeper can add references: superbench references BOARD --add RESULTS)"
+
 Known = Callable[[str, str], "References | str | None"]
 """(task, fingerprint) -> the board's own references, or the digest of those that its results were scored on, or nothing."""
 
@@ -50,7 +52,8 @@ def examine(bundle: Bundle, known: Known = nothing_known) -> dict[str, Evidence]
             found.append(("task", f"{name}: {error}"))
     if found:
         codes = {code for code, _ in found}
-        raise Refusal("; ".join(reason for _, reason in found), codes.pop() if len(codes) == 1 else "several")
+        text = "; ".join(reason for _, reason in found) + (KEEPER if "references" in codes else "")
+        raise Refusal(text, codes.pop() if len(codes) == 1 else "several")
     return evidence
 
 
@@ -115,8 +118,7 @@ def _labelled(entry: Entry, known: References | str | None) -> tuple[list[Predic
         return known.applied(predictions), dict(known.facts), True
     if entry.withheld or any(one.reference is None for one in predictions):
         raise Refusal(
-            "its references are not in the bundle, and this board has none of its own for the data "
-            f"{result.data.fingerprint}; its keeper can add them (superbench references), or submit them with the bundle",
+            f"its references are not in the bundle, and this board has none of its own for the data {result.data.fingerprint}",
             "references",
         )
     ids = {(one.fold, one.id) for one in predictions}
