@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -72,9 +73,10 @@ def waiting(reader: Reading) -> list[Ticket]:
     return [one for one in found if one is not None and one.state == "waiting"]
 
 
-def work(board: Board) -> Ticket | None:
+def work(board: Board, examine: Callable[[Board, bytes], Examined] = Board.examine) -> Ticket | None:
     """Examine the oldest that waits, and settle it; None if none waits. Readers are not held up: only the last step writes.
 
+    `examine`: `apart.examine` where submissions come from strangers.
     One worker at a time: two would do the same work twice, and the second would find the first one's bundle there.
     """
     queue = waiting(board.shelf)
@@ -83,7 +85,7 @@ def work(board: Board) -> Ticket | None:
     ticket = queue[0]
     data = board.shelf.get("incoming", f"{ticket.ticket}.zip") or b""
     try:
-        examined = board.examine(data)
+        examined = examine(board, data)
         with board.shelf.writing() as writer:
             board.accept_within(writer, examined, ticket.by)
             settled = _accepted(writer, ticket, examined.bundle)
