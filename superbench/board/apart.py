@@ -1,8 +1,8 @@
 """Examining a stranger's bundle in a process of its own, which may use only so much time and memory.
 
 Scorers are written for honest predictions: a text made to keep a regular expression busy for hours, or turns that last for
-years, must not hold up a server. `python -m superbench.board.apart SECONDS BYTES` reads a board's address (a line; it may hold a
-password, which a command line would show) and a bundle. It writes what `verify.examine` found: a line of JSON and, behind it,
+years, must not hold up a server. `python -m superbench.board.apart SECONDS BYTES` reads a board's address (a line; it may hold
+a password, which a command line would show) and a bundle. It writes what `verify.examine` found: a line of JSON and, behind it,
 the evidence's files.
 """
 
@@ -30,15 +30,15 @@ _KINDS = {kind.__name__: kind for kind in (Refusal, Malformed, NotAllowed, Confl
 
 
 def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYTES) -> Examined:
-    """`Board.examine` within bounds. Raises a `Refusal`, also for a bundle that takes more, and `StoreError` if the process fails
-    for another reason."""
+    """`Board.examine` within bounds. Raises a `Refusal`, also for a bundle that takes more, and `StoreError` if the process
+    fails for another reason."""
     bundle = open_bundle(data)
     command = [sys.executable, "-m", "superbench.board.apart", str(seconds), str(memory)]
     given = board.shelf.address.encode() + b"\n" + bundle.data
     done = subprocess.run(command, input=given, capture_output=True, check=False)
     if done.returncode < 0:  # by the limit's signal, or for want of memory
         raise Refusal(
-            f"its examination took more than {seconds} s of computing or {memory / 1e9:.1f} GB of memory; no honest bundle does",
+            f"its examination took more than {seconds} s of computing or {memory / 1e9:.1f} GB of memory; honest ones do not",
             "resources",
         )
     line, _, rest = done.stdout.partition(b"\n")
