@@ -87,6 +87,7 @@ IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]
     },
     sound="IEMOCAP",
     sizes=_sizes(),
+    withheld="the release is given on signed agreement, to the signatory alone",
 )
 
 

@@ -64,6 +64,7 @@ CARD = TaskCard(
     },
     sound="Audio SNIPS",
     sizes={"train": Size(104_672, 85.0), "dev": Size(2_800, 2.3), "test": Size(2_800, 2.3)},  # hours approximate
+    withheld="the references are whole transcripts, to be had from the publisher",
 )
 
 

@@ -250,9 +250,9 @@ class TaskCard:
     says what `mini` (and `superb-once`) change.
 
     For `superbench plan`: `sound` names the audio with its preprocessing (tasks of the same `sound` that read the same
-    reduction share stored features; empty: shared with nobody). `sizes` are those of the official corpus, by split (`train`,
-    or `fold1/train` where there are several folds), with `all` for its different utterances where splits overlap; empty:
-    not known.
+    reduction share stored features; empty: shared with nobody). `sizes` are those of the official corpus, by split (`train`, or
+    `fold1/train` of several folds), with `all` for its different utterances where splits overlap; empty: not known.
+    `withheld` says why test labels may not be handed on (`submit --without-references` leaves them out; empty: they may).
     """
 
     name: str
@@ -272,6 +272,7 @@ class TaskCard:
     differences: Mapping[str, str]
     sound: str = ""
     sizes: Mapping[str, Size] = field(default_factory=dict)
+    withheld: str = ""
 
 
 Outputs = Mapping[str, Any]

@@ -20,6 +20,7 @@ RUNS = {
     "rates": ["--rounds", "1", "--count", "32", "--seconds", "0.3", "--updates", "1"],
     "memory": ["--count", "2", "--sizes", "1,2", "--seconds", "0.3"],
     "startup": ["--rounds", "1"],
+    "board": ["--scale", "0.005", "--rows", "3"],
 }
 """`warm` needs a corpus, `page` a browser: they have tests of their own."""
 
@@ -44,7 +45,7 @@ def script(name: str) -> ModuleType:
 @pytest.mark.parametrize("name", RUNS)
 def test_a_benchmark_prints_its_ratios(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = ratios(name, RUNS[name], capsys)
-    counts = {"sweep": 12, "against_reference": 3, "extraction": 2, "rates": 3, "memory": 1, "startup": 3}
+    counts = {"sweep": 12, "against_reference": 3, "extraction": 2, "rates": 3, "memory": 1, "startup": 3, "board": 2}
     assert len(found) == counts[name]
     assert all(0 < abs(ratio) < float("inf") for ratio in found)
 
