@@ -107,6 +107,7 @@ IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]
     sizes=_sizes(),
     counts=_counts(),
     sample_rate=SAMPLE_RATE,
+    withheld="the release is given on signed agreement, to the signatory alone",
 )
 
 

@@ -91,6 +91,7 @@ CARD = TaskCard(
         for kind, count in (("", 2_576), (f"/{QUERY}", 138), (f"/{DOCUMENT}", 2_438))
     },
     sample_rate=RATE,
+    withheld="the ground truth comes with the archive, whose terms do not speak of handing it on",
 )
 
 

@@ -81,6 +81,7 @@ CARD = TaskCard(
     sizes={"train": Size(104_672, 85.0), "dev": Size(2_800, 2.3), "test": Size(2_800, 2.3)},  # hours approximate
     counts=PUBLISHED,
     sample_rate=SAMPLE_RATE,
+    withheld="the references are whole transcripts, to be had from the publisher",
 )
 
 

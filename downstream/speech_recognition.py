@@ -100,6 +100,7 @@ LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
     counts=PUBLISHED,
     sample_rate=SAMPLE_RATE,
+    withheld="the references are whole transcripts, to be had from the publisher with the attribution that CC BY 4.0 asks for",
 )
 
 

@@ -217,6 +217,7 @@ class TaskCard:
     with `all` for its different utterances where splits overlap; empty: not known. For `superbench data check`: `counts` as
     published, by split, class (`train/yes`), different groups (`train groups`), trials (`test trials`, `test trials/1`), and
     the `sample_rate` (Hz) of the files; empty, None: not compared.
+    `withheld` says why test labels may not be handed on (`submit --without-references` leaves them out; empty: they may).
     """
 
     name: str
@@ -239,6 +240,7 @@ class TaskCard:
     counts: Mapping[str, int] = field(default_factory=dict)
     sample_rate: int | None = None
     variants: Mapping[str, str] = field(default_factory=dict)
+    withheld: str = ""
 
 
 Outputs = Mapping[str, Any]

@@ -115,3 +115,40 @@ class StoreError(SuperbenchError):
 
 class BadResult(SuperbenchError):
     """A result, a prediction file or a bundle that does not say what it must."""
+
+
+class Refusal(BadResult):
+    """A submission that a board does not take. `status` is what a server answers with, `code` the reason in one word.
+
+    A refusal changes nothing on the board. 422: it was read, and what it says does not hold.
+    """
+
+    status = 422
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Malformed(Refusal):
+    """No bundle: cut off, not a zip file, with members that no bundle has, or made to harm whoever unpacks it."""
+
+    status = 400
+
+
+class NotAllowed(Refusal):
+    """No token, or one that this board does not know or has revoked."""
+
+    status = 401
+
+
+class Conflict(Refusal):
+    """It stands against what is there: the very same bundle, or a name that belongs to somebody else."""
+
+    status = 409
+
+
+class TooLarge(Refusal):
+    """More than a board reads, packed or unpacked."""
+
+    status = 413

@@ -22,6 +22,7 @@ RUNS = {
     "startup": ["--rounds", "1"],
     "coverage": ["--groups", "4,20", "--corpora", "3"],
     "query_by_example": ["--rounds", "1", "--queries", "2", "--documents", "2", "--dim", "8"],
+    "board": ["--scale", "0.005", "--rows", "3"],
 }
 """`warm` needs a corpus, `page` a browser: they have tests of their own."""
 
@@ -55,6 +56,7 @@ def test_a_benchmark_prints_its_ratios(name: str, capsys: pytest.CaptureFixture[
         "startup": 3,
         "query_by_example": 4,
         "coverage": 2,
+        "board": 2,
     }
     assert len(found) == counts[name]
     assert all(0 < abs(ratio) < float("inf") for ratio in found)

@@ -49,7 +49,21 @@ def test_help_and_lists_import_nothing_heavy() -> None:
 def test_help_names_the_commands() -> None:
     done = call("--help")
     assert done.returncode == 0
-    for name in ("demo", "list", "check", "data", "pretrain", "run", "report", "submit", "board"):
+    for name in (
+        "demo",
+        "list",
+        "check",
+        "data",
+        "pretrain",
+        "run",
+        "report",
+        "submit",
+        "board",
+        "references",
+        "token",
+        "backup",
+        "restore",
+    ):
         assert f" {name} " in done.stdout
 
 
@@ -97,3 +111,19 @@ def test_results_go_from_report_to_board(results: Path, tmp_path: Path) -> None:
     assert call("board", str(board), "--out", str(page)).returncode == 0
     assert "mfcc" in page.read_text()
     assert call("submit", str(results), "--board", "https://example.org").returncode == 2
+
+
+def test_the_keeper_of_a_board_adds_references_makes_tokens_saves_and_restores(results: Path, tmp_path: Path) -> None:
+    board, saved, again = str(tmp_path / "board.db"), str(tmp_path / "saved.zip"), str(tmp_path / "again")
+    assert "labels of the data" in call("references", board, "--add", str(results)).stdout
+    assert call("references", board).stdout.startswith("ks-")
+    assert call("submit", str(results), "--board", board, "--without-references").stdout.count("accepted") == 2
+    assert call("token", board, "--name", "alice").stdout.startswith("sb_")
+    assert "2 bundles" in call("backup", board, saved).stdout
+    assert "2 bundles" in call("restore", saved, again).stdout
+    assert call("restore", saved, again).returncode == 2
+    assert "alice" in call("token", again, "--list").stdout
+    assert "revoked" in call("token", again, "--revoke", "alice").stdout
+    assert call("token", again, "--revoke", "alice").returncode == 2
+    assert call("board", again, "--out", str(tmp_path / "page.html"), "--superseded").returncode == 0
+    assert "superb_prelim2021" in (tmp_path / "page.html").read_text()

@@ -16,6 +16,8 @@ from superbench import SAMPLE_RATE
 
 Turn = tuple[float, float, str]
 HUNDREDTHS = 100
+LARGEST_GRID = 50_000_000
+"""Hundredths × speakers of one recording; 24 hours of five speakers are less."""
 
 
 def frames_of(
@@ -108,6 +110,8 @@ def _hundredths(seconds: float) -> int:
 
 def _raster(turns: Sequence[Sequence], length: int) -> np.ndarray:
     speakers = sorted({turn[2] for turn in turns})
+    if length * len(speakers) > LARGEST_GRID:
+        raise ValueError(f"{length / HUNDREDTHS:.0f} s of {len(speakers)} speakers are more than one recording holds")
     grid = np.zeros((length, len(speakers)), bool)
     for start, end, speaker in turns:
         grid[_hundredths(start) : _hundredths(end), speakers.index(speaker)] = True

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from superbench import Prediction, Score
 
 BETA = (1 / 100) * (1 / 0.0008 - 1)
+LARGEST_TABLE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
     trials = _Ranked.of(predictions, absent)
 
     def reweighted(weights: np.ndarray) -> float:
-        return trials.best(np.asarray(weights, float))[0]
+        return trials.value(np.asarray(weights, float))
 
     value, detected = trials.best(np.ones(len(predictions)))
     hits = float(trials.target[:detected].sum())
@@ -81,24 +83,67 @@ class _Ranked:
         scored = np.bincount(query, target, len(names)) + elsewhere > 0
         return cls(place, query[place], target[place], last, np.bincount(query), scored, elsewhere, absent)
 
+    def value(self, weights: np.ndarray) -> float:
+        """MTWV. Where all trials of a query weigh the same (queries are what intervals resample), it is linear in the weights
+        of the queries, and a maximum over few thresholds: a false alarm never raises the curve, so that it ends at a target.
+        """
+        by_query = weights[self._first]
+        if self._curves is None or not np.array_equal(by_query[self._query_of], weights):
+            return self.best(weights)[0]
+        total = float(by_query[self.scored].sum())
+        if not total:
+            return float("nan")
+        return self._share * max(float((self._curves @ by_query).max(initial=0.0)) / total, 0.0)
+
+    @cached_property
+    def _query_of(self) -> np.ndarray:
+        """The query of each trial, in the order of the predictions."""
+        query = np.empty_like(self.query)
+        query[self.place] = self.query
+        return query
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        """A trial of each query."""
+        return np.unique(self._query_of, return_index=True)[1]
+
+    @cached_property
+    def _curves(self) -> np.ndarray | None:
+        """Gain of each query at the thresholds where a target is found last (thresholds, queries); None if that is too much."""
+        ends = self.last[np.unique(np.searchsorted(self.last, np.flatnonzero(self.target > 0)))]
+        if len(ends) * len(self.sizes) > LARGEST_TABLE:
+            return None
+        reward, penalty = self._rewards(np.ones(len(self.sizes)), np.bincount(self.query, self.target, len(self.sizes)))
+        gains = np.where(self.target > 0, reward[self.query], -penalty[self.query])
+        curves = np.zeros((len(ends), len(self.sizes)))
+        reach = int(ends.max(initial=-1)) + 1
+        np.add.at(curves, (np.searchsorted(ends, np.arange(reach)), self.query[:reach]), gains[:reach])
+        return np.cumsum(curves, axis=0)
+
+    @property
+    def _share(self) -> float:
+        present = float(self.scored.sum())
+        return present / (present + self.absent.queries)
+
+    def _rewards(self, own: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each query, what a hit adds and a false alarm takes, from its weight and that of its targets."""
+        others = own * self.sizes - targets + own * (self.absent.documents - self.targets_absent)
+        targets = targets + own * self.targets_absent
+        return _over(own, targets) * self.scored, BETA * _over(own, others) * self.scored
+
     def best(self, weights: np.ndarray) -> tuple[float, int]:
         """MTWV, and how many trials are detected there."""
         weight, queries = weights[self.place], len(self.sizes)
         own = np.bincount(self.query, weight, queries) / self.sizes
         targets = np.bincount(self.query, weight * self.target, queries)
-        others = np.bincount(self.query, weight, queries) - targets + own * (self.absent.documents - self.targets_absent)
-        targets += own * self.targets_absent
-        reward = _over(own, targets) * self.scored
-        penalty = BETA * _over(own, others) * self.scored
+        reward, penalty = self._rewards(own, targets)
         gains = weight * np.where(self.target > 0, reward[self.query], -penalty[self.query])
         curve = np.cumsum(gains)[self.last]
         total = float(own[self.scored].sum())
         if not total:
             return float("nan"), 0
         top = int(np.argmax(curve))
-        present = float(self.scored.sum())
-        share = present / (present + self.absent.queries)
-        return (share * float(curve[top]) / total, int(self.last[top]) + 1) if curve[top] > 0 else (0.0, 0)
+        return (self._share * float(curve[top]) / total, int(self.last[top]) + 1) if curve[top] > 0 else (0.0, 0)
 
 
 def _over(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:

@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from superbench import __version__
-from superbench.board import details
+from superbench import __version__, registry
+from superbench.board import comparison, details
+from superbench.board.comparison import Standing, Standings
 from superbench.board.details import Scored
-from superbench.board.ranking import Cell, Column, Group, Row, leaders, ranks, superb_score
+from superbench.board.ranking import Cell, Column, Group, Row, apart, leaders, ranks, superb_score
 
 PUBLISHED = "published"
+SUPERSEDED = "superseded"
+MOST_PAIRS = 40
+"""Rows of a group up to which the page gets every paired difference."""
+
 TITLES = {
     "mini": "Miniature corpora",
     "superb-once": "One pass over the real corpora",
     "superb": "Official protocol, run here",
     PUBLISHED: "Published results",
+    SUPERSEDED: "Published results, superseded",
 }
 NOTES = {
     "mini": "Protocol mini: synthetic miniature corpora, official heads and metrics, short training. Compare within this table "
-    "only; the SUPERB score uses the official reference points as a mere yardstick.",
+    "only. There is no SUPERB score: its reference points belong to the official data.",
     "superb-once": "Protocol superb-once: official but for random crops (SID, ASV, KS silence). Compare within this table.",
     "superb": "The official recipes on the real corpora.",
     PUBLISHED: "Official protocol on the real corpora, as printed: not comparable with rows of other protocols.",
+    SUPERSEDED: "Withdrawn, or printed again later with other figures: the source stands with each row.",
 }
+MISSING = "A task that is missing adds no points to a row's rank, and leaves it without a SUPERB score."
 
 
-def contents(groups: Sequence[Group], columns: Sequence[Column], scored: Scored | None = None) -> dict[str, Any]:
-    """The page's data; see `page.render`. Without `scored`: no paired differences and no hardest items."""
+def contents(
+    groups: Sequence[Group], columns: Sequence[Column], refused: Sequence[str] = (), scored: Scored | None = None
+) -> dict[str, Any]:
+    """The page's data; see `page.render`. `refused`: what the board holds and does not show, with the reason. Without `scored`:
+    no paired differences of large tables, and no hardest items."""
+    first: dict[str, Group] = {}
+    for group in groups:
+        first.setdefault(group.protocol, group)
     return {
         "title": "superbench board",
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "version": __version__,
         "columns": [_column(column) for column in columns],
-        "groups": [_group(group, columns, number, scored) for number, group in enumerate(groups)],
+        "groups": [_group(group, columns, number, first[group.protocol], scored) for number, group in enumerate(groups)],
+        "refused": list(refused),
     }
 
 
@@ -42,42 +58,92 @@ def _column(column: Column) -> dict[str, Any]:
     return {
         "key": column.key, "task": column.task, "metric": column.metric, "title": column.title, "label": column.label,
         "unit": column.unit, "higher": column.higher_is_better, "primary": column.primary, "domain": column.domain,
-        "corpus": details.corpus(column),
+        "corpus": details.corpus(column), "chosen_on": registry.task(column.task).select.on,
     }  # fmt: skip
 
 
-def _group(group: Group, columns: Sequence[Column], number: int, scored: Scored | None) -> dict[str, Any]:
-    places = ranks(group.rows, columns)
-    standing = {column.key: leaders(group.rows, column) for column in columns}
-    rows = sorted(group.rows, key=lambda row: (places.get(id(row), len(places) + 1), row.name))
+@dataclass(frozen=True)
+class _Table:
+    """A group with everything that is worked out once for all of its rows."""
+
+    group: Group
+    columns: Sequence[Column]
+    ranks: Mapping[int, int]
+    standings: Mapping[str, Standings]
+    best: Mapping[str, set[int]]
+    counted: frozenset[str]
+
+    @classmethod
+    def of(cls, group: Group, columns: Sequence[Column]) -> _Table:
+        present = {key for row in group.rows for key in row.cells}
+        shown = [column for column in columns if column.key in present]
+        return cls(
+            group,
+            columns,
+            ranks(group.rows, columns, scored=group.scored),
+            {column.key: _standings(group, column) for column in shown},
+            {column.key: leaders(group.rows, column)[0] for column in shown},
+            frozenset(column.task for column in shown if column.reference),
+        )
+
+    def missing(self, row: Row) -> list[str]:
+        """Tasks that count for the rank and that others of the group have."""
+        return sorted(self.counted - {key.partition(".")[0] for key in row.cells})
+
+
+def _group(group: Group, columns: Sequence[Column], number: int, first: Group, scored: Scored | None) -> dict[str, Any]:
+    table = _Table.of(group, columns)
+    rows, last = group.rows, len(table.ranks) + 1
+    order = sorted(range(len(rows)), key=lambda i: (table.ranks.get(id(rows[i]), last), rows[i].name))
+    position = {i: place for place, i in enumerate(order)}
+    reason = apart(group, first)
+    missing = MISSING if any(table.missing(row) for row in rows) else ""
     return {
         "key": f"{group.protocol}-{number}",
-        "title": TITLES.get(group.protocol, group.protocol),
-        "note": NOTES.get(group.protocol, ""),
-        "official": group.protocol == PUBLISHED,
-        "rows": [_row(row, columns, places.get(id(row)), standing) for row in rows],
-        "behind": details.behind(rows, columns, scored, group.protocol),
+        "protocol": group.protocol,
+        "title": TITLES.get(group.protocol, group.protocol) + (" (other data)" if reason else ""),
+        "note": " ".join(filter(None, [NOTES.get(group.protocol, ""), reason, missing])),
+        "reason": reason,
+        "official": group.protocol in (PUBLISHED, SUPERSEDED),
+        "scored": group.scored,
+        "rows": [_row(table, i) for i in order],
+        "behind": details.behind([rows[i] for i in order], columns, scored, group.protocol),
+        "pairs": {
+            key: comparison.pairs(one.comparison, position)
+            for key, one in table.standings.items()
+            if one.comparison and len(rows) <= MOST_PAIRS
+        },
     }
 
 
-def _row(
-    row: Row, columns: Sequence[Column], rank: int | None, standing: dict[str, tuple[set[int], set[int]]]
-) -> dict[str, Any]:
+def _standings(group: Group, column: Column) -> Standings:
+    """By paired tests where predictions are known; nobody's place is sure in a published table."""
+    if group.protocol in (PUBLISHED, SUPERSEDED):
+        return Standings()
+    return comparison.standings(group.rows, column)
+
+
+def _row(table: _Table, index: int) -> dict[str, Any]:
+    row = table.group.rows[index]
     return {
         "name": row.name, "origin": row.origin, "source": row.source, "kind": row.kind, "params": row.params, "macs": row.macs,
-        "hop": row.hop, "layers": row.layers, "dim": row.dim, "revision": row.revision,
-        "superb": superb_score(row.cells, columns), "rank": rank, "tasks": len({key.split(".")[0] for key in row.cells}),
+        "hop": row.hop, "layers": row.layers, "dim": row.dim, "revision": row.revision, "superseded": row.superseded,
+        "superb": superb_score(row.cells, table.columns) if table.group.scored else None, "rank": table.ranks.get(id(row)),
+        "tasks": len({key.split(".")[0] for key in row.cells}), "missing": table.missing(row),
         "cells": {
-            key: _cell(cell, id(row) in standing[key][0], id(row) in standing[key][1])
-            for key, cell in row.cells.items() if key in standing
+            key: _cell(cell, id(row) in table.best[key], table.standings[key].places.get(index))
+            for key, cell in row.cells.items() if key in table.best
         },
         "details": details.receipts(row), **details.facts(row),
     }  # fmt: skip
 
 
-def _cell(cell: Cell, best: bool, tied: bool) -> dict[str, Any]:
+def _cell(cell: Cell, best: bool, standing: Standing | None) -> dict[str, Any]:
+    """`tied`: shares the first place with the best; `place` and `shared` (with how many others): see `comparison.Standing`."""
     low, high = cell.interval or (None, None)
     return {
-        "value": cell.value, "lo": low, "hi": high, "method": cell.method, "best": best, "tied": tied,
-        "deviations": list(cell.deviations),
+        "value": cell.value, "lo": low, "hi": high, "method": cell.method, "best": best,
+        "tied": standing is not None and standing.sure and standing.place == 1 and not best,
+        "place": standing and standing.place, "shared": standing.tied if standing else 0,
+        "sure": standing is not None and standing.sure, "deviations": list(cell.deviations),
     }  # fmt: skip

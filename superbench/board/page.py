@@ -57,7 +57,8 @@ def apart(board: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]
 
 
 def _told(cell: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in cell.items() if value is not None and value is not False and value != []}
+    """Without what is absent; `sure` says something when it is false."""
+    return {key: value for key, value in cell.items() if key == "sure" or (value not in (None, []) and value is not False)}
 
 
 def _pooled(details: Mapping[str, Any], texts: dict[str, int]) -> dict[str, Any]:

@@ -25,6 +25,13 @@ def published(columns: Sequence[Column]) -> list[Row]:
     return [_row(record, columns) for record in preferred(records())]
 
 
+def superseded(columns: Sequence[Column]) -> list[Row]:
+    """The rows that `published` leaves out: withdrawn ones, and the same upstream from another source."""
+    table = records()
+    shown = preferred(table)
+    return [_row(record, columns, superseded=True) for record in table if record not in shown]
+
+
 def records() -> list[dict[str, str]]:
     """The table as it lies in the package."""
     with files("superbench.board").joinpath("published_scores.csv").open(encoding="utf8") as file:
@@ -47,7 +54,7 @@ def _rank(record: dict[str, str]) -> int:
     return PREFERRED.index(record["source"]) if record["source"] in PREFERRED else len(PREFERRED)
 
 
-def _row(record: dict[str, str], columns: Sequence[Column]) -> Row:
+def _row(record: dict[str, str], columns: Sequence[Column], *, superseded: bool = False) -> Row:
     cells = {c.key: Cell(float(record[c.published])) for c in columns if c.published and record.get(c.published)}
     return Row(
         name=record["upstream"],
@@ -58,4 +65,5 @@ def _row(record: dict[str, str], columns: Sequence[Column]) -> Row:
         macs=float(record["macs"]) if record["macs"] else None,
         hop=round(float(record["stride_ms"]) * 16) if record["stride_ms"] else None,
         cells=cells,
+        superseded=superseded,
     )

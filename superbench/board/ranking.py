@@ -1,7 +1,7 @@
-"""Rows and columns of a board: who may be compared with whom, the SUPERB score, the rank, who leads and who ties.
+"""Rows and columns of a board: who may be compared with whom, the SUPERB score, the rank, whose intervals overlap.
 
 Rows are compared only where protocol, task version and data agree. Score and rank: the leaderboard's own arithmetic
-(protocol of SUPERB, sections 3.3 and 3.4).
+(protocol of SUPERB, sections 3.3 and 3.4). Which differences are real: `comparison.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from statistics import mean
 from typing import Literal
 
 from superbench import registry
+from superbench.probing.intervals import Replicates
 from superbench.results import Result
+
+Key = tuple[str, str, str, str, int, str]
+"""Upstream, revision, task, protocol, version of the task, data fingerprint: what stands once on a board."""
+
+UNSCORED = {"mini"}
+"""Protocols without a SUPERB score: its reference points belong to the official data."""
 
 DOMAINS = ("content", "speaker", "semantics", "emotion")
 
@@ -54,7 +61,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones."""
+    """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones; `replicates` (by
+    column) for rows whose predictions are known."""
 
     name: str
     origin: Literal["local", "published"]
@@ -68,6 +76,8 @@ class Row:
     dim: int | None = None
     revision: str = ""
     results: Mapping[str, Result] = field(default_factory=dict)
+    replicates: Mapping[str, Replicates] = field(default_factory=dict)
+    superseded: bool = False
 
     @property
     def shortened(self) -> bool:
@@ -82,6 +92,11 @@ class Group:
     protocol: str
     rows: tuple[Row, ...]
     data: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> bool:
+        """May its rows have a SUPERB score?"""
+        return self.protocol not in UNSCORED
 
 
 def columns() -> list[Column]:
@@ -114,38 +129,72 @@ def columns() -> list[Column]:
 # ---------------------------------------------------------------- from results to groups
 
 
-def grouped(results: Iterable[Result]) -> list[Group]:
-    """Results gathered into rows, and rows into groups that may be compared; the group of most rows first."""
-    rows: dict[tuple[str, str, str], dict[str, Result]] = {}
-    for result in results:
-        rows.setdefault((result.task.protocol, result.upstream.name, result.upstream.revision), {})[result.task.name] = result
+def key_of(result: Result) -> Key:
+    """What a result is of: a later one with the same key takes its place."""
+    task, upstream = result.task, result.upstream
+    return upstream.name, upstream.revision, task.name, task.protocol, task.version, result.data.fingerprint
+
+
+def grouped(results: Iterable[Result], replicates: Mapping[Key, Mapping[str, Replicates]] | None = None) -> list[Group]:
+    """Results gathered into rows, and rows into groups that may be compared; the group of most rows first.
+
+    `replicates`: of each result by metric, where its predictions are known.
+    """
     gathered: list[tuple[str, dict[str, tuple[int, str]], list[Row]]] = []
-    for (protocol, _, _), by_task in sorted(rows.items(), key=lambda item: -len(item[1])):
+    for protocol, by_task in sorted(_gathered(results), key=lambda row: -len(row[1])):
         data = {name: (result.task.version, result.data.fingerprint) for name, result in by_task.items()}
         home = next((g for g in gathered if g[0] == protocol and _agree(g[1], data)), None)
         if home is None:
             home = (protocol, {}, [])
             gathered.append(home)
         home[1].update(data)
-        home[2].append(_row(by_task))
+        home[2].append(_row(by_task, replicates or {}))
     groups = [Group(protocol, tuple(_standing(members)), data) for protocol, data, members in gathered]
     return sorted(groups, key=lambda group: -len(group.rows))
+
+
+def _gathered(results: Iterable[Result]) -> list[tuple[str, dict[str, Result]]]:
+    """Rows as (protocol, results by task). One upstream's results of a task on two corpora are two rows."""
+    rows: dict[tuple[str, str, str], list[dict[str, Result]]] = {}
+    for result in results:
+        own = rows.setdefault((result.task.protocol, result.upstream.name, result.upstream.revision), [])
+        free = next((row for row in own if result.task.name not in row), None)
+        if free is None:
+            own.append(free := {})
+        free[result.task.name] = result
+    return [(key[0], row) for key, own in rows.items() for row in own]
+
+
+def apart(group: Group, first: Group) -> str:
+    """Why `group`, of the same protocol, is not ranked with `first`: the tasks whose version or data differ."""
+    odd = sorted(name for name in group.data.keys() & first.data.keys() if group.data[name] != first.data[name])
+    versions = [name for name in odd if group.data[name][0] != first.data[name][0]]
+    words = [f"{name.upper()} version {group.data[name][0]} there {first.data[name][0]}" for name in versions]
+    words += [
+        f"{name.upper()} {group.data[name][1]:.40}, there {first.data[name][1]:.40}" for name in odd if name not in versions
+    ]
+    return f"On other data than the first table of this protocol ({'; '.join(words)}): not ranked together." if words else ""
 
 
 def _agree(one: Mapping[str, tuple[int, str]], other: Mapping[str, tuple[int, str]]) -> bool:
     return all(one[name] == other[name] for name in one.keys() & other.keys())
 
 
-def _row(by_task: Mapping[str, Result]) -> Row:
+def _row(by_task: Mapping[str, Result], replicates: Mapping[Key, Mapping[str, Replicates]]) -> Row:
     facts = next(iter(by_task.values())).upstream
     cells = {
         f"{name}.{metric}": Cell(score.value, score.ci, score.ci_method, tuple(result.deviations))
         for name, result in by_task.items()
         for metric, score in result.scores.items()
     }
+    drawn = {
+        f"{name}.{metric}": one
+        for name, result in by_task.items()
+        for metric, one in replicates.get(key_of(result), {}).items()
+    }
     return Row(
         facts.name, "local", kind_of(next(iter(by_task.values()))), cells, "", facts.params, facts.macs, facts.hop,
-        facts.layers, facts.dim, facts.revision, by_task,
+        facts.layers, facts.dim, facts.revision, by_task, drawn,
     )  # fmt: skip
 
 
@@ -195,11 +244,13 @@ def rank_points(rows: Sequence[Row], over: Sequence[Column]) -> dict[int, float]
     return {row: mean(mean(points) for points in tasks.values()) if tasks else 0.0 for row, tasks in by_task.items()}
 
 
-def ranks(rows: Sequence[Row], over: Sequence[Column]) -> dict[int, int]:
-    """`id(row)` -> 1 for the best, by rank points, ties by score. Rows that deviate from their recipe have no rank."""
+def ranks(rows: Sequence[Row], over: Sequence[Column], *, scored: bool = True) -> dict[int, int]:
+    """`id(row)` -> 1 for the best, by rank points, ties by score (where rows are `scored`). Rows that deviate from their recipe
+    have no rank."""
     fair = [row for row in rows if not row.shortened]
     points = rank_points(fair, over)
-    keys = {id(row): (points[id(row)], superb_score(row.cells, over) or float("-inf")) for row in fair}
+    scores = {id(row): superb_score(row.cells, over) if scored else None for row in fair}
+    keys = {row: (points[row], float("-inf") if score is None else score) for row, score in scores.items()}
     return {row: 1 + sum(other > own for other in keys.values()) for row, own in keys.items()}
 
 

@@ -1,52 +1,217 @@
-"""Is a result what its predictions say? Every score is computed again; no number is believed."""
+"""Is a result what its predictions say? Every score is computed again, by id; no number is believed.
+
+References are the board's own where it has them, else those in the bundle; then they must be those of every other result on the
+same data. What comes of it beside the verdict is kept: the replicates that intervals and paired tests are made of.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from superbench import registry
-from superbench.board.bundle import Bundle, Entry
-from superbench.errors import SuperbenchError
-from superbench.probing.intervals import interval
+from superbench.board import receipts
+from superbench.board.bundle import PREDICTIONS, Bundle, Entry
+from superbench.board.details import item_errors
+from superbench.board.evidence import Evidence
+from superbench.board.references import References, digest, facts_of
+from superbench.contract import Prediction, Score, Task
+from superbench.errors import Malformed, Refusal, SuperbenchError, TooLarge
+from superbench.probing.intervals import Replicates, interval_of, replicates
+from superbench.results import Result
 
 TOLERANCE = 1e-6
 """Relative; scores are sums of small whole numbers, so only the order of additions may move them."""
 
+LONGEST = 20_000
+"""Characters of a text, or entries of a list, in one prediction: ten times what the longest utterance of SUPERB needs."""
 
-def reasons(bundle: Bundle) -> list[str]:
-    """Why a bundle cannot be accepted, one sentence each; empty if it can."""
-    found: list[str] = []
+KEEPER = " (the board's keeper can add references: superbench references BOARD --add RESULTS)"
+
+Known = Callable[[str, str], "References | str | None"]
+"""(task, fingerprint) -> the board's own references, or the digest of those that its results were scored on, or nothing."""
+
+
+def nothing_known(task: str, fingerprint: str) -> None:
+    """A board that has no references and no results."""
+    return
+
+
+def examine(bundle: Bundle, known: Known = nothing_known) -> dict[str, Evidence]:
+    """The evidence for each task of a bundle; raises `Refusal` with every reason why it cannot be accepted."""
+    found: list[tuple[str, str]] = _one_model(bundle)
+    evidence = {}
     for name, entry in bundle.entries.items():
         try:
-            found += [f"{name}: {reason}" for reason in _entry(entry)]
+            evidence[name] = examine_entry(entry, known)
+        except (Malformed, TooLarge):
+            raise
+        except Refusal as error:
+            found.append((error.code, f"{name}: {error}"))
         except SuperbenchError as error:
-            found.append(f"{name}: {error}")
-        except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-            found.append(f"{name}: its predictions cannot be scored ({type(error).__name__}: {error})")
+            found.append(("task", f"{name}: {error}"))
+    if found:
+        codes = {code for code, _ in found}
+        text = "; ".join(reason for _, reason in found) + (KEEPER if "references" in codes else "")
+        raise Refusal(text, codes.pop() if len(codes) == 1 else "several")
+    return evidence
+
+
+def reasons(bundle: Bundle, known: Known = nothing_known) -> list[str]:
+    """Why a bundle cannot be accepted, one sentence each; empty if it can."""
+    try:
+        examine(bundle, known)
+    except Refusal as error:
+        return str(error).split("; ")
+    return []
+
+
+def _one_model(bundle: Bundle) -> list[tuple[str, str]]:
+    """A row of a board is one model: all tasks of a bundle must be of the same weights."""
+    for part in ("revision", "hop", "layers", "dim", "params"):
+        values = {getattr(entry.result.upstream, part) for entry in bundle.entries.values()}
+        if len(values) > 1:
+            listed = ", ".join(sorted(map(str, values)))
+            return [("mixed", f"its results are of models that differ in {part} ({listed}); give each a name of its own")]
+    return []
+
+
+def examine_entry(entry: Entry, known: Known) -> Evidence:
+    """Score one result again. Raises `Refusal` that says what does not hold."""
+    result = entry.result
+    task = registry.task(result.task.name)
+    if result.task.version != task.card.version:
+        raise Refusal(
+            f"made with version {result.task.version} of the task; this board scores version {task.card.version}", "version"
+        )
+    predictions, facts, own = _labelled(entry, known(result.task.name, result.data.fingerprint))
+    labels = digest(predictions, facts)
+    try:
+        scores = task.score(predictions, facts)
+        found = _claims(result, task, scores)
+        drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
+        errors = np.empty(0) if own else _errors(predictions, scores[result.primary])
+    except SuperbenchError:
+        raise
+    except Exception as error:  # a stranger's predictions may break a scorer in any way
+        raise Refusal(f"its predictions cannot be scored ({type(error).__name__}: {error!s:.200})", "predictions") from error
+    if not found:
+        found = _intervals(result, scores, drawn)
+    if found:
+        raise Refusal("; ".join(found), "score")
+    folds = sorted({one.fold for one in predictions})
+    if unsound := receipts.reasons(result, task, folds) + _test_choice(result, task, scores):
+        raise Refusal("; ".join(unsound), "learning_rate")
+    return Evidence(drawn, labels, own, errors)
+
+
+def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
+    """How wrong each answer is, by (fold, id); what cannot be said counts as right."""
+    order = sorted(range(len(predictions)), key=lambda i: (predictions[i].fold, predictions[i].id))
+    return np.nan_to_num(item_errors(predictions, score))[order]
+
+
+# ---------------------------------------------------------------- predictions and what they are compared with
+
+
+def _labelled(entry: Entry, known: References | str | None) -> tuple[list[Prediction], dict[str, float], bool]:
+    """Predictions with the references that count, the scorer's facts, and whether they are the board's own."""
+    result, predictions = entry.result, entry.predictions
+    if result.predictions != PREDICTIONS:
+        raise Refusal(f"its predictions are in {result.predictions!r:.100}; expected {PREDICTIONS}", "schema")
+    for one in predictions:
+        _bounded(one.prediction, one.id)
+    if isinstance(known, References):
+        return known.applied(predictions), dict(known.facts), True
+    if entry.withheld or any(one.reference is None for one in predictions):
+        raise Refusal(
+            f"its references are not in the bundle, and this board has none of its own for the data {result.data.fingerprint}",
+            "references",
+        )
+    ids = {(one.fold, one.id) for one in predictions}
+    if not ids or len(ids) != len(predictions):
+        raise Refusal("it has no predictions, or predicts something twice", "ids")
+    _complete(result, predictions)
+    facts = facts_of(result)
+    for one in predictions:
+        _bounded(one.reference, one.id)
+    if known is not None and known != digest(predictions, facts):
+        raise Refusal(
+            "its ids, groups or references are not those of the other results on the same data "
+            f"({result.data.fingerprint}): something was left out, added or exchanged",
+            "references",
+        )
+    return predictions, facts, False
+
+
+def _complete(result: Result, predictions: Sequence[Prediction]) -> None:
+    """As many predictions as the passport says. Pieces of recordings are joined before they are scored (SD), so that fewer
+    predictions than items are possible there, and only there."""
+    passport, task = result.data.passport, registry.task(result.task.name)
+    for fold in {one.fold for one in predictions}:
+        count = sum(one.fold == fold for one in predictions)
+        expected = passport.trials.get(f"{fold}/test")
+        if expected is None:
+            expected = result.data.items.get("test" if fold == "all" else f"{fold}/test")
+        fewer = task.select.dev is not None and count < (expected or 0)
+        if expected != count and not fewer:
+            raise Refusal(f"it has {count} predictions in fold {fold}, its passport {expected} test items or trials", "ids")
+
+
+def _bounded(value: Any, where: str, depth: int = 0) -> None:
+    """Refuse what would keep a scorer busy for hours."""
+    if isinstance(value, str | list | dict):
+        if len(value) > LONGEST or depth > 3:
+            raise Refusal(f"the prediction for {where:.100} has {len(value)} parts; at most {LONGEST} are read", "predictions")
+        if not isinstance(value, str):
+            for inner in value.values() if isinstance(value, dict) else value:
+                _bounded(inner, where, depth + 1)
+
+
+# ---------------------------------------------------------------- what was claimed
+
+
+def _claims(result: Result, task: Task, scores: dict[str, Score]) -> list[str]:
+    if set(scores) != set(result.scores) or result.primary != task.card.primary:
+        return [f"it reports {', '.join(sorted(result.scores)):.200}; the task has {', '.join(sorted(scores))}"]
+    found = []
+    for metric, score in scores.items():
+        claimed = result.scores[metric]
+        if not _close(score.value, claimed.value):
+            found.append(f"{metric} is {score.value:.4f} by its predictions, {claimed.value:.4f} was claimed")
+        if (score.unit, score.higher_is_better) != (claimed.unit, claimed.higher_is_better):
+            found.append(f"{metric} is given in {claimed.unit}, or in the wrong direction")
+        if dict(score.counts).keys() != claimed.counts.keys() or not all(
+            _close(float(count), claimed.counts[name]) for name, count in score.counts.items()
+        ):
+            found.append(f"the counts behind {metric} are not those that its predictions give")
     return found
 
 
-def _entry(entry: Entry) -> list[str]:
-    result, predictions = entry.result, entry.predictions
-    task = registry.task(result.task.name)
-    if result.task.version != task.card.version:
-        return [f"made with version {result.task.version} of the task; this board scores version {task.card.version}"]
-    ids = [(one.fold, one.id) for one in predictions]
-    if not ids or len(set(ids)) != len(ids):
-        return ["it has no predictions, or predicts something twice"]
-    facts = result.data.passport.facts
+def _intervals(result: Result, scores: dict[str, Score], drawn: dict[str, Replicates]) -> list[str]:
     found = []
-    scores = task.score(predictions, facts)
-    if set(scores) != set(result.scores) or result.primary != task.card.primary:
-        return [f"it reports {', '.join(sorted(result.scores))}; the task has {', '.join(sorted(scores))}"]
     for metric, score in scores.items():
-        claimed = result.scores[metric]
-        if not math.isclose(score.value, claimed.value, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
-            found.append(f"{metric} is {score.value:.4f} by its predictions, {claimed.value:.4f} was claimed")
-        elif claimed.ci is not None and not _close(interval(predictions, score)[:2], claimed.ci):
+        claimed = result.scores[metric].ci
+        low, high, _ = interval_of(drawn[metric], score.value)
+        if claimed is not None and not (_close(low, claimed[0]) and _close(high, claimed[1])):
             found.append(f"the interval of {metric} is not the one that its predictions give")
     return found
 
 
-def _close(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return all(math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE) for a, b in zip(one, other, strict=True))
+def _test_choice(result: Result, task: Task, scores: dict[str, Score]) -> list[str]:
+    """Where the protocol chooses among checkpoints on the test (ASV), the receipt of the chosen one is the score itself."""
+    if not task.select.checkpoints:
+        return []
+    choice = next(iter(result.chosen.values()), {})
+    picked = [row.dev for row in result.sweep if row.setting == choice.get("setting") and row.lr == choice.get("lr")]
+    value = scores[task.card.primary].value
+    if any(dev is not None and math.isclose(dev, value, rel_tol=1e-4) for dev in picked):
+        return []
+    return [f"the receipt of the chosen checkpoint says {picked}, its predictions give {value:.4f}"]
+
+
+def _close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)

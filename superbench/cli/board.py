@@ -1,4 +1,4 @@
-"""`superbench report`, `submit`, `board`: results as a table, onto a board, and the board as a page."""
+"""`superbench report`, `submit`, `board` and what the keeper of a board does: references, tokens, backup, restore."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from superbench.errors import CommandError
+
+BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME"
 
 
 def report(
@@ -34,23 +36,133 @@ def report(
 
 def submit(
     folder: Annotated[Path, typer.Argument(help="What `superbench run --out` wrote, or a bundle", show_default=False)],
-    board: Annotated[str, typer.Option(help="The board: a folder", show_default=False)],
-) -> None:
-    """Submit results to a board. Every score is computed again from the predictions; what does not hold is refused."""
+    board: Annotated[str, typer.Option(help=BOARD, show_default=False)],
+    without_references: Annotated[bool, typer.Option("--without-references", help="Leave out labels that may not be handed on (ER, IC, QbE, transcripts); the board must then have its own")] = False,
+) -> None:  # fmt: skip
+    """Submit results to a board. Every score is computed again from the predictions; what does not hold is refused.
+
+    Example: superbench submit results --board board, then commit the file that it wrote into board/bundles.
+    """
     from superbench.board.storage import Board
     from superbench.cli.display import console
 
-    for receipt in Board(board).submit(folder):
+    for receipt in Board(board).submit(folder, without_references=without_references):
         state = "accepted" if receipt.fresh else "was there already"
-        console.print(f"{receipt.upstream}: {', '.join(receipt.tasks)} {state} ({receipt.path})", markup=False)
+        console.print(f"{receipt.upstream}: {', '.join(receipt.tasks)} {state} ({receipt.place})", markup=False)
 
 
 def board(
-    board: Annotated[str, typer.Argument(help="The board: a folder", show_default=False)],
+    board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
     out: Annotated[Path, typer.Option(help="The page to write")] = Path("board.html"),
-) -> None:
-    """Write a board as one HTML file that opens from disk: sort, search, compare, plots, downloads."""
+    superseded: Annotated[bool, typer.Option("--superseded", help="Show published rows that were withdrawn or printed anew, too")] = False,
+) -> None:  # fmt: skip
+    """Write a board as one HTML file that opens from disk: sort, search, compare, plots, downloads.
+
+    Bundles that nobody scored yet (put into the folder by hand, or fetched with git) are scored first; one that does not hold is
+    left out, and said; the exit status is then 1.
+    """
+    from superbench.board.storage import Board
+    from superbench.cli.display import console, stages
+
+    with stages() as reporter:
+        refused = Board(board).write_page(
+            out, lambda done, total: reporter.advance("score again", done, total), everything=superseded
+        )
+    console.print(f"Wrote {out}", markup=False)
+    for reason in refused:
+        console.print(f"not shown: {reason}", markup=False)
+    if refused:
+        raise typer.Exit(1)
+
+
+def references(
+    board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
+    add: Annotated[Path | None, typer.Option(help="Results of any model that you ran on your own copy of the corpora", show_default=False)] = None,
+) -> None:  # fmt: skip
+    """List the references that a board has of its own, or add some: from then on they count, not the labels in a bundle.
+
+    Test items, labels and facts are taken from results, so run any model first, on hidden sets too:
+    superbench run fbank --tasks er --data /corpora --out mine; superbench references board --add mine
+    """
     from superbench.board.storage import Board
     from superbench.cli.display import console
 
-    console.print(f"Wrote {Board(board).write_page(out)}", markup=False)
+    kept = Board(board)
+    if add is not None:
+        for one in kept.add_references(add):
+            console.print(f"{one.task}: {len(one.labels)} labels of the data {one.fingerprint}", markup=False)
+        return
+    for name in kept.references():
+        console.print(name, markup=False)
+
+
+def token(
+    board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Make a token for this person or team", show_default=False)] = None,
+    revoke: Annotated[str | None, typer.Option(help="Make the token of this name useless", show_default=False)] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show all tokens, without their secret")] = False,
+) -> None:  # fmt: skip
+    """Make a token with which somebody may submit to the served board; it is printed once, and kept as a digest only.
+
+    Example: superbench token board --name alice
+    """
+    from superbench.board import tokens
+    from superbench.board.storage import shelf_at
+    from superbench.cli.display import console
+
+    shelf = shelf_at(board)
+    if (name is not None) + (revoke is not None) + list_ > 1:
+        raise CommandError("--name, --revoke and --list do not go together.")
+    if list_:
+        for one in tokens.listed(shelf):
+            state = f"revoked {one.revoked}" if one.revoked else "valid"
+            console.print(f"{one.name}  made {one.created}  {state}", markup=False)
+    elif revoke is not None:
+        tokens.revoke(shelf, revoke)
+        console.print(f"The token of {revoke} is revoked; what it submitted stays.", markup=False)
+    else:
+        typer.echo(tokens.create(shelf, name or _unused(tokens.listed(shelf))))
+
+
+def _unused(tokens: list) -> str:
+    names = {one.name for one in tokens}
+    return next(f"token-{number}" for number in range(1, len(names) + 2) if f"token-{number}" not in names)
+
+
+def backup(
+    board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The file to write", show_default=False)],
+) -> None:
+    """Save a board with everything in it (bundles, references, tokens, log) as one file.
+
+    Example: superbench backup board board-backup.zip
+    """
+    from superbench.board import backup as backups
+    from superbench.board.storage import shelf_at
+    from superbench.cli.display import console, stages
+
+    with stages() as reporter:
+        found = backups.backup(shelf_at(board), file, lambda done, total: reporter.advance("save", done, total))
+    console.print(
+        f"Saved {found.bundles} bundles, {found.documents} documents, {found.events} lines of the log: {file}", markup=False
+    )
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `superbench backup` wrote", show_default=False)],
+    board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
+) -> None:
+    """Bring a saved board back, into a place where there is none; also from a folder into a database.
+
+    Example: superbench restore board-backup.zip postgresql://me@localhost/board
+    """
+    from superbench.board import backup as backups
+    from superbench.board.storage import shelf_at
+    from superbench.cli.display import console, stages
+
+    with stages() as reporter:
+        found = backups.restore(file, shelf_at(board), lambda done, total: reporter.advance("restore", done, total))
+    console.print(
+        f"Restored {found.bundles} bundles, {found.documents} documents, {found.events} lines of the log to {board}",
+        markup=False,
+    )

@@ -60,7 +60,8 @@ def demo(
     console.print(report.terminal(report.collect([results])))
     store = Board(out / "board")
     store.submit(results)
-    page = store.write_page(out / "board.html")
+    page = out / "board.html"
+    store.write_page(page)
     seconds["all"] = time.perf_counter() - began
     console.print("  ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
     console.print(f"Board: {page}")

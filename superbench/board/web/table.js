@@ -31,12 +31,13 @@ function legend(group) {
 }
 
 // ---- who leads, in a sentence
-/** The best of a column and whether that is sure: intervals are there, and nobody is tied with it. */
+/** The best of a column and whether that is sure: it could be compared (where the board says so), and nobody is tied with it. */
 function standing(group, column) {
   const cells = group.rows.filter((row) => row.cells[column.key]).map((row) => [row, row.cells[column.key]]);
   const best = cells.filter(([, cell]) => cell.best).map(([row]) => row);
   const measured = cells.length > 1 && cells.some(([, cell]) => hasInterval(cell));
-  return { best, measured, sure: measured && best.length === 1 && !cells.some(([, cell]) => cell.tied) };
+  const alone = best.length === 1 && best[0].cells[column.key].sure !== false && !cells.some(([, cell]) => cell.tied);
+  return { best, measured, sure: measured && alone };
 }
 function headline(group) {
   const first = group.rows.filter((row) => row.rank === 1);
@@ -51,7 +52,7 @@ function headline(group) {
   return [...leads, own.length ? `, surely best in ${own.length} of ${plural(found.length, "column")}: ${listed(own)}.`
     : ", though surely best in no single column.",
     sure.length > own.length ? ` Another row is surely best in ${sure.length - own.length}.` : "",
-    open ? ` In ${open === found.length ? "all" : open} the best is tied with others: who leads there may be chance.` : ""];
+    open ? ` In ${open === found.length ? "all" : open} nobody is surely best: who leads there may be chance.` : ""];
 }
 
 // ---- heads

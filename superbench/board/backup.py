@@ -1,0 +1,109 @@
+"""A whole board in one file, and back: also the way from a folder into a database, or out of it.
+
+A zip file: `bundles/<digest>.zip`, `documents/<kind>/<name>`, and `board.json` last, which lists them with their SHA-256, the
+order of acceptance, and the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from superbench.board.bundle import open_bundle
+from superbench.board.shelf import Event, Held, Kind, Reading, Shelf, event
+from superbench.errors import BadResult, CommandError
+from superbench.files import whole
+
+LIST = "board.json"
+_DOCUMENT = re.compile(rf"documents/({'|'.join(get_args(Kind))})/([A-Za-z0-9][A-Za-z0-9._-]*)")
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How much was saved or restored."""
+
+    bundles: int
+    documents: int
+    events: int
+
+
+def backup(shelf: Shelf, file: Path, progress: Progress = lambda done, total: None) -> Contents:
+    """Write the board to `file`, whole or not at all, while no one writes to it. Raises `CommandError` if there is no board."""
+    if not shelf.exists():
+        raise CommandError(f"{shelf.address} is no board: there is nothing to save.")
+    with shelf.writing() as writer, whole(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        held = writer.held()
+        sums: dict[str, str] = {}
+        listed = []
+        for number, one in enumerate(held):
+            progress(number, len(held))
+            data = writer.data(one.place or one.digest)
+            digest = open_bundle(data).digest
+            _write(archive, sums, f"bundles/{digest}.zip", data)
+            listed.append({"digest": digest, "upstream": one.upstream, "accepted": one.accepted, "by": one.by})
+        documents = _documents(writer, archive, sums)
+        events = [asdict(one) for one in shelf.events()]
+        head = {"schema": 1, "bundles": listed, "files": sums, "events": events}
+        archive.writestr(LIST, json.dumps(head, ensure_ascii=False, indent=1))
+    progress(len(held), len(held))
+    return Contents(len(held), documents, len(events))
+
+
+def _documents(reader: Reading, archive: zipfile.ZipFile, sums: dict[str, str]) -> int:
+    count = 0
+    for kind in get_args(Kind):
+        for name in reader.names(kind):
+            data = reader.get(kind, name)
+            if data is not None:
+                _write(archive, sums, f"documents/{kind}/{name}", data)
+                count += 1
+    return count
+
+
+def _write(archive: zipfile.ZipFile, sums: dict[str, str], name: str, data: bytes) -> None:
+    sums[name] = hashlib.sha256(data).hexdigest()
+    archive.writestr(zipfile.ZipInfo(name), data)
+
+
+def restore(file: Path, shelf: Shelf, progress: Progress = lambda done, total: None) -> Contents:
+    """Write what `backup` saved into a board that has nothing yet. Raises `BadResult` for a damaged file, `CommandError` if
+    something is there."""
+    if shelf.exists() and (shelf.held() or shelf.names("tokens") or shelf.names("references")):
+        raise CommandError(f"{shelf.address} holds a board already. Restore into a place where there is none.")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            head = json.loads(archive.read(LIST))
+            if head["schema"] != 1:
+                raise BadResult(f"{file} is of schema {head['schema']}; this version of superbench restores schema 1.")
+            return _restore(archive, head, shelf, progress)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError) as error:
+        raise BadResult(f"{file} is no backup of a board, or is damaged: {error}. Nothing was restored.") from error
+
+
+def _restore(archive: zipfile.ZipFile, head: dict[str, Any], shelf: Shelf, progress: Progress) -> Contents:
+    for name, digest in head["files"].items():  # all of it first: nothing is written from a damaged file
+        if hashlib.sha256(archive.read(name)).hexdigest() != digest:
+            raise ValueError(f"{name} was changed")
+    documents = 0
+    with shelf.writing() as writer:
+        for number, one in enumerate(head["bundles"]):
+            progress(number, len(head["bundles"]))
+            held = Held(one["digest"], one["upstream"], one["accepted"], one["by"])
+            writer.add(held, archive.read(f"bundles/{one['digest']}.zip"))
+        for name in head["files"]:
+            if found := _DOCUMENT.fullmatch(name):
+                writer.put(found[1], found[2], archive.read(name))  # type: ignore[arg-type]
+                documents += 1
+        for line in head["events"]:
+            writer.log(Event(**line))
+        writer.log(event("keeper", "restored", str(len(head["bundles"])), Path(archive.filename or "").name))
+    progress(len(head["bundles"]), len(head["bundles"]))
+    return Contents(len(head["bundles"]), documents, len(head["events"]))

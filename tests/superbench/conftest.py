@@ -1,0 +1,146 @@
+"""Results to submit to boards: keyword spotting by models of known skill, as `superbench run` would have written them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superbench.contract import Prediction
+from superbench.probing.intervals import interval
+from superbench.registry import task
+from superbench.results import Result, write_result
+
+WORDS = ("yes", "no")
+
+
+def said(right: int) -> list[Prediction]:
+    """96 predictions; `right` of 48 speakers get their two words right."""
+    return [
+        Prediction(f"{word}/{n}.wav", "all", (f"s{n}",), word, word if n < right else "stop")
+        for n in range(48)
+        for word in WORDS
+    ]
+
+
+def made(
+    name: str,
+    right: int,
+    *,
+    protocol: str = "mini",
+    fingerprint: str = "f",
+    spec: str = "apc@x",
+    revision: str = "r",
+    **more: Any,
+) -> Result:
+    """The result of `said(right)`, with the receipts of the recipe's sweep."""
+    keywords = task("ks")
+    score = keywords.score(said(right), {})["accuracy"]
+    low, high, method = interval(said(right), score)
+    rates = keywords.card.recipes[protocol].learning_rates
+    facts = {
+        "value": score.value, "unit": "%", "higher_is_better": True, "ci": [low, high], "ci_method": method,
+        "counts": dict(score.counts),
+    }  # fmt: skip
+    record = {
+        "schema": 1, "task": {"name": "ks", "version": keywords.card.version, "protocol": protocol},
+        "upstream": {"name": name, "revision": revision, "params": 10, "hop": 160, "layers": 1, "dim": 4},
+        "scores": {"accuracy": facts}, "primary": "accuracy",
+        "sweep": [{"fold": "all", "lr": lr, "seed": 0, "dev": 50.0 - i, "steps": 10} for i, lr in enumerate(rates)],
+        "chosen": {"all": {"lr": rates[0], "seed": 0, "step": 10, "setting": {}}},
+        "data": {"fingerprint": fingerprint, "items": {"test": 96}}, "environment": {"spec": spec},
+        "seconds": {"extract": 1, "train": 1, "evaluate": 1}, "predictions": "predictions.jsonl.gz", **more,
+    }  # fmt: skip
+    return Result.model_validate(record)
+
+
+@pytest.fixture(scope="session")
+def a_result() -> Callable[..., Result]:
+    """`made`, for tests."""
+    return made
+
+
+@pytest.fixture
+def a_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write `made(...)` with its predictions as `<tmp_path>/<where>/<name>/ks`; returns the upstream's folder."""
+
+    def write(
+        name: str, right: int, *, where: str = "results", predictions: list[Prediction] | None = None, **more: Any
+    ) -> Path:
+        place = tmp_path / where / name.replace("/", "_")
+        (place / "ks").mkdir(parents=True, exist_ok=True)
+        write_result(place / "ks", made(name, right, **more), said(right) if predictions is None else predictions)
+        return place
+
+    return write
+
+
+# ---------------------------------------------------------------- PostgreSQL, from the distribution's package
+
+
+def _as_nobody() -> list[str]:
+    """PostgreSQL does not run as root: the words that run a command as its own user."""
+    return [] if os.geteuid() else ["runuser", "-u", "postgres", "--"]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of an empty server that lives as long as the tests do, without password, on a socket of its own."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
+    if not os.geteuid() and not shutil.which("runuser"):
+        pytest.skip("PostgreSQL refuses to run as root, and there is no runuser")
+    programs = folders[-1]
+    home = Path(
+        subprocess.run(
+            [*_as_nobody(), "mktemp", "-d", "/tmp/pg-XXXXXX"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": "/"}
+    initial = [programs / "initdb", "-D", home / "data", "-U", "board", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    subprocess.run([*_as_nobody(), *map(str, initial)], **quiet)
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} -c fsync=off"
+    control = [*_as_nobody(), str(programs / "pg_ctl"), "-D", str(home / "data"), "-w"]
+    subprocess.run([*control, "-l", str(home / "log"), "-o", options, "start"], **quiet)
+    try:
+        yield f"postgresql://board@127.0.0.1:{port}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+        subprocess.run([*_as_nobody(), "rm", "-rf", str(home)], check=True)
+
+
+@pytest.fixture
+def database(postgresql: str, request: pytest.FixtureRequest) -> str:
+    """An empty database of the server."""
+    from sqlalchemy import create_engine
+
+    name = f"board_{abs(hash(request.node.nodeid))}"
+    engine = create_engine(
+        postgresql.replace("postgresql://", "postgresql+psycopg://") + "/postgres", isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return f"{postgresql}/{name}"
+
+
+@pytest.fixture(params=["folder", "sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a board may live: each kind in turn."""
+    if request.param == "folder":
+        return str(tmp_path / "board")
+    if request.param == "sqlite":
+        pytest.importorskip("sqlalchemy", reason="the extra `server` is not installed")
+        return f"sqlite:///{tmp_path}/board.db"
+    pytest.importorskip("psycopg", reason="the extra `server` is not installed")
+    return str(request.getfixturevalue("database"))
