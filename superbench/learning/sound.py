@@ -1,7 +1,8 @@
 """Unlabelled sound: the files under a folder, and the waves of every update, drawn from (seed, update) alone.
 
-A schedule reads either crops (files drawn with replacement, a random piece of each) or whole utterances. Those are bucketed:
-sorted by length, so that a batch pads little, and shuffled among neighbours anew in every epoch.
+A schedule reads either crops (`batch` files drawn with replacement, a random piece of at most `seconds` of each) or whole
+utterances (of at most `seconds`, each once an epoch). Those are bucketed: sorted by length, so that a batch pads little, which
+holds up to `batch · seconds` of sound, padding counted; and shuffled among neighbours anew in every epoch.
 """
 
 from __future__ import annotations
