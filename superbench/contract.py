@@ -149,7 +149,7 @@ class Pretrainable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """AdamW, warm-up, decay. `batch` crops of `seconds`, or `whole_utterances` that fill `batch · seconds`: learning/sound.py."""
+    """Warm-up, decay; `batch` crops of `seconds`, or `whole_utterances` that fill `batch · seconds` (learning/sound.py)."""
 
     steps: int
     batch: int
