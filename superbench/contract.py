@@ -91,8 +91,7 @@ class Pretrainable(Protocol):
 
     `configs` maps a size (`mini`, `base`) to a frozen dataclass of plain values; the class is called with one of them. `loss`
     takes the same arguments as the model itself and returns a scalar; it is called in training mode. `pretraining` maps a
-    size to its schedule. A model that must see sound, or a teacher, before its first update, or has parts that only
-    pretraining needs: superbench/preparation.py.
+    size to its schedule. A model that must see sound, or a teacher, before its first update: superbench/preparation.py.
     """
 
     configs: Mapping[str, Any]
@@ -107,11 +106,7 @@ class Pretrainable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """The schedule of `superbench pretrain`: AdamW, linear warm-up and decay, gradients clipped.
-
-    An update reads `batch` random crops of `seconds`, of files drawn with replacement; or, with `whole_utterances`, whole
-    utterances (of at most `seconds`) of similar length that hold `batch · seconds` of sound together, each once an epoch.
-    """
+    """Warm-up, decay; `batch` crops of `seconds`, or `whole_utterances` that fill `batch · seconds` (learning/sound.py)."""
 
     steps: int
     batch: int

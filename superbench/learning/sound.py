@@ -1,7 +1,8 @@
 """Unlabelled sound: the files under a folder, and the waves of every update, drawn from (seed, update) alone.
 
-A schedule reads either crops (files drawn with replacement, a random piece of each) or whole utterances. Those are bucketed:
-sorted by length, so that a batch pads little, and shuffled among neighbours anew in every epoch.
+A schedule reads either crops (`batch` files drawn with replacement, a random piece of at most `seconds` of each) or whole
+utterances (of at most `seconds`, each once an epoch). Those are bucketed: sorted by length, so that a batch pads little, which
+holds up to `batch · seconds` of sound, padding counted; and shuffled among neighbours anew in every epoch.
 """
 
 from __future__ import annotations
@@ -124,8 +125,8 @@ class Buckets:
     """Batches of utterances of similar length that hold at most `budget` samples, padding counted.
 
     >>> buckets = Buckets([1, 9, 2, 10, 2, 1], budget=20, seed=0)
-    >>> sorted(sorted(buckets.batch(number).tolist()) for number in range(buckets.epoch))
-    [[0, 2, 4, 5], [1, 3]]
+    >>> buckets.epoch, sorted(int(one) for number in range(3) for one in buckets.batch(number))
+    (3, [0, 1, 2, 3, 4, 5])
     """
 
     def __init__(self, lengths: Sequence[int], budget: int, seed: int) -> None:
