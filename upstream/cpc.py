@@ -76,13 +76,13 @@ class Cpc(nn.Module):
 
     configs: ClassVar = {
         "mini": CpcConfig(
-            width=96, kernels=(10, 8, 8, 4, 4), strides=(5, 4, 4, 2, 2), steps=6, negatives=64, heads=4, feedforward=192,
+            width=96, kernels=(20, 8, 4, 4, 4), strides=(10, 4, 2, 2, 2), steps=6, negatives=32, heads=4, feedforward=192,
             dropout=0.0,
         ),
         "base": CpcConfig(),
     }  # fmt: skip
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=1e-3),
+        "mini": Pretraining(steps=450, batch=8, seconds=1.28, learning_rate=1e-3),
         "base": Pretraining(steps=150_000, batch=64, seconds=1.28, learning_rate=2e-4),
     }
 
@@ -99,30 +99,31 @@ class Cpc(nn.Module):
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch."""
-        waves = nn.functional.pad(waves, (0, max(self.hop - waves.shape[1], 0)))
-        local, frames = self.encoder(waves, lengths.clamp(min=self.hop))
-        context, _ = self.context(local)
+        local, context, frames = self._states(waves, lengths)
         return Features(torch.stack([local, context * _inside(frames, local.shape[1])[..., None]]), frames)
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """InfoNCE: cross-entropy of the true frame among the negatives, mean over steps and frames."""
-        features = self(waves, lengths)
-        local, context = features.frames
+        local, context, frames = self._states(waves, lengths)
         usable = local.shape[1] - self.config.steps  # positions that have all their future steps in the longest sound
         if usable < 1:
             return (context * 0).sum()
-        inside = _inside(features.lengths - self.config.steps, usable)
+        inside = _inside(frames - self.config.steps, usable)
         future = nn.Transformer.generate_square_subsequent_mask(usable, device=waves.device)
-        others = self._elsewhere(features.lengths, usable)  # (batch, time, negatives)
-        negatives = local[torch.arange(len(local), device=waves.device)[:, None, None], others]
+        others = self._elsewhere(frames, usable)
         total = local.new_zeros(())
         for step, predictor in enumerate(self.predictors, start=1):
             predicted = predictor(context[:, :usable], src_mask=future, is_causal=True)
-            true = (predicted * local[:, step : step + usable]).mean(-1)
-            false = torch.einsum("btd,btnd->btn", predicted, negatives) / self.dim
-            errors = torch.cat([true[..., None], false], dim=-1).logsumexp(-1) - true
+            scores = predicted @ local.transpose(1, 2) / self.dim  # (batch, time, frame of the utterance)
+            true = scores.diagonal(step, 1, 2)[..., None]
+            errors = torch.cat([true, scores.gather(2, others)], dim=-1).logsumexp(-1) - true[..., 0]
             total = total + (errors * inside).sum() / inside.sum().clamp(min=1)
         return total / self.config.steps
+
+    def _states(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        waves = nn.functional.pad(waves, (0, max(self.hop - waves.shape[1], 0)))
+        local, frames = self.encoder(waves, lengths.clamp(min=self.hop))
+        return local, self.context(local)[0], frames
 
     def _elsewhere(self, frames: Tensor, time: int) -> Tensor:
         """Random frames of the same utterance, `negatives` for each position: (batch, time, negatives)."""
