@@ -28,7 +28,7 @@ FLOORS = [
     {"probing.fold"},
     {"probing.experiment"},
     {"results", "options"},
-    {"job", "pretraining"},
+    {"job", "pretraining", "generation"},
     {"conformance", "synthesis", "workers", "forecast"},
     {"runner"},
     {"board"},

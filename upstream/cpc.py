@@ -53,19 +53,16 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int, kernels: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
-        shapes = list(zip(kernels, strides, strict=True))
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(width if i else 1, width, kernel, stride, padding=(kernel - stride + 1) // 2)
-            for i, (kernel, stride) in enumerate(shapes)
-        )
-        self.norms = nn.ModuleList(ChannelNorm(width) for _ in shapes)
+        self.shapes = [(kernel, stride, (kernel - stride + 1) // 2) for kernel, stride in zip(kernels, strides, strict=True)]
+        self.convolutions = nn.ModuleList(nn.Conv1d(width if i else 1, width, *shape) for i, shape in enumerate(self.shapes))
+        self.norms = nn.ModuleList(ChannelNorm(width) for _ in self.shapes)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames, zero beyond each sound's own, and how many are its own."""
         x = waves[:, None]
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+        for convolution, norm, shape in zip(self.convolutions, self.norms, self.shapes, strict=True):
             x = norm(convolution(x)).relu()
-            (kernel,), (stride,), (padding,) = convolution.kernel_size, convolution.stride, convolution.padding
+            kernel, stride, padding = shape
             lengths = torch.div(lengths + 2 * padding - kernel, stride, rounding_mode="floor") + 1
             x = x * _inside(lengths, x.shape[-1])[:, None]
         return x.transpose(1, 2), lengths

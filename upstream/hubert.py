@@ -32,7 +32,8 @@ COEFFICIENTS = 13
 
 @dataclass(frozen=True)
 class HubertConfig:
-    """Sizes. `unit_dim` is the size of what the units were found in: 39 for MFCC, else the width of the teacher."""
+    """Sizes. Units are found in `fit_seconds` of sound; `unit_dim` is what describes a frame of it: 39 for MFCC, else the width
+    of the teacher. `start` and `span` say what is hidden; the front end learns from `front_gradient` of its gradient."""
 
     channels: int = 512
     width: int = 768
@@ -50,10 +51,11 @@ class HubertConfig:
     span: int = 10
     front_gradient: float = 0.1
     penalty: float = 10.0
+    fit_seconds: float = 3600.0
 
 
 class Mfcc(nn.Module):
-    """Waves → (batch, time, 39), one frame every 20 ms: the cepstrum of the normalised log-mel, first and second differences."""
+    """Waves → (batch, time, 39), one frame every 20 ms: cepstrum of the normalised log-mel and its differences."""
 
     transform: Tensor
 
@@ -102,11 +104,10 @@ class Positions(nn.Module):
 class Hubert(nn.Module):
     """Hidden states (layers + 1, batch, time, width): what goes into the first layer, then each layer's output."""
 
-    prepare_seconds = 3600.0
     configs: ClassVar = {
         "mini": HubertConfig(
             channels=48, width=192, layers=3, heads=4, feedforward=384, dropout=0.0, position_kernel=32, position_groups=16,
-            units=100, code=64, front_gradient=1.0, penalty=0.0,
+            units=100, code=64, front_gradient=1.0, penalty=0.0, fit_seconds=600.0,
         ),
         "base": HubertConfig(),
     }  # fmt: skip
@@ -123,6 +124,7 @@ class Hubert(nn.Module):
         )
         self.front = Front(self.convolutions)
         self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, self.front.hop, config.layers + 1, config.width
+        self.prepare_seconds = config.fit_seconds
         self.local_norm = nn.LayerNorm(config.channels)
         self.project = nn.Linear(config.channels, config.width)
         self.hidden = nn.Parameter(torch.rand(config.width))
@@ -130,9 +132,7 @@ class Hubert(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                config.width, config.heads, config.feedforward, config.dropout, "gelu", batch_first=True
-            )
+            nn.TransformerEncoderLayer(config.width, config.heads, config.feedforward, config.dropout, "gelu", batch_first=True)
             for _ in range(config.layers)
         )
         self.head = nn.Linear(config.width, config.code)

@@ -45,10 +45,7 @@ class Quantiser(nn.Module):
 class VqApc(RecurrentPredictor):
     """Predicts from the code of the last layer."""
 
-    configs: ClassVar = {
-        "mini": VqApcConfig(stack=2, width=256, dropout=0.0, ahead=3, codes=128),
-        "base": VqApcConfig(),
-    }
+    configs: ClassVar = {"mini": VqApcConfig(stack=2, width=256, dropout=0.0, ahead=3, codes=128), "base": VqApcConfig()}
     pretraining: ClassVar = {
         "mini": Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3),
         "base": Pretraining(steps=100_000, batch=32, seconds=15.0, learning_rate=1e-4),

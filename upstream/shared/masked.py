@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, Features
 from upstream.shared.mel import LogMel
+from upstream.shared.positions import positions
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,3 @@ class MaskedTransformer(nn.Module):
             hidden = block(hidden, src_key_padding_mask=~inside)
             states.append(hidden)
         return states
-
-
-def positions(time: int, width: int, device: torch.device) -> Tensor:
-    """Sinusoidal positions (time, width): sines in even, cosines in odd places (Vaswani et al. 2017, section 3.5)."""
-    place = torch.arange(time, device=device)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000) / width))[None]
-    return torch.stack([torch.sin(place * rate), torch.cos(place * rate)], dim=-1).flatten(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
 
@@ -26,9 +25,11 @@ class Units(nn.Module):
 
         Sound that holds fewer vectors than there are units leaves the rest of the centroids where they were.
         """
+        from sklearn.cluster import MiniBatchKMeans  # takes a second to import, and only pretraining needs it
+
         data = torch.cat(list(vectors)).cpu().double().numpy()
         count = min(len(self.centroids), len(data))
-        means = MiniBatchKMeans(count, random_state=seed, batch_size=4096, n_init=3, max_iter=20, max_no_improvement=None)
+        means = MiniBatchKMeans(count, random_state=seed, batch_size=4096, n_init=3, max_iter=20)
         means.fit(data)
         self.centroids[:count] = torch.from_numpy(means.cluster_centers_).to(self.centroids)
 
