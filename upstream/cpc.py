@@ -21,7 +21,8 @@ from superbench import SAMPLE_RATE, Features, Pretraining
 
 @dataclass(frozen=True)
 class CpcConfig:
-    """Sizes; `steps` frames ahead, told apart from `negatives` others; the predictors' `heads`, `feedforward`, `dropout`."""
+    """Sizes; `steps` frames ahead, told apart from `negatives` others; the predictors' `heads`, `feedforward`, `dropout`. A
+    score is the mean product of prediction and frame, times `gain`."""
 
     width: int = 256
     kernels: tuple[int, ...] = (10, 8, 4, 4, 4)
@@ -31,6 +32,7 @@ class CpcConfig:
     heads: int = 8
     feedforward: int = 2048
     dropout: float = 0.1
+    gain: float = 1.0
 
 
 class ChannelNorm(nn.Module):
@@ -74,7 +76,7 @@ class Cpc(nn.Module):
     configs: ClassVar = {
         "mini": CpcConfig(
             width=96, kernels=(20, 8, 4, 4, 4), strides=(10, 4, 2, 2, 2), steps=6, negatives=32, heads=4, feedforward=192,
-            dropout=0.0,
+            dropout=0.0, gain=10.0,
         ),
         "base": CpcConfig(),
     }  # fmt: skip
@@ -111,7 +113,7 @@ class Cpc(nn.Module):
         total = local.new_zeros(())
         for step, predictor in enumerate(self.predictors, start=1):
             predicted = predictor(context[:, :usable], src_mask=future, is_causal=True)
-            scores = predicted @ local.transpose(1, 2) / self.dim  # (batch, time, frame of the utterance)
+            scores = predicted @ local.transpose(1, 2) * (self.config.gain / self.dim)  # (batch, time, frame of the utterance)
             true = scores.diagonal(step, 1, 2)[..., None]
             errors = torch.cat([true, scores.gather(2, others)], dim=-1).logsumexp(-1) - true[..., 0]
             total = total + (errors * inside).sum() / inside.sum().clamp(min=1)
