@@ -47,6 +47,7 @@ class HubertConfig:
     unit_dim: int = 3 * COEFFICIENTS
     code: int = 256
     temperature: float = 0.1
+    alpha: float = 1.0
     start: float = 0.08
     span: int = 10
     front_gradient: float = 0.1
@@ -136,7 +137,7 @@ class Hubert(nn.Module):
             for _ in range(config.layers)
         )
         self.head = nn.Linear(config.width, config.code)
-        self.codes = nn.Parameter(torch.rand(config.units, config.code))
+        self.codes = nn.Parameter(torch.randn(config.units, config.code))
         self.mfcc = Mfcc()
         self.units = Units(config.units, config.unit_dim)
         self._teacher: tuple[Upstream, ...] = ()  # in a tuple, so that its weights stay its own
@@ -157,10 +158,11 @@ class Hubert(nn.Module):
         seen = torch.where(hidden[..., None], self.hidden, self.project(self.local_norm(local)))
         with torch.no_grad():
             targets = self.targets(waves, lengths, local.shape[1])
-        found = self.head(self._states(seen, inside)[-1][hidden])  # (frame, code)
-        cosines = nn.functional.normalize(found, dim=-1) @ nn.functional.normalize(self.codes, dim=-1).T
-        loss = nn.functional.cross_entropy(cosines / self.config.temperature, targets[hidden])
-        return loss + self.config.penalty * local[inside].square().mean()
+        found = nn.functional.normalize(self.head(self._states(seen, inside)[-1]), dim=-1)  # (batch, time, code)
+        cosines = found @ nn.functional.normalize(self.codes, dim=-1).T
+        errors = nn.functional.cross_entropy(cosines.transpose(1, 2) / self.config.temperature, targets, reduction="none")
+        weight = torch.where(hidden, self.config.alpha, 1 - self.config.alpha) * inside
+        return (errors * weight).sum() / weight.sum() + self.config.penalty * local[inside].square().mean()
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
         """Find the units: in MFCC, or in the middle layer of a teacher, which the model keeps at hand for its targets."""

@@ -5,7 +5,7 @@ frames and a language model over them; layers as in GPT-2 (Radford et al. 2019: 
 Frames of 20 ms (two of 10 ms) are scaled by the mean and spread of the sound that the model was pretrained on, so that a frame
 depends on nothing that comes after it; each becomes the nearest of the centroids that k-means found before training. A
 sentence begins with BOS. Hidden states: the units' embeddings, then each layer's output, the last one normalised.
-`base` has the size of GPT-2 small (12 layers of 768; 85.4 M weights with 500 units). `superbench generate` turns the units that
+`base` has the size of GPT-2 small (12 layers of 768; 85.8 M weights with 500 units). `superbench generate` turns the units that
 follow a prompt back into sound: centroids → mel spectrum → phases by Griffin & Lim (1984).
 """
 
@@ -74,7 +74,7 @@ class SpeechGpt(nn.Module):
             for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.width)
-        nn.init.normal_(self.embed.weight, std=config.width**-0.5)
+        self.predict = nn.Linear(config.width, config.units)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch; layers look only backwards, so padding at the end reaches nothing."""
@@ -86,7 +86,7 @@ class SpeechGpt(nn.Module):
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """Cross-entropy of each unit after those before it, in nats: the logarithm of the perplexity."""
         units, frames = self.heard(waves, lengths)
-        logits = self.scores(self.states(units[:, :-1])[-1])
+        logits = self.predict(self.states(units[:, :-1])[-1])
         inside = torch.arange(units.shape[1], device=units.device) < frames[:, None]
         return nn.functional.cross_entropy(logits[inside], units[inside])
 
@@ -106,17 +106,13 @@ class SpeechGpt(nn.Module):
     def states(self, units: Tensor) -> list[Tensor]:
         """The states of BOS and of each unit of (batch, time): each (batch, time + 1, width)."""
         tokens = nn.functional.pad(units, (1, 0), value=self.config.units)
-        x = self.embed(tokens) * self.config.width**0.5 + positions(tokens.shape[1], self.config.width, tokens.device)
+        x = self.embed(tokens) + positions(tokens.shape[1], self.config.width, tokens.device)
         future = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1], device=tokens.device)
         states = [self.dropout(x)]
         for block in self.blocks:
             states.append(block(states[-1], src_mask=future, is_causal=True))
         states[-1] = self.norm(states[-1])
         return states
-
-    def scores(self, states: Tensor) -> Tensor:
-        """Logits of the next unit; the embeddings serve as the output's weights (Press & Wolf 2017, arXiv 1608.05859)."""
-        return states @ self.embed.weight[:-1].T
 
     @torch.no_grad()
     def generate(
@@ -129,7 +125,7 @@ class SpeechGpt(nn.Module):
         facts["units of the prompt"] = heard = units.shape[1]
         count = max(round(seconds * SAMPLE_RATE / self.hop), 1)
         for done in range(count):
-            likely = (self.scores(self.states(units)[-1][:, -1]) / temperature).softmax(-1)
+            likely = (self.predict(self.states(units)[-1][:, -1]) / temperature).softmax(-1)
             units = torch.cat([units, torch.multinomial(likely, 1)], dim=1)
             advance(done + 1, count)
         facts["different units drawn"] = len(units[0, heard:].unique())
@@ -144,9 +140,9 @@ class SpeechGpt(nn.Module):
         """Sound of units (time,): (time · hop,). Spectra are the centroids', phases are found by Griffin-Lim."""
         spectrum = self.units.centroids[units].unflatten(1, (-1, self.config.bins)).flatten(0, 1)  # (time · stack, bins)
         power = ((spectrum * self.spread + self.mean).exp() - FLOOR).clamp(min=0).T
-        bands = torchaudio.transforms.InverseMelScale(WINDOW // 2 + 1, self.config.bins, SAMPLE_RATE).to(power.device)
-        phases = torchaudio.transforms.GriffinLim(WINDOW, n_iter=60, hop_length=SHIFT).to(power.device)
-        wave = phases(bands(power))
+        bands = torchaudio.transforms.InverseMelScale(WINDOW // 2 + 1, self.config.bins, SAMPLE_RATE, driver="gelsd")
+        phases = torchaudio.transforms.GriffinLim(WINDOW, n_iter=60, hop_length=SHIFT)
+        wave = phases.to(units.device)(bands(power.cpu()).to(units.device))  # that driver is the processor's alone
         return nn.functional.pad(wave, (0, max(len(units) * self.hop - len(wave), 0)))[: len(units) * self.hop]
 
     def _spectrum(self, waves: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ def generate(
     prompt: Annotated[Path, typer.Option(help="The recording to continue (wav, flac, mp3, ogg; its last 30 s are heard)", show_default=False)],
     out: Annotated[Path, typer.Option(help="The wav to write: the prompt, then what may follow", show_default=False)],
     seconds: Annotated[float, typer.Option(help="How much to add", min=0.02, max=600)] = 3.0,
-    temperature: Annotated[float, typer.Option(help="Low: keeps to what is likeliest; high: dares more", min=0.01)] = 0.8,
+    temperature: Annotated[float, typer.Option(help="Low: keeps to what is likeliest; high: dares more", min=0.01)] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the draws; the same seed gives the same sound")] = 0,
     alone: Annotated[bool, typer.Option("--alone", help="Leave the prompt out of the wav")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
