@@ -3,7 +3,8 @@
 Hsu, Bolte, Tsai, Lakhotia, Salakhutdinov, Mohamed (2021), arXiv 2106.07447. The units of the first iteration come from MFCC;
 those of the second (`superbench pretrain hubert --teacher hubert@FIRST`) from the middle layer of the model of the first. Spans
 of ten frames begin at 8 % of the frames; cross-entropy over the cosines to the units' embeddings, divided by 0.1, on hidden
-frames alone. `base` has the published size (seven convolutions of 512, 12 layers of 768, 13 hidden states, 20 ms, 94.7 M
+frames alone (`mini`, which has minutes to learn from waves, is asked for visible ones too: the paper's α = 0.5). `base` has
+the published size (seven convolutions of 512, 12 layers of 768, 13 hidden states, 20 ms, 94.7 M
 weights with the 500 units). As in wav2vec 2.0 of that size the first convolution is normalised over time; here over the
 utterance's own frames alone, so that padding changes nothing. Layers are never dropped (published: 5 %).
 """
@@ -17,15 +18,12 @@ from typing import ClassVar
 import torch
 import torchaudio
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from superbench import SAMPLE_RATE, CommandError, Features, Pretraining, Upstream
-from upstream.shared.group_norm import Front, kept
+from upstream.shared.group_norm import kept
 from upstream.shared.mel import LogMel
 from upstream.shared.units import Units
-
-SHAPES = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
-"""Kernel and stride of each convolution: one frame of 400 samples every 320."""
+from upstream.shared.waves import ConvolutionalPositions, Convolutions
 
 COEFFICIENTS = 13
 
@@ -33,7 +31,9 @@ COEFFICIENTS = 13
 @dataclass(frozen=True)
 class HubertConfig:
     """Sizes. Units are found in `fit_seconds` of sound; `unit_dim` is what describes a frame of it: 39 for MFCC, else the width
-    of the teacher. `start` and `span` say what is hidden; the front end learns from `front_gradient` of its gradient."""
+    of the teacher. `start` and `span` say what is hidden, `alpha` is the weight of hidden frames in the loss; the front end
+    learns from `front_gradient` of its gradient.
+    """
 
     channels: int = 512
     width: int = 768
@@ -72,64 +72,31 @@ class Mfcc(nn.Module):
         return torch.cat([cepstrum, slope, torchaudio.functional.compute_deltas(slope)], dim=1).transpose(1, 2)[:, ::2]
 
 
-class Convolution(nn.Module):
-    """One layer of the front end; the first is normalised over time, one mean and variance per channel."""
-
-    def __init__(self, inputs: int, channels: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(inputs, channels, kernel, stride, bias=False)
-        self.layer_norm = nn.GroupNorm(channels, channels) if inputs == 1 else nn.Identity()
-        nn.init.kaiming_normal_(self.conv.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, time)."""
-        return nn.functional.gelu(self.layer_norm(self.conv(x)))
-
-
-class Positions(nn.Module):
-    """A grouped convolution over time that tells the layers where they are (Baevski et al. 2020, section 2)."""
-
-    def __init__(self, width: int, kernel: int, groups: int) -> None:
-        super().__init__()
-        self.kernel = kernel
-        conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
-        nn.init.normal_(conv.weight, 0.0, (4 / (kernel * width)) ** 0.5)
-        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        self.conv = weight_norm(conv, dim=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, time, width)."""
-        return nn.functional.gelu(self.conv(x.transpose(1, 2))[..., : x.shape[1]]).transpose(1, 2)
-
-
 class Hubert(nn.Module):
     """Hidden states (layers + 1, batch, time, width): what goes into the first layer, then each layer's output."""
 
     configs: ClassVar = {
         "mini": HubertConfig(
-            channels=48, width=192, layers=3, heads=4, feedforward=384, dropout=0.0, position_kernel=32, position_groups=16,
-            units=100, code=64, front_gradient=1.0, penalty=0.0, fit_seconds=600.0,
+            channels=48, width=192, layers=3, heads=4, feedforward=384, dropout=0.0, position_kernel=32, units=100, code=64,
+            alpha=0.5, span=5, front_gradient=1.0, penalty=0.0, fit_seconds=600.0,
         ),
         "base": HubertConfig(),
     }  # fmt: skip
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=450, batch=8, seconds=1.5, learning_rate=1e-3),
+        "mini": Pretraining(steps=450, batch=8, seconds=1.5, learning_rate=3e-3),
         "base": Pretraining(steps=400_000, batch=32, seconds=15.0, learning_rate=5e-4, warmup=0.08, clip=10.0),
     }
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
         self.config = config
-        self.convolutions = nn.ModuleList(
-            Convolution(config.channels if i else 1, config.channels, *shape) for i, shape in enumerate(SHAPES)
-        )
-        self.front = Front(self.convolutions)
-        self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, self.front.hop, config.layers + 1, config.width
+        self.convolutions = Convolutions(config.channels)
+        self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, self.convolutions.hop, config.layers + 1, config.width
         self.prepare_seconds = config.fit_seconds
         self.local_norm = nn.LayerNorm(config.channels)
         self.project = nn.Linear(config.channels, config.width)
         self.hidden = nn.Parameter(torch.rand(config.width))
-        self.positions = Positions(config.width, config.position_kernel, config.position_groups)
+        self.positions = ConvolutionalPositions(config.width, config.position_kernel, config.position_groups)
         self.norm = nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
@@ -144,13 +111,13 @@ class Hubert(nn.Module):
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch."""
-        local, frames = self._local(waves, lengths)
+        local, frames = self.convolutions(waves, lengths)
         inside = kept(frames, local.shape[1])
         return Features(torch.stack(self._states(self.project(self.local_norm(local)), inside)) * inside[..., None], frames)
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Cross-entropy of the units of hidden frames, and the penalty on loud features (published weight 10)."""
-        local, frames = self._local(waves, lengths)
+        """Cross-entropy of the units, α on hidden frames and 1 - α on visible ones, and the penalty on loud features."""
+        local, frames = self.convolutions(waves, lengths)
         inside = kept(frames, local.shape[1])
         gradient = self.config.front_gradient
         local = local * gradient + local.detach() * (1 - gradient)
@@ -193,15 +160,6 @@ class Hubert(nn.Module):
             )
         found: Tensor = self.mfcc(waves, lengths)
         return found
-
-    def _local(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The front end's output (batch, time, channels), and the frames of each sound."""
-        waves, lengths = self.front.fitted(waves, lengths)
-        x = waves[:, None]
-        with self.front.only_valid(lengths):
-            for convolution in self.convolutions:
-                x = convolution(x)
-        return x.transpose(1, 2), self.front.frames(lengths)
 
     def _states(self, x: Tensor, inside: Tensor) -> list[Tensor]:
         x = x * inside[..., None]  # the positional convolution looks beyond the end

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, Features, Pretraining, Upstream
 from upstream.shared.mel import FLOOR, SHIFT, WINDOW, mel_power
-from upstream.shared.positions import positions
+from upstream.shared.transformer import positions
 from upstream.shared.units import Units
 
 
@@ -148,7 +148,8 @@ class SpeechGpt(nn.Module):
     def _spectrum(self, waves: Tensor) -> Tensor:
         """Logarithms of the mel spectrum, (batch, time, bins)."""
         waves = nn.functional.pad(waves, (0, max(self.least - waves.shape[1], 0)))
-        return (self.mel(waves) + FLOOR).log().transpose(1, 2)
+        with torch.autocast(waves.device.type, enabled=False):  # half precision would blur the quiet bands
+            return (self.mel(waves) + FLOOR).log().transpose(1, 2)
 
     def _stacked(self, spectrum: Tensor) -> Tensor:
         """Scaled, neighbours side by side: (batch, time, bins · stack)."""

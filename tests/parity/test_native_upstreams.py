@@ -157,16 +157,16 @@ def test_hubert_with_the_references_weights_is_the_reference(reference: Referenc
     theirs = module.HubertModel(config, module.HubertPretrainingConfig(label_rate=50), [range(500)])
     ours = Hubert(Hubert.configs["base"])
     weights = renamed(
-        shaken(theirs), ("feature_extractor.conv_layers", "convolutions"), (".0.0.weight", ".0.conv.weight"),
-        ("convolutions.0.2.", "convolutions.0.layer_norm."), ("post_extract_proj", "project"), ("mask_emb", "hidden"),
-        ("final_proj", "head"), ("label_embs_concat", "codes"), ("encoder.pos_conv.0", "positions.conv"),
+        shaken(theirs), ("feature_extractor.conv_layers", "convolutions.layers"), (".0.0.weight", ".0.conv.weight"),
+        ("layers.0.2.", "layers.0.layer_norm."), ("post_extract_proj", "project"), ("mask_emb", "hidden"),
+        ("final_proj", "head"), ("label_embs_concat", "codes"), ("encoder.pos_conv.0", "positions.convolution"),
         ("weight_g", "parametrizations.weight.original0"), ("weight_v", "parametrizations.weight.original1"),
         ("encoder.layers", "blocks"), ("self_attn_layer_norm", "norm1"), ("final_layer_norm", "norm2"),
         ("fc1", "linear1"), ("fc2", "linear2"), ("encoder.layer_norm", "norm"),
     )  # fmt: skip
     weights = {f"local_norm.{name[11:]}" if name.startswith("layer_norm.") else name: value for name, value in weights.items()}
     for i in range(1, 7):
-        weights[f"convolutions.{i}.conv.weight"] = weights.pop(f"convolutions.{i}.0.weight")
+        weights[f"convolutions.layers.{i}.conv.weight"] = weights.pop(f"convolutions.layers.{i}.0.weight")
     fill(ours, packed(weights, "self_attn.{}_proj", "self_attn.in_proj", ("q", "k", "v")), "mfcc.", "units.")
     waves, lengths = noise(16_000)
     states: list[Tensor] = []

@@ -7,48 +7,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from superbench import SAMPLE_RATE, Features
-from upstream.shared.mel import LogMel
-from upstream.shared.positions import positions
+from upstream.shared.transformer import MelTransformer, TransformerConfig
 
 
 @dataclass(frozen=True)
-class MaskedConfig:
-    """Sizes, and how much is hidden: `time` of the frames in spans of `span`; up to `bands` of the mel bands (0 = never)."""
+class MaskedConfig(TransformerConfig):
+    """How much is hidden besides: `time` of the frames in spans of `span`; up to `bands` of the mel bands (0 = never)."""
 
-    bins: int = 80
-    stack: int = 1
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    feedforward: int = 3072
-    dropout: float = 0.1
     time: float = 0.15
     span: int = 7
     bands: float = 0.0
 
 
-class MaskedTransformer(nn.Module):
-    """Hidden states (layers + 1, batch, time, width): the normalised input representation, then each layer's output.
-
-    Post-norm layers with GELU and sinusoidal positions, as in BERT (Devlin et al. 2019); padded frames are hidden from
-    attention.
-    """
+class MaskedTransformer(MelTransformer):
+    """The Transformer, and what reconstructs the spectrum from its last layer."""
 
     def __init__(self, config: MaskedConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.mel = LogMel(config.bins, config.stack)
-        self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, self.mel.hop, config.layers + 1, config.width
-        self.project = nn.Linear(self.mel.dim, config.width)
-        self.norm = nn.LayerNorm(config.width, eps=1e-12)
-        self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                config.width, config.heads, config.feedforward, config.dropout, "gelu", layer_norm_eps=1e-12, batch_first=True
-            )
-            for _ in range(config.layers)
-        )
         self.reconstruct = nn.Sequential(
             nn.Linear(config.width, config.width),
             nn.GELU(),
@@ -56,18 +32,12 @@ class MaskedTransformer(nn.Module):
             nn.Linear(config.width, self.mel.dim),
         )
 
-    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
-        mel, frames = self.mel(waves, lengths)
-        inside = self._inside(mel, frames)
-        return Features(torch.stack(self._states(mel, inside)) * inside[..., None], frames)
-
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """Mean absolute error of the reconstructed spectrum where something was hidden."""
         mel, frames = self.mel(waves, lengths)
-        inside = self._inside(mel, frames)
+        inside = self.inside(mel, frames)
         seen, hidden = self.corrupt(mel, inside)
-        restored = self.reconstruct(self._states(seen, inside)[-1])
+        restored = self.reconstruct(self.states(seen, inside)[-1])
         return ((restored - mel).abs() * hidden).sum() / hidden.sum().clamp(min=1)
 
     def corrupt(self, mel: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,15 +79,3 @@ class MaskedTransformer(nn.Module):
         start = (torch.rand(batch, 1, device=device) * (bins - width + 1)).floor()
         band = torch.arange(bins, device=device)[None]
         return ((band >= start) & (band < start + width)).repeat(1, self.config.stack)
-
-    @staticmethod
-    def _inside(mel: Tensor, frames: Tensor) -> Tensor:
-        return torch.arange(mel.shape[1], device=mel.device)[None] < frames[:, None]
-
-    def _states(self, mel: Tensor, inside: Tensor) -> list[Tensor]:
-        hidden = self.dropout(self.norm(self.project(mel) + positions(mel.shape[1], self.config.width, mel.device)))
-        states = [hidden]
-        for block in self.blocks:
-            hidden = block(hidden, src_key_padding_mask=~inside)
-            states.append(hidden)
-        return states

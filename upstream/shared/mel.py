@@ -27,7 +27,11 @@ class LogMel(nn.Module):
         self.mel = mel_power(bins)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, time, bins · stack), (batch)."""
+        """(batch, time, bins · stack), (batch); always in float32: half precision would blur the quiet bands."""
+        with torch.autocast(waves.device.type, enabled=False):
+            return self._stacked(waves, lengths)
+
+    def _stacked(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         waves = nn.functional.pad(waves, (0, max(self.least - waves.shape[1], 0)))
         mel = (self.mel(waves) + FLOOR).log().transpose(1, 2)  # (batch, time, bins)
         own = (lengths.clamp(min=self.least) - WINDOW) // SHIFT + 1

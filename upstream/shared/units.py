@@ -27,12 +27,13 @@ class Units(nn.Module):
         """
         from sklearn.cluster import MiniBatchKMeans  # takes a second to import, and only pretraining needs it
 
-        data = torch.cat(list(vectors)).cpu().double().numpy()
+        data = torch.cat(list(vectors)).double().cpu().numpy()
         count = min(len(self.centroids), len(data))
         means = MiniBatchKMeans(count, random_state=seed, batch_size=4096, n_init=3, max_iter=20)
         means.fit(data)
         self.centroids[:count] = torch.from_numpy(means.cluster_centers_).to(self.centroids)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Squared distances without the vectors' own norm, which moves no minimum."""
-        return (self.centroids.square().sum(-1) - 2 * vectors @ self.centroids.T).argmin(-1)
+        """Squared distances without the vectors' own norm, which moves no minimum; in float32, lest neighbours be mixed up."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            return (self.centroids.square().sum(-1) - 2 * vectors.float() @ self.centroids.T).argmin(-1)
