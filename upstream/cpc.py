@@ -81,7 +81,7 @@ class Cpc(nn.Module):
         "base": CpcConfig(),
     }  # fmt: skip
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=450, batch=8, seconds=1.28, learning_rate=1e-3),
+        "mini": Pretraining(steps=400, batch=8, seconds=1.28, learning_rate=1e-3),
         "base": Pretraining(steps=150_000, batch=64, seconds=1.28, learning_rate=2e-4),
     }
 

@@ -83,7 +83,7 @@ class Hubert(nn.Module):
         "base": HubertConfig(),
     }  # fmt: skip
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=450, batch=8, seconds=1.5, learning_rate=3e-3),
+        "mini": Pretraining(steps=400, batch=8, seconds=1.5, learning_rate=3e-3),
         "base": Pretraining(steps=400_000, batch=32, seconds=15.0, learning_rate=5e-4, warmup=0.08, clip=10.0),
     }
 

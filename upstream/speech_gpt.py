@@ -19,7 +19,7 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from superbench import SAMPLE_RATE, Features, Pretraining, Upstream
+from superbench import SAMPLE_RATE, CommandError, Features, Pretraining, Upstream
 from upstream.shared.mel import FLOOR, SHIFT, WINDOW, mel_power
 from upstream.shared.transformer import positions
 from upstream.shared.units import Units
@@ -51,7 +51,7 @@ class SpeechGpt(nn.Module):
         "base": SpeechGptConfig(),
     }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=600, batch=8, seconds=2.0, learning_rate=2e-3),
+        "mini": Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3),
         "base": Pretraining(steps=250_000, batch=32, seconds=15.0, learning_rate=5e-4),
     }
 
@@ -91,7 +91,9 @@ class SpeechGpt(nn.Module):
         return nn.functional.cross_entropy(logits[inside], units[inside])
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
-        """Measure the spectrum and find the units; a teacher is not needed."""
+        """Measure the spectrum and find the units."""
+        if teacher is not None:
+            raise CommandError("speech_gpt finds its units in the sound itself; leave out --teacher.")
         spectra = [self._spectrum(wave[None]) for wave in waves]  # each (1, time, bins)
         everything = torch.cat(spectra, dim=1)[0]
         self.mean.copy_(everything.mean(0))
@@ -120,9 +122,9 @@ class SpeechGpt(nn.Module):
     ) -> tuple[Tensor, dict[str, float]]:
         """The prompt (samples,) and `seconds` of what may follow, units drawn at `temperature`; and what was measured."""
         wave, length = prompt[None], torch.tensor([len(prompt)], device=prompt.device)
-        facts = {"units of the prompt": 0.0, "their perplexity": float(self.loss(wave, length).exp())}
         units, _ = self.heard(wave, length)
-        facts["units of the prompt"] = heard = units.shape[1]
+        heard = units.shape[1]
+        facts = {"units of the prompt": float(heard), "their perplexity": float(self.loss(wave, length).exp())}
         count = max(round(seconds * SAMPLE_RATE / self.hop), 1)
         for done in range(count):
             likely = (self.predict(self.states(units)[-1][:, -1]) / temperature).softmax(-1)
