@@ -259,10 +259,12 @@ def _from_file(name: str) -> Any:
     if not file.is_file():
         raise CommandError(f"{file} is not there; {name!r} should be path/to/file.py:Class.")
     try:
-        spec = importlib.util.spec_from_file_location(file.stem, file)
+        home = f"{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
+        spec = importlib.util.spec_from_file_location(home, file)
         assert spec is not None, file
         assert spec.loader is not None, file
         module: ModuleType = importlib.util.module_from_spec(spec)
+        sys.modules[home] = module  # dataclasses look their module up there, and so does `_source`
         spec.loader.exec_module(module)
     except Exception as error:
         raise BrokenPlugin(f"{file} could not be imported: {type(error).__name__}: {error}.") from error

@@ -29,7 +29,7 @@ FLOORS = [
     {"probing.experiment"},
     {"results", "options"},
     {"passport"},
-    {"job", "pretraining", "inspection"},
+    {"job", "pretraining", "generation", "inspection"},
     {"conformance", "synthesis", "workers", "forecast"},
     {"runner"},
     {"board"},

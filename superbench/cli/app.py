@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from superbench import __version__
-from superbench.cli import board, data, demo, diff, export, models, plan, run, store
+from superbench.cli import board, data, demo, diff, export, generate, models, plan, run, store
 
 app = typer.Typer(
     name="superbench",
@@ -36,6 +36,7 @@ app.command("check")(models.check)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 app.command("pretrain")(models.pretrain)
+app.command("generate")(generate.generate)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(board.report)

@@ -24,9 +24,7 @@ class LogMel(nn.Module):
         self.bins, self.stack = bins, stack
         self.hop, self.dim = SHIFT * stack, bins * stack
         self.least = WINDOW + SHIFT * (stack - 1)
-        self.mel = torchaudio.transforms.MelSpectrogram(
-            SAMPLE_RATE, n_fft=WINDOW, hop_length=SHIFT, n_mels=bins, center=False, power=2.0, mel_scale="htk"
-        )
+        self.mel = mel_power(bins)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, time, bins · stack), (batch); always in float32: half precision would blur the quiet bands."""
@@ -48,3 +46,10 @@ class LogMel(nn.Module):
         stacked = mel.reshape(len(mel), -1, self.dim)
         inside = torch.arange(stacked.shape[1], device=mel.device)[None] < frames[:, None]
         return stacked * inside[..., None], frames
+
+
+def mel_power(bins: int) -> torchaudio.transforms.MelSpectrogram:
+    """Waves (batch, samples) → (batch, bins, time): power in mel bands, 25 ms Hann windows every 10 ms from sample 0 on."""
+    return torchaudio.transforms.MelSpectrogram(
+        SAMPLE_RATE, n_fft=WINDOW, hop_length=SHIFT, n_mels=bins, center=False, power=2.0, mel_scale="htk"
+    )

@@ -1,0 +1,90 @@
+"""`superbench generate`: a model that predicts what comes next goes on where a recording stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import soundfile
+import torch
+from torch import Tensor
+
+from superbench import registry
+from superbench.contract import SAMPLE_RATE, Audio
+from superbench.errors import BadCheckpoint, CommandError, StoreError
+from superbench.features.audio import load
+from superbench.files import load_tensors, whole
+from superbench.probing.training import seeded
+from superbench.reporting import Reporter
+
+LONGEST_PROMPT = 30
+"""Seconds of a prompt that are heard, counted from its end."""
+
+
+@runtime_checkable
+class Generative(Protocol):
+    """An upstream that can continue sound."""
+
+    def generate(
+        self, prompt: Tensor, seconds: float, temperature: float, advance: Callable[[int, int], None]
+    ) -> tuple[Tensor, Mapping[str, float]]:
+        """The prompt (samples,) followed by `seconds` of its continuation, and facts worth telling.
+
+        Draws come from torch's generator: low temperatures keep to what is likeliest. `advance(done, total)` moves a bar.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """The sound (samples,), at which sample it begins to be new, and facts about it."""
+
+    wave: Tensor
+    start: int
+    facts: Mapping[str, float]
+
+
+def generate(
+    checkpoint: Path, prompt: Path, *, seconds: float, temperature: float, seed: int, device: str, reporter: Reporter
+) -> Continuation:
+    """Continue the recording `prompt` with the model of a checkpoint that `superbench pretrain` wrote; same seed, same sound.
+
+    Raises `BadCheckpoint`, `BadAudio`, and `CommandError` for a model that cannot generate.
+    """
+    place = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+    name = _family(checkpoint)
+    model = registry.upstream(registry.parse(f"{name}@{checkpoint}"), place).model
+    if not isinstance(model, Generative):
+        raise CommandError(
+            f"{checkpoint} holds {name!r}, which cannot generate sound: it has no `generate`. Pretrain a model that has: "
+            "superbench pretrain speech_gpt --audio DIR --out speech_gpt.safetensors"
+        )
+    wave = load(Audio(prompt))[-LONGEST_PROMPT * SAMPLE_RATE :]
+    with seeded(seed), torch.inference_mode():
+        sound, facts = model.generate(
+            wave.to(place), seconds, temperature, lambda done, total: reporter.advance("generate", done, total)
+        )
+    return Continuation(sound.cpu(), len(wave), facts)
+
+
+def write_sound(path: Path, wave: Tensor) -> None:
+    """Write (samples,) as a 16-bit wav, lowered if it would clip, whole or not at all."""
+    peak = float(wave.abs().max())
+    with whole(path) as temporary:
+        soundfile.write(temporary, (wave / max(peak, 1.0)).numpy(), SAMPLE_RATE, subtype="PCM_16", format="WAV")
+
+
+def _family(checkpoint: Path) -> str:
+    if not checkpoint.is_file():
+        raise BadCheckpoint(
+            f"{checkpoint} is not there. Make it: superbench pretrain speech_gpt --audio DIR --out {checkpoint}"
+        )
+    try:
+        found = load_tensors(checkpoint)[1].get("family")
+    except StoreError as error:
+        raise BadCheckpoint(f"{checkpoint} is no checkpoint of superbench: {error}") from error
+    if not found:
+        raise BadCheckpoint(f"{checkpoint} is none that superbench wrote (no family in its header).")
+    return found

@@ -1,0 +1,160 @@
+"""Speech GPT: a causal Transformer over discrete units of sound that predicts the next one, and can go on speaking.
+
+Lakhotia et al. (2021), "On generative spoken language modeling from raw audio", arXiv 2102.01192: k-means units of log-mel
+frames and a language model over them; layers as in GPT-2 (Radford et al. 2019: normalised before each part, once at the end).
+Frames of 20 ms (two of 10 ms) are scaled by the mean and spread of the sound that the model was pretrained on, so that a frame
+depends on nothing that comes after it; each becomes the nearest of the centroids that k-means found before training. A
+sentence begins with BOS. Hidden states: the units' embeddings, then each layer's output, the last one normalised.
+`base` has the size of GPT-2 small (12 layers of 768; 85.8 M weights with 500 units). `superbench generate` turns the units that
+follow a prompt back into sound: centroids → mel spectrum → phases by Griffin & Lim (1984).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from superbench import SAMPLE_RATE, CommandError, Features, Pretraining, Upstream
+from upstream.shared.mel import FLOOR, SHIFT, WINDOW, mel_power
+from upstream.shared.transformer import positions
+from upstream.shared.units import Units
+
+
+@dataclass(frozen=True)
+class SpeechGptConfig:
+    """Sizes; `units` is the size of the vocabulary without BOS, found in `fit_seconds` of sound."""
+
+    bins: int = 80
+    stack: int = 2
+    units: int = 500
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    feedforward: int = 3072
+    dropout: float = 0.1
+    fit_seconds: float = 3600.0
+
+
+class SpeechGpt(nn.Module):
+    """Hidden states (layers + 1, batch, time, width); the state of a frame knows that frame and those before it."""
+
+    mean: Tensor
+    spread: Tensor
+
+    configs: ClassVar = {
+        "mini": SpeechGptConfig(units=200, width=192, layers=3, heads=4, feedforward=768, dropout=0.0, fit_seconds=600.0),
+        "base": SpeechGptConfig(),
+    }
+    pretraining: ClassVar = {
+        "mini": Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3),
+        "base": Pretraining(steps=250_000, batch=32, seconds=15.0, learning_rate=5e-4),
+    }
+
+    def __init__(self, config: SpeechGptConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, SHIFT * config.stack, config.layers + 1, config.width
+        self.prepare_seconds = config.fit_seconds
+        self.least = WINDOW + SHIFT * (config.stack - 1)
+        self.mel = mel_power(config.bins)
+        self.units = Units(config.units, config.bins * config.stack)
+        self.register_buffer("mean", torch.full((config.bins,), -6.0))  # about those of speech, until `prepare` measures them
+        self.register_buffer("spread", torch.full((config.bins,), 4.0))
+        self.embed = nn.Embedding(config.units + 1, config.width)  # the last one is BOS
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                config.width, config.heads, config.feedforward, config.dropout, "gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.predict = nn.Linear(config.width, config.units)
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
+        """Hidden states of a batch; layers look only backwards, so padding at the end reaches nothing."""
+        units, frames = self.heard(waves, lengths)
+        states = torch.stack(self.states(units))[:, :, 1:]  # without BOS
+        inside = torch.arange(units.shape[1], device=units.device) < frames[:, None]
+        return Features(states * inside[..., None], frames)
+
+    def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """Cross-entropy of each unit after those before it, in nats: the logarithm of the perplexity."""
+        units, frames = self.heard(waves, lengths)
+        logits = self.predict(self.states(units[:, :-1])[-1])
+        inside = torch.arange(units.shape[1], device=units.device) < frames[:, None]
+        return nn.functional.cross_entropy(logits[inside], units[inside])
+
+    def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
+        """Measure the spectrum and find the units."""
+        if teacher is not None:
+            raise CommandError("speech_gpt finds its units in the sound itself; leave out --teacher.")
+        spectra = [self._spectrum(wave[None]) for wave in waves]  # each (1, time, bins)
+        everything = torch.cat(spectra, dim=1)[0]
+        self.mean.copy_(everything.mean(0))
+        self.spread.copy_(everything.std(0).clamp(min=1e-3))
+        self.units.fit((self._stacked(spectrum)[0] for spectrum in spectra), seed)
+
+    def heard(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The units of each sound (batch, time), and how many there are."""
+        frames = ((lengths.clamp(min=self.least) - WINDOW) // SHIFT + 1) // self.config.stack
+        return self.units(self._stacked(self._spectrum(waves)))[:, : int(frames.max())], frames
+
+    def states(self, units: Tensor) -> list[Tensor]:
+        """The states of BOS and of each unit of (batch, time): each (batch, time + 1, width)."""
+        tokens = nn.functional.pad(units, (1, 0), value=self.config.units)
+        x = self.embed(tokens) + positions(tokens.shape[1], self.config.width, tokens.device)
+        future = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1], device=tokens.device)
+        states = [self.dropout(x)]
+        for block in self.blocks:
+            states.append(block(states[-1], src_mask=future, is_causal=True))
+        states[-1] = self.norm(states[-1])
+        return states
+
+    @torch.no_grad()
+    def generate(
+        self, prompt: Tensor, seconds: float, temperature: float, advance: Callable[[int, int], None]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The prompt (samples,) and `seconds` of what may follow, units drawn at `temperature`; and what was measured."""
+        wave, length = prompt[None], torch.tensor([len(prompt)], device=prompt.device)
+        units, _ = self.heard(wave, length)
+        heard = units.shape[1]
+        facts = {"units of the prompt": float(heard), "their perplexity": float(self.loss(wave, length).exp())}
+        count = max(round(seconds * SAMPLE_RATE / self.hop), 1)
+        for done in range(count):
+            likely = (self.predict(self.states(units)[-1][:, -1]) / temperature).softmax(-1)
+            units = torch.cat([units, torch.multinomial(likely, 1)], dim=1)
+            advance(done + 1, count)
+        facts["different units drawn"] = len(units[0, heard:].unique())
+        # the last unit of the prompt is spoken again, and the prompt fades into it
+        spoken = self.spoken(units[0, heard - 1 :])
+        fade = torch.linspace(0, 1, self.hop, device=prompt.device)
+        before = nn.functional.pad(prompt, (max(self.hop - len(prompt), 0), 0))
+        seam = before[-self.hop :] * (1 - fade) + spoken[: self.hop] * fade
+        return torch.cat([before[: -self.hop], seam, spoken[self.hop :]]), facts
+
+    def spoken(self, units: Tensor) -> Tensor:
+        """Sound of units (time,): (time · hop,). Spectra are the centroids', phases are found by Griffin-Lim."""
+        spectrum = self.units.centroids[units].unflatten(1, (-1, self.config.bins)).flatten(0, 1)  # (time · stack, bins)
+        power = ((spectrum * self.spread + self.mean).exp() - FLOOR).clamp(min=0).T
+        bands = torchaudio.transforms.InverseMelScale(WINDOW // 2 + 1, self.config.bins, SAMPLE_RATE, driver="gelsd")
+        phases = torchaudio.transforms.GriffinLim(WINDOW, n_iter=60, hop_length=SHIFT)
+        wave = phases.to(units.device)(bands(power.cpu()).to(units.device))  # that driver is the processor's alone
+        return nn.functional.pad(wave, (0, max(len(units) * self.hop - len(wave), 0)))[: len(units) * self.hop]
+
+    def _spectrum(self, waves: Tensor) -> Tensor:
+        """Logarithms of the mel spectrum, (batch, time, bins)."""
+        waves = nn.functional.pad(waves, (0, max(self.least - waves.shape[1], 0)))
+        with torch.autocast(waves.device.type, enabled=False):  # half precision would blur the quiet bands
+            return (self.mel(waves) + FLOOR).log().transpose(1, 2)
+
+    def _stacked(self, spectrum: Tensor) -> Tensor:
+        """Scaled, neighbours side by side: (batch, time, bins · stack)."""
+        spectrum = (spectrum - self.mean) / self.spread
+        whole = spectrum.shape[1] // self.config.stack * self.config.stack
+        return spectrum[:, :whole].reshape(len(spectrum), -1, self.config.bins * self.config.stack)

@@ -1,0 +1,60 @@
+"""VQ-APC: APC whose prediction must pass through a codebook, so that the layer below it sorts sounds into classes.
+
+Chung, Tang, Glass (2020), "Vector-quantized autoregressive predictive coding", arXiv 2005.08392. A Gumbel quantiser (Jang, Gu,
+Poole 2017, arXiv 1611.01144) stands between the last layer and the prediction. Hidden states are those before it, as in APC.
+`base` is the published size (512 codes, temperature 0.5, 4.63 M weights with quantiser and prediction); `mini` reads two
+stacked frames (20 ms).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from superbench import Pretraining
+from upstream.shared.recurrent import RecurrentConfig, RecurrentPredictor
+
+
+@dataclass(frozen=True)
+class VqApcConfig(RecurrentConfig):
+    """APC's sizes, and those of the codebook."""
+
+    codes: int = 512
+    temperature: float = 0.5
+
+
+class Quantiser(nn.Module):
+    """Each frame becomes one of `codes` vectors: drawn while training (straight-through), the likeliest afterwards."""
+
+    def __init__(self, width: int, codes: int, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.logits = nn.Linear(width, codes)
+        self.codebook = nn.Linear(codes, width, bias=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(batch, time, width) → the same shape."""
+        logits = self.logits(states)
+        if self.training:
+            return self.codebook(nn.functional.gumbel_softmax(logits, self.temperature, hard=True))
+        return nn.functional.embedding(logits.argmax(-1), self.codebook.weight.T)
+
+
+class VqApc(RecurrentPredictor):
+    """Predicts from the code of the last layer."""
+
+    configs: ClassVar = {"mini": VqApcConfig(stack=2, width=256, dropout=0.0, ahead=3, codes=128), "base": VqApcConfig()}
+    pretraining: ClassVar = {
+        "mini": Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3),
+        "base": Pretraining(steps=100_000, batch=32, seconds=15.0, learning_rate=1e-4),
+    }
+
+    def __init__(self, config: VqApcConfig) -> None:
+        super().__init__(config)
+        self.quantiser = Quantiser(config.width, config.codes, config.temperature)
+
+    def predicted(self, state: Tensor) -> Tensor:
+        """The spectrum that follows from the code of the last hidden state."""
+        return self.predict(self.quantiser(state))
