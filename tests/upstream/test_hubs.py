@@ -15,8 +15,9 @@ from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
 from superbench import BadCheckpoint, CommandError, SuperbenchError, registry
 from superbench.doctor import examine
-from upstream import from_s3prl, from_torchaudio, from_transformers
+from upstream import from_torchaudio, from_transformers
 from upstream.from_torchaudio import Config, TorchaudioModel
+from upstream.shared.waves import normalised
 
 SHAPES = [(16, 10, 5), (16, 3, 2), (16, 3, 2), (16, 3, 2), (16, 3, 2), (16, 2, 2), (16, 2, 2)]
 KINDS = {
@@ -131,7 +132,7 @@ def test_waves_are_normalised_where_the_model_says_so(tmp_path: Path, norm: str,
     with torch.inference_mode():
         louder = largest(model(waves, lengths).frames, model(waves * 7, lengths).frames)
     assert (louder < 1e-3) == (expected or norm == "group")  # a group norm hides loudness by itself
-    assert float(from_transformers.normalised(waves, lengths).std(correction=0)) == pytest.approx(1, abs=1e-3)
+    assert float(normalised(waves, lengths, 1e-7).std(correction=0)) == pytest.approx(1, abs=1e-3)
 
 
 def test_every_check_of_the_doctor_holds_for_a_folder(tmp_path: Path) -> None:
@@ -262,63 +263,3 @@ def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr(type(pipelines.HUBERT_BASE), "get_model", unreachable)
     with pytest.raises(SuperbenchError, match=r"no route.*torchaudio/hubert_base@FILE"):
         from_torchaudio.load("hubert_base", None)
-
-
-# ---------------------------------------------------------------- S3PRL
-
-
-@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn"])
-def test_native_filter_banks_agree_with_those_of_s3prl(name: str) -> None:
-    native, reference = registry.upstream(registry.parse(name)), registry.upstream(registry.parse(f"s3prl/{name}"))
-    waves, lengths = noise(16_000, 9000, 5123)
-    with torch.inference_mode():
-        one, other = native.model(waves, lengths), reference.model(waves, lengths)
-    assert (native.hop, native.layers, native.dim) == (reference.hop, reference.layers, reference.dim)
-    assert one.lengths.tolist() == other.lengths.tolist()
-    assert largest(other.frames, one.frames) < 1e-3
-
-
-@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn"])
-def test_every_check_of_the_doctor_holds_for_s3prl(name: str) -> None:
-    found = examine(registry.upstream(registry.parse(f"s3prl/{name}")))
-    assert [finding for finding in found.findings if not finding.holds] == []
-
-
-def apc_checkpoint(path: Path) -> Path:
-    """A small APC in the layout that S3PRL saves."""
-    from s3prl.upstream.apc.apc import APC
-
-    sizes = {"hidden_size": 32, "num_layers": 3, "dropout": 0.1, "residual": True}
-    audio = {"feat_type": "fbank", "feat_dim": 80, "frame_length": 25, "frame_shift": 10, "decode_wav": False, "cmvn": True}
-    torch.manual_seed(0)
-    weights = APC(80, **sizes).state_dict()
-    torch.save({"config": {"data": {"audio": audio}, "model": {"paras": sizes}}, "model": weights}, path)
-    return path
-
-
-def test_a_local_checkpoint_of_s3prl_runs(tmp_path: Path) -> None:
-    loaded = registry.upstream(registry.parse(f"s3prl/apc_local@{apc_checkpoint(tmp_path / 'apc.ckpt')}"))
-    assert (loaded.hop, loaded.dim) == (160, 32)
-    assert [finding for finding in examine(loaded).findings if not finding.holds] == []
-
-
-def test_what_s3prl_cannot_give_is_explained(tmp_path: Path) -> None:
-    file = tmp_path / "noise.ckpt"
-    file.write_bytes(b"not a checkpoint")
-    with pytest.raises(CommandError, match="Did you mean fbank"):
-        from_s3prl.load("fbnk", None)
-    with pytest.raises(CommandError, match="needs a checkpoint"):
-        from_s3prl.load("apc_local", None)
-    with pytest.raises(CommandError, match="Use s3prl/apc_local@"):
-        from_s3prl.load("apc", file)
-    with pytest.raises(BadCheckpoint, match="is not there"):
-        from_s3prl.load("apc_local", tmp_path / "absent.ckpt")
-    with pytest.raises(BadCheckpoint, match=r"noise\.ckpt cannot be loaded"):
-        from_s3prl.load("apc_local", file)
-
-
-def test_entries_are_found_without_importing_a_family() -> None:
-    found = from_s3prl.entries()
-    assert found["fbank"] == "baseline"
-    assert found["wavlm_base_plus"] == "wavlm"
-    assert found["hubert_custom"] == "hubert"
