@@ -17,14 +17,15 @@ from dataclasses import asdict, dataclass, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
 
 if TYPE_CHECKING:
     from superbench.contract import Task
 
-UPSTREAMS, HUBS, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.tasks"
+Mates = Literal["any", "equal", "none"]
+UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.names", "superbench.tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Spec:
 class Loaded:
     """An upstream ready to run: the model, and what a result says of it.
 
-    `alone`: the doctor found that batch mates change its features, so utterances go through it one at a time.
+    `mates`: which utterances may share a batch, as the doctor found: any, those of equal length, or none.
     """
 
     alias: str
@@ -69,7 +70,7 @@ class Loaded:
     hop: int
     layers: int
     dim: int
-    alone: bool = False
+    mates: Mates = "any"
 
 
 def listed(group: str) -> list[Listed]:
@@ -78,6 +79,18 @@ def listed(group: str) -> list[Listed]:
         Listed(point.name, point.value, point.dist.name if point.dist else "?", _first_line(point.module))
         for point in sorted(entry_points(group=group), key=lambda point: point.name)
     ]
+
+
+def offered(hub: str) -> dict[str, str]:
+    """Names that a hub offers, each with its family or kind; the hub itself is not imported.
+
+    Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
+    """
+    _find(HUBS, "hub", hub)
+    points = {point.name: point for point in entry_points(group=NAMES)}
+    if hub not in points:
+        raise CommandError(f"The hub {hub!r} has no list of names here: an id of its own hub is a name, as in {hub}/ID.")
+    return _load(points[hub])()
 
 
 def task(name: str) -> Task:

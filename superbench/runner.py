@@ -72,7 +72,7 @@ def run(
     names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
     options = Options(
         protocol or ("mini" if corpora.synthetic else "superb"),
-        _device(device),
+        device_of(device),
         tuple(learning_rates) if learning_rates else None,
         tuple(sorted(seeds)),
         max_steps,
@@ -117,7 +117,8 @@ def _names(tasks: Sequence[str] | str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _device(device: str) -> str:
+def device_of(device: str) -> str:
+    """`cuda` or `cpu` for `auto`; raises `CommandError` for a device that is not there."""
     import torch
 
     if device == "auto":

@@ -12,6 +12,7 @@ may carry. A frame that would begin at or after the end of the sound counts as p
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import difflib
 import hashlib
@@ -32,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy._core import multiarray
 from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, BadCheckpoint, BadUpstream, CommandError, Features, SuperbenchError
@@ -48,6 +50,7 @@ NEEDS = {
     "ssast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
     "espnet_hubert": ("espnet2", "ESPnet: pip install espnet"),
     "pase": ("pase", "the package of github.com/santi-pdp/pase, which is on no index"),
+    "vggish": ("resampy", "resampy: pip install resampy"),
     "byol_s": ("torchaudio.backend", "functions that torchaudio removed in 2.9"),
     "mos_prediction": ("torchaudio.sox_effects", "functions that torchaudio removed in 2.9"),
 }
@@ -194,7 +197,9 @@ def _unusable(
             "that the entry names. Files of fairseq must be converted with s3prl/upstream/*/convert.py first."
         )
     files = "; ".join(f"{url} belongs at {place(url)}" for url in dict.fromkeys(asked))
-    bring = f"Check the network; or fetch elsewhere: {files}. Or use the file where it lies: s3prl/{name}@FILE. " if files else ""
+    bring = (
+        f"Check the network; or fetch elsewhere: {files}. Or use the file where it lies: s3prl/{name}@FILE. " if files else ""
+    )
     return SuperbenchError(f"s3prl/{name} cannot be built ({said}). {bring}".rstrip())
 
 
@@ -214,7 +219,9 @@ def _fetching(weights: Path | None) -> Iterator[tuple[list[str], Any]]:
             return original(*urls, **options)
         if len(set(asked)) > 1:
             places = "; ".join(f"{url} at {original(url, download=False)}" for url in dict.fromkeys(asked))
-            raise CommandError(f"This entry needs {len(set(asked))} files and takes no @FILE. Put them where it looks: {places}.")
+            raise CommandError(
+                f"This entry needs {len(set(asked))} files and takes no @FILE. Put them where it looks: {places}."
+            )
         return str(weights)
 
     _replace(original, instead)
@@ -238,11 +245,14 @@ def _safe_loading() -> Iterator[None]:
     import s3prl.optimizers
 
     old = [(kind, f"optimizers.{kind.__name__}") for kind in vars(s3prl.optimizers).values() if isinstance(kind, type)]
-    plain: list[Any] = [argparse.Namespace, np.dtype, np.core.multiarray.scalar, np.dtypes.Float64DType, np.dtypes.Int64DType]
+    arrays = [multiarray.scalar, multiarray._reconstruct]
+    aged = [(one, f"numpy.core.multiarray.{one.__name__}") for one in arrays]  # as numpy 1 wrote it
+    kinds = [np.dtype, np.ndarray, np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType]
+    plain: list[Any] = [argparse.Namespace, codecs.encode, *kinds, *arrays]
     name, before = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ[name] = "1"
     try:
-        with torch.serialization.safe_globals([*plain, *old]):
+        with torch.serialization.safe_globals([*plain, *aged, *old]):
             yield
     finally:
         os.environ.pop(name) if before is None else os.environ.__setitem__(name, before)

@@ -46,14 +46,14 @@ def plan(
     """
     from superbench.corpora import Corpora
     from superbench.options import Options
-    from superbench.runner import _device
+    from superbench.runner import device_of
 
     if device not in ("auto", "cpu", "cuda"):
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     rates, numbers = _numbers("--lr", lr, float), _numbers("--seeds", seeds, int) or (0,)
     corpora = Corpora.at(data) if data else None
     asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
-    options = Options(asked, _device(device), rates, tuple(sorted(numbers)), max_steps)  # type: ignore[arg-type]
+    options = Options(asked, device_of(device), rates, tuple(sorted(numbers)), max_steps)  # type: ignore[arg-type]
     found = _forecast(upstream, tasks, options, corpora, store, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=1, ensure_ascii=False))
@@ -71,16 +71,16 @@ def _forecast(
     from superbench import registry
     from superbench.cli.data import chosen
     from superbench.cli.display import stages
-    from superbench.doctor import examine
+    from superbench.doctor import examined
     from superbench.features.store import default_root
     from superbench.forecast import forecast
     from superbench.reporting import Silence
 
     named = [registry.task(name) for name in chosen(tasks)]
     loaded = registry.upstream(registry.parse(upstream), options.device)
-    health = examine(loaded, options.device)
+    health = examined(loaded, options.device, (store or default_root()) / "certificates")
     health.certificate()  # a model that breaks the contract has no speed
-    loaded = replace(loaded, alone=not health.batches)
+    loaded = replace(loaded, mates=health.mates)
     with stages() as reporter:
         return forecast(loaded, named, options, store or default_root(), corpora, Silence() if quiet else reporter)
 

@@ -214,7 +214,9 @@ def test_nothing_of_s3prl_stays_changed(tmp_path: Path) -> None:
 
     with pytest.raises(BadCheckpoint):
         from_s3prl.load("apc", TABLE.parent)
-    homes = [module for name, module in sys.modules.items() if name.startswith("s3prl.") and "_urls_to_filepaths" in vars(module)]
+    homes = [
+        module for name, module in sys.modules.items() if name.startswith("s3prl.") and "_urls_to_filepaths" in vars(module)
+    ]
     assert all(module._urls_to_filepaths is download._urls_to_filepaths for module in homes)
     assert download._urls_to_filepaths.__module__ == "s3prl.util.download"
 
