@@ -115,8 +115,9 @@ class FilterBankModel(nn.Module):
         heard = self.extractor(own, sampling_rate=SAMPLE_RATE, return_tensors="pt").to(waves.device)
         output = self.model(heard.input_features, attention_mask=heard.attention_mask, output_hidden_states=True)
         states = torch.stack([*output.hidden_states[: self.layers - 1], output.last_hidden_state])
-        keep = heard.attention_mask.bool()
-        return Features(states * keep[None, :, :, None], keep.sum(1))
+        frames = heard.attention_mask.sum(1)
+        keep = kept(frames, int(frames.max()))  # the extractor pads an odd number of filter banks
+        return Features(states[:, :, : keep.shape[1]] * keep[None, :, :, None], frames)
 
 
 class WhisperModel(nn.Module):
