@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from superbench import registry
+from superbench import registry, scripts
 from superbench.contract import Protocols
 from superbench.corpora import Corpora
 from superbench.errors import CommandError
@@ -42,7 +42,7 @@ class Report:
 
 
 def run(
-    upstreams: Sequence[str],
+    upstreams: Sequence[str | Callable],
     tasks: Sequence[str] | str = "all",
     *,
     data: Path,
@@ -61,14 +61,21 @@ def run(
     debug: bool = False,
     watcher: Watcher | None = None,
 ) -> Report:
-    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams` (specs); results go to `out`.
+    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams`; results go to `out`.
+
+    An upstream is a spec, or a class or function at the top level of a file.
 
     `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. Raises `CommandError` for
     an impossible command; a job that fails is in the report, and does not stop the others.
     """
     began = time.perf_counter()
+    if reading := scripts.being_read():
+        raise CommandError(
+            f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
+            "if __name__ == '__main__':"
+        )
     corpora = Corpora.at(data, settings)
-    specs = registry.specs(list(upstreams))
+    specs = registry.specs([scripts.text(one) for one in upstreams])
     names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
     options = Options(
         protocol or ("mini" if corpora.synthetic else "superb"),

@@ -18,7 +18,7 @@ FLOORS = [
     {"scoring", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store.eviction", "features.costs"},
     {"features.store.verification"},
-    {"features.store.store", "checkpoints"},
+    {"features.store.store", "checkpoints", "plain", "scripts", "revision"},
     {"features.store"},
     {"registry"},
     {"features.passing"},
