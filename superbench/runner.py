@@ -45,8 +45,8 @@ def run(
     upstreams: Sequence[str | Callable],
     tasks: Sequence[str] | str = "all",
     *,
-    data: Path,
-    out: Path,
+    data: Path | str,
+    out: Path | str,
     protocol: Protocols | None = None,
     device: str = "auto",
     learning_rates: Sequence[float] | None = None,
@@ -55,9 +55,9 @@ def run(
     layer: int | None = None,
     chunk_seconds: float | None = None,
     workers: int | None = None,
-    store: Path | None = None,
+    store: Path | str | None = None,
     store_gb: float | None = None,
-    settings: Path | None = None,
+    settings: Path | str | None = None,
     debug: bool = False,
     watcher: Watcher | None = None,
 ) -> Report:
@@ -74,6 +74,8 @@ def run(
             f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
             "if __name__ == '__main__':"
         )
+    data, out = Path(data), Path(out)
+    settings = Path(settings) if settings else None
     corpora = Corpora.at(data, settings)
     specs = registry.specs([scripts.text(one) for one in upstreams])
     names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
@@ -95,7 +97,17 @@ def run(
     jobs = sorted(shares, key=lambda job: -shares[job])
     count = max(1, min(workers or default_workers(options.device), len(jobs)))
     budget = None if store_gb is None else round(store_gb * 1e9)
-    plan = Plan(data, settings, out, store or default_root(), budget, options, tasks == "all", max(1, _cores() // count), debug)
+    plan = Plan(
+        data,
+        settings,
+        out,
+        Path(store) if store else default_root(),
+        budget,
+        options,
+        tasks == "all",
+        max(1, _cores() // count),
+        debug,
+    )
     out.mkdir(parents=True, exist_ok=True)
     report = Report()
     audience = watcher or Nobody()

@@ -178,7 +178,8 @@ def test_extraction_does_what_the_doctor_found(change: Callable, mates: str, act
 
 
 def test_a_model_that_gives_nothing_for_a_short_sound_is_an_error_that_names_the_file(tones: ModuleType) -> None:
-    loaded = registry._loaded(registry.parse("patient"), changed(tones, lambda _, f: Features(f.frames[:, :, :0], f.lengths * 0)), "cpu")
+    model = changed(tones, lambda _, features: Features(features.frames[:, :, :0], features.lengths * 0))
+    loaded = registry._loaded(registry.parse("patient"), model, "cpu")
     with pytest.raises(BadUpstream, match=r"gives no frame for short\.wav"):
         forward(loaded, [torch.ones(100)], [Audio(Path("short.wav"))], "mean", "cpu")
 
