@@ -24,19 +24,22 @@ class PlainFunction:
 
     def __init__(self, function: Callable[[Tensor, Tensor], Features]) -> None:
         self.function = function
-        counts = []
-        for seconds in (1, 1 + SECONDS):
-            features = self._called(seconds * SAMPLE_RATE)
-            counts.append(int(features.lengths[0]))
-        gained = counts[1] - counts[0]
-        if gained <= 0 or SECONDS * SAMPLE_RATE % gained:
-            raise BrokenPlugin(
-                f"The function {function.__name__!r} gives {counts[0]} frames for 1 s and {counts[1]} for {1 + SECONDS} s, "
-                f"from which no whole hop follows. Declare it: {function.__name__}.hop = 320"
-            )
-        measured = (SAMPLE_RATE, SECONDS * SAMPLE_RATE // gained, features.frames.shape[0], features.frames.shape[3])
-        found = {name: getattr(function, name, value) for name, value in zip(DECLARED, measured, strict=True)}
+        features = self._called(SAMPLE_RATE)
+        measured = {"sample_rate": SAMPLE_RATE, "layers": features.frames.shape[0], "dim": features.frames.shape[3]}
+        if not hasattr(function, "hop"):
+            measured["hop"] = self._hop(int(features.lengths[0]))
+        declared = {name: getattr(function, name) for name in DECLARED if hasattr(function, name)}
+        found = measured | declared
         self.sample_rate, self.hop, self.layers, self.dim = (found[name] for name in DECLARED)
+
+    def _hop(self, before: int) -> int:
+        after = int(self._called((1 + SECONDS) * SAMPLE_RATE).lengths[0])
+        if after <= before or SECONDS * SAMPLE_RATE % (after - before):
+            raise BrokenPlugin(
+                f"The function {self.function.__name__!r} gives {before} frames for 1 s and {after} for {1 + SECONDS} s, from "
+                f"which no whole hop follows. Declare it: {self.function.__name__}.hop = 320"
+            )
+        return SECONDS * SAMPLE_RATE // (after - before)
 
     def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
         """What the function says."""
