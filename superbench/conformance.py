@@ -12,11 +12,12 @@ from typing import Any
 from superbench import registry
 from superbench.contract import Task
 from superbench.corpora import Corpora
-from superbench.doctor import Examination, Finding
+from superbench.doctor import Examination
 from superbench.features.store import Store
 from superbench.job import perform
 from superbench.options import Options
 from superbench.reporting import Reporter, Silence
+from superbench.symptoms import Finding
 
 PROTOCOLS = ("superb", "superb-once", "mini")
 

@@ -194,7 +194,7 @@ def _fresh(items: Sequence[Item], sounds: Mapping[Audio, int], recipe: Recipe, s
 
 
 def measured(upstream: Loaded, reduction: Reduction, device: str) -> Speed:
-    """The upstream on a batch of noise as extraction makes it, after a warm-up; one by one if batch mates change features.
+    """The upstream on a batch of noise as extraction makes it, after a warm-up; one by one if no two sounds may pass together.
 
     Reducing the features and bringing them to the CPU is part of it. A fast model gets the batch several times.
     """
@@ -203,7 +203,7 @@ def measured(upstream: Loaded, reduction: Reduction, device: str) -> Speed:
     count = BATCH_SAMPLES[device] // (SAMPLE_SECONDS * SAMPLE_RATE)
     with seeded(5):
         waves = list(torch.randn(count, SAMPLE_SECONDS * SAMPLE_RATE) * 0.1)
-    size = 1 if upstream.alone else count
+    size = 1 if upstream.mates == "none" else count
     batches = [waves[at : at + size] for at in range(0, count, size)]
     nowhere = Audio(Path("noise"))
     warm = batches[0] if device == "cuda" else waves[:1]  # a first batch of its shape is slower on a GPU

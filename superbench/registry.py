@@ -6,25 +6,23 @@ Names are listed from package metadata, without importing anything; a plugin is 
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import inspect
-import json
 import re
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from superbench import scripts
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
+from superbench.revision import revision
 
 if TYPE_CHECKING:
     from superbench.contract import Task
 
-UPSTREAMS, HUBS, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.tasks"
+Mates = Literal["any", "equal", "none"]
+UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.names", "superbench.tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Spec:
 class Loaded:
     """An upstream ready to run: the model, and what a result says of it.
 
-    `alone`: the doctor found that batch mates change its features, so utterances go through it one at a time.
+    `mates`: which utterances may share a batch, as the doctor found: any, those of equal length, or none.
     """
 
     alias: str
@@ -69,7 +67,7 @@ class Loaded:
     hop: int
     layers: int
     dim: int
-    alone: bool = False
+    mates: Mates = "any"
 
 
 def listed(group: str) -> list[Listed]:
@@ -78,6 +76,18 @@ def listed(group: str) -> list[Listed]:
         Listed(point.name, point.value, point.dist.name if point.dist else "?", _first_line(point.module))
         for point in sorted(entry_points(group=group), key=lambda point: point.name)
     ]
+
+
+def offered(hub: str) -> dict[str, str]:
+    """Names that a hub offers, each with its family or kind; the hub itself is not imported.
+
+    Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
+    """
+    _find(HUBS, "hub", hub)
+    points = {point.name: point for point in entry_points(group=NAMES)}
+    if hub not in points:
+        raise CommandError(f"The hub {hub!r} has no list of names here: an id of its own hub is a name, as in {hub}/ID.")
+    return _load(points[hub])()
 
 
 def task(name: str) -> Task:
@@ -127,7 +137,7 @@ def specs(texts: list[str]) -> list[Spec]:
 def plugin(spec: Spec) -> Any:
     """What a spec's name stands for, imported: a class, or a hub's `load`."""
     if ".py:" in spec.name:
-        return _from_file(spec.name)
+        return scripts.read(spec.name)
     if spec.hub:
         return _load(_find(HUBS, "hub", spec.hub))
     return _load(_find(UPSTREAMS, "upstream", spec.name))
@@ -148,7 +158,7 @@ def upstream(spec: Spec, device: str = "cpu") -> Loaded:
             raise CommandError(
                 f"{spec.name} has no weights and no options, but {spec.text!r} gives some. Use {spec.name} alone."
             )
-        model = _call(spec, found) if inspect.isclass(found) else found
+        model = _call(spec, found) if inspect.isclass(found) else _call(spec, _adopted, found)
     missing = [name for name in ("sample_rate", "hop", "layers", "dim") if not isinstance(getattr(model, name, None), int)]
     if missing or not callable(model):
         raise BrokenPlugin(
@@ -165,7 +175,24 @@ def _loaded(spec: Spec, model: Any, device: str) -> Loaded:
     if isinstance(model, nn.Module):
         model.eval().requires_grad_(False).to(device)
         params = sum(parameter.numel() for parameter in model.parameters())
-    return Loaded(spec.alias, spec, model, _revision(model), params, model.hop, model.layers, model.dim)
+    return Loaded(spec.alias, spec, model, _revision(model, spec), params, model.hop, model.layers, model.dim)
+
+
+def _adopted(found: Any) -> Any:
+    """A plain function declares nothing; anything else is taken as it is."""
+    if not inspect.isfunction(found):
+        return found
+    from superbench.plain import PlainFunction
+
+    return PlainFunction(found)
+
+
+def _revision(model: Any, spec: Spec) -> str:
+    """Of a model from a file, the file is a part, whatever it makes the model of."""
+    if ".py:" not in spec.name:
+        return revision(model)
+    path, _, name = spec.name.rpartition(":")
+    return revision(model, name.encode() + Path(path).expanduser().read_bytes())
 
 
 def _trainable(spec: Spec, found: Any) -> Any:
@@ -201,38 +228,6 @@ def _call(spec: Spec, found: Any, *arguments: Any) -> Any:
         raise BrokenPlugin(f"{spec.text} could not be built: {type(error).__name__}: {error}. --debug shows where.") from error
 
 
-def _revision(model: Any) -> str:
-    """Digest of weights, configuration and source; a model's own `revision` is taken as it is."""
-    own = getattr(model, "revision", None)
-    if isinstance(own, str):
-        return own
-    digest = hashlib.sha256(_source(type(model)))
-    digest.update(type(model).__qualname__.encode())  # one file may hold several models without weights
-    config = getattr(model, "config", None)
-    if is_dataclass(config) and not isinstance(config, type):
-        digest.update(json.dumps(asdict(config), sort_keys=True, default=str).encode())
-    if hasattr(model, "state_dict"):
-        for name, tensor in sorted(model.state_dict().items()):
-            array = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}{tuple(array.shape)}{array.dtype}".encode())
-            digest.update(array.numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _source(kind: type) -> bytes:
-    """The text of a class's file, and of all files of its package that it draws on, directly or by way of others."""
-    family = kind.__module__.partition(".")[0] + "."
-    homes, fresh = {kind.__module__}, [kind.__module__]
-    while fresh:
-        module = sys.modules.get(fresh.pop())
-        named = {getattr(value, "__module__", None) or "" for value in vars(module).values()} if module else set()
-        found = {name for name in named if name.startswith(family)} - homes
-        homes |= found
-        fresh += sorted(found)
-    files = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(homes)]
-    return b"".join(Path(file).read_bytes() for file in files if file) or kind.__qualname__.encode()
-
-
 def _find(group: str, kind: str, name: str) -> EntryPoint:
     points = {point.name: point for point in entry_points(group=group)}
     if name not in points:
@@ -251,27 +246,6 @@ def _load(point: EntryPoint) -> Any:
             f"The plugin {point.name!r} ({point.value}, from {owner}) could not be imported: {type(error).__name__}: {error}. "
             f"Mend or uninstall {owner}."
         ) from error
-
-
-def _from_file(name: str) -> Any:
-    path, _, attribute = name.rpartition(":")
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise CommandError(f"{file} is not there; {name!r} should be path/to/file.py:Class.")
-    try:
-        home = f"{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
-        spec = importlib.util.spec_from_file_location(home, file)
-        assert spec is not None, file
-        assert spec.loader is not None, file
-        module: ModuleType = importlib.util.module_from_spec(spec)
-        sys.modules[home] = module  # dataclasses look their module up there, and so does `_source`
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BrokenPlugin(f"{file} could not be imported: {type(error).__name__}: {error}.") from error
-    if not hasattr(module, attribute):
-        classes: Mapping[str, Any] = {n: v for n, v in vars(module).items() if inspect.isclass(v)}
-        raise CommandError(f"{file} has no {attribute!r}; its classes are {', '.join(classes) or 'none'}.")
-    return getattr(module, attribute)
 
 
 def _first_line(module: str) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from superbench import registry
+from superbench import registry, scripts
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.errors import CommandError
@@ -60,7 +60,7 @@ class Asked:
 
 
 def asked(
-    upstreams: Sequence[str],
+    upstreams: Sequence[str | Callable],
     tasks: Sequence[str] | str = "all",
     *,
     data: Path,
@@ -77,19 +77,19 @@ def asked(
 ) -> Asked:
     """Look whether a run is possible; the arguments are those of `run`. Raises `CommandError` where it is not."""
     corpora = Corpora.at(data, settings)
-    specs = registry.specs(list(upstreams))
+    specs = registry.specs([scripts.text(one) for one in upstreams])
     names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
     found = {name: registry.task(name) for name in names}
     protocol = protocol or ("mini" if corpora.synthetic else "superb")
     options = Options(
         protocol,
-        _device(device),
+        device_of(device),
         tuple(learning_rates) if learning_rates else None,
         tuple(sorted(seeds)),
         max_steps,
         layer,
         chunk_seconds,
-        precision or _precision(protocol, _device(device)),
+        precision or _precision(protocol, device_of(device)),
         known_variants(variants, found.values(), every_variant()),
     )
     for task in found.values():
@@ -100,11 +100,11 @@ def asked(
 
 
 def run(
-    upstreams: Sequence[str],
+    upstreams: Sequence[str | Callable],
     tasks: Sequence[str] | str = "all",
     *,
-    data: Path,
-    out: Path,
+    data: Path | str,
+    out: Path | str,
     protocol: Protocols | None = None,
     device: str = "auto",
     learning_rates: Sequence[float] | None = None,
@@ -115,19 +115,28 @@ def run(
     precision: Precision | None = None,
     variants: Sequence[str] = (),
     workers: int | None = None,
-    store: Path | None = None,
+    store: Path | str | None = None,
     store_gb: float | None = None,
-    settings: Path | None = None,
+    settings: Path | str | None = None,
     debug: bool = False,
     watcher: Watcher | None = None,
 ) -> Report:
-    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams` (specs); results go to `out`.
+    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams`; results go to `out`.
+
+    An upstream is a spec, or a class or function at the top level of a file.
 
     `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. `variants` are names that the
     cards of the tasks declare. Raises `CommandError` for an impossible command; a job that fails is in the report, and does not
     stop the others.
     """
     began = time.perf_counter()
+    if reading := scripts.being_read():
+        raise CommandError(
+            f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
+            "if __name__ == '__main__':"
+        )
+    data, out = Path(data), Path(out)
+    settings = Path(settings) if settings else None
     wanted = asked(
         upstreams, tasks, data=data, protocol=protocol, device=device, learning_rates=learning_rates, seeds=seeds,
         max_steps=max_steps, layer=layer, chunk_seconds=chunk_seconds, precision=precision, variants=variants,
@@ -137,8 +146,8 @@ def run(
     jobs = list(shares)
     count = max(1, min(workers or default_workers(options.device), len(jobs)))
     budget = None if store_gb is None else round(store_gb * 1e9)
-    threads = max(1, _cores() // count)
-    plan = Plan(data, settings, out, store or default_root(), budget, options, wanted.lenient, threads, debug)
+    threads, root = max(1, _cores() // count), Path(store) if store else default_root()
+    plan = Plan(data, settings, out, root, budget, options, wanted.lenient, threads, debug)
     out.mkdir(parents=True, exist_ok=True)
     report = Report()
     audience = watcher or Nobody()
@@ -173,7 +182,8 @@ def every_variant() -> Iterator[str]:
         yield from (f"{one.name}: {name}" for name in registry.task(one.name).card.variants)
 
 
-def _device(device: str) -> str:
+def device_of(device: str) -> str:
+    """`cuda` or `cpu` for `auto`; raises `CommandError` for a device that is not there."""
     import torch
 
     if device == "auto":

@@ -107,7 +107,7 @@ class _Bench:
         if self._loaded is None or self._loaded[0] != spec:
             loaded = registry.upstream(spec, self.plan.options.device)
             health = examined(loaded, self.plan.options.device, self.plan.store / "certificates")
-            self._loaded = (spec, replace(loaded, alone=not health.batches), health.certificate())
+            self._loaded = (spec, replace(loaded, mates=health.mates), health.certificate())
         return self._loaded[1], self._loaded[2]
 
     def do(self, job: Job, watcher: Watcher) -> Ended:

@@ -14,7 +14,7 @@ from superbench.runner import run
 PROBE = """
 import sys
 from superbench.__main__ import main
-sys.argv = ["superbench", "list", "{}", "--json"]
+sys.argv = ["superbench", *{}]
 try:
     main()
 except SystemExit:
@@ -38,12 +38,39 @@ def results(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_help_and_lists_import_nothing_heavy() -> None:
     for kind, least in (("tasks", 10), ("upstreams", 9)):
         done = subprocess.run(
-            [sys.executable, "-c", PROBE.format(kind)], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", PROBE.format(["list", kind, "--json"])],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         assert done.stderr.strip() == "[]"
         rows = json.loads(done.stdout)
         assert len(rows) >= least
         assert all(row["line"] and row["module"] and row["distribution"] for row in rows)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "--help"], ["check", "--help"], ["run", "--help"]])
+def test_help_does_not_import_torch(arguments: list[str]) -> None:
+    code = PROBE.format(arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "Usage" in done.stdout
+
+
+def test_the_doctor_prints_a_certificate_or_the_reasons(tmp_path: Path) -> None:
+    found = json.loads(call("check", "fbank", "--json", "--quick").stdout)
+    assert (found["healthy"], found["mates"], found["hop"], found["reasons"]) == (True, "any", 160, [])
+    measured = {finding["name"]: finding for finding in found["findings"]}
+    assert measured["length"]["value"] == 160
+    assert measured["memory"]["value"] >= 0
+    assert measured["speed"]["value"] > 0
+    assert "12 s" in measured["long sound"]["measured"]
+    text = (Path(__file__).parent / "plugin" / "superbench_tones.py").read_text()
+    (tmp_path / "sick.py").write_text(text.replace("* keep, count)", "* keep, count + 1)"))
+    done = call("check", f"{tmp_path / 'sick.py'}:Spectrum")
+    assert done.returncode == 1
+    assert "its lengths say 75 frames" in " ".join(done.stdout.split()) or "frames, but it returns" in done.stdout
 
 
 def test_help_names_the_commands() -> None:

@@ -1,37 +1,60 @@
-"""Upstreams of S3PRL: `s3prl/fbank`, `s3prl/apc`, `s3prl/apc_local@FILE`, any entry of its hub.
+"""Upstreams of S3PRL: `s3prl/fbank`, `s3prl/apc`, `s3prl/apc_local@FILE`, `s3prl/byol_a_2048@FILE`, any entry of its hub.
 
 S3PRL (Yang et al. 2021, arXiv 2105.01051) is the reference implementation of SUPERB. Its hub imports all families at once
 and fails where one of them does; here only the family that defines the entry is imported, found by reading the sources.
-Every utterance goes through the model alone, because several of its models let the padding into their features.
+Sounds of one length pass at a time, because several of its models let padding into their features. docs/upstreams.md says of
+every family whether it runs.
+
+With `@FILE` the file takes the place of what the entry would fetch. Checkpoints are read without running code that a pickle
+may carry. A frame that would begin at or after the end of the sound counts as padding.
 """
 
 from __future__ import annotations
 
-import ast
+import argparse
+import codecs
 import contextlib
 import difflib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import io
+import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core import multiarray
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from superbench import SAMPLE_RATE, BadCheckpoint, BadUpstream, CommandError, Features, MissingExtra, SuperbenchError
+from superbench import SAMPLE_RATE, BadCheckpoint, BadUpstream, CommandError, Features, SuperbenchError
+from upstream.shared.hub_names import s3prl as entries
+from upstream.shared.unpadded import without_padding
 
-WINDOW = 560
-"""Samples of the shortest sound that every entry can take; shorter ones are filled up with zeros. Two windows of 25 ms, 10 ms
-apart: many entries divide by a standard deviation over frames, and one frame has none."""
+LEAST = (560, 2_400, 16_000, 32_000)
+"""Samples of sound that an entry is tried on; shorter sounds are filled up with zeros to the first one that it can take. The
+least is two windows of 25 ms, 10 ms apart: many entries divide by a standard deviation over frames, and one frame has none."""
 TAKE_A_FILE = ("_local", "_custom")
 """Endings of the entries whose first argument is a file."""
+NEEDS = {
+    "ast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
+    "ssast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
+    "espnet_hubert": ("espnet2", "ESPnet: pip install espnet"),
+    "pase": ("pase", "the package of github.com/santi-pdp/pase, which is on no index"),
+    "vggish": ("resampy", "resampy: pip install resampy"),
+    "byol_s": ("torchaudio.backend", "functions that torchaudio removed in 2.9"),
+    "mos_prediction": ("torchaudio.sox_effects", "functions that torchaudio removed in 2.9"),
+}
+"""Family -> a module that it looks for, and what that means, where s3prl does not bring it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,7 @@ class Config:
 
 
 class S3prlModel(nn.Module):
-    """An entry of S3PRL's hub as an upstream; states and their size are measured on a second of noise."""
+    """An entry of S3PRL's hub as an upstream; the number of states and their size are measured on noise."""
 
     sample_rate = SAMPLE_RATE
 
@@ -53,31 +76,39 @@ class S3prlModel(nn.Module):
         self.config = config
         self.model = model.eval()
         self.hop = int(model.get_downsample_rates("hidden_states"))
-        noise = torch.randn(SAMPLE_RATE, generator=torch.Generator().manual_seed(0)) * 0.1
+        noise = torch.randn(1, LEAST[-1], generator=torch.Generator().manual_seed(0)) * 0.1
         with torch.inference_mode():
-            self.layers, _, self.dim = self._one(noise).shape
+            self.layers, _, _, self.dim = self._states(noise).shape
+            self.least = next((n for n in LEAST[:-1] if self._can_take(noise[:, :n])), LEAST[-1])
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Each utterance is computed from its own samples alone."""
-        states = [self._one(wave[:length]) for wave, length in zip(waves, lengths.tolist(), strict=True)]
-        counts = torch.tensor([one.shape[1] for one in states], device=waves.device)
-        frames = pad_sequence([one.transpose(0, 1) for one in states], batch_first=True)  # (batch, time, layer, dim)
-        return Features(frames.permute(2, 0, 1, 3), counts)
+        padded = nn.functional.pad(waves, (0, max(self.least - waves.shape[1], 0)))
+        features = without_padding(padded, lengths.clamp(min=self.least), self._states)
+        own = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor").to(features.lengths)
+        return Features(features.frames, torch.minimum(features.lengths, own))
 
-    def _one(self, wave: Tensor) -> Tensor:
-        wave = nn.functional.pad(wave, (0, max(WINDOW - len(wave), 0)))
-        states = list(self.model([wave])["hidden_states"])  # each (1, time, dim)
+    def _states(self, waves: Tensor) -> Tensor:
+        with _quiet():
+            states = list(self.model(list(waves))["hidden_states"])  # each (batch, time, dim)
         shapes = {tuple(state.shape[1:]) for state in states}
         if len(shapes) != 1:
             raise BadUpstream(
                 f"s3prl/{self.config.entry} has hidden states of different (time, dim): {sorted(shapes)}. A weighted sum over "
                 "layers needs one shape."
             )
-        return torch.cat(states)  # (layer, time, dim)
+        return torch.stack(states)  # (layer, batch, time, dim)
+
+    def _can_take(self, wave: Tensor) -> bool:
+        try:
+            states = self._states(wave)
+        except Exception:  # whatever a model says of sound that is too short for it
+            return False
+        return states.shape[2] > 0 and bool(torch.isfinite(states).all())
 
 
 def load(name: str, weights: Path | None) -> S3prlModel:
-    """The entry of that name; `weights` goes to the entry as its first argument.
+    """The entry of that name; `weights` takes the place of what it would fetch, or is its first argument.
 
     Raises `CommandError` for an unknown entry, `BadCheckpoint` for a file that the entry cannot read, `SuperbenchError`
     when the family cannot be imported or the published weights cannot be fetched.
@@ -86,24 +117,35 @@ def load(name: str, weights: Path | None) -> S3prlModel:
     if name not in families:
         near = difflib.get_close_matches(name, families, n=3, cutoff=0.5)
         guess = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise CommandError(f"S3PRL has no entry called {name!r}. {guess}It has {len(families)} in s3prl/upstream/*/hubconf.py.")
-    _check_file(name, families, weights)
+        raise CommandError(
+            f"S3PRL has no entry called {name!r}. {guess}`superbench list upstreams --hub s3prl` shows all {len(families)}."
+        )
+    if weights is not None and not weights.exists():
+        raise BadCheckpoint(f"{weights} is not there. Expected a checkpoint that s3prl/{name} can read.")
+    _check_needs(name, families[name])
     entry = _imported(name, families[name])
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None
-    return S3prlModel(_called(name, entry, weights), Config(name, version("s3prl"), digest))
+    if weights is None and _takes_a_file(name, entry):
+        raise CommandError(f"s3prl/{name} needs a checkpoint: s3prl/{name}@FILE.")
+    model = _called(name, families, entry, weights)
+    return S3prlModel(model, Config(name, version("s3prl"), _digest(weights) if weights else None))
 
 
-def entries() -> dict[str, str]:
-    """Entry -> family, read from the sources of the installed s3prl without importing them."""
-    package = importlib.util.find_spec("s3prl")
-    if package is None or package.origin is None:
-        raise MissingExtra("s3prl/...", "s3prl", "all")
-    found = {}
-    for path in sorted(Path(package.origin).parent.glob("upstream/*/hubconf.py")):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                found[node.name] = path.parent.name
-    return found
+def _takes_a_file(name: str, entry: Any) -> bool:
+    first = next(iter(inspect.signature(entry).parameters.values()), None)
+    required = first is not None and first.kind is first.POSITIONAL_OR_KEYWORD and first.default is first.empty
+    return name.endswith(TAKE_A_FILE) or required
+
+
+def _digest(weights: Path) -> str:
+    """Of the file, or of all files of a folder in order of their names."""
+    digest = hashlib.sha256()
+    for path in [weights] if weights.is_file() else sorted(path for path in weights.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------- one family at a time
 
 
 def _imported(name: str, family: str) -> Any:
@@ -113,41 +155,133 @@ def _imported(name: str, family: str) -> Any:
     except Exception as error:
         raise SuperbenchError(
             f"s3prl/{name} cannot be used here: its family {family!r} does not import ({type(error).__name__}: {error}). "
-            "Install what it asks for, or take the model from another hub (hf/..., torchaudio/...)."
+            "Take the model from another hub (hf/..., torchaudio/...), if it is there."
         ) from error
 
 
-def _check_file(name: str, families: Mapping[str, str], weights: Path | None) -> None:
-    """Only `*_local` and `*_custom` read a file; every other entry would quietly use its own weights in place of it."""
-    if weights is None and name.endswith(TAKE_A_FILE):
-        raise CommandError(f"s3prl/{name} needs a checkpoint: s3prl/{name}@FILE.")
-    if weights is not None and not name.endswith(TAKE_A_FILE):
-        takers = [other for other in families if families[other] == families[name] and other.endswith(TAKE_A_FILE)]
-        instead = f"Use s3prl/{takers[0]}@{weights}." if takers else f"No entry of its family {families[name]!r} takes one."
-        raise CommandError(f"s3prl/{name} brings its own weights and takes no @FILE. {instead}")
-    if weights is not None and not weights.is_file():
-        raise BadCheckpoint(f"{weights} is not there. Expected a checkpoint that s3prl/{name} can read.")
+def _check_needs(name: str, family: str) -> None:
+    """Before anything is fetched."""
+    module, what = NEEDS.get(family, ("", ""))
+    with contextlib.suppress(ImportError):
+        if not module or importlib.util.find_spec(module):
+            return
+    raise SuperbenchError(
+        f"s3prl/{name} cannot be used here: its family {family!r} needs {what}. Take the model from another hub (hf/..., "
+        "torchaudio/...), if it is there."
+    )
 
 
-def _called(name: str, entry: Any, weights: Path | None) -> Any:
+def _called(name: str, families: Mapping[str, str], entry: Any, weights: Path | None) -> Any:
+    """The entry's model; raises for whatever stands in its way."""
+    takes = _takes_a_file(name, entry)
+    with _fetching(weights) as (asked, place):
+        try:
+            with _quiet(), _safe_loading(), _hub(families):
+                model = entry(str(weights)) if weights and takes else entry()
+        except (SuperbenchError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # some families call exit()
+            raise _unusable(name, families[name], weights, asked, place, error) from error
+    if weights and not takes and not asked:
+        raise CommandError(f"s3prl/{name} fetches nothing that {weights} could stand for. Use s3prl/{name} alone.")
+    return model
+
+
+def _unusable(
+    name: str, family: str, weights: Path | None, asked: list[str], place: Any, error: BaseException
+) -> SuperbenchError:
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if weights:
+        return BadCheckpoint(
+            f"{weights} cannot be loaded by s3prl/{name} ({said}). Expected a checkpoint of its family {family!r}, of the size "
+            "that the entry names. Files of fairseq must be converted with s3prl/upstream/*/convert.py first."
+        )
+    files = "; ".join(f"{url} belongs at {place(url)}" for url in dict.fromkeys(asked))
+    bring = (
+        f"Check the network; or fetch elsewhere: {files}. Or use the file where it lies: s3prl/{name}@FILE. " if files else ""
+    )
+    return SuperbenchError(f"s3prl/{name} cannot be built ({said}). {bring}".rstrip())
+
+
+# ---------------------------------------------------------------- while an entry is called
+
+
+@contextlib.contextmanager
+def _fetching(weights: Path | None) -> Iterator[tuple[list[str], Any]]:
+    """While it lasts, S3PRL's downloads are listed, and give `weights` where there is some; and where a download belongs."""
+    from s3prl.util import download
+
+    original, asked = download._urls_to_filepaths, list[str]()
+
+    def instead(*urls: str, **options: Any) -> Any:
+        asked.extend(urls)
+        if weights is None:
+            return original(*urls, **options)
+        if len(set(asked)) > 1:
+            places = "; ".join(f"{url} at {original(url, download=False)}" for url in dict.fromkeys(asked))
+            raise CommandError(
+                f"This entry needs {len(set(asked))} files and takes no @FILE. Put them where it looks: {places}."
+            )
+        return str(weights)
+
+    _replace(original, instead)
     try:
-        with _quiet():
-            return entry(str(weights)) if weights else entry()
-    except Exception as error:
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        if weights:
-            raise BadCheckpoint(
-                f"{weights} cannot be loaded by s3prl/{name} ({said}). Expected a checkpoint of that family."
-            ) from error
-        raise SuperbenchError(
-            f"s3prl/{name} cannot be built ({said}). If it fetches its weights, check the network, or bring the file and use "
-            "the entry of that family which takes one, such as s3prl/apc_local@FILE."
-        ) from error
+        yield asked, lambda url: original(url, download=False)
+    finally:
+        _replace(instead, original)  # also in what was imported meanwhile
+
+
+def _replace(function: Any, other: Any) -> None:
+    """One function for another, wherever S3PRL has imported it."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("s3prl.")]:
+        for name in ("_urls_to_filepaths", "urls_to_filepaths"):
+            if vars(module).get(name) is function:
+                setattr(module, name, other)
+
+
+@contextlib.contextmanager
+def _safe_loading() -> Iterator[None]:
+    """`torch.load` reads tensors and plain values, also where S3PRL asks it to run whatever a pickle says."""
+    import s3prl.optimizers
+
+    old = [(kind, f"optimizers.{kind.__name__}") for kind in vars(s3prl.optimizers).values() if isinstance(kind, type)]
+    arrays = [multiarray.scalar, multiarray._reconstruct]
+    aged = [(one, f"numpy.core.multiarray.{one.__name__}") for one in arrays]  # as numpy 1 wrote it
+    kinds = [np.dtype, np.ndarray, np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType]
+    plain: list[Any] = [argparse.Namespace, codecs.encode, *kinds, *arrays]
+    name, before = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ[name] = "1"
+    try:
+        with torch.serialization.safe_globals([*plain, *aged, *old]):
+            yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.__setitem__(name, before)
+
+
+@contextlib.contextmanager
+def _hub(families: Mapping[str, str]) -> Iterator[None]:
+    """`s3prl.hub`, which one family asks for another's entry, without the import of all families."""
+    import s3prl
+
+    other = {name: (lambda name=name, **options: _imported(name, families[name])(**options)) for name in families}
+    if hasattr(s3prl, "hub"):
+        yield
+        return
+    s3prl.hub = SimpleNamespace(**other)
+    try:
+        yield
+    finally:
+        del s3prl.hub
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """S3PRL and what it imports warn of things that a user cannot change, and print; its errors still come through."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -23,6 +23,10 @@ from torchaudio.models.wav2vec2.wavlm_attention import WavLMSelfAttention
 
 from superbench import SAMPLE_RATE, BadCheckpoint, CommandError, Features, SuperbenchError, load_tensors
 from upstream.shared.group_norm import Front, kept
+from upstream.shared.unpadded import normalised
+
+EPSILON = 1e-5
+"""Added to the variance of a wave: the normalisation of torchaudio is torch's layer normalisation."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class TorchaudioModel(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch; padding changes nothing of them (but for rounding)."""
         if self.config.normalise:
-            waves = _normalised(waves, lengths)
+            waves = normalised(waves, lengths, EPSILON)
         waves, lengths = self.front.fitted(waves, lengths)
         frames = self.front.frames(lengths)
         if bool((lengths == waves.shape[1]).all()):
@@ -87,14 +91,6 @@ def _masks(layer: nn.Module, keep: Tensor | None, x: Tensor) -> dict[str, Tensor
     return {"attention_mask": keep[:, None, None].expand(-1, 1, keep.shape[1], -1)}
 
 
-def _normalised(waves: Tensor, lengths: Tensor) -> Tensor:
-    """Each wave with zero mean and unit variance over its own samples, zeros after it."""
-    normal = torch.zeros_like(waves)
-    for row, length in enumerate(lengths.tolist()):
-        normal[row, :length] = nn.functional.layer_norm(waves[row, :length], (length,))
-    return normal
-
-
 def load(name: str, weights: Path | None) -> TorchaudioModel:
     """The bundle of that name, with its published weights (fetched) or those of a file.
 
@@ -126,25 +122,43 @@ def _fetched(name: str, bundle: Any) -> models.Wav2Vec2Model:
     try:
         model = bundle.get_model()
     except (OSError, RuntimeError) as error:
+        path = str(bundle._path)
+        url = path if "://" in path else f"https://download.pytorch.org/torchaudio/models/{path}"
+        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(path).name
         raise SuperbenchError(
-            f"The weights of torchaudio/{name} ({bundle._path}) could not be fetched: {error}. Check the network, or fetch "
-            f"that file elsewhere, bring it here, and use torchaudio/{name}@FILE."
+            f"The weights of torchaudio/{name} could not be fetched: {error}. Check the network; or fetch {url} elsewhere and "
+            f"put it at {place}, or use it where it lies: torchaudio/{name}@FILE."
         ) from error
     return getattr(model, "model", model)  # large models come inside a normaliser of waves
 
 
-def _built(name: str, bundle: Any, path: Path) -> models.Wav2Vec2Model:
+def architecture(bundle: Any, **changes: Any) -> models.Wav2Vec2Model:
+    """The model of a bundle with random weights and no head; `changes` go to the function that builds it."""
     factory = {"Wav2Vec2": models.wav2vec2_model, "WavLM": models.wavlm_model}[bundle._model_type]
-    model = factory(**{**bundle._params, "aux_num_out": None})
-    tensors = {key: value for key, value in _tensors(path).items() if not key.startswith("aux.")}
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
+    return factory(**{**bundle._params, "aux_num_out": None, **changes})
+
+
+def _built(name: str, bundle: Any, path: Path) -> models.Wav2Vec2Model:
+    model = architecture(bundle)
+    found = {key.removeprefix("model."): value for key, value in _tensors(path).items()}  # large models come inside a wrapper
+    tensors = {key: value for key, value in found.items() if not key.startswith("aux.")}
+    if other := differences(model.state_dict(), tensors):
         raise BadCheckpoint(
-            f"{path} does not hold the weights of torchaudio/{name}: {' '.join(str(error).split())[:400]}. Expected a state "
-            "dict with the names of torchaudio.models, as bundle.get_model().state_dict() gives it."
-        ) from error
+            f"{path} does not hold the weights of torchaudio/{name}: {other}. Expected a state dict with the names of "
+            "torchaudio.models, as bundle.get_model().state_dict() gives it."
+        )
+    model.load_state_dict(tensors)
     return model
+
+
+def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """What tells two state dicts apart, in a few words; empty where names and shapes agree."""
+    absent, strange = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    shapes = {key: (found[key].shape, expected[key].shape) for key in sorted(expected.keys() & found.keys())}
+    other = [f"{key} is {tuple(one)} where {tuple(two)} is due" for key, (one, two) in shapes.items() if one != two]
+    said = [f"{len(absent)} weights are not in it, such as {absent[0]}"] if absent else []
+    said += [f"{len(strange)} in it belong elsewhere, such as {strange[0]}"] if strange else []
+    return "; ".join([*said, *([f"{len(other)} have another size: {other[0]}"] if other else [])])
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:

@@ -1,10 +1,18 @@
 """Speech models of transformers: `hf/ID`, `hf/ID:revision`, `hf/./folder`.
 
-Any checkpoint whose architecture is HuBERT, wav2vec 2.0, WavLM, UniSpeech, UniSpeech-SAT or data2vec-audio, read through
-`AutoModel`; a head on top of it is left out. State i is the input of Transformer layer i, the last one the encoder's output
-(after the final normalisation of models that normalise first). Waves are normalised where the model's own
-`preprocessor_config.json` says `do_normalize`; without that file, where its convolutions use layer normalisation, as in
-every published model of that kind.
+Any checkpoint whose architecture is one of `TYPES`, read through `AutoModel`; a head on top of the encoder is left out. State i
+is the input of Transformer layer i, the last one the encoder's output (after the final normalisation of models that normalise
+first). What a model hears is what its authors meant it to hear:
+
+* wave models (wav2vec 2.0, HuBERT, WavLM, ...) get the waves, normalised where their own `preprocessor_config.json` says
+  `do_normalize`; without that file, where their convolutions use layer normalisation, as in every published model of that
+  kind. Padding is masked, and kept out of the statistics of group normalisation: also in models that were trained without a
+  mask, whose features are then those of the sound alone.
+* SEW and the Conformer of wav2vec 2.0 cannot mask what pooling and depthwise convolutions let in, so sounds of one length
+  pass at a time. SEW's layers work on every second frame: their states are repeated to the rate of its output.
+* Wav2Vec2-BERT gets the normalised filter banks of its own feature extractor, two frames side by side.
+* Whisper's encoder hears windows of 30 s, the last one filled up with silence. Longer sound passes window by window; frames
+  are cut to the real length of the sound.
 """
 
 from __future__ import annotations
@@ -23,18 +31,26 @@ from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, BadCheckpoint, CommandError, Features, MissingExtra, SuperbenchError
 from upstream.shared.group_norm import Front, kept
+from upstream.shared.unpadded import normalised, without_padding
 
-TYPES = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
+MASKED = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
+UNMASKED = ("sew", "wav2vec2-conformer")
+TYPES = (*MASKED, *UNMASKED, "wav2vec2-bert", "whisper")
 EPSILON = 1e-7
 """Added to the variance of a wave by the feature extractor of transformers."""
+WINDOWS = 8
+"""Windows of 30 s that pass through Whisper at once."""
+LEAST_FILTERS = 560
+"""Samples of the shortest sound with two frames of filter banks, whose variance Wav2Vec2-BERT needs."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the weights do not say: whether waves are normalised, and the model's own configuration."""
+    """What the weights do not say: whether waves are normalised, the model's own configuration, its feature extractor's."""
 
     normalise: bool
     model: Mapping[str, Any]
+    preprocessor: Mapping[str, Any] | None = None
 
 
 class TransformersModel(nn.Module):
@@ -47,16 +63,20 @@ class TransformersModel(nn.Module):
         self.config = Config(normalise, _described(model.config))
         self.model = model.eval()
         self.model.adapter = None  # shortens the output of some fine-tuned models; no hidden state passes through it
+        self.masked = model.config.model_type in MASKED
         self.front = Front(model.feature_extractor.conv_layers)
         self.hop = self.front.hop
+        self.front.window += (getattr(model.config, "squeeze_factor", 1) - 1) * self.hop  # SEW pools pairs of frames
         self.layers = model.config.num_hidden_layers + 1
         self.dim = model.config.hidden_size
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Hidden states of a batch; padding changes nothing of them (but for rounding)."""
         if self.config.normalise:
-            waves = normalised(waves, lengths)
+            waves = normalised(waves, lengths, EPSILON)
         waves, lengths = self.front.fitted(waves, lengths)
+        if not self.masked:
+            return without_padding(waves, lengths, lambda some: self._states(some, None))
         frames = self.front.frames(lengths)
         if bool((lengths == waves.shape[1]).all()):
             return Features(self._states(waves, None), frames)
@@ -69,7 +89,76 @@ class TransformersModel(nn.Module):
         with warnings.catch_warnings():  # WavLM masks keys by truth values and positions by numbers, which torch deplores
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             output = self.model(waves, attention_mask=mask, output_hidden_states=True, return_dict=True)
-        return torch.stack([*output.hidden_states[:-1], output.last_hidden_state])
+        last = output.last_hidden_state
+        inner = [_repeated(state, last.shape[1]) for state in output.hidden_states[: self.layers - 1]]
+        return torch.stack([*inner, last])
+
+
+class FilterBankModel(nn.Module):
+    """Wav2Vec2-BERT (Barrault et al. 2023, arXiv 2312.05187) as an upstream: filter banks in, a masked Conformer."""
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, model: Any, extractor: Any) -> None:
+        super().__init__()
+        self.config = Config(False, _described(model.config), _plain(extractor))
+        self.model = model.eval()
+        self.model.adapter = self.model.intermediate_ffn = None
+        self.extractor = extractor
+        self.hop = 160 * extractor.stride
+        self.layers, self.dim = model.config.num_hidden_layers + 1, model.config.hidden_size
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
+        """Hidden states of a batch."""
+        waves = nn.functional.pad(waves, (0, max(LEAST_FILTERS - waves.shape[1], 0)))
+        own = [wave[: max(n, LEAST_FILTERS)].cpu().numpy() for wave, n in zip(waves, lengths.tolist(), strict=True)]
+        heard = self.extractor(own, sampling_rate=SAMPLE_RATE, return_tensors="pt").to(waves.device)
+        output = self.model(heard.input_features, attention_mask=heard.attention_mask, output_hidden_states=True)
+        states = torch.stack([*output.hidden_states[: self.layers - 1], output.last_hidden_state])
+        frames = heard.attention_mask.sum(1)
+        keep = kept(frames, int(frames.max()))  # the extractor pads an odd number of filter banks
+        return Features(states[:, :, : keep.shape[1]] * keep[None, :, :, None], frames)
+
+
+class WhisperModel(nn.Module):
+    """The encoder of Whisper (Radford et al. 2022, arXiv 2212.04356) as an upstream, window by window."""
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, model: Any, extractor: Any) -> None:
+        super().__init__()
+        self.config = Config(False, _described(model.config), _plain(extractor))
+        self.model = model.get_encoder().eval()
+        self.extractor = extractor
+        self.window = extractor.n_samples
+        self.hop = extractor.hop_length * 2  # the second convolution halves the rate
+        self.layers, self.dim = model.config.encoder_layers + 1, model.config.d_model
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
+        """Hidden states of a batch; of windows that follow each other, the frames do too."""
+        own = [wave[:length] for wave, length in zip(waves, lengths.tolist(), strict=True)]
+        windows = [window for wave in own for window in wave.split(self.window)]
+        heard = [self._states(windows[at : at + WINDOWS]) for at in range(0, len(windows), WINDOWS)]
+        passed = iter(torch.cat(heard, 1).unbind(1))
+        counts = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
+        frames = waves.new_zeros(self.layers, len(waves), int(counts.max()), self.dim)
+        for row, (wave, count) in enumerate(zip(own, counts.tolist(), strict=True)):
+            whole = torch.cat([next(passed) for _ in wave.split(self.window)], 1)  # (layer, time, dim)
+            frames[:, row, :count] = whole[:, :count]
+        return Features(frames, counts)
+
+    def _states(self, windows: list[Tensor]) -> Tensor:
+        plain = [window.cpu().numpy() for window in windows]
+        heard = self.extractor(plain, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features.to(windows[0].device)
+        return torch.stack(self.model(heard, output_hidden_states=True).hidden_states)
+
+
+def _repeated(state: Tensor, time: int) -> Tensor:
+    """A state (batch, time, dim) of a coarser rate, each frame as often as it takes; the last one fills the end."""
+    if state.shape[1] == time:
+        return state
+    at = torch.arange(time, device=state.device) // (time // state.shape[1])
+    return state[:, at.clamp(max=state.shape[1] - 1)]
 
 
 @contextmanager
@@ -88,16 +177,10 @@ def _silent_padding(positional: nn.Module, keep: Tensor) -> Iterator[None]:
             handle.remove()
 
 
-def normalised(waves: Tensor, lengths: Tensor) -> Tensor:
-    """Each wave with zero mean and unit variance over its own samples, zeros after it."""
-    normal = torch.zeros_like(waves)
-    for row, length in enumerate(lengths.tolist()):
-        wave = waves[row, :length]
-        normal[row, :length] = (wave - wave.mean()) / torch.sqrt(wave.var(correction=0) + EPSILON)
-    return normal
+# ---------------------------------------------------------------- loading
 
 
-def load(name: str, weights: Path | None) -> TransformersModel:
+def load(name: str, weights: Path | None) -> nn.Module:
     """The model of a folder (`name` starts with `/ . ~`) or of the hub (`id` or `id:revision`).
 
     Raises `MissingExtra` without transformers, `CommandError` for an architecture that is none of `TYPES`, `BadCheckpoint`
@@ -111,24 +194,29 @@ def load(name: str, weights: Path | None) -> TransformersModel:
         raise MissingExtra(f"hf/{name}", "transformers", "hf") from error
     source, options = _source(name)
     try:
-        config = transformers.AutoConfig.from_pretrained(source, **options)
-        _check_type(name, config)
-        model, found = transformers.AutoModel.from_pretrained(
-            source, config=config, dtype=torch.float32, output_loading_info=True, **options
-        )
-        normalise = _normalises(name, source, options, config)
+        with _quiet():
+            config = transformers.AutoConfig.from_pretrained(source, **options)
+            _check_type(name, config)
+            model, found = transformers.AutoModel.from_pretrained(
+                source, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options
+            )
+            _check_weights(name, config, found)
+            return _wrapped(name, model, source, options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SuperbenchError(
-            f"hf/{name} cannot be loaded: {' '.join(str(error).split())[:400]}. Expected a folder with config.json and "
-            "model.safetensors (hf/./folder), or an id of the hub and a network to fetch it with."
-        ) from error
-    missing = sorted(set(found["missing_keys"]) - {"masked_spec_embed"})  # that one serves pretraining alone
-    if missing:
-        raise BadCheckpoint(
-            f"hf/{name} lacks {len(missing)} weights of its {config.model_type} architecture, such as {missing[0]}; they would "
-            "be random. Expected a checkpoint that holds the whole encoder."
-        )
-    return TransformersModel(model, normalise)
+        raise SuperbenchError(_no_model(name, source, options, error)) from error
+
+
+def _wrapped(name: str, model: Any, source: str, options: Mapping[str, Any]) -> nn.Module:
+    import transformers
+
+    if model.config.model_type == "wav2vec2-bert":
+        return FilterBankModel(model, _extractor(name, transformers.SeamlessM4TFeatureExtractor, {}, source, options))
+    if model.config.model_type == "whisper":
+        plain = {"feature_size": model.config.num_mel_bins}
+        return WhisperModel(model, _extractor(name, transformers.WhisperFeatureExtractor, plain, source, options))
+    says = _preprocessor(name, source, options)
+    layer_norms = getattr(model.config, "feat_extract_norm", "layer") == "layer"
+    return TransformersModel(model, layer_norms if says is None else bool(says.get("do_normalize", True)))
 
 
 def _source(name: str) -> tuple[str, dict[str, Any]]:
@@ -141,24 +229,89 @@ def _source(name: str) -> tuple[str, dict[str, Any]]:
     return identity, {"revision": revision} if revision else {}
 
 
+def _no_model(name: str, source: str, options: Mapping[str, Any], error: Exception) -> str:
+    """Why nothing was loaded, and which file belongs where."""
+    said = " ".join(str(error).split())[:300]
+    if "local_files_only" in options:
+        return f"hf/{name} cannot be loaded: {said}. Expected a folder with config.json and model.safetensors."
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    where = f"https://huggingface.co/{source}/tree/{options.get('revision', 'main')}"
+    return (
+        f"hf/{name} cannot be loaded: {said}. If the network is at fault: fetch config.json, preprocessor_config.json and "
+        f"model.safetensors (or pytorch_model.bin) elsewhere from {where}, put them into one folder, and use hf/./FOLDER; or "
+        f"bring the cache folder {Path(HF_HUB_CACHE) / ('models--' + source.replace('/', '--'))} from a machine that has it."
+    )
+
+
 def _check_type(name: str, config: Any) -> None:
     if config.model_type not in TYPES:
         raise CommandError(f"hf/{name} is a {config.model_type} model; this adapter knows {', '.join(TYPES)}.")
 
 
-def _normalises(name: str, source: str, options: Mapping[str, Any], config: Any) -> bool:
+def _check_weights(name: str, config: Any, found: Mapping[str, Any]) -> None:
+    """Everything that the encoder needs must have come from the file."""
+    needed = "encoder." if config.model_type == "whisper" else ""
+    unused = ("masked_spec_embed", "adapter.", "intermediate_ffn.")  # these serve training, or no hidden state
+    other = sorted(one for one in found.get("mismatched_keys", ()) if one[0].startswith(needed))
+    if other:
+        key, theirs, ours = other[0]
+        raise BadCheckpoint(
+            f"hf/{name} holds weights of another size than its config.json says: {len(other)} differ, such as {key} "
+            f"({tuple(theirs)} in the file, {tuple(ours)} by the configuration). Bring the two files of one model together."
+        )
+    missing = sorted(key for key in found["missing_keys"] if key.startswith(needed) and not key.startswith(unused))
+    if missing:
+        raise BadCheckpoint(
+            f"hf/{name} lacks {len(missing)} weights of its {config.model_type} architecture, such as {missing[0]}; they would "
+            "be random. Expected a checkpoint that holds the whole encoder."
+        )
+
+
+def _preprocessor(name: str, source: str, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What `preprocessor_config.json` says, or the part of `processor_config.json` that newer versions write instead."""
     from transformers.utils.hub import cached_file
 
-    path = cached_file(source, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False, **options)
-    if path is None:
-        return getattr(config, "feat_extract_norm", "layer") == "layer"
-    says = json.loads(Path(path).read_text())
-    if says.get("sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
-        raise CommandError(f"hf/{name} works at {says['sampling_rate']} Hz; every task of SUPERB has {SAMPLE_RATE} Hz.")
-    return bool(says.get("do_normalize", True))
+    for file, part in (("preprocessor_config.json", None), ("processor_config.json", "feature_extractor")):
+        path = cached_file(source, file, _raise_exceptions_for_missing_entries=False, **options)
+        text = json.loads(Path(path).read_text()) if path else None
+        says = text.get(part) if text and part else text
+        if says is None:
+            continue
+        if says.get("sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
+            raise CommandError(f"hf/{name} works at {says['sampling_rate']} Hz; every task of SUPERB has {SAMPLE_RATE} Hz.")
+        return says
+    return None
+
+
+def _extractor(name: str, kind: Any, plain: Mapping[str, Any], source: str, options: Mapping[str, Any]) -> Any:
+    """The model's own feature extractor; without its file, as its class makes it."""
+    says = _preprocessor(name, source, options)
+    return kind(**plain) if says is None else kind.from_dict(dict(says))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no reports of unused weights: what matters of them is an error of ours."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _described(config: Any) -> Mapping[str, Any]:
     """A configuration without what differs between two copies of one model: where it lies and which version wrote it."""
     passing = ("_name_or_path", "name_or_path", "_commit_hash", "transformers_version")
     return {key: value for key, value in config.to_dict().items() if key not in passing}
+
+
+def _plain(extractor: Any) -> Mapping[str, Any]:
+    """A feature extractor's settings, without its tables."""
+    return {key: value for key, value in extractor.to_dict().items() if isinstance(value, int | float | str | bool)}

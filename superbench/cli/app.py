@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from superbench import __version__
-from superbench.cli import board, data, demo, diff, export, generate, models, plan, run, store
+from superbench.cli import board, check, data, demo, diff, export, generate, models, plan, run, store
 
 app = typer.Typer(
     name="superbench",
@@ -32,7 +32,7 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 app.command("demo")(demo.demo)
 app.command("list")(models.list_)
-app.command("check")(models.check)
+app.command("check")(check.check)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 app.command("pretrain")(models.pretrain)

@@ -1,4 +1,4 @@
-"""`superbench list`, `check`, `pretrain`: what there is, whether it is sound, how to make one."""
+"""`superbench list`, `pretrain`: what there is, and how to make one more."""
 
 from __future__ import annotations
 
@@ -19,55 +19,34 @@ class Kind(str, Enum):
 
 def list_(
     kind: Annotated[Kind, typer.Argument(help="upstreams or tasks", show_default=False)],
+    hub: Annotated[str | None, typer.Option(help="Names that a hub offers: torchaudio, s3prl", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:
-    """What is registered: name, module, distribution, one line. Imports none of it."""
+    """What is registered: name, module, distribution, one line. Imports none of it.
+
+    Example: superbench list upstreams --hub s3prl
+    """
     from rich.table import Table
 
     from superbench import registry
     from superbench.cli.display import console
 
-    rows = [(row, "") for row in registry.listed(registry.TASKS if kind is Kind.tasks else registry.UPSTREAMS)]
-    if kind is Kind.upstreams:
-        rows += [(row, "/…") for row in registry.listed(registry.HUBS)]
-    if as_json:
-        fields = ("name", "module", "distribution", "line")
-        plain = [{f: getattr(row, f) + (more if f == "name" else "") for f in fields} for row, more in rows]
-        typer.echo(json.dumps(plain, indent=1, ensure_ascii=False))
-        return
-    table = Table("name", "what it is", "module", "distribution")
-    for row, more in rows:
-        table.add_row(row.name + more, row.line, row.module, row.distribution)
-    console.print(table)
-
-
-def check(
-    name: Annotated[str, typer.Argument(help="An upstream (any spec) or a task", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
-) -> None:
-    """The doctor: does an upstream, or a task, keep its contract? Prints what was measured, or the reasons."""
-    from rich.table import Table
-
-    from superbench import registry
-    from superbench.cli.display import console
-    from superbench.conformance import conform
-    from superbench.doctor import examine
-
-    tasks = {row.name for row in registry.listed(registry.TASKS)}
-    found = conform(registry.task(name)) if name in tasks else examine(registry.upstream(registry.parse(name)))
-    if as_json:
-        rows = [{"name": f.name, "holds": f.holds, "fatal": f.fatal, "measured": f.measured} for f in found.findings]
-        typer.echo(json.dumps({"name": name, "healthy": found.healthy, "findings": rows}, indent=1, ensure_ascii=False))
+    if hub is not None:
+        rows = [{"name": name, "kind": what} for name, what in registry.offered(hub).items()]
+        columns: tuple[str, ...] = ("name", "kind")
     else:
-        table = Table("", "check", "measured")
-        for finding in found.findings:
-            mark = "[green]✓[/green]" if finding.holds else "[red]✗[/red]" if finding.fatal else "[yellow]![/yellow]"
-            table.add_row(mark, finding.name, finding.measured)
-        console.print(table)
-        verdict = "keeps" if found.healthy else "does not keep"
-        console.print(f"{name} {verdict} the contract of {'a task' if name in tasks else 'an upstream'}.")
-    if not found.healthy:
-        raise typer.Exit(1)
+        found = [(row, "") for row in registry.listed(registry.TASKS if kind is Kind.tasks else registry.UPSTREAMS)]
+        if kind is Kind.upstreams:
+            found += [(row, "/…") for row in registry.listed(registry.HUBS)]
+        columns = ("name", "line", "module", "distribution")
+        rows = [{part: getattr(row, part) + (more if part == "name" else "") for part in columns} for row, more in found]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = Table(*("what it is" if column == "line" else column for column in columns))
+    for row in rows:
+        table.add_row(*row.values())
+    console.print(table)
 
 
 def pretrain(

@@ -51,7 +51,7 @@ def plan(
     from superbench.cli.data import chosen
     from superbench.corpora import Corpora
     from superbench.options import Options, known_variants
-    from superbench.runner import _device, every_variant
+    from superbench.runner import device_of, every_variant
 
     if device not in ("auto", "cpu", "cuda"):
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
@@ -60,8 +60,9 @@ def plan(
     asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
     named = [registry.task(name) for name in chosen(tasks)]
     varied = known_variants(variant or (), named, every_variant())
-    options = Options(asked, _device(device), rates, tuple(sorted(numbers)), max_steps, variants=varied)  # type: ignore[arg-type]
-    found = forecast_of(healthy(registry.parse(upstream), options.device), named, options, corpora, store, quiet=as_json)
+    options = Options(asked, device_of(device), rates, tuple(sorted(numbers)), max_steps, variants=varied)  # type: ignore[arg-type]
+    model = healthy(registry.parse(upstream), options.device, store)
+    found = forecast_of(model, named, options, corpora, store, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=1, ensure_ascii=False))
     else:
@@ -70,17 +71,18 @@ def plan(
         raise typer.Exit(1)
 
 
-def healthy(spec: Spec, device: str) -> Loaded:
+def healthy(spec: Spec, device: str, store: Path | None = None) -> Loaded:
     """The upstream of a spec, examined; a model that breaks the contract has no speed."""
     from dataclasses import replace
 
     from superbench import registry
-    from superbench.doctor import examine
+    from superbench.doctor import examined
+    from superbench.features.store import default_root
 
     loaded = registry.upstream(spec, device)
-    health = examine(loaded, device)
-    health.certificate()
-    return replace(loaded, alone=not health.batches)
+    health = examined(loaded, device, (store or default_root()) / "certificates")
+    health.certificate()  # a model that breaks the contract has no speed
+    return replace(loaded, mates=health.mates)
 
 
 def forecast_of(

@@ -100,7 +100,7 @@ class Extraction:
         self.passed_seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
         order = sorted(range(len(waves)), key=lambda i: -len(waves[i]))
         rows: dict[int, Tensor] = {}
-        for some in _fitting(order, lambda i: len(waves[i]), 0 if self.upstream.alone else BATCH_SAMPLES[self.device]):
+        for some in _fitting(order, lambda i: len(waves[i]), BATCH_SAMPLES[self.device]):
             batch = [waves[i] for i in some], [audios[i] for i in some]
             rows |= zip(some, forward(self.upstream, *batch, self.reduction, self.device, self.passing), strict=True)
         return [rows[i] for i in range(len(waves))]
@@ -233,7 +233,7 @@ def _shards(result: Extraction, pieces: Sequence[Piece]) -> Iterator[tuple[str, 
     width = layers * upstream.dim * (4 if reduction == "mean" else 2)
     shard: list[list[Piece]] = []
     size, seconds = 0, 0.0
-    for batch in _fitting(unique, lambda piece: piece.samples, 0 if upstream.alone else BATCH_SAMPLES[device]):
+    for batch in _fitting(unique, lambda piece: piece.samples, BATCH_SAMPLES[device]):
         rows = len(batch) if reduction == "mean" else sum(piece.samples // upstream.hop for piece in batch)
         full = size + rows * width > SHARD_BYTES or seconds >= SHARD_SECONDS[device]
         if shard and full:

@@ -69,7 +69,31 @@ def _parts(wave: Tensor, hop: int, chunk: int | None) -> Sequence[Tensor]:
 def _own_frames(
     upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, precision: Precision
 ) -> list[Tensor]:
-    """The frames (layer, time, dim) of each wave, float32, on the device, without padding."""
+    """The frames (layer, time, dim) of each wave, float32, on the device, without padding.
+
+    Waves whose mates would change their features pass in groups of equal length, or one at a time.
+    """
+    groups = _groups(upstream, [len(wave) for wave in waves])
+    if len(groups) == 1:
+        return _together(upstream, waves, audios, device, precision)
+    found: dict[int, Tensor] = {}
+    for rows in groups:
+        some = _together(upstream, [waves[i] for i in rows], [audios[i] for i in rows], device, precision)
+        found |= zip(rows, some, strict=True)
+    return [found[i] for i in range(len(waves))]
+
+
+def _groups(upstream: Loaded, lengths: Sequence[int]) -> list[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for row, length in enumerate(lengths):
+        groups.setdefault({"any": 0, "equal": length, "none": row}[upstream.mates], []).append(row)
+    return list(groups.values())
+
+
+def _together(
+    upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, precision: Precision
+) -> list[Tensor]:
+    """One call of the model; out of memory, two."""
     try:
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
@@ -84,8 +108,8 @@ def _own_frames(
             ) from error
         half = len(waves) // 2
         return [
-            *_own_frames(upstream, waves[:half], audios[:half], device, precision),
-            *_own_frames(upstream, waves[half:], audios[half:], device, precision),
+            *_together(upstream, waves[:half], audios[:half], device, precision),
+            *_together(upstream, waves[half:], audios[half:], device, precision),
         ]
     _check(upstream, frames, len(waves))
     return [
@@ -103,6 +127,8 @@ def _checked(upstream: Loaded, frames: Tensor, valid: int, samples: int, audio: 
             f"{expected} at a hop of {upstream.hop}. Correct the model's `hop`, or its `lengths`."
         )
     own = frames[:, : max(min(expected, valid), 1)]
+    if not own.shape[1]:
+        raise BadUpstream(f"{upstream.alias} gives no frame for {audio.path}, which has {samples} samples: too short for it.")
     if not torch.isfinite(own).all():
         raise BadUpstream(f"{upstream.alias} gives NaN or infinite features for {audio.path}.")
     return own

@@ -92,6 +92,91 @@ def test_listing_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("hub", ["torchaudio", "s3prl"])
+def test_names_of_a_hub_are_read_without_importing_it(hub: str) -> None:
+    code = (
+        f"import sys; from upstream.shared import hub_names; names = hub_names.{hub}(); "
+        "assert len(names) >= 30 and all(names.values()), names; "
+        "heavy = {'torch', 'numpy', 's3prl', 'torchaudio'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_of_the_torchaudio_hub_are_its_bundles() -> None:
+    from upstream.from_torchaudio import bundles
+    from upstream.shared.hub_names import torchaudio
+
+    assert set(torchaudio()) == set(bundles())
+
+
+FUNCTION = """
+import torch
+from superbench import Features
+
+GAIN = {gain}
+
+def loudness(waves, lengths):
+    pieces = torch.nn.functional.pad(waves, (0, 159)).unfold(1, 160, 160)
+    return Features(pieces.abs().mean(-1)[None, ..., None] * GAIN, (lengths + 159) // 160)
+
+def odd(waves, lengths):
+    return Features(waves[None, :, ::6857, None], (lengths + 6856) // 6857)
+
+odd.hop = 6857
+
+def undeclared(waves, lengths):
+    return odd(waves, lengths)
+
+def tensor(waves, lengths):
+    return waves
+
+def broken(waves, lengths):
+    raise RuntimeError("no weights here")
+
+class Loudness:
+    sample_rate, hop, layers, dim = 16000, 160, 1, 1
+
+    def __call__(self, waves, lengths):
+        return loudness(waves, lengths)
+
+READY = Loudness()
+"""
+
+
+def test_what_a_plain_function_does_not_declare_is_measured(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(FUNCTION.format(gain=1))
+    loaded = registry.upstream(registry.parse(f"{file}:loudness"))
+    assert (loaded.alias, loaded.hop, loaded.layers, loaded.dim) == ("loudness", 160, 1, 1)
+    assert registry.upstream(registry.parse(f"{file}:odd")).hop == 6857
+    with pytest.raises(BrokenPlugin, match=r"undeclared\.hop = 320"):
+        registry.upstream(registry.parse(f"{file}:undeclared"))
+    with pytest.raises(BrokenPlugin, match=r"returned Tensor.*\(layer, batch, time, dim\)"):
+        registry.upstream(registry.parse(f"{file}:tensor"))
+    with pytest.raises(BrokenPlugin, match=r"raised RuntimeError: no weights here\. .* waves \(batch, samples\)"):
+        registry.upstream(registry.parse(f"{file}:broken"))
+
+
+@pytest.mark.parametrize("name", ["loudness", "Loudness", "READY"])
+def test_another_text_of_the_file_is_another_model(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "mine.py"
+
+    def revision(gain: int) -> str:
+        file.write_text(FUNCTION.format(gain=gain))
+        return registry.upstream(registry.parse(f"{file}:{name}")).revision
+
+    assert revision(1) == revision(1) != revision(2)
+
+
+def test_classes_and_functions_are_named_by_their_file() -> None:
+    from superbench import scripts
+
+    assert scripts.text("fbank") == "fbank"
+    assert scripts.text(registry.Listed).endswith("superbench/registry.py:Listed")
+    with pytest.raises(CommandError, match="top level of a file"):
+        scripts.text(lambda waves, lengths: waves)
+
+
 def test_models_of_one_file_have_revisions_of_their_own() -> None:
     names = ["fbank", "fbank_no_cmvn", "apc:untrained", "apc:untrained,seed=1", "tera:untrained"]
     revisions = {registry.upstream(registry.parse(name)).revision for name in names}

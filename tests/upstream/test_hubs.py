@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchaudio import models, pipelines
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
+from torchaudio.pipelines._wav2vec2 import utils as torchaudio_utils
 
-from superbench import BadCheckpoint, CommandError, SuperbenchError, registry
+from superbench import BadCheckpoint, CommandError, MissingExtra, SuperbenchError, registry
 from superbench.doctor import examine
-from upstream import from_s3prl, from_torchaudio, from_transformers
+from upstream import from_torchaudio, from_transformers
 from upstream.from_torchaudio import Config, TorchaudioModel
+from upstream.shared.unpadded import normalised
 
 SHAPES = [(16, 10, 5), (16, 3, 2), (16, 3, 2), (16, 3, 2), (16, 3, 2), (16, 2, 2), (16, 2, 2)]
 KINDS = {
@@ -76,6 +81,10 @@ def noise(*lengths: int) -> tuple[Tensor, Tensor]:
     return nn.utils.rnn.pad_sequence(waves, batch_first=True), torch.tensor(lengths)
 
 
+def unreachable(*_: object, **__: object) -> None:
+    raise OSError("no route")
+
+
 def largest(one: Tensor, other: Tensor) -> float:
     """Largest difference over the largest value."""
     assert one.shape == other.shape
@@ -123,6 +132,111 @@ def test_transformers_features_do_not_depend_on_batch_mates(tmp_path: Path, kind
     assert beside_and_alone(model) < 1e-5
 
 
+TRANSFORMER = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+SEW_SHAPES = {"conv_dim": [16] * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2), "conv_stride": (5, 2, 2, 2, 2, 2, 2)}
+
+
+def other(folder: Path, kind: str) -> Path:
+    """A tiny model of the kinds that do not take padded waves, as save_pretrained writes it, with its feature extractor."""
+    torch.manual_seed(0)
+    positions = {"num_conv_pos_embedding_groups": 4, "num_conv_pos_embeddings": 31}
+    name, _, variant = kind.partition(" ")
+    extractor: Any = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
+    if name == "sew":
+        norm = {"feat_extract_norm": variant, "conv_bias": variant == "layer"}
+        config = transformers.SEWConfig(**TRANSFORMER, **SEW_SHAPES, **positions, **norm, squeeze_factor=2)
+    elif name == "wav2vec2-conformer":
+        config = transformers.Wav2Vec2ConformerConfig(
+            **TRANSFORMER, conv_dim=[16] * 7, **positions, position_embeddings_type=variant
+        )
+    elif name == "wav2vec2-bert":
+        config = transformers.Wav2Vec2BertConfig(**TRANSFORMER, position_embeddings_type=variant)
+        extractor = transformers.SeamlessM4TFeatureExtractor(feature_size=80, num_mel_bins=80, stride=2)
+    else:
+        config = transformers.WhisperConfig(
+            d_model=48, encoder_layers=3, encoder_attention_heads=4, encoder_ffn_dim=64, decoder_layers=1,
+            decoder_attention_heads=4, decoder_ffn_dim=64, num_mel_bins=40, max_source_positions=50, vocab_size=100,
+            pad_token_id=1, bos_token_id=2, eos_token_id=3, decoder_start_token_id=4,
+        )  # fmt: skip
+        extractor = transformers.WhisperFeatureExtractor(feature_size=40, chunk_length=1)  # windows of a second
+    model = transformers.AutoModel.from_config(config)
+    shaken(model)
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return folder
+
+
+OTHERS = [
+    "sew group", "sew layer", "wav2vec2-conformer relative", "wav2vec2-conformer rotary", "wav2vec2-bert relative_key",
+    "wav2vec2-bert rotary", "whisper",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_states_of_other_kinds_are_those_of_the_model_called_directly(tmp_path: Path, kind: str) -> None:
+    folder = other(tmp_path / "model", kind)
+    model = from_transformers.load(str(folder), None)
+    direct = transformers.AutoModel.from_pretrained(folder).eval()
+    prepare = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    waves, lengths = noise(9000, 9000)
+    heard = prepare(list(waves.numpy()), sampling_rate=16_000, return_tensors="pt")
+    if kind == "whisper":
+        direct = direct.get_encoder()
+    with torch.inference_mode():
+        features = model(waves, lengths)
+        output = direct(**heard, output_hidden_states=True)
+    expected, last = list(output.hidden_states[:3]), output.last_hidden_state
+    if "sew" in kind:  # layers of SEW see every second frame
+        expected = [state.repeat_interleave(2, 1) for state in expected]
+        expected = [torch.cat([state, state[:, -1:]], 1)[:, : last.shape[1]] for state in expected]
+    count = features.frames.shape[2]
+    assert count == (29 if kind == "whisper" else 27)
+    assert (model.layers, model.dim, model.hop) == (4, 48, 320)
+    assert largest(torch.stack(expected)[:, :, :count], features.frames[:-1]) <= 1e-5
+    assert largest(last[:, :count], features.frames[-1]) <= 1e-5
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_features_of_other_kinds_do_not_depend_on_batch_mates(tmp_path: Path, kind: str) -> None:
+    assert beside_and_alone(from_transformers.load(str(other(tmp_path / "model", kind)), None)) <= 1e-5
+
+
+@pytest.mark.parametrize("kind", ["sew group", "wav2vec2-conformer rotary", "wav2vec2-bert relative_key", "whisper"])
+def test_every_check_of_the_doctor_holds_for_other_kinds(tmp_path: Path, kind: str) -> None:
+    loaded = registry.upstream(registry.parse(f"tiny=hf/{other(tmp_path / 'model', kind)}"))
+    assert [finding for finding in examine(loaded, seconds=12).findings if not finding.holds] == []
+
+
+def test_long_sound_passes_through_whisper_window_by_window(tmp_path: Path) -> None:
+    model = from_transformers.load(str(other(tmp_path / "model", "whisper")), None)
+    waves, _ = noise(40_000)  # two and a half windows
+    with torch.inference_mode():
+        whole = model(waves, torch.tensor([40_000]))
+        parts = [model(part, torch.tensor([part.shape[1]])).frames for part in waves.split(16_000, 1)]
+    assert whole.lengths.tolist() == [125]
+    assert largest(torch.cat(parts, 2), whole.frames) <= 1e-5
+
+
+def test_newer_versions_keep_the_preprocessing_in_another_file(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", "hubert", "layer", do_normalize=False)
+    says = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+    assert from_transformers.load(str(folder), None).config.normalise is True  # as all published models of that kind
+    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": says}))
+    assert from_transformers.load(str(folder), None).config.normalise is False
+    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": {**says, "sampling_rate": 8000}}))
+    with pytest.raises(CommandError, match="works at 8000 Hz"):
+        from_transformers.load(str(folder), None)
+
+
+def test_loading_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = saved(tmp_path / "model", "wavlm", "group", do_normalize=False)
+    capfd.readouterr()
+    from_transformers.load(str(folder), None)
+    assert "".join(capfd.readouterr()) == ""
+    assert transformers.utils.logging.is_progress_bar_enabled()
+
+
 @pytest.mark.parametrize(("norm", "says", "expected"), [("group", None, False), ("layer", None, True), ("group", True, True)])
 def test_waves_are_normalised_where_the_model_says_so(tmp_path: Path, norm: str, says: bool | None, expected: bool) -> None:
     model = from_transformers.load(str(saved(tmp_path / "model", "hubert", norm, says)), None)
@@ -131,7 +245,7 @@ def test_waves_are_normalised_where_the_model_says_so(tmp_path: Path, norm: str,
     with torch.inference_mode():
         louder = largest(model(waves, lengths).frames, model(waves * 7, lengths).frames)
     assert (louder < 1e-3) == (expected or norm == "group")  # a group norm hides loudness by itself
-    assert float(from_transformers.normalised(waves, lengths).std(correction=0)) == pytest.approx(1, abs=1e-3)
+    assert float(normalised(waves, lengths, 1e-7).std(correction=0)) == pytest.approx(1, abs=1e-3)
 
 
 def test_every_check_of_the_doctor_holds_for_a_folder(tmp_path: Path) -> None:
@@ -160,16 +274,28 @@ def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(BadCheckpoint, match=r"lacks 1 weights .* encoder\.layers\.1\.attention\.k_proj\.weight"):
         from_transformers.load(str(folder), None)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 80}))
+    with pytest.raises(BadCheckpoint, match=r"another size than its config\.json says: 9 differ, .*in the file"):
+        from_transformers.load(str(folder), None)
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(SuperbenchError, match="cannot be loaded"):
         from_transformers.load(str(folder), None)
 
 
-def test_what_transformers_cannot_give_is_explained(tmp_path: Path) -> None:
+def test_what_transformers_cannot_give_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadCheckpoint, match=r"has no config\.json"):
         from_transformers.load(str(tmp_path), None)
     with pytest.raises(CommandError, match="takes no @FILE"):
         from_transformers.load("facebook/hubert-base-ls960", tmp_path / "x.pt")
+    with monkeypatch.context() as offline:
+        offline.setattr(transformers.AutoConfig, "from_pretrained", unreachable)
+        with pytest.raises(SuperbenchError, match=r"no route.*fetch config\.json.*hf/\./FOLDER.*models--some--model from"):
+            from_transformers.load("some/model:v1", None)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "transformers", None)
+        with pytest.raises(MissingExtra, match=r"speech-superbench\[hf\]"):
+            from_transformers.load("some/model", None)
     transformers.BertConfig(num_hidden_layers=1).save_pretrained(tmp_path)
     with pytest.raises(CommandError, match="is a bert model"):
         from_transformers.load(str(tmp_path), None)
@@ -216,6 +342,36 @@ def test_torchaudio_and_transformers_agree_on_every_state(tmp_path: Path, large:
         assert largest(theirs(waves, lengths).frames, one) < 1e-3  # they add different epsilons to the variance of a wave
 
 
+def architectures() -> dict[str, tuple[str, ...]]:
+    """The first bundle of each architecture (what its weights cannot say included) -> all bundles of it."""
+    groups: dict[str, list[str]] = {}
+    for name, bundle in from_torchaudio.bundles().items():
+        sizes = {**bundle._params, "aux_num_out": None}
+        groups.setdefault(f"{bundle._model_type} {bundle._normalize_waveform} {sizes}", []).append(name)
+    return {group[0]: tuple(group) for group in groups.values()}
+
+
+def test_every_bundle_has_one_of_the_architectures_tested_below() -> None:
+    assert sum(len(group) for group in architectures().values()) == len(from_torchaudio.bundles()) == 30
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_each_bundles_architecture_gives_what_torchaudio_gives(name: str) -> None:
+    bundle = from_torchaudio.bundles()[name]
+    torch.manual_seed(0)
+    plain = from_torchaudio.architecture(bundle, encoder_num_layers=2)  # all widths as published, two of the layers
+    direct = torchaudio_utils._extend_model(copy.deepcopy(plain).eval(), normalize_waveform=bundle._normalize_waveform)
+    model = TorchaudioModel(plain, Config(name, bundle._normalize_waveform, {}))
+    waves, lengths = noise(4000)
+    with torch.inference_mode():
+        features = model(waves, lengths)
+        expected, output = direct.extract_features(waves)[0], direct(waves)[0]
+    assert model.layers == 3
+    assert model.dim == bundle._params["encoder_embed_dim"]
+    assert largest(expected[0], features.frames[1]) <= 1e-5
+    assert largest(output, features.frames[2]) <= 1e-5
+
+
 def test_hubert_base_has_thirteen_states_and_takes_its_weights_from_a_file(tmp_path: Path) -> None:
     bundle = pipelines.HUBERT_BASE
     direct = models.wav2vec2_model(**bundle._params).eval()
@@ -243,7 +399,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, monkeypatch: pytes
     small = tiny_torchaudio("hubert", large=False)
     monkeypatch.setattr(models, "wav2vec2_model", lambda **_: small)
     torch.save({"encoder.weight": torch.ones(1)}, tmp_path / "other.pt")
-    with pytest.raises(BadCheckpoint, match="does not hold the weights of torchaudio/hubert_base"):
+    with pytest.raises(BadCheckpoint, match=r"torchaudio/hubert_base: 66 weights are not in it.*1 in it belong elsewhere"):
         from_torchaudio.load("hubert_base", tmp_path / "other.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     (tmp_path / "noise.pt").write_bytes(b"not a checkpoint")
@@ -251,74 +407,20 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, monkeypatch: pytes
     for name in ("list.pt", "noise.pt", "noise.safetensors", "absent.pt"):
         with pytest.raises(BadCheckpoint, match=name):
             from_torchaudio.load("hubert_base", tmp_path / name)
+    wide = {name: torch.cat([tensor, tensor]) if tensor.dim() else tensor for name, tensor in small.state_dict().items()}
+    torch.save(wide, tmp_path / "wide.pt")
+    with pytest.raises(BadCheckpoint, match=r"have another size: .* is \(32,\) where \(16,\) is due"):
+        from_torchaudio.load("hubert_base", tmp_path / "wide.pt")
+    torch.save({f"model.{name}": tensor for name, tensor in small.state_dict().items()}, tmp_path / "wrapped.pt")
+    assert from_torchaudio.load("hubert_base", tmp_path / "wrapped.pt").layers == 4
     torch.save({**small.state_dict(), "aux.weight": torch.ones(1)}, tmp_path / "good.pt")
     assert from_torchaudio.load("hubert_base", tmp_path / "good.pt").layers == 4
 
 
 def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise OSError("no route")
-
     monkeypatch.setattr(type(pipelines.HUBERT_BASE), "get_model", unreachable)
-    with pytest.raises(SuperbenchError, match=r"no route.*torchaudio/hubert_base@FILE"):
+    with pytest.raises(
+        SuperbenchError,
+        match=r"no route.*/hubert_fairseq_base_ls960\.pth elsewhere.* put it at .*checkpoints/hubert_fairseq.*_base@FILE",
+    ):
         from_torchaudio.load("hubert_base", None)
-
-
-# ---------------------------------------------------------------- S3PRL
-
-
-@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn"])
-def test_native_filter_banks_agree_with_those_of_s3prl(name: str) -> None:
-    native, reference = registry.upstream(registry.parse(name)), registry.upstream(registry.parse(f"s3prl/{name}"))
-    waves, lengths = noise(16_000, 9000, 5123)
-    with torch.inference_mode():
-        one, other = native.model(waves, lengths), reference.model(waves, lengths)
-    assert (native.hop, native.layers, native.dim) == (reference.hop, reference.layers, reference.dim)
-    assert one.lengths.tolist() == other.lengths.tolist()
-    assert largest(other.frames, one.frames) < 1e-3
-
-
-@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn"])
-def test_every_check_of_the_doctor_holds_for_s3prl(name: str) -> None:
-    found = examine(registry.upstream(registry.parse(f"s3prl/{name}")))
-    assert [finding for finding in found.findings if not finding.holds] == []
-
-
-def apc_checkpoint(path: Path) -> Path:
-    """A small APC in the layout that S3PRL saves."""
-    from s3prl.upstream.apc.apc import APC
-
-    sizes = {"hidden_size": 32, "num_layers": 3, "dropout": 0.1, "residual": True}
-    audio = {"feat_type": "fbank", "feat_dim": 80, "frame_length": 25, "frame_shift": 10, "decode_wav": False, "cmvn": True}
-    torch.manual_seed(0)
-    weights = APC(80, **sizes).state_dict()
-    torch.save({"config": {"data": {"audio": audio}, "model": {"paras": sizes}}, "model": weights}, path)
-    return path
-
-
-def test_a_local_checkpoint_of_s3prl_runs(tmp_path: Path) -> None:
-    loaded = registry.upstream(registry.parse(f"s3prl/apc_local@{apc_checkpoint(tmp_path / 'apc.ckpt')}"))
-    assert (loaded.hop, loaded.dim) == (160, 32)
-    assert [finding for finding in examine(loaded).findings if not finding.holds] == []
-
-
-def test_what_s3prl_cannot_give_is_explained(tmp_path: Path) -> None:
-    file = tmp_path / "noise.ckpt"
-    file.write_bytes(b"not a checkpoint")
-    with pytest.raises(CommandError, match="Did you mean fbank"):
-        from_s3prl.load("fbnk", None)
-    with pytest.raises(CommandError, match="needs a checkpoint"):
-        from_s3prl.load("apc_local", None)
-    with pytest.raises(CommandError, match="Use s3prl/apc_local@"):
-        from_s3prl.load("apc", file)
-    with pytest.raises(BadCheckpoint, match="is not there"):
-        from_s3prl.load("apc_local", tmp_path / "absent.ckpt")
-    with pytest.raises(BadCheckpoint, match=r"noise\.ckpt cannot be loaded"):
-        from_s3prl.load("apc_local", file)
-
-
-def test_entries_are_found_without_importing_a_family() -> None:
-    found = from_s3prl.entries()
-    assert found["fbank"] == "baseline"
-    assert found["wavlm_base_plus"] == "wavlm"
-    assert found["hubert_custom"] == "hubert"

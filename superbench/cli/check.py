@@ -1,0 +1,75 @@
+"""`superbench check`: is a model, or a task, sound? What was measured, and what will be done about it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from superbench.doctor import Examination
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="An upstream (apc@FILE, hf/./folder, my_model.py:MyModel, ...) or a task", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A long sound of 12 s in place of 60 s, for large models on a CPU")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:  # fmt: skip
+    """The doctor: does an upstream, or a task, keep its contract? Prints what was measured, or the reasons; exit status 1 if unfit.
+
+    A model is called on noise, silence, clipped, very short and long sound, alone and beside others; it must declare what it
+    gives, give the same twice, and learn nothing. `superbench run` does the same before anything is extracted.
+
+    Example: superbench check torchaudio/wavlm_base_plus --quick
+    """
+    from superbench import registry
+    from superbench.cli.display import stages
+    from superbench.conformance import conform
+    from superbench.doctor import LONG_SECONDS, examine
+    from superbench.reporting import Silence
+    from superbench.runner import device_of
+    from superbench.symptoms import QUICK_SECONDS
+
+    task = name in {row.name for row in registry.listed(registry.TASKS)}
+    facts: dict[str, object] = {"name": name}
+    with stages() as bars:
+        reporter = Silence() if as_json else bars
+        if task:
+            found = conform(registry.task(name), reporter=reporter)
+        else:
+            upstream = registry.upstream(registry.parse(name), device_of(device))
+            facts |= {part: getattr(upstream, part) for part in ("revision", "params", "hop", "layers", "dim")}
+            found = examine(upstream, device_of(device), seconds=QUICK_SECONDS if quick else LONG_SECONDS, reporter=reporter)
+    if as_json:
+        facts |= {"healthy": found.healthy, "mates": found.mates} if not task else {"healthy": found.healthy}
+        rows = [asdict(finding) for finding in found.findings]
+        typer.echo(json.dumps({**facts, "reasons": found.reasons, "findings": rows}, indent=1, ensure_ascii=False))
+    else:
+        _show(name, found, "a task" if task else "an upstream")
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def _show(name: str, found: Examination, kind: str) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from superbench.cli.display import console
+
+    table = Table("", "check", "measured")
+    for finding in found.findings:
+        mark = "[green]✓[/green]" if finding.holds else "[red]✗[/red]" if finding.fatal else "[yellow]![/yellow]"
+        then = f"\n→ {finding.action}" if finding.action and not finding.holds else ""
+        table.add_row(mark, finding.name, escape(finding.measured + then))
+    console.print(table)
+    if not found.healthy:
+        console.print(f"{name} does not keep the contract of {kind}:", markup=False)
+        for reason in found.reasons:
+            console.print(f"  {reason}", markup=False)
+        return
+    console.print(f"{name} keeps the contract of {kind}.", markup=False)
+    for action in found.actions:
+        console.print(f"  Extraction: {action}.", markup=False)
