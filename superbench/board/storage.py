@@ -96,11 +96,7 @@ class Board:
         """Take an examined bundle in; when this returns, it is on the disk. Raises `Conflict` for a bundle that is there, or
         whose upstream's name belongs to another token; `Refusal` if the board's references changed meanwhile."""
         with self.shelf.writing() as writer:
-            return self.accept_within(writer, examined, by)
-
-    def accept_within(self, writer: Writing, examined: Examined, by: str = "") -> Receipt:
-        """`accept`, as a part of something else that is written."""
-        return self._accept(writer, examined, by, again=False)
+            return self._accept(writer, examined, by, again=False)
 
     def refuse(self, subject: str, reason: Refusal, by: str = "") -> None:
         """Note in the log why something was refused."""

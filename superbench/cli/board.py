@@ -36,7 +36,8 @@ def report(
 
 def submit(
     folder: Annotated[Path, typer.Argument(help="What `superbench run --out` wrote, or a bundle", show_default=False)],
-    board: Annotated[str, typer.Option(help=BOARD, show_default=False)],
+    board: Annotated[str, typer.Option(help=f"{BOARD}, or http(s)://HOST of one that is served", show_default=False)],
+    token: Annotated[str | None, typer.Option(envvar="SUPERBENCH_TOKEN", help="Of the served board", show_default=False)] = None,
     without_references: Annotated[bool, typer.Option("--without-references", help="Leave out labels that may not be handed on (ER, IC, QbE, transcripts); the board must then have its own")] = False,
 ) -> None:  # fmt: skip
     """Submit results to a board. Every score is computed again from the predictions; what does not hold is refused.
@@ -46,6 +47,15 @@ def submit(
     from superbench.board.storage import Board
     from superbench.cli.display import console
 
+    if board.startswith(("http://", "https://")):
+        from superbench.board.client import Served
+
+        served = Served(board, token).submit(
+            folder, without_references=without_references, told=lambda text: console.print(f"  {text}", markup=False)
+        )
+        for one in served:
+            console.print(f"{one['upstream']}: {', '.join(one['tasks'])} accepted ({board})", markup=False)
+        return
     for receipt in Board(board).submit(folder, without_references=without_references):
         state = "accepted" if receipt.fresh else "was there already"
         console.print(f"{receipt.upstream}: {', '.join(receipt.tasks)} {state} ({receipt.place})", markup=False)

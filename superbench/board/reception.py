@@ -1,0 +1,229 @@
+"""What a served board does with a submission: takes it in, scores it in the background, shows it. The web is not its business.
+
+Two judges work beside it: one looks whether an upload is a bundle at all, the other scores, accepts and draws the page anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from superbench.board import incoming, tokens
+from superbench.board.clerk import Clerk, Gone
+from superbench.board.incoming import Submission
+from superbench.board.storage import Board
+from superbench.errors import Conflict, Refusal, SuperbenchError
+
+log = logging.getLogger("superbench.board")
+
+OPENING_SECONDS, RENDERING_SECONDS = 60.0, 600.0
+MOST_TRIES = 2
+
+
+class TooOften(Refusal):
+    """More submissions than a token may send; `after` is when to come again, in seconds."""
+
+    status = 429
+
+    def __init__(self, message: str, code: str, after: int) -> None:
+        super().__init__(message, code)
+        self.after = after
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a token may send: bytes of one bundle, submissions in an hour, submissions that wait at once."""
+
+    bytes: int = 300_000_000
+    hourly: int = 20
+    waiting: int = 5
+    scoring_seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Something to read: its bytes, the same compressed, a tag that changes when they do."""
+
+    data: bytes
+    packed: bytes
+    tag: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Document:
+        """Compressed once, not for each reader."""
+        return cls(data, gzip.compress(data, 6, mtime=0), f'"{hashlib.sha256(data).hexdigest()[:24]}"')
+
+
+class Reception:
+    """The queue of one board, and what it shows."""
+
+    def __init__(self, board: Board, limits: Limits) -> None:
+        self.board, self.limits = board, limits
+        self.submissions: dict[str, Submission] = {}
+        self.page = self.table = Document.of(b"")
+        self.contents: Mapping[str, Any] = {"groups": []}
+        self._porter, self._judge = Clerk(board.shelf.address), Clerk(board.shelf.address)
+        self._work = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._folder = Path(tempfile.mkdtemp(prefix="superbench-board-"))
+        self._entering = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Find what an earlier server left undecided, draw the page, begin to work. Raises `SuperbenchError`."""
+        self.submissions = {one.id: one for one in await asyncio.to_thread(incoming.all_of, self.board.shelf)}
+        await self._draw()
+        self._work.set()
+        self._tasks = [asyncio.create_task(self._decide_all())]
+
+    async def close(self) -> None:
+        """Stop at once; what is undecided stays in the queue."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await asyncio.gather(self._porter.close(), self._judge.close())
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # ------------------------------------------------------------ the counter
+
+    async def owner(self, secret: str | None) -> str:
+        """Whose token it is; raises `NotAllowed`."""
+        return await asyncio.to_thread(tokens.owner, self.board.shelf, secret)
+
+    def admit(self, by: str) -> None:
+        """May this token send another one now? Raises `TooOften`."""
+        own = [one for one in self.submissions.values() if one.by == by]
+        waiting = sum(one.pending for one in own)
+        if waiting >= self.limits.waiting:
+            raise TooOften(
+                f"{waiting} submissions of yours wait to be scored. Send the next one when they are done.", "waiting", 30
+            )
+        recent = sorted(age for one in own if (age := _age(one.received)) < 3600)
+        if len(recent) >= self.limits.hourly:
+            after = round(3600 - recent[self.limits.hourly - 1]) + 1
+            raise TooOften(
+                f"{len(recent)} submissions of yours within the hour; {self.limits.hourly} are allowed.", "rate", after
+            )
+
+    def temporary(self) -> Path:
+        """A place for an upload that is still coming."""
+        handle, name = tempfile.mkstemp(dir=self._folder, suffix=".part")
+        with open(handle, "wb"):
+            return Path(name)
+
+    async def enter(self, upload: Path, by: str) -> Submission:
+        """Look whether it is a bundle that the board does not have, and queue it; it is on the disk when this returns.
+
+        Raises a `Refusal`, `SuperbenchError` when the board cannot be written.
+        """
+        found = await self._ask(self._porter, "open", OPENING_SECONDS, path=str(upload))
+        async with self._entering:
+            self.admit(by)  # others of the same token may have come in meanwhile
+            held = await asyncio.to_thread(self.board.shelf.held)
+            waiting = {one.digest for one in self.submissions.values() if one.pending}
+            if found["digest"] in waiting or any(one.digest and found["digest"].startswith(one.digest) for one in held):
+                raise Conflict(
+                    f"This very bundle of {found['upstream']} was submitted before; it is not taken twice.", "replayed"
+                )
+            size = upload.stat().st_size
+            new = incoming.received(by, size, found["upstream"], tuple(found["tasks"]), found["digest"])
+            await asyncio.to_thread(incoming.keep, self.board.shelf, new, upload.read_bytes())
+            self.submissions[new.id] = new
+        self._work.set()
+        return new
+
+    async def refuse(self, subject: str, reason: Refusal, by: str) -> None:
+        """Write a refusal into the board's log."""
+        await asyncio.to_thread(self.board.refuse, subject, reason, by)
+
+    # ------------------------------------------------------------ the back office
+
+    async def _decide_all(self) -> None:
+        while True:
+            waiting = sorted(one.id for one in self.submissions.values() if one.pending)
+            if not waiting:
+                self._work.clear()
+                await self._work.wait()
+                continue
+            try:
+                decided = await self._decide(self.submissions[waiting[0]])
+                await self._note(decided)
+                if decided.state == "accepted":
+                    await self._draw()
+            except (SuperbenchError, OSError) as error:  # the disk is full, the database is away: later, perhaps
+                log.error("%s", error)
+                await asyncio.sleep(5)
+
+    async def _decide(self, one: Submission) -> Submission:
+        """Score it and accept it; it may have been accepted by a server that was killed before it could say so."""
+        again = one.state == "scoring"
+        one = replace(one, state="scoring", tries=one.tries + 1)
+        await self._note(one)
+        data = await asyncio.to_thread(incoming.data_of, self.board.shelf, one)
+        if data is None:
+            return one.end("failed", 500, "lost", "The bundle's bytes are gone from the board's queue. Submit it again.")
+        path = self._folder / f"{one.id}.zip"
+        path.write_bytes(data)
+        try:
+            await self._ask(self._judge, "judge", self.limits.scoring_seconds, path=str(path), by=one.by)
+            return one.end("accepted", 200)
+        except Refusal as error:
+            if again and error.code == "replayed":
+                return one.end("accepted", 200)
+            await self.refuse(one.digest, error, one.by)
+            return one.end("refused", error.status, error.code, str(error))
+        except SuperbenchError as error:
+            if one.tries < MOST_TRIES:
+                return replace(one, state="queued")
+            return one.end("failed", 500, "failed", f"The server could not score it: {error}")
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _note(self, one: Submission) -> None:
+        await asyncio.to_thread(incoming.update, self.board.shelf, one)
+        self.submissions[one.id] = one
+        old = sorted(key for key, it in self.submissions.items() if not it.pending)[: -incoming.KEPT or None]
+        if old:
+            await asyncio.to_thread(incoming.forget, self.board.shelf, old)
+            for key in old:
+                del self.submissions[key]
+
+    async def _draw(self) -> None:
+        """The page and the table anew; readers keep the old ones until then."""
+        await self._ask(self._judge, "render", RENDERING_SECONDS, folder=str(self._folder))
+        table = (self._folder / "board.json").read_bytes()
+        self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
+        self.table = await asyncio.to_thread(Document.of, table)
+        self.contents = json.loads(table)
+
+    async def _ask(self, clerk: Clerk, errand: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer = await clerk.ask(errand, seconds, **arguments)
+        except Gone as error:
+            raise SuperbenchError(f"The process that scores ended before it answered ({error}).") from error
+        if "refused" in answer:
+            facts = answer["refused"]
+            refusal = Refusal(facts["reason"], facts["code"])
+            refusal.status = facts["status"]
+            raise refusal
+        if "failed" in answer:
+            raise SuperbenchError(answer["failed"])
+        return dict(answer["done"])
+
+
+def _age(moment: str) -> float:
+    """Seconds since a time as `shelf.now` writes it."""
+    import calendar
+
+    return time.time() - calendar.timegm(time.strptime(moment.partition(".")[0], "%Y%m%dT%H%M%S"))

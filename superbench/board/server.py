@@ -1,0 +1,251 @@
+"""A board on the web: its page, the same as JSON, a counter for submissions. What happens behind is in `reception`.
+
+Readers get bytes that lie ready; nothing that a submission needs is done while they wait.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException as WebException
+from starlette.requests import ClientDisconnect
+
+from superbench import __version__
+from superbench.board import api_page
+from superbench.board.incoming import Submission
+from superbench.board.reception import Document, Limits, Reception, TooOften
+from superbench.board.storage import Board
+from superbench.errors import Malformed, Refusal, SuperbenchError, TooLarge
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+class Problem(BaseModel):
+    """Why something was refused."""
+
+    code: str = Field(description="The reason in one word", examples=["replayed"])
+    reason: str = Field(description="The reason in a sentence, and what to do")
+
+
+class State(BaseModel):
+    """A submission as its sender sees it. Times are UTC, `YYYYMMDDThhmmss.ffffffZ`."""
+
+    id: str
+    by: str = Field(description="The name of the token")
+    received: str
+    bytes: int
+    upstream: str
+    tasks: list[str]
+    digest: str = Field(description="SHA-256 that names the bundle")
+    state: str = Field(description="queued, scoring, accepted, refused or failed")
+    status: int = Field(
+        description="The HTTP status of the outcome: 202 while it is undecided, 200 accepted, 4xx refused, 500 failed"
+    )
+    code: str = ""
+    reason: str = ""
+    ended: str = ""
+
+
+class Health(BaseModel):
+    """That the server is there, and how much waits."""
+
+    status: str = "ok"
+    version: str = __version__
+    models: int
+    waiting: int
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "Not a bundle: cut off, damaged, or made to harm"},
+    401: {"model": Problem, "description": "No token, or one that the board does not know"},
+    409: {"model": Problem, "description": "The very same bundle was submitted before"},
+    413: {"model": Problem, "description": "Larger than the board takes"},
+    422: {"model": Problem, "description": "A bundle, but what it says does not hold"},
+    429: {"model": Problem, "description": "Too many submissions; see Retry-After"},
+    503: {"model": Problem, "description": "The board cannot be written now"},
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+def application(board: Board, limits: Limits | None = None) -> FastAPI:
+    """The web application of a board."""
+    reception = Reception(board, limits or Limits())
+
+    @contextlib.asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        await reception.open()
+        yield
+        await reception.close()
+
+    app = FastAPI(
+        title="superbench board", version=__version__, lifespan=living, docs_url=None, redoc_url=None,
+        description="Scores are computed again from the predictions of every submission before it counts.",
+    )  # fmt: skip
+    _answer_errors(app)
+    _reading(app, reception)
+    _submitting(app, reception)
+    return app
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _reading(app: FastAPI, reception: Reception) -> None:
+    @app.get("/", response_class=HTMLResponse, summary="The board's page", tags=["read"])
+    async def page(request: Request) -> Response:
+        return _sent(request, reception.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
+
+    @app.get("/api/board", summary="Everything that the page shows", tags=["read"], response_model=dict[str, Any])
+    async def table(request: Request) -> Response:
+        return _sent(request, reception.table, "application/json", {})
+
+    @app.get("/api/models", summary="The names of all models, by table", tags=["read"])
+    async def models() -> dict[str, list[str]]:
+        return {group["key"]: [row["name"] for row in group["rows"]] for group in reception.contents["groups"]}
+
+    missing: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such model"}}
+
+    @app.get("/api/models/{name:path}", summary="One model's rows in every table", tags=["read"], responses=missing)
+    async def model(name: str) -> list[dict[str, Any]]:
+        rows = [
+            {"group": group["key"], "protocol": group.get("protocol", ""), **row}
+            for group in reception.contents["groups"] for row in group["rows"] if row["name"] == name
+        ]  # fmt: skip
+        if not rows:
+            raise HTTPException(404, f"No model on this board has the name {name[:200]!r}. GET /api/models lists all.")
+        return rows
+
+    @app.get("/healthz", summary="Is the server there?", tags=["read"])
+    async def health() -> Health:
+        groups = [group for group in reception.contents["groups"] if not group["official"]]
+        names = {row["name"] for group in groups for row in group["rows"]}
+        return Health(models=len(names), waiting=sum(one.pending for one in reception.submissions.values()))
+
+    @app.get("/docs", response_class=HTMLResponse, summary="This description, to read", tags=["read"])
+    async def docs() -> Response:
+        return HTMLResponse(api_page.render(app.openapi()), headers={**HEADERS, "Content-Security-Policy": PAGE_POLICY})
+
+
+def _sent(request: Request, document: Document, kind: str, more: dict[str, str]) -> Response:
+    headers = {**HEADERS, **more, "ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if document.tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(document.packed, media_type=kind, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(document.data, media_type=kind, headers=headers)
+
+
+# ---------------------------------------------------------------- submitting
+
+
+def _submitting(app: FastAPI, reception: Reception) -> None:
+    bearer = HTTPBearer(auto_error=False, description="`superbench token BOARD --name YOU` makes one")
+
+    async def owner(found: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
+        return await reception.owner(found.credentials if found else None)
+
+    Owner = Annotated[str, Depends(owner)]  # noqa: N806 -- a type
+
+    @app.post(
+        "/api/submissions", status_code=202, summary="Submit a bundle", tags=["submit"], responses=REFUSALS, openapi_extra=BODY,
+        response_model=State, description="The bundle is checked at once, then waits to be scored; `Location` has its state.",
+    )  # fmt: skip
+    async def submit(request: Request, response: Response, by: Owner) -> dict[str, Any]:
+        upload = reception.temporary()
+        try:
+            reception.admit(by)
+            await _receive(request, upload, reception.limits.bytes)
+            new = await reception.enter(upload, by)
+        except Refusal as error:
+            await reception.refuse("upload", error, by)
+            raise
+        finally:
+            upload.unlink(missing_ok=True)
+        response.headers["Location"] = f"/api/submissions/{new.id}"
+        return new.public()
+
+    @app.get("/api/submissions", summary="Your submissions, newest first", tags=["submit"], responses={401: REFUSALS[401]})
+    async def own(by: Owner) -> list[State]:
+        return [_state(one) for one in sorted(reception.submissions.values(), key=lambda it: it.id)[::-1] if one.by == by]
+
+    missing: dict[int | str, dict[str, Any]] = {401: REFUSALS[401], 404: {"model": Problem, "description": "None of yours"}}
+
+    @app.get("/api/submissions/{identity}", summary="What became of a submission", tags=["submit"], responses=missing)
+    async def state(identity: str, by: Owner) -> State:
+        found = reception.submissions.get(identity)
+        if found is None or found.by != by:
+            raise HTTPException(404, "You have no submission of this id. GET /api/submissions lists yours.")
+        return _state(found)
+
+
+async def _receive(request: Request, upload: Path, most: int) -> None:
+    """The body into a file; raises `TooLarge`, `Malformed` for one that broke off."""
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isascii() and length.isdigit() else None
+    large = TooLarge(f"The upload is larger than this board takes ({most / 1e6:.0f} MB). Submit fewer tasks at once.", "large")
+    if announced is not None and announced > most:
+        raise large
+    size = 0
+    try:
+        with upload.open("wb") as file:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > most:
+                    raise large
+                file.write(chunk)
+    except ClientDisconnect as error:
+        raise Malformed("The upload broke off. Submit it again.", "cut") from error
+    if announced is not None and size != announced:
+        raise Malformed(f"The upload broke off: {size} of {announced} bytes came. Submit it again.", "cut")
+
+
+def _state(one: Submission) -> State:
+    return State.model_validate(one.public() | {"tasks": list(one.tasks)})
+
+
+# ---------------------------------------------------------------- errors
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error is a `Problem`, whoever raises it."""
+
+    def problem(status: int, code: str, reason: str, headers: dict[str, str] | None = None) -> Response:
+        body = Problem(code=code, reason=reason).model_dump()
+        return JSONResponse(body, status, {**HEADERS, **(headers or {})})
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, error: Refusal) -> Response:
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        if isinstance(error, TooOften):
+            headers["Retry-After"] = str(error.after)
+        return problem(error.status, error.code, str(error), headers)
+
+    @app.exception_handler(SuperbenchError)
+    async def unable(_: Request, error: SuperbenchError) -> Response:
+        return problem(503, "unavailable", str(error), {"Retry-After": "60"})
+
+    @app.exception_handler(RequestValidationError)
+    async def odd(_: Request, error: RequestValidationError) -> Response:
+        return problem(
+            422, "request", "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())[:2000]
+        )
+
+    @app.exception_handler(WebException)
+    async def unknown(_: Request, error: WebException) -> Response:
+        code = {404: "unknown", 405: "method"}.get(error.status_code, "request")
+        return problem(error.status_code, code, str(error.detail), dict(error.headers or {}))

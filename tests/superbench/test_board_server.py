@@ -1,0 +1,345 @@
+"""A served board: who may submit, what is refused with which status, and that nothing accepted is ever lost."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superbench.board import tokens
+from superbench.board.bundle import pack_bundle
+from superbench.board.client import Served
+from superbench.board.storage import Board
+from superbench.errors import BadResult, CommandError
+
+pytest.importorskip("fastapi", reason="the extra `server` is not installed")
+pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
+
+START = "import sys; from superbench.__main__ import main; sys.exit(main())"
+
+
+@dataclass
+class Running:
+    """A server in a process of its own, and a token for it."""
+
+    address: str
+    board: Path
+    token: str
+    process: subprocess.Popen[bytes]
+
+    def call(
+        self, method: str, path: str, data: bytes | None = None, token: str | None = "", **headers: str
+    ) -> tuple[int, Any, Any]:
+        """Status, headers, and the body (JSON where it is)."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token or self.token}"
+        request = urllib.request.Request(self.address + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.headers, _body(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, _body(error)
+
+    def decided(self, identity: str) -> dict[str, Any]:
+        """The state of a submission, when it has ended."""
+        until = time.monotonic() + 90
+        while time.monotonic() < until:
+            _, _, state = self.call("GET", f"/api/submissions/{identity}")
+            if state["state"] not in ("queued", "scoring"):
+                return dict(state)
+            time.sleep(0.2)
+        raise AssertionError(f"undecided: {state}")
+
+    def names(self) -> list[str]:
+        """Models on the page, but for the published ones."""
+        _, _, board = self.call("GET", "/api/board", token=None)
+        return sorted(row["name"] for group in board["groups"] if not group["official"] for row in group["rows"])
+
+
+def _body(answer: Any) -> Any:
+    data = answer.read()
+    if answer.headers.get("Content-Encoding") == "gzip":
+        data = gzip.decompress(data)
+    return json.loads(data) if "json" in answer.headers.get("Content-Type", "") else data.decode()
+
+
+@contextlib.contextmanager
+def serving(board: Path, *options: str) -> Iterator[Running]:
+    """`superbench serve` on a free port, until the end of the block."""
+    secret = board / "secret"  # a server that was killed has a successor, with the same token
+    token = secret.read_text() if secret.is_file() else tokens.create(Board(board).shelf, "alice")
+    secret.write_text(token)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", START, "serve", "--board", str(board), "--port", str(port), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    running = Running(f"http://127.0.0.1:{port}", board, token, process)
+    try:
+        _wait(running)
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait(running: Running) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        assert running.process.poll() is None, running.process.stderr.read().decode()  # type: ignore[union-attr]
+        with contextlib.suppress(OSError):
+            if running.call("GET", "/healthz", token=None)[0] == 200:
+                return
+        time.sleep(0.2)
+    raise AssertionError("the server does not answer")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("served") / "board", "--hourly", "1000", "--megabytes", "2") as running:
+        yield running
+
+
+def submitted(server: Running, data: bytes) -> dict[str, Any]:
+    """Submit, and wait for the end."""
+    status, headers, state = server.call("POST", "/api/submissions", data)
+    assert (status, state["state"]) == (202, "queued"), state
+    assert headers["Location"] == f"/api/submissions/{state['id']}"
+    return server.decided(state["id"])
+
+
+def test_an_empty_board_shows_the_published_rows(tmp_path: Path) -> None:
+    with serving(tmp_path / "board") as running:
+        assert running.names() == []
+        _, _, board = running.call("GET", "/api/board", token=None)
+        assert any(row["name"] == "HuBERT Base" for row in board["groups"][0]["rows"])
+
+
+def test_a_submission_waits_is_scored_and_stands_on_the_page(server: Running, a_folder: Callable[..., Path]) -> None:
+    state = submitted(server, pack_bundle(a_folder("accepted", 30)))
+    assert (state["state"], state["status"], state["upstream"], state["tasks"]) == ("accepted", 200, "accepted", ["ks"])
+    until = time.monotonic() + 60
+    while "accepted" not in server.names() and time.monotonic() < until:
+        time.sleep(0.2)
+    status, headers, page = server.call("GET", "/", token=None)
+    assert (status, '"accepted"' in page) == (200, True)
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    _, _, (row,) = server.call("GET", "/api/models/accepted", token=None)
+    assert row["cells"]["ks.accuracy"]["value"] == pytest.approx(100 * 30 / 48)
+    _, _, models = server.call("GET", "/api/models", token=None)
+    assert any("accepted" in names for names in models.values())
+    assert server.call("GET", "/api/models/nobody", token=None)[0] == 404
+    assert server.call("GET", "/healthz", token=None)[2]["status"] == "ok"
+
+
+def test_what_is_read_again_unchanged_is_not_sent_again(server: Running) -> None:
+    _, headers, _ = server.call("GET", "/", token=None)
+    again = server.call("GET", "/", token=None, **{"If-None-Match": headers["ETag"]})
+    assert (again[0], again[2]) == (304, "")
+    packed = server.call("GET", "/api/board", token=None, **{"Accept-Encoding": "gzip"})
+    assert packed[1]["Content-Encoding"] == "gzip"
+    assert packed[2] == server.call("GET", "/api/board", token=None)[2]
+
+
+def test_the_description_is_there_to_read_without_the_network(server: Running) -> None:
+    status, _, page = server.call("GET", "/docs", token=None)
+    assert status == 200
+    assert "POST /api/submissions" in page
+    assert not re.findall(r'(?:src|href)="https?://', page)
+    assert "/api/submissions" in server.call("GET", "/openapi.json", token=None)[2]["paths"]
+
+
+def test_without_a_valid_token_nothing_is_read_of_the_upload(server: Running, a_folder: Callable[..., Path]) -> None:
+    data = pack_bundle(a_folder("stranger", 20))
+    for token, word in ((None, "missing"), ("sb_wrong", "not known"), ("nonsense", "not known")):
+        status, headers, problem = server.call("POST", "/api/submissions", data, token)
+        assert (status, problem["code"], headers["WWW-Authenticate"]) == (401, "token", "Bearer")
+        assert word in problem["reason"]
+    shelf = Board(server.board).shelf
+    bob = tokens.create(shelf, "bob")
+    tokens.revoke(shelf, "bob")
+    assert "revoked" in server.call("POST", "/api/submissions", data, bob)[2]["reason"]
+
+
+def zipped(**members: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+BAD: dict[str, tuple[Callable[[bytes], bytes], int]] = {
+    "nothing": (lambda good: b"", 400),
+    "not a zip": (lambda good: b"hello", 400),
+    "cut in the middle": (lambda good: good[: len(good) // 2], 400),
+    "a path outside": (lambda good: zipped(**{"../x": b"1", "manifest.json": b"{}"}), 400),
+    "an absolute path": (lambda good: zipped(**{"/etc/x": b"1", "manifest.json": b"{}"}), 400),
+    "a bomb": (lambda good: zipped(**{"ks/result.json": bytes(300_000_000), "manifest.json": b"{}"}), 413),
+    "too large": (lambda good: os.urandom(2_500_000), 413),
+    "a score that is no number": (lambda good: _changed(good, b'"value": 62.5', b'"value": NaN'), 400),
+    "a score beyond numbers": (lambda good: _changed(good, b'"value": 62.5', b'"value": 1e999'), 400),
+}
+
+
+def _changed(good: bytes, old: bytes, new: bytes) -> bytes:
+    """The bundle with a piece of its result replaced, its manifest made to agree."""
+    import hashlib
+
+    with zipfile.ZipFile(io.BytesIO(good)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert old in files["ks/result.json"], files["ks/result.json"][:600]
+    files["ks/result.json"] = files["ks/result.json"].replace(old, new, 1)
+    manifest = json.loads(files["manifest.json"])
+    manifest["files"]["ks/result.json"] = hashlib.sha256(files["ks/result.json"]).hexdigest()
+    return zipped(**files | {"manifest.json": json.dumps(manifest).encode()})
+
+
+@pytest.mark.parametrize("what", list(BAD))
+def test_a_bad_upload_is_refused_with_its_status_and_the_board_stays(
+    server: Running, a_folder: Callable[..., Path], what: str
+) -> None:
+    spoil, expected = BAD[what]
+    before = server.call("GET", "/api/board", token=None)[2]
+    data = spoil(pack_bundle(a_folder("bad", 30)))
+    try:
+        status, _, problem = server.call("POST", "/api/submissions", data)
+        assert status == expected, problem
+        assert set(problem) == {"code", "reason"}
+    except urllib.error.URLError:  # refused while it was still sending: the server hung up
+        assert expected == 413
+    assert server.call("GET", "/api/board", token=None)[2] == before
+    assert server.call("GET", "/healthz", token=None)[2]["waiting"] == 0
+
+
+def test_a_false_score_is_refused_once_it_was_scored_again(server: Running, a_folder: Callable[..., Path]) -> None:
+    data = _changed(pack_bundle(a_folder("liar", 30)), b'"value": 62.5', b'"value": 99.5')
+    state = submitted(server, data)
+    assert (state["state"], state["status"]) == ("refused", 422)
+    assert "62.5" in state["reason"]
+    assert "liar" not in server.names()
+    assert any(event.what == "refused" and "62.5" in event.remark for event in Board(server.board).shelf.events())
+
+
+def test_a_replay_is_a_conflict(server: Running, a_folder: Callable[..., Path]) -> None:
+    data = pack_bundle(a_folder("twice", 24))
+    assert submitted(server, data)["state"] == "accepted"
+    status, _, problem = server.call("POST", "/api/submissions", data)
+    assert (status, problem["code"]) == (409, "replayed")
+
+
+def test_a_name_belongs_to_the_token_that_brought_it(server: Running, a_folder: Callable[..., Path]) -> None:
+    assert submitted(server, pack_bundle(a_folder("mine", 24)))["state"] == "accepted"
+    carol = tokens.create(Board(server.board).shelf, f"carol{time.time_ns()}")
+    other = pack_bundle(a_folder("mine", 30, where="other"))
+    status, _, state = server.call("POST", "/api/submissions", other, carol)
+    assert status == 202
+    assert server.call("GET", f"/api/submissions/{state['id']}")[0] == 404  # nobody sees another's
+    until = time.monotonic() + 60
+    while (state := server.call("GET", f"/api/submissions/{state['id']}", token=carol)[2])["state"] in ("queued", "scoring"):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    assert (state["state"], state["status"], state["code"]) == ("refused", 409, "name")
+
+
+def test_a_model_called_like_a_script_is_text(server: Running, a_folder: Callable[..., Path]) -> None:
+    name = "<script>alert(1)</script>"
+    assert submitted(server, pack_bundle(a_folder(name, 10)))["state"] == "accepted"
+    until = time.monotonic() + 60
+    while name not in server.names() and time.monotonic() < until:
+        time.sleep(0.2)
+    assert "<script>alert" not in server.call("GET", "/", token=None)[2]
+    assert server.call("GET", "/api/models/%3Cscript%3Ealert(1)%3C/script%3E", token=None)[2][0]["name"] == name
+
+
+def test_who_sends_too_often_is_told_when_to_come_again(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+    with serving(tmp_path / "board", "--hourly", "1") as running:
+        assert submitted(running, pack_bundle(a_folder("first", 24)))["state"] == "accepted"
+        status, headers, problem = running.call("POST", "/api/submissions", pack_bundle(a_folder("second", 24)))
+        assert (status, problem["code"]) == (429, "rate")
+        assert 3000 < int(headers["Retry-After"]) <= 3601
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(server: Running, a_folder: Callable[..., Path]) -> None:
+    data = pack_bundle(a_folder("broken", 24))
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as line:
+        head = [f"Authorization: Bearer {server.token}", f"Content-Length: {len(data)}", "Host: x", "", ""]
+        line.sendall("\r\n".join(["POST /api/submissions HTTP/1.1", *head]).encode() + data[: len(data) // 2])
+    time.sleep(0.5)
+    assert server.call("GET", "/healthz", token=None)[2]["waiting"] == 0
+    assert not list((server.board / ".incoming").glob("*.part"))
+    assert submitted(server, data)["state"] == "accepted"
+
+
+def test_nothing_received_is_lost_when_the_server_is_killed(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+    """Several senders at once; the server dies at some point of the queue, twice; all that was answered 202 is accepted."""
+    board = tmp_path / "board"
+    bundles = [pack_bundle(a_folder(f"model{number}", 20 + number)) for number in range(6)]
+    ids: list[str] = []
+
+    def send(running: Running, data: bytes) -> None:
+        with contextlib.suppress(OSError, json.JSONDecodeError):
+            status, _, state = running.call("POST", "/api/submissions", data)
+            if status == 202:
+                ids.append(state["id"])
+
+    for pause in (0.4, 1.5):
+        with serving(board, "--waiting", "10") as running:
+            senders = [threading.Thread(target=send, args=(running, data)) for data in bundles]
+            for sender in senders:
+                sender.start()
+            time.sleep(pause)
+            os.kill(running.process.pid, signal.SIGKILL)
+            for sender in senders:
+                sender.join()
+    with serving(board, "--waiting", "10") as running:
+        for data in bundles:
+            send(running, data)
+        states = [running.decided(identity) for identity in ids]
+        assert {state["state"] for state in states} == {"accepted"}, states
+        held = [one.upstream for one in Board(board).shelf.held()]
+        assert sorted(held) == sorted(state["upstream"] for state in states)  # each once
+        assert len(held) == 6
+
+
+def test_no_request_that_the_description_allows_or_forbids_breaks_the_server(server: Running) -> None:
+    pytest.importorskip("schemathesis", reason="the extra `test` is not installed")
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run", f"{server.address}/openapi.json", "--max-examples", "15",
+        "--seed", "1", "--checks", "not_a_server_error", "--header", f"Authorization: Bearer {server.token}", "--no-color",
+    ]  # fmt: skip
+    found = subprocess.run(command, capture_output=True, text=True, cwd=server.board.parent)
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-2000:]
+    assert server.call("GET", "/healthz", token=None)[0] == 200
+
+
+def test_the_command_submits_to_a_served_board_and_says_what_it_answered(
+    server: Running, a_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    place = a_folder("by-command", 33, where="command")
+    heard: list[str] = []
+    (state,) = Served(server.address, server.token).submit(place, told=heard.append)
+    assert (state["state"], heard[0][:20]) == ("accepted", "by-command: sending ")
+    with pytest.raises(BadResult, match=r"409.*replayed"):
+        list(Served(server.address, server.token).submit(place))
+    with pytest.raises(CommandError, match="superbench token"):
+        Served(server.address, None)
