@@ -58,6 +58,8 @@ class Encoder(nn.Module):
         self.shapes = [(kernel, stride, (kernel - stride + 1) // 2) for kernel, stride in zip(kernels, strides, strict=True)]
         self.convolutions = nn.ModuleList(nn.Conv1d(width if i else 1, width, *shape) for i, shape in enumerate(self.shapes))
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in self.shapes)
+        for convolution in self.convolutions:
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # soft sound would drown in it, once normalised
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames, zero beyond each sound's own, and how many are its own."""
@@ -76,12 +78,12 @@ class Cpc(nn.Module):
     configs: ClassVar = {
         "mini": CpcConfig(
             width=96, kernels=(20, 8, 4, 4, 4), strides=(10, 4, 2, 2, 2), steps=6, negatives=32, heads=4, feedforward=192,
-            dropout=0.0, gain=10.0,
+            dropout=0.0, gain=3.0,
         ),
         "base": CpcConfig(),
     }  # fmt: skip
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=400, batch=8, seconds=1.28, learning_rate=1e-3),
+        "mini": Pretraining(steps=400, batch=8, seconds=1.28, learning_rate=2e-3),
         "base": Pretraining(steps=150_000, batch=64, seconds=1.28, learning_rate=2e-4),
     }
 
