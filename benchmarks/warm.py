@@ -25,10 +25,10 @@ import synthetic
 
 import superbench
 from superbench import Audio, Corpora, Item, registry
+from superbench.bench import Job, Nobody
 from superbench.features.extraction import Extraction
 from superbench.reporting import Silence
 from superbench.synthesis import synthesise
-from superbench.workers import Job, Nobody
 
 
 class Begun(BaseException):

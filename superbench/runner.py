@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from superbench import registry, scripts
+from superbench.bench import Ended, Job, Nobody, Plan, State, Watcher, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.errors import CommandError
@@ -22,7 +23,7 @@ from superbench.features.store import default_root
 from superbench.options import Options, known_variants
 from superbench.registry import Spec
 from superbench.results import Result
-from superbench.workers import Ended, Job, Nobody, Plan, State, Watcher, inline, parallel
+from superbench.workers import parallel
 
 
 @dataclass(slots=True)

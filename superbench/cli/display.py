@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from superbench.bench import Ended, Job
     from superbench.runner import Report
-    from superbench.workers import Ended, Job
 
 PLAIN_SECONDS = 15.0
 """How often a running job speaks where there is no terminal."""
