@@ -110,7 +110,7 @@ def split(data: bytes, clock: Clock) -> None:
         with clock(f"{name} digest of references"):
             digest(predictions, {})
         with clock(f"{name} score"):
-            scores = load_task(name).score(predictions, entry.result.data.passport.get("facts", {}))
+            scores = load_task(name).score(predictions, entry.result.data.passport.facts)
         with clock(f"{name} replicates"):
             for score in scores.values():
                 replicates(predictions, score)

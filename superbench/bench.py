@@ -173,9 +173,9 @@ class Nobody:
 def inline(jobs: Sequence[Job], plan: Plan, watcher: Watcher) -> Iterator[Ended]:
     """Do the jobs one after the other in this process."""
     bench = Bench(plan)
-    for job in jobs:
-        watcher.started(job)
-        yield bench.do(job, watcher)
-
-
-# ---------------------------------------------------------------- jobs in worker processes
+    try:
+        for job in jobs:
+            watcher.started(job)
+            yield bench.do(job, watcher)
+    finally:
+        bench.store.close()

@@ -87,14 +87,14 @@ def examine(
     return Examination(upstream.alias, tuple(findings(examining)))
 
 
-def examined(upstream: Loaded, device: str, folder: Path, patience: float = PATIENCE) -> Examination:
+def examined(upstream: Loaded, device: str, folder: Path, patience: float = PATIENCE, *, remember: bool = True) -> Examination:
     """As `examine`, remembered in `folder` under all that it depends on: the model's revision, the device, the versions."""
     facts = f"{upstream.revision}|{device}|torch {torch.__version__}|superbench {__version__}|{METHOD}"
     path = folder / f"{hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: examined again
         return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_text())))
     found = examine(upstream, device, patience=patience)
-    if found.healthy:
+    if found.healthy and remember:
         with contextlib.suppress(OSError):  # a store that cannot be written: examined again next time
             write_text(path, json.dumps([asdict(finding) for finding in found.findings], indent=1) + "\n")
     return found

@@ -20,7 +20,7 @@ RUNS = {
     "rates": ["--rounds", "1", "--count", "32", "--seconds", "0.3", "--updates", "1"],
     "memory": ["--count", "2", "--sizes", "1,2", "--seconds", "0.3"],
     "startup": ["--rounds", "1"],
-    "coverage": ["--groups", "4,20", "--corpora", "3"],
+    "interval_coverage": ["--groups", "4,20", "--corpora", "3"],
     "query_by_example": ["--rounds", "1", "--queries", "2", "--documents", "2", "--dim", "8"],
     "board": ["--scale", "0.005", "--rows", "3"],
 }
@@ -55,7 +55,7 @@ def test_a_benchmark_prints_its_ratios(name: str, capsys: pytest.CaptureFixture[
         "memory": 1,
         "startup": 3,
         "query_by_example": 4,
-        "coverage": 2,
+        "interval_coverage": 2,
         "board": 2,
     }
     assert len(found) == counts[name]

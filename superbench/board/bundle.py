@@ -192,13 +192,16 @@ def predictions_of(content: bytes, where: str) -> list[Prediction]:
 
 
 def _prediction(line: Any, where: str) -> Prediction:
-    if not isinstance(line, dict) or line.keys() != _LINE:
+    if not isinstance(line, dict) or line.keys() - {"also"} != _LINE:
         raise Malformed(f"{where}: expected lines with {', '.join(sorted(_LINE))}, found {line!r:.200}.", "predictions")
     identity, fold, group = line["id"], line["fold"], line["group"]
     whole = isinstance(identity, str) and isinstance(fold, str) and isinstance(group, list)
     if not whole or not all(isinstance(one, str) for one in group):
         raise Malformed(f"{where}: id and fold are texts, group a list of texts; found {line!r:.200}.", "predictions")
-    return Prediction(identity, fold, tuple(group), line["reference"], line["prediction"])
+    also = line.get("also", {})
+    if not isinstance(also, dict):
+        raise Malformed(f"{where}: `also` is what other ways of decoding say, by name; found {also!r:.200}.", "predictions")
+    return Prediction(identity, fold, tuple(group), line["reference"], line["prediction"], also)
 
 
 def one_per_upstream(folder: Path, without_references: bool) -> list[bytes]:

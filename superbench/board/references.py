@@ -66,7 +66,7 @@ class References:
 
         Raises `Refusal` where an id is missing, unknown or there twice.
         """
-        said = {(one.fold, one.id): one.prediction for one in predictions}
+        said = {(one.fold, one.id): one for one in predictions}
         missing, unknown = self.labels.keys() - said.keys(), said.keys() - self.labels.keys()
         if len(said) != len(predictions):
             raise Refusal("it predicts something twice", "ids")
@@ -77,7 +77,10 @@ class References:
                 "Was it run on another corpus, or on part of it?",
                 "ids",
             )
-        return [Prediction(one.id, one.fold, one.group, one.reference, said[key]) for key, one in self.labels.items()]
+        return [
+            Prediction(one.id, one.fold, one.group, one.reference, said[key].prediction, said[key].also)
+            for key, one in self.labels.items()
+        ]
 
 
 def _some(ids: set[tuple[str, str]] | frozenset[tuple[str, str]]) -> str:

@@ -123,7 +123,7 @@ def _labelled(entry: Entry, known: References | str | None) -> tuple[list[Predic
     if result.predictions != PREDICTIONS:
         raise Refusal(f"its predictions are in {result.predictions!r:.100}; expected {PREDICTIONS}", "schema")
     for one in predictions:
-        _bounded(one.prediction, one.id)
+        _bounded([one.prediction, dict(one.also)], one.id)
     if isinstance(known, References):
         return known.applied(predictions), dict(known.facts), True
     if entry.withheld or any(one.reference is None for one in predictions):
@@ -164,7 +164,7 @@ def _complete(result: Result, predictions: Sequence[Prediction]) -> None:
 def _bounded(value: Any, where: str, depth: int = 0) -> None:
     """Refuse what would keep a scorer busy for hours."""
     if isinstance(value, str | list | dict):
-        if len(value) > LONGEST or depth > 3:
+        if len(value) > LONGEST or depth > 4:
             raise Refusal(f"the prediction for {where:.100} has {len(value)} parts; at most {LONGEST} are read", "predictions")
         if not isinstance(value, str):
             for inner in value.values() if isinstance(value, dict) else value:

@@ -71,8 +71,8 @@ def plan(
         raise typer.Exit(1)
 
 
-def healthy(spec: Spec, device: str, store: Path | None = None) -> Loaded:
-    """The upstream of a spec, examined; a model that breaks the contract has no speed."""
+def healthy(spec: Spec, device: str, store: Path | None, *, remember: bool = True) -> Loaded:
+    """The upstream of a spec, examined."""
     from dataclasses import replace
 
     from superbench import registry
@@ -80,7 +80,7 @@ def healthy(spec: Spec, device: str, store: Path | None = None) -> Loaded:
     from superbench.features.store import default_root
 
     loaded = registry.upstream(spec, device)
-    health = examined(loaded, device, (store or default_root()) / "certificates")
+    health = examined(loaded, device, (store or default_root()) / "certificates", remember=remember)
     health.certificate()  # a model that breaks the contract has no speed
     return replace(loaded, mates=health.mates)
 

@@ -31,7 +31,7 @@ def rehearse(
     once = {name: replace(task, read=lru_cache(maxsize=1)(task.read)) for name, task in wanted.tasks.items()}
     wanted = replace(wanted, tasks=once)  # reads each corpus once, for the states and for the forecast
     given = wanted.options
-    loaded = [healthy(spec, given.device, store) for spec in wanted.specs]
+    loaded = [healthy(spec, given.device, store, remember=False) for spec in wanted.specs]
     states = {upstream.alias: _states(wanted, upstream, out) for upstream in loaded}
     count = sum(state == RUNS for rows in states.values() for state, _ in rows.values())
     console.print("Dry run: nothing is extracted, trained or written.")

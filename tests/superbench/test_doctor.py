@@ -195,8 +195,8 @@ def test_a_certificate_is_the_same_each_time(tones: ModuleType) -> None:
 
 def test_peak_memory_is_that_of_the_block() -> None:
     with peak("cpu") as found:
-        torch.ones(30 * 2**18).sum()  # 30 MiB
-    assert 25 * 2**20 < found["peak"] < 200 * 2**20
+        torch.ones(100 * 2**18).sum()  # 100 MiB: too large for what the allocator has at hand
+    assert 90 * 2**20 < found["peak"] < 400 * 2**20
 
 
 def test_a_good_model_is_examined_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""How often does a 95 % interval hold the truth? `python benchmarks/coverage.py`
+"""How often does a 95 % interval hold the truth? `python benchmarks/interval_coverage.py`
 
 Word error rates of 10 % are drawn whose truth is known: speakers have rates of their own (beta(2, 18), so a standard deviation
 of 6.5 points, skewed as error rates are) and 5 to 15 utterances of 3 to 19 words. For each number of speakers the interval of
