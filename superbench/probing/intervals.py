@@ -6,8 +6,8 @@ percentiles moved outward for few groups, to Φ(√(G/(G-1)) t_(G-1)) (Hesterber
 bootstrap"). Otherwise the delete-one-group jackknife within folds, variance Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))², with
 Student's t on G - folds degrees of freedom (Shao & Tu 1995, 6.2).
 
-How often a 95 % interval holds the truth, measured on error rates of 10 % whose speakers differ (`benchmarks/interval_coverage.py`,
-2 000 to 3 000 corpora each, so ± 1 %):
+How often a 95 % interval holds the truth, measured on error rates of 10 % whose speakers differ
+(`benchmarks/interval_coverage.py`, 2 000 to 3 000 corpora each, so ± 1 %):
 
     groups      4       10      20      30      50      100
     holds it    91 %    91 %    94 %    94 %    94 %    94 %
