@@ -17,10 +17,10 @@ from torch import nn
 
 from superbench import registry
 from superbench.checkpoints import fresh_model, save_model
-from superbench.contract import Pretraining
+from superbench.contract import Precision, Pretraining
 from superbench.errors import CommandError, SuperbenchError
 from superbench.learning.curves import Curves
-from superbench.learning.learner import Learner, Precision, Way, repeatable
+from superbench.learning.learner import Learner, Way, repeatable
 from superbench.learning.place import Place
 from superbench.learning.sound import HELD_OUT, Recording, Unlabelled, digest, recordings
 from superbench.preparation import Prepared

@@ -7,20 +7,18 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from superbench.contract import Pretraining, Upstream
+from superbench.contract import Precision, Pretraining, Upstream
 from superbench.errors import BadUpstream
 from superbench.learning.sound import Unlabelled
 from superbench.preparation import Following, prepare
 from superbench.probing.training import seeded
 
-Precision = Literal["float32", "bfloat16"]
 HELD_OUT_BATCH = 16
 
 
