@@ -179,7 +179,8 @@ UNLABELLED = Part("train-clean-360", 3_000, 120, 10)
 def write_miniature(root: Path, seed: int) -> None:
     """Write `root/LibriSpeech`: 120 / 60 / 608 short sentences, 1 200 mixed utterances as train-clean-360, lexicon, speakers.
 
-    About an hour. Few labels beside much unlabelled speech: what pretraining is for. A tree that this function completed with the same seed is left alone.
+    About an hour. Few labels beside much unlabelled speech: what pretraining is for. A tree that was completed with the same
+    seed is left alone.
     """
     top = root / "LibriSpeech"
     done = top / f".miniature-{seed}"
