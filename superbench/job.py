@@ -5,9 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import platform
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,16 +14,16 @@ from typing import Any
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE, Audio, Fold, Recipe, Task
 from superbench.corpora import Corpora
-from superbench.efficiency import Efficiency, weighed
+from superbench.efficiency import weighed
 from superbench.errors import BadCorpus, CommandError
-from superbench.features.extraction import Extraction, extract
+from superbench.features.extraction import extract
 from superbench.features.planner import HOUR, choose, frame_bytes
 from superbench.features.store import Store
 from superbench.options import Options
-from superbench.passport import note_of, passport_of
+from superbench.passport import passport_of
 from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
-from superbench.probing.intervals import interval
+from superbench.record import Made, record
 from superbench.registry import Loaded
 from superbench.reporting import Reporter
 from superbench.results import Passport, Result, read_result, write_result
@@ -91,10 +89,10 @@ def perform(
             folds,
             extraction,
         )
-        passport = _passport(task, read, store, corpora, outcome)
+        passport = _passport(task, read, store, corpora, outcome).model_copy(update={"files": files})
         efficiency = weighed(upstream, device, store.root / "efficiency", reporter)
-        result = _result(
-            task, upstream, options, folds, fingerprint, passport, files, identity, extraction, outcome, certificate, efficiency
+        result = record(
+            Made(task, upstream, options, folds, extraction, outcome, fingerprint, passport, certificate, efficiency, identity)
         )
         write_result(place, result, outcome.predictions)
         shutil.rmtree(work, ignore_errors=True)
@@ -200,107 +198,8 @@ def _earlier(place: Path, identity: str) -> Result | None:
     return result if result.environment.get("job") == identity else None
 
 
-def _result(
-    task: Task,
-    upstream: Loaded,
-    options: Options,
-    folds: Sequence[Fold],
-    fingerprint: str,
-    passport: Passport,
-    files: dict[str, str],
-    identity: str,
-    extraction: Extraction,
-    outcome: Outcome,
-    certificate: dict[str, Any],
-    efficiency: Efficiency,
-) -> Result:
-    card = task.card
-    return Result.model_validate(
-        {
-            "schema": 1,
-            "task": {"name": card.name, "version": card.version, "protocol": options.protocol},
-            "upstream": {
-                "name": upstream.alias, "revision": upstream.revision, "params": upstream.params, "macs": efficiency.total,
-                "hop": upstream.hop, "layers": upstream.layers, "dim": upstream.dim,
-            },
-            "scores": _scores(outcome),
-            "primary": card.primary,
-            "sweep": outcome.sweep,
-            "chosen": outcome.chosen,
-            "data": {
-                "fingerprint": fingerprint,
-                "items": _counts(folds),
-                "passport": passport.model_dump() | {"files": files},
-            },
-            "environment": environment(options.device) | {"job": identity, "spec": _spec(upstream)},
-            "seconds": {
-                "extract": round(extraction.work_seconds, 3),
-                "train": round(outcome.train_seconds, 3),
-                "evaluate": round(outcome.evaluate_seconds, 3),
-            },
-            "predictions": "predictions.jsonl.gz",
-            "layer_weights": outcome.layer_weights,
-            "certificate": certificate,
-            "efficiency": efficiency.card(upstream),
-            "deviations": options.deviations(card),
-            "notes": [*_notes(task, options, folds, extraction, outcome, passport), *efficiency.notes],
-        }
-    )  # fmt: skip
-
-
-def _spec(upstream: Loaded) -> str:
-    """The spec without the folders of its file, which concern nobody else."""
-    file = upstream.spec.file
-    return upstream.spec.text.replace(str(file), file.name) if file else upstream.spec.text
-
-
-def _scores(outcome: Outcome) -> dict[str, Any]:
-    scores = {}
-    for name, score in outcome.scores.items():
-        low, high, method = interval(outcome.predictions, score)
-        scores[name] = {
-            "value": score.value, "unit": score.unit, "higher_is_better": score.higher_is_better,
-            "ci": [low, high] if low == low and high == high else None, "ci_method": method, "counts": dict(score.counts),
-        }  # fmt: skip
-    return scores
-
-
-def _counts(folds: Sequence[Fold]) -> dict[str, int]:
-    """Items per split; folds are named where there are several."""
-    prefix = (lambda fold: "") if len(folds) == 1 else (lambda fold: f"{fold.name}/")
-    return {f"{prefix(fold)}{s.name}": len(s.items) for fold in folds for s in (fold.train, fold.dev, fold.test)}
-
-
 def _passport(task: Task, read: Sequence[Fold], store: Store, corpora: Corpora, outcome: Outcome) -> Passport:
     """Of the corpus as it was read; the lengths of its files are known to the store."""
     paths = list(dict.fromkeys(audio.path for audio in _audios(read)))
     lengths = {path: (one.samples, one.rate) for path, one in zip(paths, store.sounds(paths), strict=True)}
     return passport_of(task.card, read, lengths, corpora, outcome.facts)
-
-
-def _notes(
-    task: Task, options: Options, folds: Sequence[Fold], extraction: Extraction, outcome: Outcome, passport: Passport
-) -> list[str]:
-    notes = list(outcome.notes) + note_of(passport)
-    for rate, count in sorted(extraction.rates.items()):
-        if rate != SAMPLE_RATE:
-            notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
-    if any(audio.trim for audio in _audios(folds)):
-        notes.append("silence was removed by an energy gate that stands for SoX's effect `silence`")
-    if options.protocol in task.card.differences:
-        notes.append(f"protocol {options.protocol}: {task.card.differences[options.protocol]}")
-    return notes
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Versions and machine, for a reader who wonders why two numbers differ."""
-    import numpy
-    import torch
-    import torchaudio
-
-    return {
-        "superbench": __version__, "python": platform.python_version(), "torch": torch.__version__,
-        "torchaudio": torchaudio.__version__, "numpy": numpy.__version__, "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(), "threads": torch.get_num_threads(),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-    }  # fmt: skip

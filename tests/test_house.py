@@ -29,6 +29,7 @@ FLOORS = [
     {"probing.experiment"},
     {"results", "options"},
     {"passport"},
+    {"record"},
     {"job", "pretraining", "generation", "inspection"},
     {"conformance", "synthesis", "bench", "forecast"},
     {"workers"},
