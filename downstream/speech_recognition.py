@@ -93,7 +93,7 @@ LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
     published={"wer": "asr_wer", "wer_lm": "asr_lm_wer"},
     differences={
         "superb-once": "nothing",
-        "mini": "sentences of 3-6 words, 120 / 60 / 608 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
+        "mini": "sentences of 3-6 words, 320 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
         "masks up to 15 features and 3 frames in place of 49 and 39; 1 000 updates of 8 utterances, one learning rate",
     },
     sound="LibriSpeech clean",
