@@ -46,7 +46,8 @@ class Place:
                 raise CommandError(
                     f"Another process is pretraining into {self.out}. Let it end, or choose another --out."
                 ) from error
-            half = re.compile(rf"\.{re.escape(self.out.name)}(\.resume)?\.[a-z0-9_]{{8}}")  # as files.whole calls them
+            written = "|".join(re.escape(path.name) for path in (self.out, self.resume, self.out.with_suffix(".csv")))
+            half = re.compile(rf"\.({written})\.[a-z0-9_]{{8}}")  # as files.whole calls them
             for left in self.out.parent.iterdir():
                 if half.fullmatch(left.name):
                     left.unlink(missing_ok=True)

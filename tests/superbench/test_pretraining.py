@@ -366,7 +366,11 @@ def test_two_processes_do_not_write_one_checkpoint(tiny: Path, speech: Path, tmp
 
 def test_what_a_killed_process_left_half_written_is_swept_away(tiny: Path, speech: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
-    left = [tmp_path / ".out.safetensors.resume.a1b2c3d4", tmp_path / ".out.safetensors.zz_z0000"]
+    left = [
+        tmp_path / ".out.csv.a1b2c3d4",
+        tmp_path / ".out.safetensors.resume.a1b2c3d4",
+        tmp_path / ".out.safetensors.zz_z0000",
+    ]
     others = [tmp_path / ".other.safetensors.a1b2c3d4", tmp_path / "out.safetensors.md"]
     for path in left + others:
         path.write_bytes(b"half")
