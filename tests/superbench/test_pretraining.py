@@ -375,7 +375,7 @@ def test_what_a_killed_process_left_half_written_is_swept_away(tiny: Path, speec
     for path in left + others:
         path.write_bytes(b"half")
     train(tiny, speech, out, steps=2)
-    assert [path.exists() for path in left + others] == [False, False, True, True]
+    assert [path.exists() for path in left + others] == [False, False, False, True, True]
 
 
 def test_a_loss_that_bursts_ends_the_training(tiny: Path, speech: Path, tmp_path: Path) -> None:
