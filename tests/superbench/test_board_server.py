@@ -60,7 +60,7 @@ class Running:
 
     def decided(self, identity: str) -> dict[str, Any]:
         """The state of a submission, when it has ended."""
-        until = time.monotonic() + 90
+        until = time.monotonic() + 240
         while time.monotonic() < until:
             _, _, state = self.call("GET", f"/api/submissions/{identity}")
             if state["state"] not in ("queued", "scoring"):
@@ -102,7 +102,7 @@ def serving(board: Path, *options: str) -> Iterator[Running]:
 
 
 def _wait(running: Running) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         assert running.process.poll() is None, running.process.stderr.read().decode()  # type: ignore[union-attr]
         with contextlib.suppress(OSError):
@@ -136,7 +136,7 @@ def test_an_empty_board_shows_the_published_rows(tmp_path: Path) -> None:
 def test_a_submission_waits_is_scored_and_stands_on_the_page(server: Running, a_folder: Callable[..., Path]) -> None:
     state = submitted(server, pack_bundle(a_folder("accepted", 30)))
     assert (state["state"], state["status"], state["upstream"], state["tasks"]) == ("accepted", 200, "accepted", ["ks"])
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while "accepted" not in server.names() and time.monotonic() < until:
         time.sleep(0.2)
     status, headers, page = server.call("GET", "/", token=None)
@@ -253,7 +253,7 @@ def test_a_name_belongs_to_the_token_that_brought_it(server: Running, a_folder: 
     status, _, state = server.call("POST", "/api/submissions", other, carol)
     assert status == 202
     assert server.call("GET", f"/api/submissions/{state['id']}")[0] == 404  # nobody sees another's
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while (state := server.call("GET", f"/api/submissions/{state['id']}", token=carol)[2])["state"] in ("queued", "scoring"):
         assert time.monotonic() < until
         time.sleep(0.2)
@@ -263,7 +263,7 @@ def test_a_name_belongs_to_the_token_that_brought_it(server: Running, a_folder: 
 def test_a_model_called_like_a_script_is_text(server: Running, a_folder: Callable[..., Path]) -> None:
     name = "<script>alert(1)</script>"
     assert submitted(server, pack_bundle(a_folder(name, 10)))["state"] == "accepted"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while name not in server.names() and time.monotonic() < until:
         time.sleep(0.2)
     assert "<script>alert" not in server.call("GET", "/", token=None)[2]
@@ -293,7 +293,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Running, a_folder: Cal
 def test_nothing_received_is_lost_when_the_server_is_killed(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
     """Several senders at once; the server dies at some point of the queue, twice; all that was answered 202 is accepted."""
     board = tmp_path / "board"
-    bundles = [pack_bundle(a_folder(f"model{number}", 20 + number)) for number in range(6)]
+    bundles = [pack_bundle(a_folder(f"model{number}", 20 + number)) for number in range(4)]
     ids: list[str] = []
 
     def send(running: Running, data: bytes) -> None:
@@ -318,7 +318,7 @@ def test_nothing_received_is_lost_when_the_server_is_killed(tmp_path: Path, a_fo
         assert {state["state"] for state in states} == {"accepted"}, states
         held = [one.upstream for one in Board(board).shelf.held()]
         assert sorted(held) == sorted(state["upstream"] for state in states)  # each once
-        assert len(held) == 6
+        assert len(held) == 4
 
 
 def test_no_request_that_the_description_allows_or_forbids_breaks_the_server(server: Running) -> None:
