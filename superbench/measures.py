@@ -36,7 +36,8 @@ def weights(model: Any) -> dict[str, str]:
 def peak(device: str) -> Iterator[dict[str, int]]:
     """Bytes that the block takes at its peak beyond what was taken before, under `peak` once it is over.
 
-    On a CPU the process's own high-water mark is reset where the system allows it; elsewhere what is found is a lower bound.
+    On a CPU the high-water mark of the process is reset where the system allows it. What is found is a lower bound: memory that
+    the process has freed before and still holds costs nothing.
     """
     found = {"peak": 0}
     if device == "cuda":
