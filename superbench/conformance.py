@@ -27,6 +27,7 @@ def conform(task: Task, upstream: str = "fbank_no_cmvn", reporter: Reporter | No
     findings: list[Finding] = []
 
     def check(name: str, action: Callable[[], str]) -> bool:
+        """Try something, and keep what it says, or how it failed."""
         try:
             findings.append(Finding(name, True, action()))
         except Exception as error:

@@ -106,6 +106,7 @@ def weigh(upstream: Loaded, device: str = "cpu", reporter: Reporter | None = Non
     expected = max(LENGTHS["longer"]) + 6 * SHORTEST * len({n % upstream.hop for group in LENGTHS.values() for n in group})
 
     def count(samples: int) -> int:
+        """Multiply-accumulates of one pass, told to the reporter."""
         nonlocal done
         found = _count(upstream, samples, device)
         done += samples

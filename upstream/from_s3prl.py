@@ -214,6 +214,7 @@ def _fetching(weights: Path | None) -> Iterator[tuple[list[str], Any]]:
     original, asked = download._urls_to_filepaths, list[str]()
 
     def instead(*urls: str, **options: Any) -> Any:
+        """In place of fetching: remembers what was asked for, and gives the local file."""
         asked.extend(urls)
         if weights is None:
             return original(*urls, **options)

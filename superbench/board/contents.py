@@ -75,6 +75,7 @@ class _Table:
 
     @classmethod
     def of(cls, group: Group, columns: Sequence[Column]) -> _Table:
+        """Ranks, places and the best of every column in which the group has something."""
         present = {key for row in group.rows for key in row.cells}
         shown = [column for column in columns if column.key in present]
         return cls(

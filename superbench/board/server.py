@@ -122,6 +122,7 @@ def _reading(app: FastAPI, reception: Reception) -> None:
 
     @app.get("/api/models/{name:path}", summary="One model's rows in every table", tags=["read"], responses=missing)
     async def model(name: str) -> list[dict[str, Any]]:
+        """A name may stand in several tables, and may have slashes in it."""
         rows = [
             {"group": group["key"], "protocol": group.get("protocol", ""), **row}
             for group in reception.contents["groups"] for row in group["rows"] if row["name"] == name
@@ -166,6 +167,7 @@ def _submitting(app: FastAPI, reception: Reception) -> None:
         response_model=State, description="The bundle is checked at once, then waits to be scored; `Location` has its state.",
     )  # fmt: skip
     async def submit(request: Request, response: Response, by: Owner) -> dict[str, Any]:
+        """Every refusal is logged with the name of the token."""
         upload = reception.temporary()
         try:
             reception.admit(by)

@@ -90,10 +90,12 @@ def _show(found: Sequence[Inspection], cards: dict[str, TaskCard], noted: bool) 
 
     console.print(_table(found, {name: card.counts for name, card in cards.items()}))
     for made in sorted({one.passport.miniature for one in found if one.passport and one.passport.miniature}):
-        with_what = (
-            "with what `superbench data synth` noted of them" if noted else "with nothing, for nobody noted what was written"
+        against = (
+            "what `superbench data synth` noted when it wrote them"
+            if noted
+            else "nothing: who wrote them noted no counts, so a list that lost whole lines goes unseen. `superbench data synth` notes them"
         )
-        console.print(f"These are {made}: their counts are compared {with_what}, not with the published ones.", soft_wrap=True)
+        console.print(f"These are {made}, not compared with the published counts but with {against}.", soft_wrap=True)
     for one in found:
         for remark in one.remarks:
             console.print(f"{one.task}: {remark}", markup=False, soft_wrap=True)

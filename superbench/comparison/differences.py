@@ -151,6 +151,7 @@ def to_published(result: Result, row: Row, flipped: bool) -> list[Difference]:
     """How a result differs from a published row, of which little is known. `flipped`: the published row is side A."""
 
     def facts() -> Iterator[tuple[str, Any, Any, str]]:
+        """What differs, the result's side, the published side, why it matters."""
         if result.task.protocol != "superb":
             yield "protocol", result.task.protocol, "superb", FACETS[1].why
         corpora = "synthetic miniature corpora" if result.task.protocol == "mini" else f"fingerprint {result.data.fingerprint}"

@@ -57,6 +57,7 @@ def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained
     better = max if task.select.higher_is_better else min
 
     def evaluate(step: int) -> None:
+        """Every probe on dev; the best of each is kept."""
         steady = _steady(sweep, step, log)
         if not fold.dev.items:
             values = [math.nan] * len(steady)
