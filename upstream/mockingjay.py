@@ -20,6 +20,6 @@ class Mockingjay(MaskedTransformer):
         "base": MaskedConfig(),
     }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=700, batch=16, seconds=2.0, learning_rate=1e-3),
+        "mini": Pretraining(steps=700, batch=8, seconds=2.0, learning_rate=1e-3),
         "base": Pretraining(steps=500_000, batch=32, seconds=15.0, learning_rate=4e-4, whole_utterances=True),
     }

@@ -21,6 +21,6 @@ class Tera(MaskedTransformer):
         "base": MaskedConfig(layers=3, bands=0.2),
     }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=700, batch=16, seconds=2.0, learning_rate=1e-3),
+        "mini": Pretraining(steps=700, batch=8, seconds=2.0, learning_rate=1e-3),
         "base": Pretraining(steps=1_000_000, batch=32, seconds=15.0, learning_rate=2e-4, whole_utterances=True),
     }
