@@ -1,12 +1,19 @@
-"""Small worlds for the tests: the plugin's tones as a corpus, a store, a silent reporter."""
+"""Small worlds for the tests: the plugin's tones as a corpus, a store, commands that start at once."""
 
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
+import runpy
+import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -49,3 +56,65 @@ def keyword_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's own feature store."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+# ---------------------------------------------------------------- commands
+
+LIBRARIES = ["torch._dynamo", "torch.utils.flop_counter", "torchaudio.compliance.kaldi", "scipy.stats", "pydantic", "rich.table"]
+"""What nearly every command loads, and takes seconds to. Nothing of superbench itself: each command imports its own modules."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command in a process, and process group, of its own."""
+
+    process: Any
+    arguments: tuple[str, ...]
+    said: Path
+
+    def ended(self, seconds: float = 200) -> subprocess.CompletedProcess[str]:
+        """Its status and what it said, when it has ended."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise subprocess.TimeoutExpired(self.arguments, seconds, *self._printed())
+        return subprocess.CompletedProcess(self.arguments, self.process.exitcode, *self._printed())
+
+    def _printed(self) -> tuple[str, str]:
+        out, err = (self.said / name for name in ("stdout", "stderr"))
+        return out.read_text(), err.read_text()
+
+
+class Commands:
+    """`superbench ARGUMENTS` by its entry point, in processes forked from one that has loaded the libraries (and nothing else).
+
+    Such a command needs no seconds to import torch; how it starts from nothing is seen by tests that use `subprocess`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(LIBRARIES)
+
+    def __call__(self, *arguments: str, **where: Any) -> subprocess.CompletedProcess[str]:
+        """Run to the end; `where` as for `start`."""
+        return self.start(*arguments, **where).ended()
+
+    def start(
+        self, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> Started:
+        """Start in `folder` and `environment`, which default to those of the test."""
+        said = Path(tempfile.mkdtemp(dir=self.root))
+        request = {
+            "arguments": arguments, "folder": str(folder or Path.cwd()), "environment": dict(environment or os.environ),
+            "said": said,
+        }  # fmt: skip
+        process = self.context.Process(target=runpy.run_path, args=(str(Path(__file__).with_name("forked.py")), request))
+        process.start()
+        return Started(process, arguments, said)
+
+
+@pytest.fixture(scope="session")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Commands:
+    """`call("list", "tasks")` is what `superbench list tasks` did."""
+    return Commands(tmp_path_factory.mktemp("commands"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from superbench.runner import run
 
+Call = Callable[..., subprocess.CompletedProcess[str]]
 PROBE = """
 import sys
 from superbench.__main__ import main
@@ -22,7 +24,8 @@ except SystemExit:
 """
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+def started_from_nothing(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The fixture `call` has the libraries loaded; this has not."""
     command = [sys.executable, "-m", "superbench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
@@ -58,7 +61,7 @@ def test_help_does_not_import_torch(arguments: list[str]) -> None:
     assert "Usage" in done.stdout
 
 
-def test_the_doctor_prints_a_certificate_or_the_reasons(tmp_path: Path) -> None:
+def test_the_doctor_prints_a_certificate_or_the_reasons(call: Call, tmp_path: Path) -> None:
     found = json.loads(call("check", "fbank", "--json", "--quick").stdout)
     assert (found["healthy"], found["mates"], found["hop"], found["reasons"]) == (True, "any", 160, [])
     measured = {finding["name"]: finding for finding in found["findings"]}
@@ -74,7 +77,7 @@ def test_the_doctor_prints_a_certificate_or_the_reasons(tmp_path: Path) -> None:
 
 
 def test_help_names_the_commands() -> None:
-    done = call("--help")
+    done = started_from_nothing("--help")
     assert done.returncode == 0
     for name in (
         "demo",
@@ -111,7 +114,7 @@ def test_help_names_the_commands() -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_paragraph(
-    keyword_corpora: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, words: str
+    call: Call, keyword_corpora: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, words: str
 ) -> None:
     out = ("--out", str(tmp_path / "out")) if arguments[0] == "run" else ()
     done = call(*(argument.format(data=keyword_corpora) for argument in arguments), *out)
@@ -122,11 +125,20 @@ def test_what_is_wrong_is_said_in_one_paragraph(
 
 
 def test_debug_shows_the_traceback() -> None:
-    done = call("check", "nothing", "--debug")
+    done = started_from_nothing("check", "nothing", "--debug")
+    assert done.returncode == 1
     assert "Traceback" in done.stderr
+    assert "UnknownName" in done.stderr
 
 
-def test_results_go_from_report_to_board(results: Path, tmp_path: Path) -> None:
+def test_started_from_nothing_it_says_the_same(call: Call) -> None:
+    found = started_from_nothing("check", "nothing")
+    assert (found.returncode, found.stdout) == (2, "")
+    again = call("check", "nothing")
+    assert (again.returncode, again.stdout, again.stderr) == (found.returncode, found.stdout, found.stderr)
+
+
+def test_results_go_from_report_to_board(call: Call, results: Path, tmp_path: Path) -> None:
     assert "KS accuracy" in call("report", str(results)).stdout
     assert call("report", str(results), "--format", "csv").stdout.count("\n") == 3
     assert len(json.loads(call("report", str(results), "--format", "json").stdout)) == 2
@@ -140,7 +152,9 @@ def test_results_go_from_report_to_board(results: Path, tmp_path: Path) -> None:
     assert call("submit", str(results), "--board", "https://example.org").returncode == 2
 
 
-def test_the_keeper_of_a_board_adds_references_makes_tokens_saves_and_restores(results: Path, tmp_path: Path) -> None:
+def test_the_keeper_of_a_board_adds_references_makes_tokens_saves_and_restores(
+    call: Call, results: Path, tmp_path: Path
+) -> None:
     board, saved, again = str(tmp_path / "board.db"), str(tmp_path / "saved.zip"), str(tmp_path / "again")
     assert "labels of the data" in call("references", board, "--add", str(results)).stdout
     assert call("references", board).stdout.startswith("ks-")

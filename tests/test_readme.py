@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,22 +27,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
-def run(folder: Path, arguments: list[str]) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=400, check=False,
-        env={"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1", "HOME": str(folder)},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{arguments}: {done.stderr[-2000:]}{done.stdout[-1000:]}"
+def of_somebody(folder: Path) -> dict[str, str]:
+    """The environment of a person whose home is `folder`."""
+    return {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+
+
+def printed(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command that succeeded said."""
+    assert done.returncode == 0, f"{done.args}: {done.stderr[-2000:]}{done.stdout[-1000:]}"
     return done.stdout
 
 
-def test_the_commands_of_use_it(folder: Path) -> None:
+def test_the_commands_of_use_it(folder: Path, call: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     commands = [line for line in section("Use it").splitlines() if line.startswith("superbench ")]
     assert len(commands) >= 9
     said = {}
     for command in commands:
         words = shlex.split(command)
-        said[" ".join(words[:2])] = run(folder, ["-m", *words])
+        said[" ".join(words[:2])] = printed(call(*words[1:], folder=folder, environment=of_somebody(folder)))
     assert "apc" in said["superbench list"] or "ks" in said["superbench list"]
     assert "complete" in said["superbench data"]
     assert "keeps the contract" in said["superbench check"]
@@ -59,6 +62,11 @@ def test_the_python_snippet(folder: Path) -> None:
         assert old in code
         code = code.replace(old, new)
     (folder / "snippet.py").write_text(code)
-    out = run(folder, ["snippet.py"])
+    out = printed(
+        subprocess.run(
+            [sys.executable, "snippet.py"], cwd=folder, env=of_somebody(folder), capture_output=True, text=True, timeout=400,
+            check=False,
+        )
+    )  # fmt: skip
     assert re.search(r"^fbank ks \d", out, re.MULTILINE)
     assert (folder / "results-board.html").is_file()
