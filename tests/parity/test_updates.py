@@ -8,7 +8,7 @@ deliberately, as it would make results depend on the machine.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +28,14 @@ from superbench.probing.sweep import Point, Sweep
 Reference = Callable[[str], Any]
 ITEMS, LAYERS, DIM, STEPS = 40, 3, 6, 25
 PHONES = ("HH AH0", "B", "S T AA1", "OW2")
+
+
+@pytest.fixture
+def doubled() -> Iterator[None]:
+    """Both sides compute in double precision: what remains between them is no processor's order of summation."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 class Fixed:
@@ -108,12 +116,14 @@ def trained_by_theirs(
 def assert_same_weights(sweep: Sweep, theirs: Probe, start: Probe) -> None:
     ends, starts = dict(theirs.named_parameters()), dict(start.named_parameters())
     for name, value in sweep.own[0].items():
-        torch.testing.assert_close(value, ends[name].detach(), rtol=1e-5, atol=2e-6)
+        assert value.dtype == torch.float64
+        torch.testing.assert_close(value, ends[name].detach(), rtol=1e-9, atol=1e-9)
         assert not torch.allclose(value, starts[name], atol=1e-3), f"{name} has not moved"
 
 
 @pytest.mark.parametrize(("optimizer", "accumulate", "clip"), [("adam", 1, 1.0), ("adam", 4, 0.05), ("adamw", 5, 1_000.0)])
 @pytest.mark.parametrize("reads", ["mean", "frames"])
+@pytest.mark.usefixtures("doubled")
 def test_the_weights_after_many_updates_are_those_of_the_references_loop(
     reference: Reference, reads: str, optimizer: Any, accumulate: int, clip: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
