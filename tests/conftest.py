@@ -9,7 +9,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,11 +17,32 @@ from typing import Any
 
 import pytest
 
+from superbench.corpora import WRITTEN
+from superbench.features.store.pins import locked
 from superbench.reporting import Silence
 from superbench.synthesis import synthesise
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 PLUGIN = Path(__file__).parent / "plugin" / "superbench_tones.py"
+LONGEST = [
+    "test_readme",
+    "test_board_server",
+    "test_permuted_labels",
+    "test_runner",
+    "test_commands",
+    "test_native",
+    "test_board",
+]
+"""Files that take longest, by the beginning of their names: they begin first, so that no worker is left alone with one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the others stay in their order."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(LONGEST) if item.path.name.startswith(name)), len(LONGEST))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +66,37 @@ def tone_corpora(tones: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def keyword_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session see."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def miniature(shared: Path) -> Callable[[str], Path]:
+    """`miniature("ks")` is a data root with the miniature corpus of a task, synthesised by whoever asks first; nobody writes
+    into it."""
+
+    def made(task: str) -> Path:
+        root = shared / f"miniature-{task}"
+        with locked(shared / f"{root.name}.lock", wait=True):
+            if not (root / WRITTEN).is_file():  # the last that is written
+                synthesise(root, 0, [task], Silence())
+        return root
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def keyword_corpora(miniature: Callable[[str], Path]) -> Path:
     """The miniature of keyword spotting; nobody writes into it."""
-    root = tmp_path_factory.mktemp("keywords")
-    synthesise(root, 0, ["ks"], Silence())
-    return root
+    return miniature("ks")
+
+
+@pytest.fixture(scope="session")
+def warm_store(shared: Path) -> Path:
+    """A feature store that keeps what earlier tests extracted, for tests of what comes after extraction."""
+    return shared / "store"
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +107,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # ---------------------------------------------------------------- commands
 
-LIBRARIES = ["torch._dynamo", "torch.utils.flop_counter", "torchaudio.compliance.kaldi", "scipy.stats", "pydantic", "rich.table"]
+LIBRARIES = [
+    "torch._dynamo",
+    "torch.utils.flop_counter",
+    "torchaudio.compliance.kaldi",
+    "scipy.stats",
+    "pydantic",
+    "rich.table",
+]
 """What nearly every command loads, and takes seconds to. Nothing of superbench itself: each command imports its own modules."""
 
 
@@ -100,16 +154,17 @@ class Commands:
         """Run to the end; `where` as for `start`."""
         return self.start(*arguments, **where).ended()
 
-    def start(
-        self, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
-    ) -> Started:
+    def start(self, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Started:
         """Start in `folder` and `environment`, which default to those of the test."""
         said = Path(tempfile.mkdtemp(dir=self.root))
-        request = {
-            "arguments": arguments, "folder": str(folder or Path.cwd()), "environment": dict(environment or os.environ),
+        asked = {
+            "arguments": arguments,
+            "folder": str(folder or Path.cwd()),
+            "environment": dict(environment or os.environ),
             "said": said,
-        }  # fmt: skip
-        process = self.context.Process(target=runpy.run_path, args=(str(Path(__file__).with_name("forked.py")), request))
+        }
+        child = str(Path(__file__).with_name("forked.py"))
+        process = self.context.Process(target=runpy.run_path, args=(child, {"asked": asked}))
         process.start()
         return Started(process, arguments, said)
 

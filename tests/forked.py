@@ -1,27 +1,23 @@
 """A process forked from one that has the libraries loaded: it becomes `superbench ARGUMENTS`, as the console script does.
 
-`conftest.py` runs this file with `arguments`, `folder`, `environment` and `said` (a folder for what it prints) among its globals.
+`conftest.py` runs this file, and hands over in `asked` the arguments, folder, environment, and where to print to.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import Any
 
-arguments: list[str]
-folder: str
-environment: dict[str, str]
-said: Path
-
+asked: dict[str, Any] = globals()["asked"]
 os.setsid()
 for number, name in ((1, "stdout"), (2, "stderr")):
-    os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT), number)
+    os.dup2(os.open(asked["said"] / name, os.O_WRONLY | os.O_CREAT), number)
 os.environ.clear()
-os.environ.update(environment)
-os.chdir(folder)
-sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
-sys.argv = ["superbench", *arguments]
+os.environ.update(asked["environment"])
+os.chdir(asked["folder"])
+sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+sys.argv = ["superbench", *asked["arguments"]]
 
 from superbench.__main__ import main  # noqa: E402
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,31 +37,38 @@ def place(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )  # fmt: skip
     transformers.AutoModel.from_config(config).save_pretrained(folder / "my_hubert")
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    installed = folder / "superbench_mymodel-0.1.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    distribution = folder / "superbench_mymodel-0.1.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
     points = [
         f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in named.items())
         for group, named in project["entry-points"].items()
     ]
-    (installed / "entry_points.txt").write_text("".join(points))
+    (distribution / "entry_points.txt").write_text("".join(points))
     return folder
 
 
-def call(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def installed(place: Path) -> dict[str, str]:
+    """An environment in which the package of the page is installed."""
     paths = [str(place), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": str(place / "cache")}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": str(place / "cache")}
+
+
+def python(place: Path, script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, script], cwd=place, env=installed(place), capture_output=True, text=True, timeout=200, check=False
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_of_the_page_does_what_it_says(place: Path, command: str) -> None:
+def test_each_command_of_the_page_does_what_it_says(
+    call: Callable[..., subprocess.CompletedProcess[str]], place: Path, command: str
+) -> None:
     name, *arguments = command.split()
     assert name == "superbench"
     if arguments[0] == "run":
         arguments += ["--max-steps", "20"]
-    done = call(place, "-m", "superbench", *arguments)
+    done = call(*arguments, folder=place, environment=installed(place))
     assert done.returncode == 0, done.stdout + done.stderr
     if arguments[0] == "check":
         assert "keeps the contract of an upstream" in done.stdout
@@ -74,7 +82,7 @@ def test_each_command_of_the_page_does_what_it_says(place: Path, command: str) -
 
 
 def test_python_takes_the_class_itself(place: Path) -> None:
-    done = call(place, "my_run.py")
+    done = python(place, "my_run.py")
     assert done.returncode == 0, done.stderr
     assert (place / "results" / "MyModel" / "ks" / "result.json").is_file()
     assert (place / "results" / "fbank_no_cmvn" / "ks" / "result.json").is_file()
@@ -85,7 +93,7 @@ def test_a_script_without_the_guard_does_not_run_away(place: Path) -> None:
         (place / "my_spectrum.py").read_text()
         + "\nimport superbench\nsuperbench.run([spectrum], 'ks', data='demo/data', out='results', max_steps=20)\n"
     )
-    done = call(place, "endless.py")
+    done = python(place, "endless.py")
     assert done.returncode == 1
     assert "Put the call under: if __name__ == '__main__':" in done.stderr
 

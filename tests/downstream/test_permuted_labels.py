@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,12 +44,10 @@ def accuracy(task: Task, root: Path, out: Path, store: Store) -> tuple[float, in
 
 
 @pytest.mark.parametrize("name", ["ks", "ic", "sid", "er"])
-def test_permuted_labels_fall_to_chance(name: str, tmp_path: Path) -> None:
-    task = registry.task(name)
-    task.synth(tmp_path, 0)
-    store = Store(tmp_path / "store")
-    honest, items, commonest = accuracy(task, tmp_path, tmp_path / "honest", store)
-    dealt, _, _ = accuracy(permuted(task), tmp_path, tmp_path / "dealt", store)
+def test_permuted_labels_fall_to_chance(name: str, miniature: Callable[[str], Path], tmp_path: Path) -> None:
+    task, root, store = registry.task(name), miniature(name), Store(tmp_path / "store")
+    honest, items, commonest = accuracy(task, root, tmp_path / "honest", store)
+    dealt, _, _ = accuracy(permuted(task), root, tmp_path / "dealt", store)
     error = 100 * (commonest / 100 * (1 - commonest / 100) / items) ** 0.5
     assert dealt < commonest + 3.5 * error
     assert honest > commonest + 7 * error

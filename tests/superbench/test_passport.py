@@ -6,7 +6,6 @@ import dataclasses
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -327,13 +326,11 @@ def test_passports_of_earlier_results_are_read_and_unknown_fields_refused() -> N
 # ---------------------------------------------------------------- the command
 
 
-def check(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "superbench", "data", "check", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_command_tells_a_whole_corpus_from_absent_ones(copy: Path) -> None:
-    done = check("--data", str(copy), "--json")
+def test_the_command_tells_a_whole_corpus_from_absent_ones(call: Call, copy: Path) -> None:
+    done = call("data", "check", "--data", str(copy), "--json")
     found = {one["task"]: one for one in json.loads(done.stdout)}
     assert done.returncode == 0, done.stderr
     assert found["ks"]["state"] == "complete"
@@ -343,11 +340,11 @@ def test_the_command_tells_a_whole_corpus_from_absent_ones(copy: Path) -> None:
     assert "https://sail.usc.edu/iemocap/" in found["er"]["obtain"]
 
 
-def test_the_command_fails_where_something_is_not_as_it_should_be(copy: Path) -> None:
+def test_the_command_fails_where_something_is_not_as_it_should_be(call: Call, copy: Path) -> None:
     listed = copy / "SpeechCommands/speech_commands_v0.01/validation_list.txt"
     gone = listed.parent / listed.read_text().split()[0]
     gone.unlink()
-    done = check("--data", str(copy), "--tasks", "ks")
+    done = call("data", "check", "--data", str(copy), "--tasks", "ks")
     assert done.returncode == 1
     assert "damaged" in done.stdout
     assert f"{gone} is listed in {listed} but not there" in done.stdout.replace("\n", "")

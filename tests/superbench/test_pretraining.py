@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -182,27 +181,29 @@ def test_what_only_pretraining_needs_stays_out_of_the_checkpoint(tiny: Path, spe
     assert loaded.params == 320 * 8 + 8
 
 
-def test_killed_at_random_points_the_weights_are_those_of_an_undisturbed_run(tiny: Path, speech: Path, tmp_path: Path) -> None:
+def test_killed_at_random_points_the_weights_are_those_of_an_undisturbed_run(
+    call: Any, tiny: Path, speech: Path, tmp_path: Path
+) -> None:
     """`Slow` is `Tiny` with pauses, so that there is time to kill it."""
     undisturbed = train(tiny, speech, tmp_path / "whole.safetensors", "Slow", steps=60)
     out = tmp_path / "killed.safetensors"
-    command = [sys.executable, "-m", "superbench", "pretrain", f"{tiny}:Slow", "--audio", str(speech), "--out", str(out)]
-    command += ["--steps", "60", "--device", "cpu"]
+    command = ["pretrain", f"{tiny}:Slow", "--audio", str(speech), "--out", str(out), "--steps", "60", "--device", "cpu"]
     chance = random.Random(0)
     resume = Place(out).resume
     for _ in range(2):
         before = resume.stat().st_mtime_ns if resume.exists() else 0
-        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = call.start(*command).process
         until = time.monotonic() + 120
         while not resume.exists() or resume.stat().st_mtime_ns == before:
-            assert process.poll() is None, "it ended before it could be killed"
+            assert process.exitcode is None, "it ended before it could be killed"
             assert time.monotonic() < until
             time.sleep(0.005)
         time.sleep(chance.uniform(0, 0.25))
         os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         assert not out.exists()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = call(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert same(undisturbed, load_tensors(out)[0])
     assert (tmp_path / "killed.csv").read_text() == (tmp_path / "whole.csv").read_text()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,27 +42,26 @@ def data(keyword_corpora: Path, tmp_path: Path) -> Path:
 def command(data: Path, out: Path, store: Path) -> list[str]:
     slow = f"{out.parent / 'slow.py'}:Slow"
     places = ["--data", str(data), "--out", str(out), "--store", str(store)]
-    return [sys.executable, "-m", "superbench", "run", slow, "--tasks", "ks", *places, "--workers", "1", "--lr", "1e-2,1e-3"]
+    return ["run", slow, "--tasks", "ks", *places, "--workers", "1", "--lr", "1e-2,1e-3"]
 
 
-def finished(data: Path, out: Path, store: Path) -> dict[str, Any]:
-    done = subprocess.run(command(data, out, store), capture_output=True, text=True, timeout=300, check=False)
+def finished(call: Any, data: Path, out: Path, store: Path) -> dict[str, Any]:
+    done = call(*command(data, out, store))
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((out / "Slow" / "ks" / "result.json").read_text())  # type: ignore[no-any-return]
 
 
-def killed(data: Path, out: Path, store: Path, moment: Callable[[], bool]) -> None:
+def killed(call: Any, data: Path, out: Path, store: Path, moment: Callable[[], bool]) -> None:
     """Start, wait for the moment, SIGKILL the whole group; fails if the run ended before."""
-    process = subprocess.Popen(
-        command(data, out, store), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = call.start(*command(data, out, store)).process
     until = time.monotonic() + 200
     while not moment():
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.exitcode is None, "the run ended before it could be killed"
         assert time.monotonic() < until, "the moment never came"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def timeless(result: dict[str, Any]) -> dict[str, Any]:
@@ -74,18 +71,18 @@ def timeless(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "seconds": None, "environment": environment, "efficiency": efficiency}
 
 
-def test_a_run_killed_in_extraction_and_again_in_training_ends_as_if_undisturbed(data: Path, tmp_path: Path) -> None:
-    whole = finished(data, tmp_path / "whole", tmp_path / "store")
+def test_a_run_killed_in_extraction_and_again_in_training_ends_as_if_undisturbed(call: Any, data: Path, tmp_path: Path) -> None:
+    whole = finished(call, data, tmp_path / "whole", tmp_path / "store")
     shards = len(list((tmp_path / "store").rglob("*.safetensors")))
     assert shards > 2
     out, store = tmp_path / "out", tmp_path / "other"
-    killed(data, out, store, lambda: len(list(store.rglob("[!.]*.safetensors"))) >= 1)
+    killed(call, data, out, store, lambda: len(list(store.rglob("[!.]*.safetensors"))) >= 1)
     assert 1 <= len(list(store.rglob("[!.]*.safetensors"))) < shards
     assert not (out / "Slow" / "ks" / "result.json").exists()
     work = out / "Slow" / "ks" / "work"
-    killed(data, out, store, lambda: any(work.glob("[!.]*.safetensors")))
+    killed(call, data, out, store, lambda: any(work.glob("[!.]*.safetensors")))
     assert not (out / "Slow" / "ks" / "result.json").exists()
-    again = finished(data, out, store)
+    again = finished(call, data, out, store)
     assert timeless(again) == timeless(whole)
     predictions = [root / "Slow" / "ks" / "predictions.jsonl.gz" for root in (tmp_path / "whole", out)]
     assert predictions[0].read_bytes() == predictions[1].read_bytes()

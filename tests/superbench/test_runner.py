@@ -18,8 +18,8 @@ SPEC = "fbank_no_cmvn"
 
 
 def go(data: Path, folder: Path, tasks: str = "ks", **more: Any) -> Report:
-    options = {"max_steps": 40, "workers": 1, **more}
-    return run([SPEC], tasks, data=data, out=folder / "out", store=folder / "store", **options)
+    options = {"max_steps": 40, "workers": 1, "store": folder / "store", **more}
+    return run([SPEC], tasks, data=data, out=folder / "out", **options)
 
 
 def states(report: Report) -> dict[str, str]:
@@ -32,8 +32,10 @@ def copy(keyword_corpora: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(keyword_corpora, tmp_path / "data"))
 
 
-def test_a_result_holds_what_its_predictions_say_and_is_found_again(keyword_corpora: Path, tmp_path: Path) -> None:
-    first = go(keyword_corpora, tmp_path)
+def test_a_result_holds_what_its_predictions_say_and_is_found_again(
+    keyword_corpora: Path, warm_store: Path, tmp_path: Path
+) -> None:
+    first = go(keyword_corpora, tmp_path, store=warm_store)
     assert states(first) == {"ks": "done"}
     place = tmp_path / "out" / SPEC / "ks"
     result = read_result(place)
@@ -44,21 +46,23 @@ def test_a_result_holds_what_its_predictions_say_and_is_found_again(keyword_corp
     assert result.task.protocol == "mini"
     assert {receipt.lr for receipt in result.sweep} == set(task("ks").card.recipes["mini"].learning_rates)
     stamp = (place / "result.json").stat().st_mtime_ns
-    assert states(go(keyword_corpora, tmp_path)) == {"ks": "found"}
+    assert states(go(keyword_corpora, tmp_path, store=warm_store)) == {"ks": "found"}
     assert (place / "result.json").stat().st_mtime_ns == stamp
     lines = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]
     assert [line["state"] for line in lines] == ["done", "found"]
 
 
-def test_other_options_are_another_job(keyword_corpora: Path, tmp_path: Path) -> None:
-    go(keyword_corpora, tmp_path)
-    again = go(keyword_corpora, tmp_path, learning_rates=(1e-3,))
+def test_other_options_are_another_job(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    go(keyword_corpora, tmp_path, store=warm_store)
+    again = go(keyword_corpora, tmp_path, store=warm_store, learning_rates=(1e-3,))
     assert states(again) == {"ks": "done"}
     assert again.results[0].deviations == ["learning rates 0.001 in place of the recipe's grid", "at most 40 updates"]
 
 
-def test_all_runs_what_is_there_and_says_where_it_looked_for_the_rest(keyword_corpora: Path, tmp_path: Path) -> None:
-    report = go(keyword_corpora, tmp_path, "all")
+def test_all_runs_what_is_there_and_says_where_it_looked_for_the_rest(
+    keyword_corpora: Path, warm_store: Path, tmp_path: Path
+) -> None:
+    report = go(keyword_corpora, tmp_path, "all", store=warm_store)
     assert states(report).pop("ks") == "done"
     absent = {ended.job.task: ended.message for ended in report.of("absent")}
     assert set(absent) == {"pr", "asr", "qbe", "sid", "asv", "sd", "er", "ic", "sf"}
@@ -66,13 +70,13 @@ def test_all_runs_what_is_there_and_says_where_it_looked_for_the_rest(keyword_co
     assert not report.of("failed")
 
 
-def test_a_named_task_whose_corpus_is_absent_fails(keyword_corpora: Path, tmp_path: Path) -> None:
-    report = go(keyword_corpora, tmp_path, "ks,ic")
+def test_a_named_task_whose_corpus_is_absent_fails(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    report = go(keyword_corpora, tmp_path, "ks,ic", store=warm_store)
     assert states(report) == {"ks": "done", "ic": "failed"}
 
 
-def test_a_truncated_wav_is_named_and_costs_no_other_result(copy: Path, tmp_path: Path) -> None:
-    other = run(["mfcc"], "ks", data=copy, out=tmp_path / "out", store=tmp_path / "store", max_steps=40, workers=1)
+def test_a_truncated_wav_is_named_and_costs_no_other_result(copy: Path, warm_store: Path, tmp_path: Path) -> None:
+    other = run(["mfcc"], "ks", data=copy, out=tmp_path / "out", store=warm_store, max_steps=40, workers=1)
     assert states(other) == {"ks": "done"}
     sound = sorted((copy / "SpeechCommands" / "speech_commands_test_set_v0.01" / "yes").glob("*.wav"))[3]
     whole = sound.read_bytes()
@@ -112,18 +116,18 @@ def test_the_official_recipe_passes_only_its_fresh_crops_again(keyword_corpora: 
     assert ended.result.deviations == ["at most 6 updates"]
 
 
-def test_several_workers_give_what_one_gives(keyword_corpora: Path, tmp_path: Path) -> None:
+def test_several_workers_give_what_one_gives(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
     specs = [SPEC, "mfcc"]
-    one = run(specs, "ks", data=keyword_corpora, out=tmp_path / "a", store=tmp_path / "s", max_steps=40, workers=1)
-    two = run(specs, "ks", data=keyword_corpora, out=tmp_path / "b", store=tmp_path / "t", max_steps=40, workers=2)
+    one = run(specs, "ks", data=keyword_corpora, out=tmp_path / "a", store=warm_store, max_steps=40, workers=1)
+    two = run(specs, "ks", data=keyword_corpora, out=tmp_path / "b", store=tmp_path / "store", max_steps=40, workers=2)
     assert {ended.state for ended in (*one.ended, *two.ended)} == {"done"}
     for spec in specs:
         files = [tmp_path / folder / spec / "ks" / "predictions.jsonl.gz" for folder in "ab"]
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_store_without_room_changes_no_result(keyword_corpora: Path, tmp_path: Path) -> None:
-    roomy = go(keyword_corpora, tmp_path / "a")
+def test_a_store_without_room_changes_no_result(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    roomy = go(keyword_corpora, tmp_path / "a", store=warm_store)
     tight = go(keyword_corpora, tmp_path / "b", store_gb=0.0)
     assert states(roomy) == states(tight) == {"ks": "done"}
     files = [next((tmp_path / name).glob("out/*/ks/predictions.jsonl.gz")) for name in "ab"]
@@ -132,9 +136,11 @@ def test_a_store_without_room_changes_no_result(keyword_corpora: Path, tmp_path:
     assert states(again) == {"ks": "done"}
 
 
-def test_a_variant_is_a_deviation_of_the_task_that_knows_it_and_another_job(keyword_corpora: Path, tmp_path: Path) -> None:
-    plain = go(keyword_corpora, tmp_path)
-    varied = go(keyword_corpora, tmp_path, variants=("sampled-dev", "reference-chunk-labels"), tasks="ks,sd")
+def test_a_variant_is_a_deviation_of_the_task_that_knows_it_and_another_job(
+    keyword_corpora: Path, warm_store: Path, tmp_path: Path
+) -> None:
+    plain = go(keyword_corpora, tmp_path, store=warm_store)
+    varied = go(keyword_corpora, tmp_path, store=warm_store, variants=("sampled-dev", "reference-chunk-labels"), tasks="ks,sd")
     assert states(varied) == {"ks": "done", "sd": "failed"}  # whose corpus is absent
     deviations = next(ended.result.deviations for ended in varied.ended if ended.result)
     assert deviations == ["at most 40 updates", f"variant sampled-dev: {task('ks').card.variants['sampled-dev']}"]
@@ -152,9 +158,9 @@ def test_a_variant_that_no_chosen_task_knows_is_refused_and_those_there_are_name
     assert not (tmp_path / "out").exists()
 
 
-def test_one_hidden_state_alone_is_a_deviation_and_must_exist(keyword_corpora: Path, tmp_path: Path) -> None:
-    alone = go(keyword_corpora, tmp_path, layer=0)
+def test_one_hidden_state_alone_is_a_deviation_and_must_exist(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    alone = go(keyword_corpora, tmp_path, store=warm_store, layer=0)
     assert alone.results[0].deviations == ["at most 40 updates", "hidden state 0 alone in place of the weighted sum"]
-    beyond = go(keyword_corpora, tmp_path, layer=7)
+    beyond = go(keyword_corpora, tmp_path, store=warm_store, layer=7)
     assert states(beyond) == {"ks": "failed"}
     assert "has the hidden states 0 to 0" in beyond.ended[0].message
