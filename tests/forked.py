@@ -9,16 +9,21 @@ import os
 import sys
 from typing import Any
 
-asked: dict[str, Any] = globals()["asked"]
-os.setsid()
-for number, name in ((1, "stdout"), (2, "stderr")):
-    os.dup2(os.open(asked["said"] / name, os.O_WRONLY | os.O_CREAT), number)
-os.environ.clear()
-os.environ.update(asked["environment"])
-os.chdir(asked["folder"])
-sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-sys.argv = ["superbench", *asked["arguments"]]
 
-from superbench.__main__ import main  # noqa: E402
+def become(asked: dict[str, Any]) -> None:
+    """A process group, standard output and error, environment and folder of its own; then the entry point."""
+    os.setsid()
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(asked["said"] / name, os.O_WRONLY | os.O_CREAT), number)
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    os.chdir(asked["folder"])
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    sys.argv = ["superbench", *asked["arguments"]]
+    from superbench.__main__ import main
 
-main()
+    main()
+
+
+if "asked" in globals():
+    become(globals()["asked"])
