@@ -125,6 +125,7 @@ def micro_batches(sweep: Sweep, number: int) -> list[tuple[Tensor, Tensor, Any]]
     made = []
     for indices in sweep.plan(number):
         features, lengths = sweep.examples.batch(indices)
+        features = features if sweep.examples.one_row else features.clone()  # the next batch takes their place
         targets: Any = [sweep.targets[i] for i in indices]
         made.append((features, lengths, torch.stack(targets) if sweep.examples.one_row else targets))
     return made

@@ -54,7 +54,7 @@ class Extraction:
 
     Seconds are of sound, but for `work_seconds`. `entries` holds what is stored; the rest passes through the model at every
     reading: fresh crops, and all of it where frames are not kept. With `layer`, reading gives that hidden state alone, and
-    frames are stored of it alone. `passing` says how sound goes through the model.
+    frames are stored of it alone. `passing` says how sound goes through the model. `padded` is where batches of frames are laid.
     """
 
     upstream: Loaded
@@ -69,6 +69,7 @@ class Extraction:
     sound_seconds: float = 0.0
     passed_seconds: float = 0.0
     work_seconds: float = 0.0
+    padded: Tensor = field(default_factory=lambda: torch.empty(0))
     _coming: dict[tuple[Moment, int], Future[Tensor]] = field(default_factory=dict)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS))
 

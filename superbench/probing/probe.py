@@ -56,13 +56,18 @@ class FrameExamples:
         self.items, self.extraction, self.device = items, extraction, device
 
     def batch(self, indices: Sequence[int] | np.ndarray, moment: Moment = ()) -> tuple[Tensor, Tensor]:
-        """Features (batch, time, layer, dim) float32, zero-padded, and lengths (batch)."""
+        """Features (batch, time, layer, dim) float32, zero-padded, and lengths (batch).
+
+        Good until the next batch of the same extraction is read: all are laid in one place. Fresh memory for each would cost
+        more than what is put there, because the kernel hands out large pieces page by page and wiped.
+        """
         frames = self.extraction.read(self._sound(indices), moment)
         lengths = torch.tensor([len(one) for one in frames])
         _, layers, dim = frames[0].shape
-        padded = torch.zeros(layers, len(frames), int(lengths.max()), dim)  # as `mix` reads them
+        padded = self.extraction.padded.resize_(layers, len(frames), int(lengths.max()), dim)  # as the mix reads them
         for i, one in enumerate(frames):
             padded[:, i, : len(one)] = one.transpose(0, 1)
+            padded[:, i, len(one) :] = 0
         return padded.to(self.device).movedim(0, -2), lengths.to(self.device)
 
     def expect(self, indices: Sequence[int] | np.ndarray, moment: Moment) -> None:

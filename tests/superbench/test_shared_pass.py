@@ -141,6 +141,20 @@ def test_frames_that_do_not_fit_are_not_kept(
     assert unstored(0, tones.TONE) == set()
 
 
+def test_a_batch_of_frames_holds_nothing_of_the_one_before_it(world: Callable[..., Any], tones: ModuleType) -> None:
+    from superbench.probing import probe
+
+    folds, extraction = world(tones.TONES)
+    items = sorted(folds[0].train.items, key=lambda item: -extraction.samples(item.audio))
+    examples = probe.FrameExamples(items, extraction, "cpu")
+    for chosen in ([0, 1, -1], [-1, 2], [-3, -2, -1, 3]):  # long ones first, and a short one where a long one was
+        batch, lengths = examples.batch(chosen)
+        frames = [extraction[items[i].audio].float() for i in chosen]
+        assert lengths.tolist() == [len(one) for one in frames]
+        assert torch.equal(batch, torch.nn.utils.rnn.pad_sequence(frames, batch_first=True))
+        assert len(set(lengths.tolist())) > 1
+
+
 def test_means_that_do_not_fit_into_memory_are_read_from_the_store(
     world: Callable[..., Any], tones: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
