@@ -54,7 +54,7 @@ class Extraction:
 
     Seconds are of sound, but for `work_seconds`. `entries` holds what is stored; the rest passes through the model at every
     reading: fresh crops, and all of it where frames are not kept. With `layer`, reading gives that hidden state alone, and
-    frames are stored of it alone. `passing` says how sound goes through the model. `padded` is where batches of frames are laid.
+    frames are stored of it alone. `passing` says how sound goes through the model. `padded`: where batches of frames are laid.
     """
 
     upstream: Loaded

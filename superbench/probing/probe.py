@@ -30,21 +30,19 @@ class Probe(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Outputs of the head for features (batch, layer, dim) or (batch, time, layer, dim)."""
-        return self.head(mix([self], features)[0], lengths)
+        by_layer = features.movedim(-2, 0)  # (layer, batch, ..., dim)
+        mixed = mixing([self], features) @ by_layer.flatten(1)
+        return self.head(mixed.view(by_layer.shape[1:]), lengths)
 
     def layer_weights(self) -> list[float]:
         """The mix that was learnt, one weight per layer, summing to 1."""
         return [1.0] if self.weights is None else self.weights.detach().softmax(0).tolist()
 
 
-def mix(probes: Sequence[Probe], features: Tensor) -> Tensor:
-    """The layer mixes of all probes at once: features (batch, ..., layer, dim) -> (probe, batch, ..., dim)."""
+def mixing(probes: Sequence[Probe], features: Tensor) -> Tensor:
+    """By how much each probe takes each layer of `features`: (probe, layer)."""
     weights: list[Tensor] = [probe.weights for probe in probes if probe.weights is not None]
-    if not weights:
-        return features[..., 0, :].expand(len(probes), *features.shape[:-2], -1)
-    by_layer = features.movedim(-2, 0)  # (layer, batch, ..., dim)
-    mixed = torch.stack(weights).softmax(1) @ by_layer.reshape(len(by_layer), -1)
-    return mixed.view(len(probes), *by_layer.shape[1:])
+    return torch.stack(weights).softmax(1) if weights else features.new_ones(len(probes), 1)
 
 
 class FrameExamples:

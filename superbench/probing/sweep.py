@@ -1,8 +1,9 @@
 """A sweep: probes of all learning rates and seeds, trained side by side on the same batches.
 
-A batch is read once and mixed for all probes in one product; then each head takes its own forward and backward pass, and each
-probe its own step of Adam. Clipping, the NaN rule and selection are per probe. (Heads on means were tried as one batched
-computation over the probes, with `torch.vmap`: on a CPU that is slower than one head after the other.)
+A batch is read once and mixed for all probes in one product; then each head takes its own forward and backward pass. The way
+back to the weights of all mixes is one product again, and each probe takes its own step of Adam. Clipping, the NaN rule and
+selection are per probe. (Heads on means were tried as one batched computation over the probes, with `torch.vmap`: on a CPU that
+is slower than one head after the other.)
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 
 from superbench.contract import Recipe
 from superbench.probing.batches import BatchPlan
-from superbench.probing.probe import Examples, Probe, mix
-from superbench.probing.training import seeded
+from superbench.probing.probe import Examples, Probe, mixing
+from superbench.probing.training import flushed, seeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ class Sweep:
         targets: Sequence[Tensor],
     ) -> None:
         self.points, self.recipe, self.plan, self.examples = list(points), recipe, plan, examples
-        self.probes = list(probes)
-        self.device = next(probes[0].parameters()).device
+        self.probes = [probe.train() for probe in probes]
+        some = next(probes[0].parameters())
+        self.device, self.mixed = some.device, some.new_empty(0)
         on_device = [target.to(self.device) for target in targets]
         self.targets = torch.stack(on_device) if examples.one_row else on_device
         self.kept: dict[str, Tensor] = {}
@@ -58,34 +60,43 @@ class Sweep:
 
     def step(self, number: int) -> float:
         """One update of every probe; returns the mean loss."""
-        total = 0.0
-        for micro, parts in enumerate(self._readings(number)):
-            features, lengths = self.examples.batch(np.concatenate(parts), (number, micro))
-            self._expect(number, micro + 1)
-            mixed = mix(self.probes, features)
-            leaves = [one.requires_grad_(mixed.requires_grad) for one in mixed.detach()]  # each head's graph is freed at once
-            for probe, point, own in zip(self.probes, self.points, leaves, strict=True):
-                probe.train()
-                with contextlib.nullcontext() if self.examples.one_row else seeded(point.seed, number, micro):
-                    loss = self._loss(probe.head, own, lengths, parts)
-                loss.backward()
-                total += float(loss.detach())
-            if mixed.requires_grad:
-                mixed.backward(torch.stack([own.grad for own in leaves if own.grad is not None]))
-        self._update()
+        with flushed():
+            total = sum(self._learn(parts, number, micro) for micro, parts in enumerate(self._readings(number)))
+            self._update()
         return total / len(self.probes)
+
+    def _learn(self, parts: Sequence[np.ndarray], number: int, micro: int) -> float:
+        """Add the gradients of one reading to those of every probe; returns the sum of the losses.
+
+        A head's gradient takes the place of the mix that it was given, so that all of them lie ready for one product.
+        """
+        features, lengths = self.examples.batch(np.concatenate(parts), (number, micro))
+        self._expect(number, micro + 1)
+        weights, by_layer = mixing(self.probes, features), features.movedim(-2, 0)
+        flat = by_layer.flatten(1)  # (layer, batch · ... · dim)
+        mixed = torch.mm(weights.detach(), flat, out=self.mixed.resize_(len(weights), flat.shape[1]))
+        wanted, total = [self._wanted(part) for part in parts], 0.0
+        for probe, point, values in zip(self.probes, self.points, mixed.view(-1, *by_layer.shape[1:]), strict=True):
+            own = values.detach().requires_grad_(weights.requires_grad)  # each head's graph is freed at once
+            with contextlib.nullcontext() if self.examples.one_row else seeded(point.seed, number, micro):
+                loss = self._loss(probe.head, own, lengths, wanted)
+            loss.backward()
+            total += float(loss.detach())
+            values.copy_(own.grad) if own.grad is not None else values.zero_()
+        if weights.requires_grad:
+            weights.backward(mixed @ flat.T)
+        return total
 
     def _readings(self, number: int) -> list[list[np.ndarray]]:
         """The micro-batches of an update as they are read: one by one, or, where an item is one row, all at once."""
         parts = self.plan(number)
         return [parts] if self.examples.one_row else [[part] for part in parts]
 
-    def _loss(self, head: Any, features: Tensor, lengths: Tensor, parts: Sequence[np.ndarray]) -> Tensor:
-        """The losses of these micro-batches, each divided by the number of them in an update."""
-        sizes = [len(part) for part in parts]
-        pieces = zip(head(features, lengths).split(sizes), lengths.split(sizes), parts, strict=True)
-        losses = [head.loss(outputs, lens, self._wanted(part)) for outputs, lens, part in pieces]
-        return torch.stack(losses).sum() / self.recipe.accumulate
+    def _loss(self, head: Any, features: Tensor, lengths: Tensor, wanted: Sequence[Any]) -> Tensor:
+        """The losses of micro-batches with these targets, each divided by the number of micro-batches in an update."""
+        sizes = [len(targets) for targets in wanted]
+        pieces = zip(head(features, lengths).split(sizes), lengths.split(sizes), wanted, strict=True)
+        return sum(head.loss(*piece) for piece in pieces) / self.recipe.accumulate
 
     def _wanted(self, part: np.ndarray) -> Any:
         if isinstance(self.targets, Tensor):
@@ -101,13 +112,16 @@ class Sweep:
 
     def _update(self) -> None:
         """Adam for every probe after clipping by its own norm; a NaN norm skips that probe's update (protocol.md 1.4)."""
-        norms = [nn.utils.clip_grad_norm_(own.values(), self.recipe.clip) for own in self.own]
-        for number, (norm, optimizer) in enumerate(zip(torch.stack(norms).tolist(), self.optimizers, strict=True)):
+        grads = [[one.grad for one in own.values() if one.grad is not None] for own in self.own]
+        norms = torch.stack([nn.utils.get_total_norm(some) for some in grads])
+        for number, norm in enumerate(norms.tolist()):
             if math.isnan(norm):
                 self.skipped[number] += 1
             else:
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+                if norm > self.recipe.clip / 2:  # under that, nothing would change
+                    nn.utils.clip_grads_with_norm_(self.own[number].values(), self.recipe.clip, norms[number])
+                self.optimizers[number].step()
+            self.optimizers[number].zero_grad(set_to_none=True)
 
     def keep(self, number: int, name: str) -> None:
         """Remember the present weights of probe `number` under `name` (`best`, or a step)."""
