@@ -121,7 +121,8 @@ class MeanExamples:
             self.extraction.expect(wanted, moment)
 
     def _held(self, index: list[int]) -> Tensor:
-        return self.means[torch.tensor(index, dtype=torch.long, device=self.device)]
+        rows = torch.tensor(index, dtype=torch.long, device=self.device)
+        return self.means.movedim(1, 0)[:, rows].movedim(0, 1)  # laid as the mix reads them
 
 
 Examples = FrameExamples | MeanExamples

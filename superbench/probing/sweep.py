@@ -34,7 +34,7 @@ class Point:
 
 
 class Sweep:
-    """The grid, its probes, each probe's own optimizer, the weights kept so far, the count of skipped updates."""
+    """The grid, its probes, one optimizer (each probe a group of it), the weights kept so far, the count of skipped updates."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Sweep:
         self.own = [dict(probe.named_parameters()) for probe in self.probes]
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
         pairs = zip(self.own, self.points, strict=True)
-        self.optimizers = [kind(list(own.values()), lr=point.lr, fused=True) for own, point in pairs]
+        self.optimizer = kind([{"params": list(own.values()), "lr": point.lr} for own, point in pairs], fused=True)
 
     def step(self, number: int) -> float:
         """One update of every probe; returns the mean loss."""
@@ -117,11 +117,11 @@ class Sweep:
         for number, norm in enumerate(norms.tolist()):
             if math.isnan(norm):
                 self.skipped[number] += 1
-            else:
-                if norm > self.recipe.clip / 2:  # under that, nothing would change
-                    nn.utils.clip_grads_with_norm_(self.own[number].values(), self.recipe.clip, norms[number])
-                self.optimizers[number].step()
-            self.optimizers[number].zero_grad(set_to_none=True)
+                self.probes[number].zero_grad()  # without gradients Adam passes it by
+            elif norm > self.recipe.clip / 2:  # under that, nothing would change
+                nn.utils.clip_grads_with_norm_(self.own[number].values(), self.recipe.clip, norms[number])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def keep(self, number: int, name: str) -> None:
         """Remember the present weights of probe `number` under `name` (`best`, or a step)."""
@@ -145,10 +145,11 @@ class Sweep:
     def state(self) -> dict[str, Tensor]:
         """Weights, Adam's moments, kept weights."""
         state = {f"kept/{key}": value for key, value in self.kept.items()} | {"skipped": self.skipped}
-        for number, (own, optimizer) in enumerate(zip(self.own, self.optimizers, strict=True)):
-            state |= {f"probe/{number}/{key}": value.detach().clone() for key, value in own.items()}
-            for slot, moments in optimizer.state_dict()["state"].items():
-                state |= {f"adam/{number}/{slot}/{key}": torch.as_tensor(value).clone() for key, value in moments.items()}
+        for number, own in enumerate(self.own):
+            for slot, (key, weight) in enumerate(own.items()):
+                state[f"probe/{number}/{key}"] = weight.detach().clone()
+                moments = self.optimizer.state.get(weight, {})
+                state |= {f"adam/{number}/{slot}/{name}": value.clone() for name, value in moments.items()}
         return state
 
     @torch.no_grad()
@@ -156,12 +157,9 @@ class Sweep:
         """Put back what `state` gave."""
         self.kept = {key[5:]: value.to(self.device) for key, value in state.items() if key.startswith("kept/")}
         self.skipped = state["skipped"]
-        for number, (own, optimizer) in enumerate(zip(self.own, self.optimizers, strict=True)):
-            for key, weight in own.items():
+        for number, own in enumerate(self.own):
+            for slot, (key, weight) in enumerate(own.items()):
                 weight.copy_(state[f"probe/{number}/{key}"])
-            slots: dict[int, dict[str, Tensor]] = {}
-            for key, value in state.items():
-                if key.startswith(f"adam/{number}/"):
-                    _, _, slot, name = key.split("/")
-                    slots.setdefault(int(slot), {})[name] = value
-            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+                prefix = f"adam/{number}/{slot}/"
+                moments = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+                self.optimizer.state[weight] = {name: value.to(self.device) for name, value in moments.items()}

@@ -21,6 +21,7 @@ from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
 from superbench.probing.probe import MeanExamples, Probe
 from superbench.probing.sweep import Point, Sweep
+from superbench.probing.training import flushed
 from superbench.reporting import Silence
 
 
@@ -110,6 +111,45 @@ class SideBySideOnMeans(Sweep):
             (loss / self.recipe.accumulate).backward()
         self._update()
         return 0.0
+
+
+def test_a_probe_without_a_number_is_passed_by_and_its_mates_go_on(tones: ModuleType) -> None:
+    values = torch.randn(50, 2, 17, generator=torch.Generator().manual_seed(1))
+    labels = [torch.tensor(number % 4) for number in range(50)]
+    recipe = Recipe(steps=9, batch=8, evaluate_every=9, learning_rates=(), clip=0.5)
+    plan, points = BatchPlan(recipe, Traits([1] * 50, [1] * 50, ["x"] * 50)), [Point(1e-1, 0), Point(1e-2, 0)]
+    broken, sound = Probe(tones.NameOne(17), 2), Probe(tones.NameOne(17), 2)
+    assert broken.weights is not None
+    with torch.no_grad():
+        broken.weights[0] = torch.nan
+    before, single = copy.deepcopy(broken.state_dict()), copy.deepcopy(sound)
+    both = Sweep(points, [broken, sound], recipe, plan, MeanExamples(values, "cpu"), labels)
+    alone = Sweep(points[1:], [single], recipe, plan, MeanExamples(values, "cpu"), labels)
+    for number in range(9):
+        both.step(number)
+        alone.step(number)
+    assert both.skipped.tolist() == [9, 0]
+    for name, value in broken.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+    assert not any(key.startswith("adam/0/") for key in both.state())
+    assert float(both.state()["adam/1/0/step"]) == 9
+    for name, value in single.state_dict().items():
+        torch.testing.assert_close(sound.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_nearest_to_zero_count_as_zero_in_training_and_nowhere_else() -> None:
+    def smallest() -> float:
+        return float(torch.tensor(1e-30) * torch.tensor(1e-10))
+
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor has no such mode")
+    assert smallest() > 0
+    with flushed():
+        assert smallest() == 0
+        with flushed():
+            pass
+        assert smallest() == 0
+    assert smallest() > 0
 
 
 def test_a_probe_does_not_depend_on_its_mates(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
