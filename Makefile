@@ -8,7 +8,7 @@ demo: .venv/.installed
 	$(BIN)/superbench demo --out demo
 
 test: .venv/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:schemathesis
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:schemathesis -p no:hypothesispytest
 
 check: .venv/.installed
 	$(BIN)/ruff check .
