@@ -1,9 +1,10 @@
 """What does each further learning rate of a task on frames cost?
 
-PR reads stored frames; all learning rates of its sweep train side by side on batches that are read once. Four sides take turns:
+PR reads stored frames; all learning rates of its sweep train side by side on batches that are read once. Five sides take turns:
 
   one, five   updates of our sweep with one and with five learning rates: read from the store, pad, mix, head, Adam
   head        the same head alone: forward, CTC, backward, clip, Adam on a mixed batch (batch, time, dim) in memory
+  back        the same, and the gradient of the mixed batch, which a head under a mix that learns cannot do without
   probe       the layer mix and the head on a batch (batch, time, layer, dim) in memory
 
 Printed: five / one, and what a further rate costs in bare heads (and in bare probes: with its own mix of the layers).
@@ -41,12 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     paired.settle(given)
     with tempfile.TemporaryDirectory() as folder:
         timings = paired.in_turns(_sides(given, Path(folder)), given.rounds)
-    for side in ("one", "five", "head", "probe"):
+    for side in ("one", "five", "head", "back", "probe"):
         print(f"{side:6} {timings.median(side) / given.updates * 1000:8.1f} ms per update")
     paired.show(timings.ratio("five", "one"), "PR, five learning rates / one", "at most 1.6")
-    for side, words in (("head", "bare head"), ("probe", "bare probe (layer mix and head)")):
+    bare = {"head": "head", "back": "head with the gradient of its input", "probe": "probe (layer mix and head)"}
+    for side, words in bare.items():
         further = timings.of_rounds(lambda seconds, side=side: (seconds["five"] - seconds["one"]) / 4 / seconds[side])  # type: ignore[misc]
-        paired.show(further, f"PR, each further learning rate / its {words}", "at most 1.1" if side == "head" else "")
+        paired.show(further, f"PR, each further learning rate / its bare {words}", "at most 1.1" if side == "head" else "")
 
 
 def _sides(given: argparse.Namespace, folder: Path) -> dict[str, Callable[[], object]]:
@@ -62,27 +64,30 @@ def _sides(given: argparse.Namespace, folder: Path) -> dict[str, Callable[[], ob
     batches = [probes.micro_batches(one, number) for number in range(given.updates)]
     recipe = probes.recipe_of(task)
     bare = probes.PlainProbe(probes.probe(task, upstream, given.device), 1e-3, recipe)
-    head = probes.PlainProbe(HeadAlone(probes.probe(task, upstream, given.device)), 1e-3, recipe)
+    head = probes.PlainProbe(HeadAlone(probes.probe(task, upstream, given.device), back=False), 1e-3, recipe)
+    back = probes.PlainProbe(HeadAlone(probes.probe(task, upstream, given.device), back=True), 1e-3, recipe)
     mixed = [[(features.mean(2), lengths, targets) for features, lengths, targets in parts] for parts in batches]
     sides = {
         "one": probes.Steps(one, given.updates),
         "five": probes.Steps(sweep(RATES), given.updates),
         "head": lambda: [head.step(parts) for parts in mixed],
+        "back": lambda: [back.step(parts) for parts in mixed],
         "probe": lambda: [bare.step(parts) for parts in batches],
     }
     return {name: paired.waited(work, given.device) for name, work in sides.items()}
 
 
 class HeadAlone(torch.nn.Module):
-    """A probe whose features come mixed, (batch, time, dim)."""
+    """A probe whose features come mixed, (batch, time, dim); `back`: a mix that learns would want their gradient."""
 
-    def __init__(self, probe: torch.nn.Module) -> None:
+    def __init__(self, probe: torch.nn.Module, back: bool) -> None:
         super().__init__()
         self.head: Any = probe.head
+        self.back = back
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """What the head says."""
-        return self.head(features, lengths)
+        return self.head(features.detach().requires_grad_(self.back), lengths)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_a_benchmark_prints_its_ratios(name: str, capsys: pytest.CaptureFixture[
         "sweep": 12,
         "against_reference": 3,
         "extraction": 2,
-        "rates": 3,
+        "rates": 4,
         "memory": 1,
         "startup": 3,
         "query_by_example": 4,
