@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import socket
@@ -29,6 +30,12 @@ def said(right: int) -> list[Prediction]:
     ]
 
 
+@functools.cache
+def how_sure(right: int) -> tuple[float, float, str]:
+    """The interval of `said(right)`: a thousand resamples, the same for every model of that skill."""
+    return interval(said(right), task("ks").score(said(right), {})["accuracy"])
+
+
 def made(
     name: str,
     right: int,
@@ -42,7 +49,7 @@ def made(
     """The result of `said(right)`, with the receipts of the recipe's sweep."""
     keywords = task("ks")
     score = keywords.score(said(right), {})["accuracy"]
-    low, high, method = interval(said(right), score)
+    low, high, method = how_sure(right)
     rates = keywords.card.recipes[protocol].learning_rates
     facts = {
         "value": score.value, "unit": "%", "higher_is_better": True, "ci": [low, high], "ci_method": method,

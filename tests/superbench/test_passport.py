@@ -299,9 +299,9 @@ def test_the_note_of_another_seed_is_not_believed(copy: Path) -> None:
 # ---------------------------------------------------------------- results
 
 
-def test_a_result_carries_the_passport_that_data_check_prints(copy: Path, tmp_path: Path) -> None:
+def test_a_result_carries_the_passport_that_data_check_prints(copy: Path, warm_store: Path, tmp_path: Path) -> None:
     def done() -> Result:
-        run(["fbank_no_cmvn"], "ks", data=copy, out=tmp_path / "out", store=tmp_path / "store", max_steps=1, workers=1)
+        run(["fbank_no_cmvn"], "ks", data=copy, out=tmp_path / "out", store=warm_store, max_steps=1, workers=1)
         return read_result(tmp_path / "out/fbank_no_cmvn/ks")
 
     result, task = done(), registry.task("ks")
