@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from superbench.board.ranking import Column, Row
 from superbench.probing.intervals import Replicates
@@ -37,7 +37,7 @@ class Comparison:
 
     def half(self) -> float:
         """How many standard errors a 95 % interval of one difference reaches to either side."""
-        return float(stats.t.ppf(1 - LEVEL / 2, self.freedom)) if self.freedom > 0 else float("nan")
+        return float(special.stdtrit(self.freedom, 1 - LEVEL / 2)) if self.freedom > 0 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _p_values(difference: np.ndarray, error: np.ndarray, freedom: int, groups: i
     if freedom < 1:
         return np.ones_like(difference)
     ratio = np.divide(np.abs(difference), error, out=np.full_like(difference, np.inf), where=error > 0)
-    p = 2 * stats.t.sf(ratio, freedom)
+    p = 2 * special.stdtr(freedom, -ratio)
     return np.where(difference == 0, 1.0, np.where(error > 0, p, 2.0 ** (1 - min(groups, 1000))))
 
 

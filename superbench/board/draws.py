@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from superbench.probing.intervals import Replicates
 
@@ -48,7 +48,7 @@ def column(rows: Mapping[int, Replicates], most: int) -> dict[str, Any] | None:
     if len(kept) < 2 or first.freedom < 1:
         return None
     folds = [] if first.folds is None else [int(fold) for fold in first.folds]
-    quantile, scale = float(stats.t.ppf(0.975, first.freedom)), first.groups / (first.groups - 1)
+    quantile, scale = float(special.stdtrit(first.freedom, 0.975)), first.groups / (first.groups - 1)
     drawn = {str(place): packed(one.values if folds else one.values[:most]) for place, one in kept.items()}
     return {"folds": folds, "quantile": quantile, "scale": scale, "rows": drawn}
 

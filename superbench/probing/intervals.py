@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from superbench.contract import Prediction, Score
 
@@ -77,12 +77,12 @@ def interval_of(found: Replicates, value: float, level: float = 0.95) -> tuple[f
         kept = found.values[np.isfinite(found.values)]
         if not len(kept):
             return float("nan"), float("nan"), "no resample gave a value"
-        tail = stats.norm.cdf(stats.t.ppf((1 - level) / 2, found.groups - 1) * (found.groups / (found.groups - 1)) ** 0.5)
+        tail = special.ndtr(special.stdtrit(found.groups - 1, (1 - level) / 2) * (found.groups / (found.groups - 1)) ** 0.5)
         low, high = np.quantile(kept, [tail, 1 - tail])
         return float(low), float(high), f"cluster bootstrap over {found.groups} groups"
     if found.freedom < 1:
         return float("nan"), float("nan"), "a single group says nothing of its like"
-    half = float(stats.t.ppf((1 + level) / 2, found.freedom)) * jackknife_variance(found.values, found.folds) ** 0.5
+    half = float(special.stdtrit(found.freedom, (1 + level) / 2)) * jackknife_variance(found.values, found.folds) ** 0.5
     folds = found.groups - found.freedom
     text = f"jackknife over {found.groups} groups in {folds} fold{'s' * (folds > 1)}, t with {found.freedom} degrees of freedom"
     return value - half, value + half, text
