@@ -74,6 +74,7 @@ class _Ranked:
 
     @classmethod
     def of(cls, predictions: Sequence[Prediction], absent: Absent) -> _Ranked:
+        """Sort the trials; a query's name is what stands before the bar in a trial's id."""
         names, query = np.unique([one.id.partition("|")[0] for one in predictions], return_inverse=True)
         score = np.array([one.prediction for one in predictions], float)
         target = np.array([one.reference for one in predictions], float)

@@ -65,6 +65,7 @@ def _curve(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], Err
     last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
 
     def errors(weights: np.ndarray) -> Errors | None:
+        """False alarms and misses at each threshold where trials weigh so much; None without a target or without another."""
         mass = weights[order]
         accepted_targets = np.cumsum(np.where(is_target, mass, 0.0))
         accepted_others = np.cumsum(np.where(is_target, 0.0, mass))
