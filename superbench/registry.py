@@ -9,10 +9,7 @@ import ast
 import importlib.util
 import inspect
 import re
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -87,7 +84,7 @@ def offered(hub: str) -> dict[str, str]:
     Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
     """
     _find(HUBS, "hub", hub)
-    points = _points(NAMES)
+    points = {point.name: point for point in entry_points(group=NAMES)}
     if hub not in points:
         raise CommandError(f"The hub {hub!r} has no list of names here: an id of its own hub is a name, as in {hub}/ID.")
     return _load(points[hub])()
@@ -114,7 +111,7 @@ def parse(text: str) -> Spec:
     path = Path(file).expanduser() if file else None
     if ".py:" in body:
         return Spec(text, alias or body.rsplit(":", 1)[1], None, body, (), path)
-    if slash and hub in _points(HUBS):
+    if slash and hub in {point.name for point in entry_points(group=HUBS)}:
         short = Path(name).name if name[:1] in "/.~" else name
         return Spec(text, alias or f"{hub}/{short}", hub, name, (), path)
     name, _, options = body.partition(":")
@@ -231,20 +228,8 @@ def _call(spec: Spec, found: Any, *arguments: Any) -> Any:
         raise BrokenPlugin(f"{spec.text} could not be built: {type(error).__name__}: {error}. --debug shows where.") from error
 
 
-def _points(group: str) -> Mapping[str, EntryPoint]:
-    """The registered plugins of a group by name."""
-    return _found(group, tuple(sys.path))
-
-
-@cache
-def _found(group: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
-    """Read once for each search path: the metadata of every installed distribution takes tens of milliseconds, and a board asks
-    for a task hundreds of times."""
-    return {point.name: point for point in entry_points(group=group)}
-
-
 def _find(group: str, kind: str, name: str) -> EntryPoint:
-    points = _points(group)
+    points = {point.name: point for point in entry_points(group=group)}
     if name not in points:
         raise UnknownName(kind, name, points, f"superbench list {'tasks' if group == TASKS else 'upstreams'}")
     return points[name]
