@@ -94,7 +94,7 @@ def perform(
         result = record(
             Made(task, upstream, options, folds, extraction, outcome, fingerprint, passport, certificate, efficiency, identity)
         )
-        write_result(place, result, outcome.predictions)
+        write_result(place, result, outcome.predictions, outcome.learning)
         shutil.rmtree(work, ignore_errors=True)
         return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
 

@@ -1,7 +1,7 @@
 """The result of one task on one upstream: the record (schema 1), the predictions beside it, and the note of a failure.
 
-`OUT/<upstream>/<task>/` holds `result.json` and `predictions.jsonl.gz`, or `failure.json`. Predictions are written first, the
-result last, each whole or not at all: a folder with a `result.json` is complete.
+`OUT/<upstream>/<task>/` holds `result.json` and `predictions.jsonl.gz` (and `learning.csv` where heads learn), or
+`failure.json`. The result is written last, each file whole or not at all: a folder with a `result.json` is complete.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from superbench.contract import Prediction, Protocols
 from superbench.errors import BadResult
-from superbench.files import whole, write_text
+from superbench.files import whole, write_table, write_text
 
 SCHEMA = 1
 
@@ -147,8 +147,13 @@ class Result(_Record):
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_result(folder: Path, result: Result, predictions: Sequence[Prediction]) -> None:
-    """Write predictions, then the result; a failure that was noted there is removed. Raises `StoreError` on a full disk."""
+def write_result(
+    folder: Path, result: Result, predictions: Sequence[Prediction], learning: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Write predictions, then the result; a failure that was noted there is removed. Where heads learn, `learning.csv` says
+    how: a row for every look at every probe. Raises `StoreError` on a full disk."""
+    if learning:
+        write_table(folder / "learning.csv", list(learning[0]), learning)
     with whole(folder / result.predictions) as temporary:
         temporary.write_bytes(pack(predictions))
     write_text(folder / "result.json", result.to_json())

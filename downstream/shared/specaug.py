@@ -31,28 +31,33 @@ class SpecAug(nn.Module):
         """Features of the same shape."""
         if not self.training:
             return features
-        warped = torch.zeros_like(features)
-        for i, length in enumerate(lengths.tolist()):
-            warped[i, :length] = time_warp(features[i, :length], self.warp)
         batch, time, dim = features.shape
+        warped = torch.bmm(torch.stack([warp(length, time, self.warp) for length in lengths.tolist()]).to(features), features)
         bands = masks(batch, dim, self.feature_masks, self.feature_width).to(features.device)
         stretches = masks(batch, time, self.time_masks, self.time_width).to(features.device)
         return warped.masked_fill(bands[:, None, :] | stretches[:, :, None], 0.0)
 
 
-def time_warp(frames: Tensor, window: int) -> Tensor:
-    """One utterance (time, dim): a random frame moves by less than `window` or so, the sides are stretched to fit (bicubic)."""
-    time = len(frames)
-    if time - window <= window:
-        return frames
-    center = int(torch.randint(window, time - window, ()))
+def warp(length: int, time: int, window: int) -> Tensor:
+    """How an utterance of `length` frames, padded to `time`, is warped: (time, time), to be multiplied with its features.
+
+    A random frame moves by less than `window` or so, and both sides are stretched to fit (bicubic); padding becomes zero. A
+    matrix, because interpolating the features themselves takes four times as long where a gradient is wanted.
+    """
+    matrix = torch.zeros(time, time)
+    if length - window <= window:
+        matrix[:length, :length] = torch.eye(length)
+        return matrix
+    center = int(torch.randint(window, length - window, ()))
     moved = int(torch.randint(center - window, center + window, ())) + 1
-    return torch.cat([_stretched(frames[:center], moved), _stretched(frames[center:], time - moved)])
+    matrix[:moved, :center] = _stretching(center, moved)
+    matrix[moved:length, center:length] = _stretching(length - center, length - moved)
+    return matrix
 
 
-def _stretched(frames: Tensor, time: int) -> Tensor:
-    size = (time, frames.shape[1])
-    return F.interpolate(frames[None, None], size, mode="bicubic", align_corners=False)[0, 0]
+def _stretching(frames: int, wanted: int) -> Tensor:
+    """(wanted, frames): each wanted frame as a sum of the frames that are there."""
+    return F.interpolate(torch.eye(frames)[None, None], (wanted, frames), mode="bicubic", align_corners=False)[0, 0]
 
 
 def masks(batch: int, size: int, count: int, width: int) -> Tensor:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superbench.files import write_text
+from superbench.files import write_table
 from superbench.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -33,11 +31,7 @@ class Curves:
 
     def check(self, rows: list[Any]) -> None:
         """A check was made: `rows` are all so far, this one the last."""
-        text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        write_text(self._csv, text.getvalue())
+        write_table(self._csv, COLUMNS, rows)
         if (writer := self._opened(rows[-1]["step"])) is not None:
             writer.add_scalar("loss/held out", rows[-1]["held out"], rows[-1]["step"])
             writer.flush()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,8 @@ from superbench.probing.sweep import Point
 
 @dataclass(slots=True)
 class Outcome:
-    """What an experiment found: receipts of the sweep, what was chosen, test predictions and their scores."""
+    """What an experiment found: receipts of the sweep, what was chosen, test predictions and their scores. `learning` has a row
+    for every look at a probe: what its training loss and dev value were by then."""
 
     sweep: list[dict[str, Any]] = field(default_factory=list)
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Outcome:
     facts: dict[str, float] = field(default_factory=dict)
     layer_weights: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    learning: list[dict[str, Any]] = field(default_factory=list)
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
 
@@ -44,6 +46,7 @@ def experiment(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
     middle = time.perf_counter()
     if trained:
         outcome = _choose_and_test(conditions, trained, extraction)
+        outcome.learning = [row for run in trained for row in _learning(run)]
     else:
         outcome = _untrained(conditions, folds, extraction)
     outcome.train_seconds, outcome.evaluate_seconds = middle - began, time.perf_counter() - middle
@@ -72,8 +75,23 @@ def _choose_and_test(conditions: Conditions, trained: Sequence[Trained], extract
         outcome.predictions += [replace(one, also=also[one.id]) if also.get(one.id) else one for one in predictions]
         outcome.facts |= run.fold.test.facts
         outcome.layer_weights[name] = probe.layer_weights()
+    outcome.notes += _unfinished(conditions, [run for run in trained if run.steps[number] == conditions.recipe.steps])
     outcome.scores = conditions.task.score(outcome.predictions, outcome.facts)
     return outcome
+
+
+def _unfinished(conditions: Conditions, last: Sequence[Trained]) -> list[str]:
+    """A note of the folds whose dev value was best at the very end."""
+    where = "" if len(last) < 2 else f" in {len(last)} folds"
+    return [f"dev was best at the last of {conditions.recipe.steps} updates{where}: more might help"] if last else []
+
+
+def _learning(run: Trained) -> Iterator[dict[str, Any]]:
+    """How the probes of a fold came along, one after the other."""
+    for number, point in enumerate(run.sweep.points):
+        for row in run.log:
+            seen = {"step": row["step"], "loss": row["loss"][number], "dev": row["dev"][number]}
+            yield {"fold": run.fold.name, "lr": point.lr, "seed": point.seed} | seen
 
 
 def _row(fold: str, point: Point, dev: float, steps: int, setting: Setting | None = None) -> dict[str, Any]:
@@ -148,12 +166,13 @@ def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extracti
     lowest = min(point.seed for point in conditions.points)
     best: tuple[float, int, int] | None = None
     last: dict[int, float] = {}
+    steps = [row["step"] for row in run.log]
     outcome.sweep.clear()
     sign = 1.0 if task.select.higher_is_better else -1.0
     for number, point in enumerate(conditions.points):
-        probes = [run.sweep.probe(number, str(step)) for step in run.kept]
+        probes = [run.sweep.probe(number, str(step)) for step in steps]
         values = []
-        for step, outputs in zip(run.kept, _test_outputs(conditions, run, probes, extraction), strict=True):
+        for step, outputs in zip(steps, _test_outputs(conditions, run, probes, extraction), strict=True):
             _, predictions = next(iter(task.select.candidates(fold.name, fold.test, outputs, None)))
             value = task.score(predictions, fold.test.facts)[primary].value
             values.append(value)
@@ -173,7 +192,7 @@ def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extracti
     outcome.facts = dict(fold.test.facts)
     outcome.scores = task.score(outcome.predictions, outcome.facts)
     outcome.notes.append(
-        f"{primary} is that of the best of {len(run.kept)} checkpoints, chosen on the test trials as the official protocol "
+        f"{primary} is that of the best of {len(steps)} checkpoints, chosen on the test trials as the official protocol "
         f"does; the last checkpoint of the same learning rate gives {last[number]:.2f}"
     )
 

@@ -39,13 +39,13 @@ class Conditions:
 @dataclass(slots=True)
 class Trained:
     """A fold whose sweep is trained. `dev[i]` is the best dev value of probe i and `steps[i]` when it came; NaN where it
-    diverged."""
+    diverged. `log` has a row for every look: `step`, and for each probe `loss`, `dev` and `skipped`."""
 
     fold: Fold
     sweep: Sweep
     dev: list[float]
     steps: list[int]
-    kept: list[int]
+    log: list[Any]
 
 
 def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained:
@@ -72,7 +72,7 @@ def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained
             if not math.isnan(value) and (not earlier or better([*earlier, value]) != better(earlier)):
                 sweep.keep(number, BEST)
         shown = [None if math.isnan(value) else value for value in values]
-        log.append({"step": step, "dev": shown, "skipped": sweep.skipped.tolist()})
+        log.append({"step": step, "loss": sweep.recent(), "dev": shown, "skipped": sweep.skipped.tolist()})
 
     fit(
         sweep,
@@ -104,7 +104,7 @@ def _receipts(fold: Fold, sweep: Sweep, log: list[Any], better: Callable) -> Tra
         best = better(value for value, _ in seen) if seen else math.nan
         dev.append(best)
         steps.append(next((step for value, step in seen if value == best), log[-1]["step"]))
-    return Trained(fold, sweep, dev, steps, [row["step"] for row in log])
+    return Trained(fold, sweep, dev, steps, log)
 
 
 def _sweep(conditions: Conditions, fold: Fold, extraction: Extraction) -> Sweep:

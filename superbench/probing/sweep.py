@@ -53,6 +53,7 @@ class Sweep:
         self.targets = torch.stack(on_device) if examples.one_row else on_device
         self.kept: dict[str, Tensor] = {}
         self.skipped = torch.zeros(len(self.points))
+        self._losses: list[list[float]] = []
         self.own = [dict(probe.named_parameters()) for probe in self.probes]
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
         pairs = zip(self.own, self.points, strict=True)
@@ -61,12 +62,13 @@ class Sweep:
     def step(self, number: int) -> float:
         """One update of every probe; returns the mean loss."""
         with flushed():
-            total = sum(self._learn(parts, number, micro) for micro, parts in enumerate(self._readings(number)))
+            readings = [self._learn(parts, number, micro) for micro, parts in enumerate(self._readings(number))]
             self._update()
-        return total / len(self.probes)
+        self._losses.append([sum(some) for some in zip(*readings, strict=True)])
+        return sum(self._losses[-1]) / len(self.probes)
 
-    def _learn(self, parts: Sequence[np.ndarray], number: int, micro: int) -> float:
-        """Add the gradients of one reading to those of every probe; returns the sum of the losses.
+    def _learn(self, parts: Sequence[np.ndarray], number: int, micro: int) -> list[float]:
+        """Add the gradients of one reading to those of every probe; returns the loss of each.
 
         A head's gradient takes the place of the mix that it was given, so that all of them lie ready for one product.
         """
@@ -75,17 +77,17 @@ class Sweep:
         weights, by_layer = mixing(self.probes, features), features.movedim(-2, 0)
         flat = by_layer.flatten(1)  # (layer, batch · ... · dim)
         mixed = torch.mm(weights.detach(), flat, out=self.mixed.resize_(len(weights), flat.shape[1]))
-        wanted, total = [self._wanted(part) for part in parts], 0.0
+        wanted, losses = [self._wanted(part) for part in parts], []
         for probe, point, values in zip(self.probes, self.points, mixed.view(-1, *by_layer.shape[1:]), strict=True):
             own = values.detach().requires_grad_(weights.requires_grad)  # each head's graph is freed at once
             with contextlib.nullcontext() if self.examples.one_row else seeded(point.seed, number, micro):
                 loss = self._loss(probe.head, own, lengths, wanted)
             loss.backward()
-            total += float(loss.detach())
+            losses.append(float(loss.detach()))
             values.copy_(own.grad) if own.grad is not None else values.zero_()
         if weights.requires_grad:
             weights.backward(mixed @ flat.T)
-        return total
+        return losses
 
     def _readings(self, number: int) -> list[list[np.ndarray]]:
         """The micro-batches of an update as they are read: one by one, or, where an item is one row, all at once."""
@@ -122,6 +124,12 @@ class Sweep:
                 nn.utils.clip_grads_with_norm_(self.own[number].values(), self.recipe.clip, norms[number])
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+    def recent(self) -> list[float | None]:
+        """Every probe's mean loss over the updates since this was last asked; None where it is no number."""
+        means = [sum(some) / len(some) for some in zip(*self._losses, strict=True)]
+        self._losses.clear()
+        return [value if math.isfinite(value) else None for value in means]
 
     def keep(self, number: int, name: str) -> None:
         """Remember the present weights of probe `number` under `name` (`best`, or a step)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from downstream.shared.specaug import SpecAug, masks, time_warp
+from downstream.shared.specaug import SpecAug, masks, warp
 
 
 def test_evaluation_leaves_features_alone() -> None:
@@ -55,15 +55,21 @@ def test_a_mask_wider_than_the_features_begins_at_the_first() -> None:
 
 def test_short_utterances_are_not_warped() -> None:
     frames = torch.randn(10, 3)
-    assert time_warp(frames, 5) is frames
+    assert torch.equal(warp(10, 10, 5) @ frames, frames)
 
 
-def test_a_warp_keeps_length_and_moves_a_ramp_by_little() -> None:
+def test_a_warp_makes_padding_zero_and_reads_none_of_it() -> None:
+    matrix = warp(30, 40, 5)
+    assert not matrix[30:].any()
+    assert not matrix[:, 30:].any()
+
+
+def test_a_warp_moves_a_ramp_by_little_and_keeps_what_is_constant() -> None:
     torch.manual_seed(0)
-    ramp = torch.arange(100.0)[:, None].expand(100, 4)
+    ramp = torch.arange(100.0)[:, None]
     moves = []
     for _ in range(50):
-        warped = time_warp(ramp, 5)
-        assert warped.shape == ramp.shape
-        moves.append((warped - ramp).abs().max())
+        matrix = warp(100, 100, 5)
+        torch.testing.assert_close(matrix.sum(1), torch.ones(100))
+        moves.append((matrix @ ramp - ramp).abs().max())
     assert 0 < max(moves) < 8

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from downstream.shared.specaug import SpecAug, time_warp
+from downstream.shared.specaug import SpecAug, warp
 
 Reference = Callable[[str], Any]
 NUMBERS = {
@@ -58,8 +58,8 @@ def test_a_warp_with_given_numbers_is_the_same(
         bounds.append((int(low), int(high)))
         return torch.full(size, next(answers))
 
-    warp = reference("downstream.specaug").TimeWarp(window=5)
+    theirs = reference("downstream.specaug").TimeWarp(window=5)
     monkeypatch.setattr(torch, "randint", draw)
-    mine, other = time_warp(frames, 5), warp.time_warp(frames.clone()[None])[0]
+    mine, other = warp(60, 60, 5) @ frames, theirs.time_warp(frames.clone()[None])[0]
     torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
     assert bounds[:2] == bounds[2:] == [(5, 55), (center - 5, center + 5)]

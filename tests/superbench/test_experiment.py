@@ -52,7 +52,7 @@ def conditions(task: Any, work: Path, reporter: Any = None, seeds: tuple[int, ..
 
 
 def summary(outcome: Outcome) -> tuple:
-    return outcome.sweep, outcome.chosen, [p.prediction for p in outcome.predictions], outcome.layer_weights
+    return outcome.sweep, outcome.chosen, [p.prediction for p in outcome.predictions], outcome.layer_weights, outcome.learning
 
 
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
@@ -72,6 +72,21 @@ def test_a_task_is_learnt(tones: ModuleType, tone_corpora: Path, tmp_path: Path)
     folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
     outcome = experiment(conditions(tones.TONE, tmp_path), folds, extraction)
     assert outcome.scores["accuracy"].value > 90
+
+
+def test_what_was_learnt_is_told_look_by_look(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+    """Losses fall, the best dev value is the receipt's, and a best one at the very end is pointed out."""
+    folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
+    recipe = replace(tones.TONE.card.recipes["mini"], steps=25, evaluate_every=10)
+    card = replace(tones.TONE.card, recipes={"mini": recipe})
+    outcome = experiment(conditions(replace(tones.TONE, card=card), tmp_path), folds, extraction)
+    for receipt in outcome.sweep:
+        rows = [row for row in outcome.learning if row["lr"] == receipt["lr"]]
+        assert [row["step"] for row in rows] == [10, 20, 25]
+        assert max(row["dev"] for row in rows) == receipt["dev"]
+        assert rows[-1]["loss"] < rows[0]["loss"]
+    late = outcome.chosen["all"]["step"] == 25
+    assert [note for note in outcome.notes if "last of 25 updates" in note] == outcome.notes[: int(late)]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -45,6 +46,10 @@ def test_a_result_holds_what_its_predictions_say_and_is_found_again(
     assert result.deviations == ["at most 40 updates"]
     assert result.task.protocol == "mini"
     assert {receipt.lr for receipt in result.sweep} == set(task("ks").card.recipes["mini"].learning_rates)
+    looks = list(csv.DictReader((place / "learning.csv").read_text().splitlines()))
+    assert [int(look["step"]) for look in looks] == [20, 40] * len(result.sweep)
+    for receipt in result.sweep:
+        assert receipt.dev == max(float(look["dev"]) for look in looks if float(look["lr"]) == receipt.lr)
     stamp = (place / "result.json").stat().st_mtime_ns
     assert states(go(keyword_corpora, tmp_path, store=warm_store)) == {"ks": "found"}
     assert (place / "result.json").stat().st_mtime_ns == stamp
