@@ -6,8 +6,10 @@ same weights as training that was not. One file in twenty is held out; its loss 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from superbench.probing.training import fit
 from superbench.registry import Loaded, Spec
 from superbench.reporting import Reporter
 
+MINI_THREADS = 2
+"""At most, for `mini` sizes on a CPU: more do not help steps so small."""
 CHECKS = 10
 CHECK_UPDATES = 1000
 RESUME_SECONDS = 600.0
@@ -68,12 +72,22 @@ def pretrain(
         place.room(sum(weight.nbytes for weight in model.state_dict().values()))
         if len(found) < HELD_OUT:
             reporter.note(f"{len(found)} files: too few to hold one out, so the held-out loss is of a file that was trained on")
-        if kind == "cpu" and size == "mini":
-            torch.set_num_threads(1)  # small steps: a second thread doubles the processor time and saves none of the wall
-        _train(place, model, found, plan, way, guide, run, reporter, f"pretrain {spec.name}")
+        with _threads(kind, size):
+            _train(place, model, found, plan, way, guide, run, reporter, f"pretrain {spec.name}")
         facts = {"steps": str(way.steps), "seed": str(seed), "files": str(len(found)), "run": _text(run)}
         save_model(out, model, family=spec.name, size=size, facts=facts)
         place.resume.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _threads(device: str, size: str) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if device == "cpu" and size == "mini":
+        torch.set_num_threads(min(before, MINI_THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _train(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, Features
+from upstream.shared.gru import Gru
 from upstream.shared.mel import LogMel
 
 
@@ -32,7 +33,7 @@ class RecurrentPredictor(nn.Module):
         self.mel = LogMel(config.bins, config.stack)
         self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, self.mel.hop, config.layers, config.width
         widths = [self.mel.dim] + [config.width] * config.layers
-        self.recurrent = nn.ModuleList(nn.GRU(widths[i], widths[i + 1], batch_first=True) for i in range(config.layers))
+        self.recurrent = nn.ModuleList(Gru(widths[i], widths[i + 1]) for i in range(config.layers))
         self.dropout = nn.Dropout(config.dropout)
         self.predict = nn.Linear(config.width, self.mel.dim)
 

@@ -1,0 +1,89 @@
+"""A GRU layer that learns on a CPU in less than half of the time, with the weights and the outputs of `torch.nn.GRU`.
+
+Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation" (EMNLP 2014), in
+the variant of cuDNN, which applies the reset gate after the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class Gru(nn.GRU):
+    """One layer, forwards, batch first. Where a gradient is wanted on a CPU, `Recurrence` takes the place of torch's own.
+
+    >>> layer, sound = Gru(3, 4), torch.randn(2, 5, 3)
+    >>> torch.allclose(layer(sound)[0], nn.GRU.forward(layer, sound)[0], atol=1e-6)
+    True
+    """
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__(dim, width, batch_first=True)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, time, dim) → (batch, time, width), and the last state (1, batch, width)."""
+        if frames.is_cuda or torch.is_autocast_enabled(frames.device.type) or not torch.is_grad_enabled():
+            return nn.GRU.forward(self, frames)
+        given = nn.functional.linear(frames.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
+        states = Recurrence.apply(given, self.weight_hh_l0, self.bias_hh_l0)
+        return states.transpose(0, 1), states[-1:]
+
+
+class Recurrence(torch.autograd.Function):
+    """What a GRU does step by step: (time, batch, 3 · width) from the input → states (time, batch, width).
+
+    torch differentiates every step and adds up a gradient of the recurrent weights in each. Here all that does not depend on
+    the following step is done for all steps at once, and that gradient is one product at the end.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, given: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Gates in torch's order: reset, update, new."""
+        time, batch, width = given.shape[0], given.shape[1], weight.shape[1]
+        states = given.new_zeros(time + 1, batch, width)
+        gates = torch.empty_like(given)  # reset, update, new, as they come out
+        recalled = given.new_empty(time, batch, width)  # what the reset gate lets through or not
+        turned = weight.t().contiguous()  # half the time of a view
+        steps = zip(states, states[1:], _halves(given, width), _halves(gates, width), recalled, strict=False)
+        for before, after, (to_gates, to_new), (both, new), kept in steps:
+            own_gates, own_new = torch.addmm(bias, before, turned).split([2 * width, width], dim=1)
+            torch.sigmoid(to_gates + own_gates, out=both)
+            kept.copy_(own_new)
+            torch.tanh(torch.addcmul(to_new, both[:, :width], own_new), out=new)
+            torch.lerp(new, before, both[:, width:], out=after)
+        ctx.save_for_backward(weight, states, gates, recalled)
+        return states[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of the input's part, the recurrent weights and their bias."""
+        weight, states, gates, recalled = ctx.saved_tensors
+        before, (reset, update, new) = states[:-1], gates.chunk(3, dim=2)
+        to_new = (1 - update) * (1 - new * new)  # how each gate's input moves the next state
+        to_update = (before - new) * update * (1 - update)
+        to_reset = to_new * recalled * reset * (1 - reset)
+        moves = torch.stack([to_reset, to_update, to_new * reset], dim=2)  # (time, batch, gate, width)
+        own, arrived, carried = torch.empty_like(gates), torch.empty_like(recalled), torch.zeros_like(states[0])
+        for t in range(len(gates) - 1, -1, -1):
+            here = torch.add(wanted[t], carried, out=arrived[t])
+            torch.mul(moves[t], here[:, None], out=own[t].view(moves.shape[1:]))
+            carried = torch.addmm(here * update[t], own[t], weight)
+        given = torch.cat([own[:, :, : 2 * weight.shape[1]], arrived * to_new], dim=2)
+        flat = own.flatten(0, 1)
+        return given, flat.t() @ before.flatten(0, 1), flat.sum(0)
+
+
+def _halves(gates: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of each step (batch, 3 · width), the part of the reset and update gates and that of the new one."""
+    return zip(gates[:, :, : 2 * width], gates[:, :, 2 * width :], strict=True)
