@@ -57,7 +57,7 @@ def predict(folder: Path, out: Path, tasks: Sequence[str] = (), reporter: Report
     target = out / "predict"
     if target.exists() and any(target.iterdir()):
         raise CommandError(f"{target} holds something already. Remove it, or choose another folder with --out.")
-    known = {one.name: registry.task(one.name) for one in registry.listed(registry.TASKS)}
+    known = registry.tasks()
     files, remarks, written = dict[str, bytes](), list[str](), list[str]()
     for number, (place, result) in enumerate(results.items()):
         (reporter or Silence()).advance("tasks", number, len(results))

@@ -36,7 +36,7 @@ def card(folder: Path, out: Path, tasks: Sequence[str] = (), url: str = PROTOCOL
     page = out / "README.md"
     if page.exists():
         raise CommandError(f"{page} is there already. Choose another folder with --out, and merge the two cards by hand.")
-    cards = {one.name: registry.task(one.name).card for one in registry.listed(registry.TASKS)}
+    cards = {name: task.card for name, task in registry.tasks().items()}
     known = [(result, cards[result.task.name]) for result in results if result.task.name in cards]
     if not known:
         raise CommandError(f"No task of {folder} is installed here, so nobody knows what its numbers mean.")

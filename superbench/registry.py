@@ -90,6 +90,11 @@ def offered(hub: str) -> dict[str, str]:
     return _load(points[hub])()
 
 
+def tasks() -> dict[str, Task]:
+    """All registered tasks by name, sorted; each is imported. Raises `BrokenPlugin`."""
+    return {point.name: _load(point) for point in sorted(entry_points(group=TASKS), key=lambda point: point.name)}
+
+
 def task(name: str) -> Task:
     """The registered task of that name; raises `UnknownName` or `BrokenPlugin`."""
     return _load(_find(TASKS, "task", name))

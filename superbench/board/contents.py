@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from superbench import __version__, registry
+from superbench import __version__
 from superbench.board import comparison, details
 from superbench.board.comparison import Standing, Standings
 from superbench.board.details import Scored
@@ -58,7 +58,7 @@ def _column(column: Column) -> dict[str, Any]:
     return {
         "key": column.key, "task": column.task, "metric": column.metric, "title": column.title, "label": column.label,
         "unit": column.unit, "higher": column.higher_is_better, "primary": column.primary, "domain": column.domain,
-        "corpus": details.corpus(column), "chosen_on": registry.task(column.task).select.on,
+        "corpus": column.corpus, "chosen_on": column.chosen_on,
     }  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from superbench.board import draws
 from superbench.board.published import records
 from superbench.board.ranking import Column, Row
 from superbench.contract import Prediction, Score
-from superbench.errors import SuperbenchError
 from superbench.probing.intervals import Replicates, replicates
 from superbench.results import Result
 
@@ -47,14 +46,6 @@ Scored = Callable[[Result], Answers | None]
 HARDEST = 10
 LONGEST = 90
 OURS = "mini"
-
-
-def corpus(column: Column) -> str:
-    """The corpus of a column's task; empty for a task that is not registered here."""
-    try:
-        return registry.task(column.task).card.corpus
-    except SuperbenchError:
-        return ""
 
 
 # ---------------------------------------------------------------- a row

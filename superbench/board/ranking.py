@@ -26,7 +26,8 @@ DOMAINS = ("content", "speaker", "semantics", "emotion")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric of one task. `reference` = its value for FBANK and for the reference SOTA; both count in the SUPERB score."""
+    """One metric of one task. `reference` = its value for FBANK and for the reference SOTA; both count in the SUPERB score.
+    `chosen_on` is the split that its probes are chosen on."""
 
     task: str
     metric: str
@@ -37,6 +38,8 @@ class Column:
     primary: bool
     reference: tuple[float, float] | None
     published: str
+    corpus: str = ""
+    chosen_on: str = "dev"
 
     @property
     def key(self) -> str:
@@ -103,8 +106,8 @@ def columns() -> list[Column]:
     """All metrics of all registered tasks that a board shows, by domain: those that count, and those that are published besides
     (without reference points; they move as the task's primary metric does). Imports the tasks."""
     found = []
-    for name in (listed.name for listed in registry.listed(registry.TASKS)):
-        card = registry.task(name).card
+    for name, task in registry.tasks().items():
+        card = task.card
         for metric in dict.fromkeys([card.primary, *card.reference_points, *card.published]):
             reference = card.reference_points.get(metric)
             guide = reference or card.reference_points.get(card.primary)
@@ -121,6 +124,8 @@ def columns() -> list[Column]:
                     metric == card.primary,
                     reference,
                     card.published.get(metric, ""),
+                    card.corpus,
+                    task.select.on,
                 )
             )
     return sorted(found, key=lambda c: DOMAINS.index(c.domain) if c.domain in DOMAINS else len(DOMAINS))
