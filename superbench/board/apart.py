@@ -1,17 +1,17 @@
 """Examining a stranger's bundle in a process of its own, which may use only so much time and memory.
 
 Scorers are written for honest predictions: a text made to keep a regular expression busy for hours, or turns that last for
-years, must not hold up a server. `python -m superbench.board.apart SECONDS BYTES` reads a board's address (a line; it may hold
-a password, which a command line would show) and a bundle. It writes what `verify.examine` found: a line of JSON and, behind it,
-the evidence's files.
+years, must not hold up a server. The process is forked, so that tasks are imported once and not for every bundle; it opens the
+board anew, for a connection cannot be shared. It answers by a line of JSON and, behind it, the evidence's files.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import resource
-import subprocess
-import sys
+import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +33,25 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
     """`Board.examine` within bounds. Raises a `Refusal`, also for a bundle that takes more, and `StoreError` if the process
     fails for another reason."""
     bundle = open_bundle(data)
-    command = [sys.executable, "-m", "superbench.board.apart", str(seconds), str(memory)]
-    given = board.shelf.address.encode() + b"\n" + bundle.data
-    done = subprocess.run(command, input=given, capture_output=True, check=False)
-    if done.returncode < 0:  # by the limit's signal, or for want of memory
+    for task in bundle.entries:
+        registry.task(task)
+    context = multiprocessing.get_context("fork")
+    answers, answer = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(answer, board.shelf.address, data, seconds, memory), daemon=True)
+    process.start()
+    answer.close()
+    try:
+        head, rest = json.loads(answers.recv_bytes()), answers.recv_bytes()
+    except EOFError:  # ended by the limit's signal
+        head, rest = {"spent": True}, b""
+    process.join()
+    if "spent" in head:
         raise Refusal(
             f"its examination took more than {seconds} s of computing or {memory / 1e9:.1f} GB of memory; honest ones do not",
             "resources",
         )
-    line, _, rest = done.stdout.partition(b"\n")
-    try:
-        head = json.loads(line)
-    except ValueError as error:
-        raise StoreError(f"The examination failed: {done.stderr.decode(errors='replace')[-500:]}") from error
+    if "failed" in head:
+        raise StoreError(f"The examination failed: {head['failed']}")
     if "kind" in head:
         raise _KINDS[head["kind"]](head["text"], head["code"])
     evidence = {}
@@ -56,22 +62,23 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
     return Examined(bundle, evidence)
 
 
-def main(seconds: int, memory: int) -> None:
-    """The process: bounds itself once everything is imported, then examines what comes in."""
-    address, _, data = sys.stdin.buffer.read().partition(b"\n")
+def _answer(answer: Connection, address: str, data: bytes, seconds: int, memory: int) -> None:
+    """The process: bounds itself, then examines."""
     head: dict[str, Any]
     files: list[bytes] = []
     try:
-        board = Board(address.decode())
-        for task in open_bundle(data).entries:
-            registry.task(task)
         _bound(seconds, memory)
-        examined = board.examine(data)
+        examined = Board(address).examine(data)
         files = [one.to_bytes() for one in examined.evidence.values()]
         head = {"evidence": [[task, len(file)] for task, file in zip(examined.evidence, files, strict=True)]}
     except Refusal as error:
         head = {"kind": type(error).__name__, "text": str(error), "code": error.code}
-    sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + b"".join(files))
+    except MemoryError:
+        head = {"spent": True}
+    except Exception:  # whatever it is, the server hears of it
+        head = {"failed": traceback.format_exc()[-500:]}
+    answer.send_bytes(json.dumps(head).encode())
+    answer.send_bytes(b"".join(files))
 
 
 def _bound(seconds: int, memory: int) -> None:
@@ -83,7 +90,3 @@ def _bound(seconds: int, memory: int) -> None:
     if pages.is_file():  # Linux
         mapped = int(pages.read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + memory, mapped + memory))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

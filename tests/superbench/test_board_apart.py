@@ -11,7 +11,7 @@ from superbench.board import apart
 from superbench.board.bundle import pack_bundle
 from superbench.board.storage import Board
 from superbench.contract import Prediction
-from superbench.errors import Refusal
+from superbench.errors import Refusal, StoreError
 from superbench.probing.intervals import interval
 from superbench.registry import task
 from superbench.results import read_result, write_result
@@ -52,3 +52,15 @@ def test_predictions_that_keep_a_scorer_busy_are_given_up(a_folder: Callable[...
     with pytest.raises(Refusal, match="more than 1 s of computing") as caught:
         apart.examine(Board(tmp_path / "board"), pack_bundle(place), seconds=1)
     assert (caught.value.status, caught.value.code) == (422, "resources")
+
+
+def test_a_failure_of_the_process_is_told(address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(board: Board, data: bytes) -> None:
+        raise MemoryError if data == spent else ArithmeticError("no such number")
+
+    monkeypatch.setattr(Board, "examine", broken)
+    board, spent = Board(address), pack_bundle(a_folder("greedy", 30))
+    with pytest.raises(StoreError, match="ArithmeticError: no such number"):
+        apart.examine(board, pack_bundle(a_folder("apc", 30)))
+    with pytest.raises(Refusal, match="GB of memory"):
+        apart.examine(board, spent)
