@@ -77,7 +77,7 @@ CARD = TaskCard(
     published={"per": "pr_per"},
     differences={
         "superb-once": "nothing",
-        "mini": "synthetic sentences of 3-6 words, 320 / 60 / 304 utterances of 1-2.5 s; 600 updates of 16 utterances, "
+        "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; 600 updates of 16 utterances, "
         "two learning rates",
     },
     sound="LibriSpeech clean",

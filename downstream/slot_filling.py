@@ -62,20 +62,20 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=1_000,
-            batch=8,
-            evaluate_every=100,
-            learning_rates=(4e-3,),
+            steps=2_000,
+            batch=4,
+            evaluate_every=200,
+            learning_rates=(2e-3,),
             sampler="windows",
-            options={"width": 96, "feature_width": 16, "time_width": 4},
+            options={"width": 128, "feature_width": 16, "time_width": 4},
         ),
     },
     reference_points={"slot_type_f1": (69.64, 89.81), "slot_value_cer": (52.94, 21.76)},
     published={"slot_type_f1": "sf_f1", "slot_value_cer": "sf_cer"},
     differences={
         "superb-once": "nothing",
-        "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 320 / 80 / 320 utterances; BLSTM of 96 in place of "
-        "1 024; SpecAug masks up to 15 features and 3 frames in place of 49 and 39; 1 000 updates of 8 utterances, one rate",
+        "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 320 / 80 / 320 utterances; BLSTM of 128 in place of "
+        "1 024; SpecAug masks up to 15 features and 3 frames in place of 49 and 39; 2 000 updates of 4 utterances, one rate",
     },
     sound="Audio SNIPS",
     sizes={"train": Size(104_672, 85.0), "dev": Size(2_800, 2.3), "test": Size(2_800, 2.3)},  # hours approximate

@@ -79,22 +79,22 @@ LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=1_000,
-            batch=8,
-            evaluate_every=100,
-            learning_rates=(3e-3,),
+            steps=2_000,
+            batch=4,
+            evaluate_every=200,
+            learning_rates=(2e-3,),
             sampler="buckets",
             drop_last=True,
             evaluate_batch=32,
-            options={"width": 96, "feature_width": 16, "time_width": 4},
+            options={"width": 128, "feature_width": 16, "time_width": 4},
         ),
     },
     reference_points={"wer": (23.18, 3.62)},
     published={"wer": "asr_wer", "wer_lm": "asr_lm_wer"},
     differences={
         "superb-once": "nothing",
-        "mini": "sentences of 3-6 words, 320 / 60 / 304 utterances of 1-2.5 s; BLSTM of 96 in place of 1 024; SpecAug "
-        "masks up to 15 features and 3 frames in place of 49 and 39; 1 000 updates of 8 utterances, one learning rate",
+        "mini": "sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; BLSTM of 128 in place of 1 024; SpecAug "
+        "masks up to 15 features and 3 frames in place of 49 and 39; 2 000 updates of 4 utterances, one learning rate",
     },
     sound="LibriSpeech clean",
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README

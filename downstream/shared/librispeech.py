@@ -169,7 +169,7 @@ UNSEEN = 0.16
 """In dev and test, the share of open places that take a word kept from training: about one word in fifteen is new."""
 
 PARTS = (
-    Part("train-clean-100", 2_000, 40, 8),
+    Part("train-clean-100", 2_000, 80, 8),
     Part("dev-clean", 2_100, 10, 6, UNSEEN),
     Part("test-clean", 2_200, 38, 8, UNSEEN),
 )
@@ -177,9 +177,9 @@ UNLABELLED = Part("train-clean-360", 3_000, 120, 10)
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write `root/LibriSpeech`: 320 / 60 / 304 short sentences, 1 200 mixed utterances as train-clean-360, lexicon, speakers.
+    """Write `root/LibriSpeech`: 640 / 60 / 304 short sentences, 1 200 mixed utterances as train-clean-360, lexicon, speakers.
 
-    About 55 minutes. A tree that this function completed with the same seed is left alone.
+    About 63 minutes. A tree that this function completed with the same seed is left alone.
     """
     top = root / "LibriSpeech"
     done = top / f".miniature-{seed}"
