@@ -17,7 +17,7 @@ from superbench import registry
 from superbench.corpora import Corpora
 from superbench.errors import MissingCorpus, SuperbenchError
 from superbench.features.store import Store
-from superbench.job import perform
+from superbench.job import folder, in_hand, perform
 from superbench.options import Options
 from superbench.registry import Spec
 from superbench.results import Result, write_failure
@@ -61,6 +61,12 @@ class Ended:
     message: str = ""
     sound_seconds: float = 0.0
     passed_seconds: float = 0.0
+
+
+def taken(waiting: list[Job], plan: Plan) -> Job:
+    """Take out of `waiting` the first job that no process has in hand; where all are, the first, to wait for its result."""
+    free = (i for i, job in enumerate(waiting) if not in_hand(folder(plan.out, job.spec, job.task)))
+    return waiting.pop(next(free, 0))
 
 
 class Watcher(Protocol):
@@ -127,7 +133,7 @@ class Bench:
             self.store.release()
 
     def _failed(self, job: Job, error: Exception, message: str) -> Ended:
-        place = self.plan.out / job.spec.folder / job.task
+        place = folder(self.plan.out, job.spec, job.task)
         with contextlib.suppress(SuperbenchError):  # a full disk must not hide the first message
             write_failure(place, job.task, job.spec.alias, type(error).__name__, message)
         if self.plan.debug:
@@ -174,7 +180,9 @@ def inline(jobs: Sequence[Job], plan: Plan, watcher: Watcher) -> Iterator[Ended]
     """Do the jobs one after the other in this process."""
     bench = Bench(plan)
     try:
-        for job in jobs:
+        waiting = list(jobs)
+        while waiting:
+            job = taken(waiting, plan)
             watcher.started(job)
             yield bench.do(job, watcher)
     finally:

@@ -24,14 +24,29 @@ from superbench.passport import passport_of
 from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
 from superbench.record import Made, record
-from superbench.registry import Loaded
+from superbench.registry import Loaded, Spec
 from superbench.reporting import Reporter
 from superbench.results import Passport, Result, read_result, write_result
 
+LOCK = ".lock"
+"""Held by the process that has a job in hand."""
 
-def folder(out: Path, upstream: Loaded, task: Task) -> Path:
+
+def folder(out: Path, spec: Spec, task: str) -> Path:
     """`OUT/<upstream>/<task>`."""
-    return out / upstream.spec.folder / task.card.name
+    return out / spec.folder / task
+
+
+def in_hand(place: Path) -> bool:
+    """Is a process at work in the folder of a job?"""
+    try:
+        with (place / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +70,9 @@ def perform(
     reporter: Reporter,
 ) -> Performed:
     """Do the job, or find it done. Raises any `SuperbenchError`."""
-    place = folder(out, upstream, task)
+    place = folder(out, upstream.spec, task.card.name)
     place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as lock:
+    with (place / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         recipe = options.recipe(task)
         read = task.read(corpora)
@@ -103,7 +118,8 @@ def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options:
     """The result of a job that is done already; writes nothing. Raises what reading the corpus raises."""
     read, recipe = task.read(corpora), options.recipe(task)
     fingerprint = fingerprint_of(read, corpora.passport)
-    return _earlier(folder(out, upstream, task), _identity(task, upstream, recipe, options, fingerprint, _files(read)))
+    place = folder(out, upstream.spec, task.card.name)
+    return _earlier(place, _identity(task, upstream, recipe, options, fingerprint, _files(read)))
 
 
 def _layer(options: Options, upstream: Loaded) -> int | None:

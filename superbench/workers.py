@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from superbench.bench import Bench, Ended, Job, Plan, Watcher
+from superbench.bench import Bench, Ended, Job, Plan, Watcher, taken
 
 
 class _Wire:
@@ -98,7 +98,7 @@ def parallel(jobs: Sequence[Job], plan: Plan, count: int, watcher: Watcher) -> I
     workers = [_hire(plan) for _ in range(count)]
     try:
         for worker in workers:
-            _assign(worker, waiting)
+            _assign(worker, waiting, plan)
         while any(worker.job for worker in workers):
             for pipe in wait([worker.pipe for worker in workers if worker.job], timeout=1.0):
                 worker = next(one for one in workers if one.pipe is pipe)
@@ -108,17 +108,17 @@ def parallel(jobs: Sequence[Job], plan: Plan, count: int, watcher: Watcher) -> I
                 yield ended
                 if not worker.process.is_alive() and waiting:
                     workers[workers.index(worker)] = worker = _hire(plan)
-                _assign(worker, waiting)
+                _assign(worker, waiting, plan)
     finally:
         for worker in workers:
             worker.process.terminate()
             worker.process.join(5)
 
 
-def _assign(worker: _Worker, waiting: list[Job]) -> None:
+def _assign(worker: _Worker, waiting: list[Job], plan: Plan) -> None:
     worker.job = None
     if waiting and worker.process.is_alive():
-        worker.job = waiting.pop(0)
+        worker.job = taken(waiting, plan)
         worker.pipe.send(worker.job)
 
 

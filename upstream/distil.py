@@ -5,13 +5,14 @@ Chang, Yang, Lee (2022), "DistilHuBERT: speech representation learning by layer-
 state of the teacher, at equal distances up to its last (of HuBERT's 12 layers: 4, 8, 12). Loss: L1 over the dimension plus
 the log-sigmoid of the cosine. `base` is the published size (23.49 M weights without the heads, which are dropped afterwards);
 three hidden states: the projection of the convolutions, then both layers. The teacher is any upstream, `--teacher SPEC`;
-where its frames last longer or shorter than the student's 20 ms, the one at the same time is taken. Unlike the publication,
-the student starts from random weights, since a teacher may have any architecture.
+where its frames last longer or shorter than the student's 20 ms, the one at the same time is taken. As in the publication, the
+student starts from its teacher's convolutions and first layers where the teacher has such parts in the student's sizes, as
+`hubert` has; the other parts start from random weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -86,6 +87,17 @@ class Distil(nn.Module):
             nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, teacher.dim))
             for _ in self.chosen(teacher.layers)
         )
+        if isinstance(teacher, nn.Module):
+            self._start_from(teacher.state_dict())
+
+    def _start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy each part that the weights hold whole and in the same sizes."""
+        blocks = [f"blocks.{layer}" for layer in range(self.config.layers)]
+        for name in ["convolutions", "project", "positions", "norm", *blocks]:
+            part = self.get_submodule(name)
+            own = {f"{name}.{key}": value for key, value in part.state_dict().items()}
+            if all(key in weights and weights[key].shape == value.shape for key, value in own.items()):
+                part.load_state_dict({key.removeprefix(f"{name}."): weights[key] for key in own})
 
     def chosen(self, states: int) -> list[int]:
         """Which of the teacher's states are predicted: `predicted` of them at equal distances, or all that there are.

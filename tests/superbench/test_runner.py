@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
@@ -10,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from superbench.bench import Ended, Nobody
 from superbench.errors import CommandError, MissingCorpus, UnknownName
+from superbench.features.store.pins import locked
+from superbench.job import LOCK
 from superbench.registry import task
 from superbench.results import read_predictions, read_result
 from superbench.runner import Report, run
@@ -129,6 +133,23 @@ def test_several_workers_give_what_one_gives(keyword_corpora: Path, warm_store: 
     for spec in specs:
         files = [tmp_path / folder / spec / "ks" / "predictions.jsonl.gz" for folder in "ab"]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_job_that_another_process_has_in_hand_comes_last(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    """The lock is held until the other job has ended; then the first one's turn comes."""
+    place = tmp_path / "out" / SPEC / "ks"
+    place.mkdir(parents=True)
+    with contextlib.ExitStack() as other:
+        other.enter_context(locked(place / LOCK, wait=True))
+
+        class LetGo(Nobody):
+            def ended(self, ended: Ended) -> None:
+                other.close()
+
+        specs = [SPEC, "mfcc"]
+        options: dict[str, Any] = {"max_steps": 1, "workers": 1, "store": warm_store}
+        report = run(specs, "ks", data=keyword_corpora, out=tmp_path / "out", watcher=LetGo(), **options)
+    assert [(ended.job.spec.alias, ended.state) for ended in report.ended] == [("mfcc", "done"), (SPEC, "done")]
 
 
 def test_a_store_without_room_changes_no_result(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:

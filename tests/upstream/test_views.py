@@ -15,6 +15,7 @@ from superbench.checkpoints import fresh_model, load_model, save_model
 from superbench.doctor import examine
 from upstream.byol import Byol
 from upstream.distil import Distil
+from upstream.hubert import Hubert
 from upstream.shared import views
 from upstream.simclr import SimClr, contrast
 
@@ -270,3 +271,23 @@ def test_a_window_of_half_the_frames_halves_the_pace() -> None:
     mel = torch.arange(40.0)[None, :, None].expand(1, 40, 8)
     seen = views.resized(mel, torch.tensor([40]), (0.5, 0.5), (1.0, 1.0))[0, 1:-1, 0]
     assert torch.allclose(seen.diff(), torch.full((37,), 0.5), atol=1e-4)
+
+
+def test_the_student_starts_from_what_its_teacher_has_in_the_same_sizes() -> None:
+    """A HuBERT of three layers: its convolutions and first two layers, but not the one of another width."""
+    sizes = {"channels": 16, "width": 64, "heads": 2, "feedforward": 128}
+    torch.manual_seed(1)
+    teacher = Hubert(replace(Hubert.configs["mini"], **sizes, layers=3))
+    with torch.no_grad():
+        teacher.norm.weight.fill_(0.5)
+    student = Distil(replace(Distil.configs["mini"], **sizes))
+    student.prepare([], 0, teacher)
+    weights, taught = student.state_dict(), teacher.state_dict()
+    same = {key for key in weights if key in taught and torch.equal(weights[key], taught[key])}
+    assert {key for key in weights if not key.startswith("scaffold.")} == same
+    wider = Distil(replace(Distil.configs["mini"], **sizes | {"feedforward": 96}))
+    before = {key: value.clone() for key, value in wider.state_dict().items()}
+    wider.prepare([], 0, teacher)
+    after = wider.state_dict()
+    assert torch.equal(after["project.weight"], taught["project.weight"])
+    assert all(torch.equal(after[key], value) for key, value in before.items() if key.startswith("blocks."))
