@@ -6,6 +6,7 @@ the variant of cuDNN, which applies the reset gate after the product.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,12 +56,13 @@ class Recurrence(torch.autograd.Function):
         recalled = given.new_empty(time, batch, width)  # what the reset gate lets through or not
         turned = weight.t().contiguous()  # half the time of a view
         steps = zip(states, states[1:], _halves(given, width), _halves(gates, width), recalled, strict=False)
-        for before, after, (to_gates, to_new), (both, new), kept in steps:
-            own_gates, own_new = torch.addmm(bias, before, turned).split([2 * width, width], dim=1)
-            torch.sigmoid(to_gates + own_gates, out=both)
-            kept.copy_(own_new)
-            torch.tanh(torch.addcmul(to_new, both[:, :width], own_new), out=new)
-            torch.lerp(new, before, both[:, width:], out=after)
+        with one_thread():
+            for before, after, (to_gates, to_new), (both, new), kept in steps:
+                own_gates, own_new = torch.addmm(bias, before, turned).split([2 * width, width], dim=1)
+                torch.sigmoid(to_gates + own_gates, out=both)
+                kept.copy_(own_new)
+                torch.tanh(torch.addcmul(to_new, both[:, :width], own_new), out=new)
+                torch.lerp(new, before, both[:, width:], out=after)
         ctx.save_for_backward(weight, states, gates, recalled)
         return states[1:]
 
@@ -75,13 +77,25 @@ class Recurrence(torch.autograd.Function):
         to_reset = to_new * recalled * reset * (1 - reset)
         moves = torch.stack([to_reset, to_update, to_new * reset], dim=2)  # (time, batch, gate, width)
         own, arrived, carried = torch.empty_like(gates), torch.empty_like(recalled), torch.zeros_like(states[0])
-        for t in range(len(gates) - 1, -1, -1):
-            here = torch.add(wanted[t], carried, out=arrived[t])
-            torch.mul(moves[t], here[:, None], out=own[t].view(moves.shape[1:]))
-            carried = torch.addmm(here * update[t], own[t], weight)
+        with one_thread():
+            for t in range(len(gates) - 1, -1, -1):
+                here = torch.add(wanted[t], carried, out=arrived[t])
+                torch.mul(moves[t], here[:, None], out=own[t].view(moves.shape[1:]))
+                carried = torch.addmm(here * update[t], own[t], weight)
         given = torch.cat([own[:, :, : 2 * weight.shape[1]], arrived * to_new], dim=2)
         flat = own.flatten(0, 1)
         return given, flat.t() @ before.flatten(0, 1), flat.sum(0)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """For steps so small that a second thread costs more than it does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _halves(gates: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
