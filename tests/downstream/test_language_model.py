@@ -92,7 +92,7 @@ def write_lexicon(path: Path, words: Sequence[str]) -> None:
 def go(root: Path, out: str) -> Path:
     report = run(
         [f"{__file__}:Ear"], "asr", data=root, out=root / out, protocol="mini", store=root / "store", workers=1,
-        learning_rates=(1e-2,), max_steps=320,
+        learning_rates=(4e-3,), max_steps=400,
     )  # fmt: skip
     assert [(ended.state, ended.message) for ended in report.ended] == [("done", "")]
     return root / out / "Ear" / "asr"
