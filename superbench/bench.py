@@ -17,7 +17,8 @@ from superbench import registry
 from superbench.corpora import Corpora
 from superbench.errors import MissingCorpus, SuperbenchError
 from superbench.features.store import Store
-from superbench.job import folder, in_hand, perform
+from superbench.features.store.pins import held
+from superbench.job import LOCK, folder, perform
 from superbench.options import Options
 from superbench.registry import Spec
 from superbench.results import Result, write_failure
@@ -65,7 +66,7 @@ class Ended:
 
 def taken(waiting: list[Job], plan: Plan) -> Job:
     """Take out of `waiting` the first job that no process has in hand; where all are, the first, to wait for its result."""
-    free = (i for i, job in enumerate(waiting) if not in_hand(folder(plan.out, job.spec, job.task)))
+    free = (i for i, job in enumerate(waiting) if not held(folder(plan.out, job.spec, job.task) / LOCK))
     return waiting.pop(next(free, 0))
 
 

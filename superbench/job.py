@@ -37,18 +37,6 @@ def folder(out: Path, spec: Spec, task: str) -> Path:
     return out / spec.folder / task
 
 
-def in_hand(place: Path) -> bool:
-    """Is a process at work in the folder of a job?"""
-    try:
-        with (place / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Performed:
     """A job's result, whether it was there already, and seconds of sound: all that it heard of, and what passed the model."""

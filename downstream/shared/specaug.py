@@ -32,32 +32,35 @@ class SpecAug(nn.Module):
         if not self.training:
             return features
         batch, time, dim = features.shape
-        warped = torch.bmm(torch.stack([warp(length, time, self.warp) for length in lengths.tolist()]).to(features), features)
+        warps = torch.stack([warp(length, time, self.warp, features.device) for length in lengths.tolist()])
+        warped = torch.bmm(warps.to(features.dtype), features)
         bands = masks(batch, dim, self.feature_masks, self.feature_width).to(features.device)
         stretches = masks(batch, time, self.time_masks, self.time_width).to(features.device)
         return warped.masked_fill(bands[:, None, :] | stretches[:, :, None], 0.0)
 
 
-def warp(length: int, time: int, window: int) -> Tensor:
+def warp(length: int, time: int, window: int, device: torch.device | str = "cpu") -> Tensor:
     """How an utterance of `length` frames, padded to `time`, is warped: (time, time), to be multiplied with its features.
 
     A random frame moves by less than `window` or so, and both sides are stretched to fit (bicubic); padding becomes zero. A
     matrix, because interpolating the features themselves takes four times as long where a gradient is wanted.
     """
-    matrix = torch.zeros(time, time)
+    matrix = torch.zeros(time, time, device=device)
     if length - window <= window:
-        matrix[:length, :length] = torch.eye(length)
+        matrix[:length, :length] = torch.eye(length, device=device)
         return matrix
     center = int(torch.randint(window, length - window, ()))
     moved = int(torch.randint(center - window, center + window, ())) + 1
-    matrix[:moved, :center] = _stretching(center, moved)
-    matrix[moved:length, center:length] = _stretching(length - center, length - moved)
+    matrix[:moved, :center] = _stretching(center, moved, device)
+    matrix[moved:length, center:length] = _stretching(length - center, length - moved, device)
     return matrix
 
 
-def _stretching(frames: int, wanted: int) -> Tensor:
+def _stretching(frames: int, wanted: int, device: torch.device | str) -> Tensor:
     """(wanted, frames): each wanted frame as a sum of the frames that are there."""
-    return F.interpolate(torch.eye(frames)[None, None], (wanted, frames), mode="bicubic", align_corners=False)[0, 0]
+    return F.interpolate(torch.eye(frames, device=device)[None, None], (wanted, frames), mode="bicubic", align_corners=False)[
+        0, 0
+    ]
 
 
 def masks(batch: int, size: int, count: int, width: int) -> Tensor:

@@ -42,8 +42,10 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
     answer.close()
     try:
         head, rest = json.loads(answers.recv_bytes()), answers.recv_bytes()
-    except EOFError:  # ended by the limit's signal
-        head, rest = {"spent": True}, b""
+    except EOFError:
+        process.join()  # negative: ended by a signal, the limit's or for want of memory
+        head = {"spent": True} if (process.exitcode or 0) < 0 else {"failed": f"the process ended with {process.exitcode}"}
+        rest = b""
     process.join()
     if "spent" in head:
         raise Refusal(

@@ -1,4 +1,4 @@
-"""A GRU layer that learns on a CPU in less than half of the time, with the weights and the outputs of `torch.nn.GRU`.
+"""A GRU layer that learns faster on a CPU (by 1.2 to 1.6, as seen), with the weights and the outputs of `torch.nn.GRU`.
 
 Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation" (EMNLP 2014), in
 the variant of cuDNN, which applies the reset gate after the product.

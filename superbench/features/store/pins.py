@@ -46,6 +46,18 @@ def _lock(file: IO, path: Path, wait: bool) -> bool:
     return True
 
 
+def held(path: Path) -> bool:
+    """Does a process hold the lock `path`? False where there is no such file."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 class Pins:
     """The pins of one opened store, and a look at those of the others. `folder` holds the lock files."""
 
@@ -80,14 +92,7 @@ class Pins:
 
     def alive(self, owner: str) -> bool:
         """Does the process of an owner still run?"""
-        try:
-            with (self._folder / owner).open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return held(self._folder / owner)
 
     def bury(self) -> None:
         """Drop the pins and lock files of owners that are no more."""
