@@ -42,7 +42,7 @@ class _Wire:
 
 
 @contextlib.contextmanager
-def _main_left_alone() -> Iterator[None]:
+def main_left_alone() -> Iterator[None]:
     """Keeps a spawned worker from running the user's script again to find `__main__`, of which it needs nothing."""
     main = sys.modules["__main__"]
     kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
@@ -61,7 +61,7 @@ def _work(pipe: Connection, plan: Plan, parent: int) -> None:
     import torch
 
     torch.set_num_threads(plan.threads)
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=die_with, args=(parent,), daemon=True).start()
     bench = Bench(plan)
     wire = _Wire(pipe)
     while (job := pipe.recv()) is not None:
@@ -69,7 +69,8 @@ def _work(pipe: Connection, plan: Plan, parent: int) -> None:
         wire.ended(bench.do(job, wire))
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """End this process when its parent is gone."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
@@ -86,7 +87,7 @@ def _hire(plan: Plan) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, plan, os.getpid()), daemon=True)
-    with _main_left_alone():
+    with main_left_alone():
         process.start()
     there.close()
     return _Worker(process, here)

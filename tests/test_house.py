@@ -33,7 +33,7 @@ FLOORS = [
     {"job", "pretraining", "generation", "inspection"},
     {"conformance", "synthesis", "bench", "forecast"},
     {"workers"},
-    {"runner"},
+    {"runner", "beside"},
     {"board"},
     {"report", "export", "comparison.sides", "comparison.paired"},
     {"modelcard", "comparison.differences"},

@@ -54,7 +54,10 @@ class Block(nn.Module):
 
     def forward(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channel, time, band) → half the bands; frames beyond an utterance's end are zero, as if it came alone."""
-        hidden = self.shrink(torch.relu(self.norm(self.convolution(hidden))))
+        hidden = self.norm(self.convolution(hidden))
+        # The greater of two is as well taken before ReLU, which then has less to do; and on a CPU, several times as fast from
+        # memory where the channels of a place are neighbours.
+        hidden = torch.relu(self.shrink(hidden.contiguous(memory_format=torch.channels_last)).contiguous())
         frames = frames // self.pool
         inside = torch.arange(hidden.shape[2], device=hidden.device)[None] < frames[:, None]
         return hidden * inside[:, None, :, None], frames

@@ -120,7 +120,8 @@ class Hubert(nn.Module):
         local, frames = self.convolutions(waves, lengths)
         inside = kept(frames, local.shape[1])
         gradient = self.config.front_gradient
-        local = local * gradient + local.detach() * (1 - gradient)
+        if gradient != 1:
+            local = local * gradient + local.detach() * (1 - gradient)
         hidden = self._spans(inside)
         seen = torch.where(hidden[..., None], self.hidden, self.project(self.local_norm(local)))
         with torch.no_grad():

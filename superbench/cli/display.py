@@ -115,7 +115,7 @@ class RunDisplay:
         spent = time.monotonic() - self._began.get(job, time.monotonic())
         self._seconds.setdefault(job.task, []).append(spent)
         self._done[job] = spent
-        self.progress.update(self._all, completed=len(self._done))
+        self.progress.update(self._all, completed=len(self._done), visible=len(self._done) < self.count)
         left = f", about {self.remaining() / 60:.1f} min left" if len(self._done) < self.count and self.progress.disable else ""
         self.progress.console.print(f"{_line(ended)}  [dim]{spent:.0f} s ({len(self._done)}/{self.count}{left})[/dim]")
         sys.stdout.flush()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from superbench.errors import CommandError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def run(
@@ -56,15 +60,15 @@ def run(
         raise typer.Exit(1)
 
 
-def perform(upstreams: list[str], tasks: str, *, table: bool = True, **options: Any) -> int:
-    """Run with a display, then print the table (if wanted), what failed and where the time went; returns the number of
-    failures."""
+def perform(upstreams: list[str], tasks: str, *, table: bool = True, progress: Progress | None = None, **options: Any) -> int:
+    """Run with a display (its bars among those of `progress`, where given), then print the table (if wanted), what failed and
+    where the time went; returns the number of failures."""
     from superbench import report
     from superbench.cli.display import RunDisplay, bars, console, split_of
     from superbench.runner import run as run_jobs
 
-    with bars() as progress:
-        outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(progress), **options)
+    with contextlib.nullcontext(progress) if progress else bars() as shown:
+        outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(shown), **options)
     if table and outcome.results:
         console.print(report.terminal(outcome.results))
     for ended in outcome.of("absent"):

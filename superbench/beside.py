@@ -1,0 +1,78 @@
+"""A piece of work in a process of its own, beside what this process does meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from superbench.errors import SuperbenchError
+from superbench.reporting import Reporter
+from superbench.workers import die_with, main_left_alone
+
+
+class _Wire:
+    """A reporter at the other process' end of a pipe."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+
+    def advance(self, stage: str, done: float, total: float) -> None:
+        self.pipe.send(("advance", stage, done, total))
+
+    def note(self, text: str) -> None:
+        self.pipe.send(("note", text))
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[Reporter], None], reporter: Reporter) -> Iterator[None]:
+    """`work` goes on in another process, on one thread, while the block runs; leaving the block waits for its end.
+
+    `work` is a function at the top level of a module (or a `partial` of one). Its progress comes to `reporter`. Raises what
+    `work` raised, and `SuperbenchError` where its process died; an error in the block ends it.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_do, args=(there, work, os.getpid()), daemon=True)
+    with main_left_alone():
+        process.start()
+    there.close()
+    failures: list[BaseException] = []
+    listener = threading.Thread(target=_listen, args=(here, reporter, failures), daemon=True)
+    listener.start()
+    try:
+        yield
+        listener.join()
+    finally:
+        process.terminate()
+        process.join(5)
+    for failure in failures:
+        raise failure
+
+
+def _do(pipe: Connection, work: Callable[[Reporter], None], parent: int) -> None:
+    """The other process' life."""
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=die_with, args=(parent,), daemon=True).start()
+    try:
+        work(_Wire(pipe))
+        pipe.send(("ended", None))
+    except Exception as error:
+        pipe.send(("ended", error))
+
+
+def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException]) -> None:
+    """Pass on what the other process says, until it has ended."""
+    said: tuple[Any, ...]
+    try:
+        while (said := pipe.recv())[0] != "ended":
+            getattr(reporter, said[0])(*said[1:])
+        failures += [said[1]] if said[1] is not None else []
+    except (EOFError, ConnectionResetError):
+        failures.append(SuperbenchError("The process beside died, most likely for want of memory. Run again; it goes on."))
