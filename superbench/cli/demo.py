@@ -73,5 +73,6 @@ def _pretrained(files: Mapping[str, Path], audio: Path, reporter: Reporter) -> N
     from superbench.pretraining import pretrain
 
     for family, file in files.items():
+        began = time.perf_counter()
         pretrain(family, audio, file, steps=None, seed=0, device="auto", reporter=reporter)
-        reporter.note(f"{family}: {file}")
+        reporter.note(f"pretrained {family} in {time.perf_counter() - began:.0f} s: {file}")
