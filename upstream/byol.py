@@ -95,7 +95,7 @@ class Byol(nn.Module):
         "base": ByolConfig(),
     }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=220, batch=24, seconds=1.0, learning_rate=1e-3),
+        "mini": Pretraining(steps=180, batch=24, seconds=1.0, learning_rate=1e-3),
         "base": Pretraining(steps=200_000, batch=256, seconds=1.0, learning_rate=3e-4),
     }
 
