@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import ModuleType
 
 import pytest
 import torch
+
+from superbench import run
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = ["--upstream", f"{BENCHMARKS / 'synthetic.py'}:HubertTiny"]
@@ -98,3 +101,22 @@ def test_sides_take_turns_and_ratios_are_of_rounds() -> None:
     timings = paired.Timings({"a": [1.0, 20.0, 3.0], "b": [2.0, 10.0, 2.0]})  # ratios 0.5, 2, 1.5
     assert timings.ratio("a", "b") == 1.5
     assert timings.median("a") == 3.0
+
+
+def test_what_survives_kills_is_compared_without_the_clock_alone(
+    keyword_corpora: Path, warm_store: Path, tmp_path: Path
+) -> None:
+    kills = script("kills")
+    run(["mfcc"], "ks", data=keyword_corpora, out=tmp_path / "out", store=warm_store, max_steps=1, workers=1)
+    expected = kills.results(tmp_path)
+    place = tmp_path / "out" / "mfcc" / "ks" / "result.json"
+    result = json.loads(place.read_text())
+    result["seconds"]["train"] += 1
+    result["efficiency"]["real_time_factor"] += 1
+    result["environment"]["date"] = "1970-01-01"
+    place.write_text(json.dumps(result))
+    assert kills.differing(kills.results(tmp_path), expected) == []
+    result["scores"]["accuracy"]["value"] += 1
+    place.write_text(json.dumps(result))
+    assert kills.differing(kills.results(tmp_path), expected) == ["ks.scores"]
+    assert kills.differing({}, expected) == sorted(f"ks.{part}" for part in expected["ks"])

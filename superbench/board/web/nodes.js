@@ -15,6 +15,8 @@ const draw = (tag, attributes = {}, ...children) =>
   dress(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
 const labelled = (text, node) => make("label", {}, make("span", {}, text), dress(node, { "aria-label": text }, []));
+/** A name that may break after the marks that part its words, as browsers do not by themselves. */
+const breaking = (name) => make("span", {}, ...name.split(/(?<=[_:/])/).flatMap((part, place) => (place ? [make("wbr"), part] : [part])));
 const fill = (node, ...children) => node.replaceChildren(...children.filter((child) => present(child) && child !== false));
 
 /** A `select` of [value, text] pairs. */

@@ -136,7 +136,7 @@ function nameCell(group, row) {
   return make("th", { class: "name", scope: "row" }, make("div", {},
     make("input", { type: "checkbox", "aria-label": `Compare ${row.name}`, checked: state.picked.includes(row),
       onchange: () => pick(row) }),
-    make("span", {}, make("span", { class: "named" }, viewLink("model", keyOf(row), row.name), dagger(deviationsOf(row))),
+    make("span", {}, make("span", { class: "named" }, viewLink("model", keyOf(row), breaking(row.name)), dagger(deviationsOf(row))),
       make("small", { title: row.missing?.length ? `missing: ${row.missing.join(", ")}` : null }, facts.filter(Boolean).join(" · ")))));
 }
 function scoreCell(group, row, column, first) {
