@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="how many in all")
     parser.add_argument("--steps", type=int, default=60, help="updates of each head")
-    parser.add_argument("--longest", type=float, default=3.0, help="seconds until a kill, at most")
+    parser.add_argument("--longest", type=float, help="seconds until a kill, at most (a third of an undisturbed run)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     random.seed(options.seed)
@@ -106,12 +106,14 @@ def main() -> None:
         synthesise(root / "data", 0, TASKS.split(","), Silence())
         began = time.monotonic()
         os.waitpid(fork(root / "data", root / "undisturbed", options.steps), 0)
-        print(f"undisturbed: {time.monotonic() - began:.1f} s", flush=True)
+        took = time.monotonic() - began
+        longest = options.longest or took / 3
+        print(f"undisturbed: {took:.1f} s; kills within {longest:.1f} s", flush=True)
         expected, kills, rounds, states = results(root / "undisturbed"), 0, 0, Counter[str]()
         assert set(expected) == set(TASKS.split(",")), "the undisturbed run failed"
         while kills < options.kills:
             folder = root / f"round{rounds}"
-            kills += survives(root / "data", folder, options.steps, options.longest, options.kills - kills, states)
+            kills += survives(root / "data", folder, options.steps, longest, options.kills - kills, states)
             rounds += 1
             unlike = differing(results(folder), expected)
             assert not unlike, f"round {rounds} differs in {', '.join(unlike)}"

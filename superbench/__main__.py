@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+INTERRUPTED = 130
+"""The status that typer makes of an interrupt from the keyboard."""
+
 
 def main() -> None:
     """Entry point of `superbench`; `--debug`, anywhere on the line, shows tracebacks."""
@@ -20,9 +23,10 @@ def main() -> None:
             raise
         print(f"superbench: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("\nsuperbench: stopped. Run the same command again; it goes on from here.", file=sys.stderr)
-        sys.exit(1)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("\nsuperbench: stopped. Run the same command again; it goes on from here.", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 from superbench.errors import SuperbenchError
 from superbench.reporting import Reporter
-from superbench.workers import die_with, main_left_alone
+from superbench.workers import die_with, started
 
 
 class _Wire:
@@ -38,8 +38,7 @@ def beside(work: Callable[[Reporter], None], reporter: Reporter) -> Iterator[Non
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_do, args=(there, work, os.getpid()), daemon=True)
-    with main_left_alone():
-        process.start()
+    started(process)
     there.close()
     failures: list[BaseException] = []
     listener = threading.Thread(target=_listen, args=(here, reporter, failures), daemon=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -41,19 +42,33 @@ class _Wire:
         self.pipe.send(("ended", ended))
 
 
-@contextlib.contextmanager
-def main_left_alone() -> Iterator[None]:
-    """Keeps a spawned worker from running the user's script again to find `__main__`, of which it needs nothing."""
+def started(process: Any) -> None:
+    """Start a spawned process that does not run the user's script again to find `__main__`, of which it needs nothing, and to
+    which an interrupt from the keyboard says nothing: this process hears it, and ends the other."""
     main = sys.modules["__main__"]
     kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
     for name in kept:
         delattr(main, name)
     main.__spec__ = None
     try:
-        yield
+        with _deaf():
+            process.start()
     finally:
         for name, value in kept.items():
             setattr(main, name, value)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started inside takes over that interrupts are ignored; only a main thread may decide so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _work(pipe: Connection, plan: Plan, parent: int) -> None:
@@ -87,8 +102,7 @@ def _hire(plan: Plan) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, plan, os.getpid()), daemon=True)
-    with main_left_alone():
-        process.start()
+    started(process)
     there.close()
     return _Worker(process, here)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +28,8 @@ ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-ny
 WORDS_PER_MINUTE = 170
 LINES_PER_WORKER = 25
 """A further process only pays (it takes about a second to start) with so many lines to say."""
+LINES_IN_A_SHARE = 40
+"""A second or so of work, which is what an interrupt waits for."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +117,18 @@ def speak(lines: Sequence[Line], workers: int | None = None) -> list[Spoken]:
     absolute = [replace(line, path=line.path.absolute()) for line in lines]
     for folder in {line.path.parent for line in absolute}:
         folder.mkdir(parents=True, exist_ok=True)
-    shares = [absolute[first::most] for first in range(min(most, len(lines)))]
-    spoken: list[Spoken | None] = [None] * len(lines)
+    shares = [absolute[first : first + LINES_IN_A_SHARE] for first in range(0, len(lines), LINES_IN_A_SHARE)]
     context = multiprocessing.get_context("spawn")  # a forked child would share the library's state
     try:
-        with ProcessPoolExecutor(len(shares), mp_context=context) as pool:
-            for first, done in enumerate(pool.map(_say_all, shares)):
-                spoken[first::most] = done
+        with ProcessPoolExecutor(most, mp_context=context, initializer=_deaf) as pool:
+            try:
+                spoken = [one for done in pool.map(_say_all, shares) for one in done]
+            except BaseException:  # an interrupt from the keyboard, most likely: no further share begins
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     except BrokenProcessPool as error:
         raise SuperbenchError("A process that synthesises speech died, most likely for want of memory. Try again.") from error
-    return [replace(one, path=line.path) for one, line in zip(spoken, lines, strict=True) if one is not None]
+    return [replace(one, path=line.path) for one, line in zip(spoken, lines, strict=True)]
 
 
 def activity(spoken: Spoken, gap: float = 0.2) -> list[tuple[float, float]]:
@@ -143,6 +148,11 @@ def activity(spoken: Spoken, gap: float = 0.2) -> list[tuple[float, float]]:
 
 
 # ---------------------------------------------------------------- in a worker
+
+
+def _deaf() -> None:
+    """An interrupt from the keyboard is for the process that asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _say_all(lines: list[Line]) -> list[Spoken]:

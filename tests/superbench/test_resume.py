@@ -86,3 +86,17 @@ def test_a_run_killed_in_extraction_and_again_in_training_ends_as_if_undisturbed
     assert timeless(again) == timeless(whole)
     predictions = [root / "Slow" / "ks" / "predictions.jsonl.gz" for root in (tmp_path / "whole", out)]
     assert predictions[0].read_bytes() == predictions[1].read_bytes()
+
+
+def test_an_interrupt_from_the_keyboard_ends_the_workers_and_says_what_to_do(call: Any, data: Path, tmp_path: Path) -> None:
+    out, store = tmp_path / "out", tmp_path / "store"
+    started = call.start("run", "mfcc", *command(data, out, store)[1:-4], "--workers", "2")
+    until = time.monotonic() + 200
+    while not any(store.rglob("*.safetensors")):
+        assert time.monotonic() < until, "it never began"
+        time.sleep(0.01)
+    os.killpg(started.process.pid, signal.SIGINT)
+    done = started.ended()
+    assert done.returncode == 130
+    assert "stopped. Run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
