@@ -19,6 +19,7 @@ from superbench.errors import MissingCorpus, SuperbenchError
 from superbench.features.store import Store
 from superbench.features.store.pins import held
 from superbench.job import LOCK, folder, perform
+from superbench.memory import give_back
 from superbench.options import Options
 from superbench.registry import Spec
 from superbench.results import Result, write_failure
@@ -132,6 +133,7 @@ class Bench:
             return self._failed(job, error, text)
         finally:
             self.store.release()
+            give_back()
 
     def _failed(self, job: Job, error: Exception, message: str) -> Ended:
         place = folder(self.plan.out, job.spec, job.task)

@@ -23,6 +23,7 @@ from superbench.contract import SAMPLE_RATE, Audio, Reduction
 from superbench.features.audio import load
 from superbench.features.passing import BATCH_SAMPLES, WHOLE, Passing, forward
 from superbench.features.store import Entry, Store
+from superbench.memory import give_back
 from superbench.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -280,6 +281,8 @@ def _run(result: Extraction, name: str, batches: list[list[Piece]], advance: Cal
             passed += sum(len(wave) for wave in waves) / SAMPLE_RATE
             advance(passed)
     result.store.add(name, keys, values)
+    del values, waves
+    give_back()
 
 
 def means(extraction: Extraction, audios: Sequence[Audio]) -> Tensor:
