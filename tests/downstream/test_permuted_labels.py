@@ -37,9 +37,7 @@ def permuted(task: Task) -> Task:
 def accuracy(task: Task, root: Path, out: Path, store: Store) -> tuple[float, int, float]:
     """Test accuracy in percent, test items, share of the commonest label in percent."""
     loaded = registry.upstream(registry.parse(UPSTREAM))
-    fastest = max(task.card.recipes["mini"].learning_rates)
-    options = Options("mini", learning_rates=(fastest,), max_steps=300)
-    result = perform(task, loaded, Corpora(root), store, out, options, {}, Silence()).result
+    result = perform(task, loaded, Corpora(root), store, out, Options("mini", max_steps=300), {}, Silence()).result
     labels = Counter(str(item.label) for fold in task.read(Corpora(root)) for item in fold.test.items)
     items = sum(labels.values())
     return result.scores["accuracy"].value, items, 100 * max(labels.values()) / items
