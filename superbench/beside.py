@@ -32,21 +32,23 @@ class _Wire:
 def beside(work: Callable[[Reporter], None], reporter: Reporter) -> Iterator[None]:
     """`work` goes on in another process, on one thread, while the block runs; leaving the block waits for its end.
 
-    `work` is a function at the top level of a module (or a `partial` of one). Its progress comes to `reporter`. Raises what
-    `work` raised, and `SuperbenchError` where its process died; an error in the block ends it.
+    `work` is a function at the top level of a module (or a `partial` of one). Its progress comes to `reporter`, and so does its
+    failure, at once; leaving the block then raises what `work` raised, or `SuperbenchError` where its process died. An error in
+    the block ends `work`.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_do, args=(there, work, os.getpid()), daemon=True)
     started(process)
     there.close()
-    failures: list[BaseException] = []
-    listener = threading.Thread(target=_listen, args=(here, reporter, failures), daemon=True)
+    failures, unwanted = list[BaseException](), threading.Event()
+    listener = threading.Thread(target=_listen, args=(here, reporter, failures, unwanted), daemon=True)
     listener.start()
     try:
         yield
         listener.join()
     finally:
+        unwanted.set()
         process.terminate()
         process.join(5)
     for failure in failures:
@@ -66,12 +68,15 @@ def _do(pipe: Connection, work: Callable[[Reporter], None], parent: int) -> None
         pipe.send(("ended", error))
 
 
-def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException]) -> None:
-    """Pass on what the other process says, until it has ended."""
+def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException], unwanted: threading.Event) -> None:
+    """Pass on what the other process says, until it has ended. A failure is told at once, unless the block has been left."""
     said: tuple[Any, ...]
     try:
         while (said := pipe.recv())[0] != "ended":
             getattr(reporter, said[0])(*said[1:])
-        failures += [said[1]] if said[1] is not None else []
+        failure = said[1]
     except (EOFError, ConnectionResetError):
-        failures.append(SuperbenchError("The process beside died, most likely for want of memory. Run again; it goes on."))
+        failure = SuperbenchError("The process beside died, most likely for want of memory. Run again; it goes on.")
+    if failure is not None and not unwanted.is_set():
+        failures.append(failure)
+        reporter.note(f"failed: {failure} What goes on beside does not need it.")

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,20 @@ def revision(model: Any, more: bytes = b"") -> str:
     if is_dataclass(config) and not isinstance(config, type):
         digest.update(json.dumps(asdict(config), sort_keys=True, default=str).encode())
     if hasattr(model, "state_dict"):
-        for name, tensor in sorted(model.state_dict().items()):
-            array = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}{tuple(array.shape)}{array.dtype}".encode())
-            digest.update(array.numpy().tobytes())
+        with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter
+            for one in pool.map(_of_weight, *zip(*sorted(model.state_dict().items()), strict=True)):
+                digest.update(one)
     return digest.hexdigest()[:16]
+
+
+def _of_weight(name: str, tensor: Any) -> bytes:
+    """Digest of a weight: its name, shape, type and bytes."""
+    import torch
+
+    whole = tensor.detach().cpu().contiguous()
+    digest = hashlib.sha256(f"{name}{tuple(whole.shape)}{whole.dtype}".encode())
+    digest.update(whole.flatten().view(torch.uint8).numpy())  # as bytes: numpy knows no bfloat16
+    return digest.digest()
 
 
 def _source(kind: Any) -> bytes:

@@ -55,8 +55,16 @@ def test_progress_arrives_from_another_process_before_the_block_is_left() -> Non
 
 
 def test_what_the_work_raised_is_raised_here() -> None:
-    with pytest.raises(CommandError, match="no such thing"), beside(refused, Ear()):
-        pass
+    ear = Ear()
+
+    def told() -> None:
+        with beside(refused, ear):
+            while not ear.notes:  # before the block is left
+                time.sleep(0.01)
+
+    with pytest.raises(CommandError, match="no such thing"):
+        told()
+    assert ear.notes[0].startswith("failed: no such thing")
 
 
 def test_a_process_that_dies_is_an_error() -> None:

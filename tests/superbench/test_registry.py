@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from superbench import CommandError, registry
 from superbench.errors import BrokenPlugin, UnknownName
+from superbench.revision import revision
 
 PLUGIN = Path(__file__).parents[1] / "plugin" / "superbench_tones.py"
 
@@ -175,6 +178,18 @@ def test_classes_and_functions_are_named_by_their_file() -> None:
     assert scripts.text(registry.Listed).endswith("superbench/registry.py:Listed")
     with pytest.raises(CommandError, match="top level of a file"):
         scripts.text(lambda waves, lengths: waves)
+
+
+def test_weights_of_any_type_and_shape_make_a_revision() -> None:
+    model = nn.Module()
+    for name, kind in (("brain", torch.bfloat16), ("whole", torch.int64), ("yes", torch.bool)):
+        model.register_buffer(name, torch.ones(3, 2, dtype=kind).T)
+    model.register_buffer("one", torch.tensor(1.0))
+    model.register_buffer("none", torch.empty(0))
+    before = revision(model)
+    model.brain[1, 2] = 2
+    assert revision(model) != before
+    assert revision(nn.Module()) == revision(nn.Module())
 
 
 def test_models_of_one_file_have_revisions_of_their_own() -> None:

@@ -98,7 +98,7 @@ def test_base_has_the_published_number_of_weights_and_states(
     assert (model.layers, model.hop / 16) == (states, stride)
 
 
-@pytest.mark.parametrize(("family", "share"), [(family, 0.96 if family is VqApc else 0.9) for family in FAMILIES])
+@pytest.mark.parametrize(("family", "share"), [(family, 0.95 if family is VqApc else 0.9) for family in FAMILIES])
 def test_the_loss_falls(family: Any, share: float) -> None:
     model, waves = ready(family), sweeps()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
