@@ -79,4 +79,4 @@ def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException],
         failure = SuperbenchError("The process beside died, most likely for want of memory. Run again; it goes on.")
     if failure is not None and not unwanted.is_set():
         failures.append(failure)
-        reporter.note(f"failed: {failure} What goes on beside does not need it.")
+        reporter.note(f"failed: {failure} What runs beside it goes on.")
