@@ -16,8 +16,9 @@ from superbench.features.store import Store
 from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.fold import Conditions, examples_of
 from superbench.probing.probe import Examples, Probe
-from superbench.probing.sweep import Point, Sweep
+from superbench.probing.sweep import Sweep
 from superbench.probing.training import seeded
+from superbench.probing.updates import Point
 from superbench.registry import Loaded
 from superbench.reporting import Silence
 

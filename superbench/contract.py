@@ -125,10 +125,10 @@ class Pretraining:
 class Head(Protocol):
     """The trainable part of a probe after the layer mix; an `nn.Module`.
 
-    Heads of `mean` tasks get `features` (batch, dim), the mean over an utterance's own frames, and must be pure tensor code
-    (the engine evaluates a whole sweep of them at once with `torch.vmap`). Heads of `frames` tasks get (batch, time, dim)
-    zero-padded, with `lengths` (batch). A head may have one more method, `decode_also(outputs, lengths)`: a mapping for each
-    item, what other ways of decoding make of it, by name; asked once, of the chosen weights on test, for `Prediction.also`.
+    Heads of `mean` tasks get `features` (batch, dim), the mean over an utterance's own frames, and draw nothing at random; they
+    may be `Stacked` besides. Heads of `frames` tasks get (batch, time, dim) zero-padded, with `lengths` (batch). A head may
+    have `decode_also(outputs, lengths)` besides: a mapping for each item, what other ways of decoding make of it, by name; asked
+    once, of the chosen weights on test, for `Prediction.also`.
     """
 
     def encode(self, label: Any) -> Tensor:
@@ -142,6 +142,19 @@ class Head(Protocol):
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[Any]:
         """One plain value per item: the prediction itself, or what the task's `Selection` makes predictions of."""
+
+
+@runtime_checkable
+class Stacked(Protocol):
+    """A head of a `mean` task that also says how several of its kind answer at once. Such a head is called once for a whole
+    sweep, where others are called once for each probe; what is learnt is the same."""
+
+    def stacked(self, weights: Mapping[str, Tensor], features: Tensor) -> Tensor:
+        """Outputs (probe, batch, ...) for features (probe, batch, dim) of heads whose weights lie stacked, (probe, ...) each,
+        under the names of `named_parameters`."""
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """(probe, batch) for targets (batch, ...); over micro-batches, their mean is `loss`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task, TaskCard
 from superbench.errors import CommandError
 from superbench.features.passing import Passing
-from superbench.probing.sweep import Point
+from superbench.probing.updates import Point
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torchaudio.compliance import kaldi
 from torchaudio.transforms import ComputeDeltas
 
@@ -35,18 +34,20 @@ class FbankNoCmvn(nn.Module):
         self.deltas = ComputeDeltas(win_length=5)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Each utterance is computed from its own samples alone."""
-        frames = [self._one(wave[:length]) for wave, length in zip(waves, lengths.tolist(), strict=True)]
-        counts = torch.tensor([len(one) for one in frames], device=waves.device)
-        return Features(pad_sequence(frames, batch_first=True)[None], counts)
-
-    def _one(self, wave: Tensor) -> Tensor:
-        wave = nn.functional.pad(wave, (0, max(WINDOW - len(wave), 0)))
-        mel = kaldi.fbank(wave[None], num_mel_bins=BINS, sample_frequency=SAMPLE_RATE, frame_length=25.0, frame_shift=10.0)
-        first = self.deltas(mel.T[None])[0].T
-        second = self.deltas(first.T[None])[0].T
-        frames = torch.cat([mel, first, second], dim=1)
-        return normalised(frames) if self.normalise else frames
+        """The utterances lie one behind the other for the filter banks, each on a whole number of shifts: a frame knows nothing
+        of its neighbours, and those that reach into the next utterance are left out."""
+        room = -(-max(waves.shape[1], WINDOW) // self.hop) * self.hop
+        line = nn.functional.pad(waves, (0, room - waves.shape[1])).reshape(1, -1)
+        mel = kaldi.fbank(line, num_mel_bins=BINS, sample_frequency=SAMPLE_RATE, frame_length=25.0, frame_shift=10.0)
+        counts = (lengths.clamp(min=WINDOW) - WINDOW) // self.hop + 1
+        time, first = torch.arange(int(counts.max()), device=waves.device), torch.arange(len(waves), device=waves.device)
+        own = time.minimum(counts[:, None] - 1)  # beyond an utterance's end its last frame stands
+        bands = mel[first[:, None] * (room // self.hop) + own]
+        parts = [bands]
+        for _ in range(2):
+            parts.append(self.deltas(parts[-1].mT).mT.gather(1, own[..., None].expand_as(bands)))
+        frames, inside = torch.cat(parts, dim=2), (time < counts[:, None])[..., None]
+        return Features(((normalised(frames, inside) if self.normalise else frames) * inside)[None], counts)
 
 
 class Fbank(FbankNoCmvn):
@@ -55,7 +56,9 @@ class Fbank(FbankNoCmvn):
     normalise = True
 
 
-def normalised(frames: Tensor) -> Tensor:
-    """(time, dim) with zero mean and unit (unbiased) variance over time; a single frame keeps variance zero."""
-    spread = frames.std(0) if len(frames) > 1 else torch.zeros_like(frames[0])
-    return (frames - frames.mean(0)) / (EPSILON + spread)
+def normalised(frames: Tensor, inside: Tensor) -> Tensor:
+    """(batch, time, dim) with zero mean and unit (unbiased) variance over the time `inside`; one frame keeps variance zero."""
+    count = inside.sum(1, keepdim=True)
+    centred = frames - (frames * inside).sum(1, keepdim=True) / count
+    spread = ((centred * inside).square().sum(1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
+    return centred / (EPSILON + spread)

@@ -18,56 +18,74 @@ from superbench import BadCorpus
 WIDTH = 256
 
 
-class PooledLinear(nn.Module):
+class Pooled(nn.Module):
+    """The two layers, of one head or of many at once."""
+
+    def __init__(self, dim: int, outputs: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(dim, WIDTH)
+        self.classify = nn.Linear(WIDTH, outputs)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (batch, outputs) of mean features (batch, dim)."""
+        return self.classify(self.project(features))
+
+    def stacked(self, weights: Mapping[str, Tensor], features: Tensor) -> Tensor:
+        """Logits (probe, batch, outputs) of mean features (probe, batch, dim). The weights come first in each product: so their
+        gradients are laid as they are."""
+        columns = features.mT
+        for layer in ("project", "classify"):
+            columns = torch.baddbmm(weights[f"{layer}.bias"][:, :, None], weights[f"{layer}.weight"], columns)
+        return columns.mT
+
+
+class PooledLinear(Pooled):
     """One class out of `classes` for an utterance."""
 
     def __init__(self, dim: int, classes: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__(dim, len(classes))
         self.classes = tuple(classes)
         self.index = {name: number for number, name in enumerate(self.classes)}
-        self.project = nn.Linear(dim, WIDTH)
-        self.classify = nn.Linear(WIDTH, len(self.classes))
 
     def encode(self, label: str) -> Tensor:
         """The number of a class, a scalar; raises `BadCorpus` for a name that is none of the classes."""
         return torch.tensor(_place(label, self.index))
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Logits (batch, classes) of mean features (batch, dim)."""
-        return self.classify(self.project(features))
-
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of logits (batch, classes) with class numbers (batch)."""
         return cross_entropy(outputs, targets)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """That of each utterance, (probe, batch)."""
+        return _each(outputs, targets)
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[str]:
         """The name of the likeliest class for each utterance."""
         return [self.classes[number] for number in outputs.argmax(-1).tolist()]
 
 
-class PooledSlots(nn.Module):
+class PooledSlots(Pooled):
     """One value in each of several slots (IC: action, object, location); the logits of all slots lie side by side."""
 
     def __init__(self, dim: int, slots: Mapping[str, Sequence[str]]) -> None:
-        super().__init__()
+        super().__init__(dim, sum(len(values) for values in slots.values()))
         self.slots = {name: tuple(values) for name, values in slots.items()}
         self.index = {slot: {value: n for n, value in enumerate(values)} for slot, values in self.slots.items()}
         self.sizes = [len(values) for values in self.slots.values()]
-        self.project = nn.Linear(dim, WIDTH)
-        self.classify = nn.Linear(WIDTH, sum(self.sizes))
 
     def encode(self, label: Mapping[str, str]) -> Tensor:
         """The number of the value in every slot (slots); raises `BadCorpus` for a value that its slot does not have."""
         return torch.tensor([_place(label[slot], index) for slot, index in self.index.items()])
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Logits (batch, values of all slots) of mean features (batch, dim)."""
-        return self.classify(self.project(features))
-
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
         """Sum over the slots of the cross-entropy of each slot's slice with its value numbers; `targets` (batch, slots)."""
         slices = outputs.split(self.sizes, dim=-1)
         return torch.stack([cross_entropy(part, targets[:, n]) for n, part in enumerate(slices)]).sum()
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """That of each utterance, (probe, batch)."""
+        slices = outputs.split(self.sizes, dim=-1)
+        return sum((_each(part, targets[:, n]) for n, part in enumerate(slices)), start=outputs.new_zeros(()))
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[dict[str, str]]:
         """The likeliest value of every slot, for each utterance."""
@@ -76,6 +94,11 @@ class PooledSlots(nn.Module):
             {slot: values[number] for (slot, values), number in zip(self.slots.items(), numbers, strict=True)}
             for numbers in zip(*chosen, strict=True)
         ]
+
+
+def _each(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropies (probe, batch) of logits (probe, batch, classes) with class numbers (batch)."""
+    return cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits)), reduction="none").view(logits.shape[:2])
 
 
 def _place(label: str, index: Mapping[str, int]) -> int:

@@ -19,7 +19,7 @@ from superbench.features.extraction import Extraction
 from superbench.probing.evaluation import decode, fully
 from superbench.probing.fold import BEST, Conditions, Trained, decoded, examples_of, train
 from superbench.probing.probe import Probe
-from superbench.probing.sweep import Point
+from superbench.probing.updates import Point
 
 
 @dataclass(slots=True)

@@ -13,8 +13,9 @@ from superbench.features.extraction import Extraction
 from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.evaluation import decode
 from superbench.probing.probe import Examples, FrameExamples, MeanExamples, Probe
-from superbench.probing.sweep import Point, Sweep
+from superbench.probing.sweep import Sweep
 from superbench.probing.training import fit, seeded
+from superbench.probing.updates import Point
 from superbench.reporting import Reporter
 
 BEST = "best"

@@ -1,40 +1,28 @@
 """A sweep: probes of all learning rates and seeds, trained side by side on the same batches.
 
-A batch is read once and mixed for all probes in one product; then each head takes its own forward and backward pass. The way
-back to the weights of all mixes is one product again, and each probe takes its own step of Adam. Clipping, the NaN rule and
-selection are per probe. (Heads on means were tried as one batched computation over the probes, with `torch.vmap`: on a CPU that
-is slower than one head after the other.)
+A batch is read once for all of them; `updates.py` says how they learn from it. Selection is per probe.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from superbench.contract import Recipe
 from superbench.probing.batches import BatchPlan
-from superbench.probing.probe import Examples, Probe, mixing
-from superbench.probing.training import flushed, seeded
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A point of the grid."""
-
-    lr: float
-    seed: int
+from superbench.probing.probe import Examples, Probe
+from superbench.probing.training import flushed
+from superbench.probing.updates import Point, Reading, learning
 
 
 class Sweep:
-    """The grid, its probes, one optimizer (each probe a group of it), the weights kept so far, the count of skipped updates."""
+    """The grid, its probes and how they learn, the weights kept so far, the count of skipped updates."""
 
     def __init__(
         self,
@@ -47,58 +35,34 @@ class Sweep:
     ) -> None:
         self.points, self.recipe, self.plan, self.examples = list(points), recipe, plan, examples
         self.probes = [probe.train() for probe in probes]
-        some = next(probes[0].parameters())
-        self.device, self.mixed = some.device, some.new_empty(0)
+        self.device = next(probes[0].parameters()).device
         on_device = [target.to(self.device) for target in targets]
         self.targets = torch.stack(on_device) if examples.one_row else on_device
         self.kept: dict[str, Tensor] = {}
         self.skipped = torch.zeros(len(self.points))
         self._losses: list[list[float]] = []
-        self.own = [dict(probe.named_parameters()) for probe in self.probes]
-        kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-        pairs = zip(self.own, self.points, strict=True)
-        self.optimizer = kind([{"params": list(own.values()), "lr": point.lr} for own, point in pairs], fused=True)
+        self._learning = learning(self.points, self.probes, recipe, means=examples.one_row)
+        self.own = self._learning.own
 
     def step(self, number: int) -> float:
         """One update of every probe; returns the mean loss."""
         with flushed():
-            readings = [self._learn(parts, number, micro) for micro, parts in enumerate(self._readings(number))]
-            self._update()
+            readings = [self._learning.learn(self._read(parts, number, i)) for i, parts in enumerate(self._readings(number))]
+            for passed in self._learning.update():
+                self.skipped[passed] += 1
         self._losses.append([sum(some) for some in zip(*readings, strict=True)])
         return sum(self._losses[-1]) / len(self.probes)
 
-    def _learn(self, parts: Sequence[np.ndarray], number: int, micro: int) -> list[float]:
-        """Add the gradients of one reading to those of every probe; returns the loss of each.
-
-        A head's gradient takes the place of the mix that it was given, so that all of them lie ready for one product.
-        """
-        features, lengths = self.examples.batch(np.concatenate(parts), (number, micro))
-        self._expect(number, micro + 1)
-        weights, by_layer = mixing(self.probes, features), features.movedim(-2, 0)
-        flat = by_layer.flatten(1)  # (layer, batch · ... · dim)
-        mixed = torch.mm(weights.detach(), flat, out=self.mixed.resize_(len(weights), flat.shape[1]))
-        wanted, losses = [self._wanted(part) for part in parts], []
-        for probe, point, values in zip(self.probes, self.points, mixed.view(-1, *by_layer.shape[1:]), strict=True):
-            own = values.detach().requires_grad_(weights.requires_grad)  # each head's graph is freed at once
-            with contextlib.nullcontext() if self.examples.one_row else seeded(point.seed, number, micro):
-                loss = self._loss(probe.head, own, lengths, wanted)
-            loss.backward()
-            losses.append(float(loss.detach()))
-            values.copy_(own.grad) if own.grad is not None else values.zero_()
-        if weights.requires_grad:
-            weights.backward(mixed @ flat.T)
-        return losses
+    def _read(self, parts: Sequence[np.ndarray], number: int, reading: int) -> Reading:
+        moment = (number, reading)
+        features, lengths = self.examples.batch(np.concatenate(parts), moment)
+        self._expect(number, reading + 1)
+        return Reading(features, lengths, [self._wanted(part) for part in parts], moment)
 
     def _readings(self, number: int) -> list[list[np.ndarray]]:
         """The micro-batches of an update as they are read: one by one, or, where an item is one row, all at once."""
         parts = self.plan(number)
         return [parts] if self.examples.one_row else [[part] for part in parts]
-
-    def _loss(self, head: Any, features: Tensor, lengths: Tensor, wanted: Sequence[Any]) -> Tensor:
-        """The losses of micro-batches with these targets, each divided by the number of micro-batches in an update."""
-        sizes = [len(targets) for targets in wanted]
-        pieces = zip(head(features, lengths).split(sizes), lengths.split(sizes), wanted, strict=True)
-        return sum(head.loss(*piece) for piece in pieces) / self.recipe.accumulate
 
     def _wanted(self, part: np.ndarray) -> Any:
         if isinstance(self.targets, Tensor):
@@ -111,19 +75,6 @@ class Sweep:
         if reading == len(coming):
             number, reading, coming = number + 1, 0, self._readings(number + 1)
         self.examples.expect(np.concatenate(coming[reading]), (number, reading))
-
-    def _update(self) -> None:
-        """Adam for every probe after clipping by its own norm; a NaN norm skips that probe's update (protocol.md 1.4)."""
-        grads = [[one.grad for one in own.values() if one.grad is not None] for own in self.own]
-        norms = torch.stack([nn.utils.get_total_norm(some) for some in grads])
-        for number, norm in enumerate(norms.tolist()):
-            if math.isnan(norm):
-                self.skipped[number] += 1
-                self.probes[number].zero_grad()  # without gradients Adam passes it by
-            elif norm > self.recipe.clip / 2:  # under that, nothing would change
-                nn.utils.clip_grads_with_norm_(self.own[number].values(), self.recipe.clip, norms[number])
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
     def recent(self) -> list[float | None]:
         """Every probe's mean loss over the updates since this was last asked; None where it is no number."""
@@ -154,10 +105,10 @@ class Sweep:
         """Weights, Adam's moments, kept weights."""
         state = {f"kept/{key}": value for key, value in self.kept.items()} | {"skipped": self.skipped}
         for number, own in enumerate(self.own):
-            for slot, (key, weight) in enumerate(own.items()):
-                state[f"probe/{number}/{key}"] = weight.detach().clone()
-                moments = self.optimizer.state.get(weight, {})
-                state |= {f"adam/{number}/{slot}/{name}": value.clone() for name, value in moments.items()}
+            state |= {f"probe/{number}/{key}": weight.detach().clone() for key, weight in own.items()}
+        for prefix, weight in self._learnt():
+            moments = self._learning.optimizer.state.get(weight, {})
+            state |= {prefix + name: value.clone() for name, value in moments.items()}
         return state
 
     @torch.no_grad()
@@ -166,8 +117,14 @@ class Sweep:
         self.kept = {key[5:]: value.to(self.device) for key, value in state.items() if key.startswith("kept/")}
         self.skipped = state["skipped"]
         for number, own in enumerate(self.own):
-            for slot, (key, weight) in enumerate(own.items()):
+            for key, weight in own.items():
                 weight.copy_(state[f"probe/{number}/{key}"])
-                prefix = f"adam/{number}/{slot}/"
-                moments = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-                self.optimizer.state[weight] = {name: value.to(self.device) for name, value in moments.items()}
+        for prefix, weight in self._learnt():
+            moments = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+            self._learning.optimizer.state[weight] = {name: value.to(self.device) for name, value in moments.items()}
+
+    def _learnt(self) -> Iterator[tuple[str, Tensor]]:
+        """What the optimizer moves, and what the names of its moments begin with."""
+        for number, group in enumerate(self._learning.optimizer.param_groups):
+            for slot, weight in enumerate(group["params"]):
+                yield f"adam/{number}/{slot}/", weight

@@ -112,5 +112,7 @@ def seeded(*numbers: int) -> Iterator[None]:
         mixed = (mixed * 6364136223846793005 + number * 1442695040888963407 + 1013904223) % 2**63
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(mixed)
+        torch.default_generator.manual_seed(mixed)  # torch.manual_seed notes a stack trace for every kind of device not in use
+        if devices:
+            torch.cuda.manual_seed(mixed)
         yield

@@ -23,7 +23,8 @@ from downstream.shared.text import PhoneAlphabet
 from superbench.contract import Recipe
 from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.probe import MeanExamples, Probe
-from superbench.probing.sweep import Point, Sweep
+from superbench.probing.sweep import Sweep
+from superbench.probing.updates import Point
 
 Reference = Callable[[str], Any]
 ITEMS, LAYERS, DIM, STEPS = 40, 3, 6, 25

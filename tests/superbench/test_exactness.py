@@ -18,7 +18,8 @@ from downstream.shared.pooled import PooledLinear, PooledSlots
 from superbench.contract import Recipe
 from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.probe import MeanExamples, Probe
-from superbench.probing.sweep import Point, Sweep
+from superbench.probing.sweep import Sweep
+from superbench.probing.updates import Point
 
 LAYERS, DIM, ITEMS, LONGEST = 13, 48, 96, 30
 CLASSES = tuple(f"class {number}" for number in range(12))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from downstream.shared.pooled import PooledLinear
 from superbench import registry
 from superbench.contract import Fold, Recipe
 from superbench.corpora import Corpora
@@ -20,8 +21,9 @@ from superbench.probing.batches import BatchPlan, Traits
 from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
 from superbench.probing.probe import MeanExamples, Probe
-from superbench.probing.sweep import Point, Sweep
+from superbench.probing.sweep import Sweep
 from superbench.probing.training import flushed
+from superbench.probing.updates import Point
 from superbench.reporting import Silence
 
 
@@ -124,32 +126,34 @@ class SideBySideOnMeans(Sweep):
             feats, lengths = self.examples.batch(indices)
             loss = probe.head.loss(probe(feats, lengths), lengths, torch.stack([self.targets[i] for i in indices]))  # type: ignore[operator]
             (loss / self.recipe.accumulate).backward()
-        self._update()
+        self._learning.update()
         return 0.0
 
 
-def test_a_probe_without_a_number_is_passed_by_and_its_mates_go_on(tones: ModuleType) -> None:
+@pytest.mark.parametrize("head", ["one by one", "stacked"])
+def test_a_probe_without_a_number_is_passed_by_and_its_mates_go_on(head: str, tones: ModuleType) -> None:
     values = torch.randn(50, 2, 17, generator=torch.Generator().manual_seed(1))
     labels = [torch.tensor(number % 4) for number in range(50)]
     recipe = Recipe(steps=9, batch=8, evaluate_every=9, learning_rates=(), clip=0.5)
     plan, points = BatchPlan(recipe, Traits([1] * 50, [1] * 50, ["x"] * 50)), [Point(1e-1, 0), Point(1e-2, 0)]
-    broken, sound = Probe(tones.NameOne(17), 2), Probe(tones.NameOne(17), 2)
+    broken, sound = (Probe(PooledLinear(17, "abcd") if head == "stacked" else tones.NameOne(17), 2) for _ in range(2))
     assert broken.weights is not None
     with torch.no_grad():
         broken.weights[0] = torch.nan
-    before, single = copy.deepcopy(broken.state_dict()), copy.deepcopy(sound)
+    before, started, single = copy.deepcopy(broken.state_dict()), copy.deepcopy(sound.state_dict()), copy.deepcopy(sound)
     both = Sweep(points, [broken, sound], recipe, plan, MeanExamples(values, "cpu"), labels)
     alone = Sweep(points[1:], [single], recipe, plan, MeanExamples(values, "cpu"), labels)
     for number in range(9):
         both.step(number)
         alone.step(number)
     assert both.skipped.tolist() == [9, 0]
-    for name, value in broken.state_dict().items():
+    for name, value in both.own[0].items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
     assert not any(key.startswith("adam/0/") for key in both.state())
     assert float(both.state()["adam/1/0/step"]) == 9
-    for name, value in single.state_dict().items():
-        torch.testing.assert_close(sound.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+    for name, value in alone.own[0].items():
+        torch.testing.assert_close(both.own[1][name], value, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(value, started[name]), f"{name} has not moved"
 
 
 def test_numbers_nearest_to_zero_count_as_zero_in_training_and_nowhere_else() -> None:

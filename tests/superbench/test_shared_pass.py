@@ -22,7 +22,7 @@ from superbench.features.store import Store
 from superbench.job import _unstored
 from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
-from superbench.probing.sweep import Point
+from superbench.probing.updates import Point
 from superbench.reporting import Silence
 
 
