@@ -127,7 +127,7 @@ class Head(Protocol):
 
     Heads of `mean` tasks get `features` (batch, dim), the mean over an utterance's own frames, and draw nothing at random; they
     may be `Stacked` besides. Heads of `frames` tasks get (batch, time, dim) zero-padded, with `lengths` (batch). A head may
-    have `decode_also(outputs, lengths)` besides: a mapping for each item, what other ways of decoding make of it, by name; asked
+    have `decode_also(outputs, lengths)`: a mapping for each item, what other ways of decoding make of it, by name; asked
     once, of the chosen weights on test, for `Prediction.also`.
     """
 
