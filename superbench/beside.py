@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
 from superbench.errors import SuperbenchError
+from superbench.processes import start
 from superbench.reporting import Reporter
-from superbench.workers import die_with, started
 
 
 class _Wire:
@@ -36,10 +35,8 @@ def beside(work: Callable[[Reporter], None], reporter: Reporter) -> Iterator[Non
     failure, at once; leaving the block then raises what `work` raised, or `SuperbenchError` where its process died. An error in
     the block ends `work`.
     """
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_do, args=(there, work, os.getpid()), daemon=True)
-    started(process)
+    here, there = multiprocessing.Pipe(duplex=False)
+    process = start(_do, there, work, threads=1)
     there.close()
     failures, unwanted = list[BaseException](), threading.Event()
     listener = threading.Thread(target=_listen, args=(here, reporter, failures, unwanted), daemon=True)
@@ -55,12 +52,8 @@ def beside(work: Callable[[Reporter], None], reporter: Reporter) -> Iterator[Non
         raise failure
 
 
-def _do(pipe: Connection, work: Callable[[Reporter], None], parent: int) -> None:
+def _do(pipe: Connection, work: Callable[[Reporter], None]) -> None:
     """The other process' life."""
-    import torch
-
-    torch.set_num_threads(1)
-    threading.Thread(target=die_with, args=(parent,), daemon=True).start()
     try:
         work(_Wire(pipe))
         pipe.send(("ended", None))

@@ -5,19 +5,14 @@ A worker keeps a bench of its own; one that dies takes only its own job with it.
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
-import signal
-import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from superbench.bench import Bench, Ended, Job, Plan, Watcher, taken
+from superbench.processes import start
 
 
 class _Wire:
@@ -42,53 +37,13 @@ class _Wire:
         self.pipe.send(("ended", ended))
 
 
-def started(process: Any) -> None:
-    """Start a spawned process that does not run the user's script again to find `__main__`, of which it needs nothing, and to
-    which an interrupt from the keyboard says nothing: this process hears it, and ends the other."""
-    main = sys.modules["__main__"]
-    kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
-    for name in kept:
-        delattr(main, name)
-    main.__spec__ = None
-    try:
-        with _deaf():
-            process.start()
-    finally:
-        for name, value in kept.items():
-            setattr(main, name, value)
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """What is started inside takes over that interrupts are ignored; only a main thread may decide so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _work(pipe: Connection, plan: Plan, parent: int) -> None:
-    """A worker's life: take a job, do it, say so. It ends with its parent."""
-    import torch
-
-    torch.set_num_threads(plan.threads)
-    threading.Thread(target=die_with, args=(parent,), daemon=True).start()
+def _work(pipe: Connection, plan: Plan) -> None:
+    """A worker's life: take a job, do it, say so."""
     bench = Bench(plan)
     wire = _Wire(pipe)
     while (job := pipe.recv()) is not None:
         wire.started(job)
         wire.ended(bench.do(job, wire))
-
-
-def die_with(parent: int) -> None:
-    """End this process when its parent is gone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 @dataclass(slots=True)
@@ -99,10 +54,8 @@ class _Worker:
 
 
 def _hire(plan: Plan) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_work, args=(there, plan, os.getpid()), daemon=True)
-    started(process)
+    here, there = multiprocessing.Pipe()
+    process = start(_work, there, plan, threads=plan.threads)
     there.close()
     return _Worker(process, here)
 

@@ -19,6 +19,7 @@ import pytest
 
 from superbench.corpora import WRITTEN
 from superbench.features.store.pins import locked
+from superbench.processes import LIBRARIES
 from superbench.reporting import Silence
 from superbench.synthesis import synthesise
 
@@ -107,16 +108,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # ---------------------------------------------------------------- commands
 
-LIBRARIES = [
-    "torch._dynamo",
-    "torch.utils.flop_counter",
-    "torchaudio.compliance.kaldi",
-    "scipy.stats",
-    "pydantic",
-    "rich.table",
-]
-"""What nearly every command loads, and takes seconds to. Nothing of superbench itself: each command imports its own modules."""
-
 
 @dataclass(frozen=True)
 class Started:
@@ -148,7 +139,7 @@ class Commands:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(LIBRARIES)
+        self.context.set_forkserver_preload([*LIBRARIES, "rich.table"])
 
     def __call__(self, *arguments: str, **where: Any) -> subprocess.CompletedProcess[str]:
         """Run to the end; `where` as for `start`."""

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
 
 def become(asked: dict[str, Any]) -> None:
-    """A process group, standard output and error, environment and folder of its own; then the entry point."""
+    """A process group, an ear for the keyboard, standard output and error, environment and folder of its own; then the entry
+    point."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(asked["said"] / name, os.O_WRONLY | os.O_CREAT), number)
     os.environ.clear()

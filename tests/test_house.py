@@ -12,7 +12,7 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "items", "reporting", "sizes", "upload", "measures", "memory"},
+    {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes"},
     {"contract", "files", "corpora", "features.store.index", "features.store.shard"},
     {"features.audio", "features.store.pins", "features.planner"},
     {"scoring", "probing.training", "probing.intervals", "probing.batches"},
