@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import fft
+from scipy.ndimage import uniform_filter1d
 
 from superbench import SAMPLE_RATE
 
@@ -29,30 +30,30 @@ def noise(samples: int, random: np.random.Generator) -> np.ndarray:
     swell = random.uniform(0.0, 0.4)
     size = fft.next_fast_len(samples, real=True)
     spectrum = fft.rfft(random.standard_normal(size).astype(np.float32))
-    frequencies = np.maximum(np.arange(len(spectrum)) * SAMPLE_RATE / size, 60.0)
-    wave = fft.irfft(spectrum * frequencies ** (-slope / 2), size)[:samples]
-    time = np.arange(samples) / SAMPLE_RATE
-    wave = wave * (1 + swell * np.sin(2 * np.pi * (random.uniform(0.2, 1.5) * time + random.uniform())))
-    return (wave * (SPEECH_RMS / _rms(wave))).astype(np.float32)
+    frequencies = np.maximum(np.arange(len(spectrum), dtype=np.float32) * np.float32(SAMPLE_RATE / size), np.float32(60))
+    wave = fft.irfft(spectrum * frequencies ** np.float32(-slope / 2), size)[:samples]
+    turns = np.float32(random.uniform(0.2, 1.5) / SAMPLE_RATE) * np.arange(samples, dtype=np.float32)
+    wave = wave * (1 + np.float32(swell) * np.sin(np.float32(2 * np.pi) * (turns + np.float32(random.uniform()))))
+    return wave * np.float32(SPEECH_RMS / _rms(wave))
 
 
 def breathe(speech: np.ndarray, amount: float, random: np.random.Generator) -> np.ndarray:
     """`speech` with hiss that follows its envelope; `amount` is their ratio of amplitudes."""
-    width = SAMPLE_RATE // 50
-    envelope = np.sqrt(np.convolve(speech**2, np.full(width, 1 / width, np.float32), "same").clip(0))
-    hiss = np.diff(random.standard_normal(len(speech) + 1)) / np.sqrt(2)
-    return (speech + amount * envelope * hiss).astype(np.float32)
+    envelope = np.sqrt(uniform_filter1d(speech**2, SAMPLE_RATE // 50, mode="constant").clip(0))
+    hiss = np.diff(random.standard_normal(len(speech) + 1).astype(np.float32))
+    return speech + np.float32(amount / np.sqrt(2)) * envelope * hiss
 
 
 def colour(speech: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """`speech` through a mild random channel: a smooth gain over frequency of about ±3 dB, and no bass."""
     size = fft.next_fast_len(len(speech) + SAMPLE_RATE // 10, real=True)
-    position = np.linspace(0, 1, size // 2 + 1)
-    waves = [random.normal() / (k + 1) * np.cos(np.pi * (k + 1) * position) for k in range(4)]
-    decibels = CHANNEL_DECIBELS * np.sum(waves, axis=0)
-    bass = (position * SAMPLE_RATE / 2 / random.uniform(60, 160)) ** 2
-    spectrum = fft.rfft(speech, size) * 10 ** (decibels / 20) * bass / (1 + bass)
-    return fft.irfft(spectrum, size)[: len(speech)].astype(np.float32)
+    position = np.linspace(0, 1, size // 2 + 1, dtype=np.float32)
+    knots = np.linspace(0, 1, 257)
+    waves = [random.normal() / (k + 1) * np.cos(np.pi * (k + 1) * knots) for k in range(4)]
+    gain = np.interp(position, knots, 10 ** (CHANNEL_DECIBELS / 20 * np.sum(waves, axis=0))).astype(np.float32)
+    bass = (position * np.float32(SAMPLE_RATE / 2 / random.uniform(60, 160))) ** 2
+    spectrum = fft.rfft(speech, size) * (gain * bass / (1 + bass))
+    return fft.irfft(spectrum, size)[: len(speech)]
 
 
 def levelled(speech: np.ndarray, volume: float) -> np.ndarray:
