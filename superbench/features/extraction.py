@@ -207,20 +207,24 @@ def _advance(reporter: Reporter, before: float, total: float) -> Callable[[float
 
 
 def _pieces(result: Extraction, audios: list[Audio]) -> list[Piece]:
-    """The pieces, the longest first; what was stored under a key was made as `result.passing` says."""
+    """The pieces, the longest first, those of one length in an order of their sound alone, so that the same sounds meet in a
+    batch whatever the model; what was stored under a key was made as `result.passing` says."""
     how = result.passing
     kind = f"{result.reduction}|{_stored(result.reduction)}|{how.precision}|{result.device}|torch {torch.__version__}"
     kind += f"|chunk {how.chunk}" if how.chunk else ""
     kind += f"|layer {how.layer}" if how.layer is not None else ""
     pieces: dict[bytes, Piece] = {}
+    order: dict[bytes, tuple[int, str]] = {}
     same: list[Piece] = []
     for audio, sound in zip(audios, result.store.sounds([audio.path for audio in audios]), strict=True):
-        text = f"{result.upstream.revision}|{kind}|{sound.digest}|{audio.start}|{audio.end}|{audio.gain_db}|{audio.trim}"
+        heard = f"{sound.digest}|{audio.start}|{audio.end}|{audio.gain_db}|{audio.trim}"
+        text = f"{result.upstream.revision}|{kind}|{heard}"
         whole = round(sound.samples * SAMPLE_RATE / sound.rate)
         samples = min(max(min(audio.end or whole, whole) - audio.start, 1), audio.crop or whole)
         piece = Piece(hashlib.blake2b(text.encode(), digest_size=16).digest(), audio, samples)
+        order[piece.key] = (-samples, heard)
         (same.append(piece) if piece.key in pieces else pieces.setdefault(piece.key, piece))
-    return [*sorted(pieces.values(), key=lambda piece: (-piece.samples, piece.key)), *same]
+    return [*sorted(pieces.values(), key=lambda piece: order[piece.key]), *same]
 
 
 def _stored(reduction: Reduction) -> str:
