@@ -33,8 +33,6 @@ from superbench.errors import BadResult, CommandError
 pytest.importorskip("fastapi", reason="the extra `server` is not installed")
 pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
 
-START = "import sys; from superbench.__main__ import main; sys.exit(main())"
-
 
 @dataclass
 class Running:
@@ -43,7 +41,7 @@ class Running:
     address: str
     board: Path
     token: str
-    process: subprocess.Popen[bytes]
+    process: Any
 
     def call(
         self, method: str, path: str, data: bytes | None = None, token: str | None = "", **headers: str
@@ -81,30 +79,37 @@ def _body(answer: Any) -> Any:
     return json.loads(data) if "json" in answer.headers.get("Content-Type", "") else data.decode()
 
 
-@contextlib.contextmanager
-def serving(board: Path, *options: str) -> Iterator[Running]:
-    """`superbench serve` on a free port, until the end of the block."""
-    secret = board / "secret"  # a server that was killed has a successor, with the same token
-    token = secret.read_text() if secret.is_file() else tokens.create(Board(board).shelf, "alice")
-    secret.write_text(token)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", START, "serve", "--board", str(board), "--port", str(port), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    running = Running(f"http://127.0.0.1:{port}", board, token, process)
-    try:
-        _wait(running)
-        yield running
-    finally:
-        process.kill()
-        process.wait()
+Serving = Callable[..., contextlib.AbstractContextManager[Running]]
 
 
-def _wait(running: Running) -> None:
+@pytest.fixture(scope="session")
+def serving(call: Any) -> Serving:
+    """`serving(board, *options)` is `superbench serve` on a free port, until the end of the block."""
+
+    @contextlib.contextmanager
+    def begun(board: Path, *options: str) -> Iterator[Running]:
+        secret = board / "secret"  # a server that was killed has a successor, with the same token
+        token = secret.read_text() if secret.is_file() else tokens.create(Board(board).shelf, "alice")
+        secret.write_text(token)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        started = call.start("serve", "--board", str(board), "--port", str(port), *options)
+        running = Running(f"http://127.0.0.1:{port}", board, token, started.process)
+        try:
+            _wait(running, started)
+            yield running
+        finally:
+            started.process.kill()
+            started.process.join()
+
+    return begun
+
+
+def _wait(running: Running, started: Any) -> None:
     until = time.monotonic() + 240
     while time.monotonic() < until:
-        assert running.process.poll() is None, running.process.stderr.read().decode()  # type: ignore[union-attr]
+        assert running.process.exitcode is None, started.ended().stderr
         with contextlib.suppress(OSError):
             if running.call("GET", "/healthz", token=None)[0] == 200:
                 return
@@ -113,7 +118,7 @@ def _wait(running: Running) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, serving: Serving) -> Iterator[Running]:
     with serving(tmp_path_factory.mktemp("served") / "board", "--hourly", "1000", "--megabytes", "2") as running:
         yield running
 
@@ -126,7 +131,7 @@ def submitted(server: Running, data: bytes) -> dict[str, Any]:
     return server.decided(state["id"])
 
 
-def test_an_empty_board_shows_the_published_rows(tmp_path: Path) -> None:
+def test_an_empty_board_shows_the_published_rows(tmp_path: Path, serving: Serving) -> None:
     with serving(tmp_path / "board") as running:
         assert running.names() == []
         _, _, board = running.call("GET", "/api/board", token=None)
@@ -270,7 +275,9 @@ def test_a_model_called_like_a_script_is_text(server: Running, a_folder: Callabl
     assert server.call("GET", "/api/models/%3Cscript%3Ealert(1)%3C/script%3E", token=None)[2][0]["name"] == name
 
 
-def test_who_sends_too_often_is_told_when_to_come_again(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+def test_who_sends_too_often_is_told_when_to_come_again(
+    tmp_path: Path, a_folder: Callable[..., Path], serving: Serving
+) -> None:
     with serving(tmp_path / "board", "--hourly", "1") as running:
         assert running.call("POST", "/api/submissions", pack_bundle(a_folder("first", 24)))[0] == 202
         status, headers, problem = running.call("POST", "/api/submissions", pack_bundle(a_folder("second", 24)))
@@ -293,7 +300,9 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Running, a_folder: Cal
     assert submitted(server, data)["state"] == "accepted"
 
 
-def test_nothing_received_is_lost_when_the_server_is_killed(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+def test_nothing_received_is_lost_when_the_server_is_killed(
+    tmp_path: Path, a_folder: Callable[..., Path], serving: Serving
+) -> None:
     """Several senders at once; the server dies at some point of the queue, twice; all that was answered 202 is accepted."""
     board = tmp_path / "board"
     bundles = [pack_bundle(a_folder(f"model{number}", 20 + number)) for number in range(4)]
