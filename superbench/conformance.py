@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from superbench import registry
-from superbench.contract import Task
+from superbench.contract import Stacked, Task
 from superbench.corpora import Corpora
 from superbench.doctor import Examination
 from superbench.features.store import Store
@@ -23,7 +25,7 @@ PROTOCOLS = ("superb", "superb-once", "mini")
 
 
 def conform(task: Task, upstream: str = "fbank_no_cmvn", reporter: Reporter | None = None) -> Examination:
-    """Synthesise the task's corpus, read it twice, run a shortened job, score it again; the findings say what held."""
+    """Synthesise the corpus, read it twice, ask heads alone and at once, run a shortened job; the findings say what held."""
     findings: list[Finding] = []
 
     def check(name: str, action: Callable[[], str]) -> bool:
@@ -41,6 +43,7 @@ def conform(task: Task, upstream: str = "fbank_no_cmvn", reporter: Reporter | No
             ("card", lambda: _card(task)),
             ("synthesis", lambda: _synthesise(task, root)),
             ("reader", lambda: _read(task, corpora)),
+            ("head", lambda: _head(task, corpora)),
             ("run", lambda: _run(task, upstream, corpora, root / "out", reporter or Silence())),
         )
         for name, action in steps:
@@ -76,6 +79,29 @@ def _read(task: Task, corpora: Corpora) -> str:
 
 def _ids(fold: Any) -> list[str]:
     return [item.id for split in (fold.train, fold.dev, fold.test) for item in split.items]
+
+
+def _head(task: Task, corpora: Corpora) -> str:
+    """Two heads that answer at once must answer as each does."""
+    if task.head is None:
+        return "none: nothing is trained"
+    fold, dim = task.read(corpora)[0], 24
+    heads: list[Any] = [task.head(dim, fold, task.card.recipes["mini"]).double() for _ in range(2)]
+    first = heads[0]
+    if not isinstance(first, Stacked):
+        return type(first).__name__
+    targets = torch.stack([heads[0].encode(item.label) for item in fold.train.items[:8]])
+    features = torch.randn(2, len(targets), dim, dtype=torch.float64)
+    weights, _ = torch.func.stack_module_state(heads)
+    outputs = first.stacked(weights, features)
+    losses = first.losses(outputs, targets).mean(1)
+    for number, one in enumerate(heads):
+        own = one(features[number], torch.ones(len(targets)))
+        if outputs[number].shape != own.shape or not torch.allclose(outputs[number], own):
+            raise ValueError("`stacked` gives other outputs than `forward`")
+        if not torch.allclose(losses[number], one.loss(own, torch.ones(len(targets)), targets)):
+            raise ValueError("the mean of `losses` is not `loss`")
+    return f"{type(first).__name__}, a whole sweep in one pass"
 
 
 def _run(task: Task, upstream: str, corpora: Corpora, out: Path, reporter: Reporter) -> str:

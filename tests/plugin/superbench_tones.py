@@ -106,7 +106,7 @@ def read(corpora: Corpora, series: bool) -> tuple[Fold, ...]:
             singer, pitches, _ = path.stem.split("-")
             label = pitches.replace("_", " ")
             if series or " " not in label:
-                items.append(Item(path.stem, Audio(path), label, (singer,)))
+                items.append(Item(f"{name}/{path.stem}", Audio(path), label, (singer,)))
         return Split(name, tuple(items))  # type: ignore[arg-type]
 
     return (Fold("all", split("train"), split("dev"), split("test")),)
