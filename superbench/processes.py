@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
@@ -15,15 +16,20 @@ from typing import Any
 LIBRARIES = ("torch._dynamo", "torch.utils.flop_counter", "torchaudio.compliance.kaldi", "scipy.stats", "pydantic")
 """What every job needs, and takes seconds to load; none of them touches a GPU or starts a thread that a fork would miss."""
 
+LONGEST_FOLDER = 60
+"""A socket's name has at most 107 characters, of which `multiprocessing` needs some thirty within the temporary folder."""
+
 
 def start(work: Callable[..., None], *arguments: Any, threads: int) -> Any:
     """`work(*arguments)` in a process of its own, on so many threads; returns the process.
 
     It ends with this process, and an interrupt from the keyboard says nothing to it: this process hears it, and ends the other.
     It does not run the user's script again to find `__main__`, of which it needs nothing. On Linux it is forked from one that
-    has loaded the libraries once and does nothing else; elsewhere it starts from nothing.
+    has loaded the libraries once and does nothing else; elsewhere, and where the path of temporary files is too long for a
+    socket's name, it starts from nothing.
     """
-    context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    short = len(os.fsencode(tempfile.gettempdir())) <= LONGEST_FOLDER
+    context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" and short else "spawn")
     context.set_forkserver_preload(list(LIBRARIES))
     environment = dict(os.environ)  # the process that is forked may be older than some of it
     process = context.Process(target=_live, args=(environment, threads, work, arguments), daemon=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +54,24 @@ def test_progress_arrives_from_another_process_before_the_block_is_left() -> Non
         pass
     assert ear.heard == [("count", 1, 3), ("count", 2, 3), ("count", 3, 3)]
     assert ear.notes != [f"process {os.getpid()}"]
+
+
+def surroundings(reporter: Reporter) -> None:
+    reporter.note(os.environ["WHO_ASKS"])
+
+
+@pytest.mark.parametrize("folder", ["short", "too long for the name of a socket " * 4])
+def test_the_process_has_the_environment_of_the_one_that_asks(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / folder).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", None if folder == "short" else str(tmp_path / folder))
+    for who in ("alice", "bob"):
+        monkeypatch.setenv("WHO_ASKS", who)
+        ear = Ear()
+        with beside(surroundings, ear):
+            pass
+        assert ear.notes == [who]
 
 
 def test_what_the_work_raised_is_raised_here() -> None:
