@@ -157,8 +157,9 @@ class AllAtOnce:
 
 
 def learning(points: Sequence[Point], probes: Sequence[Probe], recipe: Recipe, *, means: bool) -> Learning:
-    """The way that suits the probes: all at once where heads of means say how, else one by one."""
-    if means and all(isinstance(probe.head, Stacked) for probe in probes):
+    """The way that suits the probes: all at once where heads of means say how and all their weights learn, else one by one."""
+    whole = all(weight.requires_grad for probe in probes for weight in probe.parameters())
+    if means and whole and all(isinstance(probe.head, Stacked) for probe in probes):
         return AllAtOnce(points, probes, recipe)
     return OneByOne(points, probes, recipe, draws=not means)
 

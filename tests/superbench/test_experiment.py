@@ -156,6 +156,20 @@ def test_a_probe_without_a_number_is_passed_by_and_its_mates_go_on(head: str, to
         assert not torch.allclose(value, started[name]), f"{name} has not moved"
 
 
+def test_a_weight_that_a_head_holds_still_stays_as_it_is() -> None:
+    recipe = Recipe(steps=3, batch=8, evaluate_every=3, learning_rates=(), optimizer="adamw")
+    plan = BatchPlan(recipe, Traits([1] * 50, [1] * 50, ["x"] * 50))
+    head = PooledLinear(17, "abcd")
+    head.classify.bias.requires_grad_(False)
+    held, started = head.classify.bias.clone(), head.classify.weight.detach().clone()
+    labels = [torch.tensor(number % 4) for number in range(50)]
+    sweep = Sweep([Point(1e-1, 0)], [Probe(head, 2)], recipe, plan, MeanExamples(torch.randn(50, 2, 17), "cpu"), labels)
+    for number in range(3):
+        sweep.step(number)
+    assert torch.equal(sweep.own[0]["head.classify.bias"], held)
+    assert not torch.equal(sweep.own[0]["head.classify.weight"], started)
+
+
 def test_numbers_nearest_to_zero_count_as_zero_in_training_and_nowhere_else() -> None:
     def smallest() -> float:
         return float(torch.tensor(1e-30) * torch.tensor(1e-10))
