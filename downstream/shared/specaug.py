@@ -32,35 +32,56 @@ class SpecAug(nn.Module):
         if not self.training:
             return features
         batch, time, dim = features.shape
-        warps = torch.stack([warp(length, time, self.warp, features.device) for length in lengths.tolist()])
-        warped = torch.bmm(warps.to(features.dtype), features)
+        warped = blended(features, *warp(lengths, time, self.warp))
         bands = masks(batch, dim, self.feature_masks, self.feature_width).to(features.device)
         stretches = masks(batch, time, self.time_masks, self.time_width).to(features.device)
         return warped.masked_fill(bands[:, None, :] | stretches[:, :, None], 0.0)
 
 
-def warp(length: int, time: int, window: int, device: torch.device | str = "cpu") -> Tensor:
-    """How an utterance of `length` frames, padded to `time`, is warped: (time, time), to be multiplied with its features.
+def warp(lengths: Tensor, time: int, window: int) -> tuple[Tensor, Tensor]:
+    """Of which four frames, and by how much of each, every frame is made when utterances of `lengths`, padded to `time`, are
+    warped: twice (batch, time, 4).
 
-    A random frame moves by less than `window` or so, and both sides are stretched to fit (bicubic); padding becomes zero. A
-    matrix, because interpolating the features themselves takes four times as long where a gradient is wanted.
+    A random frame moves by less than `window` or so, and both sides are stretched to fit (bicubic, as `interpolate` has it,
+    whose borders repeat); padding is made of nothing, and an utterance too short to be warped of its own frames.
     """
-    matrix = torch.zeros(time, time, device=device)
+    length = lengths[:, None]
+    center, moved = torch.tensor([_drawn(int(one), window) for one in lengths], device=lengths.device).T[:, :, None]
+    place = torch.arange(time, device=lengths.device)
+    after = place >= moved
+    first, frames = torch.where(after, center, 0), torch.where(after, length - center, center)
+    onto, wanted = torch.where(after, moved, 0), torch.where(after, length - moved, moved)
+    source = (place - onto + 0.5).double() * frames / wanted - 0.5
+    below = source.floor()
+    beyond = (source - below)[..., None]
+    shares = _cubic(torch.cat([1 + beyond, beyond, 1 - beyond, 2 - beyond], dim=-1))
+    near = below[..., None].long() + torch.arange(-1, 3, device=lengths.device)
+    inside = (place < length)[..., None]
+    rows = first[..., None] + near.clamp(min=0).minimum((frames - 1)[..., None])
+    return rows.where(inside, 0), shares.where(inside, 0.0)
+
+
+def _drawn(length: int, window: int) -> tuple[int, int]:
+    """A frame, and where it moves to; the end where an utterance is too short, all of which is then stretched by nothing."""
     if length - window <= window:
-        matrix[:length, :length] = torch.eye(length, device=device)
-        return matrix
+        return length, length
     center = int(torch.randint(window, length - window, ()))
-    moved = int(torch.randint(center - window, center + window, ())) + 1
-    matrix[:moved, :center] = _stretching(center, moved, device)
-    matrix[moved:length, center:length] = _stretching(length - center, length - moved, device)
-    return matrix
+    return center, int(torch.randint(center - window, center + window, ())) + 1
 
 
-def _stretching(frames: int, wanted: int, device: torch.device | str) -> Tensor:
-    """(wanted, frames): each wanted frame as a sum of the frames that are there."""
-    return F.interpolate(torch.eye(frames, device=device)[None, None], (wanted, frames), mode="bicubic", align_corners=False)[
-        0, 0
-    ]
+def _cubic(distance: Tensor, sharpness: float = -0.75) -> Tensor:
+    """Keys' convolution kernel at distances of 0 … 2 frames (IEEE Trans. ASSP 29, 1981, with a = -0.75)."""
+    a, x = sharpness, distance
+    return torch.where(x <= 1, ((a + 2) * x - (a + 3)) * x * x + 1, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a)
+
+
+def blended(features: Tensor, rows: Tensor, shares: Tensor) -> Tensor:
+    """Frames (batch, time, dim) that are sums of `rows` (batch, time, few) of `features` times their `shares`."""
+    batch, time, few = rows.shape
+    first = torch.arange(batch, device=rows.device)[:, None, None] * features.shape[1]
+    bags, weights = (rows + first).view(-1, few), shares.to(features.dtype).view(-1, few)
+    frames = F.embedding_bag(bags, features.flatten(0, 1), per_sample_weights=weights, mode="sum")
+    return frames.view(batch, time, -1)
 
 
 def masks(batch: int, size: int, count: int, width: int) -> Tensor:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+import math
 
-from downstream.shared.specaug import SpecAug, masks, warp
+import torch
+from torch import Tensor
+
+from downstream.shared.specaug import SpecAug, blended, masks, warp
 
 
 def test_evaluation_leaves_features_alone() -> None:
@@ -53,15 +56,22 @@ def test_a_mask_wider_than_the_features_begins_at_the_first() -> None:
     assert (drawn.any(1) == drawn[:, 0]).all()
 
 
+def warped(frames: Tensor, length: int) -> Tensor:
+    """(time, dim), of which `length` are an utterance, warped."""
+    return blended(frames[None], *warp(torch.tensor([length]), len(frames), 5))[0]
+
+
 def test_short_utterances_are_not_warped() -> None:
     frames = torch.randn(10, 3)
-    assert torch.equal(warp(10, 10, 5) @ frames, frames)
+    assert torch.equal(warped(frames, 10), frames)
 
 
 def test_a_warp_makes_padding_zero_and_reads_none_of_it() -> None:
-    matrix = warp(30, 40, 5)
-    assert not matrix[30:].any()
-    assert not matrix[:, 30:].any()
+    frames = torch.ones(40, 2)
+    frames[30:] = math.nan
+    changed = warped(frames, 30)
+    assert not changed[30:].any()
+    assert changed[:30].isfinite().all()
 
 
 def test_a_warp_moves_a_ramp_by_little_and_keeps_what_is_constant() -> None:
@@ -69,7 +79,14 @@ def test_a_warp_moves_a_ramp_by_little_and_keeps_what_is_constant() -> None:
     ramp = torch.arange(100.0)[:, None]
     moves = []
     for _ in range(50):
-        matrix = warp(100, 100, 5)
-        torch.testing.assert_close(matrix.sum(1), torch.ones(100))
-        moves.append((matrix @ ramp - ramp).abs().max())
+        changed = warped(torch.cat([ramp, torch.ones(100, 1)], dim=1), 100)
+        torch.testing.assert_close(changed[:, 1], torch.ones(100))
+        moves.append((changed[:, :1] - ramp).abs().max())
     assert 0 < max(moves) < 8
+
+
+def test_the_gradient_of_a_frame_is_what_it_gives() -> None:
+    torch.manual_seed(0)
+    frames = torch.randn(2, 20, 3, dtype=torch.float64, requires_grad=True)
+    rows, shares = warp(torch.tensor([20, 16]), 20, 5)
+    assert torch.autograd.gradcheck(lambda some: blended(some, rows, shares), frames)
