@@ -70,14 +70,14 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=600, batch=16, evaluate_every=150, learning_rates=(1e-2, 3e-3), sampler="windows", evaluate_batch=32
+            steps=450, batch=16, evaluate_every=150, learning_rates=(1e-2, 3e-3), sampler="windows", evaluate_batch=32
         ),
     },
     reference_points={"per": (82.01, 3.53)},
     published={"per": "pr_per"},
     differences={
         "superb-once": "nothing",
-        "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; 600 updates of 16 utterances, "
+        "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; 450 updates of 16 utterances, "
         "two learning rates",
     },
     sound="LibriSpeech clean",

@@ -62,7 +62,7 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=2_000,
+            steps=1_600,
             batch=4,
             evaluate_every=200,
             learning_rates=(2e-3,),
@@ -75,7 +75,7 @@ CARD = TaskCard(
     differences={
         "superb-once": "nothing",
         "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 320 / 80 / 320 utterances; BLSTM of 128 in place of "
-        "1 024; SpecAug masks up to 15 features and 3 frames in place of 49 and 39; 2 000 updates of 4 utterances, one rate",
+        "1 024; SpecAug masks up to 15 features and 3 frames in place of 49 and 39; 1 600 updates of 4 utterances, one rate",
     },
     sound="Audio SNIPS",
     sizes={"train": Size(104_672, 85.0), "dev": Size(2_800, 2.3), "test": Size(2_800, 2.3)},  # hours approximate

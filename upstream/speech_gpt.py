@@ -20,7 +20,7 @@ import torchaudio
 from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, CommandError, Features, Pretraining, Upstream
-from upstream.shared.mel import FLOOR, SHIFT, WINDOW, mel_power
+from upstream.shared.mel import FLOOR, SHIFT, WINDOW, MelPower
 from upstream.shared.transformer import positions
 from upstream.shared.units import Units
 
@@ -61,7 +61,7 @@ class SpeechGpt(nn.Module):
         self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, SHIFT * config.stack, config.layers + 1, config.width
         self.prepare_seconds = config.fit_seconds
         self.least = WINDOW + SHIFT * (config.stack - 1)
-        self.mel = mel_power(config.bins)
+        self.mel = MelPower(config.bins)
         self.units = Units(config.units, config.bins * config.stack)
         self.register_buffer("mean", torch.full((config.bins,), -6.0))  # about those of speech, until `prepare` measures them
         self.register_buffer("spread", torch.full((config.bins,), 4.0))

@@ -24,7 +24,7 @@ class LogMel(nn.Module):
         self.bins, self.stack = bins, stack
         self.hop, self.dim = SHIFT * stack, bins * stack
         self.least = WINDOW + SHIFT * (stack - 1)
-        self.mel = mel_power(bins)
+        self.mel = MelPower(bins)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, time, bins · stack), (batch); always in float32: half precision would blur the quiet bands."""
@@ -48,8 +48,16 @@ class LogMel(nn.Module):
         return stacked * inside[..., None], frames
 
 
-def mel_power(bins: int) -> torchaudio.transforms.MelSpectrogram:
-    """Waves (batch, samples) → (batch, bins, time): power in mel bands, 25 ms Hann windows every 10 ms from sample 0 on."""
-    return torchaudio.transforms.MelSpectrogram(
-        SAMPLE_RATE, n_fft=WINDOW, hop_length=SHIFT, n_mels=bins, center=False, power=2.0, mel_scale="htk"
-    )
+class MelPower(torchaudio.transforms.MelSpectrogram):
+    """Waves (batch, samples) → (batch, bins, time): power in mel bands, 25 ms Hann windows every 10 ms from sample 0 on.
+
+    The power is summed from both parts of the spectrum: by way of the magnitude it takes three times as long.
+    """
+
+    def __init__(self, bins: int) -> None:
+        super().__init__(SAMPLE_RATE, n_fft=WINDOW, hop_length=SHIFT, n_mels=bins, center=False, power=None, mel_scale="htk")
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, bins, time)."""
+        spectrum = self.spectrogram(waveform)
+        return self.mel_scale(spectrum.real.square() + spectrum.imag.square())
