@@ -21,6 +21,7 @@ install: .venv/.installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode --constraint constraints.txt --editable '.[all]'
+	$(BIN)/python -m compileall -q superbench downstream upstream
 	@touch $@
 
 clean:
