@@ -36,6 +36,10 @@ LONGEST = [
 ]
 """Files that take longest, by the beginning of their names: they begin first, so that no worker is left alone with one."""
 
+OURS = ["superbench.cli.app", "superbench.cli.display", "superbench.report", "superbench.runner", "superbench.doctor"]
+TASKS = sorted(f"downstream.{path.stem}" for path in (Path(__file__).parents[1] / "downstream").glob("[a-z]*.py"))
+"""What most commands load, beside the libraries."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the others stay in their order."""
@@ -131,7 +135,7 @@ class Started:
 
 
 class Commands:
-    """`superbench ARGUMENTS` by its entry point, in processes forked from one that has loaded the libraries (and nothing else).
+    """`superbench ARGUMENTS` by its entry point, in processes forked from one that has loaded the libraries and our modules.
 
     Such a command needs no seconds to import torch; how it starts from nothing is seen by tests that use `subprocess`.
     """
@@ -139,7 +143,7 @@ class Commands:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload([*LIBRARIES, "rich.table"])
+        self.context.set_forkserver_preload([*LIBRARIES, "rich.table", *OURS, *TASKS])
 
     def __call__(self, *arguments: str, **where: Any) -> subprocess.CompletedProcess[str]:
         """Run to the end; `where` as for `start`."""

@@ -168,10 +168,10 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    """The page on a desktop, the network off; at the end nothing may have been written to the console or asked of a network."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+@pytest.fixture(scope="module")
+def tab(browser: Any) -> Iterator[tuple[Any, list[str]]]:
+    """A tab with the network off, and what it complained of; for a module, since a new one takes longer than most tests."""
+    context = browser.new_context(accept_downloads=True)
     context.set_offline(True)
     opened = context.new_page()
     opened.set_default_timeout(20_000)
@@ -181,10 +181,23 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     opened.on(
         "request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else faults.append(request.url)
     )
+    yield opened, faults
+    context.close()
+
+
+@pytest.fixture
+def page(tab: tuple[Any, list[str]], address: str) -> Iterator[Any]:
+    """The page on a desktop, opened for the first time; at the end nothing may have been written to the console or asked of a
+    network."""
+    opened, faults = tab
+    opened.set_viewport_size({"width": 1440, "height": 900})
+    opened.emulate_media(color_scheme="light", reduced_motion="no-preference")
     opened.goto(address)
     yield opened
-    context.close()
-    assert faults == []
+    opened.evaluate("localStorage.clear()")
+    opened.goto("about:blank")
+    said, faults[:] = list(faults), []
+    assert said == []
 
 
 @pytest.fixture
