@@ -46,7 +46,7 @@ def warp(lengths: Tensor, time: int, window: int) -> tuple[Tensor, Tensor]:
     whose borders repeat); padding is made of nothing, and an utterance too short to be warped of its own frames.
     """
     length = lengths[:, None]
-    center, moved = torch.tensor([_drawn(int(one), window) for one in lengths], device=lengths.device).T[:, :, None]
+    center, moved = torch.tensor([_drawn(one, window) for one in lengths.tolist()], device=lengths.device).T[:, :, None]
     place = torch.arange(time, device=lengths.device)
     after = place >= moved
     first, frames = torch.where(after, center, 0), torch.where(after, length - center, center)
