@@ -70,7 +70,7 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=450, batch=16, evaluate_every=150, learning_rates=(1e-2, 3e-3), sampler="windows", evaluate_batch=32
+            steps=450, batch=16, evaluate_every=150, learning_rates=(5e-3,), sampler="windows", evaluate_batch=32
         ),
     },
     reference_points={"per": (82.01, 3.53)},
@@ -78,7 +78,7 @@ CARD = TaskCard(
     differences={
         "superb-once": "nothing",
         "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; 450 updates of 16 utterances, "
-        "two learning rates",
+        "one learning rate",
     },
     sound="LibriSpeech clean",
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README

@@ -76,13 +76,13 @@ CARD = TaskCard(
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
         "mini": Recipe(
-            steps=120, batch=16, evaluate_every=20, learning_rates=(3e-3,), evaluate_batch=32, options={"width": 128}
+            steps=90, batch=16, evaluate_every=15, learning_rates=(8e-3,), evaluate_batch=32, options={"width": 128}
         ),
     },
     reference_points={"der": (10.05, 5.62)},
     published={"der": "sd_der"},
     differences={
-        "mini": "160 / 30 / 120 synthetic mixtures of 6-8 s, LSTM of 128 in place of 512 units, 120 updates, one learning rate"
+        "mini": "160 / 30 / 120 synthetic mixtures of 6-8 s, LSTM of 128 in place of 512 units, 90 updates, one learning rate"
     },
     sound="Libri2Mix max",
     sizes={"train": Size(13_900, 58.0), "dev": Size(3_000, 11.0), "test": Size(3_000, 11.0)},  # hours approximate

@@ -44,7 +44,7 @@ def test_jobs_recipes_and_costs_are_said_and_nothing_is_written(
     )  # fmt: skip
     assert rows(done)["fbank ks"] == "runs 1000 × 32 100 0.01 0.001 0.0001 0 3 sampled-dev"
     assert rows(done)["small ks"].startswith("runs")
-    assert rows(done)["fbank sd"].startswith("absent 120 × 16 20 0.003 0 3")
+    assert rows(done)["fbank sd"].startswith("absent 90 × 16 15 0.008 0 3")
     assert rows(done)["fbank qbe"] == "absent – – – –"
     assert len(rows(done)) == 20
     said = words(done)
