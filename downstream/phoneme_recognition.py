@@ -69,9 +69,7 @@ CARD = TaskCard(
     recipes={
         "superb": OFFICIAL,
         "superb-once": OFFICIAL,
-        "mini": Recipe(
-            steps=450, batch=16, evaluate_every=150, learning_rates=(5e-3,), sampler="windows", evaluate_batch=32
-        ),
+        "mini": Recipe(steps=450, batch=16, evaluate_every=150, learning_rates=(5e-3,), sampler="windows", evaluate_batch=32),
     },
     reference_points={"per": (82.01, 3.53)},
     published={"per": "pr_per"},
