@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from superbench import scripts
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
-from superbench.revision import revision
+from superbench.revision import NOTHING, revision
+from superbench.sources import Sources, sources_of
+from superbench.tracing import forget_changed, remember, traced
 
 if TYPE_CHECKING:
     from superbench.contract import Task
 
 Mates = Literal["any", "equal", "none"]
+DISTRIBUTION = "speech-superbench"
 UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.names", "superbench.tasks"
 
 
@@ -56,7 +59,8 @@ class Spec:
 class Loaded:
     """An upstream ready to run: the model, and what a result says of it.
 
-    `mates`: which utterances may share a batch, as the doctor found: any, those of equal length, or none.
+    `mates`: which utterances may share a batch, as the doctor found: any, those of equal length, or none. `libraries`: `name
+    version` of the packages that its code uses.
     """
 
     alias: str
@@ -68,6 +72,7 @@ class Loaded:
     layers: int
     dim: int
     mates: Mates = "any"
+    libraries: tuple[str, ...] = ()
 
 
 def listed(group: str) -> list[Listed]:
@@ -153,34 +158,56 @@ def upstream(spec: Spec, device: str = "cpu") -> Loaded:
 
     Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError` for options that it does not know.
     """
-    found = plugin(spec)
-    if spec.hub:
-        model = _call(spec, found, spec.name, spec.file)
-    elif hasattr(found, "configs"):
-        model = _trainable(spec, found)
-    else:
-        if spec.options or spec.file:
-            raise CommandError(
-                f"{spec.name} has no weights and no options, but {spec.text!r} gives some. Use {spec.name} alone."
-            )
-        model = _call(spec, found) if inspect.isclass(found) else _call(spec, _adopted, found)
+    forget_changed()
+    with traced() as trace, scripts.importing(spec.name):
+        model = _built(spec)
     missing = [name for name in ("sample_rate", "hop", "layers", "dim") if not isinstance(getattr(model, name, None), int)]
     if missing or not callable(model):
         raise BrokenPlugin(
             f"{spec.text} is no upstream: it lacks {', '.join(missing) or 'a call'}. An upstream declares sample_rate, hop, "
             "layers and dim as whole numbers, and is called with (waves, lengths). See CONTRIBUTING.md, 'Add a model'."
         )
-    return _loaded(spec, model, device)
+    root, built_in = _home(spec)
+    remember(root, trace)
+    return loaded(spec, model, device, sources_of(root, _kinds(model), trace), built_in=built_in)
 
 
-def _loaded(spec: Spec, model: Any, device: str) -> Loaded:
+def _built(spec: Spec) -> Any:
+    found = plugin(spec)
+    if spec.hub:
+        return _call(spec, found, spec.name, spec.file)
+    if hasattr(found, "configs"):
+        return _trainable(spec, found)
+    if spec.options or spec.file:
+        raise CommandError(f"{spec.name} has no weights and no options, but {spec.text!r} gives some. Use {spec.name} alone.")
+    return _call(spec, found) if inspect.isclass(found) else _call(spec, _adopted, found)
+
+
+def loaded(spec: Spec, model: Any, device: str = "cpu", sources: Sources = NOTHING, *, built_in: bool = False) -> Loaded:
+    """A model that is there, ready to run under the name of `spec`. `sources`: what it was made of besides its weights."""
     from torch import nn
 
     params = 0
     if isinstance(model, nn.Module):
         model.eval().requires_grad_(False).to(device)
         params = sum(parameter.numel() for parameter in model.parameters())
-    return Loaded(spec.alias, spec, model, _revision(model, spec), params, model.hop, model.layers, model.dim)
+    name = spec.name.rpartition(":")[2] if ".py:" in spec.name else ""
+    digest = revision(model, sources, name, declared=built_in)
+    return Loaded(spec.alias, spec, model, digest, params, model.hop, model.layers, model.dim, libraries=sources.libraries)
+
+
+def _home(spec: Spec) -> tuple[str, bool]:
+    """The module that a spec's model comes from, and whether superbench brings it."""
+    if ".py:" in spec.name:
+        return scripts.module_name(spec.name), False
+    point = _find(HUBS, "hub", spec.hub) if spec.hub else _find(UPSTREAMS, "upstream", spec.name)
+    return point.module, point.dist is not None and point.dist.name == DISTRIBUTION
+
+
+def _kinds(model: Any) -> set[type]:
+    """The classes of a model and of its parts."""
+    parts = model.modules() if hasattr(model, "modules") and hasattr(model, "state_dict") else ()
+    return {type(part) for part in (model, *parts)}
 
 
 def _adopted(found: Any) -> Any:
@@ -190,14 +217,6 @@ def _adopted(found: Any) -> Any:
     from superbench.plain import PlainFunction
 
     return PlainFunction(found)
-
-
-def _revision(model: Any, spec: Spec) -> str:
-    """Of a model from a file, the file is a part, whatever it makes the model of."""
-    if ".py:" not in spec.name:
-        return revision(model)
-    path, _, name = spec.name.rpartition(":")
-    return revision(model, name.encode() + Path(path).expanduser().read_bytes())
 
 
 def _trainable(spec: Spec, found: Any) -> Any:

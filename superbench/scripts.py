@@ -2,43 +2,100 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
+from superbench.tracing import READ, forget_changed, loader, read_of
 
 FILES = "superbench_file_"
 """How modules are called that were read by a path."""
 
 
+def module_name(name: str) -> str:
+    """How the module of `path/to/file.py:Name` is called once it was read: two files may have one name."""
+    file = _file(name)
+    home = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+    package = file.resolve().parent.relative_to(_top(file)).parts
+    return ".".join([*package, f"{FILES}{file.stem}_{home}"])
+
+
 def read(name: str) -> Any:
-    """What `path/to/file.py:Name` names; raises `CommandError` where it is not, `BrokenPlugin` for a file that fails."""
-    path, _, attribute = name.rpartition(":")
-    file = Path(path).expanduser()
+    """What `path/to/file.py:Name` names; raises `CommandError` where it is not, `BrokenPlugin` for a file that fails.
+
+    As for a script that Python runs, imports find what lies beside the file; in a package, relative imports work too.
+    """
+    file, attribute = _file(name), name.rpartition(":")[2]
     if not file.is_file():
         raise CommandError(f"{file} is not there; {name!r} should be path/to/file.py:Class.")
+    with importing(name):
+        forget_changed(_places(file))
+        module = _executed(module_name(name), file)
+    if not hasattr(module, attribute):
+        kinds = {n: v for n, v in vars(module).items() if inspect.isclass(v) or inspect.isfunction(v)}
+        raise CommandError(f"{file} has no {attribute!r}; its classes and functions are {', '.join(kinds) or 'none'}.")
+    return getattr(module, attribute)
+
+
+def _executed(name: str, file: Path) -> ModuleType:
     try:
-        home = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]  # two files may have one name
-        spec = importlib.util.spec_from_file_location(f"{FILES}{file.stem}_{home}", file)
+        spec = importlib.util.spec_from_file_location(name, file, loader=loader(name, file))
         assert spec is not None, file
         assert spec.loader is not None, file
         module: ModuleType = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses and the like look their module up
+        setattr(module, READ, read_of(name) or {})  # what other modules may have kept since
+        sys.modules[name] = module  # dataclasses and the like look their module up
         spec.loader.exec_module(module)
     except SuperbenchError:
         raise
     except Exception as error:
         raise BrokenPlugin(f"{file} could not be imported: {type(error).__name__}: {error}.") from error
-    if not hasattr(module, attribute):
-        kinds = {n: v for n, v in vars(module).items() if inspect.isclass(v) or inspect.isfunction(v)}
-        raise CommandError(f"{file} has no {attribute!r}; its classes and functions are {', '.join(kinds) or 'none'}.")
-    return getattr(module, attribute)
+    return module
+
+
+class _Beside(str):
+    """An entry of `sys.path` that a model's file brought."""
+
+    __slots__ = ()
+
+
+@contextlib.contextmanager
+def importing(name: str) -> Iterator[None]:
+    """Inside, imports are answered first by what lies beside the file of `path/to/file.py:Name`; afterwards, when the model
+    runs, last. Any other spec changes nothing."""
+    places = [_Beside(place) for place in _places(_file(name))] if ".py:" in name else []
+    if not places:
+        yield
+        return
+    before = [entry for entry in sys.path if not isinstance(entry, _Beside)]
+    sys.path[:] = [*places, *before]
+    try:
+        yield
+    finally:
+        sys.path[:] = [*before, *places]
+
+
+def _file(name: str) -> Path:
+    return Path(name.rpartition(":")[0]).expanduser()
+
+
+def _places(file: Path) -> list[Path]:
+    """The file's own folder, and that of the outermost package that it belongs to."""
+    return list(dict.fromkeys([file.resolve().parent, _top(file)]))
+
+
+def _top(file: Path) -> Path:
+    folder = file.resolve().parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
 
 
 def text(upstream: str | Callable) -> str:
@@ -63,6 +120,6 @@ def being_read() -> str | None:
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__", "").startswith(FILES):
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__", "").rpartition(".")[2].startswith(FILES):
             return str(frame.f_code.co_filename)
     return None

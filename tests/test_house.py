@@ -12,8 +12,8 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes"},
-    {"contract", "files", "corpora", "features.store.index", "features.store.shard"},
+    {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
+    {"contract", "files", "corpora", "features.store.index", "features.store.shard", "sources"},
     {"features.audio", "features.store.pins", "features.planner"},
     {"scoring", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},

@@ -20,7 +20,7 @@ from superbench.registry import Loaded
 
 
 def verdict(model: object) -> tuple[Examination, dict[str, bool]]:
-    found = examine(registry._loaded(registry.parse("patient"), model, "cpu"))
+    found = examine(registry.loaded(registry.parse("patient"), model, "cpu"))
     return found, {finding.name: finding.holds for finding in found.findings}
 
 
@@ -124,7 +124,7 @@ def test_a_sick_model_is_refused_with_the_reason(change: Callable, tones: Module
 
 
 def test_a_quick_look_still_finds_what_breaks_after_ten_seconds(tones: ModuleType) -> None:
-    loaded = registry._loaded(registry.parse("patient"), changed(tones, late_nan), "cpu")
+    loaded = registry.loaded(registry.parse("patient"), changed(tones, late_nan), "cpu")
     found = examine(loaded, patience=0.0)
     assert [reason for reason in found.reasons if "12 s: NaN" in reason and "what comes later is not known" in reason]
 
@@ -166,7 +166,7 @@ def test_extraction_does_what_the_doctor_found(change: Callable, mates: str, act
     found, _ = verdict(model)
     assert (found.mates, found.actions) == (mates, [action] if action else [])
     assert found.certificate()["batch mates"].get("action") == (action if mates == "equal" else None)
-    loaded = replace(registry._loaded(registry.parse("patient"), model, "cpu"), mates=found.mates)
+    loaded = replace(registry.loaded(registry.parse("patient"), model, "cpu"), mates=found.mates)
     calls: list[int] = []
     model.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     torch.manual_seed(0)
@@ -180,7 +180,7 @@ def test_extraction_does_what_the_doctor_found(change: Callable, mates: str, act
 
 def test_a_model_that_gives_nothing_for_a_short_sound_is_an_error_that_names_the_file(tones: ModuleType) -> None:
     model = changed(tones, lambda _, features: Features(features.frames[:, :, :0], features.lengths * 0))
-    loaded = registry._loaded(registry.parse("patient"), model, "cpu")
+    loaded = registry.loaded(registry.parse("patient"), model, "cpu")
     with pytest.raises(BadUpstream, match=r"gives no frame for short\.wav"):
         forward(loaded, [torch.ones(100)], [Audio(Path("short.wav"))], "mean", "cpu")
 

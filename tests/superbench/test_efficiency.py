@@ -24,7 +24,7 @@ HOP = 320
 
 
 def loaded(model: object) -> Loaded:
-    return registry._loaded(registry.parse("patient"), model, "cpu")
+    return registry.loaded(registry.parse("patient"), model, "cpu")
 
 
 class Frames(nn.Module):

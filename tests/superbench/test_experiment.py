@@ -42,7 +42,7 @@ class Scissors(Silence):
 
 def features(tones: ModuleType, data: Path, tmp: Path, task: Any) -> tuple[tuple[Fold, ...], Extraction]:
     folds = task.read(Corpora(data))
-    loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    loaded = registry.loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
     audios = [item.audio for split in (folds[0].train, folds[0].dev, folds[0].test) for item in split.items]
     return folds, extract(loaded, audios, task.card.reads, Store(tmp / "store"), "cpu", Silence())
 

@@ -34,7 +34,7 @@ def world(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> Callable[...
         fold = task.read(Corpora(tone_corpora))[0]
         items = tuple(replace(item, audio=replace(item.audio, crop=crop)) for item in fold.train.items)
         fold = replace(fold, train=replace(fold.train, items=items))
-        loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+        loaded = registry.loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
         audios = [item.audio for split in (fold.train, fold.dev, fold.test) for item in split.items]
         unkept = frozenset(item.audio for item in fold.train.items) if live else frozenset()
         store = Store(tmp_path / "store")
@@ -53,7 +53,7 @@ def test_a_fresh_crop_is_drawn_from_the_moment_alone(tmp_path: Path, tones: Modu
     soundfile.write(tmp_path / "long.wav", np.arange(20_000) / 20_000, 16_000)
     soundfile.write(tmp_path / "short.wav", np.full(3_000, 0.25), 16_000)
     long, short = (Audio(tmp_path / name, crop=4_000) for name in ("long.wav", "short.wav"))
-    loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    loaded = registry.loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
     found = extract(loaded, [long, short], "mean", Store(tmp_path / "store"), "cpu", Silence())
     assert set(found.entries) == {short}
     first, again, later = (found.read([long, short], moment)[0] for moment in ((3, 0), (3, 0), (4, 0)))
@@ -188,7 +188,7 @@ def test_one_hidden_state_alone_is_read_from_what_is_stored_for_all(
 def test_of_one_hidden_state_asked_for_alone_nothing_else_is_stored(tmp_path: Path, tones: ModuleType) -> None:
     for number, name in enumerate(("one.wav", "two.wav")):
         soundfile.write(tmp_path / name, 0.1 * np.random.default_rng(number).standard_normal(16_000), 16_000)
-    loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    loaded = registry.loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
     one, two = Audio(tmp_path / "one.wav"), Audio(tmp_path / "two.wav")
     whole = extract(loaded, [one], "frames", Store(tmp_path / "all"), "cpu", Silence())
     store = Store(tmp_path / "store")
@@ -221,7 +221,7 @@ class Matrices(torch.nn.Module):
 def test_half_precision_computes_in_it_and_is_stored_apart(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
     model, store, audio = Matrices(), Store(tmp_path / "store"), Audio(tmp_path / "a.wav")
-    loaded = registry._loaded(registry.parse("spectrum"), model, "cpu")
+    loaded = registry.loaded(registry.parse("spectrum"), model, "cpu")
     single = extract(loaded, [audio], "mean", store, "cpu", Silence())
     half = extract(loaded, [audio], "mean", store, "cpu", Silence(), passing=Passing(precision="bfloat16"))
     assert model.seen[-2:] == [torch.float32, torch.bfloat16]
@@ -232,7 +232,7 @@ def test_half_precision_computes_in_it_and_is_stored_apart(tmp_path: Path) -> No
 
 def test_long_sound_may_pass_in_parts(tmp_path: Path, tones: ModuleType) -> None:
     soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(320 * 100), 16_000)
-    loaded = registry._loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    loaded = registry.loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
     audio, store = Audio(tmp_path / "long.wav"), Store(tmp_path / "store")
     whole = extract(loaded, [audio], "frames", store, "cpu", Silence())[audio]
     parts = extract(loaded, [audio], "frames", store, "cpu", Silence(), passing=Passing(320 * 30))[audio]

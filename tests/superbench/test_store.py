@@ -40,7 +40,7 @@ def sounds(tmp_path: Path) -> list[Audio]:
 
 
 def loaded(model: object) -> Loaded:
-    return registry._loaded(registry.parse("counting"), model, "cpu")
+    return registry.loaded(registry.parse("counting"), model, "cpu")
 
 
 def test_every_second_of_sound_passes_once(sounds: list[Audio], tones: ModuleType, tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""What a model is made of besides its weights: the project files that it imports, the files that it opens, its libraries.
+
+Imports are followed from the model's own file by their text, whether or not another model has imported the same module before:
+the same files give the same digests in whichever order models are loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from types import FunctionType
+
+from superbench.tracing import Trace, digest_of, is_project, read_of
+
+UNNAMED = frozenset({"superbench", "builtins", "__main__", *sys.stdlib_module_names})
+"""Top-level names that are no part of a model: of Python, and of superbench, whose version stands beside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Digests of a model's files by path, `code` and those `opened` besides, and its libraries as `name version`, sorted."""
+
+    code: dict[str, str] = field(default_factory=dict)
+    opened: dict[str, str] = field(default_factory=dict)
+    libraries: tuple[str, ...] = ()
+
+
+def sources_of(root: str, kinds: Iterable[type], trace: Trace) -> Sources:
+    """The sources of a model that the module `root` makes of objects of `kinds`, built inside `trace`.
+
+    Imports are followed through project files and through the package of `root`; other packages are libraries. Raises `OSError`
+    for a file that cannot be read.
+    """
+    code: dict[str, str] = {}
+    opened = dict(trace.files())
+    libraries: set[str] = set()
+    family = root.partition(".")[0]
+    seen: set[str] = set()
+    waiting = {root} | {base.__module__ for kind in kinds for base in kind.__mro__ if base.__module__ in sys.modules}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        top, origin = name.partition(".")[0], _origin(name)
+        if origin is None or top in UNNAMED:
+            continue
+        if top != family and not is_project(origin):
+            libraries.add(top)
+            continue
+        own, used = _read(name, origin)
+        code, opened = code | own, opened | used
+        waiting |= _imports(name, origin) - seen
+    return Sources(code, opened, tuple(sorted(set(_versions(libraries)))))
+
+
+def _read(name: str, origin: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Digests of a module's own file, and of what was opened when it was executed here."""
+    known = read_of(name) or {}
+    file = os.path.realpath(origin)
+    return {file: known.get(file) or digest_of(file)}, known
+
+
+def _origin(name: str) -> str | None:
+    """The file of a module, found without executing anything; None for what has none (built in, a namespace, an attribute)."""
+    module = sys.modules.get(name)
+    if module is not None:
+        return getattr(module, "__file__", None)
+    parent, _, _ = name.rpartition(".")
+    places = _places(parent) if parent else None
+    if parent and places is None:
+        return None
+    found = PathFinder.find_spec(name, places)
+    return found.origin if found is not None and found.has_location else None
+
+
+def _places(name: str) -> list[str] | None:
+    """Where the submodules of a package lie; None for what is no package."""
+    module = sys.modules.get(name)
+    if module is not None:
+        return list(getattr(module, "__path__", [])) or None
+    parent, _, _ = name.rpartition(".")
+    above = _places(parent) if parent else None
+    if parent and above is None:
+        return None
+    found = PathFinder.find_spec(name, above)
+    return list(found.submodule_search_locations or []) or None if found is not None else None
+
+
+def _imports(name: str, origin: str) -> set[str]:
+    """Absolute names that a module's text imports, wherever in it, with the packages that contain them; and the modules of
+    what stands in its namespace, however that came there."""
+    module = sys.modules.get(name)
+    values = list(vars(module).values()) if module else []
+    names = {str((value if isinstance(value, (type, FunctionType)) else type(value)).__module__) for value in values}
+    if origin.endswith(".py"):
+        is_package = os.path.basename(origin) == "__init__.py"
+        package = getattr(module, "__package__", None) or (name if is_package else name.rpartition(".")[0])
+        for node in ast.walk(ast.parse(Path(origin).read_bytes())):
+            names |= set(_named(node, package))
+    return {part for dotted in names if dotted for part in _with_parents(dotted)}
+
+
+def _named(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        with contextlib.suppress(ImportError):  # an import that goes above its package fails when it is executed
+            base = importlib.util.resolve_name("." * node.level + base, package) if node.level else base
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _versions(tops: Iterable[str]) -> Iterator[str]:
+    """`name version` of the distributions that these top-level names belong to; those that are not installed have none."""
+    strangers = []
+    for top in tops:
+        try:
+            yield f"{top} {version(top)}"
+        except (PackageNotFoundError, ValueError):
+            strangers.append(top)
+    if strangers:
+        owners = packages_distributions()
+        yield from (f"{owner} {version(owner)}" for top in strangers for owner in set(owners.get(top, ())))
