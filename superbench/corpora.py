@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from superbench.errors import CommandError, MissingCorpus
+from superbench.errors import BadCorpus, CommandError, MissingCorpus
+from superbench.text import read_text
 
 WRITTEN = ".superbench-synthetic.json"
 """A file beside the marker: counts and digests of the lists of each task's corpus when it was written."""
@@ -74,7 +75,9 @@ class Corpora:
 
 def _places(path: Path) -> dict[str, Path]:
     try:
-        table = tomllib.loads(path.read_text()).get("data", {})
+        table = tomllib.loads(read_text(path)).get("data", {})
+    except BadCorpus as error:
+        raise CommandError(str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise CommandError(f"{path} is not valid TOML: {error}.") from error
     return {name: (path.parent / Path(str(place)).expanduser()) for name, place in table.items()}

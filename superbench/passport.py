@@ -44,6 +44,7 @@ def passport_of(
         durations={key: one for key, split in splits.items() if (one := _duration(split, lengths))},
         miniature=corpora.passport.strip() or None,
         differences=differences(card, found, lists_of(folds), corpora),
+        remarks=list(dict.fromkeys(remark for fold in folds for remark in fold.remarks)),
     )
 
 
@@ -87,9 +88,10 @@ def differences(card: TaskCard, counts: Mapping[str, int], lists: Mapping[str, s
 
 
 def note_of(passport: Passport) -> list[str]:
-    """What a result should say of a corpus that is not as it should be: one note, or none."""
+    """What a result should say of its corpus: how it is not as it should be, in one note, and each remark of its reader."""
     what = "the corpus is not as `superbench data synth` wrote it" if passport.miniature else "the corpus is not as published"
-    return [f"{what}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
+    notes = [f"{what}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
+    return notes + passport.remarks
 
 
 # ---------------------------------------------------------------- fingerprints

@@ -13,6 +13,7 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
+    {"text"},
     {"contract", "files", "corpora", "features.store.index", "features.store.shard", "sources"},
     {"features.audio", "features.store.pins", "features.planner"},
     {"scoring", "probing.training", "probing.intervals", "probing.batches"},
