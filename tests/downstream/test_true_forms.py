@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from downstream.shared.beam import read_lexicon
 from downstream.shared.snips import SLOTS
+from downstream.shared.text import LetterAlphabet
 from superbench import BadCorpus, Corpora, Fold, Task, registry
 from superbench.inspection import Inspector
 from superbench.reporting import Silence
@@ -180,6 +182,14 @@ def test_data_check_finds_corpora_in_true_form_complete(tmp_path: Path, name: st
     assert [remark[:12] for remark in remarks] == {"sd": ["one speaker "], "er": ["the dev sets"]}.get(name, [])
 
 
+@pytest.mark.parametrize("editor", EDITORS)
+def test_the_lexicon_of_a_language_model_means_the_same_after_any_editor(tmp_path: Path, editor: str) -> None:
+    text = b"HELLO\tH E L L O |\nWORLD\tW O R L D |\n"
+    (tmp_path / "librispeech_lexicon.lst").write_bytes(EDITORS[editor](text))
+    found = read_lexicon(tmp_path / "librispeech_lexicon.lst", LetterAlphabet().symbols)
+    assert found == {"HELLO": [[*"HELLO|"]], "WORLD": [[*"WORLD|"]]}
+
+
 # ---------------------------------------------------------------- quotation marks
 
 
@@ -326,6 +336,12 @@ def test_a_kaldi_folder_keeps_both_speakers_of_one_segment_id(tmp_path: Path) ->
         (folder / "segments").write_text("".join(lines))
     assert folds("sd", corpora) == plain
     assert {who for *_, who in plain[0].test.items[0].label.turns} == {"1089", "121"}
+    for path in sorted((tmp_path / "Libri2Mix/data").glob("*/*")):
+        text = path.read_bytes()
+        for edit in EDITORS.values():
+            path.write_bytes(edit(text))
+            assert folds("sd", corpora) == plain
+        path.write_bytes(text)
     for split in PARTS:  # sorted, repeated lines dropped, as programs of Kaldi leave a folder
         for name in ("segments", "utt2spk"):
             path = tmp_path / "Libri2Mix/data" / split / name
