@@ -17,7 +17,7 @@ def main() -> None:
     from superbench.errors import SuperbenchError
 
     try:
-        app()
+        app(obj=debug)
     except SuperbenchError as error:
         if debug:
             raise

@@ -105,11 +105,17 @@ class Bench:
     def upstream(self, spec: Spec) -> tuple[registry.Loaded, dict[str, Any]]:
         """The upstream and its certificate; loaded and examined when it is not the one at hand."""
         from superbench.doctor import examined
+        from superbench.features.outputs import confirm
 
         if self._loaded is None or self._loaded[0] != spec:
-            loaded = registry.upstream(spec, self.plan.options.device)
-            health = examined(loaded, self.plan.options.device, self.plan.store / "certificates")
-            self._loaded = (spec, replace(loaded, mates=health.mates), health.certificate())
+            device, redo = self.plan.options.device, self.plan.options.redo_since is not None
+            loaded = registry.upstream(spec, device)
+            certificates = self.plan.store / "certificates"
+            certificate = (health := examined(loaded, device, certificates)).certificate()
+            outputs, changed = confirm(loaded, device, self.plan.store / "outputs", redo=redo)
+            if changed:
+                certificate = (health := examined(loaded, device, certificates, anew=True)).certificate()
+            self._loaded = (spec, replace(loaded, mates=health.mates, outputs=outputs), certificate)
         return self._loaded[1], self._loaded[2]
 
     def do(self, job: Job, watcher: Watcher) -> Ended:

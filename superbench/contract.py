@@ -55,6 +55,11 @@ class Fold:
     test: Split
     files: Mapping[str, Path] = field(default_factory=dict)
 
+    @property
+    def splits(self) -> tuple[Split, Split, Split]:
+        """Train, dev, test."""
+        return self.train, self.dev, self.test
+
 
 # ---------------------------------------------------------------- upstreams
 

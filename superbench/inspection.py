@@ -14,7 +14,8 @@ from superbench.contract import Task
 from superbench.corpora import Corpora
 from superbench.errors import FIRST, BadAudio, IncompleteCorpus, MissingCorpus, MissingFiles, SuperbenchError, first_of
 from superbench.features.audio import decode, header
-from superbench.passport import passport_of, splits_of
+from superbench.fingerprint import splits_of
+from superbench.passport import passport_of
 from superbench.reporting import Reporter
 from superbench.results import Passport
 

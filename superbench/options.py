@@ -14,7 +14,11 @@ from superbench.probing.updates import Point
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person asked of a run; None means the recipe's own."""
+    """What a person asked of a run; None means the recipe's own.
+
+    `label` says in a few words what differs from the usual (`--layer-0`): it is part of the name of results that lie beside the
+    usual ones. `redo_since` (Unix time): results and features that were made before are made again.
+    """
 
     protocol: Protocols
     device: str = "cpu"
@@ -25,6 +29,8 @@ class Options:
     chunk_seconds: float | None = None
     precision: Precision = "float32"
     variants: tuple[str, ...] = ()
+    label: str = ""
+    redo_since: float | None = None
 
     @property
     def passing(self) -> Passing:

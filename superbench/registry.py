@@ -22,6 +22,7 @@ from superbench.tracing import forget_changed, remember, traced
 
 if TYPE_CHECKING:
     from superbench.contract import Task
+    from superbench.features.outputs import Outputs
 
 Mates = Literal["any", "equal", "none"]
 DISTRIBUTION = "speech-superbench"
@@ -60,7 +61,7 @@ class Loaded:
     """An upstream ready to run: the model, and what a result says of it.
 
     `mates`: which utterances may share a batch, as the doctor found: any, those of equal length, or none. `libraries`: `name
-    version` of the packages that its code uses.
+    version` of the packages that its code uses. `outputs`: a summary of what it gives for a few fixed sounds.
     """
 
     alias: str
@@ -73,6 +74,7 @@ class Loaded:
     dim: int
     mates: Mates = "any"
     libraries: tuple[str, ...] = ()
+    outputs: Outputs | None = None
 
 
 def listed(group: str) -> list[Listed]:

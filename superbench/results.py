@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -100,10 +101,12 @@ class Passport(_Record):
 
 
 class DataFacts(_Record):
-    """Which data: digest of the lists, items per split as they were cut, the passport."""
+    """Which data: digest of sound, labels and trials; items per split as they were cut; digests of the sound of each split as
+    it was read; the passport."""
 
     fingerprint: str
     items: dict[str, int]
+    sounds: dict[str, str] = Field(default_factory=dict)
     passport: Passport = Field(default_factory=Passport)
 
 
@@ -151,12 +154,16 @@ def write_result(
     folder: Path, result: Result, predictions: Sequence[Prediction], learning: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Write predictions, then the result; a failure that was noted there is removed. Where heads learn, `learning.csv` says
-    how: a row for every look at every probe. Raises `StoreError` on a full disk."""
+    how: a row for every look at every probe. The result is sealed with digests of itself and of its predictions. Raises
+    `StoreError` on a full disk."""
     if learning:
         write_table(folder / "learning.csv", list(learning[0]), learning)
+    packed = pack(predictions)
     with whole(folder / result.predictions) as temporary:
-        temporary.write_bytes(pack(predictions))
-    write_text(folder / "result.json", result.to_json())
+        temporary.write_bytes(packed)
+    seal = {"result": _digest(result), "predictions": hashlib.sha256(packed).hexdigest()}
+    sealed = result.model_copy(update={"environment": {**result.environment, "seal": seal}})
+    write_text(folder / "result.json", sealed.to_json())
     (folder / "failure.json").unlink(missing_ok=True)
 
 
@@ -171,6 +178,32 @@ def read_result(folder: Path) -> Result:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadResult(f"{path} is not a result of schema {SCHEMA}: {where}: {first['msg']}. Run the task again.") from error
+
+
+def check_whole(folder: Path, result: Result) -> None:
+    """Are a result of this folder and its predictions what was written? Raises `BadResult` that says what is not.
+
+    Results of superbench 0.1 have no seal: of their predictions, only that they can be read is looked at.
+    """
+    path, seal = folder / result.predictions, result.environment.get("seal")
+    if not isinstance(seal, dict):
+        read_predictions(path)
+        return
+    if seal.get("result") != _digest(result):
+        raise BadResult(f"{folder / 'result.json'} is damaged: it does not hold what was written.")
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadResult(f"{path} cannot be read: {error.strerror}.") from error
+    if found != seal.get("predictions"):
+        raise BadResult(f"{path} is damaged: it does not hold what was written.")
+
+
+def _digest(result: Result) -> str:
+    """Digest of all that a result says but where and how fast it was made."""
+    facts = result.model_dump(mode="json", by_alias=True, exclude={"environment", "seconds", "efficiency"})
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def write_failure(folder: Path, task: str, upstream: str, error: str, message: str) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from superbench import registry, scripts
 from superbench.bench import Ended, Job, Nobody, Plan, State, Watcher, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
+from superbench.destination import label_of, placed
 from superbench.errors import CommandError
 from superbench.features.store import default_root
 from superbench.options import Options, known_variants
@@ -53,6 +54,11 @@ class Asked:
     options: Options
     lenient: bool
 
+    def into(self, out: Path) -> Asked:
+        """The same with each upstream under the name that its results get in the folder `out`."""
+        names = [placed(spec, out, self.options.label, _usual(self.corpora)) for spec in self.specs]
+        return replace(self, specs=names)
+
     @property
     def jobs(self) -> dict[Job, float]:
         """Every job with its rough share of the work, the longest first."""
@@ -81,7 +87,8 @@ def asked(
     specs = registry.specs([scripts.text(one) for one in upstreams])
     names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
     found = {name: registry.task(name) for name in names}
-    protocol = protocol or ("mini" if corpora.synthetic else "superb")
+    usual = _usual(corpora)
+    protocol = protocol or usual
     options = Options(
         protocol,
         device_of(device),
@@ -93,6 +100,7 @@ def asked(
         precision or _precision(protocol, device_of(device)),
         known_variants(variants, found.values(), every_variant()),
     )
+    options = replace(options, label=label_of(options, usual, _precision(protocol, options.device)))
     for task in found.values():
         options.recipe(task)
     for spec in specs:
@@ -119,6 +127,7 @@ def run(
     store: Path | str | None = None,
     store_gb: float | None = None,
     settings: Path | str | None = None,
+    redo: bool = False,
     debug: bool = False,
     watcher: Watcher | None = None,
 ) -> Report:
@@ -127,10 +136,11 @@ def run(
     An upstream is a spec, or a class or function at the top level of a file.
 
     `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. `variants` are names that the
-    cards of the tasks declare. Raises `CommandError` for an impossible command; a job that fails is in the report, and does not
-    stop the others.
+    cards of the tasks declare. With `redo`, results and features that are there are made again. Raises `CommandError` for an
+    impossible command; a job that fails is in the report, and does not stop the others.
     """
     began = time.perf_counter()
+    since = time.time() if redo else None
     if reading := scripts.being_read():
         raise CommandError(
             f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
@@ -142,8 +152,8 @@ def run(
         upstreams, tasks, data=data, protocol=protocol, device=device, learning_rates=learning_rates, seeds=seeds,
         max_steps=max_steps, layer=layer, chunk_seconds=chunk_seconds, precision=precision, variants=variants,
         settings=settings,
-    )  # fmt: skip
-    options, shares = wanted.options, wanted.jobs
+    ).into(out)  # fmt: skip
+    options, shares = replace(wanted.options, redo_since=since), wanted.jobs
     jobs = list(shares)
     count = max(1, min(workers or default_workers(options.device), len(jobs)))
     budget = None if store_gb is None else round(store_gb * 1e9)
@@ -159,6 +169,11 @@ def run(
         audience.ended(ended)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _usual(corpora: Corpora) -> Protocols:
+    """The protocol of a root where none is named."""
+    return "mini" if corpora.synthetic else "superb"
 
 
 def default_workers(device: str) -> int:

@@ -12,7 +12,8 @@ from superbench.contract import Task
 from superbench.corpora import MARKER, WRITTEN, Corpora
 from superbench.errors import SuperbenchError
 from superbench.files import write_text
-from superbench.passport import counts_of, lists_of
+from superbench.fingerprint import lists_of
+from superbench.passport import counts_of
 from superbench.reporting import Reporter
 
 

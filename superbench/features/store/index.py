@@ -10,18 +10,19 @@ from typing import Any
 
 from superbench.errors import StoreError
 
-VERSION = 1
-"""`user_version` of the file. 0: made before shards had `used` and `checked`, and before there were pins."""
+VERSION = 2
+"""`user_version` of the file. 0: made before shards had `used` and `checked`, and before there were pins; 1: before sounds had
+`changed`."""
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS sounds (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, inode INTEGER, digest TEXT,"
-    " samples INTEGER, rate INTEGER) WITHOUT ROWID",
+    " samples INTEGER, rate INTEGER, changed INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, bytes INTEGER, checksum TEXT, made REAL, used REAL,"
     " checked TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, shard TEXT, start INTEGER, rows INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS pins (owner TEXT, shard TEXT, PRIMARY KEY (owner, shard)) WITHOUT ROWID",
 )
-LATER_COLUMNS = {"used": "REAL", "checked": "TEXT"}
-"""Columns of `shards` that version 0 had not."""
+LATER_COLUMNS = (("shards", "used", "REAL"), ("shards", "checked", "TEXT"), ("sounds", "changed", "INTEGER"))
+"""Columns that earlier versions had not."""
 CHUNK = 500
 PATIENCE = 120.0
 """Seconds to wait for another process that writes."""
@@ -52,9 +53,9 @@ class Index:
         with self.transaction():
             for statement in SCHEMA:
                 self._do(statement)
-            there = {row[1] for row in self.rows("PRAGMA table_info(shards)")}
-            for column in LATER_COLUMNS.keys() - there:
-                self._do(f"ALTER TABLE shards ADD COLUMN {column} {LATER_COLUMNS[column]}")
+            for table, column, kind in LATER_COLUMNS:
+                if column not in {row[1] for row in self.rows(f"PRAGMA table_info({table})")}:
+                    self._do(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
             self._do(f"PRAGMA user_version = {VERSION}")
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
