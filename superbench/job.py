@@ -96,21 +96,12 @@ def perform(
         )
         passport = passport_of(task.card, read, data.lengths, corpora, outcome.facts).model_copy(update={"files": data.files})
         efficiency = weighed(upstream, options.device, store.root / "efficiency", reporter)
-        result = record(
-            Made(
-                task,
-                upstream,
-                options,
-                folds,
-                extraction,
-                outcome,
-                data.fingerprint,
-                passport,
-                certificate,
-                efficiency,
-                identity,
-            )
-        )
+        made = Made(
+            task=task, upstream=upstream, options=options, folds=folds, extraction=extraction, outcome=outcome,
+            fingerprint=data.fingerprint, sounds=sounds_of(read, data.sounds), passport=passport, certificate=certificate,
+            efficiency=efficiency, identity=identity,
+        )  # fmt: skip
+        result = record(made)
         _make_way(place, upstream, options, reporter)
         write_result(place, result, outcome.predictions, outcome.learning)
         shutil.rmtree(work, ignore_errors=True)
