@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 from superbench import registry
 from superbench.corpora import Corpora
-from superbench.errors import MissingCorpus, SuperbenchError
+from superbench.errors import MissingCorpus, Occupied, SuperbenchError
 from superbench.features.store import Store
 from superbench.features.store.pins import held
 from superbench.job import LOCK, folder, perform
@@ -132,6 +132,8 @@ class Bench:
             if self.plan.lenient:
                 return Ended(job, "absent", message=str(error))
             return self._failed(job, error, str(error))
+        except Occupied as error:  # no note of it beside somebody else's results
+            return Ended(job, "failed", message=str(error))
         except SuperbenchError as error:
             return self._failed(job, error, str(error))
         except Exception as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from superbench.contract import Precision, Protocols
-from superbench.errors import CommandError
+from superbench.errors import Occupied
 from superbench.files import write_text
 from superbench.options import Options
 from superbench.registry import Loaded, Spec
@@ -87,17 +87,17 @@ def source_of(spec: Spec) -> str:
 
 def check_free(there: Result, upstream: Loaded, label: str) -> None:
     """May a job of this upstream, run with these options, take the place of a result? Only of the same model and options, in
-    another state; raises `CommandError` for any other."""
+    another state; raises `Occupied` for any other."""
     spec, noted = upstream.spec, there.environment
     text = spec.text.partition("=")[2] or spec.text
     if there.upstream.name != upstream.alias or (there.upstream.revision != upstream.revision and _elsewhere(noted, spec)):
-        raise CommandError(
+        raise Occupied(
             f"{spec.folder!r} holds results of another model: {there.upstream.name} ({noted.get('spec', 'spec not known')}, "
             f"revision {there.upstream.revision}); this one is {text} (revision {upstream.revision}). Nothing was overwritten. "
             f"Give this one an alias: other={text}"
         )
     if _options_of({"environment": noted, "deviations": there.deviations}) != label:
-        raise CommandError(
+        raise Occupied(
             f"{spec.folder!r} has got results of other options ({'; '.join(there.deviations) or 'the recipe as it is'}) since "
             "this run began. Nothing was overwritten. Run the same command again: it takes a folder of its own."
         )

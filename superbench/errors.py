@@ -24,6 +24,10 @@ class CommandError(SuperbenchError):
     exit_status = 2
 
 
+class Occupied(CommandError):
+    """Results of another model, or of other options, lie where a job's own would go."""
+
+
 class UnknownName(CommandError):
     """A name that nobody registered; the nearest ones are offered.
 

@@ -216,7 +216,7 @@ def _there(place: Path, reporter: Reporter) -> Result | None:
 
 
 def _earlier(place: Path, identity: str, upstream: Loaded, options: Options, reporter: Reporter) -> Result | None:
-    """The result of this very job, if it is there and whole. Raises `CommandError` where the place belongs to another model,
+    """The result of this very job, if it is there and whole. Raises `Occupied` where the place belongs to another model,
     `BadUpstream` where the model is no longer the one that the result was made with."""
     result = _there(place, reporter)
     if result is None:

@@ -31,22 +31,26 @@ PATIENCE = 120.0
 class Index:
     """One connection to the index at `path`, which is made, or brought up to date, when it must be.
 
-    Every failure is a `StoreError` that says what to do. One at a time may open a new index (the caller sees to that).
+    Every failure is a `StoreError` that says what to do. One at a time may open a new index (the caller sees to that). Opened
+    with `read_only`, the file stays as it is; `version` says what it knows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         with self._failing("opened"):
-            self._connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+            place = f"{path.absolute().as_uri()}{_looking(path)}" if read_only else path
+            self._connection = sqlite3.connect(place, timeout=PATIENCE, isolation_level=None, uri=read_only)
+            if not read_only:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
             [(found,)] = self.rows("PRAGMA user_version")
         if found > VERSION:
             raise StoreError(
                 f"The feature store {path.parent} was made by a newer superbench (its index has version {found}, this one "
                 f"knows {VERSION}). Update superbench, or give another folder with --store."
             )
-        if found < VERSION:
+        self.version = found
+        if found < VERSION and not read_only:
             self._update()
 
     def _update(self) -> None:
@@ -107,6 +111,11 @@ class Index:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"The index {self.path} cannot be {done}: {error}. {_advice(self.path, error)}") from error
+
+
+def _looking(path: Path) -> str:
+    """How a file is opened that is not to change, nor to get company: nobody may be writing then, or we read what they wrote."""
+    return "?mode=ro" if path.with_name(path.name + "-wal").exists() else "?mode=ro&immutable=1"
 
 
 def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from superbench.features.store.index import Index
+from superbench.features.store.index import VERSION, Index
 
 COLUMNS = "path, size, mtime, changed, inode, digest, samples, rate"
 REMEMBERED_AT_ONCE = 500
@@ -33,11 +33,13 @@ class Sound:
 def sounds_at(root: Path) -> Callable[[Sequence[Path]], list[Sound]]:
     """Reads the facts of sound files as the store at `root` knows them; where there is no store, none is made."""
     file = root / "index.sqlite"
-    return partial(known_sounds, Index(file) if file.is_file() else None)
+    index = Index(file, read_only=True) if file.is_file() else None
+    return partial(known_sounds, index if index and index.version == VERSION else None, remember=False)
 
 
-def known_sounds(index: Index | None, paths: Sequence[Path]) -> list[Sound]:
+def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool = True) -> list[Sound]:
     """The facts of sound files, from the index or read now; raises `BadAudio` for one that cannot be used."""
+    memory = index if remember else None
     from superbench.features.audio import header
 
     query = f"SELECT {COLUMNS} FROM sounds WHERE path IN ({{}})"
@@ -52,8 +54,8 @@ def known_sounds(index: Index | None, paths: Sequence[Path]) -> list[Sound]:
             known[text] = (*stamp, digest, samples, rate)
             fresh[text] = (text, *known[text])
         if len(fresh) == REMEMBERED_AT_ONCE:  # a kill costs no more than these
-            _remember(index, fresh)
-    _remember(index, fresh)
+            _remember(memory, fresh)
+    _remember(memory, fresh)
     return [Sound(*known[str(path)][4:]) for path in paths]
 
 
