@@ -55,7 +55,8 @@ def record(made: Made) -> Result:
             "sweep": outcome.sweep,
             "chosen": outcome.chosen,
             "data": {
-                "fingerprint": made.fingerprint, "items": _counts(made.folds), "sounds": made.sounds, "passport": made.passport.model_dump(),
+                "fingerprint": made.fingerprint, "items": _counts(made.folds), "sounds": made.sounds,
+                "passport": made.passport.model_dump(),
             },
             "environment": environment(options.device) | _made_from(made),
             "seconds": {

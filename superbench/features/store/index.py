@@ -114,7 +114,7 @@ class Index:
 
 
 def _looking(path: Path) -> str:
-    """How a file is opened that is not to change, nor to get company: nobody may be writing then, or we read what they wrote."""
+    """How a file is opened that is to stay as it is, without files beside it; what others are writing is seen all the same."""
     return "?mode=ro" if path.with_name(path.name + "-wal").exists() else "?mode=ro&immutable=1"
 
 
