@@ -78,7 +78,7 @@ FACETS = (
         "another recipe, and for mini other corpora: the numbers measure different things",
     ),
     _Facet(
-        "data fingerprint", lambda r: r.data.fingerprint, "other items, labels or trials: part of the difference is the data's"
+        "data fingerprint", lambda r: r.data.fingerprint, "other sound, items, labels or trials: part of the difference is the data's"
     ),
     _Facet("items", lambda r: r.data.items, "another number of items to learn from or to be tested on"),
     _Facet("deviations", lambda r: r.deviations or None, "a shortened or changed recipe can move a score by tens of points"),
