@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import sys
 
-INTERRUPTED = 130
-"""The status that typer makes of an interrupt from the keyboard."""
+from superbench.interrupts import STATUS, Interrupts
 
 
 def main() -> None:
     """Entry point of `superbench`; `--debug`, anywhere on the line, shows tracebacks."""
+    interrupts = Interrupts()
+    interrupts.listen()
+    try:
+        _command()
+    except KeyboardInterrupt:
+        interrupts.end()
+    except SystemExit as end:
+        if end.code == STATUS:  # typer's, of an interrupt
+            interrupts.end()
+        raise
+
+
+def _command() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
@@ -23,10 +35,6 @@ def main() -> None:
             raise
         print(f"superbench: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("\nsuperbench: stopped. Run the same command again; it goes on from here.", file=sys.stderr)
-        raise
 
 
 if __name__ == "__main__":

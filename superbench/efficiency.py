@@ -32,8 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE
-from superbench.features.store.pins import locked
 from superbench.files import write_text
+from superbench.locks import locked
 from superbench.probing.training import seeded
 from superbench.registry import Loaded
 from superbench.reporting import Reporter, Silence

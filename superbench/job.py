@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -19,6 +18,7 @@ from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import extract
 from superbench.features.planner import HOUR, choose, frame_bytes
 from superbench.features.store import Store
+from superbench.locks import locked
 from superbench.options import Options
 from superbench.passport import passport_of
 from superbench.probing.experiment import Outcome, experiment
@@ -60,8 +60,7 @@ def perform(
     """Do the job, or find it done. Raises any `SuperbenchError`."""
     place = folder(out, upstream.spec, task.card.name)
     place.mkdir(parents=True, exist_ok=True)
-    with (place / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(place / LOCK, wait=True):
         recipe = options.recipe(task)
         read = task.read(corpora)
         fingerprint = fingerprint_of(read, corpora.passport)

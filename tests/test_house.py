@@ -13,9 +13,9 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes"},
-    {"contract", "files", "corpora", "features.store.index", "features.store.shard"},
-    {"features.audio", "features.store.pins", "features.planner"},
-    {"scoring", "probing.training", "probing.intervals", "probing.batches"},
+    {"interrupts", "contract", "files", "corpora", "features.store.index", "features.store.shard"},
+    {"features.audio", "locks", "features.planner"},
+    {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},
     {"features.store.verification"},
     {"features.store.store", "checkpoints", "learning.learner", "plain", "scripts", "revision"},

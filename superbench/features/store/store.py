@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 from superbench.errors import StoreError
 from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
 from superbench.features.store.index import Index
-from superbench.features.store.pins import Pins, locked
+from superbench.features.store.pins import Pins
 from superbench.features.store.shard import Damaged, Written, opened, place, proved, written
 from superbench.features.store.verification import Finding, remember, verify
 from superbench.files import save_tensors
+from superbench.locks import locked
 from superbench.reporting import Reporter, Silence
 
 if TYPE_CHECKING:
