@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import sys
 
-from superbench.interrupts import STATUS, Interrupts
+from superbench.cli import printing
+from superbench.errors import SuperbenchError
+from superbench.interrupts import Interrupts
 
 
 def main() -> None:
     """Entry point of `superbench`; `--debug`, anywhere on the line, shows tracebacks."""
     interrupts = Interrupts()
     interrupts.listen()
-    try:
-        _command()
-    except KeyboardInterrupt:
-        interrupts.end()
-    except SystemExit as end:
-        if end.code == STATUS:  # typer's, of an interrupt
-            interrupts.end()
-        raise
-
-
-def _command() -> None:
+    printing.prepare()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
-    from superbench.cli.app import app
-    from superbench.errors import SuperbenchError
-
     try:
+        from superbench.cli.app import app
+
         app()
-    except SuperbenchError as error:
-        if debug:
+    except BaseException as error:
+        if interrupts.heard:  # whatever a library made of it: a plugin that could not be imported, for example
+            interrupts.end()
+        if debug or not isinstance(error, SuperbenchError):
             raise
         print(f"superbench: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

@@ -92,7 +92,7 @@ def examined(upstream: Loaded, device: str, folder: Path, patience: float = PATI
     facts = f"{upstream.revision}|{device}|torch {torch.__version__}|superbench {__version__}|{METHOD}"
     path = folder / f"{hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: examined again
-        return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_text())))
+        return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_bytes())))
     found = examine(upstream, device, patience=patience)
     if found.healthy and remember:
         with contextlib.suppress(OSError):  # a store that cannot be written: examined again next time

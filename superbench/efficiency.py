@@ -91,7 +91,7 @@ def weighed(upstream: Loaded, device: str, folder: Path, reporter: Reporter | No
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "weighing.lock", wait=True):
         with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: weighed again
-            kept = json.loads(path.read_text())
+            kept = json.loads(path.read_bytes())
             return Efficiency(**kept | {"notes": tuple(kept["notes"])})
         try:
             found = weigh(upstream, device, reporter)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from superbench import __version__, registry
 from superbench.contract import Task
 from superbench.errors import BadResult, CommandError, SuperbenchError
-from superbench.files import whole
+from superbench.files import require_folder, whole
 from superbench.reporting import Reporter, Silence
 from superbench.results import Result, find_results, read_predictions, read_result
 
@@ -57,6 +57,7 @@ def predict(folder: Path, out: Path, tasks: Sequence[str] = (), reporter: Report
     target = out / "predict"
     if target.exists() and any(target.iterdir()):
         raise CommandError(f"{target} holds something already. Remove it, or choose another folder with --out.")
+    require_folder(target, f"--out {out}")
     known = registry.tasks()
     files, remarks, written = dict[str, bytes](), list[str](), list[str]()
     for number, (place, result) in enumerate(results.items()):

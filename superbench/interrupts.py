@@ -7,6 +7,7 @@ thread hears of the signal as well, and ends the process when the exception has 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -18,7 +19,7 @@ from typing import NoReturn
 
 STATUS = 130
 """The exit status of a command that an interrupt ended, as shells have it."""
-GRACE = 1.2
+GRACE = 1.0
 """Seconds that an orderly end may take."""
 ADVICE = "\nsuperbench: stopped. Run the same command again; it goes on from here.\n"
 SHOW_CURSOR = "\x1b[?25h"
@@ -43,10 +44,11 @@ class Interrupts:
         threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
 
     def end(self) -> NoReturn:
-        """End this process, now that the exception has come so far; raises `SystemExit`."""
+        """End this process, now that the exception has come so far; the interpreter would take a second more to end."""
         self._tell()
         _end_processes()
-        sys.exit(STATUS)
+        atexit._run_exitfuncs()
+        os._exit(STATUS)
 
     def _tell(self) -> None:
         """Say once that the command was stopped, and how to go on."""

@@ -16,7 +16,7 @@ from superbench import __version__, registry
 from superbench.contract import TaskCard
 from superbench.errors import CommandError
 from superbench.export import OFFICIAL, Exported, gathered
-from superbench.files import write_text
+from superbench.files import require_folder, write_text
 from superbench.results import Result, ScoreFacts
 
 PROTOCOL_PAPER = "https://arxiv.org/abs/2105.01051"
@@ -36,6 +36,7 @@ def card(folder: Path, out: Path, tasks: Sequence[str] = (), url: str = PROTOCOL
     page = out / "README.md"
     if page.exists():
         raise CommandError(f"{page} is there already. Choose another folder with --out, and merge the two cards by hand.")
+    require_folder(out, f"--out {out}")
     cards = {name: task.card for name, task in registry.tasks().items()}
     known = [(result, cards[result.task.name]) for result in results if result.task.name in cards]
     if not known:

@@ -221,7 +221,10 @@ def _trainable(spec: Spec, found: Any) -> Any:
             f"{spec.name} needs weights: {spec.name}@FILE, or {spec.name}:untrained for a random control. To train one: "
             f"superbench pretrain {spec.name} --audio DIR --out {spec.name}.safetensors"
         )
-    return fresh_model(found, sizes[0] if sizes else "mini", int(values.get("seed", 0)))
+    seed = values.get("seed", "0")
+    if not seed.isdecimal():
+        raise CommandError(f"{spec.text!r}: seed={seed} is not a whole number, 0 or more.")
+    return fresh_model(found, sizes[0] if sizes else "mini", int(seed))
 
 
 def _call(spec: Spec, found: Any, *arguments: Any) -> Any:
@@ -257,5 +260,5 @@ def _first_line(module: str) -> str:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return "(cannot be found)"
-    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text())) or ""
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
     return text.partition("\n")[0]

@@ -13,7 +13,7 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes"},
-    {"interrupts", "contract", "files", "corpora", "features.store.index", "features.store.shard"},
+    {"interrupts", "ranges", "contract", "files", "corpora", "features.store.index", "features.store.shard"},
     {"features.audio", "locks", "features.planner"},
     {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},

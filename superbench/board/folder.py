@@ -69,7 +69,7 @@ class FolderShelf:
             return Held("", path.stem, "", "", str(path))
         beside = path.with_suffix(".json")
         try:
-            by = str(json.loads(beside.read_text())["by"]) if beside.is_file() else ""
+            by = str(json.loads(beside.read_bytes())["by"]) if beside.is_file() else ""
         except (ValueError, KeyError, TypeError) as error:
             raise BadResult(f"{beside} does not say who submitted {path.name}: {error}. Restore it, or remove both.") from error
         return Held(found["short"], found["name"], found["accepted"], by, str(path))

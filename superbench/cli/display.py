@@ -7,10 +7,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from superbench.cli.printing import spelled
 
 if TYPE_CHECKING:
     from superbench.bench import Ended, Job
@@ -19,7 +22,16 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 15.0
 """How often a running job speaks where there is no terminal."""
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+class PlainConsole(Console):
+    """A console that spells what its encoding lacks plainly, before columns are laid out."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text from a string, which may hold markup."""
+        return super().render_str(spelled(text, self.encoding), **options)
+
+
+console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def bars() -> Progress:

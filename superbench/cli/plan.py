@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.printing import echo_json
 from superbench.cli.run import _numbers
-from superbench.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,8 +52,6 @@ def plan(
     from superbench.options import Options, known_variants
     from superbench.runner import device_of, every_variant
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     rates, numbers = _numbers("--lr", lr, float), _numbers("--seeds", seeds, int) or (0,)
     corpora = Corpora.at(data) if data else None
     asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
@@ -64,7 +61,7 @@ def plan(
     model = healthy(registry.parse(upstream), options.device, store)
     found = forecast_of(model, named, options, corpora, store, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps(found.plain(), indent=1, ensure_ascii=False))
+        echo_json(found.plain())
     else:
         show(found)
     if found.absent and tasks != "all":

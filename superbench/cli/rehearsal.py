@@ -25,8 +25,10 @@ def rehearse(
     """Print the jobs with their state and recipe, then the forecast of those that would run."""
     from superbench.cli.display import console
     from superbench.cli.plan import forecast_of, healthy, show
+    from superbench.files import require_folder
     from superbench.runner import asked, default_workers
 
+    require_folder(out, f"--out {out}", make=False)
     wanted = asked(upstreams, tasks, **options)
     once = {name: replace(task, read=lru_cache(maxsize=1)(task.read)) for name, task in wanted.tasks.items()}
     wanted = replace(wanted, tasks=once)  # reads each corpus once, for the states and for the forecast

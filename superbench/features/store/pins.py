@@ -24,7 +24,8 @@ class Pins:
 
     def __init__(self, folder: Path, index: Index) -> None:
         self._folder, self._index = folder, index
-        self._name, self._file = "", None  # type: str, IO | None
+        self._name = ""
+        self._file: IO | None = None
 
     @property
     def owner(self) -> str:
