@@ -7,6 +7,7 @@ import sys
 from superbench.cli import printing
 from superbench.errors import SuperbenchError
 from superbench.interrupts import Interrupts
+from superbench.user import name_for_torch
 
 
 def main() -> None:
@@ -14,6 +15,7 @@ def main() -> None:
     interrupts = Interrupts()
     interrupts.listen()
     printing.prepare()
+    name_for_torch()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")

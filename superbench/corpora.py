@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from superbench.errors import CommandError, MissingCorpus
+from superbench.user import expanded
 
 WRITTEN = ".superbench-synthetic.json"
 """A file beside the marker: counts and digests of the lists of each task's corpus when it was written."""
@@ -77,4 +78,4 @@ def _places(path: Path) -> dict[str, Path]:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("data", {})
     except tomllib.TOMLDecodeError as error:
         raise CommandError(f"{path} is not valid TOML: {error}.") from error
-    return {name: (path.parent / Path(str(place)).expanduser()) for name, place in table.items()}
+    return {name: (path.parent / expanded(str(place))) for name, place in table.items()}

@@ -80,6 +80,6 @@ def _locked(file: Any, path: Path, how: int) -> bool:
 
 def _without(folder: Path, error: OSError) -> str:
     return (
-        f"The file system of {folder.absolute()} has no file locks ({error.strerror}), so two processes could write there at once. "
-        "Choose a folder on another disk, such as one of this machine."
+        f"The file system of {folder.absolute()} has no file locks ({error.strerror}), so two processes could write there "
+        "at once. Choose a folder on another disk, such as one of this machine."
     )

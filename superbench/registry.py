@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from superbench import scripts
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
 from superbench.revision import revision
+from superbench.user import expanded
 
 if TYPE_CHECKING:
     from superbench.contract import Task
@@ -113,7 +114,7 @@ def parse(text: str) -> Spec:
         alias, rest = "", text
     body, _, file = rest.partition("@")
     hub, slash, name = body.partition("/")
-    path = Path(file).expanduser() if file else None
+    path = expanded(file) if file else None
     if ".py:" in body:
         return Spec(text, alias or body.rsplit(":", 1)[1], None, body, (), path)
     if slash and hub in {point.name for point in entry_points(group=HUBS)}:
@@ -197,7 +198,7 @@ def _revision(model: Any, spec: Spec) -> str:
     if ".py:" not in spec.name:
         return revision(model)
     path, _, name = spec.name.rpartition(":")
-    return revision(model, name.encode() + Path(path).expanduser().read_bytes())
+    return revision(model, name.encode() + expanded(path).read_bytes())
 
 
 def _trainable(spec: Spec, found: Any) -> Any:

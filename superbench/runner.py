@@ -25,6 +25,7 @@ from superbench.options import Options, known_variants
 from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
 from superbench.results import Result
+from superbench.user import name_for_torch
 from superbench.workers import parallel
 
 
@@ -133,6 +134,7 @@ def run(
     stop the others.
     """
     began = time.perf_counter()
+    name_for_torch()
     if reading := scripts.being_read():
         raise CommandError(
             f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "

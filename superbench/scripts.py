@@ -7,11 +7,11 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
+from superbench.user import expanded
 
 FILES = "superbench_file_"
 """How modules are called that were read by a path."""
@@ -20,7 +20,7 @@ FILES = "superbench_file_"
 def read(name: str) -> Any:
     """What `path/to/file.py:Name` names; raises `CommandError` where it is not, `BrokenPlugin` for a file that fails."""
     path, _, attribute = name.rpartition(":")
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         raise CommandError(f"{file} is not there; {name!r} should be path/to/file.py:Class.")
     try:

@@ -13,8 +13,8 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes"},
-    {"interrupts", "ranges", "contract", "files", "corpora", "features.store.index", "features.store.shard"},
-    {"features.audio", "locks", "features.planner"},
+    {"interrupts", "ranges", "user", "contract", "files", "features.store.index", "features.store.shard"},
+    {"corpora", "features.audio", "locks", "features.planner"},
     {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},
     {"features.store.verification"},

@@ -27,6 +27,7 @@ from superbench.features.store.verification import Finding, remember, verify
 from superbench.files import save_tensors
 from superbench.locks import locked
 from superbench.reporting import Reporter, Silence
+from superbench.user import cache_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +68,7 @@ class Holding:
 
 def default_root() -> Path:
     """The user's cache folder for features: `$XDG_CACHE_HOME/superbench` or `~/.cache/superbench`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "superbench"
+    return cache_folder() / "superbench"
 
 
 class Store:
