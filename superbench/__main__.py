@@ -7,7 +7,7 @@ import sys
 from superbench.cli import printing
 from superbench.errors import SuperbenchError
 from superbench.interrupts import Interrupts
-from superbench.user import name_for_torch
+from superbench.user import settle
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     interrupts = Interrupts()
     interrupts.listen()
     printing.prepare()
-    name_for_torch()
+    settle()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")

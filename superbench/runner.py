@@ -25,7 +25,7 @@ from superbench.options import Options, known_variants
 from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
 from superbench.results import Result
-from superbench.user import name_for_torch
+from superbench.user import settle
 from superbench.workers import parallel
 
 
@@ -134,7 +134,7 @@ def run(
     stop the others.
     """
     began = time.perf_counter()
-    name_for_torch()
+    settle()
     if reading := scripts.being_read():
         raise CommandError(
             f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
