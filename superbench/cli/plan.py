@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.pace import duration
 from superbench.cli.printing import echo_json
 from superbench.cli.run import _numbers
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from superbench.registry import Loaded, Spec
 
 CHOSEN = "✓"
-YEAR = 365.25 * 24 * 3600
-UNITS = ((YEAR, "years"), (86_400.0, "days"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))
 
 
 def plan(
@@ -208,13 +207,3 @@ def _times(ratio: float) -> str:
 def _gigabytes(size: int) -> str:
     value = size / 1e9
     return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """In the largest unit that leaves at least one.
-
-    >>> duration(5.0), duration(5400.0), duration(4e8)
-    ('5.0 s', '1.5 h', '12.7 years')
-    """
-    size, unit = next((size, unit) for size, unit in UNITS if seconds >= size)
-    return f"{seconds / (size or 1.0):.1f} {unit}"
