@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from superbench.board.ranking import Row
+from superbench.passport import is_miniature
 from superbench.results import Result
 
 
@@ -154,7 +155,7 @@ def to_published(result: Result, row: Row, flipped: bool) -> list[Difference]:
         """What differs, the result's side, the published side, why it matters."""
         if result.task.protocol != "superb":
             yield "protocol", result.task.protocol, "superb", FACETS[1].why
-        corpora = "synthetic miniature corpora" if result.task.protocol == "mini" else f"fingerprint {result.data.fingerprint}"
+        corpora = "a synthetic miniature" if is_miniature(result) else f"fingerprint {result.data.fingerprint}"
         yield "data", corpora, "the official corpora", "a printed number comes without its lists: nothing can be paired"
         if result.deviations:
             yield "deviations", result.deviations, None, FACETS[4].why
