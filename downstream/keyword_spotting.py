@@ -112,9 +112,10 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
     published={"accuracy": "ks_acc"},
     differences={
         "superb-once": "silence is the consecutive 1 s slices of the noise files, not a fresh random 1 s crop at every access",
-        "mini": "synthetic words: 900 / 150 / 576 files of 60 / 10 / 48 speakers, ten of the 20 unknown words only in test, "
-        "6 noise files of 5 s cut into slices of 1 s, 1 000 updates, three learning rates",
+        "mini": "silence is the consecutive 1 s slices of the noise files; 1 000 updates, three learning rates",
     },
+    miniature="synthetic words: 900 / 150 / 576 files of 60 / 10 / 48 speakers, ten of the 20 unknown words only in "
+    "test, 6 noise files of 5 s",
     sound="Speech Commands",
     # files of at most 1 s make up about 14 h; the six noise files are a twelfth of the draws, as silence is one class of twelve
     sizes={

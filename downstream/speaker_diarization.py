@@ -81,9 +81,8 @@ CARD = TaskCard(
     },
     reference_points={"der": (10.05, 5.62)},
     published={"der": "sd_der"},
-    differences={
-        "mini": "160 / 30 / 120 synthetic mixtures of 6-8 s, LSTM of 128 in place of 512 units, 90 updates, one learning rate"
-    },
+    differences={"mini": "LSTM of 128 in place of 512 units, 90 updates, one learning rate"},
+    miniature="160 / 30 / 120 synthetic mixtures of 6-8 s",
     sound="Libri2Mix max",
     sizes={"train": Size(13_900, 58.0), "dev": Size(3_000, 11.0), "test": Size(3_000, 11.0)},  # hours approximate
     counts={"train": 13_900, "dev": 3_000, "test": 3_000},

@@ -17,8 +17,8 @@ from superbench import registry
 from superbench.corpora import Corpora
 from superbench.errors import MissingCorpus, Occupied, SuperbenchError
 from superbench.features.store import Store
-from superbench.features.store.pins import held
 from superbench.job import LOCK, folder, perform
+from superbench.locks import held
 from superbench.memory import give_back
 from superbench.options import Options
 from superbench.registry import Spec

@@ -21,6 +21,7 @@ from superbench.files import write_text
 from superbench.options import Options
 from superbench.registry import Loaded, Spec
 from superbench.results import Result
+from superbench.user import expanded
 
 REPLACED = "replaced"
 """Folder beside a result for those that it took the place of: of an earlier state of the same model, code or data."""
@@ -78,9 +79,9 @@ def source_of(spec: Spec) -> str:
     name = spec.name
     if ".py:" in name:
         file, _, attribute = name.rpartition(":")
-        name = f"{Path(file).expanduser().resolve()}:{attribute}"
+        name = f"{expanded(file).resolve()}:{attribute}"
     elif spec.hub and name[:1] in "/.~":
-        name = str(Path(name).expanduser().resolve())
+        name = str(expanded(name).resolve())
     facts = [spec.hub, name, spec.options, str(spec.file.resolve()) if spec.file else None]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 

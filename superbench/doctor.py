@@ -97,7 +97,7 @@ def examined(
     path = folder / f"{hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: examined again
         if not anew:
-            return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_text())))
+            return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_bytes())))
     found = examine(upstream, device, patience=patience)
     if found.healthy and remember:
         with contextlib.suppress(OSError):  # a store that cannot be written: examined again next time

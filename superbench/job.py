@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -21,6 +20,7 @@ from superbench.features.extraction import extract
 from superbench.features.planner import HOUR, choose, frame_bytes
 from superbench.features.store import Sound, Store
 from superbench.fingerprint import files_of, fingerprint_of, paths_of, sounds_of
+from superbench.locks import locked
 from superbench.options import Options
 from superbench.passport import passport_of
 from superbench.probing.experiment import experiment
@@ -62,8 +62,7 @@ def perform(
     """Do the job, or find it done. Raises any `SuperbenchError`."""
     place = folder(out, upstream.spec, task.card.name)
     place.mkdir(parents=True, exist_ok=True)
-    with (place / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(place / LOCK, wait=True):
         recipe, read = options.recipe(task), task.read(corpora)
         data = _data(read, store.sounds, corpora)
         folds = _prepared(task, read, upstream.hop, recipe)

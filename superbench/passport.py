@@ -14,7 +14,7 @@ from superbench.contract import SAMPLE_RATE, Audio, Fold, Split, TaskCard
 from superbench.corpora import Corpora
 from superbench.errors import first_of
 from superbench.fingerprint import lists_of, splits_of
-from superbench.results import Duration, Passport
+from superbench.results import Duration, Passport, Result
 
 MOST_CLASSES = 20
 """Classes are counted where there are no more, and they are no names of single items."""
@@ -75,8 +75,20 @@ def differences(card: TaskCard, counts: Mapping[str, int], lists: Mapping[str, s
     return found or [f"{key}: the list is not the one that was written" for key in changed]
 
 
-def note_of(passport: Passport) -> list[str]:
-    """What a result should say of a corpus that is not as it should be: one note, or none."""
+def is_miniature(result: Result) -> bool:
+    """Was a result made on a synthetic miniature corpus? Passports without lists do not say; then `mini` results were."""
+    passport = result.data.passport
+    return bool(passport.miniature) or (result.task.protocol == "mini" and not passport.lists)
+
+
+def notes_of(passport: Passport, card: TaskCard) -> list[str]:
+    """What a result should say of its corpus: that it is a miniature, and which; that it is not as it should be."""
+    if passport.miniature:
+        return [": ".join(filter(None, [passport.miniature, card.miniature])), *_damage(passport)]
+    return _damage(passport)
+
+
+def _damage(passport: Passport) -> list[str]:
     what = "the corpus is not as `superbench data synth` wrote it" if passport.miniature else "the corpus is not as published"
     return [f"{what}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
 

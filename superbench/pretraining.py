@@ -27,6 +27,7 @@ from superbench.learning.place import Place
 from superbench.learning.sound import HELD_OUT, Recording, Unlabelled, digest, recordings
 from superbench.preparation import Prepared
 from superbench.probing.training import fit
+from superbench.ranges import require_whole
 from superbench.registry import Loaded, Spec
 from superbench.reporting import Reporter
 
@@ -57,6 +58,10 @@ def pretrain(
     `OUT.resume` stands; files of another run are an error, or with `replace` overwritten. Raises `CommandError` for a name
     that cannot be trained, `BadCorpus` for a folder without sound, `BadAudio` for sound that cannot be read.
     """
+    if steps is not None:
+        require_whole("--steps", steps, least=1)
+    require_whole("--seed", seed)
+    require_whole("--accumulate", accumulate, least=1)
     spec, family, size = _model(name, teacher)
     place, plan = Place(out), family.pretraining[size]
     kind = _device(device)

@@ -14,7 +14,7 @@ from superbench.destination import source_of
 from superbench.efficiency import Efficiency
 from superbench.features.extraction import Extraction
 from superbench.options import Options
-from superbench.passport import note_of
+from superbench.passport import notes_of
 from superbench.probing.experiment import Outcome
 from superbench.probing.intervals import interval
 from superbench.registry import Loaded
@@ -109,7 +109,7 @@ def _counts(folds: Sequence[Fold]) -> dict[str, int]:
 
 def _notes(made: Made) -> list[str]:
     card, protocol = made.task.card, made.options.protocol
-    notes = list(made.outcome.notes) + note_of(made.passport)
+    notes = list(made.outcome.notes) + notes_of(made.passport, card)
     for rate, count in sorted(made.extraction.rates.items()):
         if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")

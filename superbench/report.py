@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from superbench.board.ranking import Column, Group, Row, columns, grouped, leaders
 from superbench.errors import BadResult
@@ -125,11 +124,9 @@ def as_csv(results: Iterable[Result]) -> str:
     return buffer.getvalue()
 
 
-def as_json(results: Iterable[Result]) -> str:
-    """The full records, as a list."""
-    return (
-        json.dumps([result.model_dump(mode="json", by_alias=True) for result in results], indent=1, ensure_ascii=False) + "\n"
-    )
+def plain(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """The full records, as JSON values."""
+    return [result.model_dump(mode="json", by_alias=True) for result in results]
 
 
 def as_markdown(results: Iterable[Result]) -> str:

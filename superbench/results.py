@@ -171,7 +171,7 @@ def read_result(folder: Path) -> Result:
     """The result of a folder; raises `BadResult` that says which field is wrong."""
     path = folder / "result.json"
     try:
-        return Result.model_validate_json(path.read_text())
+        return Result.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadResult(f"{path} cannot be read: {error.strerror}. Run the task again.") from error
     except ValidationError as error:

@@ -20,11 +20,17 @@ from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.destination import label_of, placed
 from superbench.errors import CommandError
-from superbench.features.store import default_root
+from superbench.features.store import Store, default_root
+from superbench.locks import require_locks
 from superbench.options import Options, known_variants
+from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
 from superbench.results import Result
+from superbench.user import settle
 from superbench.workers import parallel
+
+OTHER_WORK = 30_000.0
+"""What a job takes besides its updates, in utterances that a head on means learns from: reading, extracting, scoring."""
 
 
 @dataclass(slots=True)
@@ -92,7 +98,7 @@ def asked(
     options = Options(
         protocol,
         device_of(device),
-        tuple(learning_rates) if learning_rates else None,
+        None if learning_rates is None else tuple(map(float, learning_rates)),
         tuple(sorted(seeds)),
         max_steps,
         layer,
@@ -140,6 +146,7 @@ def run(
     impossible command; a job that fails is in the report, and does not stop the others.
     """
     began = time.perf_counter()
+    settle()
     since = time.time() if redo else None
     if reading := scripts.being_read():
         raise CommandError(
@@ -153,13 +160,19 @@ def run(
         max_steps=max_steps, layer=layer, chunk_seconds=chunk_seconds, precision=precision, variants=variants,
         settings=settings,
     ).into(out)  # fmt: skip
+    if workers is not None:
+        require_whole("--workers", workers, least=1)
+    if store_gb is not None:
+        require_number("--store-gb", store_gb, least=0)
     options, shares = replace(wanted.options, redo_since=since), wanted.jobs
     jobs = list(shares)
     count = max(1, min(workers or default_workers(options.device), len(jobs)))
     budget = None if store_gb is None else round(store_gb * 1e9)
     threads, root = max(1, _cores() // count), Path(store) if store else default_root()
     plan = Plan(data, settings, out, root, budget, options, wanted.lenient, threads, debug)
-    out.mkdir(parents=True, exist_ok=True)
+    require_locks(out, f"--out {out}")
+    require_locks(root, f"--store {root}")
+    Store(root).close()  # an index of a newer version, or a damaged one, is said before any work
     report = Report()
     audience = watcher or Nobody()
     audience.planned(shares)
@@ -202,6 +215,8 @@ def device_of(device: str) -> str:
     """`cuda` or `cpu` for `auto`; raises `CommandError` for a device that is not there."""
     import torch
 
+    if device not in ("auto", "cpu", "cuda"):
+        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -220,7 +235,7 @@ def _precision(protocol: Protocols, device: str) -> Precision:
 def _cost(card: Any, options: Options) -> float:
     """A rough order of expense, so that the longest jobs start first."""
     recipe = card.recipes[options.protocol]
-    return recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)
+    return OTHER_WORK + recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)
 
 
 def _record(out: Path, ended: Ended) -> None:
@@ -236,5 +251,5 @@ def _record(out: Path, ended: Ended) -> None:
         }
     else:
         line["message"] = ended.message.partition("\n")[0]
-    with (out / "ledger.jsonl").open("a") as file:
+    with (out / "ledger.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -13,9 +13,9 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
-    {"contract", "files", "corpora", "features.store.index", "features.store.shard", "sources"},
-    {"features.audio", "features.store.pins", "features.planner", "fingerprint"},
-    {"scoring", "probing.training", "probing.intervals", "probing.batches"},
+    {"interrupts", "ranges", "user", "contract", "files", "features.store.index", "features.store.shard", "sources"},
+    {"corpora", "features.audio", "locks", "features.planner", "fingerprint"},
+    {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},
     {"features.store.verification", "features.store.sounds"},
     {"features.store.store", "checkpoints", "learning.learner", "plain", "scripts", "revision"},

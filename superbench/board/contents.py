@@ -19,20 +19,20 @@ MOST_PAIRS = 40
 """Rows of a group up to which the page gets every paired difference."""
 
 TITLES = {
-    "mini": "Miniature corpora",
-    "superb-once": "One pass over the real corpora",
+    "mini": "Mini recipes",
+    "superb-once": "One pass over each corpus",
     "superb": "Official protocol, run here",
     PUBLISHED: "Published results",
     SUPERSEDED: "Published results, superseded",
 }
 NOTES = {
-    "mini": "Protocol mini: synthetic miniature corpora, official heads and metrics, short training. Compare within this table "
-    "only. There is no SUPERB score: its reference points belong to the official data.",
+    "mini": "Protocol mini: official heads and metrics, short training. Compare within this table only.",
     "superb-once": "Protocol superb-once: official but for random crops (SID, ASV, KS silence). Compare within this table.",
-    "superb": "The official recipes on the real corpora.",
+    "superb": "The official recipes.",
     PUBLISHED: "Official protocol on the real corpora, as printed: not comparable with rows of other protocols.",
     SUPERSEDED: "Withdrawn, or printed again later with other figures: the source stands with each row.",
 }
+UNSCORED = "There is no SUPERB score: its reference points belong to the official recipes and corpora."
 MISSING = "A task that is missing adds no points to a row's rank, and leaves it without a SUPERB score."
 
 
@@ -102,8 +102,8 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
     return {
         "key": f"{group.protocol}-{number}",
         "protocol": group.protocol,
-        "title": TITLES.get(group.protocol, group.protocol) + (" (other data)" if reason else ""),
-        "note": " ".join(filter(None, [NOTES.get(group.protocol, ""), reason, missing])),
+        "title": TITLES.get(group.protocol, group.protocol) + _data(group)[0] + (" (other data)" if reason else ""),
+        "note": " ".join(filter(None, [_note(group), reason, missing])),
         "reason": reason,
         "official": group.protocol in (PUBLISHED, SUPERSEDED),
         "scored": group.scored,
@@ -115,6 +115,24 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
             if one.comparison and len(rows) <= MOST_PAIRS
         },
     }
+
+
+def _note(group: Group) -> str:
+    unscored = "" if group.scored else UNSCORED
+    return " ".join(filter(None, [NOTES.get(group.protocol, ""), _data(group)[1], unscored]))
+
+
+def _data(group: Group) -> tuple[str, str]:
+    """What the passports of a group's results say of its corpora: for the title, and as a sentence."""
+    found = group.miniature
+    if not found:
+        return "", ""
+    if all(found.values()):
+        return " on miniature corpora", "The corpora are synthetic miniatures."
+    if not any(found.values()):
+        return "", "The corpora are no synthetic miniatures."
+    small = ", ".join(name.upper() for name, miniature in sorted(found.items()) if miniature)
+    return "", f"The corpora of {small} are synthetic miniatures, the others are not."
 
 
 def _standings(group: Group, column: Column) -> Standings:

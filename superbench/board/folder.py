@@ -11,7 +11,6 @@ A bundle is there when its file is: files are written whole, the bundle's last b
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -20,7 +19,8 @@ from pathlib import Path
 
 from superbench.board.shelf import Event, Held, Kind, checked, parse_events
 from superbench.errors import BadResult, CommandError
-from superbench.files import whole, write_text
+from superbench.files import require_folder, whole, write_text
+from superbench.locks import locked
 
 BUNDLES = "bundles"
 HIDDEN = {"evidence": ".evidence", "incoming": ".incoming"}
@@ -45,9 +45,9 @@ class FolderShelf:
         """Held by the operating system's lock, which a killed process lets go."""
         if self.root.exists() and not self.root.is_dir():
             raise CommandError(f"{self.root} is a file. A board is a folder, or a database: sqlite:///{self.root}.db")
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not self.root.is_dir():
+            require_folder(self.root, f"The board {self.root}")
+        with locked(self.root / ".lock", wait=True):
             if not (self.root / ".gitignore").exists():
                 write_text(self.root / ".gitignore", IGNORED)
             yield self
@@ -69,7 +69,7 @@ class FolderShelf:
             return Held("", path.stem, "", "", str(path))
         beside = path.with_suffix(".json")
         try:
-            by = str(json.loads(beside.read_text())["by"]) if beside.is_file() else ""
+            by = str(json.loads(beside.read_bytes())["by"]) if beside.is_file() else ""
         except (ValueError, KeyError, TypeError) as error:
             raise BadResult(f"{beside} does not say who submitted {path.name}: {error}. Restore it, or remove both.") from error
         return Held(found["short"], found["name"], found["accepted"], by, str(path))

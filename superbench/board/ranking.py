@@ -12,6 +12,7 @@ from statistics import mean
 from typing import Literal
 
 from superbench import registry
+from superbench.passport import is_miniature
 from superbench.probing.intervals import Replicates
 from superbench.results import Result
 
@@ -19,7 +20,7 @@ Key = tuple[str, str, str, str, int, str]
 """Upstream, revision, task, protocol, version of the task, data fingerprint: what stands once on a board."""
 
 UNSCORED = {"mini"}
-"""Protocols without a SUPERB score: its reference points belong to the official data."""
+"""Protocols without a SUPERB score."""
 
 DOMAINS = ("content", "speaker", "semantics", "emotion")
 
@@ -98,8 +99,13 @@ class Group:
 
     @property
     def scored(self) -> bool:
-        """May its rows have a SUPERB score?"""
-        return self.protocol not in UNSCORED
+        """May its rows have a SUPERB score? Its reference points belong to the official recipes and corpora."""
+        return self.protocol not in UNSCORED and not any(self.miniature.values())
+
+    @property
+    def miniature(self) -> dict[str, bool]:
+        """Task -> was it run on a synthetic miniature? Nothing is known of published rows."""
+        return {name: is_miniature(result) for row in self.rows for name, result in row.results.items()}
 
 
 def columns() -> list[Column]:

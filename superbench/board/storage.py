@@ -22,7 +22,7 @@ from superbench.board.references import References
 from superbench.board.shelf import Held, Reading, Shelf, Writing, event, now
 from superbench.board.verify import examine, examine_entry
 from superbench.errors import BadResult, CommandError, Conflict, Refusal
-from superbench.files import write_text
+from superbench.files import require_place, write_text
 from superbench.results import Result, find_results, read_predictions, read_result
 
 DATABASE_FILES = {".db", ".sqlite", ".sqlite3"}
@@ -248,6 +248,7 @@ class Board:
     def write_page(self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False) -> list[str]:
         """Write the board as one HTML file that opens from disk; the published rows stand in it, apart. Returns what the board
         holds and does not show, with the reasons."""
+        require_place(out, f"--out {out}")
         found = self.contents(progress, everything=everything)
         write_text(out, page.render(found))
         return list(found["refused"])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from superbench.cli.printing import echo, echo_json
 from superbench.errors import CommandError
 
 BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME"
@@ -28,10 +29,11 @@ def report(
     results = reports.collect(folders)
     if format == "table":
         console.print(reports.terminal(results))
+    elif format == "json":
+        echo_json(reports.plain(results))
     else:
-        writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex, "json": reports.as_json}
-        writer = writers[format]
-        typer.echo(writer(results), nl=False)
+        writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex}
+        echo(writers[format](results), end="")
 
 
 def submit(
@@ -131,7 +133,7 @@ def token(
         tokens.revoke(shelf, revoke)
         console.print(f"The token of {revoke} is revoked; what it submitted stays.", markup=False)
     else:
-        typer.echo(tokens.create(shelf, name or _unused(tokens.listed(shelf))))
+        echo(tokens.create(shelf, name or _unused(tokens.listed(shelf))))
 
 
 def _unused(tokens: list) -> str:

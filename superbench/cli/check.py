@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
     from superbench.doctor import Examination
@@ -46,7 +47,7 @@ def check(
     if as_json:
         facts |= {"healthy": found.healthy, "mates": found.mates} if not task else {"healthy": found.healthy}
         rows = [asdict(finding) for finding in found.findings]
-        typer.echo(json.dumps({**facts, "reasons": found.reasons, "findings": rows}, indent=1, ensure_ascii=False))
+        echo_json({**facts, "reasons": found.reasons, "findings": rows})
     else:
         _show(name, found, "a task" if task else "an upstream")
     if not found.healthy:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +71,7 @@ def check_(
         found = [inspector.inspect(task) for task in named]
     cards = {task.card.name: task.card for task in named}
     if as_json:
-        typer.echo(json.dumps([_plain(one, cards[one.task].obtain) for one in found], indent=1, ensure_ascii=False))
+        echo_json([_plain(one, cards[one.task].obtain) for one in found])
     else:
         _show(found, cards, bool(corpora.written()))
     if any(one.state != "complete" and (one.state != "absent" or tasks != "all") for one in found):

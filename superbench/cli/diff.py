@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
     from superbench.board.ranking import Cell
@@ -39,9 +40,7 @@ def diff(
     one, other = side(a), side(b)
     names = list(filter(None, task.split(","))) if task else []
     if as_json:
-        typer.echo(
-            json.dumps(plain(one, other, compare(one, other, names, items)), indent=1, ensure_ascii=False, allow_nan=False)
-        )
+        echo_json(plain(one, other, compare(one, other, names, items)))
         return
     with stages() as reporter:
         found = compare(one, other, names, items, reporter)

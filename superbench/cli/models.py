@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from superbench.cli.printing import echo_json
 
 
 class Kind(str, Enum):
@@ -41,7 +42,7 @@ def list_(
         columns = ("name", "line", "module", "distribution")
         rows = [{part: getattr(row, part) + (more if part == "name" else "") for part in columns} for row, more in found]
     if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        echo_json(rows)
         return
     table = Table(*("what it is" if column == "line" else column for column in columns))
     for row in rows:

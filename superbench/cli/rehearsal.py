@@ -27,8 +27,10 @@ def rehearse(
     from superbench.cli.display import console
     from superbench.cli.plan import forecast_of, healthy, show
     from superbench.features.store import default_root, sounds_at
+    from superbench.files import require_folder
     from superbench.runner import asked, default_workers
 
+    require_folder(out, f"--out {out}", make=False)
     wanted = asked(upstreams, tasks, **options).into(out)
     once = {name: replace(task, read=lru_cache(maxsize=1)(task.read)) for name, task in wanted.tasks.items()}
     wanted = replace(wanted, tasks=once)  # reads each corpus once, for the states and for the forecast

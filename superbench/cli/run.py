@@ -49,10 +49,6 @@ def run(
     protocols = ("superb", "superb-once", "mini")
     if protocol is not None and protocol not in protocols:
         raise CommandError(f"--protocol {protocol!r}: expected one of {', '.join(protocols)}.")
-    if device not in ("auto", "cpu", "cuda"):
-        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
-    if precision not in (None, "float32", "bfloat16"):
-        raise CommandError(f"--precision {precision!r}: expected float32 or bfloat16.")
     asked: dict[str, Any] = {
         "data": data, "protocol": protocol, "device": device, "learning_rates": _numbers("--lr", lr, float),
         "seeds": _numbers("--seeds", seeds, int), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk, "precision": precision,

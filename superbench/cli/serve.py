@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from superbench.errors import CommandError, MissingExtra
+from superbench.ranges import require_number
 
 
 def serve(
@@ -25,6 +26,7 @@ def serve(
     Example: superbench token board --name alice, then superbench serve --board board, then alice says
     superbench submit results --board http://HOST:8000 --token TOKEN
     """
+    require_number("--megabytes", megabytes, above=0)
     try:
         import uvicorn
 

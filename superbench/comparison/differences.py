@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from superbench.board.ranking import Row
+from superbench.passport import is_miniature
 from superbench.results import Result
 
 
@@ -78,7 +79,9 @@ FACETS = (
         "another recipe, and for mini other corpora: the numbers measure different things",
     ),
     _Facet(
-        "data fingerprint", lambda r: r.data.fingerprint, "other sound, items, labels or trials: part of the difference is the data's"
+        "data fingerprint",
+        lambda r: r.data.fingerprint,
+        "other sound, items, labels or trials: part of the difference is the data's",
     ),
     _Facet("items", lambda r: r.data.items, "another number of items to learn from or to be tested on"),
     _Facet("deviations", lambda r: r.deviations or None, "a shortened or changed recipe can move a score by tens of points"),
@@ -154,7 +157,7 @@ def to_published(result: Result, row: Row, flipped: bool) -> list[Difference]:
         """What differs, the result's side, the published side, why it matters."""
         if result.task.protocol != "superb":
             yield "protocol", result.task.protocol, "superb", FACETS[1].why
-        corpora = "synthetic miniature corpora" if result.task.protocol == "mini" else f"fingerprint {result.data.fingerprint}"
+        corpora = "a synthetic miniature" if is_miniature(result) else f"fingerprint {result.data.fingerprint}"
         yield "data", corpora, "the official corpora", "a printed number comes without its lists: nothing can be paired"
         if result.deviations:
             yield "deviations", result.deviations, None, FACETS[4].why

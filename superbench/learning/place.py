@@ -7,7 +7,6 @@ facts that differ.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import re
 import shutil
@@ -15,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from superbench.errors import CommandError, StoreError
-from superbench.files import load_tensors
+from superbench.files import load_tensors, require_place
+from superbench.locks import locked
 
 Run = Mapping[str, str]
 
@@ -32,20 +32,12 @@ class Place:
     def alone(self) -> Iterator[None]:
         """Inside, no other process writes here; what killed ones left half-written is swept away.
 
-        Raises `CommandError` if another process is at work, `StoreError` if the folder cannot be written.
+        Raises `CommandError` if another process is at work, or the folder cannot be written.
         """
-        try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            file = self.lock.open("w")
-        except OSError as error:
-            raise StoreError(f"{self.out} cannot be written: {error.strerror or error}. Choose another --out.") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CommandError(
-                    f"Another process is pretraining into {self.out}. Let it end, or choose another --out."
-                ) from error
+        require_place(self.out, f"--out {self.out}")
+        with locked(self.lock, wait=False) as mine:
+            if not mine:
+                raise CommandError(f"Another process is pretraining into {self.out}. Let it end, or choose another --out.")
             written = "|".join(re.escape(path.name) for path in (self.out, self.resume, self.out.with_suffix(".csv")))
             half = re.compile(rf"\.({written})\.[a-z0-9_]{{8}}")  # as files.whole calls them
             for left in self.out.parent.iterdir():

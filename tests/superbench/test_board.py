@@ -150,7 +150,7 @@ def test_formats_tell_the_same_story(a_result: Make) -> None:
     results = [a_result("apc", 40), replace_name(a_result("low_pass", 20))]
     table = report.as_csv(results).splitlines()
     assert table[1].startswith("mini,apc,ks,accuracy,83.33")
-    assert [one["upstream"]["name"] for one in json.loads(report.as_json(results))] == ["apc", "low_pass"]
+    assert [one["upstream"]["name"] for one in report.plain(results)] == ["apc", "low_pass"]
     latex = report.as_latex(results)
     assert r"\textbf{83.3" in latex
     assert r"low\_pass" in latex

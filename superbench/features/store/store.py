@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 from superbench.errors import StoreError
 from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
 from superbench.features.store.index import Index
-from superbench.features.store.pins import Pins, locked
+from superbench.features.store.pins import Pins
 from superbench.features.store.shard import Damaged, Written, opened, place, proved, written
 from superbench.features.store.sounds import Sound, known_sounds
 from superbench.features.store.verification import Finding, remember, verify
 from superbench.files import save_tensors
+from superbench.locks import locked
 from superbench.reporting import Reporter, Silence
+from superbench.user import cache_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +56,7 @@ class Holding:
 
 def default_root() -> Path:
     """The user's cache folder for features: `$XDG_CACHE_HOME/superbench` or `~/.cache/superbench`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "superbench"
+    return cache_folder() / "superbench"
 
 
 class Store:
