@@ -13,7 +13,8 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes"},
-    {"contract", "files", "corpora", "features.store.index", "features.store.shard"},
+    {"contract", "files", "corpora", "features.store.index", "features.store.shard", "features.containers", "features.streams"},
+    {"features.sound_files"},
     {"features.audio", "features.store.pins", "features.planner"},
     {"scoring", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},
