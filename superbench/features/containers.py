@@ -54,6 +54,11 @@ def mended(path: Path, file: BinaryIO, start: int, length: int) -> bytes | None:
         )
     padding = extent.size % 2 if extent.chunk else 0
     follows = _at(file, extent.start + extent.size + padding, 12) if extent.size <= there else b""
+    if is_container(follows) and extent.size == 0:
+        raise BadAudio(
+            f"{path} holds its header several times, as sox writes W64 and CAF to a pipe, and not how much sound it has. Write "
+            "it anew, to a file or as wav."
+        )
     if is_container(follows):
         raise BadAudio(
             f"{path} holds one sound after another; only the first, {extent.size} bytes long, would be heard. Join them with a "

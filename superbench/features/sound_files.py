@@ -11,7 +11,7 @@ import soundfile
 
 from superbench.errors import BadAudio, first_of
 from superbench.features.containers import is_container, mended
-from superbench.features.streams import is_mpeg, mended_mpeg, ogg_streams, past_tags
+from superbench.features.streams import is_mp3, mended_mpeg, ogg_streams, past_tags
 
 READ = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "MP3", "OGG"})
 """What libsndfile calls the formats that say how long they are. Of the others, a part could not be told from the whole."""
@@ -28,6 +28,8 @@ ELSEWHERE = (
     (0, b"MAC ", "Monkey's Audio"),
     (0, b".RMF", "RealAudio"),
     (0, b"BW64", "Broadcast Wave 64"),
+    (28, b"\x7fFLAC", "FLAC in Ogg"),
+    (28, b"Speex", "Speex"),
 )
 """Place, first bytes and name of formats that libsndfile does not decode."""
 LFS_POINTER = b"version https://git-lfs"
@@ -63,8 +65,9 @@ def opened(path: Path) -> Iterator[list[Stream]]:
     except FileNotFoundError as error:
         raise BadAudio(f"{path} {_absent(path)}") from error
     except (OSError, soundfile.LibsndfileError, RuntimeError) as error:
-        said = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-        raise BadAudio(f"{path} is not a readable sound file: {said.rstrip('.')}. Fetch the file again.") from error
+        said = (error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)).rstrip(".")
+        advice = "Convert it to wav" if "unsupported" in said or "unimplemented" in said else "Fetch the file again"
+        raise BadAudio(f"{path} is not a readable sound file: {said}. {advice}.") from error
 
 
 def must_be_one_flac(path: Path) -> None:
@@ -81,9 +84,9 @@ def holds_sound(path: Path) -> bool:
     with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
         start, head = _head(file)
         if is_container(head) or head[:4] in (b"OggS", b"fLaC"):
-            return True
+            return _elsewhere(head) is None
         file.seek(start)
-        return is_mpeg(file.read(2**14))
+        return is_mp3(file.read(2**14))
     return False
 
 
@@ -127,12 +130,18 @@ def _all(file: io.FileIO) -> bytes:
 def _must_be_decoded_here(path: Path, head: bytes) -> None:
     if head.startswith(LFS_POINTER):
         raise BadAudio(f"{path} is a pointer of Git LFS in place of the sound, which was not fetched. Fetch it: git lfs pull")
-    adts = head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0
-    for name in [name for place, start, name in ELSEWHERE if head[place:].startswith(start)] + ["AAC"] * adts:
+    if name := _elsewhere(head):
         raise BadAudio(
             f"{path} is a file of {name}, which libsndfile does not decode. Convert it, for example with ffmpeg -i {path.name} "
             f"{path.stem}.converted.wav, and list the wav."
         )
+
+
+def _elsewhere(head: bytes) -> str | None:
+    """The format that begins with these bytes, if libsndfile does not decode it."""
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # MPEG's mark with no layer
+        return "AAC"
+    return next((name for place, start, name in ELSEWHERE if head[place:].startswith(start)), None)
 
 
 def _must_be_one_kind(path: Path, streams: list[Stream]) -> None:
@@ -140,6 +149,11 @@ def _must_be_one_kind(path: Path, streams: list[Stream]) -> None:
         raise BadAudio(
             f"{path} is a file of {name}. Read are {NAMES}; others do not say, or not reliably, how much sound they hold. "
             f"Convert it, for example with sox {path.name} {path.stem}.converted.wav"
+        )
+    if any(stream.subtype.startswith("MPEG") and stream.format != "MP3" for stream in streams):
+        raise BadAudio(
+            f"{path} holds mp3 in a wav, whose length is guessed, so that some of it might not be heard. Convert it: "
+            f"ffmpeg -i {path.name} {path.stem}.converted.wav"
         )
     kinds = {(stream.samplerate, stream.channels) for stream in streams}
     if len(kinds) > 1:

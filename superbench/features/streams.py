@@ -54,6 +54,11 @@ class Frames:
         return self.end > length or lacking > 1 or (lacking == 1 and self.reach > length)
 
 
+def is_mp3(content: bytes) -> bool:
+    """Does MPEG audio of layer III begin here?"""
+    return _layer(_word(content, 0)) == 3 and is_mpeg(content)
+
+
 def is_mpeg(content: bytes, start: int = 0) -> bool:
     """Do two frames of MPEG audio follow each other at `start`, or one that fills the rest?"""
     length = _length(_word(content, start))
@@ -66,18 +71,24 @@ def is_mpeg(content: bytes, start: int = 0) -> bool:
 def mended_mpeg(path: Path, content: bytes, start: int) -> bytes | None:
     """None if MPEG audio says how many frames it has, has them, and nothing else but a tag before them.
 
-    Else its frames alone, in layer III behind a first one that says how many. Raises `BadAudio` for a stream that is cut off.
+    Else its frames alone, behind a first one that says how many. Raises `BadAudio` for a stream that is cut off, and for layers
+    I and II, which have no such frame.
     """
     frames = _frames(content, start)
     if frames is None:
         return None
+    if _layer(frames.header) != 3:
+        raise BadAudio(
+            f"{path} is MPEG audio of layer {'I' * _layer(frames.header)}, whose length is guessed: some might not be heard. "
+            f"Convert it: ffmpeg -i {path.name} {path.stem}.converted.wav"
+        )
     if frames.cut(len(content)):
         promise = f" of {frames.promised}" if frames.promised else ""
         raise BadAudio(
             f"{path} is cut off: it ends within or after its frame {frames.count}{promise}. Fetch the file again; if its "
             f"recording was broken off, write it anew (ffmpeg -i {path.name} whole.wav)."
         )
-    if _layer(frames.header) == 3 and frames.promised != frames.count:
+    if frames.promised != frames.count:
         return _first_frame(frames) + content[frames.place : frames.end]
     plain = frames.end == len(content) and past_tags(content) == frames.begin
     return None if plain else content[frames.begin : frames.end]
