@@ -88,11 +88,12 @@ class VoxCeleb:
         return self.speakers.get(speaker, self._folder(speaker) / speaker) / rest
 
     def _folder(self, speaker: str) -> Path:
-        """Where a speaker who is not there belongs: with all the others, or in the part of the corpus that holds them."""
+        """Where a speaker who is not there belongs: with the others of their part of the corpus, or of all of it."""
+        tested = speaker in TEST_SPEAKERS
         whole = self.root / "wav"
-        if any(folder.parent == whole for folder in self.speakers.values()):
-            return whole
-        return self.root / ("test/wav" if speaker in TEST_SPEAKERS else "dev/wav")
+        beside = [path.parent for name, path in self.speakers.items() if (name in TEST_SPEAKERS) == tested]
+        beside += [path.parent for path in self.speakers.values() if path.parent == whole]
+        return beside[0] if beside else self.root / ("test/wav" if tested else "dev/wav")
 
     def must_hold(self, utterances: Iterable[str], listing: str) -> None:
         """Raise `MissingFiles` if the file of one of `utterances`, which `listing` names, is not there."""
