@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import soundfile
 import torch
 from torch import nn
 
@@ -27,7 +26,6 @@ from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
     Audio,
-    BadAudio,
     BadCorpus,
     Corpora,
     Fold,
@@ -42,6 +40,7 @@ from superbench import (
     Task,
     TaskCard,
     accuracy,
+    audio_header,
     one_per_item,
 )
 
@@ -221,11 +220,8 @@ def _fixed_crop(item: Item) -> Iterator[Item]:
 
 
 def _samples(item: Item) -> int:
-    try:
-        facts = soundfile.info(str(item.audio.path))
-    except soundfile.LibsndfileError as error:
-        raise BadAudio(f"{item.audio.path} is not a readable sound file: {error} Fetch it again.") from error
-    return facts.frames * SAMPLE_RATE // facts.samplerate
+    samples, rate = audio_header(item.audio.path)
+    return samples * SAMPLE_RATE // rate
 
 
 def _slices(item: Item) -> Iterator[Item]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,7 +28,6 @@ from downstream.shared.lists import must_be_there
 from superbench import (
     SAMPLE_RATE,
     Audio,
-    BadAudio,
     Corpora,
     Fold,
     Item,
@@ -45,6 +43,7 @@ from superbench import (
     Task,
     TaskCard,
     Upload,
+    audio_header,
     ratio,
 )
 
@@ -143,11 +142,8 @@ def _pieces(item: Item, hop: int, spanning: bool) -> Iterator[Item]:
 
 def _samples(path: Path) -> int:
     """Length in samples at 16 kHz, from the header."""
-    try:
-        facts = soundfile.info(str(path))
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise BadAudio(f"{path} is not a readable sound file: {error} Make it again.") from error
-    return round(facts.frames * SAMPLE_RATE / facts.samplerate)
+    samples, rate = audio_header(path)
+    return round(samples * SAMPLE_RATE / rate)
 
 
 # ---------------------------------------------------------------- head

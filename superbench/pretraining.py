@@ -70,7 +70,7 @@ def pretrain(
         found = recordings(audio, reporter)
         guide = registry.upstream(registry.parse(teacher), kind) if teacher else None
         model = fresh_model(family, size, seed)
-        run = _run(spec, size, model, plan, way, guide) | {"sound": f"{len(found)} files {digest(found, audio)}"}
+        run = _run(spec, size, model, plan, way, guide) | {"sound": f"{len(found)} files of content {digest(found, audio)}"}
         if place.made(run, replace):
             reporter.note(f"{out} was there already, made from the same sound with the same settings")
             return

@@ -13,7 +13,19 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
-    {"interrupts", "ranges", "user", "contract", "files", "features.store.index", "features.store.shard", "sources"},
+    {
+        "interrupts",
+        "ranges",
+        "user",
+        "contract",
+        "files",
+        "features.store.index",
+        "features.store.shard",
+        "sources",
+        "features.containers",
+        "features.streams",
+    },
+    {"features.sound_files"},
     {"corpora", "features.audio", "locks", "features.planner", "fingerprint"},
     {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},

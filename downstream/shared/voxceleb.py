@@ -25,9 +25,18 @@ TEST_SPEAKERS = frozenset(f"id{number}" for number in range(10_270, 10_310))
 
 SPLIT_LISTS = ("iden_split.txt", "veri_test_class.txt")
 TRIAL_LISTS = ("voxceleb1_test_v2.txt", "veri_test.txt")
+OTHER_LISTS = {
+    "veri_test2.txt": ("the cleaned trials", 37_611),
+    "list_test_all.txt": ("VoxCeleb1-E", 581_480),
+    "list_test_all2.txt": ("VoxCeleb1-E, cleaned", 579_818),
+    "list_test_hard.txt": ("VoxCeleb1-H", 552_536),
+    "list_test_hard2.txt": ("VoxCeleb1-H, cleaned", 550_894),
+}
+"""Lists of other trials on the same sound, what they are, and how many they hold: their EER is another one."""
 FOLDERS = ("wav", "dev/wav", "test/wav")
 UTTERANCE = re.compile(r"id1[01]\d{3}/[^/\s]+/[^/\s]+\.wav")
 UNPACK = "Unpack the archive that holds them again."
+FETCH_TRIALS = "Put https://www.openslr.org/resources/49/voxceleb1_test_v2.txt in its place (37 720 trials)."
 
 LAYOUT = """\
 VoxCeleb1/dev/wav/id1XXXX/<video>/<NNNNN>.wav     (or VoxCeleb1/wav/id1XXXX/... for all speakers)
@@ -76,7 +85,15 @@ class VoxCeleb:
     def path(self, utterance: str) -> Path:
         """Where the file of `id1XXXX/<video>/<NNNNN>.wav` lies."""
         speaker, _, rest = utterance.partition("/")
-        return self.speakers.get(speaker, self.root / "dev/wav" / speaker) / rest
+        return self.speakers.get(speaker, self._folder(speaker) / speaker) / rest
+
+    def _folder(self, speaker: str) -> Path:
+        """Where a speaker who is not there belongs: with the others of their part of the corpus, or of all of it."""
+        tested = speaker in TEST_SPEAKERS
+        whole = self.root / "wav"
+        beside = [path.parent for name, path in self.speakers.items() if (name in TEST_SPEAKERS) == tested]
+        beside += [path.parent for path in self.speakers.values() if path.parent == whole]
+        return beside[0] if beside else self.root / ("test/wav" if tested else "dev/wav")
 
     def must_hold(self, utterances: Iterable[str], listing: str) -> None:
         """Raise `MissingFiles` if the file of one of `utterances`, which `listing` names, is not there."""
@@ -131,14 +148,21 @@ class VoxCeleb:
             if (speaker_of(fields[1]) == speaker_of(fields[2])) != (fields[0] == "1"):
                 raise BadCorpus(f"{path}, line {number}: the label {fields[0]} contradicts the speakers of {fields[1:]}.")
             trials.append((int(fields[0]), fields[1], fields[2]))
+        for name, (what, count) in OTHER_LISTS.items():
+            if len(trials) == count:
+                raise BadCorpus(
+                    f"{path} holds {count} trials: it is {name} ({what}), another list, whose EER is another. {FETCH_TRIALS}"
+                )
         return trials
 
     def _list(self, names: tuple[str, ...]) -> Path:
         for name in names:
             if (self.root / name).is_file():
                 return self.root / name
+        there = [f"{name} ({what})" for name, (what, _) in OTHER_LISTS.items() if (self.root / name).is_file()]
+        others = f" {' and '.join(there)} is there, and is another list." if there and names == TRIAL_LISTS else ""
         raise IncompleteCorpus(
-            f"{' or '.join(names)} is not in {self.root}. Fetch the list from the pages of VoxCeleb into it."
+            f"{' or '.join(names)} is not in {self.root}.{others} Fetch the list from the pages of VoxCeleb into it."
         )
 
 

@@ -69,6 +69,11 @@ _TOLD = (
     "date",
     "spec",
     "job",
+    "source",
+    "options",
+    "libraries",
+    "outputs",
+    "seal",
 )
 
 FACETS = (
@@ -114,7 +119,9 @@ FACETS = (
     ),
     _Facet("superbench", _environment("superbench"), "the changelog's heading Scores says what moved"),
     _Facet(
-        "packages", _environment("torch", "torchaudio", "numpy", "python"), "other kernels and random streams: usually small"
+        "packages",
+        _environment("torch", "torchaudio", "numpy", "python", "libraries"),
+        "other kernels and random streams: usually small",
     ),
     _Facet(
         "environment",

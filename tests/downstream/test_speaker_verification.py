@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sklearn.metrics import roc_curve
 
 from downstream.shared.verification import equal_error_rate, minimum_cost
 from downstream.speaker_verification import TASK, XVector, statistics
-from superbench import BadCorpus, Corpora, Fold, MissingCorpus, Recipe, Split
+from superbench import BadCorpus, Corpora, Fold, IncompleteCorpus, MissingCorpus, Recipe, Split
 
 MINI = TASK.card.recipes["mini"]
 
@@ -90,6 +91,35 @@ def test_without_a_trial_list_the_corpus_is_missing(corpora: Corpora) -> None:
     (corpora.root / "VoxCeleb1/voxceleb1_test_v2.txt").unlink()
     with pytest.raises(MissingCorpus, match=r"veri_test\.txt"):
         TASK.read(corpora)
+
+
+@pytest.mark.parametrize("name", ["veri_test2.txt", "list_test_hard.txt"])
+def test_another_list_of_trials_is_named_as_another_one(corpora: Corpora, name: str) -> None:
+    root = corpora.root / "VoxCeleb1"
+    (root / "voxceleb1_test_v2.txt").rename(root / name)
+    with pytest.raises(IncompleteCorpus, match=rf"veri_test\.txt is not in .*{name} .* is there, and is another list"):
+        TASK.read(corpora)
+
+
+def test_the_cleaned_trials_under_the_name_of_the_official_ones_are_told_by_their_number(corpora: Corpora) -> None:
+    root = corpora.root / "VoxCeleb1"
+    (root / "voxceleb1_test_v2.txt").unlink()
+    (speaker,) = (path.name for path in (root / "test/wav").iterdir() if path.name == "id10270")
+    lines = [f"1 {speaker}/video/{number:05}.wav {speaker}/other/{number:05}.wav" for number in range(37_611)]
+    (root / "veri_test.txt").write_text("\n".join(lines) + "\n")
+    with pytest.raises(BadCorpus, match=r"holds 37611 trials: it is veri_test2\.txt"):
+        TASK.read(corpora)
+
+
+@pytest.mark.parametrize(("layout", "place"), [("parts", "test/wav"), ("whole", "wav")])
+def test_a_test_speaker_who_is_missing_is_named_where_they_belong(corpora: Corpora, layout: str, place: str) -> None:
+    root = corpora.root / "VoxCeleb1"
+    shutil.rmtree(root / "test")
+    if layout == "whole":
+        (root / "dev/wav").rename(root / "wav")
+    with pytest.raises(BadCorpus, match=rf"VoxCeleb1/{place}/id10270/") as caught:
+        TASK.read(corpora)
+    assert "dev/wav" not in str(caught.value)
 
 
 def test_the_older_name_of_the_trial_list_is_accepted(corpora: Corpora) -> None:
