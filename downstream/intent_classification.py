@@ -16,7 +16,7 @@ from typing import Literal
 from torch import nn
 
 from downstream.shared.fluent import LISTS, OBTAIN, SLOTS, write_miniature
-from downstream.shared.lists import must_be_there
+from downstream.shared.lists import must_be_there, only_once, rows_of
 from downstream.shared.pooled import PooledSlots
 from superbench import (
     SAMPLE_RATE,
@@ -77,35 +77,27 @@ fluent_speech_commands_dataset/wavs/speakers/<speakerId>/<id>.wav
 def read(corpora: Corpora) -> tuple[Fold, ...]:
     """The one fold; a label is `{"action", "object", "location"}`, the group the speaker. Raises `BadCorpus`."""
     root = corpora.place("fluent_speech_commands_dataset")
-    splits = {name: _split(root, name) for name in LISTS}
-    must_be_there((item.audio.path for one in splits.values() for item in one.items), "Fluent Speech Commands", AGAIN)
-    seen: dict[str, str] = {}
-    for name, split in splits.items():
-        for item in split.items:
-            if item.id in seen:
-                raise BadCorpus(f"{root / 'data'}: {item.id} stands in {seen[item.id]} and again in {name}. Unpack it again.")
-            seen[item.id] = name
-    return (Fold("all", splits["train"], splits["dev"], splits["test"]),)
+    listed = {name: _listed(root, root / "data" / file) for name, file in LISTS.items()}
+    everything = [one for items in listed.values() for one in items]
+    only_once(((item.id, place) for item, place in everything), str(root / "data"), "utterances", AGAIN)
+    must_be_there((item.audio.path for item, _ in everything), "Fluent Speech Commands", AGAIN)
+
+    def split(name: Literal["train", "dev", "test"]) -> Split:
+        return Split(name, tuple(item for item, _ in listed[name]))
+
+    return (Fold("all", split("train"), split("dev"), split("test")),)
 
 
-def _split(root: Path, name: Literal["train", "dev", "test"]) -> Split:
-    path = root / "data" / LISTS[name]
-    if not path.is_file():
-        raise BadCorpus(f"{path} is not there. {AGAIN}")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        wanted = ("path", "speakerId", *SLOTS)
-        if missing := [column for column in wanted if column not in (rows.fieldnames or ())]:
-            raise BadCorpus(f"{path} has no column {', '.join(missing)}; its head says {rows.fieldnames}. Unpack it again.")
-        items = tuple(_item(root, path, number, row) for number, row in enumerate(rows, start=2))
+def _listed(root: Path, path: Path) -> list[tuple[Item, str]]:
+    """The utterances of a list, each with its place."""
+    rows = rows_of(path, ("path", "speakerId", *SLOTS), AGAIN)
+    items = [(_item(root, path, number, row), f"{path.name} line {number}") for number, row in rows]
     if not items:
         raise BadCorpus(f"{path} lists no utterance. {AGAIN}")
-    return Split(name, items)
+    return items
 
 
 def _item(root: Path, listing: Path, number: int, row: Mapping[str, str]) -> Item:
-    if None in row.values():
-        raise BadCorpus(f"{listing}, line {number}: expected {len(row)} fields, found {row}: it may be cut off. {AGAIN}")
     sound = root / row["path"]
     label = {slot: row[slot] for slot in SLOTS}
     for slot, value in label.items():

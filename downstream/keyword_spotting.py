@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from downstream.shared.lists import must_be_there
+from downstream.shared.lists import lines_of, must_be_there
 from downstream.shared.pooled import PooledLinear
 from downstream.shared.spoken_commands import KEYWORDS, NOISE, TEST, TRAIN, WORDS, write_miniature
 from downstream.shared.upload import lines
@@ -64,6 +64,7 @@ SIZES = {
     "test": (256, 252, 272, 253, 267, 259, 246, 262, 249, 251, 257, 257),
 }
 """Files of each class, in the order of `CLASSES`; silence of train and dev is the six noise files."""
+AGAIN = "Unpack the archive of Speech Commands v0.01 again."
 SAMPLED_DEV = "sampled-dev"
 SEED = 1337
 """What the reference seeds itself with before every evaluation, so that each draws the same dev items."""
@@ -173,15 +174,15 @@ def _archive(corpora: Corpora, name: str) -> Path:
 def _sounds(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.glob("*.wav") if not path.name.startswith("._"))
     if not found:
-        raise BadCorpus(f"{folder} is not there or holds no .wav file. Unpack the archive of Speech Commands v0.01 again.")
+        raise BadCorpus(f"{folder} is not there or holds no .wav file. {AGAIN}")
     return found
 
 
 def _complete(archive: Path) -> None:
     """Every file that the archive's own lists name must be there."""
     for path in (archive / "validation_list.txt", archive / "testing_list.txt"):
-        names = path.read_text().split() if path.is_file() else []
-        must_be_there((archive / name for name in names), str(path), "Unpack the archive of Speech Commands v0.01 again.")
+        names = [line.strip() for _, line in lines_of(path, AGAIN)] if path.is_file() else []
+        must_be_there((archive / name for name in names), str(path), AGAIN)
 
 
 def _item(path: Path, label: str) -> Item:

@@ -9,6 +9,7 @@ linear head trained by CTC, decoded greedily.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -88,9 +89,10 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     lexicon = pronunciations(corpora, transcripts(corpora))
 
     def phones(text: str) -> str:
-        return " ".join(lexicon[word] for word in text.split())
+        return " ".join(lexicon.phones[word] for word in text.split())
 
-    return (read_fold(corpora, phones),)
+    fold = read_fold(corpora, phones)
+    return (replace(fold, remarks=(*fold.remarks, *lexicon.remarks)),)
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:

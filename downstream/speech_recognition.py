@@ -19,7 +19,7 @@ from downstream.shared.beam import WordBeam, require
 from downstream.shared.ctc import BlstmStack, CtcHead
 from downstream.shared.librispeech import LAYOUT, OBTAIN, PUBLISHED, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
-from downstream.shared.text import LetterAlphabet, word_edits
+from downstream.shared.text import LETTERS, LetterAlphabet, strangers, word_edits
 from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
@@ -108,7 +108,14 @@ LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
 def read(corpora: Corpora) -> tuple[Fold, ...]:
     """The one fold; a label is the transcript in upper case. Raises `MissingCorpus`, `BadCorpus`, and `MissingExtra` where
     there is a language model and nothing to decode with."""
-    return (replace(read_fold(corpora), files=language_model(corpora)),)
+    fold = read_fold(corpora)
+    texts = ((item.id, item.label) for split in (fold.train, fold.dev, fold.test) for item in split.items)
+    if strange := strangers(texts, LETTERS):
+        raise BadCorpus(
+            f"The transcripts of LibriSpeech: {strange}. ASR writes A-Z and apostrophes: spell out numbers, remove "
+            "punctuation, or unpack the archive again."
+        )
+    return (replace(fold, files=language_model(corpora)),)
 
 
 def language_model(corpora: Corpora) -> dict[str, Path]:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from superbench.runner import run as run
     from superbench.scoring import accuracy as accuracy, one_per_item as one_per_item, ratio as ratio
     from superbench.sizes import FreshCrops as FreshCrops, Size as Size
+    from superbench.text import read_text as read_text
     from superbench.upload import Upload as Upload
 
 _HOMES = {
@@ -68,6 +69,7 @@ _HOMES = {
     "superbench.runner": "run",
     "superbench.scoring": "accuracy one_per_item ratio",
     "superbench.sizes": "FreshCrops Size",
+    "superbench.text": "read_text",
     "superbench.upload": "Upload",
 }
 _RENAMED = {"audio_header": "header", "load_audio": "load"}
@@ -80,7 +82,7 @@ __all__ = [  # sorted
     "Features", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item", "MissingCorpus", "MissingExtra", "MissingFiles",
     "Outputs", "Prediction", "Pretraining", "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError",
     "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "load_audio", "load_tensors", "one_per_item",
-    "ratio", "run",
+    "ratio", "read_text", "run",
 ]  # fmt: skip
 
 

@@ -47,13 +47,15 @@ class Split:
 @dataclass(frozen=True, slots=True)
 class Fold:
     """One train/dev/test division. Most tasks have one, called `all`; ER has five. An absent split has no items.
-    `files` are what else the head reads, by name (ASR: a language model); their digests stand in the result."""
+    `files` are what else the head reads, by name (ASR: a language model); their digests stand in the result. `remarks` are what
+    a reader of results should know of the corpus, a sentence each: what was changed on reading, what is no fault but odd."""
 
     name: str
     train: Split
     dev: Split
     test: Split
     files: Mapping[str, Path] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:

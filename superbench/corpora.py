@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from superbench.errors import CommandError, MissingCorpus
+from superbench.errors import BadCorpus, CommandError, MissingCorpus
+from superbench.text import read_text
 from superbench.user import expanded
 
 WRITTEN = ".superbench-synthetic.json"
@@ -75,7 +76,9 @@ class Corpora:
 
 def _places(path: Path) -> dict[str, Path]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("data", {})
+        table = tomllib.loads(read_text(path)).get("data", {})
+    except BadCorpus as error:
+        raise CommandError(str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise CommandError(f"{path} is not valid TOML: {error}.") from error
     return {name: (path.parent / expanded(str(place))) for name, place in table.items()}

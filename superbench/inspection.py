@@ -35,8 +35,8 @@ class Inspection:
     """What was found of one task's corpus.
 
     `differs`: other counts or sample rates than published (or than written, for a miniature). `damaged`: files or lines that
-    cannot be used. `incomplete`: a split, a list or a lexicon is not there. `remarks` say what, a sentence or two each; there
-    is no passport where the lists could not be read.
+    cannot be used. `incomplete`: a split, a list or a lexicon is not there. `remarks` say what, a sentence or two each, and
+    then what the reader of the corpus remarked; there is no passport where the lists could not be read.
     """
 
     task: str
@@ -85,7 +85,7 @@ class Inspector:
             than = "written" if passport.miniature else "published"
             remarks.append(f"Not as {than}: {first_of(passport.differences, MANY, '; ')}.")
         state: State = "damaged" if damage else "differs" if remarks else "complete"
-        return Inspection(card.name, card.corpus, state, tuple(remarks), passport)
+        return Inspection(card.name, card.corpus, state, (*remarks, *(f"{one}." for one in passport.remarks)), passport)
 
     def _look_at(self, paths: Sequence[Path], name: str) -> dict[Path, Look]:
         """Every file, by many threads; those that another task had are known."""

@@ -41,6 +41,7 @@ def passport_of(
         durations={key: one for key, split in splits.items() if (one := _duration(split, lengths))},
         miniature=corpora.passport.strip() or None,
         differences=differences(card, found, lists_of(folds), corpora),
+        remarks=list(dict.fromkeys(remark for fold in folds for remark in fold.remarks)),
     )
 
 
@@ -82,10 +83,11 @@ def is_miniature(result: Result) -> bool:
 
 
 def notes_of(passport: Passport, card: TaskCard) -> list[str]:
-    """What a result should say of its corpus: that it is a miniature, and which; that it is not as it should be."""
+    """What a result should say of its corpus: that it is a miniature, and which; how it is not as it should be, in one note;
+    and each remark of its reader."""
     if passport.miniature:
-        return [": ".join(filter(None, [passport.miniature, card.miniature])), *_damage(passport)]
-    return _damage(passport)
+        return [": ".join(filter(None, [passport.miniature, card.miniature])), *_damage(passport), *passport.remarks]
+    return _damage(passport) + passport.remarks
 
 
 def _damage(passport: Passport) -> list[str]:

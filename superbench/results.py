@@ -85,7 +85,7 @@ class Passport(_Record):
     `hours` of different sound, files by `sample_rates`, `trials` by split, `facts` for the scorer. `counts` of items, classes,
     groups and trials as `TaskCard.counts` has them, digests of the `lists` of items and trials, `durations` by split;
     digests of `files` that a head reads besides (a language model);
-    `miniature`: what made it; `differences` from the published counts, or from what was made.
+    `miniature`: what made it; `differences` from the published counts, or from what was made; `remarks` of its reader.
     """
 
     hours: float = 0.0
@@ -98,6 +98,7 @@ class Passport(_Record):
     files: dict[str, str] = Field(default_factory=dict)
     miniature: str | None = None
     differences: list[str] = Field(default_factory=list)
+    remarks: list[str] = Field(default_factory=list)
 
 
 class DataFacts(_Record):

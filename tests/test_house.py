@@ -13,6 +13,7 @@ import superbench
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
+    {"text"},
     {
         "interrupts",
         "ranges",

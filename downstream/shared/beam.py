@@ -7,7 +7,7 @@ Pratap et al., "wav2letter++", ICASSP 2019). Only words of the lexicon can be wr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from typing import Any
 from torch import Tensor
 
 from downstream.shared.ctc import BLANK
+from downstream.shared.lists import lines_of
 from superbench import BadCorpus, MissingExtra
 
 UNKNOWN, SILENCE = "<unk>", "|"
+AGAIN = "Fetch librispeech_lexicon.lst again."
 OPTIONS: Mapping[str, Any] = {
     "beam_size": 5, "beam_threshold": 25.0, "lm_weight": 2.0, "word_score": -1.0, "unk_score": -math.inf, "sil_score": 0.0,
     "log_add": False,
@@ -88,7 +90,8 @@ class WordBeam:
 def read_lexicon(path: Path, symbols: Sequence[str]) -> dict[str, list[list[str]]]:
     """Word -> its spellings, from lines `WORD<TAB>W O R D |`; raises `BadCorpus` that names the line which is not so."""
     found: dict[str, list[list[str]]] = {}
-    for number, word, spelling in _lines(path):
+    for number, line in lines_of(path, AGAIN):
+        word, *spelling = line.split()
         strange = [symbol for symbol in spelling if symbol not in symbols]
         if not spelling or strange:
             what = f"{strange[0]!r} is no symbol of the alphabet" if strange else "a word without spelling"
@@ -98,13 +101,5 @@ def read_lexicon(path: Path, symbols: Sequence[str]) -> dict[str, list[list[str]
             )
         found.setdefault(word, []).append(spelling)
     if not found:
-        raise BadCorpus(f"{path} holds no word. Fetch librispeech_lexicon.lst again.")
+        raise BadCorpus(f"{path} holds no word. {AGAIN}")
     return found
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str, list[str]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            word, *spelling = line.split() or [""]
-            if word:
-                yield number, word, spelling

@@ -37,6 +37,11 @@ def frames_of(
     return active
 
 
+def rounded(turns: Iterable[Turn]) -> list[list[float | str]]:
+    """Turns in hundredths of a second, as they are scored."""
+    return [[round(start, 2), round(end, 2), speaker] for start, end, speaker in turns]
+
+
 def turns_of(active: np.ndarray, hop: int) -> list[list[float | str]]:
     """The runs of ones in each column of `active` (frames, speakers), as sorted turns; the speaker is the column's number.
 
@@ -102,6 +107,17 @@ def compare(reference: Sequence[Sequence], hypothesis: Sequence[Sequence]) -> Er
         spoken.sum(),
     )
     return Errors(*(float(count) / HUNDREDTHS for count in counts))
+
+
+def one_speaker_error(recordings: Iterable[Sequence[Sequence]]) -> float:
+    """DER (percent) of an answer that knows when somebody speaks and takes everybody for one speaker; NaN without speech.
+
+    >>> one_speaker_error([[(0.0, 2.0, "a"), (1.0, 4.0, "b")]])
+    40.0
+    """
+    errors = [compare(turns, [(start, end, "one") for start, end, _ in turns]) for turns in recordings]
+    speech = sum(error.speech for error in errors)
+    return 100.0 * sum(error.total for error in errors) / speech if speech else float("nan")
 
 
 def _hundredths(seconds: float) -> int:

@@ -6,18 +6,18 @@ two speakers and noise, 16 kHz, `max` mode, where both sources begin at 0, so th
 
 from __future__ import annotations
 
-import csv
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from downstream.shared.diarization import Turn
-from downstream.shared.lists import lines_of
+from downstream.shared.lists import lines_of, only_once, rows_of, unfinished
 from downstream.shared.sentences import sentence
 from downstream.shared.speech import Line, Spoken, activity, background, speak, voice
 from superbench import SAMPLE_RATE, BadCorpus, Corpora, IncompleteCorpus
@@ -31,8 +31,9 @@ LAYOUT = """\
 Libri2Mix/wav16k/max/{train-100,dev,test}/mix_both/<utterance>_<utterance>.wav
   and the references in either of:
 Libri2Mix/data/{train,dev,test}/{wav.scp,segments,utt2spk}                    Kaldi folders; paths in wav.scp are not used
-Libri2Mix/metadata/LibriSpeech/{train_clean_100,dev_clean,test_clean}.rttm    turns by LibriSpeech utterance, with
+Libri2Mix/metadata/LibriSpeech/{train_clean_100,dev_clean,test_clean}.rttm    turns by LibriSpeech utterance (below), with
 Libri2Mix/wav16k/max/metadata/mixture_{train-100,dev,test}_mix_both.csv       the list of mixtures
+    "SPEAKER <chapter>-<utterance> 1 <start> <duration> <NA> <NA> <speaker> <NA> <NA>"
 """
 OBTAIN = """\
 Made from LibriSpeech (CC BY 4.0) and WHAM! noise (CC BY-NC 4.0), which the script fetches, by s3prl's fork of LibriMix (with
@@ -76,23 +77,36 @@ def _mixture(folder: Path, name: str, turns: list[Turn]) -> Mixture:
         raise BadCorpus(f"{name} has turns of {len(speakers)} speakers; expected 1 or 2. Make the references again.")
     if any(end <= start or start < 0 for start, end, _ in turns):
         raise BadCorpus(f"{name} has a turn that ends before it begins. Make the references again.")
-    return Mixture(name, path, (match[2], match[4]), tuple(sorted(turns)))
+    return Mixture(name, path, (match[2], match[4]), tuple(sorted(set(turns))))
 
 
 def _kaldi(folder: Path) -> dict[str, list[Turn]]:
-    """Turns by recording from `wav.scp`, `segments` and `utt2spk`."""
-    turns: dict[str, list[Turn]] = {}
-    for recording, *_ in _lines(folder / "wav.scp", 2):
-        if recording in turns:
-            raise BadCorpus(f"{folder / 'wav.scp'} lists {recording} twice. Make the Kaldi folder again.")
-        turns[recording] = []
-    speakers = {utterance: speaker for utterance, speaker, *_ in _lines(folder / "utt2spk", 2)}
-    for utterance, recording, start, end, *_ in _lines(folder / "segments", 4):
+    """Turns by recording from `wav.scp`, `segments` and `utt2spk`.
+
+    A segment is named by its mixture and its milliseconds, so that two speakers who begin and end at once share a name (it
+    happens in one mixture of train): the turn is then of both.
+    """
+    recordings = [(recording, f"line {number}") for number, (recording, *_) in _lines(folder / "wav.scp", 2)]
+    only_once(recordings, str(folder / "wav.scp"), "mixtures", AGAIN)
+    turns: dict[str, list[Turn]] = {recording: [] for recording, _ in recordings}
+    speakers: dict[str, list[str]] = {}
+    for _, (utterance, speaker, *_) in _lines(folder / "utt2spk", 2):
+        speakers.setdefault(utterance, []).append(speaker)
+    spans: dict[str, list[tuple[str, float, float]]] = {}
+    path = folder / "segments"
+    for number, (utterance, recording, start, end, *_) in _lines(path, 4):
         if utterance not in speakers or recording not in turns:
-            raise BadCorpus(f"{folder / 'segments'}: {utterance} of {recording} is not in utt2spk and wav.scp both.")
-        begins, ends = _seconds(folder / "segments", start, end)
-        turns[recording].append((begins, ends, speakers[utterance]))
+            raise BadCorpus(f"{path}, line {number}: {utterance} of {recording} is not in utt2spk and wav.scp both. {AGAIN}")
+        spans.setdefault(utterance, []).append((recording, *_seconds(path, number, start, end)))
+    for utterance, own in spans.items():
+        for (recording, begins, ends), speaker in _paired(own, speakers[utterance]):
+            turns[recording].append((begins, ends, speaker))
     return turns
+
+
+def _paired(spans: list[tuple[str, float, float]], speakers: list[str]) -> Iterable[tuple[tuple[str, float, float], str]]:
+    """Lines of one name in `segments` and `utt2spk`: in order, or, where a program dropped repeated ones, each with each."""
+    return zip(spans, speakers, strict=True) if len(spans) == len(speakers) else product(spans, speakers)
 
 
 def _metadata(root: Path, split: str) -> dict[str, list[Turn]]:
@@ -107,53 +121,54 @@ def _metadata(root: Path, split: str) -> dict[str, list[Turn]]:
     spoken = _rttm(alignments)
     turns: dict[str, list[Turn]] = {}
     for name in _listed(path):
-        absent = [utterance for utterance in name.split("_") if utterance not in spoken]
-        if absent or name in turns:
-            what = f"has no turns in {alignments} for {absent[0]}" if absent else "is listed twice"
-            raise BadCorpus(f"{path}: {name} {what}. Fetch the metadata again.")
+        if absent := [utterance for utterance in name.split("_") if utterance not in spoken]:
+            raise BadCorpus(f"{path}: {name} has no turns in {alignments} for {absent[0]}. {AGAIN}")
         turns[name] = [turn for utterance in name.split("_") for turn in spoken[utterance]]
     return turns
 
 
 def _listed(path: Path) -> list[str]:
     """The ids of a list of mixtures, every row of which is whole."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or "mixture_ID" not in rows[0]:
-        raise BadCorpus(f"{path} lists no mixture in a column mixture_ID. {AGAIN}")
-    for number, row in enumerate(rows, start=2):
-        if None in row.values():
-            raise BadCorpus(f"{path}, line {number}: expected {len(row)} fields, found {row}: it may be cut off. {AGAIN}")
-    return [row["mixture_ID"] for row in rows]
+    names = [(row["mixture_ID"], f"line {number}") for number, row in rows_of(path, ["mixture_ID"], AGAIN)]
+    if not names:
+        raise BadCorpus(f"{path} lists no mixture. {AGAIN}")
+    only_once(names, str(path), "mixtures", AGAIN)
+    return [name for name, _ in names]
 
 
 def _rttm(path: Path) -> dict[str, list[Turn]]:
-    """Turns by recording of an RTTM file (`SPEAKER <recording> 1 <start> <duration> <NA> <NA> <speaker> <NA>`)."""
+    """Turns by utterance of LibriSpeech (`<speaker>-<chapter>-<utterance>`) from an RTTM file.
+
+    The fork's recordings go without the speaker, who stands in field 8; a recording that has the whole name keeps it.
+    """
     turns: dict[str, list[Turn]] = {}
-    for fields in _lines(path, 8):
-        if fields[0] == "SPEAKER":
-            start, duration = _seconds(path, fields[3], fields[4])
-            turns.setdefault(fields[1], []).append((start, start + duration, fields[7]))
+    for number, fields in _lines(path, 8):
+        if fields[0] != "SPEAKER":
+            continue
+        recording, speaker = fields[1], fields[7]
+        name = recording if recording.count("-") > 1 else f"{speaker}-{recording}"
+        start, duration = _seconds(path, number, fields[3], fields[4])
+        turns.setdefault(name, []).append((start, start + duration, speaker))
     return turns
 
 
-def _seconds(path: Path, *fields: str) -> tuple[float, float]:
+def _seconds(path: Path, number: int, *fields: str) -> tuple[float, float]:
     try:
         first, second = (float(one) for one in fields)
     except ValueError as error:
-        raise BadCorpus(f"{path}: expected times in seconds, found {' '.join(fields)!r}. {AGAIN}") from error
+        raise BadCorpus(f"{path}, line {number}: expected times in seconds, found {' '.join(fields)!r}. {AGAIN}") from error
     return first, second
 
 
-def _lines(path: Path, fields: int) -> Iterator[list[str]]:
+def _lines(path: Path, fields: int) -> Iterator[tuple[int, list[str]]]:
     """The fields of each line, at least so many; raises `BadCorpus` when the last line was cut off."""
     before = found = [""] * fields
     for number, line in lines_of(path, AGAIN):
         before, found = found, line.split()
         if len(found) < fields:
             raise BadCorpus(f"{path}, line {number}: expected {fields} fields, found {len(found)}: {line[:200]!r}. {AGAIN}")
-        yield found
-    if len(found) < len(before) and not path.read_bytes().endswith(b"\n"):
+        yield number, found
+    if len(found) < len(before) and unfinished(path, AGAIN):
         raise BadCorpus(f"{path} is cut off: it ends in the middle of a line, {' '.join(found)[:200]!r}. {AGAIN}")
 
 
@@ -244,7 +259,8 @@ def _source(name: str, phrases: list[Spoken], length: int, random: np.random.Gen
         wave[at : at + phrase.samples] = soundfile.read(phrase.path, dtype="float32")[0]
         for start, end in activity(phrase):
             begins = at / SAMPLE_RATE + start
-            rttm.append(f"SPEAKER {name} 1 {begins:.3f} {end - start:.3f} <NA> <NA> {name.split('-')[0]} <NA> <NA>")
+            speaker, _, recording = name.partition("-")
+            rttm.append(f"SPEAKER {recording} 1 {begins:.3f} {end - start:.3f} <NA> <NA> {speaker} <NA> <NA>")
         at += phrase.samples + round(float(random.uniform(0.3, 2.0)) * SAMPLE_RATE)
     return wave
 

@@ -6,7 +6,7 @@ SUPERB trains on train-clean-100 (28 539 utterances), chooses on dev-clean (2 70
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from downstream.shared.grammar import anything, sentence
-from downstream.shared.lists import lines_of
+from downstream.shared.lists import lines_of, only_once
 from downstream.shared.speech import Line, speak, voice
 from downstream.shared.text import PHONES
 from superbench import Audio, BadCorpus, Corpora, Fold, IncompleteCorpus, Item, MissingExtra, MissingFiles, Split
@@ -24,7 +24,7 @@ LEXICONS = ("librispeech-lexicon-200k-g2p.txt", "librispeech-lexicon-allothers-g
 
 LAYOUT = """\
 LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>-<NNNN>.flac       <split>: train-clean-100, dev-clean, test-clean
-LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>.trans.txt         "<speaker>-<chapter>-<NNNN> UPPER CASE TEXT"
+LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>.trans.txt         "<speaker>-<chapter>-<NNNN> TEXT"
 """
 LEXICON_LAYOUT = """\
 LibriSpeech/librispeech-lexicon-200k-g2p.txt            "WORD<tab>PH1 PH2 ..."  (or both files, or one file, where
@@ -38,6 +38,7 @@ OBTAIN_LEXICON = """\
 Put s3prl's two lexicon files beside the splits: librispeech-lexicon-200k-g2p.txt and librispeech-lexicon-allothers-g2p.txt,
 from s3prl/downstream/ctc/lexicon of https://github.com/s3prl/s3prl or lexicon/ of https://huggingface.co/datasets/s3prl/g2p.
 """
+AGAIN = "Unpack the archive again."
 PUBLISHED = {
     "train": 28_539, "train groups": 251,
     "dev": 2_703, "dev groups": 40,
@@ -47,18 +48,39 @@ PUBLISHED = {
 
 
 def read_fold(corpora: Corpora, label: Callable[[str], str] = str) -> Fold:
-    """The one fold; an item's label is `label(transcript)`, its group the speaker. Raises `MissingCorpus`, `BadCorpus`."""
+    """The one fold; an item's label is `label(transcript)`, its group the speaker. Raises `MissingCorpus`, `BadCorpus`.
+
+    Transcripts are upper-cased, as in s3prl (`downstream/asr/dataset.py`); where that changes any, a remark says so.
+    """
     root = corpora.place("LibriSpeech")
-    absent: list[Path] = []
+    said = {name: list(_utterances(root / SPLITS[name])) for name in SPLITS}
+    everything = [one for utterances in said.values() for one in utterances]
+    for name, utterances in said.items():
+        only_once(((one.name, one.place) for one in utterances), str(root / SPLITS[name]), "transcripts", AGAIN)
+    if absent := [one.path for one in everything if not one.there]:
+        raise MissingFiles(absent, len(everything), "the transcripts of LibriSpeech", AGAIN)
 
     def split(name: Literal["train", "dev", "test"]) -> Split:
-        return Split(name, tuple(_items(root / SPLITS[name], label, absent)))
+        return Split(name, tuple(one.item(label) for one in said[name]))
 
-    fold = Fold("all", split("train"), split("dev"), split("test"))
-    if absent:
-        listed = sum(len(one.items) for one in (fold.train, fold.dev, fold.test))
-        raise MissingFiles(absent, listed, "the transcripts of LibriSpeech", "Unpack the archive again.")
-    return fold
+    low = sum(one.text != one.text.upper() for one in everything)
+    remark = f"{low:,} of {len(everything):,} transcripts hold lower-case letters and were upper-cased, as in s3prl"
+    return Fold("all", split("train"), split("dev"), split("test"), remarks=(remark,) if low else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A line of a chapter's transcript: its place, the utterance, its text as it stands there, its sound, is that there?"""
+
+    place: str
+    name: str
+    text: str
+    path: Path
+    there: bool
+
+    def item(self, label: Callable[[str], str]) -> Item:
+        """The item, whose label is `label(text in upper case)`."""
+        return Item(self.name, Audio(self.path), label(self.text.upper()), (self.name.split("-")[0],))
 
 
 def transcripts(corpora: Corpora) -> set[str]:
@@ -67,41 +89,31 @@ def transcripts(corpora: Corpora) -> set[str]:
     return {word for split in (fold.train, fold.dev, fold.test) for item in split.items for word in item.label.split()}
 
 
-def _items(folder: Path, label: Callable[[str], str], absent: list[Path]) -> Iterator[Item]:
-    """Utterances of a split; those whose sound is not there are added to `absent`."""
+def _utterances(folder: Path) -> Iterator[Utterance]:
+    """Utterances of a split, chapter by chapter."""
     if not folder.is_dir():
         raise IncompleteCorpus(f"{folder} is not there. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12) so that it is.")
     lists = sorted(path for path in folder.glob("*/*/*.trans.txt") if not path.name.startswith("._"))
     if not lists:
         raise BadCorpus(f"{folder} holds no <speaker>/<chapter>/*.trans.txt. Unpack {folder.name}.tar.gz again.")
-    seen: set[str] = set()
     for path in lists:
-        for name, text in _chapter(path, absent):
-            if name in seen:
-                raise BadCorpus(
-                    f"{path}: {name} is transcribed twice in {folder.name}. Remove one, or unpack the archive again."
-                )
-            seen.add(name)
-            yield Item(name, Audio(path.parent / f"{name}.flac"), label(text), (name.split("-")[0],))
+        yield from _chapter(path)
     _no_chapter_without_transcript(folder, {path.parent for path in lists})
 
 
-def _chapter(path: Path, absent: list[Path]) -> Iterator[tuple[str, str]]:
-    """Utterances of a chapter with their texts; its transcript and its sound files must name the same ones."""
+def _chapter(path: Path) -> Iterator[Utterance]:
+    """Utterances of a chapter; its transcript must have a line for each of its sound files."""
     there = {sound.stem for sound in path.parent.glob("*.flac") if not sound.name.startswith("._")}
     untold = set(there)
-    for number, line in lines_of(path, "Unpack the archive again.", blank=True):
-        name, _, text = line.strip().partition(" ")
-        if not text.strip():
-            raise BadCorpus(f'{path}, line {number}: expected "<speaker>-<chapter>-<NNNN> TEXT", found {line!r}.')
-        if name not in there:
-            absent.append(path.parent / f"{name}.flac")
-        yield name, text.strip()
+    for number, line in lines_of(path, AGAIN, blank=True):
+        name, *words = line.split() or [""]
+        if not words:
+            raise BadCorpus(f'{path}, line {number}: expected "<speaker>-<chapter>-<NNNN> TEXT", found {line!r}. {AGAIN}')
+        place = f"{path.name} line {number}"
+        yield Utterance(place, name, " ".join(words), path.parent / f"{name}.flac", name in there)
         untold.discard(name)
     if untold:
-        raise BadCorpus(
-            f"{path} has no line for {', '.join(sorted(untold)[:3])}, whose sound is beside it. Unpack the archive again."
-        )
+        raise BadCorpus(f"{path} has no line for {', '.join(sorted(untold)[:3])}, whose sound is beside it. {AGAIN}")
 
 
 def _no_chapter_without_transcript(folder: Path, transcribed: set[Path]) -> None:
@@ -113,29 +125,44 @@ def _no_chapter_without_transcript(folder: Path, transcribed: set[Path]) -> None
 # ---------------------------------------------------------------- the lexicon
 
 
-def pronunciations(corpora: Corpora, words: Iterable[str]) -> dict[str, str]:
-    """The first pronunciation of each of `words` (phones joined by spaces), the files read in order.
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Words in upper case with their phones, joined by spaces, and what was remarked in reading them."""
+
+    phones: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
+
+
+def pronunciations(corpora: Corpora, words: Iterable[str]) -> Lexicon:
+    """The first pronunciation of each of `words` (in upper case), the files read in order; their lines are upper-cased.
 
     Raises `MissingCorpus` without a lexicon, `BadCorpus` when words are missing from it or it has phones that are not ARPAbet.
     """
     files, wanted = _lexicon_files(corpora), set(words)
     found: dict[str, str] = {}
+    low = 0
     for path in files:
         for number, line in lines_of(path, "Take the lexicon from s3prl again."):
-            word, *phones = line.split()
+            word, *phones = line.upper().split()
             if word not in wanted or word in found:
                 continue
+            low += line != line.upper()
             if not phones or not set(phones) <= set(PHONES):
                 raise BadCorpus(f'{path}, line {number}: expected "WORD PH1 PH2 ..." in ARPAbet with stress, found {line!r}.')
             found[word] = " ".join(phones)
-    if missing := sorted(wanted - found.keys()):
+    _no_word_without(wanted - found.keys(), files)
+    remark = f"{low:,} of {len(found):,} lines that were used of the lexicon hold lower-case letters and were upper-cased"
+    return Lexicon(found, (remark,) if low else ())
+
+
+def _no_word_without(unknown: set[str], files: list[Path]) -> None:
+    if missing := sorted(unknown):
         names = " and ".join(str(path) for path in files)
         more = f" … and {len(missing) - 20} more" if len(missing) > 20 else ""
         raise BadCorpus(
             f"{len(missing)} words of the transcripts are not in {names}: {' '.join(missing[:20])}{more}. Add their "
             "pronunciations; the lexicons of s3prl (downstream/ctc/lexicon) have every word of LibriSpeech."
         )
-    return found
 
 
 def _lexicon_files(corpora: Corpora) -> list[Path]:

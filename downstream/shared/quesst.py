@@ -14,15 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from downstream.shared.lists import lines_of
+from downstream.shared.lists import lines_of, only_once, unfinished
 from downstream.shared.speech import Line, speak, voice
 from superbench import BadCorpus, Corpora, IncompleteCorpus
 
 ENGLISH = "nnenglish"
+NO_KEYWORD = "NO_KEYWORD"
+"""The word of a document in the truth that no query is in."""
+
 AGAIN = "Take the list from the corpus again."
 LAYOUT = """\
 quesst14Database/scoring/language_key_{utterances,dev,eval}.lst   "<folder>/<path from here> <language>", English: nnenglish
-quesst14Database/scoring/groundtruth_quesst14_{dev,eval}/quesst14_{dev,eval}.rttm   "LEXEME <document> ... <query> ..."
+quesst14Database/scoring/groundtruth_quesst14_{dev,eval}/quesst14_{dev,eval}.rttm
+    "LEXEME <document> 1 <start> <length> <query> lex SELF <NA>"; NO_KEYWORD in the place of the query: there is none
 quesst14Database/{Audio,dev_queries,eval_queries}/*.wav
 """
 OBTAIN = """\
@@ -80,18 +84,19 @@ def _listed(root: Path, name: str) -> tuple[dict[str, Path], set[str]]:
     path = _file(root, f"language_key_{name}.lst")
     english: dict[str, Path] = {}
     others: dict[str, str] = {}
+    named: list[tuple[str, str]] = []
     for number, line in lines_of(path, AGAIN):
         fields = line.split()
         _, _, inside = fields[0].partition("/")
         if len(fields) != 2 or not inside:
             raise BadCorpus(f'{path}, line {number}: expected "<folder>/<path> <language>", found {line[:200]!r}. {AGAIN}')
         stem = Path(inside).stem
-        if stem in english or stem in others:
-            raise BadCorpus(f"{path}, line {number}: {stem} is listed twice. {AGAIN}")
+        named.append((stem, f"line {number}"))
         if fields[1] == ENGLISH:
             english[stem] = root / inside
         else:
             others[stem] = fields[1]
+    only_once(named, str(path), "files", AGAIN)
     if not english:
         raise BadCorpus(f"{path} lists nothing English ({ENGLISH}). {AGAIN}")
     _whole(path, {last for last in list(others.values())[-1:] if ENGLISH.startswith(last)})
@@ -100,23 +105,26 @@ def _listed(root: Path, name: str) -> tuple[dict[str, Path], set[str]]:
 
 def _whole(path: Path, suspects: set[str]) -> None:
     """A last line without an end that holds a name known to nobody was cut off in the middle."""
-    last = path.read_text(encoding="utf-8").rpartition("\n")[2]
+    last = unfinished(path, AGAIN)
     if any(name in last for name in suspects):
         raise BadCorpus(f"{path} is cut off: it ends in the middle of a line, {last[:200]!r}. {AGAIN}")
 
 
 def _truth(path: Path, split: str) -> set[tuple[str, str]]:
-    """Pairs (query, document) of an RTTM file, all languages. Lines that are no LEXEME are comments or headers."""
+    """Pairs (query, document) of an RTTM file, all languages; a query that is twice in a document counts once.
+
+    Lines that are no LEXEME are comments or headers, those of `NO_KEYWORD` name documents without any query.
+    """
     pattern = re.compile(rf"LEXEME\s+(\S+)\s.*?(quesst14_{split}_\d+)")
     pairs: set[tuple[str, str]] = set()
     for number, line in lines_of(path, AGAIN):
-        if not line.startswith("LEXEME"):
+        if not line.startswith("LEXEME") or NO_KEYWORD in line.split():
             continue
         match = pattern.match(line)
         if match is None:
             raise BadCorpus(
-                f'{path}, line {number}: expected "LEXEME <document> ... quesst14_{split}_<number> ...", found {line[:200]!r}. '
-                f"{AGAIN}"
+                f'{path}, line {number}: expected "LEXEME <document> ... quesst14_{split}_<number> ...", or {NO_KEYWORD} for '
+                f"the query, found {line[:200]!r}. {AGAIN}"
             )
         pairs.add((match[2], match[1]))
     return pairs
@@ -176,7 +184,7 @@ def write_miniature(root: Path, seed: int) -> None:
         ]
         pairs = [(query, document) for query, term in queries.items() for document, words in said.items() if term in words]
         pairs += [(query, document) for query in others for document in _some(foreign, random)]
-        _write_truth(top, split, pairs)
+        _write_truth(top, split, names, pairs)
         _write_list(top, split, f"{split}_queries", [*queries], others)
     speak(lines)
     finished.write_text(f"seed {seed}\n")
@@ -210,7 +218,10 @@ def _write_list(top: Path, name: str, folder: str, english: Sequence[str], other
     path.write_text("".join(f"{top.name}/{folder}/{one}.wav {languages[one]}\n" for one in sorted(languages)))
 
 
-def _write_truth(top: Path, split: str, pairs: Sequence[tuple[str, str]]) -> None:
+def _write_truth(top: Path, split: str, documents: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
+    """The truth as the organisers write it: a line for each pair, and one for each document that no query is in."""
+    found = {document for _, document in pairs}
+    rows = sorted([*pairs, *((NO_KEYWORD, document) for document in documents if document not in found)])
     path = top / "scoring" / f"groundtruth_quesst14_{split}" / f"quesst14_{split}.rttm"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"LEXEME {document} 1 0.00 1.00 {query} lex <NA> <NA>\n" for query, document in sorted(pairs)))
+    path.write_text("".join(f"LEXEME {document} 1 0.000 1.00 {word} lex SELF <NA>\n" for word, document in rows))

@@ -7,15 +7,16 @@ Corpus: Coucke et al., "Snips Voice Platform" (2018), its sentences spoken by si
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from downstream.shared.grammar import kept_from_training
-from downstream.shared.lists import lines_of
+from downstream.shared.lists import lines_of, only_once
 from downstream.shared.speech import Line, speak, voice
-from downstream.shared.text import Slotted
+from downstream.shared.text import CHARACTERS, PUNCTUATION, Slotted, strangers
 from superbench import Audio, BadCorpus, Corpora, Fold, IncompleteCorpus, Item, MissingFiles, Split
 
 SPEAKERS: Mapping[str, tuple[str, ...]] = {
@@ -31,7 +32,9 @@ SLOTS = (
     "restaurant_name", "restaurant_type", "served_dish", "service", "sort", "spatial_relation", "state", "timeRange",
     "track", "year",
 )  # fmt: skip
+CASES = {name.lower(): name for name in ("O", *SLOTS)}
 TRANSCRIPTS, SLOT_LIST = "all.iob.snips.txt", "slots.txt"
+AGAIN = "Make the list again."
 LAYOUT = """\
 SNIPS/{train,valid,test}/<Speaker>-snips-<split>-<n>.wav     (or .mp3)
 SNIPS/all.iob.snips.txt    "<Speaker>-snips-<split>-<n> BOS W1 ... WK EOS<tab>O s1 ... sK <Intent>", slots without B-/I-
@@ -40,10 +43,12 @@ SNIPS/slots.txt            (checked where it is there) O, then the 39 slots, one
 OBTAIN = """\
 Sentences CC0; the voices' terms hold for the sound. With SoX and its mp3 format (Debian: libsox-fmt-mp3), in the data root:
   git clone https://github.com/s3prl/s3prl
-  bash s3prl/preprocess/snips_prepare_data.sh "$PWD"
+  bash s3prl/s3prl/preprocess/snips_prepare_data.sh "$PWD"
 It fetches https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding with its sound (audio_slu_v3.zip) and
-converts both to SNIPS/{train,valid,test}/*.wav, SNIPS/all.iob.snips.txt and SNIPS/slots.txt. s3prl's
-downstream/docs/superb.md links to the converted corpus too.
+converts both to SNIPS/{train,valid,test}/*.wav, SNIPS/all.iob.snips.txt and SNIPS/slots.txt. Its
+texts are made with the package normalise, whose last version, 0.1.8, imports beside scikit-learn 0.23 at most (its classifiers
+are pickled under names that 0.24 dropped): give the script an environment of its own, with nltk, tqdm, normalise and
+scikit-learn<0.24. s3prl's downstream/docs/superb.md links to the converted corpus, for which none of this is needed.
 """
 PUBLISHED = {
     "train": 104_672, "train groups": 8,
@@ -58,10 +63,11 @@ def read_fold(corpora: Corpora) -> Fold:
     root = corpora.place("SNIPS")
     if not (root / TRANSCRIPTS).is_file():
         raise IncompleteCorpus(
-            f"{root / TRANSCRIPTS} is not there. Make it, and the .wav files, with s3prl's preprocessing of SNIPS."
+            f"{root / TRANSCRIPTS} is not there. s3prl/preprocess/snips_prepare_data.sh in https://github.com/s3prl/s3prl "
+            "makes it, and the .wav files; the package normalise, which it uses, needs an environment with scikit-learn<0.24."
         )
     _check_slot_list(root / SLOT_LIST)
-    labels = _transcripts(root / TRANSCRIPTS)
+    labels, low = _transcripts(root / TRANSCRIPTS)
     absent, unlisted = dict[str, Path](), list[Path]()
 
     def split(name: Literal["train", "dev", "test"], folder: str) -> Split:
@@ -74,7 +80,22 @@ def read_fold(corpora: Corpora) -> Fold:
     if unlisted:
         some = f" (and {len(unlisted) - 1} other files)" if len(unlisted) > 1 else ""
         raise BadCorpus(f"{unlisted[0]}{some} has no line in {root / TRANSCRIPTS}. Make the list again from the full corpus.")
-    return fold
+    return replace(fold, remarks=tuple(_remarks(fold, low)))
+
+
+def _remarks(fold: Fold, low: int) -> Iterator[str]:
+    """What was changed on reading, and what the alphabet cannot write: the published list has such characters too."""
+    if low:
+        yield f"{low:,} lines of {TRANSCRIPTS} hold words or slots in another case, which were read as in the published list"
+    items = [item for split in (fold.train, fold.dev, fold.test) for item in split.items]
+    words = ((item.id, " ".join(_written(word) for word, _ in item.label)) for item in items)
+    if strange := strangers(words, CHARACTERS):
+        yield f"{strange}; each is <unk> in the references, as in s3prl"
+
+
+def _written(word: str) -> str:
+    """A word as the alphabet is asked to write it: punctuation is skipped, `&` is AND."""
+    return "" if word in PUNCTUATION or word == "&" else word
 
 
 def _split(
@@ -111,35 +132,46 @@ def _sounds(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in paths}
 
 
-def _transcripts(path: Path) -> dict[str, Slotted]:
-    labels: dict[str, Slotted] = {}
-    for number, line in lines_of(path, "Make the list again."):
-        left, _, right = line.partition("\t")
-        key, *words = left.split()
-        slots = right.split()
-        if len(words) != len(slots):  # a word that normalisation emptied leaves two spaces, and keeps its label
-            words, slots = left.strip().split(" ")[1:], right.strip().split(" ")
-        if len(words) < 3 or words[0] != "BOS" or words[-1] != "EOS" or len(words) != len(slots):
-            raise BadCorpus(
-                f'{path}, line {number}: expected "<id> BOS W1 ... EOS<tab>O s1 ... <Intent>", found {line[:200]!r}.'
-            )
-        if unknown := set(slots[1:-1]) - {"O", *SLOTS}:
-            raise BadCorpus(
-                f"{path}, line {number}: {', '.join(sorted(unknown))} is none of the 39 slots of SNIPS (no B-, I- here)."
-            )
-        if key in labels:
-            raise BadCorpus(f"{path}, line {number}: {key} is listed twice. Make the list again.")
-        labels[key] = tuple(zip(words[1:-1], slots[1:-1], strict=True))
-    return labels
+def _transcripts(path: Path) -> tuple[dict[str, Slotted], int]:
+    """Words in upper case and slots as `SLOTS` writes them, by utterance, and how many lines had them otherwise."""
+    lines = [(number, *_labelled(path, number, line)) for number, line in lines_of(path, AGAIN)]
+    only_once(((key, f"line {number}") for number, key, *_ in lines), str(path), "utterances", AGAIN)
+    return {key: label for _, key, label, _ in lines}, sum(low for *_, low in lines)
+
+
+def _labelled(path: Path, number: int, line: str) -> tuple[str, Slotted, bool]:
+    """An utterance, its words with their slots, and whether any of them was in another case than in the published list."""
+    key, words, slots = _fields(path, number, line)
+    upper, named = [word.upper() for word in words], [CASES.get(slot.lower(), slot) for slot in slots]
+    if unknown := set(named) - {"O", *SLOTS}:
+        raise BadCorpus(
+            f"{path}, line {number}: {', '.join(sorted(unknown))} is none of the 39 slots of SNIPS (no B-, I- here). {AGAIN}"
+        )
+    return key, tuple(zip(upper, named, strict=True)), upper != words or named != slots
+
+
+def _fields(path: Path, number: int, line: str) -> tuple[str, list[str], list[str]]:
+    """An utterance, its words and their slots, without those of BOS and EOS."""
+    left, _, right = line.partition("\t")
+    key, *words = left.split() or [""]
+    slots = right.split()
+    if len(words) != len(slots):  # a word that normalisation emptied leaves two spaces, and keeps its label
+        words, slots = left.strip().split(" ")[1:], right.strip().split(" ")
+    ends = [word.upper() for word in (*words[:1], *words[-1:])]
+    if len(words) < 3 or ends != ["BOS", "EOS"] or len(words) != len(slots):
+        raise BadCorpus(
+            f'{path}, line {number}: expected "<id> BOS W1 ... EOS<tab>O s1 ... <Intent>", found {line[:200]!r}. {AGAIN}'
+        )
+    return key, words[1:-1], slots[1:-1]
 
 
 def _check_slot_list(path: Path) -> None:
     if not path.is_file():
         return
-    names = path.read_text(encoding="utf-8").split()
+    names = [CASES.get(name.lower(), name) for _, line in lines_of(path, AGAIN) for name in line.split()]
     if names[:1] != ["O"] or set(names[1:]) != set(SLOTS):
         odd = ", ".join(sorted(set(names[1:]) ^ set(SLOTS))) or f"{names[:1]} comes first"
-        raise BadCorpus(f"{path}: expected O and then the 39 slots of SNIPS; these differ: {odd}.")
+        raise BadCorpus(f"{path}: expected O and then the 39 slots of SNIPS; these differ: {odd}. {AGAIN}")
 
 
 # ---------------------------------------------------------------- the miniature

@@ -5,9 +5,12 @@ Sources: the vocabularies of s3prl, `downstream/ctc/vocab` and `downstream/asr/c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from superbench import BadCorpus
 
 VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
 CONSONANTS = ("B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH")  # fmt: skip  # noqa: E501
@@ -15,8 +18,11 @@ PHONES = ("SIL", "SPN", *sorted([*CONSONANTS, *(vowel + stress for vowel in VOWE
 """ARPAbet with stress, 71 symbols: stress is kept for scoring too."""
 
 LETTERS_BY_FREQUENCY = tuple("|ETAONIHSRDLUMCWFGYPBVK'XJQZ")
+LETTERS = frozenset(LETTERS_BY_FREQUENCY) - {"|"}
 CHARACTERS = (" ", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "'")
 PUNCTUATION = "?!.,;-"
+FEW = 5
+"""How many different characters are named."""
 
 
 class Alphabet(Protocol):
@@ -72,7 +78,7 @@ class PhoneAlphabet:
 class LetterAlphabet:
     """fairseq's dictionary of letters, 32 outputs. Words are upper case; `|` follows every word, `</s>` the last `|`.
 
-    `<pad>` and `<unk>` are printed where a network writes them, as in s3prl: then the word is wrong.
+    `<pad>` and `<unk>` are printed where a network writes them, as in s3prl: then the word is wrong. No target has them.
 
     >>> letters = LetterAlphabet()
     >>> " ".join(letters.symbols[i] for i in letters.encode("HELLO WORLD"))
@@ -83,7 +89,9 @@ class LetterAlphabet:
     silent: frozenset[str] = frozenset({"<s>", "</s>"})
 
     def encode(self, label: str) -> list[int]:
-        """Indices of the letters with `|` after every word, and `</s>`; an unknown character is `<unk>`."""
+        """Indices of the letters with `|` after every word, and `</s>`; raises `BadCorpus` for any other character."""
+        if strange := strangers([(label, label)], LETTERS):
+            raise BadCorpus(f"{strange}. Expected words of A-Z and apostrophes.")
         return _indices(self.symbols, [*"".join(word + "|" for word in label.split()), "</s>"])
 
     def text(self, symbols: Sequence[str]) -> str:
@@ -135,6 +143,25 @@ class SlotAlphabet:
 def _indices(symbols: Sequence[str], wanted: Iterable[str]) -> list[int]:
     place: Mapping[str, int] = {symbol: i for i, symbol in enumerate(symbols)}
     return [place.get(symbol, place["<unk>"]) for symbol in wanted]
+
+
+def strangers(texts: Iterable[tuple[str, str]], known: Collection[str]) -> str:
+    """The characters but spaces of named texts that an alphabet lacks, counted, and the first text; empty where there is none.
+
+    >>> strangers([("a", "HELLO"), ("b", "HELLO, 2 YOU"), ("c", "2")], set("HELOYU"))
+    "3 characters in 2 of 3 texts are not in the alphabet: '2' (2), ',' (1); first in b, 'HELLO, 2 YOU'"
+    """
+    found: Counter[str] = Counter()
+    first, some, total = "", 0, 0
+    for name, text in texts:
+        here = [character for character in text if character not in known and not character.isspace()]
+        found.update(here)
+        first = first or (f"{name}, {text[:100]!r}" if here else "")
+        some, total = some + bool(here), total + 1
+    named = ", ".join(f"{character!r} ({count:,})" for character, count in found.most_common(FEW))
+    more = f" … and {len(found) - FEW} more" if len(found) > FEW else ""
+    many = f"{found.total():,} characters in {some:,} of {total:,} texts are not in the alphabet"
+    return f"{many}: {named}{more}; first in {first}" if found else ""
 
 
 # ---------------------------------------------------------------- edit counts

@@ -5,9 +5,12 @@ Paths and names: protocol of SUPERB, 3.2 and the paragraph `Upload` of each task
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 
-from superbench import Prediction, Upload
+import numpy as np
+
+from superbench import MissingExtra, Prediction, Upload
 
 
 def lines(path: str, named: Callable[[str], str] = str) -> Callable[[Sequence[Prediction], int], Upload]:
@@ -34,3 +37,15 @@ def dashed(path: str) -> str:
     'id10270-x6uYqmx31kE-00001'
     """
     return path.removesuffix(".wav").replace("/", "-")
+
+
+def hdf5(name: str, array: np.ndarray) -> bytes:
+    """An HDF5 file that holds one array; raises `MissingExtra` without h5py."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtra("The upload of HDF5 files", "h5py", "export") from error
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.create_dataset(name, data=array, track_times=False)
+    return buffer.getvalue()

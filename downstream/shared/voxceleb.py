@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from downstream.shared.lists import lines_of, must_be_there
+from downstream.shared.lists import lines_of, must_be_there, only_once
 from downstream.shared.sentences import sentence
 from downstream.shared.speech import Line, Voice, speak, voice
 from superbench import BadCorpus, Corpora, IncompleteCorpus
@@ -37,6 +37,7 @@ FOLDERS = ("wav", "dev/wav", "test/wav")
 UTTERANCE = re.compile(r"id1[01]\d{3}/[^/\s]+/[^/\s]+\.wav")
 UNPACK = "Unpack the archive that holds them again."
 FETCH_TRIALS = "Put https://www.openslr.org/resources/49/voxceleb1_test_v2.txt in its place (37 720 trials)."
+FETCH = "Fetch the list again."
 
 LAYOUT = """\
 VoxCeleb1/dev/wav/id1XXXX/<video>/<NNNNN>.wav     (or VoxCeleb1/wav/id1XXXX/... for all speakers)
@@ -112,19 +113,16 @@ class VoxCeleb:
         """
         path = self._list(SPLIT_LISTS)
         names = {"1": "train", "2": "dev", "3": "test"}
-        splits: dict[str, list[str]] = {name: [] for name in names.values()}
-        seen: set[str] = set()
+        listed: dict[str, list[tuple[str, str]]] = {name: [] for name in names.values()}
         for number, fields in _lines(path):
             if len(fields) != 2 or fields[0] not in names or not _utterance(fields[1]):
                 raise BadCorpus(
                     f'{path}, line {number}: expected "<1|2|3> id1XXXX/<video>/<NNNNN>.wav", found {" ".join(fields)!r}. '
-                    "Fetch the list again."
+                    f"{FETCH}"
                 )
-            if fields[1] in seen:
-                raise BadCorpus(f"{path}, line {number}: {fields[1]} is listed twice. Fetch the list again.")
-            seen.add(fields[1])
-            splits[names[fields[0]]].append(fields[1])
-        return splits
+            listed[names[fields[0]]].append((fields[1], f"line {number}"))
+        only_once((one for split in listed.values() for one in split), str(path), "utterances", FETCH)
+        return {name: [utterance for utterance, _ in split] for name, split in listed.items()}
 
     def listed(self) -> set[str]:
         """Every utterance of the identification list, or none where that list is not there."""
@@ -135,24 +133,27 @@ class VoxCeleb:
     def trials(self) -> list[tuple[int, str, str]]:
         """The verification trials in order: 1 for the same speaker or 0, and the two utterances.
 
-        Raises `MissingCorpus` without a trial list, `BadCorpus` for a line that is not of its form.
+        Raises `MissingCorpus` without a trial list, `BadCorpus` for a line that is not of its form and for trials that are
+        listed twice: the official list has none of these, but 338 pairs in both orders, which are two trials.
         """
         path = self._list(TRIAL_LISTS)
-        trials = []
+        trials, places = [], []
         for number, fields in _lines(path):
             if len(fields) != 3 or fields[0] not in ("0", "1") or not all(_utterance(name) for name in fields[1:]):
                 raise BadCorpus(
                     f'{path}, line {number}: expected "<1|0> id1XXXX/<video>/<NNNNN>.wav id1XXXX/<video>/<NNNNN>.wav", found '
-                    f"{' '.join(fields)!r}. Fetch the list again."
+                    f"{' '.join(fields)!r}. {FETCH}"
                 )
             if (speaker_of(fields[1]) == speaker_of(fields[2])) != (fields[0] == "1"):
                 raise BadCorpus(f"{path}, line {number}: the label {fields[0]} contradicts the speakers of {fields[1:]}.")
             trials.append((int(fields[0]), fields[1], fields[2]))
+            places.append((" ".join(fields[1:]), f"line {number}"))
         for name, (what, count) in OTHER_LISTS.items():
             if len(trials) == count:
                 raise BadCorpus(
                     f"{path} holds {count} trials: it is {name} ({what}), another list, whose EER is another. {FETCH_TRIALS}"
                 )
+        only_once(places, str(path), "trials", FETCH)
         return trials
 
     def _list(self, names: tuple[str, ...]) -> Path:
@@ -180,7 +181,7 @@ def _utterance(name: str) -> bool:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in lines_of(path, "Fetch the list again."):
+    for number, line in lines_of(path, FETCH):
         yield number, line.split()
 
 

@@ -15,6 +15,7 @@ from superbench import BadCorpus, Corpora, MissingFiles
 from superbench.registry import task
 
 TRIAL = "1 id10270/ccccccccccc/00001.wav id10270/ccccccccccc/00002.wav"
+SWAPPED = "1 id10270/ccccccccccc/00002.wav id10270/ccccccccccc/00001.wav"
 SPLIT = "1 id10270/ccccccccccc/00001.wav"
 
 
@@ -42,7 +43,7 @@ def test_a_trial_list_cut_in_a_line_says_which_line(celebrities: Corpora, kept: 
 
 
 def test_a_trial_list_without_a_last_line_end_is_whole(celebrities: Corpora) -> None:
-    write(celebrities.root / "VoxCeleb1/voxceleb1_test_v2.txt", f"{TRIAL}\n{TRIAL}")
+    write(celebrities.root / "VoxCeleb1/voxceleb1_test_v2.txt", f"{TRIAL}\n{SWAPPED}")
     assert len(VoxCeleb.under(celebrities).trials()) == 2
 
 
