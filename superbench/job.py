@@ -29,6 +29,7 @@ from superbench.record import Made, record
 from superbench.registry import Loaded, Spec
 from superbench.reporting import Reporter, Silence
 from superbench.results import Result, check_whole, read_result, write_result
+from superbench.sources import code_of
 
 LOCK = ".lock"
 """Held by the process that has a job in hand."""
@@ -194,8 +195,8 @@ def _audios(folds: Sequence[Fold]) -> list[Audio]:
 
 def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, data: Data) -> str:
     facts = [
-        task.card.name, task.card.version, options.protocol, repr(recipe), repr(options.points(recipe)), options.device,
-        options.layer, repr(options.passing),
+        task.card.name, task.card.version, code_of(task.read.__module__), options.protocol, repr(recipe),
+        repr(options.points(recipe)), options.device, options.layer, repr(options.passing),
         upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, __version__, *data.files.values(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

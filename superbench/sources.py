@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 import importlib.util
 import os
 import sys
@@ -58,6 +59,12 @@ def sources_of(root: str, kinds: Iterable[type], trace: Trace) -> Sources:
         code, opened = code | own, opened | used
         waiting |= _imports(name, origin) - seen
     return Sources(code, opened, tuple(sorted(set(_versions(libraries)))))
+
+
+def code_of(root: str) -> str:
+    """Digest of the files of the module `root` and of the project or package files that it imports."""
+    code = sources_of(root, (), Trace()).code
+    return hashlib.sha256("\n".join(sorted(code.values())).encode()).hexdigest()[:16]
 
 
 def _read(name: str, origin: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -155,6 +155,12 @@ def test_other_versions_of_what_makes_the_features_are_another_job(world: World,
     assert result.environment["libraries"] == ["torchaudio 9.9"]
 
 
+def test_another_code_of_the_task_is_another_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.job()
+    monkeypatch.setattr("superbench.job.code_of", lambda module: f"another {module}")
+    assert not world.job()[1]
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "lost predictions", "flipped predictions"])
 def test_a_damaged_result_is_made_again(world: World, damage: str) -> None:
     first, _ = world.job()

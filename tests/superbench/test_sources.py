@@ -220,6 +220,23 @@ def test_the_revision_of_a_built_in_model_does_not_follow_the_machine() -> None:
     assert again.revision == other.revision
 
 
+def test_an_installed_plugin_follows_its_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model(tmp_path, "import plugin_helper", gain="plugin_helper.GAIN")
+    (tmp_path / "mine.py").rename(tmp_path / "plugin_model.py")
+    facts = tmp_path / "superbench_mine-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: superbench-mine\nVersion: 1\n")
+    (facts / "entry_points.txt").write_text("[superbench.upstreams]\nmine = plugin_model:Net\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    for value in (1, 2, 1):
+        (tmp_path / "plugin_helper.py").write_text(f"GAIN = {value}\n")
+        seen.append((revision("mine"), loudness("mine")))
+    assert seen[0] == seen[2]
+    assert seen[0][0] != seen[1][0]
+    assert seen[1][1] == pytest.approx(2 * seen[0][1])
+
+
 def test_a_file_that_fails_beside_a_model_is_named(tmp_path: Path) -> None:
     spec = model(tmp_path, "import helper")
     (tmp_path / "helper.py").write_text("raise RuntimeError('no table')\n")
