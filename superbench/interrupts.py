@@ -77,6 +77,7 @@ class Interrupts:
 
 
 def _end_processes() -> None:
+    threading.excepthook = lambda _: None  # threads that waited for these processes have nothing to tell any more
     if "multiprocessing" in sys.modules:  # else there are none, and its import would take longer than `superbench list`
         from superbench.processes import end_all
 

@@ -19,7 +19,7 @@ MOST_PAIRS = 40
 """Rows of a group up to which the page gets every paired difference."""
 
 TITLES = {
-    "mini": "Mini recipes",
+    "mini": "Mini recipes on other corpora",
     "superb-once": "One pass over each corpus",
     "superb": "Official protocol, run here",
     PUBLISHED: "Published results",
@@ -32,6 +32,8 @@ NOTES = {
     PUBLISHED: "Official protocol on the real corpora, as printed: not comparable with rows of other protocols.",
     SUPERSEDED: "Withdrawn, or printed again later with other figures: the source stands with each row.",
 }
+SMALL = "Miniature corpora"
+"""The title of mini recipes on the corpora that they are made for."""
 UNSCORED = "There is no SUPERB score: its reference points belong to the official recipes and corpora."
 MISSING = "A task that is missing adds no points to a row's rank, and leaves it without a SUPERB score."
 
@@ -102,7 +104,7 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
     return {
         "key": f"{group.protocol}-{number}",
         "protocol": group.protocol,
-        "title": TITLES.get(group.protocol, group.protocol) + _data(group)[0] + (" (other data)" if reason else ""),
+        "title": _title(group) + (" (other data)" if reason else ""),
         "note": " ".join(filter(None, [_note(group), reason, missing])),
         "reason": reason,
         "official": group.protocol in (PUBLISHED, SUPERSEDED),
@@ -119,20 +121,25 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
 
 def _note(group: Group) -> str:
     unscored = "" if group.scored else UNSCORED
-    return " ".join(filter(None, [NOTES.get(group.protocol, ""), _data(group)[1], unscored]))
+    return " ".join(filter(None, [NOTES.get(group.protocol, ""), _data(group.miniature), unscored]))
 
 
-def _data(group: Group) -> tuple[str, str]:
-    """What the passports of a group's results say of its corpora: for the title, and as a sentence."""
-    found = group.miniature
-    if not found:
-        return "", ""
-    if all(found.values()):
-        return " on miniature corpora", "The corpora are synthetic miniatures."
-    if not any(found.values()):
-        return "", "The corpora are no synthetic miniatures."
-    small = ", ".join(name.upper() for name, miniature in sorted(found.items()) if miniature)
-    return "", f"The corpora of {small} are synthetic miniatures, the others are not."
+def _title(group: Group) -> str:
+    """By its protocol, and by the passports of its results."""
+    title = TITLES.get(group.protocol, group.protocol)
+    if not group.miniature or not all(group.miniature.values()):
+        return title
+    return SMALL if group.protocol == "mini" else f"{title}, on miniature corpora"
+
+
+def _data(miniature: Mapping[str, bool]) -> str:
+    """What the passports of a group's results say of its corpora."""
+    if not miniature:
+        return ""
+    if len(set(miniature.values())) == 1:
+        return f"The corpora are {'' if all(miniature.values()) else 'no '}synthetic miniatures."
+    small = ", ".join(name.upper() for name, one in sorted(miniature.items()) if one)
+    return f"The corpora of {small} are synthetic miniatures, the others are not."
 
 
 def _standings(group: Group, column: Column) -> Standings:
