@@ -52,7 +52,7 @@ def list_(
 
 def pretrain(
     name: Annotated[str, typer.Argument(help="A pretrainable upstream, with a size: apc, tera:mini, mockingjay:base", show_default=False)],
-    audio: Annotated[Path, typer.Option(help="Folder of sound, searched recursively (wav, flac, mp3, ogg)", show_default=False)],
+    audio: Annotated[Path, typer.Option(help="Folder of sound, searched recursively, links too (wav, flac, mp3, ogg, and others that can be decoded)", show_default=False)],
     out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors)", show_default=False)],
     steps: Annotated[int | None, typer.Option(help="Updates [default: the size's own schedule]", min=1, show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of initialisation, masks and crops", min=0)] = 0,

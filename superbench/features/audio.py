@@ -109,7 +109,7 @@ def _doubtful(stream: Stream) -> bool:
     """Do its first seconds look like a sound that `decode` refuses?"""
     if stream.channels == 1 and stream.subtype not in ("FLOAT", "DOUBLE"):
         return False
-    start = stream.read(LOOK_SECONDS * stream.samplerate, dtype="float32", always_2d=True)
+    start = stream.read(min(LOOK_SECONDS * stream.samplerate, BLOCK), dtype="float32", always_2d=True)
     return bool(len(start)) and (_peak(start) > LOUDEST or _cancels(start))
 
 

@@ -136,7 +136,7 @@ def _wav(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
     order = ">" if magic == b"RIFX" else "<"
     form, long = order + "4sI", None
     for name, size, place in _chunks(file, start + 12, length, form):
-        if name == b"ds64" and magic == b"RF64":
+        if name == b"ds64" and magic == b"RF64" and place + 16 <= length:
             long = (*struct.unpack("<Q", _at(file, place + 8, 8)), place + 8)
         if name == b"data":
             if long and size == 0xFFFFFFFF:

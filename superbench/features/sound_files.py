@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,10 +34,12 @@ ELSEWHERE = (
 )
 """Place, first bytes and name of formats that libsndfile does not decode."""
 LFS_POINTER = b"version https://git-lfs"
-FLAC_START = b"fLaC\x00\x00\x00\x22"
-"""Of a FLAC file whose first block, of 34 bytes, is not its last; bytes that occur nowhere else by chance."""
+FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+"""A FLAC file begins with its mark and a block of 34 bytes, the last of its blocks or not."""
 MPEG_SUFFIXES = (".mp3", ".mp2", ".mpga")
 HEAD = 64
+SLOWEST, FASTEST = 1000, 1_000_000
+"""Sample rates (Hz) between which sound is recorded."""
 
 
 class Stream(soundfile.SoundFile):
@@ -72,7 +75,7 @@ def opened(path: Path) -> Iterator[list[Stream]]:
 
 def must_be_one_flac(path: Path) -> None:
     """Raise `BadAudio` if a FLAC file is followed by another, of which libsndfile would hear nothing; reads the whole file."""
-    if path.read_bytes().count(FLAC_START) > 1:
+    if len(FLAC_START.findall(path.read_bytes())) > 1:
         raise BadAudio(
             f"{path} holds one FLAC file after another; only the first would be heard. Join them with a program that knows "
             "sound (sox a.flac b.flac both.flac), or list each for itself."
@@ -155,6 +158,8 @@ def _must_be_one_kind(path: Path, streams: list[Stream]) -> None:
             f"{path} holds mp3 in a wav, whose length is guessed, so that some of it might not be heard. Convert it: "
             f"ffmpeg -i {path.name} {path.stem}.converted.wav"
         )
+    for rate in {stream.samplerate for stream in streams if not SLOWEST <= stream.samplerate <= FASTEST}:
+        raise BadAudio(f"{path} says that it has {rate} samples a second: its header is damaged. Fetch the file again.")
     kinds = {(stream.samplerate, stream.channels) for stream in streams}
     if len(kinds) > 1:
         raise BadAudio(

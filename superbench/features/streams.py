@@ -174,7 +174,7 @@ def _sides(word: int) -> int:
 def _promise(content: bytes, place: int, word: int) -> tuple[int, ...]:
     """How many frames a first one says there are, and where they end (0: not said); nothing if it is one with sound."""
     at = place + _sides(word)
-    if content[at : at + 4] in (b"Xing", b"Info"):
+    if content[at : at + 4] in (b"Xing", b"Info") and at + 16 <= len(content):
         counted, measured = content[at + 7] & 1, content[at + 7] & 2
         reach = _word(content, at + 8 + 4 * counted)
         return (_word(content, at + 8) if counted else 0), place + reach if measured else 0

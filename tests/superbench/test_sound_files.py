@@ -105,6 +105,26 @@ def test_a_damaged_header_does_not_take_all_memory(tmp_path: Path) -> None:
         load_audio(Audio(path))
 
 
+@pytest.mark.parametrize("kind", ["rf64.wav", "x.mp3", "aiff.aiff", "sphere.sph", "caf.caf", "x.ogg"])
+def test_a_header_that_is_cut_anywhere_is_an_error_of_ours(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / kind
+    content = written(path, kind, noise(4000))
+    for length in range(120):
+        path.write_bytes(content[:length])
+        for read in (audio_header, checked, lambda file: load_audio(Audio(file))):
+            with pytest.raises(BadAudio):
+                read(path)
+
+
+@pytest.mark.parametrize("rate", [1, 2_000_000_000])
+def test_a_sample_rate_that_no_recorder_has_is_named(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "x.wav"
+    content = bytearray(written(path, "float.wav"))
+    struct.pack_into("<I", content, 24, rate)
+    path.write_bytes(content)
+    refused(path, f"{rate} samples a second")
+
+
 # ---------------------------------------------------------------- written to a pipe
 
 SIZES = [0, 0x7FFFF000, 0x7FFFF000 // 3 * 3, 0x7FFFFF00, 0x7FFFFFFE, 0x7FFFFFFF, 0x80000000, 0xFFFFFFB9, 0xFFFFFFFF]
