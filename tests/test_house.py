@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes"},
     {"contract", "files", "corpora", "features.store.index", "features.store.shard"},
     {"features.audio", "features.store.pins", "features.planner"},
-    {"scoring", "probing.training", "probing.intervals", "probing.batches"},
+    {"scoring", "probing.training", "probing.intervals", "probing.batches", "probing.collapse"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},
     {"features.store.verification"},
     {"features.store.store", "checkpoints", "learning.learner", "plain", "scripts", "revision"},
