@@ -28,7 +28,7 @@ FLOORS = [
     },
     {"features.sound_files"},
     {"corpora", "features.audio", "locks", "features.planner", "fingerprint"},
-    {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches"},
+    {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches", "probing.collapse"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},
     {"features.store.verification", "features.store.sounds"},
     {"features.store.store", "checkpoints", "learning.learner", "plain", "scripts", "revision"},

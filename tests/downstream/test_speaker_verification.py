@@ -14,6 +14,8 @@ from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
+from downstream.shared import voxceleb
+from downstream.shared.speech import Line
 from downstream.shared.verification import equal_error_rate, minimum_cost
 from downstream.speaker_verification import TASK, XVector, statistics
 from superbench import BadCorpus, Corpora, Fold, IncompleteCorpus, MissingCorpus, Recipe, Split
@@ -280,3 +282,55 @@ def test_the_schedule_has_ten_checkpoints_chosen_on_test() -> None:
         assert recipe.steps == 10 * recipe.evaluate_every
     assert TASK.select.checkpoints
     assert TASK.select.on == "test"
+
+
+# ---------------------------------------------------------------- the miniature
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Line]:
+    """What the miniature has its speakers say; nothing is synthesised."""
+    lines: list[Line] = []
+    (tmp_path / "VoxCeleb1").mkdir()
+    monkeypatch.setattr(voxceleb, "speak", lines.extend)
+    voxceleb.write_miniature(tmp_path, 5)
+    return lines
+
+
+def speakers_of(lines: list[Line]) -> dict[str, list[Line]]:
+    own: dict[str, list[Line]] = {}
+    for line in lines:
+        own.setdefault(line.path.parts[-3], []).append(line)
+    return own
+
+
+def test_a_speaker_of_the_miniature_keeps_one_voice_and_speakers_differ(said: list[Line]) -> None:
+    speakers = speakers_of(said)
+    assert len(speakers) == 100
+    assert all(len({line.voice for line in lines}) == 1 for lines in speakers.values())
+    assert len({lines[0].voice for lines in speakers.values()}) == 100
+
+
+def test_pitch_varies_less_within_a_speaker_than_between_speakers(said: list[Line]) -> None:
+    pitches = [[line.voice.fundamental * line.pitch for line in lines] for lines in speakers_of(said).values()]
+    women = [lines[0].voice.female for lines in speakers_of(said).values()]
+    within = np.mean([np.std(np.log(own)) for own in pitches])
+    for sex in (True, False):
+        means = [np.mean(np.log(own)) for own, woman in zip(pitches, women, strict=True) if woman is sex]
+        assert np.std(means) > 3 * within
+
+
+def test_formants_of_a_speaker_depart_by_decibels_and_by_shares_of_their_frequency(said: list[Line]) -> None:
+    voices = [lines[0].voice for lines in speakers_of(said).values()]
+    strengths = 20 * np.log10([one.strengths for one in voices])
+    tracts = np.array([one.formants for one in voices])
+    places = tracts / tracts.mean(axis=1, keepdims=True)
+    assert 2.0 < strengths.std(axis=0).min() < strengths.std(axis=0).max() < 4.0
+    assert 0.03 < places.std(axis=0).min() < places.std(axis=0).max() < 0.07
+
+
+def test_channel_and_noise_are_drawn_for_each_recording(said: list[Line]) -> None:
+    """All that is random about a line follows its seed: with one each, neither tells anything of the speaker."""
+    assert all(line.channel for line in said)
+    assert len({line.seed for line in said}) == len(said)
+    assert {line.snr for line in said} == {(10.0, 25.0)}
