@@ -16,6 +16,7 @@ from superbench.corpora import Corpora
 from superbench.destination import REPLACED, check_free, keep_replaced
 from superbench.efficiency import weighed
 from superbench.errors import BadCorpus, BadResult, BadUpstream, CommandError
+from superbench.features.audio import DECODING
 from superbench.features.extraction import extract
 from superbench.features.planner import HOUR, choose, frame_bytes
 from superbench.features.store import Sound, Store
@@ -197,7 +198,7 @@ def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, da
     facts = [
         task.card.name, task.card.version, code_of(task.read.__module__), options.protocol, repr(recipe),
         repr(options.points(recipe)), options.device, options.layer, repr(options.passing),
-        upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, __version__, *data.files.values(),
+        upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, DECODING, __version__, *data.files.values(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 

@@ -20,6 +20,9 @@ from superbench.contract import SAMPLE_RATE, Audio
 from superbench.errors import BadAudio
 from superbench.features.sound_files import Stream, must_be_one_flac, opened
 
+DECODING = 2
+"""Raised whenever the same file gives another waveform: features that are stored were made of the former one. 2: sound of
+unknown length is heard to its end; rates without a common divisor with 16 000 pass soxr."""
 COMPRESSED = ("FLAC", "MP3", "OGG")
 ENDLESS, UNTOLD = 2**31, 2**62
 """Samples beyond which a file is read block by block, lest a damaged header take all memory; and libsndfile's `unknown`."""

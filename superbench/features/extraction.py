@@ -21,7 +21,7 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
 from superbench.errors import BadAudio
-from superbench.features.audio import load
+from superbench.features.audio import DECODING, load
 from superbench.features.passing import BATCH_SAMPLES, WHOLE, Passing, forward
 from superbench.features.store import Entry, Store
 from superbench.memory import give_back
@@ -220,7 +220,7 @@ def _pieces(result: Extraction, audios: list[Audio]) -> list[Piece]:
     batch whatever the model; what was stored under a key was made as `result.passing` says."""
     how = result.passing
     kind = f"{result.reduction}|{_stored(result.reduction)}|{how.precision}|{result.device}|torch {torch.__version__}"
-    kind += "".join(f"|{library}" for library in result.upstream.libraries)
+    kind += "".join(f"|{library}" for library in result.upstream.libraries) + f"|decoding {DECODING}"
     kind += f"|chunk {how.chunk}" if how.chunk else ""
     kind += f"|layer {how.layer}" if how.layer is not None else ""
     pieces: dict[bytes, Piece] = {}

@@ -7,6 +7,7 @@ facts that differ.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
@@ -27,6 +28,7 @@ class Place:
         self.out = out
         self.resume = out.with_name(out.name + ".resume")
         self.lock = out.with_name(out.name + ".lock")
+        self.former: Path | None = None
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -49,7 +51,10 @@ class Place:
                 self.lock.unlink(missing_ok=True)
 
     def made(self, run: Run, replace: bool) -> bool:
-        """Is the finished checkpoint of this very run there? Unless `replace`, raises `CommandError` for files of another."""
+        """Is the finished checkpoint of this very run there? Unless `replace`, raises `CommandError` for files of another.
+
+        A checkpoint of the same run, made when other sound lay under the same names, moves to `former`.
+        """
         if self.resume.is_file():
             self._belongs(self.resume, run, replace)
         if not self.out.exists():
@@ -69,12 +74,23 @@ class Place:
         found = run_of(file)
         if found == run:
             return True
+        if not replace and found and _exchanged(found, run):
+            if file == self.out:
+                content = hashlib.sha256(found["sound"].encode()).hexdigest()[:8]
+                self.former = file.with_name(f"{file.stem}.former-{content}{file.suffix}")
+                file.replace(self.former)
+            return False
         if not replace:
             raise CommandError(
                 f"{file} is there already, and {differences(found, run)}. Repeat the command that made it, choose another "
                 "--out, or add --replace to train anew in its place."
             )
         return False
+
+
+def _exchanged(found: Run, run: Run) -> bool:
+    """Do two runs differ in nothing but what lay under the same names?"""
+    return {**found, "sound": ""} == {**run, "sound": ""}
 
 
 def run_of(file: Path) -> Run | None:

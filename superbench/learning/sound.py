@@ -148,10 +148,13 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "blake2b").hexdigest()
 
 
-def digest(found: Sequence[Recording], folder: Path) -> str:
-    """What the files are called under `folder` and what they hold: the same after the folder has moved."""
-    listed = "\n".join(f"{one.path.relative_to(folder)} {one.digest}" for one in found)
-    return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]
+def identity(found: Sequence[Recording], folder: Path) -> dict[str, str]:
+    """What the files are called under `folder`, and what they hold: the same after the folder has moved."""
+    names = "\n".join(str(one.path.relative_to(folder)) for one in found)
+    content = f"{names}\n" + "\n".join(one.digest for one in found)
+    short = {what: hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16] for what, text in
+             (("names", names), ("content", content))}  # fmt: skip
+    return {"sound": f"{len(found)} files of content {short['content']}", "names of sound files": short["names"]}
 
 
 def _must_be(one: Recording) -> None:

@@ -337,14 +337,19 @@ def exchanged(path: Path) -> None:
     )  # fmt: skip
 
 
-def test_other_sound_of_the_same_names_sizes_and_dates_is_another_run(tiny: Path, speech: Path, tmp_path: Path) -> None:
+def test_other_sound_of_the_same_names_sizes_and_dates_is_trained_on_anew(tiny: Path, speech: Path, tmp_path: Path) -> None:
     out, sound = tmp_path / "out.safetensors", tmp_path / "sound"
     shutil.copytree(speech, sound)
     first = train(tiny, sound, out)
     exchanged(sound / "b/c/04.wav")
-    with pytest.raises(CommandError, match=r"sound 40 files of content \w+ there, 40 files of content \w+ here.*--replace"):
-        train(tiny, sound, out, replace=False)
-    assert not same(first, train(tiny, sound, out))
+    notes = Notes()
+    second = train(tiny, sound, out, replace=False, reporter=notes)
+    assert not same(first, second)
+    assert any("trained anew" in said for said in notes.said)
+    (former,) = tmp_path.glob("out.former-*.safetensors")
+    assert same(first, load_tensors(former)[0])
+    train(tiny, sound, out, replace=False, reporter=notes)
+    assert "was there already" in notes.said[-1]
 
 
 def test_sound_that_is_exchanged_while_training_goes_on_ends_it(tiny: Path, speech: Path, tmp_path: Path) -> None:
