@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from types import FunctionType
@@ -79,25 +79,29 @@ def _origin(name: str) -> str | None:
     module = sys.modules.get(name)
     if module is not None:
         return getattr(module, "__file__", None)
-    parent, _, _ = name.rpartition(".")
-    places = _places(parent) if parent else None
-    if parent and places is None:
-        return None
-    found = PathFinder.find_spec(name, places)
+    found = _found(name)
     return found.origin if found is not None and found.has_location else None
 
 
-def _places(name: str) -> list[str] | None:
-    """Where the submodules of a package lie; None for what is no package."""
+def _found(name: str) -> ModuleSpec | None:
+    parent, _, _ = name.rpartition(".")
+    places = _places(parent) if parent else sys.path
+    with contextlib.suppress(KeyError):  # raised for a namespace within one that is not imported
+        return PathFinder.find_spec(name, places) if places else None
+    return None
+
+
+def _places(name: str) -> list[str]:
+    """Where the submodules of a package lie; nowhere for what is no package."""
     module = sys.modules.get(name)
     if module is not None:
-        return list(getattr(module, "__path__", [])) or None
-    parent, _, _ = name.rpartition(".")
-    above = _places(parent) if parent else None
-    if parent and above is None:
-        return None
-    found = PathFinder.find_spec(name, above)
-    return list(found.submodule_search_locations or []) or None if found is not None else None
+        return list(getattr(module, "__path__", []))
+    found = _found(name)
+    if found is not None and found.has_location:
+        return list(found.submodule_search_locations or [])
+    parent, _, last = name.rpartition(".")
+    folders = (os.path.join(folder, last) for folder in (_places(parent) if parent else sys.path))
+    return [folder for folder in folders if os.path.isdir(folder)]  # a namespace, if anything
 
 
 def _imports(name: str, origin: str) -> set[str]:

@@ -84,6 +84,9 @@ CHANGES = {
     "a module that a sibling imports": Change("deep.py", GAIN, "from middle import GAIN", gain="GAIN"),
     "a module of a package beside": Change("parts/blocks.py", GAIN, "from parts.blocks import GAIN", gain="GAIN"),
     "a folder without __init__": Change("plain/blocks.py", GAIN, "import plain.blocks", gain="plain.blocks.GAIN"),
+    "a namespace in a namespace, imported late": Change(
+        "far/away/blocks.py", GAIN, build="import far.away.blocks; self.gain = far.away.blocks.GAIN"
+    ),
     "a module imported late": Change("late.py", GAIN, build="import late; self.gain = late.GAIN"),
     "a module imported by its name": Change(
         "named.py", GAIN, "import importlib", "self.gain = importlib.import_module('named').GAIN"
@@ -115,7 +118,7 @@ CHANGES = {
 def prepared(folder: Path, what: str) -> tuple[str, Path, Callable[[Path, int], None]]:
     change = CHANGES[what]
     spec = model(folder, change.imports, change.build, change.gain)
-    (folder / change.file).parent.mkdir(exist_ok=True)
+    (folder / change.file).parent.mkdir(parents=True, exist_ok=True)
     (folder / "parts").mkdir(exist_ok=True)
     (folder / "parts" / "__init__.py").touch()
     (folder / "middle.py").write_text("from deep import GAIN\n")
@@ -235,6 +238,16 @@ def test_an_installed_plugin_follows_its_files_too(tmp_path: Path, monkeypatch: 
     assert seen[0] == seen[2]
     assert seen[0][0] != seen[1][0]
     assert seen[1][1] == pytest.approx(2 * seen[0][1])
+
+
+def test_what_is_imported_late_and_never_executed_is_found_by_its_text(tmp_path: Path) -> None:
+    (tmp_path / "space" / "within").mkdir(parents=True)
+    model(tmp_path, "def never():\n    import space.within.blocks\n    from nowhere.at_all import nothing")
+    seen = []
+    for value in (1, 2):
+        (tmp_path / "space" / "within" / "blocks.py").write_text(f"GAIN = {value}\n")
+        seen.append(revision(f"{tmp_path / 'mine.py'}:Net"))
+    assert seen[0] != seen[1]
 
 
 def test_a_file_that_fails_beside_a_model_is_named(tmp_path: Path) -> None:
