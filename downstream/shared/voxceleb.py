@@ -113,16 +113,18 @@ class VoxCeleb:
         """
         path = self._list(SPLIT_LISTS)
         names = {"1": "train", "2": "dev", "3": "test"}
-        listed: dict[str, list[tuple[str, str]]] = {name: [] for name in names.values()}
+        splits: dict[str, list[str]] = {name: [] for name in names.values()}
+        places = []
         for number, fields in _lines(path):
             if len(fields) != 2 or fields[0] not in names or not _utterance(fields[1]):
                 raise BadCorpus(
                     f'{path}, line {number}: expected "<1|2|3> id1XXXX/<video>/<NNNNN>.wav", found {" ".join(fields)!r}. '
                     f"{FETCH}"
                 )
-            listed[names[fields[0]]].append((fields[1], f"line {number}"))
-        only_once((one for split in listed.values() for one in split), str(path), "utterances", FETCH)
-        return {name: [utterance for utterance, _ in split] for name, split in listed.items()}
+            splits[names[fields[0]]].append(fields[1])
+            places.append((fields[1], f"line {number}"))
+        only_once(places, str(path), "utterances", FETCH)
+        return splits
 
     def listed(self) -> set[str]:
         """Every utterance of the identification list, or none where that list is not there."""
