@@ -71,6 +71,7 @@ def perform(
         identity = _identity(task, upstream, recipe, options, data)
         earlier = _earlier(place, identity, upstream, options, reporter)
         if earlier is not None:
+            (place / "failure.json").unlink(missing_ok=True)
             return Performed(earlier, True)
         layer = _layer(options, upstream) if task.head else None
         live = _unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)

@@ -26,7 +26,7 @@ from superbench.fingerprint import fingerprint_of
 from superbench.job import perform
 from superbench.options import Options
 from superbench.reporting import Silence
-from superbench.results import Result, read_result
+from superbench.results import Result, read_result, write_failure
 from superbench.runner import Report, run
 
 # ---------------------------------------------------------------- the data's fingerprint
@@ -324,6 +324,14 @@ def test_a_model_that_changed_unseen_is_neither_found_nor_mixed_and_redo_makes_i
     truth = go(keyword_corpora, tmp_path / "truth", spec)
     assert truth.results[0].scores == second.scores
     assert truth.results[0].sweep == second.sweep
+
+
+def test_a_result_that_is_found_removes_the_note_of_a_failure(world: World) -> None:
+    world.job()
+    note = world.folder / "out/fbank_no_cmvn/tone/failure.json"
+    write_failure(note.parent, "tone", "fbank_no_cmvn", "BadUpstream", "it was another model for a while")
+    assert world.job()[1]
+    assert not note.exists()
 
 
 def test_redo_runs_again_whatever_is_there(keyword_corpora: Path, tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ COMMANDS = {
 }
 
 STUBBORN = """
-import sys, time
+import signal, sys, time
 from superbench.interrupts import Interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may run where interrupts are ignored
 interrupts = Interrupts()
 interrupts.listen()
 print("ready", flush=True)
