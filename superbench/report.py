@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from superbench.board.ranking import Column, Group, Row, columns, grouped, leaders
 from superbench.errors import BadResult
-from superbench.results import Result, find_results, read_result
+from superbench.results import find_results, read_result
+from superbench.schema import Result
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -166,7 +167,7 @@ def size_of_test(result: Result) -> str:
 
 def chosen_rate(result: Result) -> str:
     """The learning rate that was chosen, `1e-3`; a dash where nothing is learned."""
-    rates = {choice["lr"] for choice in result.chosen.values() if choice.get("lr") is not None}
+    rates = {rate for choice in result.chosen.values() if (rate := choice.get("lr")) is not None}
     return ", ".join(f"{rate:.0e}".replace("e-0", "e-").replace("e+00", "") for rate in sorted(rates)) or "–"
 
 

@@ -23,7 +23,8 @@ from superbench.board import text
 from superbench.board.archive import gunzipped, packed, unpacked
 from superbench.contract import Prediction
 from superbench.errors import BadResult, Malformed, Refusal
-from superbench.results import Result, find_results, pack, read_predictions, read_result
+from superbench.results import find_results, pack, read_predictions, read_result
+from superbench.schema import Result
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.jsonl.gz"

@@ -20,7 +20,7 @@ from superbench.board.published import records
 from superbench.board.ranking import Column, Row
 from superbench.contract import Prediction, Score
 from superbench.probing.intervals import Replicates, replicates
-from superbench.results import Result
+from superbench.schema import Result
 
 
 @dataclass(frozen=True, slots=True)

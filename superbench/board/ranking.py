@@ -14,7 +14,7 @@ from typing import Literal
 from superbench import registry
 from superbench.passport import is_miniature
 from superbench.probing.intervals import Replicates
-from superbench.results import Result
+from superbench.schema import Result
 
 Key = tuple[str, str, str, str, int, str]
 """Upstream, revision, task, protocol, version of the task, data fingerprint: what stands once on a board."""

@@ -23,7 +23,8 @@ from superbench.board.shelf import Held, Reading, Shelf, Writing, event, now
 from superbench.board.verify import examine, examine_entry
 from superbench.errors import BadResult, CommandError, Conflict, Refusal
 from superbench.files import require_place, write_text
-from superbench.results import Result, find_results, read_predictions, read_result
+from superbench.results import find_results, read_predictions, read_result
+from superbench.schema import Result
 
 DATABASE_FILES = {".db", ".sqlite", ".sqlite3"}
 Progress = Callable[[int, int], object]

@@ -16,7 +16,8 @@ import pytest
 from superbench.contract import Prediction
 from superbench.probing.intervals import interval
 from superbench.registry import task
-from superbench.results import Result, write_result
+from superbench.results import write_result
+from superbench.schema import Result
 
 WORDS = ("yes", "no")
 
