@@ -12,7 +12,7 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
+    {"errors", "items", "spelling", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
     {"text"},
     {
         "interrupts",
