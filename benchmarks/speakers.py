@@ -26,7 +26,7 @@ import superbench
 from superbench import SAMPLE_RATE, Corpora, Features, load_audio, registry
 from superbench.probing.intervals import interval
 from superbench.reporting import Silence
-from superbench.results import Result
+from superbench.schema import Result
 from superbench.synthesis import synthesise
 
 HOP, WINDOW, MELS, WIDTH = 160, 400, 40, 256

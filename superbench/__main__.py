@@ -7,6 +7,7 @@ import sys
 from superbench.cli import printing
 from superbench.errors import SuperbenchError
 from superbench.interrupts import Interrupts
+from superbench.spelling import visible
 from superbench.user import settle
 
 
@@ -28,7 +29,7 @@ def main() -> None:
             interrupts.end()
         if debug or not isinstance(error, SuperbenchError):
             raise
-        print(f"superbench: {error}", file=sys.stderr)
+        print(visible(f"superbench: {error}"), file=sys.stderr)
         sys.exit(error.exit_status)
 
 

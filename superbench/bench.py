@@ -22,7 +22,8 @@ from superbench.locks import held
 from superbench.memory import give_back
 from superbench.options import Options
 from superbench.registry import Spec
-from superbench.results import Result, write_failure
+from superbench.results import write_failure
+from superbench.schema import Result
 
 State = Literal["done", "found", "failed", "absent"]
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from superbench.errors import Occupied
 from superbench.files import write_text
 from superbench.options import Options
 from superbench.registry import Loaded, Spec
-from superbench.results import Result
+from superbench.schema import Result
 from superbench.user import expanded
 
 REPLACED = "replaced"
@@ -104,7 +104,7 @@ def check_free(there: Result, upstream: Loaded, label: str) -> None:
         )
 
 
-def _elsewhere(noted: dict[str, Any], spec: Spec) -> bool:
+def _elsewhere(noted: Mapping[str, Any], spec: Spec) -> bool:
     """Does a result's model come from another place than the spec's? Results of superbench 0.1 noted the spec alone."""
     if "source" in noted:
         return bool(noted["source"] != source_of(spec))

@@ -16,7 +16,8 @@ from superbench.errors import BadResult, CommandError, SuperbenchError
 from superbench.files import require_folder, whole
 from superbench.passport import is_miniature
 from superbench.reporting import Reporter, Silence
-from superbench.results import Result, find_results, read_predictions, read_result
+from superbench.results import find_results, read_predictions, read_result
+from superbench.schema import Result
 
 OFFICIAL = "superb"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superbench.errors import CommandError, StoreError
+from superbench.spelling import in_csv
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +95,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({key: in_csv(value) for key, value in row.items()} for row in rows)
     write_text(path, text.getvalue())
 
 

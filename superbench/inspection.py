@@ -15,7 +15,7 @@ from superbench.features.audio import checked, decode
 from superbench.fingerprint import splits_of
 from superbench.passport import passport_of
 from superbench.reporting import Reporter
-from superbench.results import Passport
+from superbench.schema import Passport
 
 READERS = 16
 """Threads that read headers: more than processors, since they wait for the disk."""

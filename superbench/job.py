@@ -29,7 +29,8 @@ from superbench.probing.fold import Conditions
 from superbench.record import Made, record
 from superbench.registry import Loaded, Spec
 from superbench.reporting import Reporter, Silence
-from superbench.results import Result, check_whole, read_result, write_result
+from superbench.results import check_whole, read_result, write_result
+from superbench.schema import Result
 from superbench.sources import code_of
 
 LOCK = ".lock"

@@ -18,7 +18,7 @@ from superbench.errors import CommandError
 from superbench.export import OFFICIAL, Exported, gathered
 from superbench.files import require_folder, write_text
 from superbench.passport import is_miniature
-from superbench.results import Result, ScoreFacts
+from superbench.schema import Result, ScoreFacts
 
 PROTOCOL_PAPER = "https://arxiv.org/abs/2105.01051"
 """SUPERB (Yang et al. 2021): where a number leads, unless somebody says where the results themselves can be seen."""
@@ -165,7 +165,7 @@ def _number(score: ScoreFacts) -> str:
 
 
 def _chosen(result: Result) -> str:
-    rates = {choice["lr"] for choice in result.chosen.values() if choice.get("lr") is not None}
+    rates = {rate for choice in result.chosen.values() if (rate := choice.get("lr")) is not None}
     return ", ".join(f"{rate:g}" for rate in sorted(rates)) or "–"
 
 

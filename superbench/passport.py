@@ -14,7 +14,7 @@ from superbench.contract import SAMPLE_RATE, Audio, Fold, Split, TaskCard
 from superbench.corpora import Corpora
 from superbench.errors import first_of
 from superbench.fingerprint import lists_of, splits_of
-from superbench.results import Duration, Passport, Result
+from superbench.schema import Duration, Passport, Result
 
 MOST_CLASSES = 20
 """Classes are counted where there are no more, and they are no names of single items."""

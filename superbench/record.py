@@ -18,7 +18,7 @@ from superbench.passport import notes_of
 from superbench.probing.experiment import Outcome
 from superbench.probing.intervals import interval
 from superbench.registry import Loaded
-from superbench.results import Passport, Result
+from superbench.schema import Passport, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from superbench.locks import require_locks
 from superbench.options import Options, known_variants
 from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
-from superbench.results import Result
+from superbench.schema import Result
 from superbench.user import settle
 from superbench.workers import parallel
 

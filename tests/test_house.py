@@ -12,7 +12,7 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "items", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
+    {"errors", "items", "spelling", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
     {"text"},
     {
         "interrupts",
@@ -26,7 +26,7 @@ FLOORS = [
         "features.containers",
         "features.streams",
     },
-    {"features.sound_files"},
+    {"features.sound_files", "schema"},
     {"corpora", "features.audio", "locks", "features.planner", "fingerprint"},
     {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches", "probing.collapse"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},

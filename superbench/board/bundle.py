@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,9 +22,11 @@ from pydantic import ValidationError
 from superbench import __version__, registry
 from superbench.board import text
 from superbench.board.archive import gunzipped, packed, unpacked
+from superbench.board.names import require_visible
 from superbench.contract import Prediction
 from superbench.errors import BadResult, Malformed, Refusal
-from superbench.results import Result, find_results, pack, read_predictions, read_result
+from superbench.results import find_results, pack, read_predictions, read_result
+from superbench.schema import Result
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.jsonl.gz"
@@ -142,8 +145,20 @@ def _manifest(content: bytes | None) -> dict[str, Any]:
             "manifest",
         )
     text.name(value["upstream"], "The upstream's name")
+    require_visible(value["upstream"], "The upstream's name")
     text.name(value["superbench"], "The version in the manifest")
     return dict(value)
+
+
+def said_by(file: Path) -> tuple[str, str] | None:
+    """The upstream's name and the digest that a bundle's manifest gives, without a look at anything else; None for a file that
+    is no bundle."""
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(MANIFEST) as member:
+            manifest = _manifest(member.read(LARGEST_RESULT))
+        return manifest["upstream"], _digest(manifest)
+    except Exception:  # a folder may hold any file
+        return None
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

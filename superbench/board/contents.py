@@ -11,6 +11,7 @@ from superbench import __version__
 from superbench.board import comparison, details
 from superbench.board.comparison import Standing, Standings
 from superbench.board.details import Scored
+from superbench.board.names import namesake
 from superbench.board.ranking import Cell, Column, Group, Row, apart, leaders, ranks, superb_score
 
 PUBLISHED = "published"
@@ -154,6 +155,7 @@ def _row(table: _Table, index: int) -> dict[str, Any]:
     return {
         "name": row.name, "origin": row.origin, "source": row.source, "kind": row.kind, "params": row.params, "macs": row.macs,
         "hop": row.hop, "layers": row.layers, "dim": row.dim, "revision": row.revision, "superseded": row.superseded,
+        "namesake": namesake(row.name) if row.origin == "local" else None,
         "superb": superb_score(row.cells, table.columns) if table.group.scored else None, "rank": table.ranks.get(id(row)),
         "tasks": len({key.split(".")[0] for key in row.cells}), "missing": table.missing(row),
         "cells": {

@@ -17,10 +17,10 @@ import numpy as np
 from superbench import registry
 from superbench.board import draws
 from superbench.board.published import records
-from superbench.board.ranking import Column, Row
+from superbench.board.ranking import Column, Row, spec_of
 from superbench.contract import Prediction, Score
 from superbench.probing.intervals import Replicates, replicates
-from superbench.results import Result
+from superbench.schema import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,8 @@ def _published() -> Mapping[tuple[str, str], Mapping[str, str]]:
 def _family(row: Row) -> str | None:
     if row.kind == "spectral":
         return row.kind
-    texts = [str(result.environment["spec"]) for result in row.results.values() if result.environment.get("spec")]
-    if not texts:
-        return None
-    spec = registry.parse(texts[0])
-    return spec.hub or spec.name.rpartition(":")[2]
+    spec = next(filter(None, map(spec_of, row.results.values())), None)
+    return None if spec is None else spec.hub or spec.name.rpartition(":")[2]
 
 
 def receipts(row: Row) -> dict[str, Any]:

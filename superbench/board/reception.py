@@ -77,7 +77,7 @@ class Reception:
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="superbench-board-"))
-        self._entering = asyncio.Lock()
+        self._entering, self._drawing = asyncio.Lock(), asyncio.Lock()
 
     async def open(self) -> None:
         """Find what an earlier server left undecided, draw the page, begin to work. Raises `SuperbenchError`."""
@@ -100,6 +100,13 @@ class Reception:
     async def owner(self, secret: str | None) -> str:
         """Whose token it is; raises `NotAllowed`."""
         return await asyncio.to_thread(tokens.owner, self.board.shelf, secret)
+
+    async def withdraw(self, row: str, secret: str | None, why: str) -> list[str]:
+        """Take a row off the board, and draw the page without it; returns the digests. Raises `NotAllowed`, `UnknownName`."""
+        by = await asyncio.to_thread(tokens.admin, self.board.shelf, secret)
+        gone = await asyncio.to_thread(self.board.withdraw, row, by, why)
+        await self._draw(self._porter)
+        return [one.digest for one in gone]
 
     def admit(self, by: str) -> None:
         """May this token send another one now? Raises `TooOften`."""
@@ -199,13 +206,14 @@ class Reception:
             for key in old:
                 del self.submissions[key]
 
-    async def _draw(self) -> None:
-        """The page and the table anew; readers keep the old ones until then."""
-        await self._ask(self._judge, "render", RENDERING_SECONDS, folder=str(self._folder))
-        table = (self._folder / "board.json").read_bytes()
-        self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
-        self.table = await asyncio.to_thread(Document.of, table)
-        self.contents = json.loads(table)
+    async def _draw(self, clerk: Clerk | None = None) -> None:
+        """The page and the table anew, one drawing after the other; readers keep the old ones until then."""
+        async with self._drawing:
+            await self._ask(clerk or self._judge, "render", RENDERING_SECONDS, folder=str(self._folder))
+            table = (self._folder / "board.json").read_bytes()
+            self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
+            self.table = await asyncio.to_thread(Document.of, table)
+            self.contents = json.loads(table)
 
     async def _ask(self, clerk: Clerk, errand: str, seconds: float, **arguments: Any) -> dict[str, Any]:
         try:

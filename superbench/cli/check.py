@@ -55,16 +55,16 @@ def check(
 
 
 def _show(name: str, found: Examination, kind: str) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from superbench.cli.display import console
 
     table = Table("", "check", "measured")
     for finding in found.findings:
-        mark = "[green]✓[/green]" if finding.holds else "[red]✗[/red]" if finding.fatal else "[yellow]![/yellow]"
+        mark = ("✓", "green") if finding.holds else ("✗", "red") if finding.fatal else ("!", "yellow")
         then = f"\n→ {finding.action}" if finding.action and not finding.holds else ""
-        table.add_row(mark, finding.name, escape(finding.measured + then))
+        table.add_row(Text(*mark), finding.name, finding.measured + then)
     console.print(table)
     if not found.healthy:
         console.print(f"{name} does not keep the contract of {kind}:", markup=False)

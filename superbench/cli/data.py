@@ -110,12 +110,13 @@ def _table(found: Sequence[Inspection], published: dict[str, Mapping[str, int]])
     """A row for each split of each task; the published number of items where it is another one."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("task", "state", "split", "items", "published", "hours", "s: min/mean/max", "Hz", "list"):
         table.add_column(name, justify="right" if name in ("items", "published", "hours", "s: min/mean/max") else "left")
     for one in found:
-        state = f"[{COLOURS.get(one.state, 'red')}]{one.state}[/]"
+        state = Text(one.state, COLOURS.get(one.state, "red"))
         if one.passport is None:
             table.add_row(one.task, state)
             continue

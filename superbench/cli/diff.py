@@ -50,7 +50,7 @@ def diff(
         [one for one in found[0].differences if all(one in other.differences for other in found)] if len(found) > 1 else []
     )
     if everywhere:
-        console.print("\n[bold]in every task[/bold]")
+        console.print("\nin every task", style="bold")
         _show_differences(everywhere)
     for comparison in found:
         _show(comparison, everywhere)
@@ -78,7 +78,7 @@ def _show(comparison: Comparison, told: Sequence[Difference]) -> None:
 
     from superbench.cli.display import console
 
-    console.print(f"\n[bold]{comparison.task}[/bold]")
+    console.print(f"\n{comparison.task}", style="bold")
     scores = Table("metric", "A", "B", "B − A, paired", "")
     for metric in comparison.metrics:
         scores.add_row(_title(metric), _cell(metric, metric.a), _cell(metric, metric.b), *_paired(metric))

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from superbench.cli.pace import Pace, left
 from superbench.cli.printing import spelled
+from superbench.spelling import visible
 
 if TYPE_CHECKING:
     from superbench.bench import Ended, Job
@@ -26,20 +28,28 @@ FIRST_PART = 0.01
 
 
 class PlainConsole(Console):
-    """A console that spells what its encoding lacks plainly, before columns are laid out."""
+    """A console that spells what its encoding lacks, and what would control a terminal, plainly, before columns are laid out.
+
+    The one that commands print with takes no markup from strings: a model may be called `[/foo]`. Colours are `Text`s.
+    """
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Text from a string, which may hold markup."""
-        return super().render_str(spelled(text, self.encoding), **options)
+        """Text from a string."""
+        return super().render_str(spelled(visible(text), self.encoding), **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """Segments; whatever they were made of, none of their texts controls the terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
-console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = PlainConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
 
 
 def bars() -> Progress:
     """Progress bars as all commands show them."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(24), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
 
@@ -85,7 +95,7 @@ class RunDisplay:
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self.progress, self.clock, self.pace = progress, clock, Pace(clock)
-        self._all = progress.add_task("[bold]all jobs", total=None)
+        self._all = progress.add_task("all jobs", total=None)
         self._bars: dict[Job, TaskID] = {}
         self._spoken: dict[Job, float] = {}
         self._count = self._over = 0
@@ -108,7 +118,7 @@ class RunDisplay:
         now = self.clock()
         if self.progress.disable and now - self._spoken[job] > PLAIN_SECONDS:
             self._spoken[job] = now
-            print(f"  {job} · {stage} {100 * done / max(total, 1e-9):.0f}%", flush=True)
+            print(visible(f"  {job} · {stage} {100 * done / max(total, 1e-9):.0f}%"), flush=True)
 
     def note(self, job: Job, text: str) -> None:
         """Print a remark."""
@@ -124,20 +134,20 @@ class RunDisplay:
         self.progress.update(self._all, completed=self._over, visible=self._over < self._count)
         seconds = self.pace.remaining() if self._over < self._count and self.progress.disable else None
         more = "" if seconds is None else f", {left(seconds)}"
-        self.progress.console.print(f"{_line(ended)}  [dim]{spent:.0f} s ({self._over}/{self._count}{more})[/dim]")
+        self.progress.console.print(_line(ended), Text(f" {spent:.0f} s ({self._over}/{self._count}{more})", "dim"))
         sys.stdout.flush()
 
 
-def _line(ended: Ended) -> str:
-    job = f"{ended.job.spec.alias:24} {ended.job.task:4}"
+def _line(ended: Ended) -> Text:
+    job = visible(f"{ended.job.spec.alias:24} {ended.job.task:4}")
     if ended.result is not None:
         score = ended.result.scores[ended.result.primary]
         half = f" ± {(score.ci[1] - score.ci[0]) / 2:.2f}" if score.ci else ""
         unit = " %" if score.unit == "%" else ""
-        again = " [dim](was there)[/dim]" if ended.state == "found" else ""
-        return f"[green]✓[/green] {job} {ended.result.primary} {score.value:.2f}{half}{unit}{again}"
-    mark = "[yellow]–[/yellow]" if ended.state == "absent" else "[red]✗[/red]"
-    return f"{mark} {job} {ended.state}"
+        again = (" (was there)", "dim") if ended.state == "found" else ""
+        return Text.assemble(("✓", "green"), f" {job} {ended.result.primary} {score.value:.2f}{half}{unit}", again)
+    mark = ("–", "yellow") if ended.state == "absent" else ("✗", "red")
+    return Text.assemble(mark, f" {job} {ended.state}")
 
 
 def split_of(report: Report) -> str:

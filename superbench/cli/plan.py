@@ -105,8 +105,8 @@ def show(found: Forecast) -> None:
     for line in _remarks(found):
         console.print(line, markup=False)
     for task, reason in found.absent.items():
-        console.print(f"[yellow]absent[/yellow] {task}: ", end="")
-        console.print(reason, markup=False)
+        console.print("absent", style="yellow", end="")
+        console.print(f" {task}: {reason}")
 
 
 def _table(found: Forecast) -> Table:

@@ -12,6 +12,8 @@ import sys
 import unicodedata
 from typing import Any
 
+from superbench.spelling import visible
+
 PLAIN = {
     "✓": "+", "✗": "x", "–": "-", "—": "-", "−": "-", "·": "-", "×": "x", "…": "...", "±": "+/-", "≈": "~", "≤": "<=",
     "≥": ">=", "→": "->", "←": "<-", "↑": "^", "↓": "v", "†": "+", "⁹": "^9", "²": "^2", "∞": "inf", "√": "sqrt",
@@ -50,9 +52,9 @@ def echo(text: str, end: str = "\n") -> None:
 
 
 def echo_json(value: Any) -> None:
-    """Print a value as JSON; characters that standard output lacks are written as JSON writes them, `\\u2713`."""
+    """Print a value as JSON; characters that standard output lacks, or that would control a terminal, are written as JSON writes them, `\\u2713`."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    able = spelled(text, sys.stdout.encoding or "ascii") == text
+    able = visible(spelled(text, sys.stdout.encoding or "ascii")) == text
     echo(text if able else json.dumps(value, indent=1, allow_nan=False))
 
 

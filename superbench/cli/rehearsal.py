@@ -77,6 +77,7 @@ def _states(wanted: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> dict[
 def _table(wanted: Asked, states: dict[str, dict[str, tuple[str, str]]]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for header in ("upstream", "task", "state", "updates × batch", "dev every", "learning rates", "seeds", "variants"):
@@ -84,7 +85,7 @@ def _table(wanted: Asked, states: dict[str, dict[str, tuple[str, str]]]) -> Tabl
     for alias, rows in states.items():
         for name, (state, _) in rows.items():
             recipe = wanted.options.recipe(wanted.tasks[name])
-            table.add_row(alias, name, f"[{COLOURS[state]}]{state}[/]", *_recipe(wanted, recipe))
+            table.add_row(alias, name, Text(state, COLOURS[state]), *_recipe(wanted, recipe))
     return table
 
 

@@ -72,10 +72,11 @@ def perform(upstreams: list[str], tasks: str, *, table: bool = True, progress: P
     if table and outcome.results:
         console.print(report.terminal(outcome.results))
     for ended in outcome.of("absent"):
-        console.print(f"[yellow]absent[/yellow] {ended.job}: {ended.message}", markup=True)
+        console.print("absent", style="yellow", end="")
+        console.print(f" {ended.job}: {ended.message}")
     for ended in outcome.of("failed"):
-        console.print(f"[red]failed[/red] {ended.job}: ", end="")
-        console.print(ended.message, markup=False)
+        console.print("failed", style="red", end="")
+        console.print(f" {ended.job}: {ended.message}")
     console.print(split_of(outcome))
     return len(outcome.of("failed"))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from superbench.board.ranking import Row
 from superbench.passport import is_miniature
-from superbench.results import Result
+from superbench.schema import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ def _sweep(result: Result) -> dict[str, Any]:
 
 def _chosen(*keys: str) -> Callable[[Result], Any]:
     def of(result: Result) -> Any:
-        by_fold = {fold: {key: choice[key] for key in keys if choice.get(key)} for fold, choice in result.chosen.items()}
+        chosen: dict[str, dict[str, Any]] = {fold: dict(choice) for fold, choice in result.chosen.items()}
+        by_fold = {fold: {key: choice[key] for key in keys if choice.get(key)} for fold, choice in chosen.items()}
         values = list(by_fold.values())
         same = all(value == values[0] for value in values)
         return _bare(values[0]) if values and same else {fold: _bare(value) for fold, value in by_fold.items()}
@@ -53,7 +54,7 @@ def _bare(value: dict[str, Any]) -> Any:
 
 
 def _environment(*keys: str) -> Callable[[Result], Any]:
-    return lambda result: _bare({key: result.environment[key] for key in keys if key in result.environment})
+    return lambda result: _bare({key: value for key, value in result.environment.items() if key in keys})
 
 
 _TOLD = (

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import io
+import json
 import os
 import shutil
 import socket
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,8 @@ import pytest
 from superbench.contract import Prediction
 from superbench.probing.intervals import interval
 from superbench.registry import task
-from superbench.results import Result, write_result
+from superbench.results import write_result
+from superbench.schema import Result
 
 WORDS = ("yes", "no")
 
@@ -86,6 +91,28 @@ def a_folder(tmp_path: Path) -> Callable[..., Path]:
         return place
 
     return write
+
+
+@pytest.fixture(scope="session")
+def forged() -> Callable[[bytes, Callable[[dict[str, Any]], object]], bytes]:
+    """A valid bundle with `change` made to its record of keyword spotting, and a manifest that fits."""
+
+    def forge(bundle: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        record = json.loads(files["ks/result.json"])
+        change(record)
+        files["ks/result.json"] = json.dumps(record).encode()
+        manifest = json.loads(files.pop("manifest.json"))
+        manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        manifest["upstream"] = record["upstream"]["name"]
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in {"manifest.json": json.dumps(manifest).encode(), **files}.items():
+                archive.writestr(name, content)
+        return buffer.getvalue()
+
+    return forge
 
 
 # ---------------------------------------------------------------- PostgreSQL, from the distribution's package

@@ -26,8 +26,9 @@ from superbench.fingerprint import fingerprint_of
 from superbench.job import perform
 from superbench.options import Options
 from superbench.reporting import Silence
-from superbench.results import Result, read_result, write_failure
+from superbench.results import read_result, write_failure
 from superbench.runner import Report, run
+from superbench.schema import Result
 
 # ---------------------------------------------------------------- the data's fingerprint
 

@@ -14,7 +14,7 @@ from superbench.board.contents import contents
 from superbench.board.published import published, records, superseded
 from superbench.board.ranking import Cell, Column, Group, Row, columns, grouped, leaders, rank_points, ranks, superb_score
 from superbench.errors import BadResult
-from superbench.results import Result
+from superbench.schema import Result
 
 Make = Callable[..., Result]
 

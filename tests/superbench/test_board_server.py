@@ -265,6 +265,25 @@ def test_a_name_belongs_to_the_token_that_brought_it(server: Running, a_folder: 
     assert (state["state"], state["status"], state["code"]) == ("refused", 409, "name")
 
 
+def test_an_admin_takes_a_row_off_the_board_and_nobody_else_can(server: Running, a_folder: Callable[..., Path]) -> None:
+    name = "hf/somebody/model:base"
+    data = pack_bundle(a_folder(name, 24))
+    digest = submitted(server, data)["digest"]
+    admin = tokens.create(Board(server.board).shelf, f"root{time.time_ns()}", "admin")
+    assert server.call("DELETE", f"/api/models/{name}", token=None)[0] == 401
+    status, _, problem = server.call("DELETE", f"/api/models/{name}")
+    assert (status, problem["code"]) == (403, "role")
+    assert server.call("DELETE", "/api/models/nobody", token=admin)[0] == 404
+    assert name in server.names()
+    status, _, gone = server.call("DELETE", f"/api/models/{name}?because=trained+on+the+test", token=admin)
+    assert (status, [one[:12] for one in gone["bundles"]]) == (200, [digest[:12]])
+    assert name not in server.names()
+    assert server.call("DELETE", f"/api/models/{name}", token=admin)[0] == 404
+    status, _, problem = server.call("POST", "/api/submissions", data)
+    assert (status, problem["code"]) == (409, "replayed")
+    assert Board(server.board).history(name)[0].why.endswith(": trained on the test")
+
+
 def test_a_model_called_like_a_script_is_text(server: Running, a_folder: Callable[..., Path]) -> None:
     name = "<script>alert(1)</script>"
     assert submitted(server, pack_bundle(a_folder(name, 10)))["state"] == "accepted"

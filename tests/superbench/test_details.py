@@ -16,7 +16,7 @@ from superbench.board.ranking import Cell, Column, Row, columns
 from superbench.contract import Prediction
 from superbench.probing.intervals import Replicates, replicates
 from superbench.registry import task
-from superbench.results import Result
+from superbench.schema import Result
 
 WORDS = ("yes", "no")
 DEVS = {0.1: 50.123456, 0.01: None}

@@ -21,7 +21,8 @@ from superbench.errors import BadResult, CommandError, MissingExtra
 from superbench.export import predict
 from superbench.modelcard import card
 from superbench.registry import task
-from superbench.results import Result, write_result
+from superbench.results import write_result
+from superbench.schema import Result
 
 HOP = 320
 Said = Mapping[tuple[str, str], Any]

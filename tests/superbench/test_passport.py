@@ -23,8 +23,9 @@ from superbench.inspection import Inspection, Inspector
 from superbench.modelcard import card as card_of_the_model
 from superbench.passport import counts_of, is_miniature, lists_of
 from superbench.reporting import Silence
-from superbench.results import Passport, Result, read_result
+from superbench.results import read_result
 from superbench.runner import run
+from superbench.schema import Passport, Result
 from superbench.synthesis import synthesise
 
 NAMES = ("asr", "asv", "er", "ic", "ks", "pr", "qbe", "sd", "sf", "sid")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from superbench import report
-from superbench.results import Result
+from superbench.schema import Result
 
 
 def made(name: str, value: float, **more: Any) -> Result:
