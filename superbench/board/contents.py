@@ -111,7 +111,7 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
         "official": group.protocol in (PUBLISHED, SUPERSEDED),
         "scored": group.scored,
         "rows": [_row(table, i) for i in order],
-        "behind": details.behind([rows[i] for i in order], columns, scored, group.protocol),
+        "behind": details.behind([rows[i] for i in order], columns, scored),
         "pairs": {
             key: comparison.pairs(one.comparison, position)
             for key, one in table.standings.items()
