@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with clock("accept"):
             board.accept(examined)
         with clock("draw again, nothing to score"):
-            board.groups()
+            board.contents()
         split(data, clock)
         clock.show()
     paired.show(whole / GOAL_SECONDS, f"seconds to examine a ten-task bundle at scale {given.scale:g} / {GOAL_SECONDS}", "1")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from superbench.board.bundle import Bundle, open_bundle
 from superbench.board.documents import document_name, evidence_name
@@ -40,7 +40,16 @@ def name_of(held: Held) -> str:
 def rulings(shelf: Reading) -> Mapping[str, Ruling]:
     """All rulings by name."""
     found = {name: shelf.get("rulings", name) for name in shelf.names("rulings")}
-    return {name: Ruling(**json.loads(data)) for name, data in found.items() if data is not None}
+    return {name: _parsed(data) for name, data in found.items() if data is not None}
+
+
+def _parsed(data: bytes) -> Ruling:
+    """A ruling that was damaged still rules; fields of later versions are left out."""
+    try:
+        facts = json.loads(data)
+        return Ruling(*(str(facts.get(field.name, "")) for field in fields(Ruling)))
+    except (ValueError, AttributeError):
+        return Ruling("at a time unknown", "somebody unknown", "the note is damaged")
 
 
 def of(shelf: Reading, held: Held) -> Ruling:

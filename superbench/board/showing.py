@@ -6,6 +6,7 @@ What cannot be read, does not hold or cannot be drawn is left out, with the reas
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,11 +83,11 @@ def proven(
     for number, (bundle, entry) in enumerate(entries):
         progress(number, len(entries))
         home = (entry.result.task.name, entry.result.data.fingerprint)
-        if home not in seen:
-            seen[home] = known(shelf, *home)
         name = evidence_name(bundle.digest, home[0])
-        evidence = usable(shelf.get("evidence", name), seen[home])
         try:
+            if home not in seen:
+                seen[home] = known(shelf, *home)
+            evidence = usable(shelf.get("evidence", name), seen[home])
             if evidence is None:
                 evidence = fresh[name, *home] = examine_entry(entry, lambda task, fingerprint: seen[task, fingerprint])
         except Exception as error:
@@ -139,12 +140,14 @@ def require_drawable(shelf: Reading, candidates: Sequence[tuple[Bundle, Mapping[
 
 
 def _with_evidence(shelf: Reading, entries: Sequence[Counted]) -> list[Shown]:
+    """Those that were scored before; what cannot be read is no hindrance to others."""
     found = []
     for bundle, entry in entries:
         task, fingerprint = entry.result.task.name, entry.result.data.fingerprint
-        evidence = usable(shelf.get("evidence", evidence_name(bundle.digest, task)), known(shelf, task, fingerprint))
-        if evidence is not None:
-            found.append(Shown(bundle, entry, evidence))
+        with contextlib.suppress(SuperbenchError):
+            evidence = usable(shelf.get("evidence", evidence_name(bundle.digest, task)), known(shelf, task, fingerprint))
+            if evidence is not None:
+                found.append(Shown(bundle, entry, evidence))
     return found
 
 

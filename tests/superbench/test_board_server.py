@@ -27,6 +27,7 @@ import pytest
 from superbench.board import tokens
 from superbench.board.bundle import pack_bundle
 from superbench.board.client import Served
+from superbench.board.shelf import Held, now
 from superbench.board.storage import Board
 from superbench.errors import BadResult, CommandError
 
@@ -70,6 +71,13 @@ class Running:
         """Models on the page, but for the published ones."""
         _, _, board = self.call("GET", "/api/board", token=None)
         return sorted(row["name"] for group in board["groups"] if not group["official"] for row in group["rows"])
+
+    def shows(self, name: str) -> bool:
+        """Does the page show a model, soon? It is drawn after the model was accepted."""
+        until = time.monotonic() + 240
+        while name not in self.names() and time.monotonic() < until:
+            time.sleep(0.2)
+        return name in self.names()
 
 
 def _body(answer: Any) -> Any:
@@ -141,9 +149,7 @@ def test_an_empty_board_shows_the_published_rows(tmp_path: Path, serving: Servin
 def test_a_submission_waits_is_scored_and_stands_on_the_page(server: Running, a_folder: Callable[..., Path]) -> None:
     state = submitted(server, pack_bundle(a_folder("accepted", 30)))
     assert (state["state"], state["status"], state["upstream"], state["tasks"]) == ("accepted", 200, "accepted", ["ks"])
-    until = time.monotonic() + 240
-    while "accepted" not in server.names() and time.monotonic() < until:
-        time.sleep(0.2)
+    assert server.shows("accepted")
     status, headers, page = server.call("GET", "/", token=None)
     assert (status, '"accepted"' in page) == (200, True)
     assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -265,6 +271,22 @@ def test_a_name_belongs_to_the_token_that_brought_it(server: Running, a_folder: 
     assert (state["state"], state["status"], state["code"]) == ("refused", 409, "name")
 
 
+def test_a_server_starts_on_a_board_that_holds_what_cannot_be_drawn(
+    tmp_path: Path, serving: Serving, a_folder: Callable[..., Path], forged: Callable[..., bytes]
+) -> None:
+    board = Board(tmp_path / "board")
+    board.submit(a_folder("apc", 20))
+    ragged = forged(pack_bundle(a_folder("odd", 30)), lambda r: r.update(layer_weights={"a": [1.0], "b": [0.5, 0.5]}))
+    with board.shelf.writing() as writer:
+        writer.add(Held("ab" * 32, "odd", now()), ragged)
+    with serving(tmp_path / "board") as server:
+        assert server.names() == ["apc"]
+        assert "layer_weights" in server.call("GET", "/", token=None)[2]
+        assert submitted(server, pack_bundle(a_folder("next", 24)))["state"] == "accepted"
+        assert server.shows("next")
+        assert server.names() == ["apc", "next"]
+
+
 def test_an_admin_takes_a_row_off_the_board_and_nobody_else_can(server: Running, a_folder: Callable[..., Path]) -> None:
     name = "hf/somebody/model:base"
     data = pack_bundle(a_folder(name, 24))
@@ -274,7 +296,7 @@ def test_an_admin_takes_a_row_off_the_board_and_nobody_else_can(server: Running,
     status, _, problem = server.call("DELETE", f"/api/models/{name}")
     assert (status, problem["code"]) == (403, "role")
     assert server.call("DELETE", "/api/models/nobody", token=admin)[0] == 404
-    assert name in server.names()
+    assert server.shows(name)
     status, _, gone = server.call("DELETE", f"/api/models/{name}?because=trained+on+the+test", token=admin)
     assert (status, [one[:12] for one in gone["bundles"]]) == (200, [digest[:12]])
     assert name not in server.names()

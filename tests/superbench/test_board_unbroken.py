@@ -12,7 +12,7 @@ from superbench.board import apart, page, ranking, showing
 from superbench.board.bundle import open_bundle, pack_bundle
 from superbench.board.shelf import Held, now
 from superbench.board.storage import Board
-from superbench.errors import BadResult, Refusal
+from superbench.errors import BadResult, Conflict, Refusal
 from superbench.results import read_result
 
 Change = Callable[[dict[str, Any]], object]
@@ -175,6 +175,24 @@ def test_an_undrawable_row_does_not_hinder_the_next_submission(
     _failing(monkeypatch, lambda names: "odd" in names)
     board.submit(a_folder("fine", 30))
     assert [row["name"] for row in board.contents()["groups"][0]["rows"]] == ["fine"]
+
+
+def test_damage_beside_a_bundle_does_not_stop_the_board(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+    """Notes of owners, rulings and references that were cut off: a folder, or git, may lose the end of any file."""
+    board = Board(tmp_path / "board")
+    for name in ("apc", "tera"):
+        board.accept(board.examine(pack_bundle(a_folder(name, 20))), "alice")
+    board.withdraw("tera")
+    for file in (*(tmp_path / "board" / "bundles").glob("*.json"), *(tmp_path / "board" / "rulings").iterdir()):
+        file.write_text("{")
+    assert [row["name"] for row in board.contents()["groups"][0]["rows"]] == ["apc"]
+    with pytest.raises(Conflict):
+        board.accept(board.examine(pack_bundle(a_folder("apc", 30, where="other"))), "alice")
+    with board.shelf.writing() as writer:
+        writer.put("references", "ks-f", b"{")
+    found = board.contents()
+    assert [group["protocol"] for group in found["groups"]] == ["published"]
+    assert found["refused"][0].startswith("apc: ks: ")
 
 
 def test_a_page_grows_no_faster_than_what_was_sent(tmp_path: Path, a_folder: Callable[..., Path], forged: Forge) -> None:
