@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import random_split
 
-from downstream.emotion_recognition import TASK
+from downstream.emotion_recognition import TASK, official_dev
 from superbench import BadCorpus, Corpora, Fold, MissingCorpus, Prediction
 
 LABELS = ("neu", "hap", "exc", "ang", "sad", "fru", "xxx")
@@ -118,3 +118,43 @@ def test_the_score_is_the_mean_of_the_folds_and_follows_weights() -> None:
     assert score.reweighted(np.array([0, 3, 1, 0, 1, 3])) == pytest.approx((25 + 75) / 2)
     assert score.reweighted(np.array([1, 1, 0, 0, 0, 0])) == pytest.approx(50)
     assert np.isnan(score.reweighted(np.zeros(6)))
+
+
+# ---------------------------------------------------------------- the official dev sets
+
+
+OFFICIAL = {"fold1": 890, "fold2": 902, "fold3": 876, "fold4": 900, "fold5": 858}
+
+
+def listed(root: Path, utterances: set[str]) -> Path:
+    """A corpus of these utterances, all neutral, in the true layout (empty sounds: only their presence is looked at)."""
+    dialogs: dict[str, list[str]] = {}
+    for utterance in sorted(utterances):
+        dialogs.setdefault(utterance.rpartition("_")[0], []).append(utterance)
+    for dialog, turns in dialogs.items():
+        session = root / f"IEMOCAP/Session{int(dialog[3:5])}"
+        (session / "sentences/wav" / dialog).mkdir(parents=True)
+        for turn in turns:
+            (session / "sentences/wav" / dialog / f"{turn}.wav").touch()
+        file = session / "dialog/EmoEvaluation" / f"{dialog}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"[{n}.0 - {n}.9]\t{turn}\tneu\t[2.5, 2.5, 2.5]\n" for n, turn in enumerate(turns)))
+    return root
+
+
+def test_a_corpus_that_has_every_listed_utterance_gets_the_official_dev_sets(tmp_path: Path) -> None:
+    official = official_dev()
+    assert {fold: len(utterances) for fold, utterances in official.items()} == OFFICIAL
+    whole = set().union(*official.values())
+    for fold in folds(listed(tmp_path / "whole", whole)):
+        assert {item.id for item in fold.dev.items} == official[fold.name]
+        assert not {item.id for item in fold.train.items} & official[fold.name]
+        assert fold.remarks == ()
+
+
+def test_a_corpus_that_lacks_one_keeps_drawn_dev_sets_and_says_so(tmp_path: Path) -> None:
+    official = official_dev()
+    lost = min(official["fold1"])
+    found = folds(listed(tmp_path / "part", set().union(*official.values()) - {lost}))
+    assert any({item.id for item in fold.dev.items} != official[fold.name] for fold in found)
+    assert all(lost in fold.remarks[0] and "1 of the " in fold.remarks[0] for fold in found)
