@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ from superbench.contract import Audio, Fold, Item, Split, Trial
 from superbench.corpora import Corpora
 from superbench.errors import BrokenPlugin
 from superbench.features.store import Store
-from superbench.fingerprint import fingerprint_of
+from superbench.fingerprint import fingerprint_of, lists_of, paths_of
 from superbench.job import perform
 from superbench.options import Options
 from superbench.reporting import Silence
@@ -81,6 +82,27 @@ def test_whatever_head_or_scorer_sees_is_in_the_fingerprint(other: dict[str, Any
 def test_labels_of_every_kind_count(one: Any, two: Any) -> None:
     assert fingerprint(replace(ITEM, label=one)) == fingerprint(replace(ITEM, label=one))
     assert fingerprint(replace(ITEM, label=one)) != fingerprint(replace(ITEM, label=two))
+
+
+def test_turns_of_diarization_and_slots_of_slot_filling_count(miniature: Callable[[str], Path]) -> None:
+    for name, other in (("sd", moved_turn), ("sf", other_slots)):
+        (fold,) = registry.task(name).read(Corpora(miniature(name)))
+        sounds = dict.fromkeys(paths_of([fold]), "digest")
+        first, *rest = fold.test.items
+        label = other(first.label)
+        assert label != first.label
+        changed = replace(fold, test=replace(fold.test, items=(replace(first, label=label), *rest)))
+        assert fingerprint_of([changed], sounds) != fingerprint_of([fold], sounds)
+        assert lists_of([changed])["test"] != lists_of([fold])["test"]
+
+
+def moved_turn(label: Any) -> Any:
+    (start, end, speaker), *others = label.turns
+    return replace(label, turns=((start, end + 0.1, speaker), *others))
+
+
+def other_slots(label: Any) -> Any:
+    return tuple((word, "album" if slot == "O" else "O") for word, slot in label)
 
 
 def test_where_a_corpus_lies_is_no_part_of_its_fingerprint() -> None:
