@@ -32,6 +32,8 @@ MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.jsonl.gz"
 LARGEST_RESULT = 8_000_000
 MOST_PREDICTIONS = 2_000_000
+LONGEST_ID = 500
+"""Characters; the hardest items are shown with theirs."""
 
 _MEMBER = re.compile(r"[A-Za-z0-9_-]{1,40}/(result\.json|predictions\.jsonl\.gz)")
 _FIELDS = {"schema", "superbench", "upstream", "files", "withheld"}
@@ -213,6 +215,8 @@ def _prediction(line: Any, where: str) -> Prediction:
     whole = isinstance(identity, str) and isinstance(fold, str) and isinstance(group, list)
     if not whole or not all(isinstance(one, str) for one in group):
         raise Malformed(f"{where}: id and fold are texts, group a list of texts; found {line!r:.200}.", "predictions")
+    if len(identity) > LONGEST_ID or len(fold) > LONGEST_ID:
+        raise Malformed(f"{where}: ids and folds have at most {LONGEST_ID} characters; found {identity:.100}.", "predictions")
     also = line.get("also", {})
     if not isinstance(also, dict):
         raise Malformed(f"{where}: `also` is what other ways of decoding say, by name; found {also!r:.200}.", "predictions")
