@@ -117,6 +117,10 @@ class StoreError(SuperbenchError):
     """The feature store cannot be read or written."""
 
 
+class Unavailable(StoreError):
+    """A board's storage that is away, full or busy: what was asked of it can be asked again later."""
+
+
 class BadResult(SuperbenchError):
     """A result, a prediction file or a bundle that does not say what it must."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,10 @@ LIBRARIES = ("torch._dynamo", "torch.utils.flop_counter", "torchaudio.compliance
 
 LONGEST_FOLDER = 60
 """A socket's name has at most 107 characters, of which `multiprocessing` needs some thirty within the temporary folder."""
+
+
+PR_SET_PDEATHSIG = 1
+"""Of `prctl` (linux/prctl.h): the signal that a process gets when its parent ends."""
 
 
 def start(work: Callable[..., None], *arguments: Any, threads: int) -> Any:
@@ -45,6 +50,26 @@ def say(pipe: Connection, *message: Any) -> None:
         pipe.send(message)
     except (BrokenPipeError, ConnectionResetError):
         raise SystemExit(1) from None
+
+
+def end_with(parent: int) -> None:
+    """From now on this process ends, by force, when the process `parent` that started it does, whatever either is doing.
+
+    On Linux the kernel sees to it, also within a long call into compiled code, and when `parent` was killed itself; elsewhere a
+    thread looks every half second.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it ended before it could be watched
+        os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def end(processes: Sequence[Any], seconds: float = 5.0) -> None:

@@ -7,7 +7,7 @@ import re
 from superbench.board.evidence import Evidence
 from superbench.board.references import References
 from superbench.board.shelf import Reading
-from superbench.errors import Refusal
+from superbench.errors import Malformed, Refusal, StoreError
 
 
 def document_name(task: str, fingerprint: str) -> str:
@@ -21,11 +21,17 @@ def evidence_name(bundle: str, task: str) -> str:
 
 
 def known(shelf: Reading, task: str, fingerprint: str) -> References | str | None:
-    """The board's own references for a task's data; else the digest of those that its results were scored on; else None."""
+    """The board's own references for a task's data; else the digest of those that its results were scored on; else None.
+
+    Raises `StoreError` for references that are damaged.
+    """
     name = document_name(task, fingerprint)
     own = shelf.get("references", name)
     if own is not None:
-        return References.parse(own, f"references/{name}")
+        try:
+            return References.parse(own, f"references/{name}")
+        except Malformed as error:  # no word about whoever is scored with them
+            raise StoreError(f"The board's own references are damaged: {error}") from error
     labels = shelf.get("labels", name)
     return None if labels is None else labels.decode()
 

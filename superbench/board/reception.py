@@ -6,6 +6,7 @@ Two judges work beside it: one looks whether an upload is a bundle at all, the o
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import gzip
 import hashlib
@@ -23,7 +24,7 @@ from superbench.board import incoming, tokens
 from superbench.board.clerk import Clerk, Gone
 from superbench.board.incoming import Submission
 from superbench.board.storage import Board
-from superbench.errors import Conflict, Refusal, SuperbenchError
+from superbench.errors import Conflict, Refusal, SuperbenchError, Unavailable
 
 log = logging.getLogger("superbench.board")
 
@@ -77,6 +78,7 @@ class Reception:
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="superbench-board-"))
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         self._entering, self._drawing = asyncio.Lock(), asyncio.Lock()
 
     async def open(self) -> None:
@@ -175,7 +177,7 @@ class Reception:
     async def _decide(self, one: Submission) -> Submission:
         """Score it and accept it; it may have been accepted by a server that was killed before it could say so."""
         again = one.state == "scoring"
-        one = replace(one, state="scoring", tries=one.tries + 1)
+        one = replace(one, state="scoring")
         await self._note(one)
         data = await asyncio.to_thread(incoming.data_of, self.board.shelf, one)
         if data is None:
@@ -190,9 +192,11 @@ class Reception:
                 return one.end("accepted", 200)
             await self.refuse(one.digest, error, one.by)
             return one.end("refused", error.status, error.code, str(error))
+        except Unavailable:
+            raise
         except SuperbenchError as error:
-            if one.tries < MOST_TRIES:
-                return replace(one, state="queued")
+            if one.tries + 1 < MOST_TRIES:
+                return replace(one, state="queued", tries=one.tries + 1)
             return one.end("failed", 500, "failed", f"The server could not score it: {error}")
         finally:
             path.unlink(missing_ok=True)
@@ -225,6 +229,8 @@ class Reception:
             refusal = Refusal(facts["reason"], facts["code"])
             refusal.status = facts["status"]
             raise refusal
+        if "away" in answer:
+            raise Unavailable(answer["away"])
         if "failed" in answer:
             raise SuperbenchError(answer["failed"])
         return dict(answer["done"])

@@ -22,7 +22,7 @@ from superbench.board.published import published, superseded
 from superbench.board.rulings import standing
 from superbench.board.shelf import Reading
 from superbench.board.verify import examine_entry
-from superbench.errors import Refusal, SuperbenchError
+from superbench.errors import BadResult, Refusal, SuperbenchError, Unavailable
 
 Progress = Callable[[int, int], object]
 Counted = tuple[Bundle, Entry]
@@ -58,6 +58,8 @@ def counted(shelf: Reading, left_out: list[str]) -> list[Counted]:
     for held in standing(shelf):
         try:
             bundle = open_bundle(shelf.data(held.place or held.digest))
+        except Unavailable:
+            raise
         except Exception as error:  # one bundle, whatever is wrong with it, is not the board
             left_out.append(f"{PurePath(held.place or held.digest).name}: {_said(error)}")
             continue
@@ -90,6 +92,8 @@ def proven(
             evidence = usable(shelf.get("evidence", name), seen[home])
             if evidence is None:
                 evidence = fresh[name, *home] = examine_entry(entry, lambda task, fingerprint: seen[task, fingerprint])
+        except Unavailable:  # no word about the entry
+            raise
         except Exception as error:
             left_out.append(f"{bundle.upstream}: {home[0]}: {_said(error)}")
             continue
@@ -144,7 +148,7 @@ def _with_evidence(shelf: Reading, entries: Sequence[Counted]) -> list[Shown]:
     found = []
     for bundle, entry in entries:
         task, fingerprint = entry.result.task.name, entry.result.data.fingerprint
-        with contextlib.suppress(SuperbenchError):
+        with contextlib.suppress(BadResult):
             evidence = usable(shelf.get("evidence", evidence_name(bundle.digest, task)), known(shelf, task, fingerprint))
             if evidence is not None:
                 found.append(Shown(bundle, entry, evidence))

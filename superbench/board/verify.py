@@ -19,7 +19,7 @@ from superbench.board.details import item_errors
 from superbench.board.evidence import Evidence
 from superbench.board.references import References, digest, facts_of
 from superbench.contract import Prediction, Score, Task
-from superbench.errors import Malformed, Refusal, SuperbenchError, TooLarge
+from superbench.errors import Malformed, Refusal, StoreError, SuperbenchError, TooLarge
 from superbench.probing.intervals import Replicates, interval_of, replicates
 from superbench.schema import Choice, Result
 
@@ -47,7 +47,7 @@ def examine(bundle: Bundle, known: Known = nothing_known) -> dict[str, Evidence]
     for name, entry in bundle.entries.items():
         try:
             evidence[name] = examine_entry(entry, known)
-        except (Malformed, TooLarge):
+        except (Malformed, TooLarge, StoreError):  # the last is the board's trouble, not the bundle's
             raise
         except Refusal as error:
             found.append((error.code, f"{name}: {error}"))
