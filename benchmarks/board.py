@@ -29,7 +29,8 @@ from superbench.board.storage import Board
 from superbench.contract import Prediction, Task
 from superbench.probing.intervals import Replicates, interval_of, replicates
 from superbench.registry import task as load_task
-from superbench.results import Result, write_result
+from superbench.results import write_result
+from superbench.schema import Result
 
 GOAL_SECONDS = 60
 SPEAKERS = {"pr": 40, "asr": 40, "ks": 200, "sid": 1251, "ic": 10, "sf": 2}
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with clock("accept"):
             board.accept(examined)
         with clock("draw again, nothing to score"):
-            board.groups()
+            board.contents()
         split(data, clock)
         clock.show()
     paired.show(whole / GOAL_SECONDS, f"seconds to examine a ten-task bundle at scale {given.scale:g} / {GOAL_SECONDS}", "1")

@@ -28,7 +28,8 @@ from superbench.board.bundle import pack_bundle
 from superbench.board.storage import Board
 from superbench.contract import Prediction
 from superbench.registry import task
-from superbench.results import Result, write_result
+from superbench.results import write_result
+from superbench.schema import Result
 
 START = "import sys; from superbench.__main__ import main; sys.exit(main())"
 PATHS = ("/", "/api/board", "/healthz")

@@ -103,9 +103,9 @@ IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]
     published={"accuracy": "er_acc"},
     differences={
         "superb-once": "nothing: the official recipe reads every utterance whole",
-        "mini": "960 synthetic utterances of 2 s by 10 American voices; emotions are speed and range of pitch; dev is drawn; "
-        "300 updates of 32 per fold, three learning rates",
+        "mini": "300 updates of 32 per fold, three learning rates; dev is drawn",
     },
+    miniature="960 synthetic utterances of 2 s by 10 American voices; emotions are speed and range of pitch",
     sound="IEMOCAP",
     sizes=_sizes(),
     counts=_counts(),

@@ -64,11 +64,8 @@ fluent_speech_commands_dataset/wavs/speakers/<speakerId>/<id>.wav
     },
     reference_points={"accuracy": (9.649354219, 98.76)},
     published={"accuracy": "ic_acc"},
-    differences={
-        "superb-once": "nothing",
-        "mini": "synthetic orders: 1 600 / 200 / 480 utterances of 40 / 10 / 40 speakers, 31 intents in several wordings; "
-        "1 200 updates, three learning rates",
-    },
+    differences={"superb-once": "nothing", "mini": "1 200 updates, three learning rates"},
+    miniature="synthetic orders: 1 600 / 200 / 480 utterances of 40 / 10 / 40 speakers, 31 intents in several wordings",
     sound="Fluent Speech Commands",
     sizes={"train": Size(23_132, 14.7), "dev": Size(3_118, 1.9), "test": Size(3_793, 2.4)},  # the corpus' documentation
     counts={"train": 23_132, "train groups": 77, "dev": 3_118, "dev groups": 10, "test": 3_793, "test groups": 10},

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import soundfile
 import torch
 from torch import nn
 
@@ -27,7 +26,6 @@ from downstream.shared.upload import lines
 from superbench import (
     SAMPLE_RATE,
     Audio,
-    BadAudio,
     BadCorpus,
     Corpora,
     Fold,
@@ -42,6 +40,7 @@ from superbench import (
     Task,
     TaskCard,
     accuracy,
+    audio_header,
     one_per_item,
 )
 
@@ -113,9 +112,10 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
     published={"accuracy": "ks_acc"},
     differences={
         "superb-once": "silence is the consecutive 1 s slices of the noise files, not a fresh random 1 s crop at every access",
-        "mini": "synthetic words: 900 / 150 / 576 files of 60 / 10 / 48 speakers, ten of the 20 unknown words only in test, "
-        "6 noise files of 5 s cut into slices of 1 s, 1 000 updates, three learning rates",
+        "mini": "silence is the consecutive 1 s slices of the noise files; 1 000 updates, three learning rates",
     },
+    miniature="synthetic words: 900 / 150 / 576 files of 60 / 10 / 48 speakers, ten of the 20 unknown words only in "
+    "test, 6 noise files of 5 s",
     sound="Speech Commands",
     # files of at most 1 s make up about 14 h; the six noise files are a twelfth of the draws, as silence is one class of twelve
     sizes={
@@ -221,11 +221,8 @@ def _fixed_crop(item: Item) -> Iterator[Item]:
 
 
 def _samples(item: Item) -> int:
-    try:
-        facts = soundfile.info(str(item.audio.path))
-    except soundfile.LibsndfileError as error:
-        raise BadAudio(f"{item.audio.path} is not a readable sound file: {error} Fetch it again.") from error
-    return facts.frames * SAMPLE_RATE // facts.samplerate
+    samples, rate = audio_header(item.audio.path)
+    return samples * SAMPLE_RATE // rate
 
 
 def _slices(item: Item) -> Iterator[Item]:

@@ -74,11 +74,8 @@ CARD = TaskCard(
     },
     reference_points={"per": (82.01, 3.53)},
     published={"per": "pr_per"},
-    differences={
-        "superb-once": "nothing",
-        "mini": "synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; 450 updates of 16 utterances, "
-        "one learning rate",
-    },
+    differences={"superb-once": "nothing", "mini": "450 updates of 16 utterances, one learning rate"},
+    miniature="synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s",
     sound="LibriSpeech clean",
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
     counts=PUBLISHED,

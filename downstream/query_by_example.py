@@ -77,11 +77,9 @@ CARD = TaskCard(
     recipes={"superb": UNTRAINED, "superb-once": UNTRAINED, "mini": UNTRAINED},
     reference_points={"mtwv": (0.0058, 0.0736)},
     published={"mtwv": "qbe_mtwv"},
-    differences={
-        "superb-once": "nothing",
-        "mini": "synthetic speech: 40 dev and 40 eval queries in 300 documents, 10 + 10 queries and 60 documents of other "
-        "languages only in the lists",
-    },
+    differences={"superb-once": "nothing", "mini": "nothing"},
+    miniature="synthetic speech: 40 dev and 40 eval queries in 300 documents, 10 + 10 queries and 60 documents of other "
+    "languages only in the lists",
     sound="QUESST 2014 English",
     # approximate: 23 h over 12 492 utterances of all languages is 6.6 s each, and queries of about 2 s are assumed
     sizes={"dev": Size(2_576, 4.6), "test": Size(2_576, 4.6), "all": Size(2_714, 4.7)},  # the documents are the same

@@ -74,9 +74,10 @@ CARD = TaskCard(
     published={"slot_type_f1": "sf_f1", "slot_value_cer": "sf_cer"},
     differences={
         "superb-once": "nothing",
-        "mini": "14 sentence patterns over 7 intents, 26 of the 39 slots, 320 / 80 / 320 utterances; BLSTM of 128 in place of "
-        "1 024; SpecAug masks up to 15 features and 3 frames in place of 49 and 39; 1 600 updates of 4 utterances, one rate",
+        "mini": "BLSTM of 128 in place of 1 024; SpecAug masks up to 15 features and 3 frames in place of 49 and 39; 1 600 "
+        "updates of 4 utterances, one learning rate",
     },
+    miniature="14 sentence patterns over 7 intents, 26 of the 39 slots, 320 / 80 / 320 synthetic utterances",
     sound="Audio SNIPS",
     sizes={"train": Size(104_672, 85.0), "dev": Size(2_800, 2.3), "test": Size(2_800, 2.3)},  # hours approximate
     counts=PUBLISHED,

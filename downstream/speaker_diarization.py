@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,7 +29,6 @@ from downstream.shared.upload import hdf5
 from superbench import (
     SAMPLE_RATE,
     Audio,
-    BadAudio,
     Corpora,
     Fold,
     Item,
@@ -45,6 +43,7 @@ from superbench import (
     Task,
     TaskCard,
     Upload,
+    audio_header,
     ratio,
 )
 
@@ -81,9 +80,8 @@ CARD = TaskCard(
     },
     reference_points={"der": (10.05, 5.62)},
     published={"der": "sd_der"},
-    differences={
-        "mini": "160 / 30 / 120 synthetic mixtures of 6-8 s, LSTM of 128 in place of 512 units, 90 updates, one learning rate"
-    },
+    differences={"mini": "LSTM of 128 in place of 512 units, 90 updates, one learning rate"},
+    miniature="160 / 30 / 120 synthetic mixtures of 6-8 s",
     sound="Libri2Mix max",
     sizes={"train": Size(13_900, 56.4), "dev": Size(3_000, 7.6), "test": Size(3_000, 7.0)},
     counts={"train": 13_900, "dev": 3_000, "test": 3_000},
@@ -152,11 +150,8 @@ def _pieces(item: Item, hop: int, quirks: bool) -> Iterator[Item]:
 
 def _samples(path: Path) -> int:
     """Length in samples at 16 kHz, from the header."""
-    try:
-        facts = soundfile.info(str(path))
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise BadAudio(f"{path} is not a readable sound file: {error} Make it again.") from error
-    return round(facts.frames * SAMPLE_RATE / facts.samplerate)
+    samples, rate = audio_header(path)
+    return round(samples * SAMPLE_RATE / rate)
 
 
 # ---------------------------------------------------------------- head

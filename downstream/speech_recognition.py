@@ -93,9 +93,10 @@ LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
     published={"wer": "asr_wer", "wer_lm": "asr_lm_wer"},
     differences={
         "superb-once": "nothing",
-        "mini": "sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s; BLSTM of 128 in place of 1 024; SpecAug "
-        "masks up to 15 features and 3 frames in place of 49 and 39; 2 000 updates of 4 utterances, one learning rate",
+        "mini": "BLSTM of 128 in place of 1 024; SpecAug masks up to 15 features and 3 frames in place of 49 and 39; 2 000 "
+        "updates of 4 utterances, one learning rate",
     },
+    miniature="synthetic sentences of 3-6 words, 640 / 60 / 304 utterances of 1-2.5 s",
     sound="LibriSpeech clean",
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
     counts=PUBLISHED,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         MissingFiles as MissingFiles,
         SuperbenchError as SuperbenchError,
     )
-    from superbench.features.audio import load as load_audio
+    from superbench.features.audio import header as audio_header, load as load_audio
     from superbench.files import load_tensors as load_tensors
     from superbench.runner import run as run
     from superbench.scoring import accuracy as accuracy, one_per_item as one_per_item, ratio as ratio
@@ -72,23 +72,24 @@ _HOMES = {
     "superbench.text": "read_text",
     "superbench.upload": "Upload",
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names.split()} | {
-    "load_audio": "superbench.features.audio"
-}
+_RENAMED = {"audio_header": "header", "load_audio": "load"}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()} | dict.fromkeys(
+    _RENAMED, "superbench.features.audio"
+)
 
 __all__ = [  # sorted
     "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board", "CommandError", "Corpora",
     "Features", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item", "MissingCorpus", "MissingExtra", "MissingFiles",
     "Outputs", "Prediction", "Pretraining", "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError",
-    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "load_audio", "load_tensors", "one_per_item", "ratio",
-    "read_text", "run",
+    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "load_audio", "load_tensors", "one_per_item",
+    "ratio", "read_text", "run",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'superbench' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), "load" if name == "load_audio" else name)
+    return getattr(importlib.import_module(_HOME[name]), _RENAMED.get(name, name))
 
 
 def __dir__() -> list[str]:

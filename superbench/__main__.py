@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import sys
 
-INTERRUPTED = 130
-"""The status that typer makes of an interrupt from the keyboard."""
+from superbench.cli import printing
+from superbench.errors import SuperbenchError
+from superbench.interrupts import Interrupts
+from superbench.spelling import visible
+from superbench.user import settle
 
 
 def main() -> None:
     """Entry point of `superbench`; `--debug`, anywhere on the line, shows tracebacks."""
+    interrupts = Interrupts()
+    interrupts.listen()
+    printing.prepare()
+    settle()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
-    from superbench.cli.app import app
-    from superbench.errors import SuperbenchError
-
     try:
-        app()
-    except SuperbenchError as error:
-        if debug:
+        from superbench.cli.app import app
+
+        app(obj=debug)
+    except BaseException as error:
+        if interrupts.heard:  # whatever a library made of it: a plugin that could not be imported, for example
+            interrupts.end()
+        if debug or not isinstance(error, SuperbenchError):
             raise
-        print(f"superbench: {error}", file=sys.stderr)
+        print(visible(f"superbench: {error}"), file=sys.stderr)
         sys.exit(error.exit_status)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("\nsuperbench: stopped. Run the same command again; it goes on from here.", file=sys.stderr)
-        raise
 
 
 if __name__ == "__main__":

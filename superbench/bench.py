@@ -15,14 +15,15 @@ from typing import Any, Literal, Protocol
 
 from superbench import registry
 from superbench.corpora import Corpora
-from superbench.errors import MissingCorpus, SuperbenchError
+from superbench.errors import MissingCorpus, Occupied, SuperbenchError
 from superbench.features.store import Store
-from superbench.features.store.pins import held
 from superbench.job import LOCK, folder, perform
+from superbench.locks import held
 from superbench.memory import give_back
 from superbench.options import Options
 from superbench.registry import Spec
-from superbench.results import Result, write_failure
+from superbench.results import write_failure
+from superbench.schema import Result
 
 State = Literal["done", "found", "failed", "absent"]
 
@@ -105,11 +106,17 @@ class Bench:
     def upstream(self, spec: Spec) -> tuple[registry.Loaded, dict[str, Any]]:
         """The upstream and its certificate; loaded and examined when it is not the one at hand."""
         from superbench.doctor import examined
+        from superbench.features.outputs import confirm
 
         if self._loaded is None or self._loaded[0] != spec:
-            loaded = registry.upstream(spec, self.plan.options.device)
-            health = examined(loaded, self.plan.options.device, self.plan.store / "certificates")
-            self._loaded = (spec, replace(loaded, mates=health.mates), health.certificate())
+            device, redo = self.plan.options.device, self.plan.options.redo_since is not None
+            loaded = registry.upstream(spec, device)
+            certificates = self.plan.store / "certificates"
+            certificate = (health := examined(loaded, device, certificates)).certificate()
+            outputs, changed = confirm(loaded, device, self.plan.store / "outputs", redo=redo)
+            if changed:
+                certificate = (health := examined(loaded, device, certificates, anew=True)).certificate()
+            self._loaded = (spec, replace(loaded, mates=health.mates, outputs=outputs), certificate)
         return self._loaded[1], self._loaded[2]
 
     def do(self, job: Job, watcher: Watcher) -> Ended:
@@ -126,6 +133,8 @@ class Bench:
             if self.plan.lenient:
                 return Ended(job, "absent", message=str(error))
             return self._failed(job, error, str(error))
+        except Occupied as error:  # no note of it beside somebody else's results
+            return Ended(job, "failed", message=str(error))
         except SuperbenchError as error:
             return self._failed(job, error, str(error))
         except Exception as error:

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from superbench.errors import SuperbenchError
-from superbench.processes import start
+from superbench.processes import end, say, start
 from superbench.reporting import Reporter
 
 
@@ -21,10 +21,10 @@ class _Wire:
         self.pipe = pipe
 
     def advance(self, stage: str, done: float, total: float) -> None:
-        self.pipe.send(("advance", stage, done, total))
+        say(self.pipe, "advance", stage, done, total)
 
     def note(self, text: str) -> None:
-        self.pipe.send(("note", text))
+        say(self.pipe, "note", text)
 
 
 @contextlib.contextmanager
@@ -46,8 +46,7 @@ def beside(work: Callable[[Reporter], None], reporter: Reporter) -> Iterator[Non
         listener.join()
     finally:
         unwanted.set()
-        process.terminate()
-        process.join(5)
+        end([process])
     for failure in failures:
         raise failure
 
@@ -56,9 +55,9 @@ def _do(pipe: Connection, work: Callable[[Reporter], None]) -> None:
     """The other process' life."""
     try:
         work(_Wire(pipe))
-        pipe.send(("ended", None))
+        say(pipe, "ended", None)
     except Exception as error:
-        pipe.send(("ended", error))
+        say(pipe, "ended", error)
 
 
 def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException], unwanted: threading.Event) -> None:

@@ -57,6 +57,11 @@ class Fold:
     files: Mapping[str, Path] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    @property
+    def splits(self) -> tuple[Split, Split, Split]:
+        """Train, dev, test."""
+        return self.train, self.dev, self.test
+
 
 # ---------------------------------------------------------------- upstreams
 
@@ -219,7 +224,8 @@ class TaskCard:
     """What a person must know of a task before any sound is read.
 
     `reference_points`: (FBANK, SOTA) of a metric for the SUPERB score; `published`: its column in the published table;
-    `layout`: the files that the reader looks for; `obtain`: how to get them; `differences`: what other protocols change;
+    `layout`: the files that the reader looks for; `obtain`: how to get them; `differences`: what other protocols change of the
+    recipe, whatever they are run on; `miniature`: what the corpus holds that `synth` writes;
     `variants`: what each name does that `--variant` takes, to this task alone.
 
     For `superbench plan`: `sound` names the audio with its preprocessing (tasks of the same `sound` that read the same
@@ -251,6 +257,7 @@ class TaskCard:
     sample_rate: int | None = None
     variants: Mapping[str, str] = field(default_factory=dict)
     withheld: str = ""
+    miniature: str = ""
 
 
 Outputs = Mapping[str, Any]

@@ -10,6 +10,7 @@ from typing import Any
 
 from superbench.errors import BadCorpus, CommandError, MissingCorpus
 from superbench.text import read_text
+from superbench.user import expanded
 
 WRITTEN = ".superbench-synthetic.json"
 """A file beside the marker: counts and digests of the lists of each task's corpus when it was written."""
@@ -51,12 +52,12 @@ class Corpora:
     @property
     def passport(self) -> str:
         """What the marker of miniature corpora says (their seed); empty for real ones."""
-        return (self.root / MARKER).read_text() if self.synthetic else ""
+        return (self.root / MARKER).read_text(encoding="utf-8") if self.synthetic else ""
 
     def written(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Counts and digests of the miniature corpora when they were written, by task; empty where nobody noted them."""
         try:
-            note = json.loads((self.root / WRITTEN).read_text())
+            note = json.loads((self.root / WRITTEN).read_bytes())
             return dict(note["tasks"]) if note["corpora"] == self.passport else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
@@ -80,4 +81,4 @@ def _places(path: Path) -> dict[str, Path]:
         raise CommandError(str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise CommandError(f"{path} is not valid TOML: {error}.") from error
-    return {name: (path.parent / Path(str(place)).expanduser()) for name, place in table.items()}
+    return {name: (path.parent / expanded(str(place))) for name, place in table.items()}

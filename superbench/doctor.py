@@ -87,12 +87,17 @@ def examine(
     return Examination(upstream.alias, tuple(findings(examining)))
 
 
-def examined(upstream: Loaded, device: str, folder: Path, patience: float = PATIENCE, *, remember: bool = True) -> Examination:
-    """As `examine`, remembered in `folder` under all that it depends on: the model's revision, the device, the versions."""
-    facts = f"{upstream.revision}|{device}|torch {torch.__version__}|superbench {__version__}|{METHOD}"
+def examined(
+    upstream: Loaded, device: str, folder: Path, patience: float = PATIENCE, *, remember: bool = True, anew: bool = False
+) -> Examination:
+    """As `examine`, remembered in `folder` under all that it depends on: the model's revision, the device, the versions; what
+    is remembered is not looked at if it is to be done `anew`."""
+    versions = " ".join([f"torch {torch.__version__}", *upstream.libraries, f"superbench {__version__}"])
+    facts = f"{upstream.revision}|{device}|{versions}|{METHOD}"
     path = folder / f"{hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: examined again
-        return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_text())))
+        if not anew:
+            return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_bytes())))
     found = examine(upstream, device, patience=patience)
     if found.healthy and remember:
         with contextlib.suppress(OSError):  # a store that cannot be written: examined again next time

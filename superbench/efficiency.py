@@ -32,8 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE
-from superbench.features.store.pins import locked
 from superbench.files import write_text
+from superbench.locks import locked
 from superbench.probing.training import seeded
 from superbench.registry import Loaded
 from superbench.reporting import Reporter, Silence
@@ -91,7 +91,7 @@ def weighed(upstream: Loaded, device: str, folder: Path, reporter: Reporter | No
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "weighing.lock", wait=True):
         with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: weighed again
-            kept = json.loads(path.read_text())
+            kept = json.loads(path.read_bytes())
             return Efficiency(**kept | {"notes": tuple(kept["notes"])})
         try:
             found = weigh(upstream, device, reporter)

@@ -24,6 +24,10 @@ class CommandError(SuperbenchError):
     exit_status = 2
 
 
+class Occupied(CommandError):
+    """Results of another model, or of other options, lie where a job's own would go."""
+
+
 class UnknownName(CommandError):
     """A name that nobody registered; the nearest ones are offered.
 
@@ -111,6 +115,10 @@ class BadHead(SuperbenchError):
 
 class StoreError(SuperbenchError):
     """The feature store cannot be read or written."""
+
+
+class Unavailable(StoreError):
+    """A board's storage that is away, full or busy: what was asked of it can be asked again later."""
 
 
 class BadResult(SuperbenchError):

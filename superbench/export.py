@@ -13,9 +13,11 @@ from pathlib import Path, PurePosixPath
 from superbench import __version__, registry
 from superbench.contract import Task
 from superbench.errors import BadResult, CommandError, SuperbenchError
-from superbench.files import whole
+from superbench.files import require_folder, whole
+from superbench.passport import is_miniature
 from superbench.reporting import Reporter, Silence
-from superbench.results import Result, find_results, read_predictions, read_result
+from superbench.results import find_results, read_predictions, read_result
+from superbench.schema import Result
 
 OFFICIAL = "superb"
 
@@ -57,6 +59,7 @@ def predict(folder: Path, out: Path, tasks: Sequence[str] = (), reporter: Report
     target = out / "predict"
     if target.exists() and any(target.iterdir()):
         raise CommandError(f"{target} holds something already. Remove it, or choose another folder with --out.")
+    require_folder(target, f"--out {out}")
     known = registry.tasks()
     files, remarks, written = dict[str, bytes](), list[str](), list[str]()
     for number, (place, result) in enumerate(results.items()):
@@ -89,6 +92,8 @@ def _doubts(some: Sequence[Result], known: Mapping[str, Task]) -> Iterator[str]:
     for protocol in sorted({result.task.protocol for result in some} - {OFFICIAL}):
         names = ", ".join(result.task.name for result in some if result.task.protocol == protocol)
         yield f"{names}: made under protocol {protocol}, not {OFFICIAL}: these numbers may not stand beside official ones."
+    if small := ", ".join(result.task.name for result in some if is_miniature(result)):
+        yield f"{small}: made on synthetic miniatures, not on the official corpora."
     for result in some:
         if result.deviations:
             yield f"{result.task.name}: deviates from the recipe: {'; '.join(result.deviations)}."

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superbench.errors import StoreError
+from superbench.errors import CommandError, StoreError
+from superbench.spelling import in_csv
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +44,38 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_folder(folder: Path, asked: str, *, make: bool = True) -> None:
+    """See before any work that files can be made in `folder`, which is made, unless `make` says that nothing may be written.
+
+    `asked` is how the folder was named, as in `--out results`. Raises `CommandError` where it, or one above it, is a file, or
+    cannot be written.
+    """
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise CommandError(f"{asked}: {there} is not a folder. Choose another place.")
+    try:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        elif not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        reason = error.strerror or error
+        raise CommandError(f"{asked}: no file can be made in {folder} ({reason}). Choose another place.") from error
+
+
+def require_place(file: Path, asked: str) -> None:
+    """See before any work that `file` can be written: its folder is made, and it is no folder or device itself.
+
+    `asked` is how it was named, as in `--out board.html`. Raises `CommandError`.
+    """
+    if file.exists() and not file.is_file():
+        kind = "folder" if file.is_dir() else "device"
+        raise CommandError(f"{asked}: {file} is a {kind}. Give the name of a file that can be written.")
+    require_folder(file.parent, asked)
+
+
 def _disk(path: Path, error: OSError) -> StoreError:
     if error.errno == errno.ENOSPC:
         advice = "The disk is full: free some space and run the same command again; it goes on from here."
@@ -54,7 +87,7 @@ def _disk(path: Path, error: OSError) -> StoreError:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
     with whole(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -62,7 +95,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({key: in_csv(value) for key, value in row.items()} for row in rows)
     write_text(path, text.getvalue())
 
 

@@ -17,6 +17,7 @@ from superbench.errors import BadCheckpoint, CommandError, StoreError
 from superbench.features.audio import load
 from superbench.files import load_tensors, whole
 from superbench.probing.training import seeded
+from superbench.ranges import require_number, require_whole
 from superbench.reporting import Reporter
 
 LONGEST_PROMPT = 30
@@ -53,6 +54,9 @@ def generate(
 
     Raises `BadCheckpoint`, `BadAudio`, and `CommandError` for a model that cannot generate.
     """
+    require_number("--seconds", seconds, above=0)
+    require_number("--temperature", temperature, above=0)
+    require_whole("--seed", seed)
     place = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
     name = _family(checkpoint)
     model = registry.upstream(registry.parse(f"{name}@{checkpoint}"), place).model

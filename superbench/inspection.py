@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import soundfile
-
 from superbench.contract import Task
 from superbench.corpora import Corpora
 from superbench.errors import FIRST, BadAudio, IncompleteCorpus, MissingCorpus, MissingFiles, SuperbenchError, first_of
-from superbench.features.audio import decode, header
-from superbench.passport import passport_of, splits_of
+from superbench.features.audio import checked, decode
+from superbench.fingerprint import splits_of
+from superbench.passport import passport_of
 from superbench.reporting import Reporter
-from superbench.results import Passport
+from superbench.schema import Passport
 
 READERS = 16
 """Threads that read headers: more than processors, since they wait for the disk."""
@@ -106,25 +105,18 @@ class Inspector:
 def look(path: Path, deep: bool) -> Look:
     """Length and rate of a sound file, or what is wrong with it; `deep` decodes it.
 
-    A wav's header is compared with its size; of a compressed file, the header of which does not tell, the end is decoded.
+    A header is compared with the size of the file; of a compressed file, the header of which does not tell, the end is decoded.
     """
     if not path.is_file():
         return ABSENT
     try:
-        samples, rate = header(path)
+        samples, rate = checked(path)
         if not samples:
             return f"{path} holds no samples. Fetch the file again, or take it out of the corpus lists."
         if deep:
             decode(path)
-        elif path.suffix != ".wav":
-            with soundfile.SoundFile(path) as file:
-                file.seek(samples - 1)
-                if len(file.read(1)) != 1:
-                    return f"{path} is cut off: its last sample is not there. Fetch the file again."
     except BadAudio as error:
         return str(error)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        return f"{path} is cut off: its end cannot be decoded ({error}). Fetch the file again."
     return samples, rate
 
 

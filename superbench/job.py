@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,25 @@ from typing import Any
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE, Audio, Fold, Recipe, Task
 from superbench.corpora import Corpora
+from superbench.destination import REPLACED, check_free, keep_replaced
 from superbench.efficiency import weighed
-from superbench.errors import BadCorpus, CommandError
+from superbench.errors import BadCorpus, BadResult, BadUpstream, CommandError
+from superbench.features.audio import DECODING
 from superbench.features.extraction import extract
 from superbench.features.planner import HOUR, choose, frame_bytes
-from superbench.features.store import Store
+from superbench.features.store import Sound, Store
+from superbench.fingerprint import files_of, fingerprint_of, paths_of, sounds_of
+from superbench.locks import locked
 from superbench.options import Options
 from superbench.passport import passport_of
-from superbench.probing.experiment import Outcome, experiment
+from superbench.probing.experiment import experiment
 from superbench.probing.fold import Conditions
 from superbench.record import Made, record
 from superbench.registry import Loaded, Spec
-from superbench.reporting import Reporter
-from superbench.results import Passport, Result, read_result, write_result
+from superbench.reporting import Reporter, Silence
+from superbench.results import check_whole, read_result, write_result
+from superbench.schema import Result
+from superbench.sources import code_of
 
 LOCK = ".lock"
 """Held by the process that has a job in hand."""
@@ -60,22 +65,22 @@ def perform(
     """Do the job, or find it done. Raises any `SuperbenchError`."""
     place = folder(out, upstream.spec, task.card.name)
     place.mkdir(parents=True, exist_ok=True)
-    with (place / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        recipe = options.recipe(task)
-        read = task.read(corpora)
-        fingerprint = fingerprint_of(read, corpora.passport)
+    with locked(place / LOCK, wait=True):
+        recipe, read = options.recipe(task), task.read(corpora)
+        data = _data(read, store.sounds, corpora)
         folds = _prepared(task, read, upstream.hop, recipe)
-        files = _files(read)
-        identity = _identity(task, upstream, recipe, options, fingerprint, files)
-        earlier = _earlier(place, identity)
+        identity = _identity(task, upstream, recipe, options, data)
+        earlier = _earlier(place, identity, upstream, options, reporter)
         if earlier is not None:
+            (place / "failure.json").unlink(missing_ok=True)
             return Performed(earlier, True)
         layer = _layer(options, upstream) if task.head else None
         live = _unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
-        reads, device = task.card.reads, options.device
-        extraction = extract(upstream, _audios(folds), reads, store, device, reporter, live, layer, options.passing)
+        how = live, layer, options.passing, options.redo_since
+        extraction = extract(upstream, _audios(folds), task.card.reads, store, options.device, reporter, *how)
         work = place / "work"
+        if options.redo_since is not None:
+            shutil.rmtree(work, ignore_errors=True)
         outcome = experiment(
             Conditions(
                 task,
@@ -83,7 +88,7 @@ def perform(
                 options.points(recipe),
                 extraction.layers,
                 upstream.dim,
-                device,
+                options.device,
                 identity,
                 work,
                 reporter,
@@ -92,22 +97,53 @@ def perform(
             folds,
             extraction,
         )
-        passport = _passport(task, read, store, corpora, outcome).model_copy(update={"files": files})
-        efficiency = weighed(upstream, device, store.root / "efficiency", reporter)
-        result = record(
-            Made(task, upstream, options, folds, extraction, outcome, fingerprint, passport, certificate, efficiency, identity)
-        )
+        passport = passport_of(task.card, read, data.lengths, corpora, outcome.facts).model_copy(update={"files": data.files})
+        efficiency = weighed(upstream, options.device, store.root / "efficiency", reporter)
+        made = Made(
+            task=task, upstream=upstream, options=options, folds=folds, extraction=extraction, outcome=outcome,
+            fingerprint=data.fingerprint, sounds=sounds_of(read, data.sounds), passport=passport, certificate=certificate,
+            efficiency=efficiency, identity=identity,
+        )  # fmt: skip
+        result = record(made)
+        _make_way(place, upstream, options, reporter)
         write_result(place, result, outcome.predictions, outcome.learning)
         shutil.rmtree(work, ignore_errors=True)
         return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
 
 
-def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options) -> Result | None:
-    """The result of a job that is done already; writes nothing. Raises what reading the corpus raises."""
+def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
+    """The result of a job that is done already, if it is whole; writes nothing. Raises what reading the corpus raises.
+
+    `sounds` knows the digests and lengths of sound files: that of a store, or one that reads them.
+    """
     read, recipe = task.read(corpora), options.recipe(task)
-    fingerprint = fingerprint_of(read, corpora.passport)
     place = folder(out, upstream.spec, task.card.name)
-    return _earlier(place, _identity(task, upstream, recipe, options, fingerprint, _files(read)))
+    if not (place / "result.json").is_file():
+        return None
+    identity = _identity(task, upstream, recipe, options, _data(read, sounds, corpora))
+    return _earlier(place, identity, upstream, options, Silence())
+
+
+Sounds = Callable[[Sequence[Path]], Sequence[Sound]]
+"""Sound files -> what is known of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What identifies the data of a job: its fingerprint, digests and lengths of its sound files, digests of other files."""
+
+    fingerprint: str
+    sounds: dict[Path, str]
+    lengths: dict[Path, tuple[int, int]]
+    files: dict[str, str]
+
+
+def _data(read: Sequence[Fold], sounds: Sounds, corpora: Corpora) -> Data:
+    paths = paths_of(read)
+    known = dict(zip(paths, sounds(paths), strict=True))
+    digests = {path: sound.digest for path, sound in known.items()}
+    lengths = {path: (sound.samples, sound.rate) for path, sound in known.items()}
+    return Data(fingerprint_of(read, digests, corpora.passport), digests, lengths, files_of(read))
 
 
 def _layer(options: Options, upstream: Loaded) -> int | None:
@@ -140,7 +176,7 @@ def _frame_bytes(upstream: Loaded, layers: int, audios: frozenset[Audio], store:
 
 def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:
     def ready(fold: Fold) -> Fold:
-        splits = [task.prepare(split, hop, recipe) for split in (fold.train, fold.dev, fold.test)]
+        splits = [task.prepare(split, hop, recipe) for split in fold.splits]
         for split in splits:
             _no_duplicates(task, split.name, [item.id for item in split.items])
         return replace(fold, train=splits[0], dev=splits[1], test=splits[2])
@@ -150,60 +186,61 @@ def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tu
 
 def _no_duplicates(task: Task, split: str, ids: Sequence[str]) -> None:
     seen: set[str] = set()
-    for one in ids:
-        if one in seen:
-            raise BadCorpus(f"{task.card.corpus}: the id {one!r} stands twice in the {split} split. Mend the corpus lists.")
-        seen.add(one)
+    for name in ids:
+        if name in seen:
+            raise BadCorpus(f"{task.card.corpus}: the id {name!r} stands twice in the {split} split. Mend the corpus lists.")
+        seen.add(name)
 
 
 def _audios(folds: Sequence[Fold]) -> list[Audio]:
-    return [item.audio for fold in folds for split in (fold.train, fold.dev, fold.test) for item in split.items]
+    return [item.audio for fold in folds for split in fold.splits for item in split.items]
 
 
-def fingerprint_of(folds: Sequence[Fold], passport: str = "") -> str:
-    """Digest of the lists as they are read (before anything depends on a model's frame rate): fold, split, id, label and group
-    of every item, every trial with its reference; and of the passport, which tells synthetic corpora of other seeds apart."""
-    digest = hashlib.sha256(passport.encode())
-    for fold in folds:
-        for split in (fold.train, fold.dev, fold.test):
-            digest.update(f"{fold.name} {split.name} {len(split.items)} {len(split.trials)}\n".encode())
-            for item in split.items:
-                label = item.label if isinstance(item.label, (str, dict)) else ""
-                digest.update(f"{item.id}|{label}|{item.group}\n".encode())
-            for trial in split.trials:
-                digest.update(f"{trial.id}|{trial.reference}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _files(folds: Sequence[Fold]) -> dict[str, str]:
-    """Digests of what heads read besides sound, by kind and name. They stand beside the fingerprint, not in it: what a model is
-    tested on does not change with them."""
-    found = {}
-    for fold in folds:
-        for kind, path in fold.files.items():
-            with path.open("rb") as file:
-                found[f"{kind} {path.name}"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return found
-
-
-def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, fingerprint: str, files: dict[str, str]) -> str:
+def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, data: Data) -> str:
     facts = [
-        task.card.name, task.card.version, options.protocol, repr(recipe), repr(options.points(recipe)), options.device,
-        options.layer, repr(options.passing),
-        upstream.revision, upstream.alias, fingerprint, __version__, *files.values(),
+        task.card.name, task.card.version, code_of(task.read.__module__), options.protocol, repr(recipe),
+        repr(options.points(recipe)), options.device, options.layer, repr(options.passing),
+        upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, DECODING, __version__, *data.files.values(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _earlier(place: Path, identity: str) -> Result | None:
+def _there(place: Path, reporter: Reporter) -> Result | None:
+    """The result of a folder; none, with a note that says why, where it is damaged."""
     if not (place / "result.json").is_file():
         return None
-    result = read_result(place)
-    return result if result.environment.get("job") == identity else None
+    try:
+        result = read_result(place)
+        check_whole(place, result)
+    except BadResult as error:
+        reporter.note(f"{error} It is made again")
+        return None
+    return result
 
 
-def _passport(task: Task, read: Sequence[Fold], store: Store, corpora: Corpora, outcome: Outcome) -> Passport:
-    """Of the corpus as it was read; the lengths of its files are known to the store."""
-    paths = list(dict.fromkeys(audio.path for audio in _audios(read)))
-    lengths = {path: (one.samples, one.rate) for path, one in zip(paths, store.sounds(paths), strict=True)}
-    return passport_of(task.card, read, lengths, corpora, outcome.facts)
+def _earlier(place: Path, identity: str, upstream: Loaded, options: Options, reporter: Reporter) -> Result | None:
+    """The result of this very job, if it is there and whole. Raises `Occupied` where the place belongs to another model,
+    `BadUpstream` where the model is no longer the one that the result was made with."""
+    result = _there(place, reporter)
+    if result is None:
+        return None
+    check_free(result, upstream, options.label)
+    if result.environment.get("job") != identity or options.redo_since is not None:
+        return None
+    if upstream.outputs is not None and upstream.outputs.contradict(result.environment.get("outputs")):
+        raise BadUpstream(
+            f"{upstream.alias} is not the model that {place / 'result.json'} was made with: its hidden states for a few fixed "
+            f"sounds are others, though its revision is still {upstream.revision}. Something that the revision does not cover "
+            "has changed. Add --redo to run again, or let the class declare a `revision` of its own."
+        )
+    return result
+
+
+def _make_way(place: Path, upstream: Loaded, options: Options, reporter: Reporter) -> None:
+    """A whole result that stands where a new one will is kept beside it: it was of other data, or of another state of the
+    model or of superbench."""
+    there = _there(place, Silence())
+    if there is not None:
+        check_free(there, upstream, options.label)
+        keep_replaced(place, there)
+        reporter.note(f"the result that was there is kept in {place / REPLACED}")

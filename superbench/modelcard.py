@@ -16,8 +16,9 @@ from superbench import __version__, registry
 from superbench.contract import TaskCard
 from superbench.errors import CommandError
 from superbench.export import OFFICIAL, Exported, gathered
-from superbench.files import write_text
-from superbench.results import Result, ScoreFacts
+from superbench.files import require_folder, write_text
+from superbench.passport import is_miniature
+from superbench.schema import Result, ScoreFacts
 
 PROTOCOL_PAPER = "https://arxiv.org/abs/2105.01051"
 """SUPERB (Yang et al. 2021): where a number leads, unless somebody says where the results themselves can be seen."""
@@ -36,14 +37,15 @@ def card(folder: Path, out: Path, tasks: Sequence[str] = (), url: str = PROTOCOL
     page = out / "README.md"
     if page.exists():
         raise CommandError(f"{page} is there already. Choose another folder with --out, and merge the two cards by hand.")
+    require_folder(out, f"--out {out}")
     cards = {name: task.card for name, task in registry.tasks().items()}
     known = [(result, cards[result.task.name]) for result in results if result.task.name in cards]
     if not known:
         raise CommandError(f"No task of {folder} is installed here, so nobody knows what its numbers mean.")
     write_text(page, _page([(result, one) for result, one in known], url))
-    for protocol in sorted({result.task.protocol for result, _ in known}):
-        own = [(result, one) for result, one in known if result.task.protocol == protocol]
-        name = "superb" if protocol == OFFICIAL else f"superbench-{protocol}"
+    for official, protocol in sorted({(_official(result), result.task.protocol) for result, _ in known}):
+        own = [(result, one) for result, one in known if (_official(result), result.task.protocol) == (official, protocol)]
+        name = "superb" if official else f"superbench-{protocol}"
         entries = [_entry(result, one, url) for result, one in own]
         write_text(out / ".eval_results" / f"{name}.yaml", "\n".join(block(entries)) + "\n")
     return Exported(out, tuple(result.task.name for result, _ in known), tuple(_doubts([result for result, _ in known])))
@@ -51,9 +53,9 @@ def card(folder: Path, out: Path, tasks: Sequence[str] = (), url: str = PROTOCOL
 
 def _doubts(results: Sequence[Result]) -> Iterator[str]:
     yield "The licence is yours to fill in (README.md, first lines)."
-    other = [result.task.name for result in results if result.task.protocol != OFFICIAL]
+    other = [result.task.name for result in results if not _official(result)]
     if other:
-        yield f"{', '.join(other)}: not the official protocol; the card says so, and no hub ranks these numbers."
+        yield f"{', '.join(other)}: not the official protocol and corpus; the card says so, and no hub ranks these numbers."
     for result in results:
         if result.deviations:
             yield f"{result.task.name}: deviates from the recipe: {'; '.join(result.deviations)}."
@@ -100,9 +102,10 @@ def _page(known: Sequence[tuple[Result, TaskCard]], url: str) -> str:
 
 def _warned(known: Sequence[tuple[Result, TaskCard]]) -> Iterator[str]:
     for result, card in known:
-        changes = card.differences.get(result.task.protocol, "")
-        if result.task.protocol != OFFICIAL:
-            yield f"* {card.title}, protocol {result.task.protocol}: {changes or 'see superbench'}. Not an official number."
+        if not _official(result):
+            facts = [card.differences.get(result.task.protocol, "see superbench")] * (result.task.protocol != OFFICIAL)
+            facts += [f"on a synthetic miniature ({card.miniature or 'see superbench'})"] * is_miniature(result)
+            yield f"* {card.title}, protocol {result.task.protocol}: {'; '.join(facts)}. Not an official number."
         if result.deviations:
             yield f"* {card.title} deviates from its recipe: {'; '.join(result.deviations)}."
     yield ""
@@ -128,7 +131,12 @@ def _indexed(result: Result, card: TaskCard, url: str) -> dict[str, Any]:
 
 
 def _corpus(result: Result, card: TaskCard) -> str:
-    return card.corpus + " (synthetic miniature)" * (result.task.protocol == "mini")
+    return card.corpus + " (synthetic miniature)" * is_miniature(result)
+
+
+def _official(result: Result) -> bool:
+    """By the official recipe, on the official corpus."""
+    return result.task.protocol == OFFICIAL and not is_miniature(result)
 
 
 def _args(score: ScoreFacts) -> dict[str, Any]:
@@ -138,11 +146,11 @@ def _args(score: ScoreFacts) -> dict[str, Any]:
 
 def _entry(result: Result, card: TaskCard, url: str) -> dict[str, Any]:
     """One entry of `.eval_results`: the primary metric of a task."""
-    official = result.task.protocol == OFFICIAL
+    private = "miniature" if result.task.protocol == OFFICIAL else result.task.protocol
     score = result.scores[result.primary]
     said = [f"{_metric(result.primary)}{' in percent' if score.unit == '%' else ''}", f"protocol {result.task.protocol}"]
     return {
-        "dataset": {"id": HUB_DATASET if official else f"{PRIVATE_DATASET}/{result.task.protocol}", "task_id": card.name},
+        "dataset": {"id": HUB_DATASET if _official(result) else f"{PRIVATE_DATASET}/{private}", "task_id": card.name},
         "value": score.value,
         **({"date": result.environment["date"]} if "date" in result.environment else {}),
         "source": {"url": url, "name": "superbench"},
@@ -157,7 +165,7 @@ def _number(score: ScoreFacts) -> str:
 
 
 def _chosen(result: Result) -> str:
-    rates = {choice["lr"] for choice in result.chosen.values() if choice.get("lr") is not None}
+    rates = {rate for choice in result.chosen.values() if (rate := choice.get("lr")) is not None}
     return ", ".join(f"{rate:g}" for rate in sorted(rates)) or "–"
 
 

@@ -10,11 +10,16 @@ from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task,
 from superbench.errors import CommandError
 from superbench.features.passing import Passing
 from superbench.probing.updates import Point
+from superbench.ranges import require_different, require_number, require_whole
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person asked of a run; None means the recipe's own."""
+    """What a person asked of a run; None means the recipe's own.
+
+    `label` says in a few words what differs from the usual (`--layer-0`): it is part of the name of results that lie beside the
+    usual ones. `redo_since` (Unix time): results and features that were made before are made again.
+    """
 
     protocol: Protocols
     device: str = "cpu"
@@ -25,6 +30,26 @@ class Options:
     chunk_seconds: float | None = None
     precision: Precision = "float32"
     variants: tuple[str, ...] = ()
+    label: str = ""
+    redo_since: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `CommandError` for a number that no run can have."""
+        for rate in self.learning_rates or ():
+            require_number("--lr", rate, above=0)
+        if self.learning_rates is not None:
+            require_different("--lr", self.learning_rates)
+        for seed in self.seeds:
+            require_whole("--seeds", seed)
+        require_different("--seeds", self.seeds)
+        if self.max_steps is not None:
+            require_whole("--max-steps", self.max_steps, least=1)
+        if self.layer is not None:
+            require_whole("--layer", self.layer)
+        if self.chunk_seconds is not None:
+            require_number("--chunk", self.chunk_seconds, least=1)
+        if self.precision not in ("float32", "bfloat16"):
+            raise CommandError(f"--precision {self.precision!r}: expected float32 or bfloat16.")
 
     @property
     def passing(self) -> Passing:

@@ -6,18 +6,15 @@ corpus has the same passport in `superbench data check` and in every result.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from superbench.contract import SAMPLE_RATE, Audio, Fold, Split, TaskCard
 from superbench.corpora import Corpora
 from superbench.errors import first_of
-from superbench.results import Duration, Passport
+from superbench.fingerprint import lists_of, splits_of
+from superbench.schema import Duration, Passport, Result
 
 MOST_CLASSES = 20
 """Classes are counted where there are no more, and they are no names of single items."""
@@ -46,14 +43,6 @@ def passport_of(
         differences=differences(card, found, lists_of(folds), corpora),
         remarks=list(dict.fromkeys(remark for fold in folds for remark in fold.remarks)),
     )
-
-
-def splits_of(folds: Sequence[Fold]) -> Iterator[tuple[str, Split]]:
-    """Splits that have items, by their names: `train`, or `fold1/train` where there are several folds."""
-    for fold in folds:
-        for split in (fold.train, fold.dev, fold.test):
-            if split.items:
-                yield (split.name if len(folds) == 1 else f"{fold.name}/{split.name}"), split
 
 
 # ---------------------------------------------------------------- counts
@@ -87,42 +76,23 @@ def differences(card: TaskCard, counts: Mapping[str, int], lists: Mapping[str, s
     return found or [f"{key}: the list is not the one that was written" for key in changed]
 
 
-def note_of(passport: Passport) -> list[str]:
-    """What a result should say of its corpus: how it is not as it should be, in one note, and each remark of its reader."""
+def is_miniature(result: Result) -> bool:
+    """Was a result made on a synthetic miniature corpus? Passports without lists do not say; then `mini` results were."""
+    passport = result.data.passport
+    return bool(passport.miniature) or (result.task.protocol == "mini" and not passport.lists)
+
+
+def notes_of(passport: Passport, card: TaskCard) -> list[str]:
+    """What a result should say of its corpus: that it is a miniature, and which; how it is not as it should be, in one note;
+    and each remark of its reader."""
+    if passport.miniature:
+        return [": ".join(filter(None, [passport.miniature, card.miniature])), *_damage(passport), *passport.remarks]
+    return _damage(passport) + passport.remarks
+
+
+def _damage(passport: Passport) -> list[str]:
     what = "the corpus is not as `superbench data synth` wrote it" if passport.miniature else "the corpus is not as published"
-    notes = [f"{what}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
-    return notes + passport.remarks
-
-
-# ---------------------------------------------------------------- fingerprints
-
-
-def lists_of(folds: Sequence[Fold]) -> dict[str, str]:
-    """A digest of each split's list (ids, labels, groups in order) and of each trial list."""
-    digests: dict[str, str] = {}
-    for key, split in splits_of(folds):
-        digests[key] = _digest([item.id, _plain(item.label), item.group] for item in split.items)
-        if split.trials:
-            digests[f"{key} trials"] = _digest([trial.left, trial.right, trial.reference] for trial in split.trials)
-    return digests
-
-
-def _digest(rows: Iterator[list[Any]]) -> str:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, ensure_ascii=False).encode())
-    return digest.hexdigest()[:16]
-
-
-def _plain(label: Any) -> Any:
-    """A label as JSON values; where its files lie is no part of it, and what is no plain value is left out."""
-    if dataclasses.is_dataclass(label) and not isinstance(label, type):
-        return [_plain(getattr(label, field.name)) for field in dataclasses.fields(label)]
-    if isinstance(label, Mapping):
-        return {str(key): _plain(value) for key, value in label.items()}
-    if isinstance(label, (list, tuple)):
-        return [_plain(value) for value in label]
-    return label if isinstance(label, (str, int, float)) else None
+    return [f"{what}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
 
 
 # ---------------------------------------------------------------- durations
@@ -141,7 +111,7 @@ def _duration(split: Split, lengths: Lengths) -> Duration | None:
     )
 
 
-def _seconds(audios: Sequence[Audio] | Mapping[Audio, Any], lengths: Lengths) -> list[float]:
+def _seconds(audios: Iterable[Audio], lengths: Lengths) -> list[float]:
     """How long each piece is, of those whose files can be read."""
     found = []
     for audio in audios:

@@ -24,9 +24,10 @@ from superbench.errors import CommandError, SuperbenchError
 from superbench.learning.curves import Curves
 from superbench.learning.learner import Learner, Way, repeatable
 from superbench.learning.place import Place
-from superbench.learning.sound import HELD_OUT, Recording, Unlabelled, digest, recordings
+from superbench.learning.sound import HELD_OUT, Recording, Unlabelled, identity, recordings
 from superbench.preparation import Prepared
 from superbench.probing.training import fit
+from superbench.ranges import require_whole
 from superbench.registry import Loaded, Spec
 from superbench.reporting import Reporter
 
@@ -57,6 +58,10 @@ def pretrain(
     `OUT.resume` stands; files of another run are an error, or with `replace` overwritten. Raises `CommandError` for a name
     that cannot be trained, `BadCorpus` for a folder without sound, `BadAudio` for sound that cannot be read.
     """
+    if steps is not None:
+        require_whole("--steps", steps, least=1)
+    require_whole("--seed", seed)
+    require_whole("--accumulate", accumulate, least=1)
     spec, family, size = _model(name, teacher)
     place, plan = Place(out), family.pretraining[size]
     kind = _device(device)
@@ -65,10 +70,12 @@ def pretrain(
         found = recordings(audio, reporter)
         guide = registry.upstream(registry.parse(teacher), kind) if teacher else None
         model = fresh_model(family, size, seed)
-        run = _run(spec, size, model, plan, way, guide) | {"sound": f"{len(found)} files {digest(found, audio)}"}
+        run = _run(spec, size, model, plan, way, guide) | identity(found, audio)
         if place.made(run, replace):
             reporter.note(f"{out} was there already, made from the same sound with the same settings")
             return
+        if place.former:
+            reporter.note(f"sound was exchanged under the same names: trained anew; the checkpoint of before is {place.former}")
         place.room(sum(weight.nbytes for weight in model.state_dict().values()))
         if len(found) < HELD_OUT:
             reporter.note(f"{len(found)} files: too few to hold one out, so the held-out loss is of a file that was trained on")

@@ -10,14 +10,15 @@ from typing import Any
 
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE, Fold, Task
+from superbench.destination import source_of
 from superbench.efficiency import Efficiency
 from superbench.features.extraction import Extraction
 from superbench.options import Options
-from superbench.passport import note_of
+from superbench.passport import notes_of
 from superbench.probing.experiment import Outcome
 from superbench.probing.intervals import interval
 from superbench.registry import Loaded
-from superbench.results import Passport, Result
+from superbench.schema import Passport, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Made:
     extraction: Extraction
     outcome: Outcome
     fingerprint: str
+    sounds: dict[str, str]
     passport: Passport
     certificate: dict[str, Any]
     efficiency: Efficiency
@@ -53,9 +55,10 @@ def record(made: Made) -> Result:
             "sweep": outcome.sweep,
             "chosen": outcome.chosen,
             "data": {
-                "fingerprint": made.fingerprint, "items": _counts(made.folds), "passport": made.passport.model_dump(),
+                "fingerprint": made.fingerprint, "items": _counts(made.folds), "sounds": made.sounds,
+                "passport": made.passport.model_dump(),
             },
-            "environment": environment(options.device) | {"job": made.identity, "spec": _spec(upstream)},
+            "environment": environment(options.device) | _made_from(made),
             "seconds": {
                 "extract": round(made.extraction.work_seconds, 3),
                 "train": round(outcome.train_seconds, 3),
@@ -69,6 +72,16 @@ def record(made: Made) -> Result:
             "notes": _notes(made),
         }
     )  # fmt: skip
+
+
+def _made_from(made: Made) -> dict[str, Any]:
+    """What tells this job, its model and its options apart from others."""
+    upstream = made.upstream
+    facts = {
+        "job": made.identity, "spec": _spec(upstream), "source": source_of(upstream.spec), "options": made.options.label,
+        "libraries": list(upstream.libraries),
+    }  # fmt: skip
+    return facts | ({"outputs": upstream.outputs.facts()} if upstream.outputs else {})
 
 
 def _spec(upstream: Loaded) -> str:
@@ -91,16 +104,16 @@ def _scores(outcome: Outcome) -> dict[str, Any]:
 def _counts(folds: Sequence[Fold]) -> dict[str, int]:
     """Items per split; folds are named where there are several."""
     prefix = (lambda fold: "") if len(folds) == 1 else (lambda fold: f"{fold.name}/")
-    return {f"{prefix(fold)}{s.name}": len(s.items) for fold in folds for s in (fold.train, fold.dev, fold.test)}
+    return {f"{prefix(fold)}{s.name}": len(s.items) for fold in folds for s in fold.splits}
 
 
 def _notes(made: Made) -> list[str]:
     card, protocol = made.task.card, made.options.protocol
-    notes = list(made.outcome.notes) + note_of(made.passport)
+    notes = list(made.outcome.notes) + notes_of(made.passport, card)
     for rate, count in sorted(made.extraction.rates.items()):
         if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
-    splits = [split for fold in made.folds for split in (fold.train, fold.dev, fold.test)]
+    splits = [split for fold in made.folds for split in fold.splits]
     if any(item.audio.trim for split in splits for item in split.items):
         notes.append("silence was removed by an energy gate that stands for SoX's effect `silence`")
     if protocol in card.differences:

@@ -19,9 +19,11 @@ from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, Unkno
 from superbench.revision import NOTHING, revision
 from superbench.sources import Sources, sources_of
 from superbench.tracing import forget_changed, remember, traced
+from superbench.user import expanded
 
 if TYPE_CHECKING:
     from superbench.contract import Task
+    from superbench.features.outputs import Outputs
 
 Mates = Literal["any", "equal", "none"]
 DISTRIBUTION = "speech-superbench"
@@ -60,7 +62,7 @@ class Loaded:
     """An upstream ready to run: the model, and what a result says of it.
 
     `mates`: which utterances may share a batch, as the doctor found: any, those of equal length, or none. `libraries`: `name
-    version` of the packages that its code uses.
+    version` of the packages that its code uses. `outputs`: a summary of what it gives for a few fixed sounds.
     """
 
     alias: str
@@ -73,6 +75,7 @@ class Loaded:
     dim: int
     mates: Mates = "any"
     libraries: tuple[str, ...] = ()
+    outputs: Outputs | None = None
 
 
 def listed(group: str) -> list[Listed]:
@@ -118,7 +121,7 @@ def parse(text: str) -> Spec:
         alias, rest = "", text
     body, _, file = rest.partition("@")
     hub, slash, name = body.partition("/")
-    path = Path(file).expanduser() if file else None
+    path = expanded(file) if file else None
     if ".py:" in body:
         return Spec(text, alias or body.rsplit(":", 1)[1], None, body, (), path)
     if slash and hub in {point.name for point in entry_points(group=HUBS)}:
@@ -240,7 +243,10 @@ def _trainable(spec: Spec, found: Any) -> Any:
             f"{spec.name} needs weights: {spec.name}@FILE, or {spec.name}:untrained for a random control. To train one: "
             f"superbench pretrain {spec.name} --audio DIR --out {spec.name}.safetensors"
         )
-    return fresh_model(found, sizes[0] if sizes else "mini", int(values.get("seed", 0)))
+    seed = values.get("seed", "0")
+    if not seed.isdecimal():
+        raise CommandError(f"{spec.text!r}: seed={seed} is not a whole number, 0 or more.")
+    return fresh_model(found, sizes[0] if sizes else "mini", int(seed))
 
 
 def _call(spec: Spec, found: Any, *arguments: Any) -> Any:
@@ -276,5 +282,5 @@ def _first_line(module: str) -> str:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return "(cannot be found)"
-    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text())) or ""
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
     return text.partition("\n")[0]

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from superbench.board.ranking import Column, Group, Row, columns, grouped, leaders
 from superbench.errors import BadResult
-from superbench.results import Result, find_results, read_result
+from superbench.results import find_results, read_result
+from superbench.schema import Result
+from superbench.spelling import in_csv, in_latex, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,7 +67,7 @@ def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
 
     table = Table("metric", title=f"protocol {group.protocol} · 95 % intervals", title_justify="left")
     for row in group.rows:
-        table.add_column(row.name, justify="right")
+        table.add_column(Text(visible(row.name)), justify="right")
     domain = present[0].domain
     for column in present:
         if column.domain != domain:
@@ -118,29 +119,17 @@ def as_csv(results: Iterable[Result]) -> str:
     for result in results:
         for metric, score in result.scores.items():
             low, high = score.ci or ("", "")
-            writer.writerow(
-                [
-                    result.task.protocol,
-                    result.upstream.name,
-                    result.task.name,
-                    metric,
-                    score.value,
-                    low,
-                    high,
-                    score.unit,
-                    metric == result.primary,
-                    "; ".join(result.deviations),
-                    result.data.fingerprint,
-                ]
-            )
+            cells = [
+                result.task.protocol, result.upstream.name, result.task.name, metric, score.value, low, high, score.unit,
+                metric == result.primary, "; ".join(result.deviations), result.data.fingerprint,
+            ]  # fmt: skip
+            writer.writerow(map(in_csv, cells))
     return buffer.getvalue()
 
 
-def as_json(results: Iterable[Result]) -> str:
-    """The full records, as a list."""
-    return (
-        json.dumps([result.model_dump(mode="json", by_alias=True) for result in results], indent=1, ensure_ascii=False) + "\n"
-    )
+def plain(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """The full records, as JSON values."""
+    return [result.model_dump(mode="json", by_alias=True) for result in results]
 
 
 def as_markdown(results: Iterable[Result]) -> str:
@@ -180,7 +169,7 @@ def size_of_test(result: Result) -> str:
 
 def chosen_rate(result: Result) -> str:
     """The learning rate that was chosen, `1e-3`; a dash where nothing is learned."""
-    rates = {choice["lr"] for choice in result.chosen.values() if choice.get("lr") is not None}
+    rates = {rate for choice in result.chosen.values() if (rate := choice.get("lr")) is not None}
     return ", ".join(f"{rate:.0e}".replace("e-0", "e-").replace("e+00", "") for rate in sorted(rates)) or "–"
 
 
@@ -190,7 +179,7 @@ def _plain(text: str) -> str:
     >>> _plain("a|b_c")
     'a\\\\|b\\\\_c'
     """
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>|~#!&" else c for c in " ".join(text.split()))
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>|~#!&" else c for c in visible(" ".join(text.split())))
 
 
 def as_latex(results: Iterable[Result]) -> str:
@@ -199,7 +188,7 @@ def as_latex(results: Iterable[Result]) -> str:
 
 
 def _latex(group: Group, present: Sequence[Column]) -> str:
-    head = " & ".join(["metric", *(_escaped(row.name) for row in group.rows)])
+    head = " & ".join(["metric", *(in_latex(row.name) for row in group.rows)])
     lines = [rf"% protocol {group.protocol}; needs \usepackage{{booktabs}}", rf"\begin{{tabular}}{{l{'r' * len(group.rows)}}}"]
     lines += [r"\toprule", rf"{head} \\", r"\midrule"]
     for column in present:
@@ -207,14 +196,10 @@ def _latex(group: Group, present: Sequence[Column]) -> str:
         label = f"{column.task.upper()} {column.metric.replace('_', ' ')}"
         cells = [_latex_cell(row, column, id(row) in best) for row in group.rows]
         arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
-        lines.append(" & ".join([f"{_escaped(label)} {arrow}", *cells]) + r" \\")
+        lines.append(" & ".join([f"{in_latex(label)} {arrow}", *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _latex_cell(row: Row, column: Column, best: bool) -> str:
     text = cell_text(row, column).replace(" ±", r"\,$\pm$\,").replace("–", "--").replace("†", r"$^\dagger$")
     return rf"\textbf{{{text}}}" if best else text
-
-
-def _escaped(text: str) -> str:
-    return "".join(rf"\{c}" if c in "_%&#${}" else c for c in text)

@@ -1,4 +1,4 @@
-"""The result of one task on one upstream: the record (schema 1), the predictions beside it, and the note of a failure.
+"""The files of one result: the record (see `schema`), the predictions beside it, and the note of a failure.
 
 `OUT/<upstream>/<task>/` holds `result.json` and `predictions.jsonl.gz` (and `learning.csv` where heads learn), or
 `failure.json`. The result is written last, each file whole or not at all: a folder with a `result.json` is complete.
@@ -7,157 +7,37 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
-from superbench.contract import Prediction, Protocols
+from superbench.contract import Prediction
 from superbench.errors import BadResult
 from superbench.files import whole, write_table, write_text
+from superbench.schema import Result
 
 SCHEMA = 1
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-
-class TaskFacts(_Record):
-    """Which task, which version of it, under which protocol."""
-
-    name: str
-    version: int
-    protocol: Protocols
-
-
-class UpstreamFacts(_Record):
-    """Which model: its alias, the digest of its weights and source, sizes."""
-
-    name: str
-    revision: str
-    params: int
-    macs: float | None = None
-    hop: int
-    layers: int
-    dim: int
-
-
-class ScoreFacts(_Record):
-    """A metric: value, unit, direction, 95 % interval (or null) with how it was made, the counts that it is made of."""
-
-    value: float
-    unit: Literal["%", "fraction"]
-    higher_is_better: bool
-    ci: tuple[float, float] | None = None
-    ci_method: str | None = None
-    counts: dict[str, float]
-
-
-class Receipt(_Record):
-    """One point of the sweep: where its best dev value came; null where it diverged. `setting` was chosen without learning."""
-
-    fold: str
-    lr: float | None
-    seed: int | None
-    dev: float | None
-    steps: int
-    setting: dict[str, Any] = Field(default_factory=dict)
-    status: str | None = None
-
-
-class Duration(_Record):
-    """How long the sound of a split is: in all (hours), and its shortest, mean and longest utterance (seconds)."""
-
-    hours: float
-    shortest: float
-    mean: float
-    longest: float
-
-
-class Passport(_Record):
-    """What was read of a corpus. Results of superbench 0.1 have the first four fields alone.
-
-    `hours` of different sound, files by `sample_rates`, `trials` by split, `facts` for the scorer. `counts` of items, classes,
-    groups and trials as `TaskCard.counts` has them, digests of the `lists` of items and trials, `durations` by split;
-    digests of `files` that a head reads besides (a language model);
-    `miniature`: what made it; `differences` from the published counts, or from what was made; `remarks` of its reader.
-    """
-
-    hours: float = 0.0
-    sample_rates: dict[str, int] = Field(default_factory=dict)
-    trials: dict[str, int] = Field(default_factory=dict)
-    facts: dict[str, float] = Field(default_factory=dict)
-    counts: dict[str, int] = Field(default_factory=dict)
-    lists: dict[str, str] = Field(default_factory=dict)
-    durations: dict[str, Duration] = Field(default_factory=dict)
-    files: dict[str, str] = Field(default_factory=dict)
-    miniature: str | None = None
-    differences: list[str] = Field(default_factory=list)
-    remarks: list[str] = Field(default_factory=list)
-
-
-class DataFacts(_Record):
-    """Which data: digest of the lists, items per split as they were cut, the passport."""
-
-    fingerprint: str
-    items: dict[str, int]
-    passport: Passport = Field(default_factory=Passport)
-
-
-class Seconds(_Record):
-    """Where the time went."""
-
-    extract: float
-    train: float
-    evaluate: float
-
-
-class Result(_Record):
-    """`result.json`, schema 1."""
-
-    schema_: Literal[1] = Field(alias="schema")
-    task: TaskFacts
-    upstream: UpstreamFacts
-    scores: dict[str, ScoreFacts]
-    primary: str
-    sweep: list[Receipt]
-    chosen: dict[str, dict[str, Any]]
-    data: DataFacts
-    environment: dict[str, Any]
-    seconds: Seconds
-    predictions: str
-    layer_weights: dict[str, list[float]] = Field(default_factory=dict)
-    certificate: dict[str, Any] = Field(default_factory=dict)
-    efficiency: dict[str, Any] = Field(default_factory=dict)
-    deviations: list[str] = Field(default_factory=list)
-    notes: list[str] = Field(default_factory=list)
-
-    @field_validator("scores")
-    @classmethod
-    def _some(cls, scores: dict[str, ScoreFacts]) -> dict[str, ScoreFacts]:
-        if not scores:
-            raise ValueError("a result has at least one score")
-        return scores
-
-    def to_json(self) -> str:
-        """The text of `result.json`."""
-        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_result(
     folder: Path, result: Result, predictions: Sequence[Prediction], learning: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Write predictions, then the result; a failure that was noted there is removed. Where heads learn, `learning.csv` says
-    how: a row for every look at every probe. Raises `StoreError` on a full disk."""
+    how: a row for every look at every probe. The result is sealed with digests of itself and of its predictions. Raises
+    `StoreError` on a full disk."""
     if learning:
         write_table(folder / "learning.csv", list(learning[0]), learning)
+    packed = pack(predictions)
     with whole(folder / result.predictions) as temporary:
-        temporary.write_bytes(pack(predictions))
-    write_text(folder / "result.json", result.to_json())
+        temporary.write_bytes(packed)
+    seal = {"result": _digest(result), "predictions": hashlib.sha256(packed).hexdigest()}
+    sealed = result.model_copy(update={"environment": {**result.environment, "seal": seal}})
+    write_text(folder / "result.json", sealed.to_json())
     (folder / "failure.json").unlink(missing_ok=True)
 
 
@@ -165,13 +45,39 @@ def read_result(folder: Path) -> Result:
     """The result of a folder; raises `BadResult` that says which field is wrong."""
     path = folder / "result.json"
     try:
-        return Result.model_validate_json(path.read_text())
+        return Result.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadResult(f"{path} cannot be read: {error.strerror}. Run the task again.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadResult(f"{path} is not a result of schema {SCHEMA}: {where}: {first['msg']}. Run the task again.") from error
+
+
+def check_whole(folder: Path, result: Result) -> None:
+    """Are a result of this folder and its predictions what was written? Raises `BadResult` that says what is not.
+
+    Results of superbench 0.1 have no seal: of their predictions, only that they can be read is looked at.
+    """
+    path, seal = folder / result.predictions, result.environment.get("seal")
+    if not isinstance(seal, dict):
+        read_predictions(path)
+        return
+    if seal.get("result") != _digest(result):
+        raise BadResult(f"{folder / 'result.json'} is damaged: it does not hold what was written.")
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadResult(f"{path} cannot be read: {error.strerror}.") from error
+    if found != seal.get("predictions"):
+        raise BadResult(f"{path} is damaged: it does not hold what was written.")
+
+
+def _digest(result: Result) -> str:
+    """Digest of all that a result says but where and how fast it was made."""
+    facts = result.model_dump(mode="json", by_alias=True, exclude={"environment", "seconds", "efficiency"})
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def write_failure(folder: Path, task: str, upstream: str, error: str, message: str) -> None:

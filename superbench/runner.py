@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,19 @@ from superbench import registry, scripts
 from superbench.bench import Ended, Job, Nobody, Plan, State, Watcher, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
+from superbench.destination import label_of, placed
 from superbench.errors import CommandError
-from superbench.features.store import default_root
+from superbench.features.store import Store, default_root
+from superbench.locks import require_locks
 from superbench.options import Options, known_variants
+from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
-from superbench.results import Result
+from superbench.schema import Result
+from superbench.user import settle
 from superbench.workers import parallel
+
+OTHER_WORK = 30_000.0
+"""What a job takes besides its updates, in utterances that a head on means learns from: reading, extracting, scoring."""
 
 
 @dataclass(slots=True)
@@ -53,6 +60,11 @@ class Asked:
     options: Options
     lenient: bool
 
+    def into(self, out: Path) -> Asked:
+        """The same with each upstream under the name that its results get in the folder `out`."""
+        names = [placed(spec, out, self.options.label, _usual(self.corpora)) for spec in self.specs]
+        return replace(self, specs=names)
+
     @property
     def jobs(self) -> dict[Job, float]:
         """Every job with its rough share of the work, the longest first."""
@@ -81,11 +93,12 @@ def asked(
     specs = registry.specs([scripts.text(one) for one in upstreams])
     names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
     found = {name: registry.task(name) for name in names}
-    protocol = protocol or ("mini" if corpora.synthetic else "superb")
+    usual = _usual(corpora)
+    protocol = protocol or usual
     options = Options(
         protocol,
         device_of(device),
-        tuple(learning_rates) if learning_rates else None,
+        None if learning_rates is None else tuple(map(float, learning_rates)),
         tuple(sorted(seeds)),
         max_steps,
         layer,
@@ -93,6 +106,7 @@ def asked(
         precision or _precision(protocol, device_of(device)),
         known_variants(variants, found.values(), every_variant()),
     )
+    options = replace(options, label=label_of(options, usual, _precision(protocol, options.device)))
     for task in found.values():
         options.recipe(task)
     for spec in specs:
@@ -119,6 +133,7 @@ def run(
     store: Path | str | None = None,
     store_gb: float | None = None,
     settings: Path | str | None = None,
+    redo: bool = False,
     debug: bool = False,
     watcher: Watcher | None = None,
 ) -> Report:
@@ -127,10 +142,12 @@ def run(
     An upstream is a spec, or a class or function at the top level of a file.
 
     `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. `variants` are names that the
-    cards of the tasks declare. Raises `CommandError` for an impossible command; a job that fails is in the report, and does not
-    stop the others.
+    cards of the tasks declare. With `redo`, results and features that are there are made again. Raises `CommandError` for an
+    impossible command; a job that fails is in the report, and does not stop the others.
     """
     began = time.perf_counter()
+    settle()
+    since = time.time() if redo else None
     if reading := scripts.being_read():
         raise CommandError(
             f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
@@ -142,14 +159,20 @@ def run(
         upstreams, tasks, data=data, protocol=protocol, device=device, learning_rates=learning_rates, seeds=seeds,
         max_steps=max_steps, layer=layer, chunk_seconds=chunk_seconds, precision=precision, variants=variants,
         settings=settings,
-    )  # fmt: skip
-    options, shares = wanted.options, wanted.jobs
+    ).into(out)  # fmt: skip
+    if workers is not None:
+        require_whole("--workers", workers, least=1)
+    if store_gb is not None:
+        require_number("--store-gb", store_gb, least=0)
+    options, shares = replace(wanted.options, redo_since=since), wanted.jobs
     jobs = list(shares)
     count = max(1, min(workers or default_workers(options.device), len(jobs)))
     budget = None if store_gb is None else round(store_gb * 1e9)
     threads, root = max(1, _cores() // count), Path(store) if store else default_root()
     plan = Plan(data, settings, out, root, budget, options, wanted.lenient, threads, debug)
-    out.mkdir(parents=True, exist_ok=True)
+    require_locks(out, f"--out {out}")
+    require_locks(root, f"--store {root}")
+    Store(root).close()  # an index of a newer version, or a damaged one, is said before any work
     report = Report()
     audience = watcher or Nobody()
     audience.planned(shares)
@@ -159,6 +182,11 @@ def run(
         audience.ended(ended)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _usual(corpora: Corpora) -> Protocols:
+    """The protocol of a root where none is named."""
+    return "mini" if corpora.synthetic else "superb"
 
 
 def default_workers(device: str) -> int:
@@ -187,6 +215,8 @@ def device_of(device: str) -> str:
     """`cuda` or `cpu` for `auto`; raises `CommandError` for a device that is not there."""
     import torch
 
+    if device not in ("auto", "cpu", "cuda"):
+        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -205,7 +235,7 @@ def _precision(protocol: Protocols, device: str) -> Precision:
 def _cost(card: Any, options: Options) -> float:
     """A rough order of expense, so that the longest jobs start first."""
     recipe = card.recipes[options.protocol]
-    return recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)
+    return OTHER_WORK + recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)
 
 
 def _record(out: Path, ended: Ended) -> None:
@@ -221,5 +251,5 @@ def _record(out: Path, ended: Ended) -> None:
         }
     else:
         line["message"] = ended.message.partition("\n")[0]
-    with (out / "ledger.jsonl").open("a") as file:
+    with (out / "ledger.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")

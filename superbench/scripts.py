@@ -14,6 +14,7 @@ from typing import Any
 
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
 from superbench.tracing import READ, forget_changed, loader, read_of
+from superbench.user import expanded
 
 FILES = "superbench_file_"
 """How modules are called that were read by a path."""
@@ -83,7 +84,7 @@ def importing(name: str) -> Iterator[None]:
 
 
 def _file(name: str) -> Path:
-    return Path(name.rpartition(":")[0]).expanduser()
+    return expanded(name.rpartition(":")[0])
 
 
 def _places(file: Path) -> list[Path]:

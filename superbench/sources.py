@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from types import FunctionType
@@ -60,6 +61,12 @@ def sources_of(root: str, kinds: Iterable[type], trace: Trace) -> Sources:
     return Sources(code, opened, tuple(sorted(set(_versions(libraries)))))
 
 
+def code_of(root: str) -> str:
+    """Digest of the files of the module `root` and of the project or package files that it imports."""
+    code = sources_of(root, (), Trace()).code
+    return hashlib.sha256("\n".join(sorted(code.values())).encode()).hexdigest()[:16]
+
+
 def _read(name: str, origin: str) -> tuple[dict[str, str], dict[str, str]]:
     """Digests of a module's own file, and of what was opened when it was executed here."""
     known = read_of(name) or {}
@@ -72,25 +79,29 @@ def _origin(name: str) -> str | None:
     module = sys.modules.get(name)
     if module is not None:
         return getattr(module, "__file__", None)
-    parent, _, _ = name.rpartition(".")
-    places = _places(parent) if parent else None
-    if parent and places is None:
-        return None
-    found = PathFinder.find_spec(name, places)
+    found = _found(name)
     return found.origin if found is not None and found.has_location else None
 
 
-def _places(name: str) -> list[str] | None:
-    """Where the submodules of a package lie; None for what is no package."""
+def _found(name: str) -> ModuleSpec | None:
+    parent, _, _ = name.rpartition(".")
+    places = _places(parent) if parent else sys.path
+    with contextlib.suppress(KeyError):  # raised for a namespace within one that is not imported
+        return PathFinder.find_spec(name, places) if places else None
+    return None
+
+
+def _places(name: str) -> list[str]:
+    """Where the submodules of a package lie; nowhere for what is no package."""
     module = sys.modules.get(name)
     if module is not None:
-        return list(getattr(module, "__path__", [])) or None
-    parent, _, _ = name.rpartition(".")
-    above = _places(parent) if parent else None
-    if parent and above is None:
-        return None
-    found = PathFinder.find_spec(name, above)
-    return list(found.submodule_search_locations or []) or None if found is not None else None
+        return list(getattr(module, "__path__", []))
+    found = _found(name)
+    if found is not None and found.has_location:
+        return list(found.submodule_search_locations or [])
+    parent, _, last = name.rpartition(".")
+    folders = (os.path.join(folder, last) for folder in (_places(parent) if parent else sys.path))
+    return [folder for folder in folders if os.path.isdir(folder)]  # a namespace, if anything
 
 
 def _imports(name: str, origin: str) -> set[str]:

@@ -11,8 +11,10 @@ from superbench import registry
 from superbench.contract import Task
 from superbench.corpora import MARKER, WRITTEN, Corpora
 from superbench.errors import SuperbenchError
-from superbench.files import write_text
-from superbench.passport import counts_of, lists_of
+from superbench.files import require_folder, write_text
+from superbench.fingerprint import lists_of
+from superbench.passport import counts_of
+from superbench.ranges import require_whole
 from superbench.reporting import Reporter
 
 
@@ -20,8 +22,9 @@ def synthesise(out: Path, seed: int, tasks: Sequence[str], reporter: Reporter) -
     """Write the corpora of `tasks` under `out`; returns the seconds that it took. A folder of corpora of somebody's own is
     refused."""
     began = time.perf_counter()
+    require_whole("--seed", seed)
     found = [registry.task(name) for name in tasks]
-    out.mkdir(parents=True, exist_ok=True)
+    require_folder(out, f"--out {out}")
     if any(out.iterdir()) and not (out / MARKER).is_file():
         raise SuperbenchError(
             f"{out} is not empty and was not written by `superbench data synth`; to keep your corpora safe nothing was "

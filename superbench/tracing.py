@@ -36,9 +36,13 @@ BYTECODE = (".pyc", ".pyo")
 
 
 def digest_of(path: str | Path) -> str:
-    """Digest of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    """Digest of a file's bytes. That it is opened for this is not noted."""
+    writing, _traces[:] = _traces[:], []
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    finally:
+        _traces[:] = writing
 
 
 # ---------------------------------------------------------------- files that are opened

@@ -5,6 +5,7 @@ A worker keeps a bench of its own; one that dies takes only its own job with it.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from superbench.bench import Bench, Ended, Job, Plan, Watcher, taken
-from superbench.processes import start
+from superbench.processes import end, say, start
 
 
 class _Wire:
@@ -25,25 +26,27 @@ class _Wire:
         """The parent knows."""
 
     def started(self, job: Job) -> None:
-        self.pipe.send(("started", job))
+        say(self.pipe, "started", job)
 
     def advance(self, job: Job, stage: str, done: float, total: float) -> None:
-        self.pipe.send(("advance", job, stage, done, total))
+        say(self.pipe, "advance", job, stage, done, total)
 
     def note(self, job: Job, text: str) -> None:
-        self.pipe.send(("note", job, text))
+        say(self.pipe, "note", job, text)
 
     def ended(self, ended: Ended) -> None:
-        self.pipe.send(("ended", ended))
+        say(self.pipe, "ended", ended)
 
 
 def _work(pipe: Connection, plan: Plan) -> None:
     """A worker's life: take a job, do it, say so."""
     bench = Bench(plan)
     wire = _Wire(pipe)
-    while (job := pipe.recv()) is not None:
-        wire.started(job)
-        wire.ended(bench.do(job, wire))
+    with contextlib.suppress(EOFError):  # the parent is gone, or needs no work
+        while True:
+            job = pipe.recv()
+            wire.started(job)
+            wire.ended(bench.do(job, wire))
 
 
 @dataclass(slots=True)
@@ -63,8 +66,10 @@ def _hire(plan: Plan) -> _Worker:
 def parallel(jobs: Sequence[Job], plan: Plan, count: int, watcher: Watcher) -> Iterator[Ended]:
     """Give jobs to workers as they come free; a worker that dies takes only its own job with it."""
     waiting = list(jobs)
-    workers = [_hire(plan) for _ in range(count)]
+    workers: list[_Worker] = []
     try:
+        for _ in range(count):
+            workers.append(_hire(plan))
         for worker in workers:
             _assign(worker, waiting, plan)
         while any(worker.job for worker in workers):
@@ -78,9 +83,7 @@ def parallel(jobs: Sequence[Job], plan: Plan, count: int, watcher: Watcher) -> I
                     workers[workers.index(worker)] = worker = _hire(plan)
                 _assign(worker, waiting, plan)
     finally:
-        for worker in workers:
-            worker.process.terminate()
-            worker.process.join(5)
+        end([worker.process for worker in workers])
 
 
 def _assign(worker: _Worker, waiting: list[Job], plan: Plan) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from superbench.corpora import WRITTEN
-from superbench.features.store.pins import locked
+from superbench.locks import locked
 from superbench.processes import LIBRARIES
 from superbench.reporting import Silence
 from superbench.synthesis import synthesise

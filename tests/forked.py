@@ -16,6 +16,7 @@ def become(asked: dict[str, Any]) -> None:
     point."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked where the process was forked from one of the engine's
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(asked["said"] / name, os.O_WRONLY | os.O_CREAT), number)
     os.environ.clear()

@@ -9,7 +9,10 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
+import librosa
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from superbench import run
@@ -27,7 +30,7 @@ RUNS = {
     "query_by_example": ["--rounds", "1", "--queries", "2", "--documents", "2", "--dim", "8"],
     "board": ["--scale", "0.005", "--rows", "3"],
 }
-"""`warm` needs a corpus, `page` a browser: they have tests of their own."""
+"""`warm` needs a corpus, `page` a browser, `speakers` weights: they have tests of their own."""
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +79,7 @@ def test_a_page_of_many_models_is_set_against_one_of_few(capsys: pytest.CaptureF
     assert len(ratios("page", ["--models", "60", "--rounds", "1"], capsys)) == 1
 
 
-@pytest.mark.parametrize("name", [*RUNS, "warm", "page"])
+@pytest.mark.parametrize("name", [*RUNS, "warm", "page", "speakers"])
 def test_help_says_what_a_benchmark_asks_and_how_it_is_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = script(name)
     with pytest.raises(SystemExit):
@@ -90,6 +93,65 @@ def test_every_benchmark_has_a_row_in_the_table() -> None:
     table = (BENCHMARKS / "README.md").read_text()
     scripts = {path.name for path in BENCHMARKS.glob("*.py") if "def main" in path.read_text()}
     assert {name for name in scripts if f"`{name}`" not in table} == set()
+
+
+@pytest.fixture
+def speaker_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`speakers` beside a package of the encoder's name that cannot be imported, with random weights of its shapes."""
+    package = tmp_path / "site" / "resemblyzer"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('webrtcvad')")
+    lstm, linear = torch.nn.LSTM(40, 256, 3), torch.nn.Linear(256, 256)
+    state = {f"lstm.{name}": value for name, value in lstm.state_dict().items()}
+    state |= {f"linear.{name}": value for name, value in linear.state_dict().items()}
+    torch.save({"model_state": state}, package / "pretrained.pt")
+    monkeypatch.syspath_prepend(str(package.parent))
+    module = script("speakers")
+    module.stacked = lstm
+    return module
+
+
+def test_the_speaker_encoder_reads_what_it_learned_to_read(speaker_encoder: ModuleType) -> None:
+    wave = 0.1 * np.random.default_rng(0).standard_normal(8_000).astype(np.float32)
+    model = speaker_encoder.Resemblyzer().eval()
+    mel = librosa.feature.melspectrogram(y=wave, sr=16_000, n_fft=400, hop_length=160, n_mels=40).T
+    with torch.inference_mode():
+        read = model.mel(torch.from_numpy(wave)[None])[0, :51]
+        frames = model(torch.from_numpy(wave)[None], torch.tensor([8_000])).frames[-1, 0, :51]
+        expected = speaker_encoder.stacked(torch.from_numpy(mel)[:, None])[0][:, 0]
+    assert np.allclose(read, mel, rtol=1e-3, atol=1e-6)
+    assert torch.allclose(frames, expected, atol=1e-4)
+
+
+def test_frames_of_the_speaker_encoder_do_not_depend_on_batch_mates(speaker_encoder: ModuleType) -> None:
+    waves = 0.01 * torch.randn(2, 9_600, generator=torch.Generator().manual_seed(1))
+    waves[0, 8_000:] = 0
+    model = speaker_encoder.Resemblyzer().eval()
+    with torch.inference_mode():
+        together = model(waves, torch.tensor([8_000, 9_600]))
+        alone = model(waves[:1, :8_000], torch.tensor([8_000]))
+    assert together.lengths.tolist() == [50, 60]
+    assert torch.allclose(together.frames[:, :1, :50], alone.frames[:, :, :50], atol=1e-5)
+
+
+def test_the_speaker_encoders_own_embeddings_are_tried_on_the_trials(speaker_encoder: ModuleType, tmp_path: Path) -> None:
+    random, root = np.random.default_rng(2), tmp_path / "VoxCeleb1"
+    names = [f"{speaker}/aaaaaaaaaaa/0000{number}.wav" for speaker in ("id10001", "id10270", "id10309") for number in (1, 2)]
+    for name in names:
+        path = root / ("test" if name > "id102" else "dev") / "wav" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, random.normal(0, 0.1, 24_000), 16_000)
+    trials = [(names[2], names[3]), (names[4], names[5]), (names[2], names[4]), (names[3], names[5])]
+    lines = [f"{int(left[:7] == right[:7])} {left} {right}\n" for left, right in trials]
+    (root / "voxceleb1_test_v2.txt").write_text("".join(lines))
+    assert re.fullmatch(r"\d+\.\d \[.+, .+\]", speaker_encoder.own(tmp_path))
+
+
+def test_without_its_weights_the_script_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("speakers")
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install --no-deps resemblyzer"):
+        module.weights()
 
 
 def test_sides_take_turns_and_ratios_are_of_rounds() -> None:

@@ -17,12 +17,12 @@ first). What a model hears is what its authors meant it to hear:
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, BadCheckpoint, CommandError, Features, MissingExtra, SuperbenchError
 from upstream.shared.group_norm import Front, kept
+from upstream.shared.model_folder import must_be_whole, must_bring_no_code, no_model, preprocessor, source_of
 from upstream.shared.unpadded import normalised, without_padding
 
 MASKED = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
@@ -163,12 +164,15 @@ def _repeated(state: Tensor, time: int) -> Tensor:
 
 @contextmanager
 def _silent_padding(positional: nn.Module, keep: Tensor) -> Iterator[None]:
-    """Padded frames are zero before each of the convolutions that data2vec stacks where others have one."""
+    """Padded frames are zero before each of the convolutions that data2vec stacks where others have one, and, where HuBERT
+    normalises by its batches, after that, which gives zeros another value."""
 
     def silence(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0] * keep[:, None], *inputs[1:])  # (batch, dim, time)
 
-    stacked = getattr(positional, "layers", ())
+    stacked = [*getattr(positional, "layers", ())]
+    if getattr(positional, "batch_norm", None) is not None:
+        stacked.append(positional.conv)
     handles = [layer.register_forward_pre_hook(silence) for layer in stacked]
     try:
         yield
@@ -183,8 +187,8 @@ def _silent_padding(positional: nn.Module, keep: Tensor) -> Iterator[None]:
 def load(name: str, weights: Path | None) -> nn.Module:
     """The model of a folder (`name` starts with `/ . ~`) or of the hub (`id` or `id:revision`).
 
-    Raises `MissingExtra` without transformers, `CommandError` for an architecture that is none of `TYPES`, `BadCheckpoint`
-    for weights with holes, `SuperbenchError` when there is nothing to read.
+    Raises `MissingExtra` without transformers, `CommandError` for an architecture that is none of `TYPES` or its authors' own
+    code, `BadCheckpoint` for damaged files and weights with holes, `SuperbenchError` when there is nothing to read.
     """
     if weights is not None:
         raise CommandError(f"hf/{name} takes no @FILE: put {weights} and its config.json into a folder and use hf/FOLDER.")
@@ -192,18 +196,22 @@ def load(name: str, weights: Path | None) -> nn.Module:
         import transformers
     except ImportError as error:
         raise MissingExtra(f"hf/{name}", "transformers", "hf") from error
-    source, options = _source(name)
+    source, options = source_of(name)
     try:
         with _quiet():
-            config = transformers.AutoConfig.from_pretrained(source, **options)
+            if "local_files_only" in options:
+                must_be_whole(name, Path(source))
+            config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
             _check_type(name, config)
+            must_bring_no_code(name, config.to_dict())
             model, found = transformers.AutoModel.from_pretrained(
-                source, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options
-            )
+                source, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+                trust_remote_code=False, **options,
+            )  # fmt: skip
             _check_weights(name, config, found)
             return _wrapped(name, model, source, options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SuperbenchError(_no_model(name, source, options, error)) from error
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError, EOFError) as error:
+        raise SuperbenchError(no_model(name, source, options, error)) from error
 
 
 def _wrapped(name: str, model: Any, source: str, options: Mapping[str, Any]) -> nn.Module:
@@ -214,34 +222,9 @@ def _wrapped(name: str, model: Any, source: str, options: Mapping[str, Any]) -> 
     if model.config.model_type == "whisper":
         plain = {"feature_size": model.config.num_mel_bins}
         return WhisperModel(model, _extractor(name, transformers.WhisperFeatureExtractor, plain, source, options))
-    says = _preprocessor(name, source, options)
+    says = preprocessor(name, source, options)
     layer_norms = getattr(model.config, "feat_extract_norm", "layer") == "layer"
     return TransformersModel(model, layer_norms if says is None else bool(says.get("do_normalize", True)))
-
-
-def _source(name: str) -> tuple[str, dict[str, Any]]:
-    if name[:1] in ("/", ".", "~"):
-        folder = Path(name).expanduser()
-        if not (folder / "config.json").is_file():
-            raise BadCheckpoint(f"{folder} has no config.json. Expected a folder that save_pretrained wrote.")
-        return str(folder), {"local_files_only": True}
-    identity, _, revision = name.partition(":")
-    return identity, {"revision": revision} if revision else {}
-
-
-def _no_model(name: str, source: str, options: Mapping[str, Any], error: Exception) -> str:
-    """Why nothing was loaded, and which file belongs where."""
-    said = " ".join(str(error).split())[:300]
-    if "local_files_only" in options:
-        return f"hf/{name} cannot be loaded: {said}. Expected a folder with config.json and model.safetensors."
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    where = f"https://huggingface.co/{source}/tree/{options.get('revision', 'main')}"
-    return (
-        f"hf/{name} cannot be loaded: {said}. If the network is at fault: fetch config.json, preprocessor_config.json and "
-        f"model.safetensors (or pytorch_model.bin) elsewhere from {where}, put them into one folder, and use hf/./FOLDER; or "
-        f"bring the cache folder {Path(HF_HUB_CACHE) / ('models--' + source.replace('/', '--'))} from a machine that has it."
-    )
 
 
 def _check_type(name: str, config: Any) -> None:
@@ -268,25 +251,9 @@ def _check_weights(name: str, config: Any, found: Mapping[str, Any]) -> None:
         )
 
 
-def _preprocessor(name: str, source: str, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What `preprocessor_config.json` says, or the part of `processor_config.json` that newer versions write instead."""
-    from transformers.utils.hub import cached_file
-
-    for file, part in (("preprocessor_config.json", None), ("processor_config.json", "feature_extractor")):
-        path = cached_file(source, file, _raise_exceptions_for_missing_entries=False, **options)
-        text = json.loads(Path(path).read_text()) if path else None
-        says = text.get(part) if text and part else text
-        if says is None:
-            continue
-        if says.get("sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
-            raise CommandError(f"hf/{name} works at {says['sampling_rate']} Hz; every task of SUPERB has {SAMPLE_RATE} Hz.")
-        return says
-    return None
-
-
 def _extractor(name: str, kind: Any, plain: Mapping[str, Any], source: str, options: Mapping[str, Any]) -> Any:
     """The model's own feature extractor; without its file, as its class makes it."""
-    says = _preprocessor(name, source, options)
+    says = preprocessor(name, source, options)
     return kind(**plain) if says is None else kind.from_dict(dict(says))
 
 

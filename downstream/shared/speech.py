@@ -5,13 +5,16 @@ A line is a pure function of itself: the same `Line` gives the same samples in a
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -120,9 +123,11 @@ def speak(lines: Sequence[Line], workers: int | None = None) -> list[Spoken]:
     shares = [absolute[first : first + LINES_IN_A_SHARE] for first in range(0, len(lines), LINES_IN_A_SHARE)]
     context = multiprocessing.get_context("spawn")  # a forked child would share the library's state
     try:
-        with ProcessPoolExecutor(most, mp_context=context, initializer=_deaf) as pool:
+        with ProcessPoolExecutor(most, mp_context=context, initializer=_for_another) as pool:
             try:
-                spoken = [one for done in pool.map(_say_all, shares) for one in done]
+                with _unheard():
+                    shared = pool.map(_say_all, shares)
+                spoken = [one for done in shared for one in done]
             except BaseException:  # an interrupt from the keyboard, most likely: no further share begins
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -147,12 +152,31 @@ def activity(spoken: Spoken, gap: float = 0.2) -> list[tuple[float, float]]:
     return stretches
 
 
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """What is started inside hears no interrupt from the keyboard; this thread hears of one afterwards."""
+    resource_tracker.ensure_running()  # which would let them through again, if it were started on the way
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # ---------------------------------------------------------------- in a worker
 
 
-def _deaf() -> None:
-    """An interrupt from the keyboard is for the process that asked."""
+def _for_another() -> None:
+    """An interrupt from the keyboard is for the process that asked; this one ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _say_all(lines: list[Line]) -> list[Spoken]:

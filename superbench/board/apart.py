@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import resource
 import traceback
 from multiprocessing.connection import Connection
@@ -19,7 +20,8 @@ from superbench import registry
 from superbench.board.bundle import open_bundle
 from superbench.board.evidence import Evidence
 from superbench.board.storage import Board, Examined
-from superbench.errors import Conflict, Malformed, NotAllowed, Refusal, StoreError, TooLarge
+from superbench.errors import Conflict, Malformed, NotAllowed, Refusal, StoreError, TooLarge, Unavailable
+from superbench.processes import end_with
 
 SECONDS = 300
 """Of computing; a full bundle takes less than a minute."""
@@ -30,14 +32,16 @@ _KINDS = {kind.__name__: kind for kind in (Refusal, Malformed, NotAllowed, Confl
 
 
 def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYTES) -> Examined:
-    """`Board.examine` within bounds. Raises a `Refusal`, also for a bundle that takes more, and `StoreError` if the process
-    fails for another reason."""
+    """`Board.examine` within bounds. Raises a `Refusal`, also for a bundle that takes more, `Unavailable` where the
+    board's storage cannot be used now, and `StoreError` if the process fails for another reason."""
     bundle = open_bundle(data)
     for task in bundle.entries:
         registry.task(task)
     context = multiprocessing.get_context("fork")
     answers, answer = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(answer, board.shelf.address, data, seconds, memory), daemon=True)
+    process = context.Process(
+        target=_answer, args=(answer, os.getpid(), board.shelf.address, data, seconds, memory), daemon=True
+    )
     process.start()
     answer.close()
     try:
@@ -52,6 +56,8 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
             f"its examination took more than {seconds} s of computing or {memory / 1e9:.1f} GB of memory; honest ones do not",
             "resources",
         )
+    if "away" in head:
+        raise Unavailable(head["away"])
     if "failed" in head:
         raise StoreError(f"The examination failed: {head['failed']}")
     if "kind" in head:
@@ -64,8 +70,9 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
     return Examined(bundle, evidence)
 
 
-def _answer(answer: Connection, address: str, data: bytes, seconds: int, memory: int) -> None:
-    """The process: bounds itself, then examines."""
+def _answer(answer: Connection, parent: int, address: str, data: bytes, seconds: int, memory: int) -> None:
+    """The process: bounds itself, then examines. It ends with the one that asked, which may be killed at any moment."""
+    end_with(parent)
     head: dict[str, Any]
     files: list[bytes] = []
     try:
@@ -77,6 +84,8 @@ def _answer(answer: Connection, address: str, data: bytes, seconds: int, memory:
         head = {"kind": type(error).__name__, "text": str(error), "code": error.code}
     except MemoryError:
         head = {"spent": True}
+    except (Unavailable, OSError) as error:
+        head = {"away": str(error)}
     except Exception:  # whatever it is, the server hears of it
         head = {"failed": traceback.format_exc()[-500:]}
     answer.send_bytes(json.dumps(head).encode())

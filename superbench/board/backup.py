@@ -19,7 +19,7 @@ from typing import Any, get_args
 from superbench.board.bundle import open_bundle
 from superbench.board.shelf import Event, Held, Kind, Reading, Shelf, event
 from superbench.errors import BadResult, CommandError
-from superbench.files import whole
+from superbench.files import require_place, whole
 
 LIST = "board.json"
 _DOCUMENT = re.compile(rf"documents/({'|'.join(get_args(Kind))})/([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -39,6 +39,7 @@ def backup(shelf: Shelf, file: Path, progress: Progress = lambda done, total: No
     """Write the board to `file`, whole or not at all, while no one writes to it. Raises `CommandError` if there is no board."""
     if not shelf.exists():
         raise CommandError(f"{shelf.address} is no board: there is nothing to save.")
+    require_place(file, f"The file {file}")
     with shelf.writing() as writer, whole(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         held = writer.held()
         sums: dict[str, str] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,14 +22,18 @@ from pydantic import ValidationError
 from superbench import __version__, registry
 from superbench.board import text
 from superbench.board.archive import gunzipped, packed, unpacked
+from superbench.board.names import require_visible
 from superbench.contract import Prediction
 from superbench.errors import BadResult, Malformed, Refusal
-from superbench.results import Result, find_results, pack, read_predictions, read_result
+from superbench.results import find_results, pack, read_predictions, read_result
+from superbench.schema import Result
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.jsonl.gz"
 LARGEST_RESULT = 8_000_000
 MOST_PREDICTIONS = 2_000_000
+LONGEST_ID = 500
+"""Characters; the hardest items are shown with theirs."""
 
 _MEMBER = re.compile(r"[A-Za-z0-9_-]{1,40}/(result\.json|predictions\.jsonl\.gz)")
 _FIELDS = {"schema", "superbench", "upstream", "files", "withheld"}
@@ -142,8 +147,20 @@ def _manifest(content: bytes | None) -> dict[str, Any]:
             "manifest",
         )
     text.name(value["upstream"], "The upstream's name")
+    require_visible(value["upstream"], "The upstream's name")
     text.name(value["superbench"], "The version in the manifest")
     return dict(value)
+
+
+def said_by(file: Path) -> tuple[str, str] | None:
+    """The upstream's name and the digest that a bundle's manifest gives, without a look at anything else; None for a file that
+    is no bundle."""
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(MANIFEST) as member:
+            manifest = _manifest(member.read(LARGEST_RESULT))
+        return manifest["upstream"], _digest(manifest)
+    except Exception:  # a folder may hold any file
+        return None
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
@@ -198,6 +215,8 @@ def _prediction(line: Any, where: str) -> Prediction:
     whole = isinstance(identity, str) and isinstance(fold, str) and isinstance(group, list)
     if not whole or not all(isinstance(one, str) for one in group):
         raise Malformed(f"{where}: id and fold are texts, group a list of texts; found {line!r:.200}.", "predictions")
+    if len(identity) > LONGEST_ID or len(fold) > LONGEST_ID:
+        raise Malformed(f"{where}: ids and folds have at most {LONGEST_ID} characters; found {identity:.100}.", "predictions")
     also = line.get("also", {})
     if not isinstance(also, dict):
         raise Malformed(f"{where}: `also` is what other ways of decoding say, by name; found {also!r:.200}.", "predictions")

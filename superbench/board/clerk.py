@@ -49,9 +49,9 @@ class Clerk:
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "superbench.board.judge",
+                sys.executable, "-m", "superbench.board.judge", str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LONGEST_ANSWER,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": "1"}, process_group=0,  # a terminal's interrupts are for the server
             )  # fmt: skip
             assert self._process.stdin is not None
             self._process.stdin.write(f"{self.address}\n".encode())

@@ -9,12 +9,28 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from superbench.board.bundle import one_per_upstream, open_bundle
 from superbench.errors import BadResult, CommandError, SuperbenchError
 
 PATIENCE = 3600.0
 PAUSE = 1.0
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows a redirection to another path alone: elsewhere somebody else would get the token, and a bundle is not sent
+    twice."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """The new request; raises `BadResult` for one that goes to another host, port or scheme, or that loses the bundle."""
+        here, there = urlsplit(req.full_url), urlsplit(newurl)
+        if (here.scheme, here.netloc) != (there.scheme, there.netloc) or req.data is not None:
+            raise BadResult(
+                f"{here.scheme}://{here.netloc} sends on to {there.scheme}://{there.netloc}{there.path:.200}; the token was "
+                "not sent there. If you trust that address, give it as --board."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class Served:
@@ -27,6 +43,7 @@ class Served:
                 "Its keeper makes one: superbench token BOARD"
             )
         self.address, self.token = address.rstrip("/"), token
+        self._opener = urllib.request.build_opener(_StayHere)
 
     def submit(
         self, folder: Path, *, without_references: bool = False, told: Callable[[str], object] = lambda state: None
@@ -63,7 +80,7 @@ class Served:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/zip"}
         request = urllib.request.Request(self.address + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=300) as answer:
+            with self._opener.open(request, timeout=300) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise BadResult(f"{self.address} refuses it ({error.code}). {_reason(error)}") from error

@@ -11,6 +11,7 @@ from superbench import __version__
 from superbench.board import comparison, details
 from superbench.board.comparison import Standing, Standings
 from superbench.board.details import Scored
+from superbench.board.names import namesake
 from superbench.board.ranking import Cell, Column, Group, Row, apart, leaders, ranks, superb_score
 
 PUBLISHED = "published"
@@ -19,20 +20,22 @@ MOST_PAIRS = 40
 """Rows of a group up to which the page gets every paired difference."""
 
 TITLES = {
-    "mini": "Miniature corpora",
-    "superb-once": "One pass over the real corpora",
+    "mini": "Mini recipes on other corpora",
+    "superb-once": "One pass over each corpus",
     "superb": "Official protocol, run here",
     PUBLISHED: "Published results",
     SUPERSEDED: "Published results, superseded",
 }
 NOTES = {
-    "mini": "Protocol mini: synthetic miniature corpora, official heads and metrics, short training. Compare within this table "
-    "only. There is no SUPERB score: its reference points belong to the official data.",
+    "mini": "Protocol mini: official heads and metrics, short training. Compare within this table only.",
     "superb-once": "Protocol superb-once: official but for random crops (SID, ASV, KS silence). Compare within this table.",
-    "superb": "The official recipes on the real corpora.",
+    "superb": "The official recipes.",
     PUBLISHED: "Official protocol on the real corpora, as printed: not comparable with rows of other protocols.",
     SUPERSEDED: "Withdrawn, or printed again later with other figures: the source stands with each row.",
 }
+SMALL = "Miniature corpora"
+"""The title of mini recipes on the corpora that they are made for."""
+UNSCORED = "There is no SUPERB score: its reference points belong to the official recipes and corpora."
 MISSING = "A task that is missing adds no points to a row's rank, and leaves it without a SUPERB score."
 
 
@@ -102,19 +105,42 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
     return {
         "key": f"{group.protocol}-{number}",
         "protocol": group.protocol,
-        "title": TITLES.get(group.protocol, group.protocol) + (" (other data)" if reason else ""),
-        "note": " ".join(filter(None, [NOTES.get(group.protocol, ""), reason, missing])),
+        "title": _title(group) + (" (other data)" if reason else ""),
+        "note": " ".join(filter(None, [_note(group), reason, missing])),
         "reason": reason,
         "official": group.protocol in (PUBLISHED, SUPERSEDED),
         "scored": group.scored,
         "rows": [_row(table, i) for i in order],
-        "behind": details.behind([rows[i] for i in order], columns, scored, group.protocol),
+        "behind": details.behind([rows[i] for i in order], columns, scored),
         "pairs": {
             key: comparison.pairs(one.comparison, position)
             for key, one in table.standings.items()
             if one.comparison and len(rows) <= MOST_PAIRS
         },
     }
+
+
+def _note(group: Group) -> str:
+    unscored = "" if group.scored else UNSCORED
+    return " ".join(filter(None, [NOTES.get(group.protocol, ""), _data(group.miniature), unscored]))
+
+
+def _title(group: Group) -> str:
+    """By its protocol, and by the passports of its results."""
+    title = TITLES.get(group.protocol, group.protocol)
+    if not group.miniature or not all(group.miniature.values()):
+        return title
+    return SMALL if group.protocol == "mini" else f"{title}, on miniature corpora"
+
+
+def _data(miniature: Mapping[str, bool]) -> str:
+    """What the passports of a group's results say of its corpora."""
+    if not miniature:
+        return ""
+    if len(set(miniature.values())) == 1:
+        return f"The corpora are {'' if all(miniature.values()) else 'no '}synthetic miniatures."
+    small = ", ".join(name.upper() for name, one in sorted(miniature.items()) if one)
+    return f"The corpora of {small} are synthetic miniatures, the others are not."
 
 
 def _standings(group: Group, column: Column) -> Standings:
@@ -129,6 +155,7 @@ def _row(table: _Table, index: int) -> dict[str, Any]:
     return {
         "name": row.name, "origin": row.origin, "source": row.source, "kind": row.kind, "params": row.params, "macs": row.macs,
         "hop": row.hop, "layers": row.layers, "dim": row.dim, "revision": row.revision, "superseded": row.superseded,
+        "namesake": namesake(row.name) if row.origin == "local" else None,
         "superb": superb_score(row.cells, table.columns) if table.group.scored else None, "rank": table.ranks.get(id(row)),
         "tasks": len({key.split(".")[0] for key in row.cells}), "missing": table.missing(row),
         "cells": {

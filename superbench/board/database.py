@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superbench.board.shelf import Event, Held, Kind, checked
-from superbench.errors import CommandError, MissingExtra, StoreError
+from superbench.errors import CommandError, MissingExtra, StoreError, Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
@@ -220,13 +220,12 @@ def _engine(address: str) -> Engine:
 def _spoken(address: str) -> Iterator[None]:
     """A database's error in a sentence."""
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
     try:
         yield
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         shown = make_url(address).render_as_string(hide_password=True)
-        raise StoreError(
-            f"The board's database {shown} cannot be used: {reason}. Is it running, and may you write to it?"
-        ) from error
+        kind = StoreError if isinstance(error, DataError | IntegrityError) else Unavailable
+        raise kind(f"The board's database {shown} cannot be used: {reason}. Is it running, and may you write to it?") from error

@@ -17,10 +17,11 @@ import numpy as np
 from superbench import registry
 from superbench.board import draws
 from superbench.board.published import records
-from superbench.board.ranking import Column, Row
+from superbench.board.ranking import Column, Row, spec_of
 from superbench.contract import Prediction, Score
+from superbench.passport import is_miniature
 from superbench.probing.intervals import Replicates, replicates
-from superbench.results import Result
+from superbench.schema import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,6 @@ Scored = Callable[[Result], Answers | None]
 
 HARDEST = 10
 LONGEST = 90
-OURS = "mini"
 
 
 # ---------------------------------------------------------------- a row
@@ -72,11 +72,8 @@ def _published() -> Mapping[tuple[str, str], Mapping[str, str]]:
 def _family(row: Row) -> str | None:
     if row.kind == "spectral":
         return row.kind
-    texts = [str(result.environment["spec"]) for result in row.results.values() if result.environment.get("spec")]
-    if not texts:
-        return None
-    spec = registry.parse(texts[0])
-    return spec.hub or spec.name.rpartition(":")[2]
+    spec = next(filter(None, map(spec_of, row.results.values())), None)
+    return None if spec is None else spec.hub or spec.name.rpartition(":")[2]
 
 
 def receipts(row: Row) -> dict[str, Any]:
@@ -127,13 +124,15 @@ def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
 # ---------------------------------------------------------------- a table of rows
 
 
-def behind(rows: Sequence[Row], columns: Sequence[Column], scored: Scored | None, protocol: str) -> dict[str, Any]:
-    """What the rows of a table share: `data` and `hardest` items by task, `draws` by column and place of the row."""
+def behind(rows: Sequence[Row], columns: Sequence[Column], scored: Scored | None) -> dict[str, Any]:
+    """What the rows of a table share: `data` and `hardest` items by task, `draws` by column and place of the row. Texts of
+    corpora are shown where every result is of a synthetic miniature."""
     most = draws.share(len(rows) * len(columns))
     hardest, drawn = {}, {}
     for task in dict.fromkeys(column.task for column in columns):
         answers = _answers(task, rows, scored)
-        if found := _hardest(answers, protocol == OURS):
+        ours = all(is_miniature(row.results[task]) for row in rows if task in row.results)
+        if found := _hardest(answers, ours):
             hardest[task] = found
         for column in (column for column in columns if column.task == task):
             known = {place: one.replicates[column.metric] for place, one in answers.items() if column.metric in one.replicates}

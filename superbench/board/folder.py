@@ -1,7 +1,7 @@
 """A board in a folder, friendly to git: an accepted bundle is a file to commit.
 
     bundles/<moment>-<upstream>-<digest>.zip     with a .json beside it where a token was asked for
-    references/ labels/ tokens/                  documents, one file each
+    references/ labels/ tokens/ rulings/         documents, one file each
     audit.jsonl                                  the log
     .evidence/ .incoming/ .lock                  not for git (.gitignore says so)
 
@@ -11,21 +11,24 @@ A bundle is there when its file is: files are written whole, the bundle's last b
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from superbench.board.bundle import said_by
 from superbench.board.shelf import Event, Held, Kind, checked, parse_events
-from superbench.errors import BadResult, CommandError
-from superbench.files import whole, write_text
+from superbench.errors import CommandError
+from superbench.files import require_folder, whole, write_text
+from superbench.locks import locked
 
 BUNDLES = "bundles"
 HIDDEN = {"evidence": ".evidence", "incoming": ".incoming"}
 IGNORED = "".join(f"{name}\n" for name in (".lock", *(f"{folder}/" for folder in HIDDEN.values())))
 SHORT = 12
+LONGEST = 80
+"""Letters of an upstream's name in a file's."""
 _FILE = re.compile(r"(?P<accepted>[0-9TZ.]+)-(?P<name>.+)-(?P<short>[0-9a-f]{12})\.zip")
 
 
@@ -45,9 +48,9 @@ class FolderShelf:
         """Held by the operating system's lock, which a killed process lets go."""
         if self.root.exists() and not self.root.is_dir():
             raise CommandError(f"{self.root} is a file. A board is a folder, or a database: sqlite:///{self.root}.db")
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not self.root.is_dir():
+            require_folder(self.root, f"The board {self.root}")
+        with locked(self.root / ".lock", wait=True):
             if not (self.root / ".gitignore").exists():
                 write_text(self.root / ".gitignore", IGNORED)
             yield self
@@ -66,13 +69,17 @@ class FolderShelf:
     def _held(self, path: Path) -> Held:
         found = _FILE.fullmatch(path.name)
         if found is None:
-            return Held("", path.stem, "", "", str(path))
+            name, digest = said_by(path) or (path.stem, "")
+            return Held(digest, name, "", "", str(path))
+        name = found["name"]
+        if "_" in name or len(name) == LONGEST:  # letters were replaced, or cut off: the bundle has its name in full
+            name = (said_by(path) or (name,))[0]
         beside = path.with_suffix(".json")
         try:
-            by = str(json.loads(beside.read_text())["by"]) if beside.is_file() else ""
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadResult(f"{beside} does not say who submitted {path.name}: {error}. Restore it, or remove both.") from error
-        return Held(found["short"], found["name"], found["accepted"], by, str(path))
+            by = str(json.loads(beside.read_bytes())["by"]) if beside.is_file() else ""
+        except (ValueError, KeyError, TypeError, OSError):
+            by = f"unknown: {beside.name} is damaged"  # nobody's token: the row is shown, and nobody takes its name
+        return Held(found["short"], name, found["accepted"], by, str(path))
 
     def data(self, digest: str) -> bytes:
         """By the digest, its beginning, or the path that `held` gave."""
@@ -85,7 +92,7 @@ class FolderShelf:
 
     def add(self, held: Held, data: bytes) -> Held:
         """Whose it is first, then the bundle."""
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", held.upstream)[:80]
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", held.upstream)[:LONGEST]
         path = self.root / BUNDLES / f"{held.accepted}-{name}-{held.digest[:SHORT]}.zip"
         if held.by:
             write_text(path.with_suffix(".json"), json.dumps({"by": held.by}) + "\n")

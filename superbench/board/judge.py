@@ -1,8 +1,9 @@
 """The process beside a server that opens, scores and accepts bundles, so that readers never wait for it.
 
 The board's address is the first line of standard input (it may hold a password, which a command line would show); then one
-request per line, and one answer per line on standard output, both JSON. It ends when its input does: a server
-that is killed leaves no process behind, and acceptance is a transaction of the board, whole or not at all.
+request per line, and one answer per line on standard output, both JSON. It ends when its input does, and at once when the
+server does, whose number is its argument: a server that is killed leaves no process behind, and acceptance is a transaction of
+the board, whole or not at all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from superbench.board import apart, contents, page, ranking
 from superbench.board.bundle import open_bundle
 from superbench.board.published import published
 from superbench.board.storage import Board
-from superbench.errors import Refusal, SuperbenchError
+from superbench.errors import Refusal, SuperbenchError, Unavailable
+from superbench.processes import end_with
 
 
 def opened(board: Board, path: str) -> dict[str, Any]:
@@ -51,12 +53,15 @@ ERRANDS: Mapping[str, Callable[..., dict[str, Any]]] = {"open": opened, "judge":
 
 
 def answer(board: Board, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Do an errand: `{"done": ...}`, or `{"refused": ...}` with status, code and reason, or `{"failed": ...}`."""
+    """Do an errand: `{"done": ...}`, or `{"refused": ...}` with status, code and reason, or `{"failed": ...}`, or
+    `{"away": ...}` where the board's storage cannot be used now."""
     errand, arguments = request["errand"], {key: value for key, value in request.items() if key != "errand"}
     try:
         return {"done": ERRANDS[errand](board, **arguments)}
     except Refusal as error:
         return {"refused": {"status": error.status, "code": error.code, "reason": str(error)[:4000]}}
+    except (Unavailable, OSError) as error:
+        return {"away": str(error)[:4000]}
     except SuperbenchError as error:
         return {"failed": str(error)[:4000]}
     except Exception as error:  # the server goes on; what happened is in its log
@@ -67,7 +72,8 @@ def answer(board: Board, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer until the input ends, or the server."""
+    end_with(int(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not stand among the answers
     os.nice(10)  # readers come first

@@ -12,14 +12,19 @@ from statistics import mean
 from typing import Literal
 
 from superbench import registry
+from superbench.errors import CommandError
+from superbench.passport import is_miniature
 from superbench.probing.intervals import Replicates
-from superbench.results import Result
+from superbench.schema import Result
 
 Key = tuple[str, str, str, str, int, str]
 """Upstream, revision, task, protocol, version of the task, data fingerprint: what stands once on a board."""
 
+Place = tuple[str, str, str, int, str]
+"""The same without the revision: what a newer version of an upstream takes from an older one, task by task."""
+
 UNSCORED = {"mini"}
-"""Protocols without a SUPERB score: its reference points belong to the official data."""
+"""Protocols without a SUPERB score."""
 
 DOMAINS = ("content", "speaker", "semantics", "emotion")
 
@@ -98,8 +103,13 @@ class Group:
 
     @property
     def scored(self) -> bool:
-        """May its rows have a SUPERB score?"""
-        return self.protocol not in UNSCORED
+        """May its rows have a SUPERB score? Its reference points belong to the official recipes and corpora."""
+        return self.protocol not in UNSCORED and not any(self.miniature.values())
+
+    @property
+    def miniature(self) -> dict[str, bool]:
+        """Task -> was it run on a synthetic miniature? Nothing is known of published rows."""
+        return {name: is_miniature(result) for row in self.rows for name, result in row.results.items()}
 
 
 def columns() -> list[Column]:
@@ -138,6 +148,12 @@ def key_of(result: Result) -> Key:
     """What a result is of: a later one with the same key takes its place."""
     task, upstream = result.task, result.upstream
     return upstream.name, upstream.revision, task.name, task.protocol, task.version, result.data.fingerprint
+
+
+def place_of(result: Result) -> Place:
+    """Where a result stands: a later one takes its place, of whichever revision."""
+    task = result.task
+    return result.upstream.name, task.name, task.protocol, task.version, result.data.fingerprint
 
 
 def grouped(results: Iterable[Result], replicates: Mapping[Key, Mapping[str, Replicates]] | None = None) -> list[Group]:
@@ -207,7 +223,16 @@ def kind_of(result: Result) -> Literal["pretrained", "untrained", "spectral"]:
     """Nothing to learn, random weights as a control, or trained."""
     if not result.upstream.params:
         return "spectral"
-    return "untrained" if "untrained" in registry.parse(str(result.environment.get("spec", "x"))).options else "pretrained"
+    spec = spec_of(result)
+    return "untrained" if spec is not None and "untrained" in spec.options else "pretrained"
+
+
+def spec_of(result: Result) -> registry.Spec | None:
+    """The spec that the model was named by, taken apart, without its file; None where that cannot be done."""
+    try:
+        return registry.parse(result.environment.get("spec", "").partition("@")[0])
+    except CommandError:
+        return None
 
 
 def _standing(rows: Sequence[Row]) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from superbench.contract import Task
-from superbench.results import Receipt, Result
+from superbench.schema import Receipt, Result
 
 RATES = "learning rates"
 """How a deviation begins that replaces the recipe's grid (`options.Options.deviations`)."""

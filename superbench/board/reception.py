@@ -6,6 +6,7 @@ Two judges work beside it: one looks whether an upload is a bundle at all, the o
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import gzip
 import hashlib
@@ -23,7 +24,7 @@ from superbench.board import incoming, tokens
 from superbench.board.clerk import Clerk, Gone
 from superbench.board.incoming import Submission
 from superbench.board.storage import Board
-from superbench.errors import Conflict, Refusal, SuperbenchError
+from superbench.errors import Conflict, Refusal, SuperbenchError, Unavailable
 
 log = logging.getLogger("superbench.board")
 
@@ -77,7 +78,8 @@ class Reception:
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="superbench-board-"))
-        self._entering = asyncio.Lock()
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+        self._entering, self._drawing = asyncio.Lock(), asyncio.Lock()
 
     async def open(self) -> None:
         """Find what an earlier server left undecided, draw the page, begin to work. Raises `SuperbenchError`."""
@@ -100,6 +102,13 @@ class Reception:
     async def owner(self, secret: str | None) -> str:
         """Whose token it is; raises `NotAllowed`."""
         return await asyncio.to_thread(tokens.owner, self.board.shelf, secret)
+
+    async def withdraw(self, row: str, secret: str | None, why: str) -> list[str]:
+        """Take a row off the board, and draw the page without it; returns the digests. Raises `NotAllowed`, `UnknownName`."""
+        by = await asyncio.to_thread(tokens.admin, self.board.shelf, secret)
+        gone = await asyncio.to_thread(self.board.withdraw, row, by, why)
+        await self._draw(self._porter)
+        return [one.digest for one in gone]
 
     def admit(self, by: str) -> None:
         """May this token send another one now? Raises `TooOften`."""
@@ -168,7 +177,7 @@ class Reception:
     async def _decide(self, one: Submission) -> Submission:
         """Score it and accept it; it may have been accepted by a server that was killed before it could say so."""
         again = one.state == "scoring"
-        one = replace(one, state="scoring", tries=one.tries + 1)
+        one = replace(one, state="scoring")
         await self._note(one)
         data = await asyncio.to_thread(incoming.data_of, self.board.shelf, one)
         if data is None:
@@ -183,9 +192,11 @@ class Reception:
                 return one.end("accepted", 200)
             await self.refuse(one.digest, error, one.by)
             return one.end("refused", error.status, error.code, str(error))
+        except Unavailable:
+            raise
         except SuperbenchError as error:
-            if one.tries < MOST_TRIES:
-                return replace(one, state="queued")
+            if one.tries + 1 < MOST_TRIES:
+                return replace(one, state="queued", tries=one.tries + 1)
             return one.end("failed", 500, "failed", f"The server could not score it: {error}")
         finally:
             path.unlink(missing_ok=True)
@@ -199,13 +210,14 @@ class Reception:
             for key in old:
                 del self.submissions[key]
 
-    async def _draw(self) -> None:
-        """The page and the table anew; readers keep the old ones until then."""
-        await self._ask(self._judge, "render", RENDERING_SECONDS, folder=str(self._folder))
-        table = (self._folder / "board.json").read_bytes()
-        self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
-        self.table = await asyncio.to_thread(Document.of, table)
-        self.contents = json.loads(table)
+    async def _draw(self, clerk: Clerk | None = None) -> None:
+        """The page and the table anew, one drawing after the other; readers keep the old ones until then."""
+        async with self._drawing:
+            await self._ask(clerk or self._judge, "render", RENDERING_SECONDS, folder=str(self._folder))
+            table = (self._folder / "board.json").read_bytes()
+            self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
+            self.table = await asyncio.to_thread(Document.of, table)
+            self.contents = json.loads(table)
 
     async def _ask(self, clerk: Clerk, errand: str, seconds: float, **arguments: Any) -> dict[str, Any]:
         try:
@@ -217,6 +229,8 @@ class Reception:
             refusal = Refusal(facts["reason"], facts["code"])
             refusal.status = facts["status"]
             raise refusal
+        if "away" in answer:
+            raise Unavailable(answer["away"])
         if "failed" in answer:
             raise SuperbenchError(answer["failed"])
         return dict(answer["done"])

@@ -15,7 +15,8 @@ from superbench.board import text
 from superbench.board.archive import gunzipped
 from superbench.contract import Prediction
 from superbench.errors import Malformed, Refusal
-from superbench.results import Result, pack
+from superbench.results import pack
+from superbench.schema import Result
 
 SHOWN = 3
 

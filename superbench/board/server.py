@@ -21,7 +21,7 @@ from superbench.board import api_page
 from superbench.board.incoming import Submission
 from superbench.board.reception import Document, Limits, Reception, TooOften
 from superbench.board.storage import Board
-from superbench.errors import Malformed, Refusal, SuperbenchError, TooLarge
+from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
@@ -63,6 +63,12 @@ class Health(BaseModel):
     version: str = __version__
     models: int
     waiting: int
+
+
+class Withdrawn(BaseModel):
+    """The digests of the bundles that the board does not show any more."""
+
+    bundles: list[str]
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -180,6 +186,23 @@ def _submitting(app: FastAPI, reception: Reception) -> None:
             upload.unlink(missing_ok=True)
         response.headers["Location"] = f"/api/submissions/{new.id}"
         return new.public()
+
+    @app.delete(
+        "/api/models/{name:path}", summary="Take a row off the board", tags=["keep"],
+        responses={
+            401: REFUSALS[401], 403: {"model": Problem, "description": "Not an admin's token"},
+            404: {"model": Problem, "description": "No such model"},
+        },
+        description="For a token that `superbench token BOARD --admin` made. By the model's name, or a bundle's digest.",
+    )  # fmt: skip
+    async def withdraw(
+        name: str, found: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)], because: str = ""
+    ) -> Withdrawn:
+        try:
+            digests = await reception.withdraw(name, found.credentials if found else None, because[:1000])
+        except CommandError as error:
+            raise HTTPException(404, str(error)) from error
+        return Withdrawn(bundles=digests)
 
     @app.get("/api/submissions", summary="Your submissions, newest first", tags=["submit"], responses={401: REFUSALS[401]})
     async def own(by: Owner) -> list[State]:

@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
-Kind = Literal["references", "labels", "tokens", "evidence", "incoming"]
+Kind = Literal["references", "labels", "tokens", "evidence", "incoming", "rulings"]
 """The board's own references; digests of those that came with bundles; tokens; replicates (may be made again); submissions that
-wait for a server."""
+wait for a server; what the keeper decided about single bundles."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 

@@ -8,25 +8,28 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from superbench.board import text
 from superbench.board.shelf import Reading, Shelf, event, now
 from superbench.errors import CommandError, Malformed, NotAllowed
 
 PREFIX = "sb_"
+Role = Literal["submitter", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token. `revoked` is when, or empty."""
+    """What is known of a token. `revoked` is when, or empty. An `admin` may remove the rows of others too."""
 
     name: str
     created: str
     revoked: str = ""
+    role: Role = "submitter"
 
 
-def create(shelf: Shelf, name: str) -> str:
+def create(shelf: Shelf, name: str, role: Role = "submitter") -> str:
     """A new token called `name`; the text is to be handed to its owner, it cannot be shown again. Raises `CommandError`."""
     try:
         text.name(name, "The token's name")
@@ -36,8 +39,8 @@ def create(shelf: Shelf, name: str) -> str:
     with shelf.writing() as writer:
         if name in {one.name for one in listed(writer) if not one.revoked}:
             raise CommandError(f"This board has a token called {name!r} already. Revoke it first, or choose another name.")
-        writer.put("tokens", _digest(secret), _packed(Token(name, now())))
-        writer.log(event("keeper", "token created", name))
+        writer.put("tokens", _digest(secret), _packed(Token(name, now(), role=role)))
+        writer.log(event("keeper", "token created", name, role))
     return secret
 
 
@@ -47,7 +50,7 @@ def revoke(shelf: Shelf, name: str) -> None:
         for digest in writer.names("tokens"):
             token = _parsed(writer.get("tokens", digest))
             if token.name == name and not token.revoked:
-                writer.put("tokens", digest, _packed(Token(name, token.created, now())))
+                writer.put("tokens", digest, _packed(replace(token, revoked=now())))
                 writer.log(event("keeper", "token revoked", name))
                 return
     raise CommandError(
@@ -59,6 +62,18 @@ def listed(shelf: Reading) -> list[Token]:
     """All tokens, by name and age."""
     found = [_parsed(shelf.get("tokens", digest)) for digest in shelf.names("tokens")]
     return sorted(found, key=lambda one: (one.name, one.created))
+
+
+def admin(shelf: Reading, secret: str | None) -> str:
+    """The name of an admin's token; raises `NotAllowed`, with status 403 for a token that may only submit."""
+    name = owner(shelf, secret)
+    if _parsed(shelf.get("tokens", _digest(secret or ""))).role != "admin":
+        refusal = NotAllowed(
+            f"{name} may submit, and remove nothing. The board's keeper makes an admin's token: --admin", "role"
+        )
+        refusal.status = 403
+        raise refusal
+    return name
 
 
 def owner(shelf: Reading, secret: str | None) -> str:

@@ -19,9 +19,9 @@ from superbench.board.details import item_errors
 from superbench.board.evidence import Evidence
 from superbench.board.references import References, digest, facts_of
 from superbench.contract import Prediction, Score, Task
-from superbench.errors import Malformed, Refusal, SuperbenchError, TooLarge
+from superbench.errors import Malformed, Refusal, StoreError, SuperbenchError, TooLarge
 from superbench.probing.intervals import Replicates, interval_of, replicates
-from superbench.results import Result
+from superbench.schema import Choice, Result
 
 TOLERANCE = 1e-6
 """Relative; scores are sums of small whole numbers, so only the order of additions may move them."""
@@ -47,7 +47,7 @@ def examine(bundle: Bundle, known: Known = nothing_known) -> dict[str, Evidence]
     for name, entry in bundle.entries.items():
         try:
             evidence[name] = examine_entry(entry, known)
-        except (Malformed, TooLarge):
+        except (Malformed, TooLarge, StoreError):  # the last is the board's trouble, not the bundle's
             raise
         except Refusal as error:
             found.append((error.code, f"{name}: {error}"))
@@ -205,7 +205,7 @@ def _test_choice(result: Result, task: Task, scores: dict[str, Score]) -> list[s
     """Where the protocol chooses among checkpoints on the test (ASV), the receipt of the chosen one is the score itself."""
     if not task.select.checkpoints:
         return []
-    choice = next(iter(result.chosen.values()), {})
+    choice = next(iter(result.chosen.values()), Choice())
     picked = [row.dev for row in result.sweep if row.setting == choice.get("setting") and row.lr == choice.get("lr")]
     value = scores[task.card.primary].value
     if any(dev is not None and math.isclose(dev, value, rel_tol=1e-4) for dev in picked):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from superbench import __version__
-from superbench.cli import board, check, data, demo, diff, export, generate, models, plan, run, serve, store
+from superbench.cli import board, check, data, demo, diff, export, generate, keeper, models, plan, run, serve, store
 
 app = typer.Typer(
     name="superbench",
@@ -43,7 +43,7 @@ app.command("report")(board.report)
 app.command("diff")(diff.diff)
 app.command("export")(export.export)
 app.command("submit")(board.submit)
-app.command("board")(board.board)
+app.add_typer(keeper.app, name="board")
 app.command("serve")(serve.serve)
 app.command("references")(board.references)
 app.command("token")(board.token)

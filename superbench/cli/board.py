@@ -1,4 +1,4 @@
-"""`superbench report`, `submit`, `board` and what the keeper of a board does: references, tokens, backup, restore."""
+"""`superbench report`, `submit`, and what a board stands on: references, tokens, backup, restore."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from superbench.cli.printing import echo, echo_json
 from superbench.errors import CommandError
 
 BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME"
@@ -28,10 +29,11 @@ def report(
     results = reports.collect(folders)
     if format == "table":
         console.print(reports.terminal(results))
+    elif format == "json":
+        echo_json(reports.plain(results))
     else:
-        writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex, "json": reports.as_json}
-        writer = writers[format]
-        typer.echo(writer(results), nl=False)
+        writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex}
+        echo(writers[format](results), end="")
 
 
 def submit(
@@ -61,30 +63,6 @@ def submit(
         console.print(f"{receipt.upstream}: {', '.join(receipt.tasks)} {state} ({receipt.place})", markup=False)
 
 
-def board(
-    board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
-    out: Annotated[Path, typer.Option(help="The page to write")] = Path("board.html"),
-    superseded: Annotated[bool, typer.Option("--superseded", help="Show published rows that were withdrawn or printed anew, too")] = False,
-) -> None:  # fmt: skip
-    """Write a board as one HTML file that opens from disk: sort, search, compare, plots, downloads.
-
-    Bundles that nobody scored yet (put into the folder by hand, or fetched with git) are scored first; one that does not hold is
-    left out, and said; the exit status is then 1.
-    """
-    from superbench.board.storage import Board
-    from superbench.cli.display import console, stages
-
-    with stages() as reporter:
-        refused = Board(board).write_page(
-            out, lambda done, total: reporter.advance("score again", done, total), everything=superseded
-        )
-    console.print(f"Wrote {out}", markup=False)
-    for reason in refused:
-        console.print(f"not shown: {reason}", markup=False)
-    if refused:
-        raise typer.Exit(1)
-
-
 def references(
     board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
     add: Annotated[Path | None, typer.Option(help="Results of any model that you ran on your own copy of the corpora", show_default=False)] = None,
@@ -110,6 +88,7 @@ def token(
     board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
     name: Annotated[str | None, typer.Option(help="Make a token for this person or team", show_default=False)] = None,
     revoke: Annotated[str | None, typer.Option(help="Make the token of this name useless", show_default=False)] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="Its owner may also take rows off the board")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show all tokens, without their secret")] = False,
 ) -> None:  # fmt: skip
     """Make a token with which somebody may submit to the served board; it is printed once, and kept as a digest only.
@@ -126,12 +105,12 @@ def token(
     if list_:
         for one in tokens.listed(shelf):
             state = f"revoked {one.revoked}" if one.revoked else "valid"
-            console.print(f"{one.name}  made {one.created}  {state}", markup=False)
+            console.print(f"{one.name}  {one.role}  made {one.created}  {state}", markup=False)
     elif revoke is not None:
         tokens.revoke(shelf, revoke)
         console.print(f"The token of {revoke} is revoked; what it submitted stays.", markup=False)
     else:
-        typer.echo(tokens.create(shelf, name or _unused(tokens.listed(shelf))))
+        echo(tokens.create(shelf, name or _unused(tokens.listed(shelf)), "admin" if admin else "submitter"))
 
 
 def _unused(tokens: list) -> str:

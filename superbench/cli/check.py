@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
     from superbench.doctor import Examination
@@ -46,7 +47,7 @@ def check(
     if as_json:
         facts |= {"healthy": found.healthy, "mates": found.mates} if not task else {"healthy": found.healthy}
         rows = [asdict(finding) for finding in found.findings]
-        typer.echo(json.dumps({**facts, "reasons": found.reasons, "findings": rows}, indent=1, ensure_ascii=False))
+        echo_json({**facts, "reasons": found.reasons, "findings": rows})
     else:
         _show(name, found, "a task" if task else "an upstream")
     if not found.healthy:
@@ -54,16 +55,16 @@ def check(
 
 
 def _show(name: str, found: Examination, kind: str) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from superbench.cli.display import console
 
     table = Table("", "check", "measured")
     for finding in found.findings:
-        mark = "[green]✓[/green]" if finding.holds else "[red]✗[/red]" if finding.fatal else "[yellow]![/yellow]"
+        mark = ("✓", "green") if finding.holds else ("✗", "red") if finding.fatal else ("!", "yellow")
         then = f"\n→ {finding.action}" if finding.action and not finding.holds else ""
-        table.add_row(mark, finding.name, escape(finding.measured + then))
+        table.add_row(Text(*mark), finding.name, finding.measured + then)
     console.print(table)
     if not found.healthy:
         console.print(f"{name} does not keep the contract of {kind}:", markup=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +71,7 @@ def check_(
         found = [inspector.inspect(task) for task in named]
     cards = {task.card.name: task.card for task in named}
     if as_json:
-        typer.echo(json.dumps([_plain(one, cards[one.task].obtain) for one in found], indent=1, ensure_ascii=False))
+        echo_json([_plain(one, cards[one.task].obtain) for one in found])
     else:
         _show(found, cards, bool(corpora.written()))
     if any(one.state != "complete" and (one.state != "absent" or tasks != "all") for one in found):
@@ -109,12 +110,13 @@ def _table(found: Sequence[Inspection], published: dict[str, Mapping[str, int]])
     """A row for each split of each task; the published number of items where it is another one."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("task", "state", "split", "items", "published", "hours", "s: min/mean/max", "Hz", "list"):
         table.add_column(name, justify="right" if name in ("items", "published", "hours", "s: min/mean/max") else "left")
     for one in found:
-        state = f"[{COLOURS.get(one.state, 'red')}]{one.state}[/]"
+        state = Text(one.state, COLOURS.get(one.state, "red"))
         if one.passport is None:
             table.add_row(one.task, state)
             continue

@@ -33,8 +33,10 @@ def demo(
     from superbench.board.storage import Board
     from superbench.cli.display import StageBars, bars, console, stages
     from superbench.cli.run import perform
+    from superbench.locks import require_locks
     from superbench.synthesis import synthesise
 
+    require_locks(out, f"--out {out}")
     began = time.perf_counter()
     data, results = out / "data", out / "results"
     tasks = registry.tasks()

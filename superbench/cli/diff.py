@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
     from superbench.board.ranking import Cell
@@ -39,9 +40,7 @@ def diff(
     one, other = side(a), side(b)
     names = list(filter(None, task.split(","))) if task else []
     if as_json:
-        typer.echo(
-            json.dumps(plain(one, other, compare(one, other, names, items)), indent=1, ensure_ascii=False, allow_nan=False)
-        )
+        echo_json(plain(one, other, compare(one, other, names, items)))
         return
     with stages() as reporter:
         found = compare(one, other, names, items, reporter)
@@ -51,7 +50,7 @@ def diff(
         [one for one in found[0].differences if all(one in other.differences for other in found)] if len(found) > 1 else []
     )
     if everywhere:
-        console.print("\n[bold]in every task[/bold]")
+        console.print("\nin every task", style="bold")
         _show_differences(everywhere)
     for comparison in found:
         _show(comparison, everywhere)
@@ -79,7 +78,7 @@ def _show(comparison: Comparison, told: Sequence[Difference]) -> None:
 
     from superbench.cli.display import console
 
-    console.print(f"\n[bold]{comparison.task}[/bold]")
+    console.print(f"\n{comparison.task}", style="bold")
     scores = Table("metric", "A", "B", "B − A, paired", "")
     for metric in comparison.metrics:
         scores.add_row(_title(metric), _cell(metric, metric.a), _cell(metric, metric.b), *_paired(metric))

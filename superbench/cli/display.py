@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from superbench.cli.pace import Pace, left
+from superbench.cli.printing import spelled
+from superbench.spelling import visible
 
 if TYPE_CHECKING:
     from superbench.bench import Ended, Job
@@ -18,14 +23,33 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 15.0
 """How often a running job speaks where there is no terminal."""
+FIRST_PART = 0.01
+"""Of a stage: less of it says nothing about the pace."""
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+class PlainConsole(Console):
+    """A console that spells what its encoding lacks, and what would control a terminal, plainly, before columns are laid out.
+
+    The one that commands print with takes no markup from strings: a model may be called `[/foo]`. Colours are `Text`s.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text from a string."""
+        return super().render_str(spelled(visible(text), self.encoding), **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """Segments; whatever they were made of, none of their texts controls the terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+console = PlainConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
 
 
 def bars() -> Progress:
     """Progress bars as all commands show them."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(24), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
 
@@ -47,8 +71,9 @@ class StageBars:
         if self.progress.disable and now - self._spoken > PLAIN_SECONDS:
             self._spoken = now
             began, first = self._began[stage]  # what was done before (a resumed run) does not count for the pace
-            left = f", about {(now - began) * (total - done) / (done - first) / 60:.1f} min left" if done > first else ""
-            print(f"  {stage} {100 * done / max(total, 1e-9):.0f}%{left}", flush=True)
+            pace = (now - began) / (done - first) if done - first > FIRST_PART * total else None
+            more = "" if pace is None else f", {left(pace * (total - done))}"
+            print(f"  {stage} {100 * done / max(total, 1e-9):.0f}%{more}", flush=True)
 
     def note(self, text: str) -> None:
         """Print a remark."""
@@ -65,43 +90,35 @@ def stages() -> Iterator[StageBars]:
 class RunDisplay:
     """A `Watcher` of a run: one bar for each running job, one for the whole, a line for each job that ends.
 
-    The remaining time follows what was seen: a task that took long for one upstream is expected to take long for the next, and
-    a task that nobody has seen yet takes its rough share of the work.
+    Off a terminal, each of these lines says how long the rest will take: see `Pace`.
     """
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self._all = progress.add_task("[bold]all jobs", total=None)
-        self._shares: Mapping[Job, float] = {}
+    def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+        self.progress, self.clock, self.pace = progress, clock, Pace(clock)
+        self._all = progress.add_task("all jobs", total=None)
         self._bars: dict[Job, TaskID] = {}
-        self._began: dict[Job, float] = {}
         self._spoken: dict[Job, float] = {}
-        self._seconds: dict[str, list[float]] = {}
-        self._done: dict[Job, float] = {}
-        self._start = time.monotonic()
-
-    @property
-    def count(self) -> int:
-        """How many jobs there are."""
-        return len(self._shares)
+        self._count = self._over = 0
 
     def planned(self, shares: Mapping[Job, float]) -> None:
         """The bar of the whole gets its length."""
-        self._shares = shares
+        self.pace.planned(shares)
+        self._count = len(shares)
         self.progress.update(self._all, total=len(shares))
 
     def started(self, job: Job) -> None:
         """A new bar."""
-        self._began[job] = self._spoken[job] = time.monotonic()
+        self.pace.started(job)
+        self._spoken[job] = self.clock()
         self._bars[job] = self.progress.add_task(str(job), total=None)
 
     def advance(self, job: Job, stage: str, done: float, total: float) -> None:
         """Move the job's bar."""
         self.progress.update(self._bars[job], description=f"{job} · {stage}", completed=done, total=total)
-        now = time.monotonic()
+        now = self.clock()
         if self.progress.disable and now - self._spoken[job] > PLAIN_SECONDS:
             self._spoken[job] = now
-            print(f"  {job} · {stage} {100 * done / max(total, 1e-9):.0f}%", flush=True)
+            print(visible(f"  {job} · {stage} {100 * done / max(total, 1e-9):.0f}%"), flush=True)
 
     def note(self, job: Job, text: str) -> None:
         """Print a remark."""
@@ -112,38 +129,25 @@ class RunDisplay:
         job = ended.job
         if job in self._bars:
             self.progress.remove_task(self._bars.pop(job))
-        spent = time.monotonic() - self._began.get(job, time.monotonic())
-        self._seconds.setdefault(job.task, []).append(spent)
-        self._done[job] = spent
-        self.progress.update(self._all, completed=len(self._done), visible=len(self._done) < self.count)
-        left = f", about {self.remaining() / 60:.1f} min left" if len(self._done) < self.count and self.progress.disable else ""
-        self.progress.console.print(f"{_line(ended)}  [dim]{spent:.0f} s ({len(self._done)}/{self.count}{left})[/dim]")
+        spent = self.pace.ended(ended)
+        self._over += 1
+        self.progress.update(self._all, completed=self._over, visible=self._over < self._count)
+        seconds = self.pace.remaining() if self._over < self._count and self.progress.disable else None
+        more = "" if seconds is None else f", {left(seconds)}"
+        self.progress.console.print(_line(ended), Text(f" {spent:.0f} s ({self._over}/{self._count}{more})", "dim"))
         sys.stdout.flush()
 
-    def remaining(self) -> float:
-        """Seconds that the rest will take at the pace so far."""
-        now = time.monotonic()
-        done = sum(self._done.values())
-        pace = done / max(sum(self._shares[job] for job in self._done), 1e-9)
-        expected = {
-            job: mean(self._seconds[job.task]) if job.task in self._seconds else share * pace
-            for job, share in self._shares.items()
-            if job not in self._done
-        }
-        left = sum(max(seconds - (now - self._began.get(job, now)), 0.0) for job, seconds in expected.items())
-        return left * (now - self._start) / max(done, 1e-9)
 
-
-def _line(ended: Ended) -> str:
-    job = f"{ended.job.spec.alias:24} {ended.job.task:4}"
+def _line(ended: Ended) -> Text:
+    job = visible(f"{ended.job.spec.alias:24} {ended.job.task:4}")
     if ended.result is not None:
         score = ended.result.scores[ended.result.primary]
         half = f" ± {(score.ci[1] - score.ci[0]) / 2:.2f}" if score.ci else ""
         unit = " %" if score.unit == "%" else ""
-        again = " [dim](was there)[/dim]" if ended.state == "found" else ""
-        return f"[green]✓[/green] {job} {ended.result.primary} {score.value:.2f}{half}{unit}{again}"
-    mark = "[yellow]–[/yellow]" if ended.state == "absent" else "[red]✗[/red]"
-    return f"{mark} {job} {ended.state}"
+        again = (" (was there)", "dim") if ended.state == "found" else ""
+        return Text.assemble(("✓", "green"), f" {job} {ended.result.primary} {score.value:.2f}{half}{unit}", again)
+    mark = ("–", "yellow") if ended.state == "absent" else ("✗", "red")
+    return Text.assemble(mark, f" {job} {ended.state}")
 
 
 def split_of(report: Report) -> str:

@@ -46,5 +46,5 @@ def export(
             done = card(folder, out, names, url or PROTOCOL_PAPER)
     console.print(f"Wrote {done.folder}: {', '.join(done.tasks)}", markup=False)
     for warning in done.warnings:
-        console.print("[yellow]![/yellow] ", end="")
+        console.print("! ", style="yellow", end="")
         console.print(warning, markup=False)

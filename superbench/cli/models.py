@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from superbench.cli.printing import echo_json
 
 
 class Kind(str, Enum):
@@ -41,7 +42,7 @@ def list_(
         columns = ("name", "line", "module", "distribution")
         rows = [{part: getattr(row, part) + (more if part == "name" else "") for part in columns} for row, more in found]
     if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        echo_json(rows)
         return
     table = Table(*("what it is" if column == "line" else column for column in columns))
     for row in rows:
@@ -51,7 +52,7 @@ def list_(
 
 def pretrain(
     name: Annotated[str, typer.Argument(help="A pretrainable upstream, with a size: apc, tera:mini, mockingjay:base", show_default=False)],
-    audio: Annotated[Path, typer.Option(help="Folder of sound, searched recursively (wav, flac, mp3, ogg)", show_default=False)],
+    audio: Annotated[Path, typer.Option(help="Folder of sound, searched recursively, links too (wav, flac, mp3, ogg, and others that can be decoded)", show_default=False)],
     out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors)", show_default=False)],
     steps: Annotated[int | None, typer.Option(help="Updates [default: the size's own schedule]", min=1, show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of initialisation, masks and crops", min=0)] = 0,

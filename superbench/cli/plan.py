@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.pace import duration
+from superbench.cli.printing import echo_json
 from superbench.cli.run import _numbers
-from superbench.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from superbench.registry import Loaded, Spec
 
 CHOSEN = "✓"
-YEAR = 365.25 * 24 * 3600
-UNITS = ((YEAR, "years"), (86_400.0, "days"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))
 
 
 def plan(
@@ -53,8 +51,6 @@ def plan(
     from superbench.options import Options, known_variants
     from superbench.runner import device_of, every_variant
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     rates, numbers = _numbers("--lr", lr, float), _numbers("--seeds", seeds, int) or (0,)
     corpora = Corpora.at(data) if data else None
     asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
@@ -64,7 +60,7 @@ def plan(
     model = healthy(registry.parse(upstream), options.device, store)
     found = forecast_of(model, named, options, corpora, store, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps(found.plain(), indent=1, ensure_ascii=False))
+        echo_json(found.plain())
     else:
         show(found)
     if found.absent and tasks != "all":
@@ -109,8 +105,8 @@ def show(found: Forecast) -> None:
     for line in _remarks(found):
         console.print(line, markup=False)
     for task, reason in found.absent.items():
-        console.print(f"[yellow]absent[/yellow] {task}: ", end="")
-        console.print(reason, markup=False)
+        console.print("absent", style="yellow", end="")
+        console.print(f" {task}: {reason}")
 
 
 def _table(found: Forecast) -> Table:
@@ -211,13 +207,3 @@ def _times(ratio: float) -> str:
 def _gigabytes(size: int) -> str:
     value = size / 1e9
     return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """In the largest unit that leaves at least one.
-
-    >>> duration(5.0), duration(5400.0), duration(4e8)
-    ('5.0 s', '1.5 h', '12.7 years')
-    """
-    size, unit = next((size, unit) for size, unit in UNITS if seconds >= size)
-    return f"{seconds / (size or 1.0):.1f} {unit}"

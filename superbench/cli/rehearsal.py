@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from superbench.contract import Recipe
+    from superbench.job import Sounds
     from superbench.registry import Loaded
     from superbench.runner import Asked
 
@@ -25,14 +26,18 @@ def rehearse(
     """Print the jobs with their state and recipe, then the forecast of those that would run."""
     from superbench.cli.display import console
     from superbench.cli.plan import forecast_of, healthy, show
+    from superbench.features.store import default_root, sounds_at
+    from superbench.files import require_folder
     from superbench.runner import asked, default_workers
 
-    wanted = asked(upstreams, tasks, **options)
+    require_folder(out, f"--out {out}", make=False)
+    wanted = asked(upstreams, tasks, **options).into(out)
     once = {name: replace(task, read=lru_cache(maxsize=1)(task.read)) for name, task in wanted.tasks.items()}
     wanted = replace(wanted, tasks=once)  # reads each corpus once, for the states and for the forecast
     given = wanted.options
     loaded = [healthy(spec, given.device, store, remember=False) for spec in wanted.specs]
-    states = {upstream.alias: _states(wanted, upstream, out) for upstream in loaded}
+    sounds = sounds_at(store or default_root())
+    states = {upstream.alias: _states(wanted, upstream, out, sounds) for upstream in loaded}
     count = sum(state == RUNS for rows in states.values() for state, _ in rows.values())
     console.print("Dry run: nothing is extracted, trained or written.")
     console.print(_table(wanted, states))
@@ -52,7 +57,7 @@ def rehearse(
             show(forecast_of(upstream, left, given, wanted.corpora, store, quiet=False))
 
 
-def _states(wanted: Asked, upstream: Loaded, out: Path) -> dict[str, tuple[str, str]]:
+def _states(wanted: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> dict[str, tuple[str, str]]:
     """Task -> what a run would do with it, and why not."""
     from superbench.errors import MissingCorpus, SuperbenchError
     from superbench.job import finished
@@ -60,7 +65,7 @@ def _states(wanted: Asked, upstream: Loaded, out: Path) -> dict[str, tuple[str, 
     found = {}
     for name, task in wanted.tasks.items():
         try:
-            earlier = finished(task, upstream, wanted.corpora, out, wanted.options)
+            earlier = finished(task, upstream, wanted.corpora, out, wanted.options, sounds)
             found[name] = (FOUND if earlier else RUNS, "")
         except MissingCorpus as error:
             found[name] = (ABSENT if wanted.lenient else FAILS, str(error))
@@ -72,6 +77,7 @@ def _states(wanted: Asked, upstream: Loaded, out: Path) -> dict[str, tuple[str, 
 def _table(wanted: Asked, states: dict[str, dict[str, tuple[str, str]]]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for header in ("upstream", "task", "state", "updates × batch", "dev every", "learning rates", "seeds", "variants"):
@@ -79,7 +85,7 @@ def _table(wanted: Asked, states: dict[str, dict[str, tuple[str, str]]]) -> Tabl
     for alias, rows in states.items():
         for name, (state, _) in rows.items():
             recipe = wanted.options.recipe(wanted.tasks[name])
-            table.add_row(alias, name, f"[{COLOURS[state]}]{state}[/]", *_recipe(wanted, recipe))
+            table.add_row(alias, name, Text(state, COLOURS[state]), *_recipe(wanted, recipe))
     return table
 
 

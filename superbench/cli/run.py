@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from superbench.errors import CommandError
@@ -31,12 +32,15 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Worker processes [default: by the machine]", min=1, show_default=False)] = None,
     store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, on which corpora, by which recipe and at what cost; extract, train and write nothing")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Run again what is finished, and make stored features again")] = False,
     store_gb: Annotated[float | None, typer.Option(help="Keep the store within so many GB: what was not used for longest goes, and frames that cannot fit are not kept [default: what the disk holds]", min=0, show_default=False)] = None,
 ) -> None:  # fmt: skip
     """Run downstream tasks on frozen upstreams.
 
     Every sound passes through the model once; features are stored and shared by tasks, learning rates and later runs. Repeat
-    the command after an interruption: it goes on where it stopped. Results lie in OUT/<upstream>/<task>/result.json.
+    the command after an interruption: it goes on where it stopped. Results lie in OUT/<upstream>/<task>/result.json; where results
+    of other options lie there, in OUT/<upstream>--<options>/. What is finished is found again as long as model, data, options and
+    versions are the same.
 
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
@@ -45,10 +49,6 @@ def run(
     protocols = ("superb", "superb-once", "mini")
     if protocol is not None and protocol not in protocols:
         raise CommandError(f"--protocol {protocol!r}: expected one of {', '.join(protocols)}.")
-    if device not in ("auto", "cpu", "cuda"):
-        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
-    if precision not in (None, "float32", "bfloat16"):
-        raise CommandError(f"--precision {precision!r}: expected float32 or bfloat16.")
     asked: dict[str, Any] = {
         "data": data, "protocol": protocol, "device": device, "learning_rates": _numbers("--lr", lr, float),
         "seeds": _numbers("--seeds", seeds, int), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk, "precision": precision,
@@ -56,7 +56,7 @@ def run(
     }  # fmt: skip
     if dry_run:
         rehearse(upstreams, tasks, out=out, store=store, workers=workers, **asked)
-    elif perform(upstreams, tasks, out=out, workers=workers, store=store, store_gb=store_gb, **asked):
+    elif perform(upstreams, tasks, out=out, workers=workers, store=store, store_gb=store_gb, redo=redo, **asked):
         raise typer.Exit(1)
 
 
@@ -68,16 +68,23 @@ def perform(upstreams: list[str], tasks: str, *, table: bool = True, progress: P
     from superbench.runner import run as run_jobs
 
     with contextlib.nullcontext(progress) if progress else bars() as shown:
-        outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(shown), **options)
+        outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(shown), debug=_debug(), **options)
     if table and outcome.results:
         console.print(report.terminal(outcome.results))
     for ended in outcome.of("absent"):
-        console.print(f"[yellow]absent[/yellow] {ended.job}: {ended.message}", markup=True)
+        console.print("absent", style="yellow", end="")
+        console.print(f" {ended.job}: {ended.message}")
     for ended in outcome.of("failed"):
-        console.print(f"[red]failed[/red] {ended.job}: ", end="")
-        console.print(ended.message, markup=False)
+        console.print("failed", style="red", end="")
+        console.print(f" {ended.job}: {ended.message}")
     console.print(split_of(outcome))
     return len(outcome.of("failed"))
+
+
+def _debug() -> bool:
+    """Was the command given with --debug?"""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.obj)
 
 
 def _numbers(option: str, text: str | None, kind: type) -> tuple | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from superbench.errors import CommandError, MissingExtra
+from superbench.ranges import require_number
 
 
 def serve(
@@ -25,10 +26,10 @@ def serve(
     Example: superbench token board --name alice, then superbench serve --board board, then alice says
     superbench submit results --board http://HOST:8000 --token TOKEN
     """
+    require_number("--megabytes", megabytes, above=0)
     try:
-        import uvicorn
-
         from superbench.board.server import application
+        from superbench.board.service import service
     except ImportError as error:
         raise MissingExtra("Serving a board", error.name or "fastapi", "server") from error
     from superbench.board.reception import Limits
@@ -39,9 +40,7 @@ def serve(
     with kept.shelf.writing():  # a folder that cannot be written, a database that is away: said now
         pass
     limits = Limits(bytes=round(megabytes * 1e6), hourly=hourly, waiting=waiting)
-    server = uvicorn.Server(
-        uvicorn.Config(application(kept, limits), host=host, port=port, log_level="warning", access_log=False)
-    )
+    server = service(application(kept, limits), host, port)
     console.print(f"{board} at http://{host}:{port}/  (API: /docs; stop with Ctrl-C)", markup=False)
     server.run()
     if not server.started:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.printing import echo_json
 from superbench.errors import CommandError
+from superbench.ranges import require_number
 
 if TYPE_CHECKING:
     from superbench.features.store import Store
@@ -41,7 +42,7 @@ def ls(store: Folder = None, as_json: AsJson = False) -> None:
     pinned = sum(one.bytes for one in held if one.pinned)
     if as_json:
         facts = {"store": str(root), "bytes": total, "pinned_bytes": pinned, "free_bytes": free}
-        typer.echo(json.dumps(facts | {"shards": [asdict(one) for one in held]}, indent=1))
+        echo_json(facts | {"shards": [asdict(one) for one in held]})
         return
     entries = sum(one.entries for one in held)
     console.print(
@@ -78,11 +79,13 @@ def gc(
     """
     from superbench.cli.display import console
 
+    if gb is not None:
+        require_number("--gb", gb, least=0)
     with _opened(store) as opened:
         removed = opened.gc(None if gb is None else round(gb * 1e9))
         left = opened.contents()
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in removed], indent=1))
+        echo_json([asdict(one) for one in removed])
         return
     for reason in dict.fromkeys(one.reason for one in removed):
         some = [one.bytes for one in removed if one.reason == reason]

@@ -16,7 +16,8 @@ from superbench.comparison.sides import Side
 from superbench.contract import Prediction, Score
 from superbench.errors import CommandError
 from superbench.reporting import Reporter, Silence
-from superbench.results import Result, read_predictions
+from superbench.results import read_predictions
+from superbench.schema import Result
 
 TOLERANCE = 1e-6
 

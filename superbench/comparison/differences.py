@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from superbench.board.ranking import Row
-from superbench.results import Result
+from superbench.passport import is_miniature
+from superbench.schema import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def _sweep(result: Result) -> dict[str, Any]:
 
 def _chosen(*keys: str) -> Callable[[Result], Any]:
     def of(result: Result) -> Any:
-        by_fold = {fold: {key: choice[key] for key in keys if choice.get(key)} for fold, choice in result.chosen.items()}
+        chosen: dict[str, dict[str, Any]] = {fold: dict(choice) for fold, choice in result.chosen.items()}
+        by_fold = {fold: {key: choice[key] for key in keys if choice.get(key)} for fold, choice in chosen.items()}
         values = list(by_fold.values())
         same = all(value == values[0] for value in values)
         return _bare(values[0]) if values and same else {fold: _bare(value) for fold, value in by_fold.items()}
@@ -52,7 +54,7 @@ def _bare(value: dict[str, Any]) -> Any:
 
 
 def _environment(*keys: str) -> Callable[[Result], Any]:
-    return lambda result: _bare({key: result.environment[key] for key in keys if key in result.environment})
+    return lambda result: _bare({key: value for key, value in result.environment.items() if key in keys})
 
 
 _TOLD = (
@@ -68,6 +70,11 @@ _TOLD = (
     "date",
     "spec",
     "job",
+    "source",
+    "options",
+    "libraries",
+    "outputs",
+    "seal",
 )
 
 FACETS = (
@@ -78,7 +85,9 @@ FACETS = (
         "another recipe, and for mini other corpora: the numbers measure different things",
     ),
     _Facet(
-        "data fingerprint", lambda r: r.data.fingerprint, "other items, labels or trials: part of the difference is the data's"
+        "data fingerprint",
+        lambda r: r.data.fingerprint,
+        "other sound, items, labels or trials: part of the difference is the data's",
     ),
     _Facet("items", lambda r: r.data.items, "another number of items to learn from or to be tested on"),
     _Facet("deviations", lambda r: r.deviations or None, "a shortened or changed recipe can move a score by tens of points"),
@@ -111,7 +120,9 @@ FACETS = (
     ),
     _Facet("superbench", _environment("superbench"), "the changelog's heading Scores says what moved"),
     _Facet(
-        "packages", _environment("torch", "torchaudio", "numpy", "python"), "other kernels and random streams: usually small"
+        "packages",
+        _environment("torch", "torchaudio", "numpy", "python", "libraries"),
+        "other kernels and random streams: usually small",
     ),
     _Facet(
         "environment",
@@ -154,7 +165,7 @@ def to_published(result: Result, row: Row, flipped: bool) -> list[Difference]:
         """What differs, the result's side, the published side, why it matters."""
         if result.task.protocol != "superb":
             yield "protocol", result.task.protocol, "superb", FACETS[1].why
-        corpora = "synthetic miniature corpora" if result.task.protocol == "mini" else f"fingerprint {result.data.fingerprint}"
+        corpora = "a synthetic miniature" if is_miniature(result) else f"fingerprint {result.data.fingerprint}"
         yield "data", corpora, "the official corpora", "a printed number comes without its lists: nothing can be paired"
         if result.deviations:
             yield "deviations", result.deviations, None, FACETS[4].why

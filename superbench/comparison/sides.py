@@ -10,7 +10,8 @@ from pathlib import Path
 from superbench.board.published import published
 from superbench.board.ranking import Row, columns
 from superbench.errors import BadResult, CommandError
-from superbench.results import Result, find_results, read_result
+from superbench.results import find_results, read_result
+from superbench.schema import Result
 
 PUBLISHED = "published:"
 

@@ -1,25 +1,43 @@
-"""One audio reference to one waveform: 16 kHz, mono, float32 in [-1, 1].
+"""One audio reference to one waveform: 16 kHz, mono, float32, full scale 1.
 
-Decoding is libsndfile's (wav, flac, mp3, ogg). What cannot be used is an error that names the file: zero samples, NaN, an
-unreadable header, or a wav whose data chunk was cut off (libsndfile reads that one without a word).
+Decoding is libsndfile's, by what a file holds and not by its suffix. What cannot be used is an error that names the file: zero
+samples, NaN, an unreadable header, less sound than promised, numbers far beyond full scale, channels that cancel each other.
 """
 
 from __future__ import annotations
 
-import struct
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
+import soxr
 import torch
 import torchaudio
 from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio
 from superbench.errors import BadAudio
+from superbench.features.sound_files import Stream, must_be_one_flac, opened
 
-STREAMING_SIZES = frozenset({0, 0x7FFFFFFF, 0x7FFFFFFF - 36, 0xFFFFFFFF, 0xFFFFFFFF - 36, 0xFFFFFFFF - 44})
-"""Data sizes that writers put into a wav header when they do not know the length yet (pipes)."""
+DECODING = 2
+"""Raised whenever the same file gives another waveform: features that are stored were made of the former one. 2: sound of
+unknown length is heard to its end; rates without a common divisor with 16 000 pass soxr."""
+COMPRESSED = ("FLAC", "MP3", "OGG")
+ENDLESS, UNTOLD = 2**31, 2**62
+"""Samples beyond which a file is read block by block, lest a damaged header take all memory; and libsndfile's `unknown`."""
+BLOCK = 2**20
+
+LOUDEST = 4.0
+"""Largest sample that may be meant: mixing, resampling and mp3 go a little beyond 1, whole numbers as floats a thousandfold."""
+WHOLE = (2**7, 2**15, 2**23, 2**31)
+"""Full scale of whole numbers of 8 to 32 bits."""
+CANCELLED = 0.01
+"""Power of a mean over that of its loudest channel (-20 dB) under which channels cancel; those of a recording lose 3 dB."""
+LOOK_SECONDS = 10
+LARGEST_BANK = 1_000_000
+"""Numbers in torchaudio's filters for a pair of rates (each divided by the common divisor, multiplied): 4 MB. Rates in use have
+282 240 (11 025 Hz) or fewer; 22 254 Hz would have 89 million, 16 001 Hz 256 million."""
 
 SILENCE_AMPLITUDE = 0.001
 SILENCE_SECONDS = 0.1
@@ -51,49 +69,116 @@ def load(audio: Audio, random: np.random.Generator | None = None) -> Tensor:
 
 def decode(path: Path) -> Tensor:
     """The whole file as (samples,) at 16 kHz, channels averaged."""
-    header(path)
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise BadAudio(f"{path} cannot be decoded: {error} Fetch the file again.") from error
-    wave = torch.from_numpy(np.ascontiguousarray(samples.mean(axis=1)))
-    if not len(wave):
-        raise BadAudio(f"{path} holds no samples. Fetch the file again, or take it out of the corpus lists.")
-    if not torch.isfinite(wave).all():
-        raise BadAudio(f"{path} holds NaN or infinite samples. Fetch the file again.")
-    return wave if rate == SAMPLE_RATE else torchaudio.functional.resample(wave, rate, SAMPLE_RATE)
+    with opened(path) as streams:
+        rate = streams[0].samplerate
+        parts = [_samples(path, stream) for stream in streams]
+        if streams[0].format == "FLAC":
+            must_be_one_flac(path)
+    wave = torch.from_numpy(_mono(path, parts[0] if len(parts) == 1 else np.concatenate(parts)))
+    return wave if rate == SAMPLE_RATE else _resampled(wave, rate)
 
 
 def header(path: Path) -> tuple[int, int]:
-    """(samples, sample rate) from the header; raises `BadAudio` if it is unreadable, or promises more than the file has."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(12)
-            if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
-                _check_data_chunk(path, file)
-        facts = soundfile.info(str(path))
-    except FileNotFoundError as error:
-        raise BadAudio(f"{path} is listed in the corpus but not there. Complete the corpus, or mend the list.") from error
-    except (OSError, soundfile.LibsndfileError, RuntimeError) as error:
-        raise BadAudio(f"{path} is not a readable sound file: {error} Fetch the file again.") from error
-    return int(facts.frames), int(facts.samplerate)
+    """(samples, sample rate) as the file says; raises `BadAudio` if it is unreadable, or promises more than the file has.
+
+    A stream that does not say how long it is (FLAC from a pipe) is decoded for it.
+    """
+    with opened(path) as streams:
+        return _facts(path, streams)
 
 
-def _check_data_chunk(path: Path, file: object) -> None:
-    size = path.stat().st_size
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)  # type: ignore[attr-defined]
-        name, length = struct.unpack("<4sI", file.read(8))  # type: ignore[attr-defined]
-        if name == b"data":
-            if length not in STREAMING_SIZES and position + 8 + length > size:
-                raise BadAudio(
-                    f"{path} is cut off: its header promises {length} bytes of sound, the file has {size - position - 8}. "
-                    "Fetch the file again."
-                )
-            return
-        position += 8 + length + length % 2
-    raise BadAudio(f"{path} is cut off: it ends before any sound ({size} bytes). Fetch the file again.")
+def checked(path: Path) -> tuple[int, int]:
+    """As `header`, after a look at what no header shows: of a compressed file whether its last sample is there, of numbers that
+    may exceed full scale, and of channels that may cancel, the first seconds."""
+    with opened(path) as streams:
+        facts = _facts(path, streams)
+        for stream in streams:
+            if stream.format in COMPRESSED and 0 < stream.frames < ENDLESS:
+                stream.seek(stream.frames - 1)
+                if len(stream.read(1)) != 1:
+                    raise BadAudio(f"{path} is cut off: its last sample is not there. Fetch the file again.")
+                stream.seek(0)
+        doubtful = any(_doubtful(stream) for stream in streams)
+    if doubtful:
+        decode(path)
+    return facts
+
+
+def _facts(path: Path, streams: list[Stream]) -> tuple[int, int]:
+    return sum(_length(path, stream) for stream in streams), streams[0].samplerate
+
+
+def _doubtful(stream: Stream) -> bool:
+    """Do its first seconds look like a sound that `decode` refuses?"""
+    if stream.channels == 1 and stream.subtype not in ("FLOAT", "DOUBLE"):
+        return False
+    start = stream.read(min(LOOK_SECONDS * stream.samplerate, BLOCK), dtype="float32", always_2d=True)
+    return bool(len(start)) and (_peak(start) > LOUDEST or _cancels(start))
+
+
+def _length(path: Path, stream: Stream) -> int:
+    return stream.frames if stream.frames < ENDLESS else len(_samples(path, stream))
+
+
+def _samples(path: Path, stream: Stream) -> np.ndarray:
+    """All samples (time, channel); raises `BadAudio` if they are fewer than the file says."""
+    if stream.frames < ENDLESS:
+        samples = stream.read(stream.frames, dtype="float32", always_2d=True)
+    else:
+        samples = np.concatenate(list(_blocks(stream)))
+    if len(samples) < stream.frames < UNTOLD:
+        raise BadAudio(
+            f"{path} is cut off or damaged: of the {stream.frames} samples that it promises, {len(samples)} can be decoded. "
+            "Fetch the file again."
+        )
+    return samples
+
+
+def _blocks(stream: Stream) -> Iterator[np.ndarray]:
+    block = stream.read(BLOCK, dtype="float32", always_2d=True)
+    yield block
+    while len(block):
+        yield (block := stream.read(BLOCK, dtype="float32", always_2d=True))
+
+
+def _mono(path: Path, samples: np.ndarray) -> np.ndarray:
+    """The mean over channels of (time, channel); raises `BadAudio` for what cannot be meant as sound."""
+    if not len(samples):
+        raise BadAudio(f"{path} holds no samples. Fetch the file again, or take it out of the corpus lists.")
+    peak = _peak(samples)
+    if not math.isfinite(peak):
+        raise BadAudio(f"{path} holds NaN or infinite samples. Fetch the file again.")
+    if peak > LOUDEST:
+        raise BadAudio(
+            f"{path} holds samples up to {peak:.6g}, and full scale is 1: it seems that whole numbers were saved as floats. "
+            f"Divide them by {next((whole for whole in WHOLE if peak <= whole), WHOLE[-1])}, and save the file again."
+        )
+    if samples.shape[1] > 1 and _cancels(samples):
+        raise BadAudio(
+            f"The {samples.shape[1]} channels of {path} cancel each other: their mean is nearly silent, and they are not. Take "
+            f"one (sox {path.name} one.wav remix 1), or turn one's sign."
+        )
+    return np.ascontiguousarray(samples.mean(axis=1))
+
+
+def _peak(samples: np.ndarray) -> float:
+    return max(float(samples.max()), -float(samples.min()))
+
+
+def _cancels(samples: np.ndarray) -> bool:
+    """Is the mean of (time, channel) silent against the channels?"""
+    power = float(np.square(samples, dtype=np.float64).mean(axis=0).max())
+    return float(np.square(samples.mean(axis=1), dtype=np.float64).mean()) < CANCELLED * power
+
+
+def _resampled(wave: Tensor, rate: int) -> Tensor:
+    """(samples,) at 16 kHz: by the filter bank of torchaudio, or by soxr where that would take gigabytes."""
+    common = math.gcd(rate, SAMPLE_RATE)
+    if (rate // common) * (SAMPLE_RATE // common) <= LARGEST_BANK:
+        return torchaudio.functional.resample(wave, rate, SAMPLE_RATE)
+    length = math.ceil(len(wave) * SAMPLE_RATE / rate)
+    found = torch.from_numpy(soxr.resample(wave.numpy(), rate, SAMPLE_RATE))[:length]
+    return torch.nn.functional.pad(found, (0, length - len(found)))
 
 
 def without_silence(wave: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
-from superbench.features.audio import load
+from superbench.errors import BadAudio
+from superbench.features.audio import DECODING, load
 from superbench.features.passing import BATCH_SAMPLES, WHOLE, Passing, forward
 from superbench.features.store import Entry, Store
 from superbench.memory import give_back
@@ -38,11 +39,12 @@ SHARD_SECONDS = {"cpu": 300.0, "cuda": 10_000.0}
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of sound, its key in the store, and how long it is (samples at 16 kHz; before trimming)."""
+    """A piece of sound, its key in the store, how long it is (samples at 16 kHz; before trimming), the digest of its file."""
 
     key: bytes
     audio: Audio
     samples: int
+    digest: str
 
 
 Moment = tuple[int, ...]
@@ -55,7 +57,8 @@ class Extraction:
 
     Seconds are of sound, but for `work_seconds`. `entries` holds what is stored; the rest passes through the model at every
     reading: fresh crops, and all of it where frames are not kept. With `layer`, reading gives that hidden state alone, and
-    frames are stored of it alone. `passing` says how sound goes through the model. `padded`: where batches of frames are laid.
+    frames are stored of it alone. `passing` says how sound goes through the model; what was stored before `since` (Unix time)
+    is made again. `padded`: where batches of frames are laid.
     """
 
     upstream: Loaded
@@ -64,6 +67,7 @@ class Extraction:
     device: str
     layer: int | None = None
     passing: Passing = WHOLE
+    since: float | None = None
     entries: dict[Audio, Entry] = field(default_factory=dict)
     lengths: dict[Audio, int] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
@@ -131,15 +135,16 @@ def extract(
     live: Collection[Audio] = (),
     layer: int | None = None,
     passing: Passing = WHOLE,
+    since: float | None = None,
 ) -> Extraction:
     """Features of `audios`, from the store or through the model; raises `BadAudio`, `BadUpstream`, `StoreError`.
 
     `live` pieces are not stored: they pass when they are read (frames that are too many to store), as do fresh crops of sound
     that is longer than the crop. With `layer`, frames are stored of that hidden state alone, but for those whose every layer is
-    stored already.
+    stored already. With `since` (Unix time), what was stored before is forgotten and made again.
     """
     began = time.perf_counter()
-    result = Extraction(upstream, reduction, store, device, layer, passing)
+    result = Extraction(upstream, reduction, store, device, layer, passing, since)
     pieces = _pieces(result, list(dict.fromkeys(audios)))
     result.rates = dict(Counter(sound.rate for sound in store.sounds([piece.audio.path for piece in pieces])))
     result.lengths = {piece.audio: piece.samples for piece in pieces}
@@ -147,12 +152,12 @@ def extract(
     uncut = (piece for piece in pieces if piece.audio.crop is None or piece.samples < piece.audio.crop)
     fixed = [piece for piece in uncut if piece.audio not in live]
     if layer is not None and reduction == "frames":
-        whole = _held(store, fixed, reporter)
+        whole = _held(result, fixed, reporter)
         result.entries = {piece.audio: whole[piece.key] for piece in fixed if piece.key in whole}
         result.passing = dataclasses.replace(passing, layer=layer)
         fixed = _pieces(result, [piece.audio for piece in fixed if piece.key not in whole])
     _make(result, fixed, reporter)
-    found = _held(store, fixed, reporter)
+    found = _held(result, fixed, reporter)
     result.entries |= {piece.audio: found[piece.key] for piece in fixed}
     result.work_seconds = time.perf_counter() - began
     return result
@@ -162,7 +167,7 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
     """Those pieces into the store that are not there yet."""
     store = result.store
     shards = list(_shards(result, pieces))
-    stored = _held(store, pieces, reporter)
+    stored = _held(result, pieces, reporter)
     store.use(name for name, _ in shards)  # what is about to be made must not make room for others
     total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
     missing = [(name, wanted) for name, batches in shards if (wanted := _unlike(batches, stored))]
@@ -182,9 +187,13 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
             reporter.advance("extract", done, total)
 
 
-def _held(store: Store, pieces: Sequence[Piece], reporter: Reporter) -> dict[bytes, Entry]:
+def _held(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> dict[bytes, Entry]:
     """What is stored of the pieces, in shards that are whole and stay as long as this process needs them."""
-    found = store.find([piece.key for piece in pieces])
+    store, keys = result.store, [piece.key for piece in pieces]
+    found = store.find(keys)
+    if result.since is not None:
+        store.forget_older({entry.shard for entry in found.values()}, result.since)
+        found = store.find(keys)
     shards = {entry.shard for entry in found.values()}
     whole = store.use(shards)
     if lost := sorted(shards - whole):
@@ -211,6 +220,7 @@ def _pieces(result: Extraction, audios: list[Audio]) -> list[Piece]:
     batch whatever the model; what was stored under a key was made as `result.passing` says."""
     how = result.passing
     kind = f"{result.reduction}|{_stored(result.reduction)}|{how.precision}|{result.device}|torch {torch.__version__}"
+    kind += "".join(f"|{library}" for library in result.upstream.libraries) + f"|decoding {DECODING}"
     kind += f"|chunk {how.chunk}" if how.chunk else ""
     kind += f"|layer {how.layer}" if how.layer is not None else ""
     pieces: dict[bytes, Piece] = {}
@@ -221,7 +231,7 @@ def _pieces(result: Extraction, audios: list[Audio]) -> list[Piece]:
         text = f"{result.upstream.revision}|{kind}|{heard}"
         whole = round(sound.samples * SAMPLE_RATE / sound.rate)
         samples = min(max(min(audio.end or whole, whole) - audio.start, 1), audio.crop or whole)
-        piece = Piece(hashlib.blake2b(text.encode(), digest_size=16).digest(), audio, samples)
+        piece = Piece(hashlib.blake2b(text.encode(), digest_size=16).digest(), audio, samples, sound.digest)
         order[piece.key] = (-samples, heard)
         (same.append(piece) if piece.key in pieces else pieces.setdefault(piece.key, piece))
     return [*sorted(pieces.values(), key=lambda piece: order[piece.key]), *same]
@@ -284,9 +294,17 @@ def _run(result: Extraction, name: str, batches: list[list[Piece]], advance: Cal
             )
             passed += sum(len(wave) for wave in waves) / SAMPLE_RATE
             advance(passed)
+    _unchanged(result.store, [piece for batch in batches for piece in batch])
     result.store.add(name, keys, values)
     del values, waves
     give_back()
+
+
+def _unchanged(store: Store, pieces: Sequence[Piece]) -> None:
+    """Raises `BadAudio` for a file that was exchanged after its digest was taken: its features would belong to other sound."""
+    for piece, sound in zip(pieces, store.sounds([piece.audio.path for piece in pieces]), strict=True):
+        if sound.digest != piece.digest:
+            raise BadAudio(f"{piece.audio.path} was changed while the run was reading it. Run the same command again.")
 
 
 def means(extraction: Extraction, audios: Sequence[Audio]) -> Tensor:

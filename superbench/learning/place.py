@@ -7,7 +7,7 @@ facts that differ.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import hashlib
 import json
 import re
 import shutil
@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from superbench.errors import CommandError, StoreError
-from superbench.files import load_tensors
+from superbench.files import load_tensors, require_place
+from superbench.locks import locked
 
 Run = Mapping[str, str]
 
@@ -27,25 +28,18 @@ class Place:
         self.out = out
         self.resume = out.with_name(out.name + ".resume")
         self.lock = out.with_name(out.name + ".lock")
+        self.former: Path | None = None
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Inside, no other process writes here; what killed ones left half-written is swept away.
 
-        Raises `CommandError` if another process is at work, `StoreError` if the folder cannot be written.
+        Raises `CommandError` if another process is at work, or the folder cannot be written.
         """
-        try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            file = self.lock.open("w")
-        except OSError as error:
-            raise StoreError(f"{self.out} cannot be written: {error.strerror or error}. Choose another --out.") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CommandError(
-                    f"Another process is pretraining into {self.out}. Let it end, or choose another --out."
-                ) from error
+        require_place(self.out, f"--out {self.out}")
+        with locked(self.lock, wait=False) as mine:
+            if not mine:
+                raise CommandError(f"Another process is pretraining into {self.out}. Let it end, or choose another --out.")
             written = "|".join(re.escape(path.name) for path in (self.out, self.resume, self.out.with_suffix(".csv")))
             half = re.compile(rf"\.({written})\.[a-z0-9_]{{8}}")  # as files.whole calls them
             for left in self.out.parent.iterdir():
@@ -57,7 +51,10 @@ class Place:
                 self.lock.unlink(missing_ok=True)
 
     def made(self, run: Run, replace: bool) -> bool:
-        """Is the finished checkpoint of this very run there? Unless `replace`, raises `CommandError` for files of another."""
+        """Is the finished checkpoint of this very run there? Unless `replace`, raises `CommandError` for files of another.
+
+        A checkpoint of the same run, made when other sound lay under the same names, moves to `former`.
+        """
         if self.resume.is_file():
             self._belongs(self.resume, run, replace)
         if not self.out.exists():
@@ -77,12 +74,23 @@ class Place:
         found = run_of(file)
         if found == run:
             return True
+        if not replace and found and _exchanged(found, run):
+            if file == self.out:
+                content = hashlib.sha256(found["sound"].encode()).hexdigest()[:8]
+                self.former = file.with_name(f"{file.stem}.former-{content}{file.suffix}")
+                file.replace(self.former)
+            return False
         if not replace:
             raise CommandError(
                 f"{file} is there already, and {differences(found, run)}. Repeat the command that made it, choose another "
                 "--out, or add --replace to train anew in its place."
             )
         return False
+
+
+def _exchanged(found: Run, run: Run) -> bool:
+    """Do two runs differ in nothing but what lay under the same names?"""
+    return {**found, "sound": ""} == {**run, "sound": ""}
 
 
 def run_of(file: Path) -> Run | None:

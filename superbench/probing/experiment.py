@@ -16,6 +16,7 @@ import torch
 from superbench.contract import Fold, Outputs, Prediction, Score, Setting, Split
 from superbench.errors import BadHead
 from superbench.features.extraction import Extraction
+from superbench.probing.collapse import collapses
 from superbench.probing.evaluation import decode, fully
 from superbench.probing.fold import BEST, Conditions, Trained, decoded, examples_of, train
 from superbench.probing.probe import Probe
@@ -49,6 +50,7 @@ def experiment(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
         outcome.learning = [row for run in trained for row in _learning(run)]
     else:
         outcome = _untrained(conditions, folds, extraction)
+    outcome.notes += collapses(outcome.predictions)
     outcome.train_seconds, outcome.evaluate_seconds = middle - began, time.perf_counter() - middle
     return outcome
 

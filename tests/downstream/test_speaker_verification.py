@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
+from downstream.shared import voxceleb
+from downstream.shared.speech import Line
 from downstream.shared.verification import equal_error_rate, minimum_cost
 from downstream.speaker_verification import TASK, XVector, statistics
-from superbench import BadCorpus, Corpora, Fold, MissingCorpus, Recipe, Split
+from superbench import BadCorpus, Corpora, Fold, IncompleteCorpus, MissingCorpus, Recipe, Split
 
 MINI = TASK.card.recipes["mini"]
 
@@ -90,6 +93,35 @@ def test_without_a_trial_list_the_corpus_is_missing(corpora: Corpora) -> None:
     (corpora.root / "VoxCeleb1/voxceleb1_test_v2.txt").unlink()
     with pytest.raises(MissingCorpus, match=r"veri_test\.txt"):
         TASK.read(corpora)
+
+
+@pytest.mark.parametrize("name", ["veri_test2.txt", "list_test_hard.txt"])
+def test_another_list_of_trials_is_named_as_another_one(corpora: Corpora, name: str) -> None:
+    root = corpora.root / "VoxCeleb1"
+    (root / "voxceleb1_test_v2.txt").rename(root / name)
+    with pytest.raises(IncompleteCorpus, match=rf"veri_test\.txt is not in .*{name} .* is there, and is another list"):
+        TASK.read(corpora)
+
+
+def test_the_cleaned_trials_under_the_name_of_the_official_ones_are_told_by_their_number(corpora: Corpora) -> None:
+    root = corpora.root / "VoxCeleb1"
+    (root / "voxceleb1_test_v2.txt").unlink()
+    (speaker,) = (path.name for path in (root / "test/wav").iterdir() if path.name == "id10270")
+    lines = [f"1 {speaker}/video/{number:05}.wav {speaker}/other/{number:05}.wav" for number in range(37_611)]
+    (root / "veri_test.txt").write_text("\n".join(lines) + "\n")
+    with pytest.raises(BadCorpus, match=r"holds 37611 trials: it is veri_test2\.txt"):
+        TASK.read(corpora)
+
+
+@pytest.mark.parametrize(("layout", "place"), [("parts", "test/wav"), ("whole", "wav")])
+def test_a_test_speaker_who_is_missing_is_named_where_they_belong(corpora: Corpora, layout: str, place: str) -> None:
+    root = corpora.root / "VoxCeleb1"
+    shutil.rmtree(root / "test")
+    if layout == "whole":
+        (root / "dev/wav").rename(root / "wav")
+    with pytest.raises(BadCorpus, match=rf"VoxCeleb1/{place}/id10270/") as caught:
+        TASK.read(corpora)
+    assert "dev/wav" not in str(caught.value)
 
 
 def test_the_older_name_of_the_trial_list_is_accepted(corpora: Corpora) -> None:
@@ -250,3 +282,55 @@ def test_the_schedule_has_ten_checkpoints_chosen_on_test() -> None:
         assert recipe.steps == 10 * recipe.evaluate_every
     assert TASK.select.checkpoints
     assert TASK.select.on == "test"
+
+
+# ---------------------------------------------------------------- the miniature
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Line]:
+    """What the miniature has its speakers say; nothing is synthesised."""
+    lines: list[Line] = []
+    (tmp_path / "VoxCeleb1").mkdir()
+    monkeypatch.setattr(voxceleb, "speak", lines.extend)
+    voxceleb.write_miniature(tmp_path, 5)
+    return lines
+
+
+def speakers_of(lines: list[Line]) -> dict[str, list[Line]]:
+    own: dict[str, list[Line]] = {}
+    for line in lines:
+        own.setdefault(line.path.parts[-3], []).append(line)
+    return own
+
+
+def test_a_speaker_of_the_miniature_keeps_one_voice_and_speakers_differ(said: list[Line]) -> None:
+    speakers = speakers_of(said)
+    assert len(speakers) == 100
+    assert all(len({line.voice for line in lines}) == 1 for lines in speakers.values())
+    assert len({lines[0].voice for lines in speakers.values()}) == 100
+
+
+def test_pitch_varies_less_within_a_speaker_than_between_speakers(said: list[Line]) -> None:
+    pitches = [[line.voice.fundamental * line.pitch for line in lines] for lines in speakers_of(said).values()]
+    women = [lines[0].voice.female for lines in speakers_of(said).values()]
+    within = np.mean([np.std(np.log(own)) for own in pitches])
+    for sex in (True, False):
+        means = [np.mean(np.log(own)) for own, woman in zip(pitches, women, strict=True) if woman is sex]
+        assert np.std(means) > 3 * within
+
+
+def test_formants_of_a_speaker_depart_by_decibels_and_by_shares_of_their_frequency(said: list[Line]) -> None:
+    voices = [lines[0].voice for lines in speakers_of(said).values()]
+    strengths = 20 * np.log10([one.strengths for one in voices])
+    tracts = np.array([one.formants for one in voices])
+    places = tracts / tracts.mean(axis=1, keepdims=True)
+    assert 2.0 < strengths.std(axis=0).min() < strengths.std(axis=0).max() < 4.0
+    assert 0.03 < places.std(axis=0).min() < places.std(axis=0).max() < 0.07
+
+
+def test_channel_and_noise_are_drawn_for_each_recording(said: list[Line]) -> None:
+    """All that is random about a line follows its seed: with one each, neither tells anything of the speaker."""
+    assert all(line.channel for line in said)
+    assert len({line.seed for line in said}) == len(said)
+    assert {line.snr for line in said} == {(10.0, 25.0)}

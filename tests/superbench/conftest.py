@@ -1,22 +1,36 @@
-"""Results to submit to boards: keyword spotting by models of known skill, as `superbench run` would have written them."""
+"""Results to submit to boards: keyword spotting by models of known skill, as `superbench run` would have written them; and
+boards that are served."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gzip
+import hashlib
+import io
+import json
 import os
 import shutil
 import socket
 import subprocess
+import time
+import urllib.error
+import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from superbench.board import tokens
+from superbench.board.storage import Board
 from superbench.contract import Prediction
 from superbench.probing.intervals import interval
 from superbench.registry import task
-from superbench.results import Result, write_result
+from superbench.results import write_result
+from superbench.schema import Result
 
 WORDS = ("yes", "no")
 
@@ -86,6 +100,121 @@ def a_folder(tmp_path: Path) -> Callable[..., Path]:
         return place
 
     return write
+
+
+@pytest.fixture(scope="session")
+def forged() -> Callable[[bytes, Callable[[dict[str, Any]], object]], bytes]:
+    """A valid bundle with `change` made to its record of keyword spotting, and a manifest that fits."""
+
+    def forge(bundle: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        record = json.loads(files["ks/result.json"])
+        change(record)
+        files["ks/result.json"] = json.dumps(record).encode()
+        manifest = json.loads(files.pop("manifest.json"))
+        manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        manifest["upstream"] = record["upstream"]["name"]
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in {"manifest.json": json.dumps(manifest).encode(), **files}.items():
+                archive.writestr(name, content)
+        return buffer.getvalue()
+
+    return forge
+
+
+# ---------------------------------------------------------------- a served board
+
+
+@dataclass
+class Running:
+    """A server in a process of its own, and a token for it."""
+
+    address: str
+    board: Path
+    token: str
+    process: Any
+
+    def call(
+        self, method: str, path: str, data: bytes | None = None, token: str | None = "", **headers: str
+    ) -> tuple[int, Any, Any]:
+        """Status, headers, and the body (JSON where it is)."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token or self.token}"
+        request = urllib.request.Request(self.address + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.headers, _body(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, _body(error)
+
+    def decided(self, identity: str) -> dict[str, Any]:
+        """The state of a submission, when it has ended."""
+        until = time.monotonic() + 240
+        while time.monotonic() < until:
+            _, _, state = self.call("GET", f"/api/submissions/{identity}")
+            if state["state"] not in ("queued", "scoring"):
+                return dict(state)
+            time.sleep(0.2)
+        raise AssertionError(f"undecided: {state}")
+
+    def names(self) -> list[str]:
+        """Models on the page, but for the published ones."""
+        _, _, board = self.call("GET", "/api/board", token=None)
+        return sorted(row["name"] for group in board["groups"] if not group["official"] for row in group["rows"])
+
+    def shows(self, name: str) -> bool:
+        """Does the page show a model, soon? It is drawn after the model was accepted."""
+        until = time.monotonic() + 240
+        while name not in self.names() and time.monotonic() < until:
+            time.sleep(0.2)
+        return name in self.names()
+
+
+def _body(answer: Any) -> Any:
+    data = answer.read()
+    if answer.headers.get("Content-Encoding") == "gzip":
+        data = gzip.decompress(data)
+    return json.loads(data) if "json" in answer.headers.get("Content-Type", "") else data.decode()
+
+
+Serving = Callable[..., contextlib.AbstractContextManager[Running]]
+
+
+@pytest.fixture(scope="session")
+def serving(call: Any) -> Serving:
+    """`serving(board, *options)` is `superbench serve` on a free port, until the end of the block."""
+
+    @contextlib.contextmanager
+    def begun(board: Path, *options: str) -> Iterator[Running]:
+        secret = board / "secret"  # a server that was killed has a successor, with the same token
+        token = secret.read_text() if secret.is_file() else tokens.create(Board(board).shelf, "alice")
+        secret.write_text(token)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        started = call.start("serve", "--board", str(board), "--port", str(port), *options)
+        running = Running(f"http://127.0.0.1:{port}", board, token, started.process)
+        try:
+            _wait(running, started)
+            yield running
+        finally:
+            started.process.kill()
+            started.process.join()
+
+    return begun
+
+
+def _wait(running: Running, started: Any) -> None:
+    until = time.monotonic() + 240
+    while time.monotonic() < until:
+        assert running.process.exitcode is None, started.ended().stderr
+        with contextlib.suppress(OSError):
+            if running.call("GET", "/healthz", token=None)[0] == 200:
+                return
+        time.sleep(0.2)
+    raise AssertionError("the server does not answer")
 
 
 # ---------------------------------------------------------------- PostgreSQL, from the distribution's package

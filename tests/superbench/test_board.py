@@ -14,7 +14,7 @@ from superbench.board.contents import contents
 from superbench.board.published import published, records, superseded
 from superbench.board.ranking import Cell, Column, Group, Row, columns, grouped, leaders, rank_points, ranks, superb_score
 from superbench.errors import BadResult
-from superbench.results import Result
+from superbench.schema import Result
 
 Make = Callable[..., Result]
 
@@ -118,6 +118,18 @@ def test_miniature_rows_have_ranks_and_no_superb_score(over: list[Column]) -> No
     assert "no SUPERB score" in found[0]["note"]
 
 
+def test_the_official_recipe_on_a_miniature_has_no_superb_score(over: list[Column], a_result: Make) -> None:
+    def groups(miniature: str | None) -> list[dict]:
+        data = {"fingerprint": "f", "items": {"test": 96}, "passport": {"lists": {"test": "d"}, "miniature": miniature}}
+        return contents(grouped([a_result("apc", 40, protocol="superb", data=data)]), over)["groups"]  # type: ignore[no-any-return]
+
+    (small,), (real,) = groups("miniature corpora, seed 0"), groups(None)
+    assert (small["scored"], small["title"]) == (False, "Official protocol, run here, on miniature corpora")
+    assert (real["scored"], real["title"]) == (True, "Official protocol, run here")
+    assert "The corpora are synthetic miniatures." in small["note"]
+    assert "The corpora are no synthetic miniatures." in real["note"]
+
+
 def test_missing_tasks_count_nothing_and_are_said(over: list[Column]) -> None:
     full = Row("full", "local", "pretrained", {column.key: Cell(50.0) for column in over})
     part = Row(
@@ -150,7 +162,7 @@ def test_formats_tell_the_same_story(a_result: Make) -> None:
     results = [a_result("apc", 40), replace_name(a_result("low_pass", 20))]
     table = report.as_csv(results).splitlines()
     assert table[1].startswith("mini,apc,ks,accuracy,83.33")
-    assert [one["upstream"]["name"] for one in json.loads(report.as_json(results))] == ["apc", "low_pass"]
+    assert [one["upstream"]["name"] for one in report.plain(results)] == ["apc", "low_pass"]
     latex = report.as_latex(results)
     assert r"\textbf{83.3" in latex
     assert r"low\_pass" in latex

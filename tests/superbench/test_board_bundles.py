@@ -327,6 +327,8 @@ def test_one_changed_prediction_is_refused_with_the_difference(bundle: bytes) ->
         (lambda lines: lines[:-1], "ids"),
         (lambda lines: [line.replace('"fold": "all"', '"fold": 3') for line in lines], "predictions"),
         (lambda lines: [line[:-1] + ', "more": 1}' for line in lines], "predictions"),
+        (lambda lines: [lines[0].replace('"id": "', f'"id": "{"x" * 501}'), *lines[1:]], "predictions"),
+        (lambda lines: [lines[0].replace('"fold": "', f'"fold": "{"x" * 501}'), *lines[1:]], "predictions"),
         (lambda lines: ["[]"] * 96, "predictions"),
         (lambda lines: [lines[0].replace('"prediction": "no"', f'"prediction": "{"x" * 30_000}"'), *lines[1:]], "predictions"),
     ],

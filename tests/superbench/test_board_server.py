@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import json
 import os
@@ -18,7 +17,6 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ import pytest
 from superbench.board import tokens
 from superbench.board.bundle import pack_bundle
 from superbench.board.client import Served
+from superbench.board.shelf import Held, now
 from superbench.board.storage import Board
 from superbench.errors import BadResult, CommandError
 
@@ -34,87 +33,9 @@ pytest.importorskip("fastapi", reason="the extra `server` is not installed")
 pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
 
 
-@dataclass
-class Running:
-    """A server in a process of its own, and a token for it."""
-
-    address: str
-    board: Path
-    token: str
-    process: Any
-
-    def call(
-        self, method: str, path: str, data: bytes | None = None, token: str | None = "", **headers: str
-    ) -> tuple[int, Any, Any]:
-        """Status, headers, and the body (JSON where it is)."""
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token or self.token}"
-        request = urllib.request.Request(self.address + path, data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, answer.headers, _body(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers, _body(error)
-
-    def decided(self, identity: str) -> dict[str, Any]:
-        """The state of a submission, when it has ended."""
-        until = time.monotonic() + 240
-        while time.monotonic() < until:
-            _, _, state = self.call("GET", f"/api/submissions/{identity}")
-            if state["state"] not in ("queued", "scoring"):
-                return dict(state)
-            time.sleep(0.2)
-        raise AssertionError(f"undecided: {state}")
-
-    def names(self) -> list[str]:
-        """Models on the page, but for the published ones."""
-        _, _, board = self.call("GET", "/api/board", token=None)
-        return sorted(row["name"] for group in board["groups"] if not group["official"] for row in group["rows"])
-
-
-def _body(answer: Any) -> Any:
-    data = answer.read()
-    if answer.headers.get("Content-Encoding") == "gzip":
-        data = gzip.decompress(data)
-    return json.loads(data) if "json" in answer.headers.get("Content-Type", "") else data.decode()
-
-
+Running = Any
+"""A server in a process of its own, and a token for it: see `conftest.py`."""
 Serving = Callable[..., contextlib.AbstractContextManager[Running]]
-
-
-@pytest.fixture(scope="session")
-def serving(call: Any) -> Serving:
-    """`serving(board, *options)` is `superbench serve` on a free port, until the end of the block."""
-
-    @contextlib.contextmanager
-    def begun(board: Path, *options: str) -> Iterator[Running]:
-        secret = board / "secret"  # a server that was killed has a successor, with the same token
-        token = secret.read_text() if secret.is_file() else tokens.create(Board(board).shelf, "alice")
-        secret.write_text(token)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        started = call.start("serve", "--board", str(board), "--port", str(port), *options)
-        running = Running(f"http://127.0.0.1:{port}", board, token, started.process)
-        try:
-            _wait(running, started)
-            yield running
-        finally:
-            started.process.kill()
-            started.process.join()
-
-    return begun
-
-
-def _wait(running: Running, started: Any) -> None:
-    until = time.monotonic() + 240
-    while time.monotonic() < until:
-        assert running.process.exitcode is None, started.ended().stderr
-        with contextlib.suppress(OSError):
-            if running.call("GET", "/healthz", token=None)[0] == 200:
-                return
-        time.sleep(0.2)
-    raise AssertionError("the server does not answer")
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +62,7 @@ def test_an_empty_board_shows_the_published_rows(tmp_path: Path, serving: Servin
 def test_a_submission_waits_is_scored_and_stands_on_the_page(server: Running, a_folder: Callable[..., Path]) -> None:
     state = submitted(server, pack_bundle(a_folder("accepted", 30)))
     assert (state["state"], state["status"], state["upstream"], state["tasks"]) == ("accepted", 200, "accepted", ["ks"])
-    until = time.monotonic() + 240
-    while "accepted" not in server.names() and time.monotonic() < until:
-        time.sleep(0.2)
+    assert server.shows("accepted")
     status, headers, page = server.call("GET", "/", token=None)
     assert (status, '"accepted"' in page) == (200, True)
     assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -263,6 +182,41 @@ def test_a_name_belongs_to_the_token_that_brought_it(server: Running, a_folder: 
         assert time.monotonic() < until
         time.sleep(0.2)
     assert (state["state"], state["status"], state["code"]) == ("refused", 409, "name")
+
+
+def test_a_server_starts_on_a_board_that_holds_what_cannot_be_drawn(
+    tmp_path: Path, serving: Serving, a_folder: Callable[..., Path], forged: Callable[..., bytes]
+) -> None:
+    board = Board(tmp_path / "board")
+    board.submit(a_folder("apc", 20))
+    ragged = forged(pack_bundle(a_folder("odd", 30)), lambda r: r.update(layer_weights={"a": [1.0], "b": [0.5, 0.5]}))
+    with board.shelf.writing() as writer:
+        writer.add(Held("ab" * 32, "odd", now()), ragged)
+    with serving(tmp_path / "board") as server:
+        assert server.names() == ["apc"]
+        assert "layer_weights" in server.call("GET", "/", token=None)[2]
+        assert submitted(server, pack_bundle(a_folder("next", 24)))["state"] == "accepted"
+        assert server.shows("next")
+        assert server.names() == ["apc", "next"]
+
+
+def test_an_admin_takes_a_row_off_the_board_and_nobody_else_can(server: Running, a_folder: Callable[..., Path]) -> None:
+    name = "hf/somebody/model:base"
+    data = pack_bundle(a_folder(name, 24))
+    digest = submitted(server, data)["digest"]
+    admin = tokens.create(Board(server.board).shelf, f"root{time.time_ns()}", "admin")
+    assert server.call("DELETE", f"/api/models/{name}", token=None)[0] == 401
+    status, _, problem = server.call("DELETE", f"/api/models/{name}")
+    assert (status, problem["code"]) == (403, "role")
+    assert server.call("DELETE", "/api/models/nobody", token=admin)[0] == 404
+    assert server.shows(name)
+    status, _, gone = server.call("DELETE", f"/api/models/{name}?because=trained+on+the+test", token=admin)
+    assert (status, [one[:12] for one in gone["bundles"]]) == (200, [digest[:12]])
+    assert name not in server.names()
+    assert server.call("DELETE", f"/api/models/{name}", token=admin)[0] == 404
+    status, _, problem = server.call("POST", "/api/submissions", data)
+    assert (status, problem["code"]) == (409, "replayed")
+    assert Board(server.board).history(name)[0].why.endswith(": trained on the test")
 
 
 def test_a_model_called_like_a_script_is_text(server: Running, a_folder: Callable[..., Path]) -> None:

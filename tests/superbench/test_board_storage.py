@@ -232,7 +232,7 @@ def test_a_folder_without_its_hidden_files_shows_the_same(tmp_path: Path, a_fold
 
 
 def test_scores_are_computed_again_once(address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from superbench.board import storage
+    from superbench.board import showing
 
     board = Board(address)
     board.submit(a_folder("apc", 20))
@@ -241,7 +241,7 @@ def test_scores_are_computed_again_once(address: str, a_folder: Callable[..., Pa
     def never(*arguments: Any) -> None:
         raise AssertionError("scored again")
 
-    monkeypatch.setattr(storage, "examine_entry", never)
+    monkeypatch.setattr(showing, "examine_entry", never)
     assert board.contents()["groups"][0]["rows"][0]["name"] == "apc"
 
 

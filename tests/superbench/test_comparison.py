@@ -20,7 +20,8 @@ from superbench.contract import Prediction
 from superbench.errors import BadResult, CommandError
 from superbench.probing.intervals import interval
 from superbench.registry import task
-from superbench.results import Result, write_result
+from superbench.results import write_result
+from superbench.schema import Result
 
 
 def record(name: str = "apc", said: Sequence[Prediction] = (), kind: str = "ks", **more: Any) -> Result:

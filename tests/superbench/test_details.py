@@ -16,7 +16,7 @@ from superbench.board.ranking import Cell, Column, Row, columns
 from superbench.contract import Prediction
 from superbench.probing.intervals import Replicates, replicates
 from superbench.registry import task
-from superbench.results import Result
+from superbench.schema import Result
 
 WORDS = ("yes", "no")
 DEVS = {0.1: 50.123456, 0.01: None}
@@ -53,10 +53,10 @@ def row(name: str, **more: Any) -> Row:
     return Row(name, "local", "pretrained", {"ks.accuracy": Cell(50.0)}, results={"ks": result(name, **more)})
 
 
-def behind(over: list[Column], given: dict[str, Sequence[Prediction]], protocol: str = "mini") -> dict[str, Any]:
+def behind(over: list[Column], given: dict[str, Sequence[Prediction]], **more: Any) -> dict[str, Any]:
     """What stands behind a table of rows that gave these answers."""
-    rows = [row(name) for name in given]
-    return details.behind(rows, over, lambda result: details.Answers.of(result, given[result.upstream.name]), protocol)
+    rows = [row(name, **more) for name in given]
+    return details.behind(rows, over, lambda result: details.Answers.of(result, given[result.upstream.name]))
 
 
 # ---------------------------------------------------------------- a row
@@ -79,9 +79,7 @@ def test_receipts_of_settings_and_folds_are_whole() -> None:
 
 
 def test_rows_of_a_table_share_fingerprint_and_items(over: list[Column]) -> None:
-    assert details.behind([row("a"), row("b")], over, None, "mini")["data"] == {
-        "ks": {"fingerprint": "f", "items": {"test": 60}}
-    }
+    assert details.behind([row("a"), row("b")], over, None)["data"] == {"ks": {"fingerprint": "f", "items": {"test": 60}}}
 
 
 def test_layers_are_the_mean_over_folds() -> None:
@@ -131,8 +129,14 @@ def test_items_that_everybody_gets_right_are_not_hard(over: list[Column]) -> Non
     assert behind(over, {"a": said(30), "b": said(30)})["hardest"]["ks"]["items"] == []
 
 
-def test_texts_of_real_corpora_stay_off_the_page(over: list[Column]) -> None:
-    found = behind(over, {"a": said(10), "b": said(10)}, "superb")["hardest"]["ks"]["items"][0]
+@pytest.mark.parametrize("protocol", ["superb", "mini"])
+def test_texts_of_a_persons_own_corpora_stay_off_the_page(over: list[Column], protocol: str) -> None:
+    passport = {"lists": {"test": "d"}, "miniature": None}
+    own = {
+        "task": {"name": "ks", "version": 1, "protocol": protocol},
+        "data": {"fingerprint": "f", "items": {"test": 60}, "passport": passport},
+    }
+    found = behind(over, {"a": said(10), "b": said(10)}, **own)["hardest"]["ks"]["items"][0]
     assert set(found) == {"id", "fold", "error", "wrong", "by"}
 
 
@@ -156,7 +160,7 @@ def test_an_error_of_a_trial_is_its_side_of_the_threshold() -> None:
 def test_rows_of_other_items_and_rows_without_answers_are_left_out(over: list[Column]) -> None:
     other = [replace(one, id=f"x{one.id}") for one in said(20)]
     assert behind(over, {"a": said(10), "b": said(20), "c": other})["hardest"]["ks"]["of"] == 2
-    found = details.behind([row("a"), row("b")], over, lambda result: None, "mini")
+    found = details.behind([row("a"), row("b")], over, lambda result: None)
     assert (found["hardest"], found["draws"]) == ({}, {})
 
 
@@ -164,7 +168,7 @@ def test_what_a_board_keeps_to_itself_is_not_shown(over: list[Column]) -> None:
     def hidden(result: Result) -> details.Answers:
         return replace(details.Answers.of(result, said(10)), errors=np.empty(0))
 
-    found = details.behind([row("a"), row("b")], over, hidden, "mini")
+    found = details.behind([row("a"), row("b")], over, hidden)
     assert found["hardest"] == {}
     assert set(found["draws"]) == {"ks.accuracy"}
 

@@ -67,7 +67,7 @@ def test_what_is_done_is_found_and_what_differs_would_run(keyword_corpora: Path,
     assert rows(done)["fbank ks"].startswith("found already 20 × 32 10")
     assert "0 of 1 jobs would run" in words(done)
     assert "s of work per second" not in words(done)
-    assert rows(dry("fbank", "--tasks", "ks", "--max-steps", "21", *arguments))["fbank ks"].startswith("runs")
+    assert rows(dry("fbank", "--tasks", "ks", "--max-steps", "21", *arguments))["fbank--max-steps-21 ks"].startswith("runs")
     assert {path: path.stat().st_mtime_ns for path in everything(tmp_path)} == before
 
 

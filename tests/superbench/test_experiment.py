@@ -13,7 +13,7 @@ import torch
 
 from downstream.shared.pooled import PooledLinear
 from superbench import registry
-from superbench.contract import Fold, Recipe
+from superbench.contract import Features, Fold, Recipe
 from superbench.corpora import Corpora
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
@@ -40,9 +40,11 @@ class Scissors(Silence):
             raise Cut
 
 
-def features(tones: ModuleType, data: Path, tmp: Path, task: Any) -> tuple[tuple[Fold, ...], Extraction]:
+def features(
+    tones: ModuleType, data: Path, tmp: Path, task: Any, model: torch.nn.Module | None = None
+) -> tuple[tuple[Fold, ...], Extraction]:
     folds = task.read(Corpora(data))
-    loaded = registry.loaded(registry.parse("spectrum"), tones.Spectrum(), "cpu")
+    loaded = registry.loaded(registry.parse("spectrum"), model or tones.Spectrum(), "cpu")
     audios = [item.audio for split in (folds[0].train, folds[0].dev, folds[0].test) for item in split.items]
     return folds, extract(loaded, audios, task.card.reads, Store(tmp / "store"), "cpu", Silence())
 
@@ -89,6 +91,20 @@ def test_what_was_learnt_is_told_look_by_look(tones: ModuleType, tone_corpora: P
         assert rows[-1]["loss"] < rows[0]["loss"]
     late = outcome.chosen["all"]["step"] == 25
     assert [note for note in outcome.notes if "last of 25 updates" in note] == outcome.notes[: int(late)]
+
+
+@pytest.mark.parametrize("name", ["TONE", "TONES"])
+def test_a_head_that_gives_one_answer_is_noted(name: str, tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+    """Features that are zero everywhere: the bias alone decides."""
+
+    class Silent(tones.Spectrum):  # type: ignore[name-defined, misc]
+        def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> Features:
+            heard = super().forward(waves, lengths)
+            return Features(torch.zeros_like(heard.frames), heard.lengths)
+
+    task = getattr(tones, name)
+    folds, extraction = features(tones, tone_corpora, tmp_path, task, Silent())
+    assert [note for note in experiment(conditions(task, tmp_path), folds, extraction).notes if "collapsed: 100 %" in note]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])

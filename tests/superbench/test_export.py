@@ -21,7 +21,8 @@ from superbench.errors import BadResult, CommandError, MissingExtra
 from superbench.export import predict
 from superbench.modelcard import card
 from superbench.registry import task
-from superbench.results import Result, write_result
+from superbench.results import write_result
+from superbench.schema import Result
 
 HOP = 320
 Said = Mapping[tuple[str, str], Any]
@@ -279,6 +280,19 @@ def test_a_model_card_is_what_the_hubs_own_library_reads(tmp_path: Path) -> None
     assert f1.metric_args == {"unit": "%", "higher_is_better": True, "interval95": [1.0, 2.5], "interval_method": "by hand"}
     assert found["accuracy"].dataset_name == "Speech Commands v0.01 (synthetic miniature)"
     assert "at most 4 updates" in read.text
+
+
+def test_the_official_recipe_on_a_miniature_is_no_official_number(tmp_path: Path) -> None:
+    small = {"lists": {"test": "d"}, "miniature": "miniature corpora, seed 0"}
+    data = {"fingerprint": "f", "items": {"test": 3}, "passport": small}
+    stored(tmp_path / "results", "sf", data=data)
+    done = card(tmp_path / "results", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / ".eval_results").iterdir()] == ["superbench-superb.yaml"]
+    assert "speech-superbench/miniature" in (tmp_path / "out" / ".eval_results" / "superbench-superb.yaml").read_text()
+    assert "Not an official number" in (tmp_path / "out" / "README.md").read_text()
+    assert any("not the official protocol and corpus" in warning for warning in done.warnings)
+    upload = predict(tmp_path / "results", tmp_path / "upload")
+    assert any("made on synthetic miniatures" in warning for warning in upload.warnings)
 
 
 def test_evaluation_results_are_what_the_hubs_own_library_reads(tmp_path: Path) -> None:

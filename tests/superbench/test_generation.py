@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from superbench.checkpoints import fresh_model, save_model
 from superbench.cli.app import app
-from superbench.errors import BadCheckpoint, CommandError
+from superbench.errors import BadAudio, BadCheckpoint, CommandError
 from superbench.generation import Continuation, generate
 from superbench.reporting import Silence
 from upstream import apc, speech_gpt
@@ -54,6 +54,16 @@ def test_the_prompt_stays_and_the_asked_time_follows(checkpoint: Path, prompt: P
     assert torch.isfinite(found.wave).all()
     assert found.wave[16_100:].abs().max() > 0
     assert found.facts["units of the prompt"] == 49
+
+
+def test_a_prompt_is_what_it_holds_and_a_cut_one_is_refused(checkpoint: Path, prompt: Path, tmp_path: Path) -> None:
+    wave, rate = soundfile.read(prompt)
+    other = tmp_path / "prompt.wav"
+    soundfile.write(other, wave, rate, format="AIFF", subtype="PCM_16")
+    assert torch.equal(continued(checkpoint, other).wave, continued(checkpoint, prompt).wave)
+    other.write_bytes(other.read_bytes()[:-100])
+    with pytest.raises(BadAudio, match=r"prompt\.wav is cut off"):
+        continued(checkpoint, other)
 
 
 def test_the_seed_makes_the_sound(checkpoint: Path, prompt: Path) -> None:

@@ -15,13 +15,17 @@ import pytest
 import soundfile
 
 from superbench import registry
+from superbench.board.contents import contents
+from superbench.board.ranking import columns, grouped
 from superbench.contract import Audio, Fold, Item, Split, Task, Trial
 from superbench.corpora import MARKER, WRITTEN, Corpora
 from superbench.inspection import Inspection, Inspector
-from superbench.passport import counts_of, lists_of
+from superbench.modelcard import card as card_of_the_model
+from superbench.passport import counts_of, is_miniature, lists_of
 from superbench.reporting import Silence
-from superbench.results import Passport, Result, read_result
+from superbench.results import read_result
 from superbench.runner import run
+from superbench.schema import Passport, Result
 from superbench.synthesis import synthesise
 
 NAMES = ("asr", "asv", "er", "ic", "ks", "pr", "qbe", "sd", "sf", "sid")
@@ -294,6 +298,37 @@ def test_a_list_of_the_same_length_that_was_changed_is_said(copy: Path) -> None:
 def test_the_note_of_another_seed_is_not_believed(copy: Path) -> None:
     (copy / MARKER).write_text("miniature corpora, seed 5\n")
     assert Corpora(copy).written() == {}
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_what_a_result_says_of_its_data_comes_from_the_passport(
+    own: bool, copy: Path, warm_store: Path, tmp_path: Path
+) -> None:
+    if own:  # recordings that a person keeps in the layout of Speech Commands
+        (copy / MARKER).unlink()
+        (copy / WRITTEN).unlink()
+    places = {"data": copy, "out": tmp_path / "out", "store": warm_store}
+    report = run(["mfcc"], "ks", protocol="mini", max_steps=1, workers=1, **places)  # type: ignore[arg-type]
+    (result,) = report.results
+    notes = [note for note in result.notes if "corpus is not as published" not in note]
+    card = registry.task("ks").card
+    assert f"protocol mini: {card.differences['mini']}" in notes
+    assert is_miniature(result) is not own
+    assert any(note == f"miniature corpora, seed 0: {card.miniature}" for note in notes) is not own
+    (group,) = contents(grouped([result]), columns())["groups"]
+    assert (group["title"] == "Miniature corpora") is not own
+    card_of_the_model(places["out"] / "mfcc", tmp_path / "card")
+    pages = [group["note"], *notes, (tmp_path / "card" / "README.md").read_text()]
+    assert any("synthetic" in page.replace("no synthetic", "") for page in pages) is not own
+
+
+@pytest.mark.parametrize("name", ["pr", "asr", "ks", "qbe", "sid", "asv", "sd", "er", "ic", "sf"])
+def test_a_card_says_of_protocols_only_what_holds_on_any_data(name: str) -> None:
+    card = registry.task(name).card
+    assert card.miniature
+    for text in card.differences.values():
+        assert not {"synthetic", "speakers", "utterances of", "files of"} & set(text.split())
+        assert "synthetic" not in text
 
 
 # ---------------------------------------------------------------- results

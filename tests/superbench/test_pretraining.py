@@ -326,6 +326,99 @@ def test_the_same_sound_in_another_place_is_the_same_run(tiny: Path, speech: Pat
         train(tiny, moved, out, replace=False)
 
 
+def exchanged(path: Path) -> None:
+    """Another sound of the same length under the same name, with the dates of the one before."""
+    before = path.stat()
+    wave, rate = soundfile.read(path)
+    soundfile.write(path, wave[::-1], rate)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino) == (
+        before.st_size, before.st_mtime_ns, before.st_ino,
+    )  # fmt: skip
+
+
+def test_other_sound_of_the_same_names_sizes_and_dates_is_trained_on_anew(tiny: Path, speech: Path, tmp_path: Path) -> None:
+    out, sound = tmp_path / "out.safetensors", tmp_path / "sound"
+    shutil.copytree(speech, sound)
+    first = train(tiny, sound, out)
+    exchanged(sound / "b/c/04.wav")
+    notes = Notes()
+    second = train(tiny, sound, out, replace=False, reporter=notes)
+    assert not same(first, second)
+    assert any("trained anew" in said for said in notes.said)
+    (former,) = tmp_path.glob("out.former-*.safetensors")
+    assert same(first, load_tensors(former)[0])
+    train(tiny, sound, out, replace=False, reporter=notes)
+    assert "was there already" in notes.said[-1]
+
+
+def test_sound_that_is_exchanged_while_training_goes_on_ends_it(tiny: Path, speech: Path, tmp_path: Path) -> None:
+    sound = tmp_path / "sound"
+    shutil.copytree(speech, sound)
+    plan: Pretraining = registry.plugin(registry.parse(f"{tiny}:Tiny")).pretraining["mini"]
+    found = recordings(sound, Silence())
+    (sound / "b/c/04.wav").touch()  # another date, the same sound
+    Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
+    exchanged(sound / "b/c/04.wav")
+    with pytest.raises(BadAudio, match=r"04\.wav was exchanged since training began"):
+        Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
+    (sound / "b/c/04.wav").unlink()
+    with pytest.raises(BadAudio, match=r"04\.wav is gone since training began"):
+        Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
+
+
+def test_links_to_folders_are_followed_once_and_loops_end(speech: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    for name, target in (
+        ("linked", speech / "a"),
+        ("twice", speech / "a"),
+        ("inner/up", folder),
+        ("inner/self", folder / "inner"),
+    ):
+        (folder / name).symlink_to(target)
+    shutil.copy(speech / "b/c/00.wav", folder / "inner")
+    found = [str(one.path.relative_to(folder)) for one in recordings(folder, Silence())]
+    assert found == ["inner/00.wav", *sorted(f"linked/{path.name}" for path in (speech / "a").glob("[0-9]*"))]
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "linked").symlink_to(speech)
+    assert len(recordings(only, Silence())) == 40
+    assert recordings(only / "linked", Silence())[0].path == only / "linked/a/01.flac"
+
+
+def test_what_is_left_out_is_said_and_what_can_be_decoded_is_heard(speech: Path, tmp_path: Path) -> None:
+    folder, notes = tmp_path / "folder", Notes()
+    folder.mkdir()
+    wave, rate = soundfile.read(speech / "b/c/00.wav")
+    soundfile.write(folder / "heard.opus", wave, rate, format="OGG", subtype="OPUS")
+    soundfile.write(folder / "heard.m4a", wave, rate, format="FLAC")
+    soundfile.write(folder / "HEARD.AIFF", wave, rate)
+    for name in ("one.m4a", "two.M4A", "three.webm"):
+        (folder / name).write_bytes(b"\x00\x00\x00\x20ftypM4A " + bytes(100))
+    (folder / "four.opus").touch()
+    (folder / "words.txt").write_text("no sound")
+    assert [one.path.name for one in recordings(folder, notes)] == ["HEARD.AIFF", "heard.m4a", "heard.opus"]
+    (said,) = notes.said
+    assert "2 .m4a, 1 .opus, 1 .webm" in said
+    assert "ffmpeg -i" in said
+    for path in folder.glob("[hH]*"):
+        path.unlink()
+    with pytest.raises(BadCorpus, match=r"holds no sound file .*Left out: 2 \.m4a, 1 \.opus, 1 \.webm, .*convert"):
+        recordings(folder, notes)
+
+
+def test_sound_that_cannot_be_meant_is_named_before_anything_is_trained(tiny: Path, speech: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    wave, rate = soundfile.read(speech / "b/c/00.wav")
+    for name, samples in (("cancel.wav", np.stack([wave, -wave], 1)), ("whole.wav", wave * 32768)):
+        soundfile.write(folder / name, samples, rate, subtype="FLOAT")
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    with pytest.raises(BadAudio, match=r"cancel\.wav cancel each other.*2 more of the 3 files.*nothing was trained"):
+        train(tiny, folder, tmp_path / "out.safetensors")
+
+
 @pytest.mark.parametrize("name", ["Tiny", "Whole"])
 def test_a_full_disk_ends_it_with_advice_and_it_goes_on_from_there(
     tiny: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

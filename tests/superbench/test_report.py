@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from superbench import report
-from superbench.results import Result
+from superbench.schema import Result
 
 
 def made(name: str, value: float, **more: Any) -> Result:

@@ -13,8 +13,8 @@ import pytest
 
 from superbench.bench import Ended, Nobody
 from superbench.errors import CommandError, MissingCorpus, UnknownName
-from superbench.features.store.pins import locked
 from superbench.job import LOCK
+from superbench.locks import locked
 from superbench.registry import task
 from superbench.results import read_predictions, read_result
 from superbench.runner import Report, run

@@ -15,7 +15,7 @@ const facts = ["name", "origin", "source", "kind", "family", "corpus", "rank", "
 
 /** A text that a spreadsheet would run as a formula gets an apostrophe in front. */
 function asCsv(group) {
-  const text = (value) => (typeof value === "string" ? value.replace(/^[=+\-@\t\r]/, "'$&") : String(value ?? ""));
+  const text = (value) => (typeof value === "string" ? value.replace(/^(?=\s*[=+\-@＝＋－＠]|[\t\r\n])/, "'") : String(value ?? ""));
   const field = (value) => (/[",\r\n]/.test(text(value)) ? `"${text(value).replaceAll('"', '""')}"` : text(value));
   const kept = facts.filter((fact) => group.rows.some((row) => present(row[fact]) && row[fact] !== ""));
   const columns = visibleColumns(group).map((column) => [column.key, group.rows.some((row) => hasInterval(row.cells[column.key]))]);

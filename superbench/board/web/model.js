@@ -39,6 +39,7 @@ function standsText(group, row, columns) {
 function factList(row) {
   const facts = [
     ["SUPERB score", present(row.superb) && number(row.superb, 0)],
+    ["Only called like", row.namesake && `${row.namesake}: not the published row`],
     ["Family", row.family],
     ["Pretrained on", row.corpus],
     ["Source", row.source],

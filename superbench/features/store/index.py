@@ -10,18 +10,19 @@ from typing import Any
 
 from superbench.errors import StoreError
 
-VERSION = 1
-"""`user_version` of the file. 0: made before shards had `used` and `checked`, and before there were pins."""
+VERSION = 2
+"""`user_version` of the file. 0: made before shards had `used` and `checked`, and before there were pins; 1: before sounds had
+`changed`."""
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS sounds (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, inode INTEGER, digest TEXT,"
-    " samples INTEGER, rate INTEGER) WITHOUT ROWID",
+    " samples INTEGER, rate INTEGER, changed INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, bytes INTEGER, checksum TEXT, made REAL, used REAL,"
     " checked TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, shard TEXT, start INTEGER, rows INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS pins (owner TEXT, shard TEXT, PRIMARY KEY (owner, shard)) WITHOUT ROWID",
 )
-LATER_COLUMNS = {"used": "REAL", "checked": "TEXT"}
-"""Columns of `shards` that version 0 had not."""
+LATER_COLUMNS = (("shards", "used", "REAL"), ("shards", "checked", "TEXT"), ("sounds", "changed", "INTEGER"))
+"""Columns that earlier versions had not."""
 CHUNK = 500
 PATIENCE = 120.0
 """Seconds to wait for another process that writes."""
@@ -30,31 +31,35 @@ PATIENCE = 120.0
 class Index:
     """One connection to the index at `path`, which is made, or brought up to date, when it must be.
 
-    Every failure is a `StoreError` that says what to do. One at a time may open a new index (the caller sees to that).
+    Every failure is a `StoreError` that says what to do. One at a time may open a new index (the caller sees to that). Opened
+    with `read_only`, the file stays as it is; `version` says what it knows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         with self._failing("opened"):
-            self._connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+            place = f"{path.absolute().as_uri()}{_looking(path)}" if read_only else path
+            self._connection = sqlite3.connect(place, timeout=PATIENCE, isolation_level=None, uri=read_only)
+            if not read_only:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
             [(found,)] = self.rows("PRAGMA user_version")
         if found > VERSION:
             raise StoreError(
                 f"The feature store {path.parent} was made by a newer superbench (its index has version {found}, this one "
                 f"knows {VERSION}). Update superbench, or give another folder with --store."
             )
-        if found < VERSION:
+        self.version = found
+        if found < VERSION and not read_only:
             self._update()
 
     def _update(self) -> None:
         with self.transaction():
             for statement in SCHEMA:
                 self._do(statement)
-            there = {row[1] for row in self.rows("PRAGMA table_info(shards)")}
-            for column in LATER_COLUMNS.keys() - there:
-                self._do(f"ALTER TABLE shards ADD COLUMN {column} {LATER_COLUMNS[column]}")
+            for table, column, kind in LATER_COLUMNS:
+                if column not in {row[1] for row in self.rows(f"PRAGMA table_info({table})")}:
+                    self._do(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
             self._do(f"PRAGMA user_version = {VERSION}")
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -106,6 +111,11 @@ class Index:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"The index {self.path} cannot be {done}: {error}. {_advice(self.path, error)}") from error
+
+
+def _looking(path: Path) -> str:
+    """How a file is opened that is to stay as it is, without files beside it; what others are writing is seen all the same."""
+    return "?mode=ro" if path.with_name(path.name + "-wal").exists() else "?mode=ro&immutable=1"
 
 
 def _chunks(values: Sequence[object]) -> Iterator[Sequence[object]]:

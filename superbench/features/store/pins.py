@@ -8,54 +8,15 @@ the index, one process at a time: nobody meets an owner whose file is there and 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 from superbench.errors import StoreError
 from superbench.features.store.index import Index
-
-
-@contextlib.contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """True inside if this process alone holds the lock `path`; without `wait`, False if another one does."""
-    with _made(path) as file:
-        yield _lock(file, path, wait)
-
-
-def _made(path: Path) -> IO:
-    try:
-        return path.open("w")
-    except OSError as error:
-        text = f"The lock {path} cannot be made: {error.strerror}. Make the folder writable, or give another one with --store."
-        raise StoreError(text) from error
-
-
-def _lock(file: IO, path: Path, wait: bool) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise StoreError(
-            f"The file system of {path.parent} has no file locks ({error}). Give --store a folder on a local disk."
-        ) from error
-    return True
-
-
-def held(path: Path) -> bool:
-    """Does a process hold the lock `path`? False where there is no such file."""
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+from superbench.locks import held, lock
 
 
 class Pins:
@@ -63,7 +24,8 @@ class Pins:
 
     def __init__(self, folder: Path, index: Index) -> None:
         self._folder, self._index = folder, index
-        self._name, self._file = "", None  # type: str, IO | None
+        self._name = ""
+        self._file: IO | None = None
 
     @property
     def owner(self) -> str:
@@ -72,8 +34,7 @@ class Pins:
             with self._index.transaction():
                 self.bury()  # so that pins do not pile up where nothing is ever evicted
                 self._name = f"owner-{os.getpid()}-{secrets.token_hex(8)}"
-                self._file = _made(self._folder / self._name)
-                _lock(self._file, self._folder / self._name, wait=False)
+                self._file = lock(self._folder / self._name, wait=False)
         return self._name
 
     def add(self, shards: Iterable[str]) -> None:

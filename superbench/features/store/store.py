@@ -9,7 +9,6 @@ half-written entry that looks whole. Readers and writers of several processes ma
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import time
@@ -21,26 +20,17 @@ from typing import TYPE_CHECKING
 from superbench.errors import StoreError
 from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
 from superbench.features.store.index import Index
-from superbench.features.store.pins import Pins, locked
+from superbench.features.store.pins import Pins
 from superbench.features.store.shard import Damaged, Written, opened, place, proved, written
+from superbench.features.store.sounds import Sound, known_sounds
 from superbench.features.store.verification import Finding, remember, verify
 from superbench.files import save_tensors
+from superbench.locks import locked
 from superbench.reporting import Reporter, Silence
+from superbench.user import cache_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-REMEMBERED_AT_ONCE = 500
-"""Sound files whose digests are written in one go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """Facts of a sound file: digest of its bytes, samples at its own rate, that rate."""
-
-    digest: str
-    samples: int
-    rate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +56,7 @@ class Holding:
 
 def default_root() -> Path:
     """The user's cache folder for features: `$XDG_CACHE_HOME/superbench` or `~/.cache/superbench`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "superbench"
+    return cache_folder() / "superbench"
 
 
 class Store:
@@ -101,32 +91,9 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -------------------------------------------------------- sound files
-
     def sounds(self, paths: Sequence[Path]) -> list[Sound]:
-        """Digest and length of sound files; bytes are read only where (path, size, mtime, inode) is new."""
-        from superbench.features.audio import header
-
-        query = "SELECT path, size, mtime, inode, digest, samples, rate FROM sounds WHERE path IN ({})"
-        known = {row[0]: row[1:] for row in self._index.among(query, list({str(path) for path in paths}))}
-        fresh: dict[str, tuple] = {}
-        for path in paths:
-            text, stamp = str(path), _stamp(path)
-            if text not in known or known[text][:3] != stamp:
-                samples, rate = header(path)
-                digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-                known[text] = (*stamp, digest, samples, rate)
-                fresh[text] = (text, *known[text])
-            if len(fresh) == REMEMBERED_AT_ONCE:  # a kill costs no more than these
-                self._remember(fresh)
-        self._remember(fresh)
-        return [Sound(*known[str(path)][3:]) for path in paths]
-
-    def _remember(self, sounds: dict[str, tuple]) -> None:
-        if sounds:
-            with self._index.transaction():
-                self._index.write("INSERT OR REPLACE INTO sounds VALUES (?,?,?,?,?,?,?)", list(sounds.values()))
-        sounds.clear()
+        """Digest and length of sound files; bytes are read only where a file is new, or changed since they were."""
+        return known_sounds(self._index, paths)
 
     # -------------------------------------------------------- features
 
@@ -282,18 +249,14 @@ class Store:
         self._open.pop(name, None)
         drop(self.root, self._index, [name])
 
+    def forget_older(self, shards: Iterable[str], moment: float) -> None:
+        """Drop those of the shards that were made before `moment` (Unix time), also if another process needs them."""
+        query = "SELECT name, made FROM shards WHERE name IN ({})"
+        for name, made in list(self._index.among(query, sorted(set(shards)))):
+            if made < moment:
+                self.forget(name)
+
     def _closed(self, removed: list[Removal]) -> list[Removal]:
         for one in removed:
             self._open.pop(one.name, None)
         return removed
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    from superbench.features.audio import header
-
-    try:
-        status = path.stat()
-    except OSError:
-        header(path)  # raises the error that a person can read
-        raise
-    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -1,0 +1,156 @@
+"""What a board's keeper decided about what was accepted: a note beside a bundle, which itself stays as it came.
+
+A ruling is a document of the shelf, named after the bundle's digest, so that it is kept, saved and restored with the board
+whatever the board lives in. A bundle that was withdrawn is shown nowhere, owns no name, and binds nobody with its labels; it
+does not come back when it is submitted again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from superbench.board.bundle import Bundle, open_bundle
+from superbench.board.documents import document_name, evidence_name
+from superbench.board.ranking import Place, place_of
+from superbench.board.shelf import Held, Reading, Writing, event, now
+from superbench.errors import CommandError, UnknownName
+
+SHORT = 12
+SHORTEST = 8
+"""Digits of a digest by which a single bundle may be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """When a bundle was withdrawn (empty: it was not), by whom, and why."""
+
+    withdrawn: str = ""
+    by: str = ""
+    why: str = ""
+
+
+def name_of(held: Held) -> str:
+    """What a bundle's ruling is called: the beginning of its digest, or, for a file that nobody can read, of its own name."""
+    return held.digest[:SHORT] or re.sub(r"[^A-Za-z0-9_-]", "_", held.upstream)[:80] or "_"
+
+
+def rulings(shelf: Reading) -> Mapping[str, Ruling]:
+    """All rulings by name."""
+    found = {name: shelf.get("rulings", name) for name in shelf.names("rulings")}
+    return {name: _parsed(data) for name, data in found.items() if data is not None}
+
+
+def _parsed(data: bytes) -> Ruling:
+    """A ruling that was damaged still rules; fields of later versions are left out."""
+    try:
+        facts = json.loads(data)
+        return Ruling(*(str(facts.get(field.name, "")) for field in fields(Ruling)))
+    except (ValueError, AttributeError):
+        return Ruling("at a time unknown", "somebody unknown", "the note is damaged")
+
+
+def of(shelf: Reading, held: Held) -> Ruling:
+    """The ruling about one bundle."""
+    return rulings(shelf).get(name_of(held), Ruling())
+
+
+def standing(shelf: Reading) -> list[Held]:
+    """The bundles that were not withdrawn, the latest last."""
+    known = rulings(shelf)
+    return [one for one in shelf.held() if not known.get(name_of(one), Ruling()).withdrawn]
+
+
+def called(shelf: Reading, row: str) -> list[Held]:
+    """The bundles of a row by its name on the page, or the one bundle whose digest begins with `row`. Raises `UnknownName`."""
+    held = shelf.held()
+    found = [one for one in held if one.upstream == row]
+    if not found and re.fullmatch(rf"[0-9a-f]{{{SHORTEST},64}}", row):
+        found = [one for one in held if one.digest and (one.digest.startswith(row) or row.startswith(one.digest))]
+    if not found:
+        names = {one.upstream for one in held}
+        raise UnknownName("row of this board", row, names, "superbench board history BOARD")
+    return found
+
+
+def withdraw(writer: Writing, row: str, by: str, why: str = "") -> list[Held]:
+    """Take a row off the board, all its versions; or one bundle, if `row` is a digest: then the version before it stands again.
+
+    Returns what was withdrawn. Raises `UnknownName`, `CommandError` if that was done before.
+    """
+    known = rulings(writer)
+    leaving = [one for one in called(writer, row) if not known.get(name_of(one), Ruling()).withdrawn]
+    if not leaving:
+        raise CommandError(f"{row!r} was withdrawn before. `superbench board history BOARD` says when, and by whom.")
+    for one in leaving:
+        writer.put("rulings", name_of(one), (json.dumps(asdict(Ruling(now(), by, why))) + "\n").encode())
+        writer.log(event(by, "withdrawn", one.digest or one.upstream, f"{one.upstream}: {why}".rstrip(": ")))
+    _release(writer, leaving)
+    return leaving
+
+
+def _release(writer: Writing, gone: list[Held]) -> None:
+    """Labels that came with withdrawn bundles alone bind nobody any more, and what was worked out for these is not needed."""
+    kept = {document for one in standing(writer) for document in labels_of(_opened(writer, one))}
+    for bundle in filter(None, (_opened(writer, one) for one in gone)):
+        for document in labels_of(bundle) - kept:
+            writer.drop("labels", document)
+        for task in bundle.entries:
+            writer.drop("evidence", evidence_name(bundle.digest, task))
+
+
+def _opened(shelf: Reading, held: Held) -> Bundle | None:
+    """None for a bundle that cannot be read: it has no say."""
+    try:
+        return open_bundle(shelf.data(held.place or held.digest))
+    except Exception:  # whatever is wrong with it, the keeper must be able to remove it
+        return None
+
+
+def labels_of(bundle: Bundle | None) -> set[str]:
+    """The names of the documents that bind others to a bundle's labels."""
+    entries = bundle.entries.items() if bundle else ()
+    return {document_name(task, entry.result.data.fingerprint) for task, entry in entries}
+
+
+# ---------------------------------------------------------------- history
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One bundle of a row: `standing` are its tasks that the board shows; `state` is stands, superseded, withdrawn or
+    unreadable."""
+
+    upstream: str
+    accepted: str
+    by: str
+    digest: str
+    revision: str
+    tasks: tuple[str, ...]
+    standing: tuple[str, ...]
+    state: str
+    why: str = ""
+
+
+def history(shelf: Reading, row: str | None = None) -> list[Version]:
+    """All versions of a row (of all rows), the latest last: a newer one stands in place of an older one task by task."""
+    known, held = rulings(shelf), shelf.held() if row is None else called(shelf, row)
+    found: list[Version] = []
+    taken: set[Place] = set()
+    for one in reversed(held):
+        ruling, bundle = known.get(name_of(one), Ruling()), _opened(shelf, one)
+        entries = bundle.entries if bundle else {}
+        places = {task: place_of(entry.result) for task, entry in entries.items()}
+        fresh = [task for task, place in places.items() if place not in taken and not ruling.withdrawn]
+        taken |= {places[task] for task in fresh}
+        state = "withdrawn" if ruling.withdrawn else "stands" if fresh else "superseded" if bundle else "unreadable"
+        revision = next((entry.result.upstream.revision for entry in entries.values()), "")
+        found.append(
+            Version(
+                one.upstream, one.accepted, one.by, one.digest, revision, tuple(entries), tuple(fresh), state,
+                f"{ruling.withdrawn} by {ruling.by}: {ruling.why}".rstrip(": ") if ruling.withdrawn else "",
+            )
+        )  # fmt: skip
+    return found[::-1]

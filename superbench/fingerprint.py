@@ -1,0 +1,134 @@
+"""Which data a result was made on: one digest of everything that its task read, and digests of the parts by split."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from superbench.contract import Audio, Fold, Item, Split
+from superbench.errors import BrokenPlugin
+
+Digests = Mapping[Path, str]
+"""Sound file -> digest of its bytes."""
+
+
+def fingerprint_of(folds: Sequence[Fold], sounds: Digests, passport: str = "") -> str:
+    """Digest of what was read, before anything depends on a model's frame rate.
+
+    Of every item its id, its label as head and scorer see it, its groups, the bytes of its sound and the piece of it that is
+    meant; every trial with its reference and groups; the facts of every split, in order. `passport` tells synthetic corpora of
+    other seeds apart. Raises `BrokenPlugin` for a label that has no content of its own.
+    """
+    digest = hashlib.sha256(passport.encode())
+    for fold in folds:
+        for split in fold.splits:
+            head = [fold.name, split.name, len(split.items), len(split.trials), plain(split.facts)]
+            _add(digest, head)
+            for item in split.items:
+                _add(digest, [item.id, plain(item.label), item.group, sounds[item.audio.path], _piece(item.audio)])
+            for trial in split.trials:
+                _add(digest, [trial.left, trial.right, trial.reference, trial.group])
+    return digest.hexdigest()[:16]
+
+
+def lists_of(folds: Sequence[Fold]) -> dict[str, str]:
+    """A digest of each split's list (ids, labels, groups in order) and of each trial list."""
+    digests: dict[str, str] = {}
+    for key, split in splits_of(folds):
+        digests[key] = _digest([item.id, plain(item.label), item.group] for item in split.items)
+        if split.trials:
+            digests[f"{key} trials"] = _digest([trial.left, trial.right, trial.reference] for trial in split.trials)
+    return digests
+
+
+def sounds_of(folds: Sequence[Fold], sounds: Digests) -> dict[str, str]:
+    """A digest of each split's sound, in the order of its items."""
+    return {
+        key: _digest([sounds[item.audio.path], _piece(item.audio)] for item in split.items) for key, split in splits_of(folds)
+    }
+
+
+def splits_of(folds: Sequence[Fold]) -> Iterator[tuple[str, Split]]:
+    """Splits that have items, by their names: `train`, or `fold1/train` where there are several folds."""
+    for fold in folds:
+        for split in fold.splits:
+            if split.items:
+                yield (split.name if len(folds) == 1 else f"{fold.name}/{split.name}"), split
+
+
+def plain(value: Any) -> Any:
+    """A label as JSON values that hold all of it; of a path, its name alone: where a corpus lies is no part of it.
+
+    Raises `BrokenPlugin` for an object that shows no content (no plain value, collection, dataclass, array or attributes).
+    """
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value.value if isinstance(value, enum.Enum) else value
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    if isinstance(value, PurePath):
+        return value.name
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [plain(getattr(value, field.name)) for field in dataclasses.fields(value)]
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(inner) for inner in value), key=repr)
+    if callable(getattr(value, "tolist", None)):  # arrays and tensors, and their numbers
+        return plain(value.tolist())
+    if isinstance(value, Collection):
+        return [plain(inner) for inner in value]
+    return _attributes(value)
+
+
+def _attributes(value: Any) -> Any:
+    if hasattr(value, "__dict__") and vars(value) and not callable(value):
+        return [type(value).__qualname__, plain(vars(value))]
+    text = repr(value)
+    if " at 0x" in text:
+        raise BrokenPlugin(
+            f"A label is {text}, whose content cannot be told from another's: no result could say which data it was made on. "
+            "Use text, numbers, lists, mappings or dataclasses of these."
+        )
+    return [type(value).__qualname__, text]
+
+
+def _piece(audio: Audio) -> list[Any]:
+    return [audio.start, audio.end, audio.gain_db, audio.trim, audio.crop]
+
+
+def _digest(rows: Iterable[list[Any]]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        _add(digest, row)
+    return digest.hexdigest()[:16]
+
+
+def _add(digest: Any, row: list[Any]) -> None:
+    digest.update(json.dumps(row, ensure_ascii=False).encode(errors="surrogatepass"))
+
+
+def files_of(folds: Sequence[Fold]) -> dict[str, str]:
+    """Digests of what heads read besides sound, by kind and name. They stand beside the fingerprint, not in it: what a model is
+    tested on does not change with them."""
+    found = {}
+    for fold in folds:
+        for kind, path in fold.files.items():
+            with path.open("rb") as file:
+                found[f"{kind} {path.name}"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return found
+
+
+def paths_of(folds: Sequence[Fold]) -> list[Path]:
+    """The sound files of all splits, each once, in order."""
+    return list(dict.fromkeys(item.audio.path for item in _items(folds)))
+
+
+def _items(folds: Sequence[Fold]) -> Iterator[Item]:
+    return (item for fold in folds for split in fold.splits for item in split.items)

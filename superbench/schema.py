@@ -1,0 +1,266 @@
+"""The record of one result, schema 1: every field with its type, its range and its size.
+
+A result may come from a stranger, and what it says is drawn on pages: so no field is without bounds, and none takes whatever
+comes. Where keys are free (metrics, folds, settings), their number, their length and their values are bounded. The bounds are
+many times what the largest corpora and models of SUPERB need. Fields that came later are optional: older results stay readable.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator, with_config
+from typing_extensions import TypedDict
+
+from superbench.contract import Protocols
+
+MOST_POINTS = 5_000
+"""Of a sweep: folds × learning rates × seeds × checkpoints."""
+MOST_SETTINGS = 12
+"""Different names of settings in one sweep: each is a column beside every point."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Line = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=4_000)]
+Digest = Annotated[str, Field(max_length=128)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Real = Annotated[float, Field(ge=-1e15, le=1e15)]
+Amount = Annotated[float, Field(ge=0, le=1e18)]
+Rate = Annotated[float, Field(ge=0, le=1e6)]
+Weight = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
+Remarks = Annotated[list[Text], Field(max_length=500)]
+
+_Value = TypeVar("_Value")
+Few = Annotated[dict[Name, _Value], Field(max_length=100)]
+Many = Annotated[dict[Name, _Value], Field(max_length=5_000)]
+Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | Real | Annotated[str, Field(max_length=100)]
+Setting = Annotated[dict[Annotated[str, Field(max_length=40)], Value], Field(max_length=8)]
+"""What is chosen without learning: a layer, a distance, a threshold."""
+
+_CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class TaskFacts(_Record):
+    """Which task, which version of it, under which protocol."""
+
+    name: Name
+    version: Count
+    protocol: Protocols
+
+
+class UpstreamFacts(_Record):
+    """Which model: alias, digest of weights and source, sizes; `hop` in samples, `macs` over SUPERB's 32 lengths."""
+
+    name: Name
+    revision: Name
+    params: Count
+    macs: Amount | None = None
+    hop: Annotated[int, Field(ge=1, le=16_000_000)]
+    layers: Annotated[int, Field(ge=1, le=10_000)]
+    dim: Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class ScoreFacts(_Record):
+    """A metric: value, unit, direction, 95 % interval (or null) with how it was made, the counts that it is made of."""
+
+    value: Real
+    unit: Literal["%", "fraction"]
+    higher_is_better: bool
+    ci: tuple[Real, Real] | None = None
+    ci_method: Line | None = None
+    counts: Many[Real]
+
+
+class Receipt(_Record):
+    """One point of the sweep: where its best dev value came; null where it diverged. `setting` was chosen without learning."""
+
+    fold: Name
+    lr: Rate | None
+    seed: Count | None
+    dev: Real | None
+    steps: Count
+    setting: Setting = Field(default_factory=dict)
+    status: Line | None = None
+
+
+@with_config(_CLOSED)
+class Choice(TypedDict, total=False):
+    """What was chosen for a fold: learning rate, seed, step, setting."""
+
+    lr: Rate | None
+    seed: Count | None
+    step: Count | None
+    setting: Setting | None
+
+
+class Duration(_Record):
+    """How long the sound of a split is: in all (hours), and its shortest, mean and longest utterance (seconds)."""
+
+    hours: Amount
+    shortest: Amount
+    mean: Amount
+    longest: Amount
+
+
+class Passport(_Record):
+    """What was read of a corpus. Results of superbench 0.1 have the first four fields alone.
+
+    `hours` of different sound, files by `sample_rates`, `trials` by split, `facts` for the scorer. `counts` of items, classes,
+    groups and trials as `TaskCard.counts` has them, digests of the `lists` of items and trials, `durations` by split;
+    digests of `files` that a head reads besides (a language model);
+    `miniature`: what made it; `differences` from the published counts, or from what was made; `remarks` of its reader.
+    """
+
+    hours: Amount = 0.0
+    sample_rates: Few[Count] = Field(default_factory=dict)
+    trials: Few[Count] = Field(default_factory=dict)
+    facts: Many[Real] = Field(default_factory=dict)
+    counts: Many[Count] = Field(default_factory=dict)
+    lists: Many[Digest] = Field(default_factory=dict)
+    durations: Few[Duration] = Field(default_factory=dict)
+    files: Few[Digest] = Field(default_factory=dict)
+    miniature: Line | None = None
+    differences: Annotated[list[Line], Field(max_length=10_000)] = Field(default_factory=list)
+    remarks: Remarks = Field(default_factory=list)
+
+
+class DataFacts(_Record):
+    """Which data: digest of sound, labels and trials; items per split as they were cut; digests of the sound of each split as
+    it was read; the passport."""
+
+    fingerprint: Name
+    items: Few[Count]
+    sounds: Few[Digest] = Field(default_factory=dict)
+    passport: Passport = Field(default_factory=Passport)
+
+
+@with_config(_CLOSED)
+class Outputs(TypedDict, total=False):
+    """A model's outputs on a few fixed sounds; see `features.outputs`."""
+
+    setting: Line
+    values: Annotated[list[Real], Field(max_length=100_000)]
+
+
+@with_config(_CLOSED)
+class Seal(TypedDict, total=False):
+    """Digests of the record and of its predictions, as they were written."""
+
+    result: Digest
+    predictions: Digest
+
+
+@with_config(_CLOSED)
+class Surroundings(TypedDict, total=False):
+    """Versions and machine; what tells the job, its model and its options apart from others; outputs and seal."""
+
+    superbench: Line
+    python: Line
+    torch: Line
+    torchaudio: Line
+    numpy: Line
+    cuda: Line
+    cudnn: Line
+    dtype: Line
+    platform: Line
+    device: Line
+    threads: Count
+    date: Line
+    job: Line
+    spec: Text
+    source: Text
+    options: Text
+    libraries: Annotated[list[Line], Field(max_length=500)]
+    outputs: Outputs
+    seal: Seal
+
+
+@with_config(_CLOSED)
+class Examined(TypedDict, total=False):
+    """One finding of the doctor's."""
+
+    holds: bool
+    measured: Text
+    action: Text
+
+
+@with_config(_CLOSED)
+class Measured(TypedDict, total=False):
+    """How the speed was measured."""
+
+    device: Line
+    threads: Count
+    sound_seconds: Amount
+    batch: Count
+
+
+@with_config(_CLOSED)
+class Cost(TypedDict, total=False):
+    """What the model costs; see `efficiency.Efficiency`. `corpus`: what it was pretrained on, where somebody says so."""
+
+    params: Count | None
+    macs: Count | None
+    macs_by_length: Few[Count] | None
+    stride_ms: Amount
+    layers: Count
+    dim: Count
+    corpus: Line | None
+    real_time_factor: Amount | None
+    measured: Measured
+
+
+class Seconds(_Record):
+    """Where the time went."""
+
+    extract: Amount
+    train: Amount
+    evaluate: Amount
+
+
+class Result(_Record):
+    """`result.json`, schema 1."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    task: TaskFacts
+    upstream: UpstreamFacts
+    scores: Annotated[dict[Name, ScoreFacts], Field(min_length=1, max_length=50)]
+    primary: Name
+    sweep: Annotated[list[Receipt], Field(max_length=MOST_POINTS)]
+    chosen: Few[Choice]
+    data: DataFacts
+    environment: Surroundings
+    seconds: Seconds
+    predictions: Name
+    layer_weights: Few[Annotated[list[Weight], Field(max_length=10_000)]] = Field(default_factory=dict)
+    certificate: Few[Examined] = Field(default_factory=dict)
+    efficiency: Cost = Field(default_factory=Cost)
+    deviations: Remarks = Field(default_factory=list)
+    notes: Remarks = Field(default_factory=list)
+
+    @field_validator("sweep")
+    @classmethod
+    def _few_settings(cls, sweep: list[Receipt]) -> list[Receipt]:
+        names = {name for receipt in sweep for name in receipt.setting}
+        if len(names) > MOST_SETTINGS:
+            raise ValueError(f"a sweep has at most {MOST_SETTINGS} different settings, found {len(names)}")
+        return sweep
+
+    @model_validator(mode="after")
+    def _one_mix_of_the_layers(self) -> Result:
+        """The mixes of all folds are of the same layers; a head that takes one layer has one weight."""
+        lengths = {len(mix) for mix in self.layer_weights.values()} - {0}
+        if len(lengths) > 1 or max(lengths, default=0) > self.upstream.layers:
+            raise ValueError(
+                f"layer_weights: expected one number of weights for all folds, at most {self.upstream.layers}, "
+                f"found {', '.join(map(str, sorted(lengths)))}"
+            )
+        return self
+
+    def to_json(self) -> str:
+        """The text of `result.json`."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,106 @@
+"""A terminal, or a file, whose encoding lacks our marks gets plain ones; what programs read stays what it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from superbench.cli.display import PlainConsole
+from superbench.cli.printing import HANDLER, prepare, spelled
+
+NAME = "модель-é"
+
+
+def command(encoding: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Started from nothing: Python settles its encoding when it starts."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "TERM": "dumb"}
+    return subprocess.run([sys.executable, "-m", "superbench", *arguments], capture_output=True, env=environment, check=False)
+
+
+@pytest.fixture
+def results(a_folder: Callable[..., Path]) -> Path:
+    """Two upstreams; one has a name of other letters."""
+    a_folder("plain", 20)
+    return a_folder(NAME, 40).parent
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r"])
+def test_every_mark_is_encoded(encoding: str) -> None:
+    text = "✓ ✗ – ± ≈ ≤ ≥ → ↑ ↓ † · × … ┏━┓ │ 10⁹ naïve 模型 \udcff"
+    plain = spelled(text, encoding)
+    assert plain.encode(encoding).decode(encoding) == plain
+    assert "?" not in plain
+    assert "\\u6a21" in plain
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_columns_stay_straight(encoding: str) -> None:
+    from rich.table import Table
+
+    prepare()
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=HANDLER)
+    table = Table("metric ↑", "value")
+    for row in (("ks ≈", "8.33 ± 0.77"), ("longer name", "1 – 2")):
+        table.add_row(*row)
+    console = PlainConsole(file=file, width=60)
+    console.print(table)
+    file.seek(0)
+    lines = file.read().splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert any("0.77" in line for line in lines)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "tasks"],
+        ["list", "upstreams"],
+        ["--help"],
+        ["run", "--help"],
+        ["store", "gc", "--help"],
+        ["data", "check", "--data", "."],
+    ],
+    ids=" ".join,
+)
+def test_commands_print_in_any_encoding(encoding: str, arguments: list[str]) -> None:
+    done = command(encoding, *arguments)
+    assert b"UnicodeEncodeError" not in done.stderr
+    assert done.returncode in (0, 1)
+    assert len(done.stdout) > 100
+    done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_names_in_other_letters_are_printed_and_programs_read_them(encoding: str, results: Path) -> None:
+    table = command(encoding, "report", str(results))
+    assert (table.returncode, table.stderr) == (0, b"")
+    assert b"\\u043c" in table.stdout
+    assert b"+/-" in table.stdout or "±".encode("latin-1") in table.stdout
+    found = json.loads(command(encoding, "report", str(results), "--format", "json").stdout)
+    assert {one["upstream"]["name"] for one in found} == {"plain", NAME}
+    rows = list(
+        csv.DictReader(command(encoding, "report", str(results), "--format", "csv").stdout.decode(encoding).splitlines())
+    )
+    assert {row["task"] for row in rows} == {"ks"}
+    compared = command(encoding, "diff", str(results / "plain"), str(results / NAME.replace("/", "_")), "--json")
+    assert json.loads(compared.stdout)["schema"] == 1
+    refused = command(encoding, "report", str(results / "нет"))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(b"superbench: ")
+
+
+def test_the_line_of_a_job_is_printed_in_any_encoding(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    places = ["--data", str(keyword_corpora), "--store", str(warm_store), "--out", str(tmp_path / "out"), "--workers", "1"]
+    done = command("ascii", "run", f"{NAME}=mfcc", "--tasks", "ks", "--max-steps", "1", *places)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\n+ " in b"\n" + done.stdout
+    assert b"+/-" in done.stdout
