@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from superbench import registry, scripts
-from superbench.bench import Ended, Job, Nobody, Plan, State, Watcher, inline
+from superbench.bench import Ended, Job, Nobody, Plan, State, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.destination import label_of, placed
 from superbench.errors import CommandError
 from superbench.features.store import Store, default_root
 from superbench.locks import require_locks
-from superbench.options import Options, known_variants
+from superbench.options import Options, RunOptions, check_names, known_variants
 from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
 from superbench.schema import Result
@@ -72,116 +72,100 @@ class Asked:
         return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
 
-def asked(
-    upstreams: Sequence[str | Callable],
-    tasks: Sequence[str] | str = "all",
-    *,
-    data: Path,
-    protocol: Protocols | None = None,
-    device: str = "auto",
-    learning_rates: Sequence[float] | None = None,
-    seeds: Sequence[int] = (0,),
-    max_steps: int | None = None,
-    layer: int | None = None,
-    chunk_seconds: float | None = None,
-    precision: Precision | None = None,
-    variants: Sequence[str] = (),
-    settings: Path | None = None,
-) -> Asked:
+def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **given: Unpack[RunOptions]) -> Asked:
     """Look whether a run is possible; the arguments are those of `run`. Raises `CommandError` where it is not."""
-    corpora = Corpora.at(data, settings)
-    specs = registry.specs([scripts.text(one) for one in upstreams])
-    names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
-    found = {name: registry.task(name) for name in names}
-    usual = _usual(corpora)
-    protocol = protocol or usual
-    options = Options(
-        protocol,
-        device_of(device),
-        None if learning_rates is None else tuple(map(float, learning_rates)),
-        tuple(sorted(seeds)),
-        max_steps,
-        layer,
-        chunk_seconds,
-        precision or _precision(protocol, device_of(device)),
-        known_variants(variants, found.values(), every_variant()),
-    )
-    options = replace(options, label=label_of(options, usual, _precision(protocol, options.device)))
-    for task in found.values():
+    check_names(given)
+    corpora = Corpora.at(Path(given["data"]), _path(given.get("settings")))
+    specs = registry.specs([scripts.text(upstream) for upstream in upstreams])
+    names = [row.name for row in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
+    chosen = {name: registry.task(name) for name in names}
+    options = _options(given, _usual(corpora), list(chosen.values()))
+    for task in chosen.values():
         options.recipe(task)
     for spec in specs:
         registry.plugin(spec)
-    return Asked(corpora, specs, found, options, tasks == "all")
+    if given.get("workers") is not None:
+        require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
+    if given.get("store_gb") is not None:
+        require_number("--store-gb", given["store_gb"], least=0)  # type: ignore[arg-type]
+    return Asked(corpora, specs, chosen, options, tasks == "all")
 
 
-def run(
-    upstreams: Sequence[str | Callable],
-    tasks: Sequence[str] | str = "all",
-    *,
-    data: Path | str,
-    out: Path | str,
-    protocol: Protocols | None = None,
-    device: str = "auto",
-    learning_rates: Sequence[float] | None = None,
-    seeds: Sequence[int] = (0,),
-    max_steps: int | None = None,
-    layer: int | None = None,
-    chunk_seconds: float | None = None,
-    precision: Precision | None = None,
-    variants: Sequence[str] = (),
-    workers: int | None = None,
-    store: Path | str | None = None,
-    store_gb: float | None = None,
-    settings: Path | str | None = None,
-    redo: bool = False,
-    debug: bool = False,
-    watcher: Watcher | None = None,
-) -> Report:
-    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams`; results go to `out`.
+def _options(given: RunOptions, usual: Protocols, tasks: Sequence[Task]) -> Options:
+    """The options with every default in its place."""
+    protocol, device = given.get("protocol") or usual, device_of(given.get("device", "auto"))
+    rates, usual_precision = given.get("learning_rates"), _precision(protocol, device)
+    options = Options(
+        protocol=protocol,
+        device=device,
+        learning_rates=None if rates is None else tuple(map(float, rates)),
+        seeds=tuple(sorted(given.get("seeds", (0,)))),
+        max_steps=given.get("max_steps"),
+        layer=given.get("layer"),
+        chunk_seconds=given.get("chunk_seconds"),
+        precision=given.get("precision") or usual_precision,
+        variants=known_variants(given.get("variants", ()), tasks, every_variant()),
+        redo_since=time.time() if given.get("redo") else None,
+    )
+    return replace(options, label=label_of(options, usual, usual_precision))
 
-    An upstream is a spec, or a class or function at the top level of a file.
 
-    `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. `variants` are names that the
-    cards of the tasks declare. With `redo`, results and features that are there are made again. Raises `CommandError` for an
-    impossible command; a job that fails is in the report, and does not stop the others.
+def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **options: Unpack[RunOptions]) -> Report:
+    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams`; results go to the folder `out`.
+
+    An upstream is a spec, or a class or function at the top level of a file. The options are those of `RunOptions`. Raises
+    `CommandError` for an impossible command; a job that fails is in the report, and does not stop the others.
+
+    >>> run(["fbank"], ["ks", "ic"], data="corpora", out="results", max_steps=100)  # doctest: +SKIP
     """
     began = time.perf_counter()
     settle()
-    since = time.time() if redo else None
     if reading := scripts.being_read():
         raise CommandError(
             f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
             "if __name__ == '__main__':"
         )
-    data, out = Path(data), Path(out)
-    settings = Path(settings) if settings else None
-    wanted = asked(
-        upstreams, tasks, data=data, protocol=protocol, device=device, learning_rates=learning_rates, seeds=seeds,
-        max_steps=max_steps, layer=layer, chunk_seconds=chunk_seconds, precision=precision, variants=variants,
-        settings=settings,
-    ).into(out)  # fmt: skip
-    if workers is not None:
-        require_whole("--workers", workers, least=1)
-    if store_gb is not None:
-        require_number("--store-gb", store_gb, least=0)
-    options, shares = replace(wanted.options, redo_since=since), wanted.jobs
-    jobs = list(shares)
-    count = max(1, min(workers or default_workers(options.device), len(jobs)))
-    budget = None if store_gb is None else round(store_gb * 1e9)
-    threads, root = max(1, _cores() // count), Path(store) if store else default_root()
-    plan = Plan(data, settings, out, root, budget, options, wanted.lenient, threads, debug)
-    require_locks(out, f"--out {out}")
-    require_locks(root, f"--store {root}")
-    Store(root).close()  # an index of a newer version, or a damaged one, is said before any work
-    report = Report()
-    audience = watcher or Nobody()
+    check_names(options)
+    wanted = asked(upstreams, tasks, **options).into(Path(options["out"]))
+    shares = wanted.jobs
+    plan, count = _plan(wanted, options)
+    report, audience = Report(), options.get("watcher") or Nobody()
     audience.planned(shares)
-    for ended in inline(jobs, plan, audience) if count == 1 else parallel(jobs, plan, count, audience):
+    for ended in inline(list(shares), plan, audience) if count == 1 else parallel(list(shares), plan, count, audience):
         report.ended.append(ended)
         _record(plan.out, ended)
         audience.ended(ended)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def processes(given: RunOptions, wanted: Asked) -> int:
+    """How many worker processes a run takes."""
+    return max(1, min(given.get("workers") or default_workers(wanted.options.device), len(wanted.jobs)))
+
+
+def _plan(wanted: Asked, given: RunOptions) -> tuple[Plan, int]:
+    """What workers need to know, and how many there are; sees before any work that results and features can be written."""
+    count, gigabytes = processes(given, wanted), given.get("store_gb")
+    plan = Plan(
+        data=Path(given["data"]),
+        settings=_path(given.get("settings")),
+        out=Path(given["out"]),
+        store=_path(given.get("store")) or default_root(),
+        budget=None if gigabytes is None else round(gigabytes * 1e9),
+        options=wanted.options,
+        lenient=wanted.lenient,
+        threads=max(1, _cores() // count),
+        debug=given.get("debug", False),
+    )
+    require_locks(plan.out, f"--out {plan.out}")
+    require_locks(plan.store, f"--store {plan.store}")
+    Store(plan.store).close()  # an index of a newer version, or a damaged one, is said before any work
+    return plan, count
+
+
+def _path(given: Path | str | None) -> Path | None:
+    return Path(given) if given else None
 
 
 def _usual(corpora: Corpora) -> Protocols:

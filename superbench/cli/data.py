@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.arguments import AsJson, Tasks, chosen
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Miniature corpora, and a look at yours.", no_args_is_help=True)
 
-Tasks = Annotated[str, typer.Option(help="all, or names: pr,ks,...")]
 COLOURS = {"complete": "green", "absent": "yellow"}
 
 
@@ -48,7 +48,7 @@ def check_(
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode all sound: finds damage that no header shows, takes hours")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Is my copy of the corpora complete? The data passport: counts against the published ones, files, sample rates, durations.
 
@@ -147,10 +147,3 @@ def _counted(one: Inspection, key: str, published: Mapping[str, int]) -> tuple[s
     if one.passport.miniature or other is None:
         return str(count), ""
     return str(count), "=" if count == other else str(other)
-
-
-def chosen(tasks: str) -> list[str]:
-    """Names of tasks from an option's text; `all` is every registered one."""
-    from superbench import registry
-
-    return [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else tasks.split(",")

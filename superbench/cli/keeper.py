@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from superbench.cli.arguments import AsJson
 from superbench.cli.board import BOARD
 from superbench.cli.printing import echo_json
 
@@ -81,7 +82,7 @@ def withdraw(
 def history(
     board: Kept,
     row: Annotated[str | None, typer.Argument(help="A model's name, or the digest of one bundle [default: all]", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show what was accepted, the latest last: when, by whom, which revision, and which of its tasks the board shows.
 

@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.arguments import (
+    AsJson,
+    Device,
+    MaxSteps,
+    Protocol,
+    Rates,
+    Seeds,
+    StoreFolder,
+    Tasks,
+    Variants,
+    chosen,
+    numbers,
+)
 from superbench.cli.pace import duration
 from superbench.cli.printing import echo_json
-from superbench.cli.run import _numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,16 +40,16 @@ CHOSEN = "✓"
 
 def plan(
     upstream: Annotated[str, typer.Argument(help="[alias=]spec, as for run", show_default=False)],
-    tasks: Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")] = "all",
+    tasks: Tasks = "all",
     data: Annotated[Path | None, typer.Option(help="Folder that holds the corpora [default: the official corpora's sizes]", show_default=False)] = None,
-    protocol: Annotated[str | None, typer.Option(help="superb, superb-once or mini [default: mini on miniature corpora, else superb]", show_default=False)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    lr: Annotated[str | None, typer.Option(help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2")] = "0",
-    max_steps: Annotated[int | None, typer.Option(help="Train no longer than this", min=1, show_default=False)] = None,
-    variant: Annotated[list[str] | None, typer.Option(help="A variant of a task's recipe, as for run; may be repeated", show_default=False)] = None,
-    store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    protocol: Protocol = None,
+    device: Device = "auto",
+    lr: Rates = None,
+    seeds: Seeds = "0",
+    max_steps: MaxSteps = None,
+    variant: Variants = None,
+    store: StoreFolder = None,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What a run would cost: passes through the model, disk, the upstream's time on this device; and which way features are kept.
 
@@ -46,17 +58,16 @@ def plan(
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
     from superbench import registry
-    from superbench.cli.data import chosen
     from superbench.corpora import Corpora
     from superbench.options import Options, known_variants
     from superbench.runner import device_of, every_variant
 
-    rates, numbers = _numbers("--lr", lr, float), _numbers("--seeds", seeds, int) or (0,)
+    rates, several = numbers("--lr", lr, float), numbers("--seeds", seeds, int) or (0,)
     corpora = Corpora.at(data) if data else None
     asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
     named = [registry.task(name) for name in chosen(tasks)]
     varied = known_variants(variant or (), named, every_variant())
-    options = Options(asked, device_of(device), rates, tuple(sorted(numbers)), max_steps, variants=varied)  # type: ignore[arg-type]
+    options = Options(asked, device_of(device), rates, tuple(sorted(several)), max_steps, variants=varied)  # type: ignore[arg-type]
     model = healthy(registry.parse(upstream), options.device, store)
     found = forecast_of(model, named, options, corpora, store, quiet=as_json)
     if as_json:
