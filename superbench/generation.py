@@ -13,6 +13,7 @@ from torch import Tensor
 
 from superbench import registry
 from superbench.contract import SAMPLE_RATE, Audio
+from superbench.devices import device_of
 from superbench.errors import BadCheckpoint, CommandError, StoreError
 from superbench.features.audio import load
 from superbench.files import load_tensors, whole
@@ -57,7 +58,7 @@ def generate(
     require_number("--seconds", seconds, above=0)
     require_number("--temperature", temperature, above=0)
     require_whole("--seed", seed)
-    place = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+    place = device_of(device)
     name = _family(checkpoint)
     model = registry.upstream(registry.parse(f"{name}@{checkpoint}"), place).model
     if not isinstance(model, Generative):

@@ -19,6 +19,7 @@ from superbench.bench import Ended, Job, Nobody, Plan, State, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.destination import label_of, placed
+from superbench.devices import device_of, fast_precision
 from superbench.errors import CommandError
 from superbench.features.store import Store, default_root
 from superbench.locks import require_locks
@@ -195,25 +196,9 @@ def every_variant() -> Iterator[str]:
         yield from (f"{one.name}: {name}" for name in registry.task(one.name).card.variants)
 
 
-def device_of(device: str) -> str:
-    """`cuda` or `cpu` for `auto`; raises `CommandError` for a device that is not there."""
-    import torch
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise CommandError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
-    return device
-
-
 def _precision(protocol: Protocols, device: str) -> Precision:
-    """Half precision where a GPU has it; but the official protocol's published numbers were made in single precision."""
-    import torch
-
-    fast = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if fast and protocol != "superb" else "float32"
+    """The usual precision: half where a GPU has it; the official protocol's published numbers were made in single precision."""
+    return "float32" if protocol == "superb" else fast_precision(device)
 
 
 def _cost(card: Any, options: Options) -> float:

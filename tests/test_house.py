@@ -12,7 +12,7 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "items", "spelling", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
+    {"errors", "items", "spelling", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing", "devices"},
     {"text"},
     {
         "interrupts",
@@ -50,7 +50,7 @@ FLOORS = [
     {"workers"},
     {"runner", "beside"},
     {"board"},
-    {"report", "export", "comparison.sides", "comparison.paired"},
+    {"story", "report", "export", "comparison.sides", "comparison.paired"},
     {"modelcard", "comparison.differences"},
     {"comparison.compare"},
     {"cli"},

@@ -30,9 +30,9 @@ def check(
     from superbench import registry
     from superbench.cli.display import stages
     from superbench.conformance import conform
+    from superbench.devices import device_of
     from superbench.doctor import LONG_SECONDS, examine
     from superbench.reporting import Silence
-    from superbench.runner import device_of
     from superbench.symptoms import QUICK_SECONDS
 
     task = name in {row.name for row in registry.listed(registry.TASKS)}

@@ -59,8 +59,9 @@ def plan(
     """
     from superbench import registry
     from superbench.corpora import Corpora
+    from superbench.devices import device_of
     from superbench.options import Options, known_variants
-    from superbench.runner import device_of, every_variant
+    from superbench.runner import every_variant
 
     rates, several = numbers("--lr", lr, float), numbers("--seeds", seeds, int) or (0,)
     corpora = Corpora.at(data) if data else None

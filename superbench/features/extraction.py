@@ -57,6 +57,7 @@ class Extraction:
     passed_seconds: float = 0.0
     work_seconds: float = 0.0
     padded: Tensor = field(default_factory=lambda: torch.empty(0))
+    _checked_seconds: float = 0.0
     _coming: dict[tuple[Moment, int], Future[Tensor]] = field(default_factory=dict)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS))
 
@@ -99,8 +100,9 @@ class Extraction:
 
     def check_steady(self) -> None:
         """Raises `BadUpstream` for a model that has changed while sound passed through it; what it made is dropped."""
-        if self.passed_seconds == 0:
+        if self.passed_seconds == self._checked_seconds:
             return
+        self._checked_seconds = self.passed_seconds
         try:
             check_steady(self.request.upstream, self.request.device)
         except BadUpstream:
