@@ -19,7 +19,7 @@ def device_of(device: str) -> str:
         raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
     if device == "cuda" and not torch.cuda.is_available():
         raise CommandError(
-            "--device cuda: torch finds no CUDA device here. Use --device cpu or auto, or install a torch that has CUDA for this "
+            "--device cuda: torch finds no CUDA device here. Use --device cpu or auto, or install a torch with CUDA for this "
             "driver."
         )
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

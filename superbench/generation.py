@@ -19,7 +19,7 @@ from superbench.features.audio import load
 from superbench.files import load_tensors, whole
 from superbench.probing.training import seeded
 from superbench.ranges import require_number, require_whole
-from superbench.reporting import Reporter
+from superbench.reporting import Reporter, Silence
 
 LONGEST_PROMPT = 30
 """Seconds of a prompt that are heard, counted from its end."""
@@ -49,12 +49,14 @@ class Continuation:
 
 
 def generate(
-    checkpoint: Path, prompt: Path, *, seconds: float, temperature: float, seed: int, device: str, reporter: Reporter
-) -> Continuation:
+    checkpoint: Path | str, prompt: Path | str, *, seconds: float = 3.0, temperature: float = 1.0, seed: int = 0,
+    device: str = "auto", reporter: Reporter | None = None,
+) -> Continuation:  # fmt: skip
     """Continue the recording `prompt` with the model of a checkpoint that `superbench pretrain` wrote; same seed, same sound.
 
     Raises `BadCheckpoint`, `BadAudio`, and `CommandError` for a model that cannot generate.
     """
+    checkpoint, prompt, listener = Path(checkpoint), Path(prompt), reporter or Silence()
     require_number("--seconds", seconds, above=0)
     require_number("--temperature", temperature, above=0)
     require_whole("--seed", seed)
@@ -69,7 +71,7 @@ def generate(
     wave = load(Audio(prompt))[-LONGEST_PROMPT * SAMPLE_RATE :]
     with seeded(seed), torch.inference_mode():
         sound, facts = model.generate(
-            wave.to(place), seconds, temperature, lambda done, total: reporter.advance("generate", done, total)
+            wave.to(place), seconds, temperature, lambda done, total: listener.advance("generate", done, total)
         )
     return Continuation(sound.cpu(), len(wave), facts)
 

@@ -143,6 +143,7 @@ def read_inputs(task: Task, upstream: Loaded, corpora: Corpora, options: Options
 def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
     """The result of a job that is done already, if it is whole; writes nothing. Raises what reading the corpus raises."""
     place = folder(out, upstream.spec, task.card.name)
+    task.read(corpora)
     if not (place / "result.json").is_file():
         return None
     inputs = read_inputs(task, upstream, corpora, options, sounds)

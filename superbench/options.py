@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from superbench.bench import Watcher
 
 
-class RunOptions(TypedDict, total=False):
-    """The options of `run`, by the names that Python callers use; all but `data` and `out` may be left out.
+class RecipeOptions(TypedDict, total=False):
+    """What a run does otherwise than the recipes say; each may be left out.
 
-    * `data`: folder that holds the corpora; `settings`: a file that says where single corpora lie.
-    * `out`: folder for results.
     * `protocol`: `superb`, `superb-once` or `mini`; left out, `mini` on corpora that `superbench data synth` wrote, else
       `superb`.
     * `device`: `auto`, `cpu` or `cuda`.
@@ -33,15 +31,8 @@ class RunOptions(TypedDict, total=False):
     * `chunk_seconds`: sound that is longer passes in parts of so many seconds.
     * `precision`: of the upstream's matrix products, `float32` or `bfloat16`; left out, `bfloat16` on a GPU that has it, but
       not for the official protocol.
-    * `workers`: processes.
-    * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes.
-    * `redo`: make results and features again that are there.
-    * `debug`: tracebacks in the messages of jobs that fail.
-    * `watcher`: sees jobs start, advance and end.
     """
 
-    data: Required[Path | str]
-    out: Required[Path | str]
     protocol: Protocols | None
     device: str
     learning_rates: Sequence[float] | None
@@ -51,24 +42,43 @@ class RunOptions(TypedDict, total=False):
     chunk_seconds: float | None
     precision: Precision | None
     variants: Sequence[str]
+
+
+class RunOptions(RecipeOptions, total=False):
+    """The options of `run`: those of `RecipeOptions`, and these. All but `data` and `out` may be left out.
+
+    * `data`: folder that holds the corpora; `settings`: a file that says where single corpora lie.
+    * `out`: folder for results.
+    * `workers`: processes.
+    * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes.
+    * `redo`: make results and features again that are there.
+    * `debug`: tracebacks in the messages of jobs that fail.
+    * `watcher`: sees jobs start, advance and end.
+    """
+
+    data: Required[Path | str]
+    out: Required[Path | str]
+    settings: Path | str | None
     workers: int | None
     store: Path | str | None
     store_gb: float | None
-    settings: Path | str | None
     redo: bool
     debug: bool
     watcher: Watcher | None
 
 
-def check_names(given: Mapping[str, Any]) -> None:
-    """Raises `TypeError`, as Python does for a function's own arguments, for an option that `run` does not know, or needs."""
-    known = list(RunOptions.__annotations__)
+NEEDED = ("data", "out")
+
+
+def check_names(given: Mapping[str, Any], options: Any = RunOptions) -> None:
+    """Raises `TypeError`, as Python does for a function's own arguments, for an option that is unknown, or lacks."""
+    known = list(options.__annotations__)
     for name in given:
         if name not in known:
             near = "".join(f" Did you mean {close}?" for close in get_close_matches(name, known, 1))
-            raise TypeError(f"run() has no option {name!r}.{near} It has {', '.join(known)}.")
-    if lacking := [name for name in known if name in RunOptions.__required_keys__ and name not in given]:
-        raise TypeError(f"run() needs {' and '.join(f'{name}=' for name in lacking)}.")
+            raise TypeError(f"There is no option {name!r}.{near} There are {', '.join(known)}.")
+    if lacking := [name for name in NEEDED if name in known and name not in given]:
+        raise TypeError(f"A run needs {' and '.join(f'{name}=' for name in lacking)}.")
 
 
 @dataclass(frozen=True, slots=True)

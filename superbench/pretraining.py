@@ -29,7 +29,7 @@ from superbench.preparation import Prepared
 from superbench.probing.training import fit
 from superbench.ranges import require_whole
 from superbench.registry import Loaded, Spec
-from superbench.reporting import Reporter
+from superbench.reporting import Reporter, Silence
 
 MINI_THREADS = 2
 """At most, for `mini` sizes on a CPU: more do not help steps so small."""
@@ -40,24 +40,28 @@ RESUME_SECONDS = 600.0
 
 def pretrain(
     name: str,
-    audio: Path,
-    out: Path,
+    audio: Path | str,
+    out: Path | str,
     *,
-    steps: int | None,
-    seed: int,
-    device: str,
-    reporter: Reporter,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    reporter: Reporter | None = None,
     precision: str = "auto",
     accumulate: int = 1,
     teacher: str | None = None,
-    replace: bool = True,
+    replace: bool = False,
 ) -> None:
     """Train upstream `name` (a size may follow: `apc:base`) on the sound under `audio`, and write its checkpoint to `out`.
 
-    `teacher` is the spec of a frozen upstream for models that learn from one. A run that was killed goes on where its last
-    `OUT.resume` stands; files of another run are an error, or with `replace` overwritten. Raises `CommandError` for a name
-    that cannot be trained, `BadCorpus` for a folder without sound, `BadAudio` for sound that cannot be read.
+    `steps`: updates; left out, the size's own schedule. `precision`: auto (bfloat16 on a GPU), float32 or bfloat16. Each
+    update's batch passes in `accumulate` parts. `teacher` is the spec of a frozen upstream for models that learn from one.
+
+    A run that was killed goes on where its last `OUT.resume` stands; files of another run are an error, or with `replace`
+    overwritten. Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without sound, `BadAudio` for
+    sound that cannot be read.
     """
+    audio, out, reporter = Path(audio), Path(out), reporter or Silence()
     _check_numbers(steps, seed, accumulate)
     spec, family, size = _model(name, teacher)
     place, plan, kind = Place(out), family.pretraining[size], _device(device)

@@ -9,7 +9,8 @@ import ast
 import importlib.util
 import inspect
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +39,14 @@ class Listed:
     module: str
     distribution: str
     line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A name that a hub offers, with its family or kind."""
+
+    name: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +95,8 @@ def listed(group: str) -> list[Listed]:
     ]
 
 
-def offered(hub: str) -> dict[str, str]:
-    """Names that a hub offers, each with its family or kind; the hub itself is not imported.
+def offered(hub: str) -> list[Offered]:
+    """Names that a hub offers; the hub itself is not imported.
 
     Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
     """
@@ -95,7 +104,33 @@ def offered(hub: str) -> dict[str, str]:
     points = {point.name: point for point in entry_points(group=NAMES)}
     if hub not in points:
         raise CommandError(f"The hub {hub!r} has no list of names here: an id of its own hub is a name, as in {hub}/ID.")
-    return _load(points[hub])()
+    return [Offered(name, kind) for name, kind in _load(points[hub])().items()]
+
+
+def list_tasks() -> list[Listed]:
+    """All registered tasks, by name; none is imported."""
+    return listed(TASKS)
+
+
+def list_upstreams(hub: str | None = None) -> list[Listed] | list[Offered]:
+    """All registered upstreams by name, then the hubs as `hub/…`; or the names that one `hub` offers. None is imported.
+
+    Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
+    """
+    if hub is not None:
+        return offered(hub)
+    hubs = [replace(row, name=f"{row.name}/…") for row in listed(HUBS)]
+    return listed(UPSTREAMS) + hubs
+
+
+def task_names(tasks: Sequence[str] | str) -> list[str]:
+    """Names of tasks from a list or a text such as `pr,ks`, each once; `all` is every registered one. Raises `CommandError`."""
+    if tasks == "all":
+        return [row.name for row in listed(TASKS)]
+    names = tasks.split(",") if isinstance(tasks, str) else list(tasks)
+    if not names or not all(names):
+        raise CommandError("--tasks names no task. Expected all, or names such as pr,ks; `superbench list tasks` shows them.")
+    return list(dict.fromkeys(names))
 
 
 def tasks() -> dict[str, Task]:

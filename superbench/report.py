@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 FORMATS = ("table", "markdown", "csv", "latex", "json")
 
 
-def collect(folders: Iterable[Path]) -> list[Result]:
+def load_results(*folders: Path | str) -> list[Result]:
     """All results under the folders; raises `BadResult` for a folder without any."""
     results = []
-    for folder in folders:
+    for folder in map(Path, folders):
         places = find_results(folder)
         if not places:
             raise BadResult(f"{folder} holds no result.json. Give a folder that `superbench run --out` wrote.")

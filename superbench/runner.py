@@ -23,7 +23,7 @@ from superbench.devices import device_of, fast_precision
 from superbench.errors import CommandError
 from superbench.features.store import Store, default_root
 from superbench.locks import require_locks
-from superbench.options import Options, RunOptions, check_names, known_variants
+from superbench.options import Options, RecipeOptions, RunOptions, check_names, known_variants
 from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
 from superbench.schema import Result
@@ -78,9 +78,10 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
     check_names(given)
     corpora = Corpora.at(Path(given["data"]), _path(given.get("settings")))
     specs = registry.specs([scripts.text(upstream) for upstream in upstreams])
-    names = [row.name for row in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
-    chosen = {name: registry.task(name) for name in names}
-    options = _options(given, _usual(corpora), list(chosen.values()))
+    chosen = {name: registry.task(name) for name in registry.task_names(tasks)}
+    options = replace(
+        options_of(given, _usual(corpora), list(chosen.values())), redo_since=time.time() if given.get("redo") else None
+    )
     for task in chosen.values():
         options.recipe(task)
     for spec in specs:
@@ -92,8 +93,9 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
     return Asked(corpora, specs, chosen, options, tasks == "all")
 
 
-def _options(given: RunOptions, usual: Protocols, tasks: Sequence[Task]) -> Options:
-    """The options with every default in its place."""
+def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) -> Options:
+    """The options with every default in its place; raises `CommandError` for impossible ones. `usual`: the protocol where none
+    is given."""
     protocol, device = given.get("protocol") or usual, device_of(given.get("device", "auto"))
     rates, usual_precision = given.get("learning_rates"), _precision(protocol, device)
     options = Options(
@@ -106,7 +108,6 @@ def _options(given: RunOptions, usual: Protocols, tasks: Sequence[Task]) -> Opti
         chunk_seconds=given.get("chunk_seconds"),
         precision=given.get("precision") or usual_precision,
         variants=known_variants(given.get("variants", ()), tasks, every_variant()),
-        redo_since=time.time() if given.get("redo") else None,
     )
     return replace(options, label=label_of(options, usual, usual_precision))
 
@@ -181,13 +182,6 @@ def default_workers(device: str) -> int:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _names(tasks: Sequence[str] | str) -> list[str]:
-    names = tasks.split(",") if isinstance(tasks, str) else list(tasks)
-    if not names or not all(names):
-        raise CommandError("--tasks names no task. Expected all, or names such as pr,ks; `superbench list tasks` shows them.")
-    return list(dict.fromkeys(names))
 
 
 def every_variant() -> Iterator[str]:

@@ -16,7 +16,7 @@ from superbench.pretraining import pretrain
 from superbench.reporting import Reporter
 from superbench.results import find_results, read_result
 from superbench.schema import Result
-from superbench.synthesis import synthesise
+from superbench.synthesis import synthesize
 
 UNLABELLED = "LibriSpeech/train-clean-360"
 
@@ -57,7 +57,7 @@ def tell(
     with story.phase("all"):
         title("1  Ten miniature corpora, by speech synthesis")
         with story.phase("synthesis"), stages() as reporter:
-            synthesise(data, seed, list(tasks), reporter)
+            synthesize(data, seed, list(tasks), reporter)
         title(f"2  {' and '.join(trained)} in pretraining on unlabelled speech; meanwhile ten tasks for what needs none")
         with (
             story.phase("pretraining and baselines"),
@@ -81,5 +81,5 @@ def _pretrain(files: Mapping[str, Path], audio: Path, reporter: Reporter) -> Non
     """A checkpoint for each of the families."""
     for family, file in files.items():
         began = time.perf_counter()
-        pretrain(family, audio, file, steps=None, seed=0, device="auto", reporter=reporter)
+        pretrain(family, audio, file, reporter=reporter, replace=True)
         reporter.note(f"pretrained {family} in {time.perf_counter() - began:.0f} s: {file}")

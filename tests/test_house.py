@@ -12,8 +12,8 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "items", "spelling", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing", "devices"},
-    {"text"},
+    {"errors", "items", "spelling", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
+    {"text", "devices"},
     {
         "interrupts",
         "ranges",
@@ -53,6 +53,7 @@ FLOORS = [
     {"story", "report", "export", "comparison.sides", "comparison.paired"},
     {"modelcard", "comparison.differences"},
     {"comparison.compare"},
+    {"commands"},
     {"cli"},
 ]
 """From the ground up: a module imports only from floors below its own (or its own folder for `board` and `cli`)."""

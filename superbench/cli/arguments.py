@@ -28,10 +28,3 @@ def numbers(option: str, text: str | None, kind: type) -> tuple | None:
         return tuple(kind(part) for part in text.split(","))
     except ValueError as error:
         raise CommandError(f"{option} {text!r}: expected numbers separated by commas, as in {option} 1e-3,1e-4.") from error
-
-
-def chosen(tasks: str) -> list[str]:
-    """Names of tasks from an option's text; `all` is every registered one."""
-    from superbench import registry
-
-    return [row.name for row in registry.listed(registry.TASKS)] if tasks == "all" else tasks.split(",")

@@ -26,7 +26,7 @@ def report(
 
     if format not in reports.FORMATS:
         raise CommandError(f"--format {format!r}: expected one of {', '.join(reports.FORMATS)}.")
-    results = reports.collect(folders)
+    results = reports.load_results(*folders)
     if format == "table":
         console.print(reports.terminal(results))
     elif format == "json":

@@ -27,30 +27,20 @@ def check(
 
     Example: superbench check torchaudio/wavlm_base_plus --quick
     """
-    from superbench import registry
     from superbench.cli.display import stages
-    from superbench.conformance import conform
-    from superbench.devices import device_of
-    from superbench.doctor import LONG_SECONDS, examine
+    from superbench.commands import check as checked
     from superbench.reporting import Silence
-    from superbench.symptoms import QUICK_SECONDS
 
-    task = name in {row.name for row in registry.listed(registry.TASKS)}
-    facts: dict[str, object] = {"name": name}
     with stages() as bars:
-        reporter = Silence() if as_json else bars
-        if task:
-            found = conform(registry.task(name), reporter=reporter)
-        else:
-            upstream = registry.upstream(registry.parse(name), device_of(device))
-            facts |= {part: getattr(upstream, part) for part in ("revision", "params", "hop", "layers", "dim")}
-            found = examine(upstream, device_of(device), seconds=QUICK_SECONDS if quick else LONG_SECONDS, reporter=reporter)
+        found = checked(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
+    examination = found.examination
     if as_json:
-        facts |= {"healthy": found.healthy, "mates": found.mates} if not task else {"healthy": found.healthy}
-        rows = [asdict(finding) for finding in found.findings]
+        mates = {"mates": examination.mates} if found.kind == "upstream" else {}
+        rows = [asdict(finding) for finding in examination.findings]
+        facts = {"name": name, **found.facts, "healthy": found.healthy, **mates}
         echo_json({**facts, "reasons": found.reasons, "findings": rows})
     else:
-        _show(name, found, "a task" if task else "an upstream")
+        _show(name, examination, "a task" if found.kind == "task" else "an upstream")
     if not found.healthy:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superbench.cli.arguments import AsJson, Tasks, chosen
+from superbench.cli.arguments import AsJson, Tasks
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ def synth(
     Every `superbench run --data OUT` then uses the protocol `mini`. The same seed writes the same bytes.
     """
     from superbench.cli.display import console, stages
-    from superbench.synthesis import synthesise
+    from superbench.synthesis import synthesize
 
     with stages() as reporter:
-        seconds = synthesise(out, seed, chosen(tasks), reporter)
+        seconds = synthesize(out, seed, tasks, reporter)
     console.print(f"Miniature corpora (seed {seed}) in {out}, {seconds:.0f} s.")
 
 
@@ -65,7 +65,7 @@ def check_(
     from superbench.inspection import Inspector
     from superbench.reporting import Silence
 
-    corpora, named = Corpora.at(data), [registry.task(name) for name in chosen(tasks)]
+    corpora, named = Corpora.at(data), [registry.task(name) for name in registry.task_names(tasks)]
     with stages() as reporter:
         inspector = Inspector(corpora, Silence() if as_json else reporter, deep)
         found = [inspector.inspect(task) for task in named]

@@ -35,7 +35,8 @@ def diff(
     Example: superbench diff results/hubert "published:HuBERT Base"
     """
     from superbench.cli.display import console, stages
-    from superbench.comparison.compare import compare, plain
+    from superbench.commands import compare
+    from superbench.comparison.compare import plain
     from superbench.comparison.sides import side
 
     one, other = side(a), side(b)

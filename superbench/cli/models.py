@@ -30,18 +30,12 @@ def list_(
     """
     from rich.table import Table
 
-    from superbench import registry
     from superbench.cli.display import console
+    from superbench.registry import list_tasks, list_upstreams
 
-    if hub is not None:
-        rows = [{"name": name, "kind": what} for name, what in registry.offered(hub).items()]
-        columns: tuple[str, ...] = ("name", "kind")
-    else:
-        found = [(row, "") for row in registry.listed(registry.TASKS if kind is Kind.tasks else registry.UPSTREAMS)]
-        if kind is Kind.upstreams:
-            found += [(row, "/…") for row in registry.listed(registry.HUBS)]
-        columns = ("name", "line", "module", "distribution")
-        rows = [{part: getattr(row, part) + (more if part == "name" else "") for part in columns} for row, more in found]
+    listed = list_tasks() if kind is Kind.tasks and hub is None else list_upstreams(hub)
+    columns = ("name", "kind") if hub is not None else ("name", "line", "module", "distribution")
+    rows = [{column: getattr(row, column) for column in columns} for row in listed]
     if as_json:
         echo_json(rows)
         return

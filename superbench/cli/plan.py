@@ -7,33 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superbench.cli.arguments import (
-    AsJson,
-    Device,
-    MaxSteps,
-    Protocol,
-    Rates,
-    Seeds,
-    StoreFolder,
-    Tasks,
-    Variants,
-    chosen,
-    numbers,
-)
+from superbench.cli.arguments import AsJson, Device, MaxSteps, Protocol, Rates, Seeds, StoreFolder, Tasks, Variants, numbers
 from superbench.cli.pace import duration
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.table import Table
 
-    from superbench.contract import Task
-    from superbench.corpora import Corpora
     from superbench.features.costs import SoundCost, TaskCost
     from superbench.forecast import Forecast
-    from superbench.options import Options
-    from superbench.registry import Loaded, Spec
 
 CHOSEN = "✓"
 
@@ -57,53 +41,22 @@ def plan(
 
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
-    from superbench import registry
-    from superbench.corpora import Corpora
-    from superbench.devices import device_of
-    from superbench.options import Options, known_variants
-    from superbench.runner import every_variant
+    from superbench.cli.display import stages
+    from superbench.commands import forecast
+    from superbench.reporting import Silence
 
-    rates, several = numbers("--lr", lr, float), numbers("--seeds", seeds, int) or (0,)
-    corpora = Corpora.at(data) if data else None
-    asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
-    named = [registry.task(name) for name in chosen(tasks)]
-    varied = known_variants(variant or (), named, every_variant())
-    options = Options(asked, device_of(device), rates, tuple(sorted(several)), max_steps, variants=varied)  # type: ignore[arg-type]
-    model = healthy(registry.parse(upstream), options.device, store)
-    found = forecast_of(model, named, options, corpora, store, quiet=as_json)
+    with stages() as reporter:
+        found = forecast(
+            upstream, tasks, data=data, store=store, reporter=Silence() if as_json else reporter,
+            protocol=protocol, device=device, learning_rates=numbers("--lr", lr, float),  # type: ignore[arg-type]
+            seeds=numbers("--seeds", seeds, int) or (), max_steps=max_steps, variants=variant or (),
+        )  # fmt: skip
     if as_json:
         echo_json(found.plain())
     else:
         show(found)
     if found.absent and tasks != "all":
         raise typer.Exit(1)
-
-
-def healthy(spec: Spec, device: str, store: Path | None, *, remember: bool = True) -> Loaded:
-    """The upstream of a spec, examined."""
-    from dataclasses import replace
-
-    from superbench import registry
-    from superbench.doctor import examined
-    from superbench.features.store import default_root
-
-    loaded = registry.upstream(spec, device)
-    health = examined(loaded, device, (store or default_root()) / "certificates", remember=remember)
-    health.certificate()  # a model that breaks the contract has no speed
-    return replace(loaded, mates=health.mates)
-
-
-def forecast_of(
-    upstream: Loaded, tasks: Sequence[Task], options: Options, corpora: Corpora | None, store: Path | None, *, quiet: bool
-) -> Forecast:
-    """The forecast, with bars."""
-    from superbench.cli.display import stages
-    from superbench.features.store import default_root
-    from superbench.forecast import forecast
-    from superbench.reporting import Silence
-
-    with stages() as reporter:
-        return forecast(upstream, tasks, options, store or default_root(), corpora, Silence() if quiet else reporter)
 
 
 # ---------------------------------------------------------------- how it is shown

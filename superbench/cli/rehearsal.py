@@ -27,10 +27,12 @@ COLOURS = {RUNS: "green", FOUND: "dim", ABSENT: "yellow", FAILS: "red"}
 
 def rehearse(upstreams: Sequence[str], tasks: str, **options: Unpack[RunOptions]) -> None:
     """Print the jobs with their state and recipe, then the forecast of those that would run."""
-    from superbench.cli.display import console
-    from superbench.cli.plan import forecast_of, healthy, show
+    from superbench.cli.display import console, stages
+    from superbench.cli.plan import show
+    from superbench.commands import healthy
     from superbench.features.store import default_root, sounds_at
     from superbench.files import require_folder
+    from superbench.forecast import forecast
     from superbench.runner import asked, processes
 
     out, root = Path(options["out"]), Path(options.get("store") or default_root())
@@ -48,7 +50,9 @@ def rehearse(upstreams: Sequence[str], tasks: str, **options: Unpack[RunOptions]
     for upstream in loaded:
         left = [wanted.tasks[name] for name, (state, _) in states[upstream.alias].items() if state == RUNS]
         if left:
-            show(forecast_of(upstream, left, wanted.options, wanted.corpora, root, quiet=False))
+            with stages() as reporter:
+                found = forecast(upstream, left, wanted.options, root, wanted.corpora, reporter)
+            show(found)
 
 
 def _summary(wanted: Asked, states: Mapping[str, States], processes: int, out: Path) -> Iterator[str]:

@@ -174,7 +174,7 @@ def replace_name(result: Result) -> Result:
 
 def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadResult, match="no result"):
-        report.collect([tmp_path])
+        report.load_results(tmp_path)
 
 
 def test_a_dagger_marks_a_shortened_run(over: list[Column], a_result: Make) -> None:
