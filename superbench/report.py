@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from superbench.board.ranking import Column, Group, Row, columns, grouped, leaders
 from superbench.errors import BadResult
-from superbench.results import find_results, read_result
+from superbench.results import read_results
 from superbench.schema import Result
 from superbench.spelling import in_csv, in_latex, visible
 
@@ -25,13 +25,7 @@ FORMATS = ("table", "markdown", "csv", "latex", "json")
 
 def load_results(*folders: Path | str) -> list[Result]:
     """All results under the folders; raises `BadResult` for a folder without any."""
-    results = []
-    for folder in map(Path, folders):
-        places = find_results(folder)
-        if not places:
-            raise BadResult(f"{folder} holds no result.json. Give a folder that `superbench run --out` wrote.")
-        results += [read_result(place) for place in places]
-    return results
+    return [result for folder in folders for result in read_results(Path(folder)).values()]
 
 
 def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:

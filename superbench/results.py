@@ -104,6 +104,13 @@ def find_results(root: Path) -> list[Path]:
     return list({folder.resolve(): folder for folder in reversed(standing)}.values())[::-1]
 
 
+def read_results(root: Path) -> dict[Path, Result]:
+    """The results that `find_results` finds, by folder; raises `BadResult` where there is none, or for a damaged one."""
+    if not (folders := find_results(root)):
+        raise BadResult(f"{root} holds no result.json. Give a folder that `superbench run --out` wrote.")
+    return {folder: read_result(folder) for folder in folders}
+
+
 def pack(predictions: Sequence[Prediction]) -> bytes:
     """Predictions as gzipped JSON lines sorted by (fold, id); the same predictions give the same bytes."""
     buffer = io.BytesIO()

@@ -14,7 +14,7 @@ from superbench.beside import beside
 from superbench.board.storage import Board
 from superbench.pretraining import pretrain
 from superbench.reporting import Reporter
-from superbench.results import find_results, read_result
+from superbench.results import read_results
 from superbench.schema import Result
 from superbench.synthesis import synthesize
 
@@ -70,7 +70,7 @@ def tell(
         with story.phase("pretrained"):
             story.failures += run([f"{family}={family}@{file}" for family, file in trained.items()], "all")
         title("4  The board")
-        story.results = [read_result(folder) for folder in find_results(out / "results")]
+        story.results = list(read_results(out / "results").values())
         board, story.page = Board(out / "board"), out / "board.html"
         board.submit(out / "results")
         board.write_page(story.page)
