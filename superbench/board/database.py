@@ -147,8 +147,8 @@ class DatabaseWriter:
 
     def put(self, kind: Kind, name: str, data: bytes) -> None:
         """In place of what was there."""
-        self.drop(kind, name)
-        self._connection.execute(self._documents.insert(), {"kind": kind, "name": checked(name), "data": data})
+        self.drop(kind, checked(name))
+        self._connection.execute(self._documents.insert(), {"kind": kind, "name": name, "data": data})
 
     def drop(self, kind: Kind, name: str) -> None:
         """Remove a document."""

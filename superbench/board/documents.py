@@ -1,4 +1,4 @@
-"""What a board keeps beside its bundles, and under which names: references, digests of labels, evidence."""
+"""What a board keeps beside its bundles, and under which names: references, digests of labels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ from superbench.errors import Malformed, Refusal, StoreError
 def document_name(task: str, fingerprint: str) -> str:
     """References and labels of a task's data."""
     return f"{task}-{re.sub(r'[^A-Za-z0-9_-]', '_', fingerprint)}"[:150]
-
-
-def evidence_name(bundle: str, task: str) -> str:
-    """What scoring a bundle's task again left behind."""
-    return f"{bundle[:32]}-{task}"
 
 
 def known(shelf: Reading, task: str, fingerprint: str) -> References | str | None:
@@ -36,9 +31,8 @@ def known(shelf: Reading, task: str, fingerprint: str) -> References | str | Non
     return None if labels is None else labels.decode()
 
 
-def usable(kept: bytes | None, counting: References | str | None) -> Evidence | None:
-    """Evidence that was made with the references that count now."""
-    evidence = Evidence.parse(kept) if kept else None
+def usable(evidence: Evidence | None, counting: References | str | None) -> Evidence | None:
+    """Evidence, if it was made with the references that count now."""
     if evidence is None:
         return None
     labels = counting.digest if isinstance(counting, References) else counting

@@ -6,10 +6,13 @@ A server that was killed finds all of them where they were.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from superbench.board.shelf import Reading, Shelf, now
 
@@ -51,6 +54,9 @@ class Submission:
         return {key: value for key, value in asdict(self).items() if key != "tries"}
 
 
+_RECORD = TypeAdapter(Submission)
+
+
 def received(by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: str) -> Submission:
     """A new submission; its id cannot be guessed, and sorts by time."""
     moment = now()
@@ -85,12 +91,15 @@ def data_of(shelf: Reading, submission: Submission) -> bytes | None:
 
 
 def all_of(shelf: Reading) -> list[Submission]:
-    """Every submission on the shelf, oldest first; one that was cut off before its state was written was never received."""
+    """Every submission on the shelf, oldest first; one that was cut off before its state was written was never received, and
+    a file that says nothing that we wrote is none."""
     found = []
     for name in shelf.names("incoming"):
         if name.endswith(".json") and (text := shelf.get("incoming", name)) is not None:
-            record = json.loads(text)
-            found.append(Submission(**{**record, "tasks": tuple(record["tasks"])}))
+            with contextlib.suppress(ValidationError):
+                one = _RECORD.validate_json(text)
+                if f"{one.id}.json" == name:  # which is the name of files here and there
+                    found.append(one)
     return sorted(found, key=lambda one: one.id)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from superbench.board.bundle import Bundle, open_bundle
-from superbench.board.documents import document_name, evidence_name
+from superbench.board.documents import document_name
+from superbench.board.proofs import forget
 from superbench.board.ranking import Place, place_of
 from superbench.board.shelf import Held, Reading, Writing, event, now
 from superbench.errors import CommandError, UnknownName
@@ -98,7 +99,7 @@ def _release(writer: Writing, gone: list[Held]) -> None:
         for document in labels_of(bundle) - kept:
             writer.drop("labels", document)
         for task in bundle.entries:
-            writer.drop("evidence", evidence_name(bundle.digest, task))
+            forget(writer, bundle.digest, task)
 
 
 def _opened(shelf: Reading, held: Held) -> Bundle | None:

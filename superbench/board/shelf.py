@@ -111,9 +111,9 @@ class Shelf(Reading, Protocol):
 
 
 def checked(name: str) -> str:
-    """A document's name, which is a file's name where the shelf is a folder; anything else is our own mistake."""
-    assert _NAME.fullmatch(name), name
-    assert ".." not in name, name
+    """A document's name, which is a file's name where the shelf is a folder; raises `ValueError` for anything else."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise ValueError(f"{name!r:.100} is no name of a document")
     return name
 
 

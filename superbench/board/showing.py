@@ -16,8 +16,9 @@ from typing import Any
 from superbench.board import contents, ranking
 from superbench.board.bundle import Bundle, Entry, open_bundle
 from superbench.board.details import Answers
-from superbench.board.documents import evidence_name, known, usable
+from superbench.board.documents import known, usable
 from superbench.board.evidence import Evidence
+from superbench.board.proofs import Proofs
 from superbench.board.published import published, superseded
 from superbench.board.rulings import standing
 from superbench.board.shelf import Reading
@@ -71,11 +72,15 @@ def counted(shelf: Reading, left_out: list[str]) -> list[Counted]:
 
 
 Fresh = Mapping[tuple[str, str, str], Evidence]
-"""Evidence that was made now, by its document's name, task and fingerprint."""
+"""Evidence that was made now, by its bundle's digest, task and fingerprint."""
 
 
 def proven(
-    shelf: Reading, entries: Sequence[Counted], left_out: list[str], progress: Progress = lambda done, total: None
+    shelf: Reading,
+    proofs: Proofs,
+    entries: Sequence[Counted],
+    left_out: list[str],
+    progress: Progress = lambda done, total: None,
 ) -> tuple[list[Shown], Fresh]:
     """The entries whose scores hold, with their evidence; what has none yet is scored now (a bundle that somebody put into the
     folder by hand, or whose references changed). Why others do not hold goes to `left_out`."""
@@ -85,13 +90,12 @@ def proven(
     for number, (bundle, entry) in enumerate(entries):
         progress(number, len(entries))
         home = (entry.result.task.name, entry.result.data.fingerprint)
-        name = evidence_name(bundle.digest, home[0])
         try:
             if home not in seen:
                 seen[home] = known(shelf, *home)
-            evidence = usable(shelf.get("evidence", name), seen[home])
+            evidence = usable(proofs.find(shelf, bundle.digest, home[0]), seen[home])
             if evidence is None:
-                evidence = fresh[name, *home] = examine_entry(entry, lambda task, fingerprint: seen[task, fingerprint])
+                evidence = fresh[bundle.digest, *home] = examine_entry(entry, lambda task, fingerprint: seen[task, fingerprint])
         except Unavailable:  # no word about the entry
             raise
         except Exception as error:
@@ -128,12 +132,12 @@ def drawn(
         kept = [one for one in kept if one.bundle.digest not in gone]
 
 
-def require_drawable(shelf: Reading, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]) -> None:
+def require_drawable(shelf: Reading, proofs: Proofs, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]) -> None:
     """Draw the board as it would be with these bundles; raises `Refusal` if one of them cannot be drawn.
 
     Bundles that were never scored here are not scored for it.
     """
-    shown = {ranking.place_of(one.entry.result): one for one in _with_evidence(shelf, counted(shelf, []))}
+    shown = {ranking.place_of(one.entry.result): one for one in _with_evidence(shelf, proofs, counted(shelf, []))}
     for bundle, evidence in candidates:
         for task, one in evidence.items():
             shown[ranking.place_of(bundle.entries[task].result)] = Shown(bundle, bundle.entries[task], one)
@@ -143,13 +147,13 @@ def require_drawable(shelf: Reading, candidates: Sequence[tuple[Bundle, Mapping[
         raise Refusal("; ".join(refused), "drawing")
 
 
-def _with_evidence(shelf: Reading, entries: Sequence[Counted]) -> list[Shown]:
+def _with_evidence(shelf: Reading, proofs: Proofs, entries: Sequence[Counted]) -> list[Shown]:
     """Those that were scored before; what cannot be read is no hindrance to others."""
     found = []
     for bundle, entry in entries:
         task, fingerprint = entry.result.task.name, entry.result.data.fingerprint
         with contextlib.suppress(BadResult):
-            evidence = usable(shelf.get("evidence", evidence_name(bundle.digest, task)), known(shelf, task, fingerprint))
+            evidence = usable(proofs.find(shelf, bundle.digest, task), known(shelf, task, fingerprint))
             if evidence is not None:
                 found.append(Shown(bundle, entry, evidence))
     return found
