@@ -14,7 +14,6 @@ import json
 import logging
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 from superbench.board import incoming, tokens
 from superbench.board.clerk import Clerk, Gone
+from superbench.board.counter import Counter, Limits, next_in_turn
 from superbench.board.incoming import Submission
 from superbench.board.storage import Board
 from superbench.errors import Conflict, Refusal, SuperbenchError, Unavailable
@@ -30,26 +30,6 @@ log = logging.getLogger("superbench.board")
 
 OPENING_SECONDS, RENDERING_SECONDS = 60.0, 600.0
 MOST_TRIES = 2
-
-
-class TooOften(Refusal):
-    """More submissions than a token may send; `after` is when to come again, in seconds."""
-
-    status = 429
-
-    def __init__(self, message: str, code: str, after: int) -> None:
-        super().__init__(message, code)
-        self.after = after
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a token may send: bytes of one bundle, submissions in an hour, submissions that wait at once."""
-
-    bytes: int = 300_000_000
-    hourly: int = 20
-    waiting: int = 5
-    scoring_seconds: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +51,7 @@ class Reception:
 
     def __init__(self, board: Board, limits: Limits) -> None:
         self.board, self.limits = board, limits
+        self._counter = Counter(limits)
         self.submissions: dict[str, Submission] = {}
         self.page = self.table = Document.of(b"")
         self.contents: Mapping[str, Any] = {"groups": []}
@@ -84,6 +65,7 @@ class Reception:
     async def open(self) -> None:
         """Find what an earlier server left undecided, draw the page, begin to work. Raises `SuperbenchError`."""
         self.submissions = {one.id: one for one in await asyncio.to_thread(incoming.all_of, self.board.shelf)}
+        self._counter.remember(self.submissions.values())
         await self._draw()
         self._work.set()
         self._tasks = [asyncio.create_task(self._decide_all())]
@@ -110,20 +92,9 @@ class Reception:
         await self._draw(self._porter)
         return [one.digest for one in gone]
 
-    def admit(self, by: str) -> None:
-        """May this token send another one now? Raises `TooOften`."""
-        own = [one for one in self.submissions.values() if one.by == by]
-        waiting = sum(one.pending for one in own)
-        if waiting >= self.limits.waiting:
-            raise TooOften(
-                f"{waiting} submissions of yours wait to be scored. Send the next one when they are done.", "waiting", 30
-            )
-        recent = sorted(age for one in own if (age := _age(one.received)) < 3600)
-        if len(recent) >= self.limits.hourly:
-            after = round(3600 - recent[self.limits.hourly - 1]) + 1
-            raise TooOften(
-                f"{len(recent)} submissions of yours within the hour; {self.limits.hourly} are allowed.", "rate", after
-            )
+    def uploading(self, by: str) -> contextlib.AbstractContextManager[None]:
+        """Inside, an upload of this token comes in. Raises `TooOften`."""
+        return self._counter.uploading(by, sum(one.pending for one in self.submissions.values() if one.by == by))
 
     def temporary(self) -> Path:
         """A place for an upload that is still coming."""
@@ -138,7 +109,6 @@ class Reception:
         """
         found = await self._ask(self._porter, "open", OPENING_SECONDS, path=str(upload))
         async with self._entering:
-            self.admit(by)  # others of the same token may have come in meanwhile
             held = await asyncio.to_thread(self.board.shelf.held)
             waiting = {one.digest for one in self.submissions.values() if one.pending}
             if found["digest"] in waiting or any(one.digest and found["digest"].startswith(one.digest) for one in held):
@@ -160,13 +130,13 @@ class Reception:
 
     async def _decide_all(self) -> None:
         while True:
-            waiting = sorted(one.id for one in self.submissions.values() if one.pending)
-            if not waiting:
+            chosen = next_in_turn(self.submissions.values())
+            if chosen is None:
                 self._work.clear()
                 await self._work.wait()
                 continue
             try:
-                decided = await self._decide(self.submissions[waiting[0]])
+                decided = await self._decide(chosen)
                 await self._note(decided)
                 if decided.state == "accepted":
                     await self._draw()
@@ -234,10 +204,3 @@ class Reception:
         if "failed" in answer:
             raise SuperbenchError(answer["failed"])
         return dict(answer["done"])
-
-
-def _age(moment: str) -> float:
-    """Seconds since a time as `shelf.now` writes it."""
-    import calendar
-
-    return time.time() - calendar.timegm(time.strptime(moment.partition(".")[0], "%Y%m%dT%H%M%S"))

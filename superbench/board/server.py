@@ -3,6 +3,7 @@
 Readers get bytes that lie ready; nothing that a submission needs is done while they wait.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,10 +19,11 @@ from starlette.requests import ClientDisconnect
 
 from superbench import __version__
 from superbench.board import api_page
+from superbench.board.counter import Limits, TooOften
 from superbench.board.incoming import Submission
-from superbench.board.reception import Document, Limits, Reception, TooOften
+from superbench.board.reception import Document, Reception
 from superbench.board.storage import Board
-from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge
+from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge, TooSlow
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
@@ -74,6 +76,7 @@ class Withdrawn(BaseModel):
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "Not a bundle: cut off, damaged, or made to harm"},
     401: {"model": Problem, "description": "No token, or one that the board does not know"},
+    408: {"model": Problem, "description": "The upload was too slow"},
     409: {"model": Problem, "description": "The very same bundle was submitted before"},
     413: {"model": Problem, "description": "Larger than the board takes"},
     422: {"model": Problem, "description": "A bundle, but what it says does not hold"},
@@ -174,16 +177,16 @@ def _submitting(app: FastAPI, reception: Reception) -> None:
     )  # fmt: skip
     async def submit(request: Request, response: Response, by: Owner) -> dict[str, Any]:
         """Every refusal is logged with the name of the token."""
-        upload = reception.temporary()
-        try:
-            reception.admit(by)
-            await _receive(request, upload, reception.limits.bytes)
-            new = await reception.enter(upload, by)
-        except Refusal as error:
-            await reception.refuse("upload", error, by)
-            raise
-        finally:
-            upload.unlink(missing_ok=True)
+        with reception.uploading(by):
+            upload = reception.temporary()
+            try:
+                await _receive(request, upload, reception.limits)
+                new = await reception.enter(upload, by)
+            except Refusal as error:
+                await reception.refuse("upload", error, by)
+                raise
+            finally:
+                upload.unlink(missing_ok=True)
         response.headers["Location"] = f"/api/submissions/{new.id}"
         return new.public()
 
@@ -218,21 +221,26 @@ def _submitting(app: FastAPI, reception: Reception) -> None:
         return _state(found)
 
 
-async def _receive(request: Request, upload: Path, most: int) -> None:
-    """The body into a file; raises `TooLarge`, `Malformed` for one that broke off."""
+async def _receive(request: Request, upload: Path, limits: Limits) -> None:
+    """The body into a file; raises `TooLarge`, `Malformed` for one that broke off, `TooSlow`."""
     length = request.headers.get("content-length", "")
-    announced = int(length) if length.isascii() and length.isdigit() else None
-    large = TooLarge(f"The upload is larger than this board takes ({most / 1e6:.0f} MB). Submit fewer tasks at once.", "large")
-    if announced is not None and announced > most:
+    announced = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
+    large = TooLarge(
+        f"The upload is larger than this board takes ({limits.bytes / 1e6:.0f} MB). Submit fewer tasks at once.", "large"
+    )
+    if announced is not None and announced > limits.bytes:
         raise large
-    size = 0
+    size, chunks = 0, request.stream()
     try:
         with upload.open("wb") as file:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > most:
-                    raise large
-                file.write(chunk)
+            async with asyncio.timeout(limits.upload_seconds(limits.bytes if announced is None else announced)):
+                while (chunk := await asyncio.wait_for(anext(chunks, None), limits.chunk_seconds)) is not None:
+                    size += len(chunk)
+                    if size > limits.bytes:
+                        raise large
+                    file.write(chunk)
+    except TimeoutError as error:
+        raise TooSlow(f"The upload was too slow: {size} bytes came. Submit it again.", "slow") from error
     except ClientDisconnect as error:
         raise Malformed("The upload broke off. Submit it again.", "cut") from error
     if announced is not None and size != announced:
@@ -256,6 +264,8 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> Response:
         headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        if isinstance(error, TooSlow):
+            headers["Connection"] = "close"
         if isinstance(error, TooOften):
             headers["Retry-After"] = str(error.after)
         return problem(error.status, error.code, str(error), headers)
