@@ -30,6 +30,8 @@ log = logging.getLogger("superbench.board")
 
 OPENING_SECONDS, RENDERING_SECONDS = 60.0, 600.0
 MOST_TRIES = 2
+LOOKING_SECONDS = 3.0
+"""Between two looks whether the board is still what was drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ class Reception:
         self.page = self.table = Document.of(b"")
         self.contents: Mapping[str, Any] = {"groups": []}
         self._porter, self._judge = Clerk(board.shelf.address), Clerk(board.shelf.address)
+        self._own: set[str] = set()
+        """Submissions that this server decides; others of the board decide theirs."""
+        self._drawn: object = None
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="superbench-board-"))
@@ -65,10 +70,11 @@ class Reception:
     async def open(self) -> None:
         """Find what an earlier server left undecided, draw the page, begin to work. Raises `SuperbenchError`."""
         self.submissions = {one.id: one for one in await asyncio.to_thread(incoming.all_of, self.board.shelf)}
+        self._own = set(self.submissions)
         self._counter.remember(self.submissions.values())
         await self._draw()
         self._work.set()
-        self._tasks = [asyncio.create_task(self._decide_all())]
+        self._tasks = [asyncio.create_task(self._decide_all()), asyncio.create_task(self._stay_fresh())]
 
     async def close(self) -> None:
         """Stop at once; what is undecided stays in the queue."""
@@ -119,6 +125,7 @@ class Reception:
             new = incoming.received(by, size, found["upstream"], tuple(found["tasks"]), found["digest"])
             await asyncio.to_thread(incoming.keep, self.board.shelf, new, upload.read_bytes())
             self.submissions[new.id] = new
+            self._own.add(new.id)
         self._work.set()
         return new
 
@@ -126,11 +133,37 @@ class Reception:
         """Write a refusal into the board's log."""
         await asyncio.to_thread(self.board.refuse, subject, reason, by)
 
+    async def find(self, identity: str) -> Submission | None:
+        """A submission of the board, whichever of its servers received it."""
+        if identity not in self.submissions or identity not in self._own:
+            await self.look()
+        return self.submissions.get(identity)
+
+    async def look(self) -> None:
+        """Learn what other servers of this board wrote about submissions."""
+        found = await asyncio.to_thread(incoming.all_of, self.board.shelf)
+        self.submissions |= {one.id: one for one in found if one.id not in self._own}
+
     # ------------------------------------------------------------ the back office
+
+    async def _stay_fresh(self) -> None:
+        """Draw the page when another server, or the keeper, has changed what the board holds."""
+        while True:
+            await asyncio.sleep(LOOKING_SECONDS)
+            try:
+                if await asyncio.to_thread(self._stamp) != self._drawn:
+                    await self._draw(self._porter)
+            except (SuperbenchError, OSError) as error:
+                log.error("%s", error)
+
+    def _stamp(self) -> object:
+        """What a drawing of the board depends on."""
+        shelf = self.board.shelf
+        return [one.digest for one in shelf.held()], shelf.names("rulings"), shelf.names("references")
 
     async def _decide_all(self) -> None:
         while True:
-            chosen = next_in_turn(self.submissions.values())
+            chosen = next_in_turn([one for one in self.submissions.values() if one.id in self._own or not one.pending])
             if chosen is None:
                 self._work.clear()
                 await self._work.wait()
@@ -158,7 +191,7 @@ class Reception:
             await self._ask(self._judge, "judge", self.limits.scoring_seconds, path=str(path), by=one.by)
             return one.end("accepted", 200)
         except Refusal as error:
-            if again and error.code == "replayed":
+            if error.code == "replayed" and (again or await self._taken(one)):
                 return one.end("accepted", 200)
             await self.refuse(one.digest, error, one.by)
             return one.end("refused", error.status, error.code, str(error))
@@ -167,9 +200,15 @@ class Reception:
         except SuperbenchError as error:
             if one.tries + 1 < MOST_TRIES:
                 return replace(one, state="queued", tries=one.tries + 1)
-            return one.end("failed", 500, "failed", f"The server could not score it: {error}")
+            log.error("%s: %s", one.id, error)
+            return one.end("failed", 500, "failed", "The server could not score it; its keeper finds the reason in the log.")
         finally:
             path.unlink(missing_ok=True)
+
+    async def _taken(self, one: Submission) -> bool:
+        """Did another server of this board accept this very submission?"""
+        held = await asyncio.to_thread(self.board.shelf.held)
+        return any(it.by == one.by and it.accepted >= one.received and one.digest.startswith(it.digest or "-") for it in held)
 
     async def _note(self, one: Submission) -> None:
         await asyncio.to_thread(incoming.update, self.board.shelf, one)
@@ -183,11 +222,13 @@ class Reception:
     async def _draw(self, clerk: Clerk | None = None) -> None:
         """The page and the table anew, one drawing after the other; readers keep the old ones until then."""
         async with self._drawing:
+            stamp = await asyncio.to_thread(self._stamp)
             await self._ask(clerk or self._judge, "render", RENDERING_SECONDS, folder=str(self._folder))
             table = (self._folder / "board.json").read_bytes()
             self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
             self.table = await asyncio.to_thread(Document.of, table)
             self.contents = json.loads(table)
+            self._drawn = stamp
 
     async def _ask(self, clerk: Clerk, errand: str, seconds: float, **arguments: Any) -> dict[str, Any]:
         try:

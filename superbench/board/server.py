@@ -5,6 +5,7 @@ Readers get bytes that lie ready; nothing that a submission needs is done while 
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,17 +20,19 @@ from starlette.requests import ClientDisconnect
 
 from superbench import __version__
 from superbench.board import api_page
+from superbench.board.answers import HEADERS, Answers
 from superbench.board.counter import Limits, TooOften
 from superbench.board.incoming import Submission
 from superbench.board.reception import Document, Reception
 from superbench.board.storage import Board
 from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge, TooSlow
 
+log = logging.getLogger("superbench.board")
+
 PAGE_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 class Problem(BaseModel):
@@ -105,6 +108,7 @@ def application(board: Board, limits: Limits | None = None) -> FastAPI:
         title="superbench board", version=__version__, lifespan=living, docs_url=None, redoc_url=None,
         description="Scores are computed again from the predictions of every submission before it counts.",
     )  # fmt: skip
+    app.add_middleware(Answers)
     _answer_errors(app)
     _reading(app, reception)
     _submitting(app, reception)
@@ -148,11 +152,11 @@ def _reading(app: FastAPI, reception: Reception) -> None:
 
     @app.get("/docs", response_class=HTMLResponse, summary="This description, to read", tags=["read"])
     async def docs() -> Response:
-        return HTMLResponse(api_page.render(app.openapi()), headers={**HEADERS, "Content-Security-Policy": PAGE_POLICY})
+        return HTMLResponse(api_page.render(app.openapi()), headers={"Content-Security-Policy": PAGE_POLICY})
 
 
 def _sent(request: Request, document: Document, kind: str, more: dict[str, str]) -> Response:
-    headers = {**HEADERS, **more, "ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    headers = {**more, "ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if document.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
@@ -209,13 +213,14 @@ def _submitting(app: FastAPI, reception: Reception) -> None:
 
     @app.get("/api/submissions", summary="Your submissions, newest first", tags=["submit"], responses={401: REFUSALS[401]})
     async def own(by: Owner) -> list[State]:
+        await reception.look()
         return [_state(one) for one in sorted(reception.submissions.values(), key=lambda it: it.id)[::-1] if one.by == by]
 
     missing: dict[int | str, dict[str, Any]] = {401: REFUSALS[401], 404: {"model": Problem, "description": "None of yours"}}
 
     @app.get("/api/submissions/{identity}", summary="What became of a submission", tags=["submit"], responses=missing)
     async def state(identity: str, by: Owner) -> State:
-        found = reception.submissions.get(identity)
+        found = await reception.find(identity)
         if found is None or found.by != by:
             raise HTTPException(404, "You have no submission of this id. GET /api/submissions lists yours.")
         return _state(found)
@@ -271,8 +276,14 @@ def _answer_errors(app: FastAPI) -> None:
         return problem(error.status, error.code, str(error), headers)
 
     @app.exception_handler(SuperbenchError)
-    async def unable(_: Request, error: SuperbenchError) -> Response:
-        return problem(503, "unavailable", str(error), {"Retry-After": "60"})
+    @app.exception_handler(OSError)
+    async def unable(_: Request, error: Exception) -> Response:
+        log.error("%s", error)  # with its paths and addresses, which are nobody else's business
+        return problem(503, "unavailable", "The board cannot be used now. Try again in a minute.", {"Retry-After": "60"})
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> Response:
+        return problem(500, "broken", "The server made a mistake; its keeper finds it in the log.")
 
     @app.exception_handler(RequestValidationError)
     async def odd(_: Request, error: RequestValidationError) -> Response:

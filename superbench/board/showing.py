@@ -214,6 +214,6 @@ def _fault(shown: Sequence[Shown], everything: bool) -> str:
 
 
 def _said(error: Exception) -> str:
-    """A reason of ours in its words; of anything else its kind too."""
-    text = str(error)[:300]
+    """A reason of ours in its words; of anything else its kind too. The page shows no paths."""
+    text = (error.strerror or "") if isinstance(error, OSError) else str(error)[:300]
     return text if isinstance(error, SuperbenchError) else f"{type(error).__name__}: {text}"
