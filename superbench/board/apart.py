@@ -27,7 +27,7 @@ from superbench.errors import Conflict, Malformed, NotAllowed, Refusal, StoreErr
 from superbench.processes import end_with
 
 OPENING_SECONDS, OPENING_BYTES = 20, 1_500_000_000
-"""Of computing, and beyond what the modules take; a full bundle takes 2 s and 200 MB."""
+"""Of computing, and beyond what the modules take: twice what a bundle unpacks to at most."""
 SECONDS = 300
 """Of computing, where a bundle's own work allows as much (see `work`); a full bundle takes less than a minute."""
 BYTES = 4_000_000_000
