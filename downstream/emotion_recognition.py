@@ -132,7 +132,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     lacking = sorted(official - {item.id for item, _ in everything})
     if not lacking:
         return tuple(_fold(name, sessions, dev) for name in dev)
-    few = f"{len(lacking):,} of the {len(official):,} utterances in the official ones are not there, such as {lacking[0]}"
+    few = f"{len(lacking):,} of the {len(official):,} utterances of the official ones are not there, such as {lacking[0]}"
     remarks = () if corpora.synthetic else (f"the dev sets are drawn anew: {few}",)
     return tuple(replace(_fold(name, sessions, {}), remarks=remarks) for name in dev)
 

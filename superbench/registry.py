@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from superbench import scripts
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
 from superbench.revision import NOTHING, revision
-from superbench.sources import Sources, sources_of
-from superbench.tracing import forget_changed, remember, traced
+from superbench.sources import Sources, sources_of, unread
+from superbench.tracing import forget, forget_changed, remember, traced
 from superbench.user import expanded
 
 if TYPE_CHECKING:
@@ -150,10 +150,16 @@ def specs(texts: list[str]) -> list[Spec]:
 def plugin(spec: Spec) -> Any:
     """What a spec's name stands for, imported: a class, or a hub's `load`."""
     if ".py:" in spec.name:
-        return scripts.read(spec.name)
-    if spec.hub:
-        return _load(_find(HUBS, "hub", spec.hub))
-    return _load(_find(UPSTREAMS, "upstream", spec.name))
+        found = scripts.read(spec.name)
+        if stale := unread(scripts.module_name(spec.name)):  # imported before by somebody else, who may have read other text
+            forget(stale)
+            found = scripts.read(spec.name)
+        return found
+    point = _point(spec)
+    if not _built_in(point):
+        forget(unread(point.module))
+    with traced():
+        return _load(point)
 
 
 def upstream(spec: Spec, device: str = "cpu") -> Loaded:
@@ -162,17 +168,17 @@ def upstream(spec: Spec, device: str = "cpu") -> Loaded:
     Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError` for options that it does not know.
     """
     forget_changed()
-    with traced() as trace, scripts.importing(spec.name):
+    with traced(passing=".py:" in spec.name) as trace, scripts.importing(spec.name):
         model = _built(spec)
+        root, built_in = _home(spec)
+        sources = sources_of(root, _kinds(model), remember(root, spec.name, trace))
     missing = [name for name in ("sample_rate", "hop", "layers", "dim") if not isinstance(getattr(model, name, None), int)]
     if missing or not callable(model):
         raise BrokenPlugin(
             f"{spec.text} is no upstream: it lacks {', '.join(missing) or 'a call'}. An upstream declares sample_rate, hop, "
             "layers and dim as whole numbers, and is called with (waves, lengths). See CONTRIBUTING.md, 'Add a model'."
         )
-    root, built_in = _home(spec)
-    remember(root, trace)
-    return loaded(spec, model, device, sources_of(root, _kinds(model), trace), built_in=built_in)
+    return loaded(spec, model, device, sources, built_in=built_in)
 
 
 def _built(spec: Spec) -> Any:
@@ -203,8 +209,16 @@ def _home(spec: Spec) -> tuple[str, bool]:
     """The module that a spec's model comes from, and whether superbench brings it."""
     if ".py:" in spec.name:
         return scripts.module_name(spec.name), False
-    point = _find(HUBS, "hub", spec.hub) if spec.hub else _find(UPSTREAMS, "upstream", spec.name)
-    return point.module, point.dist is not None and point.dist.name == DISTRIBUTION
+    point = _point(spec)
+    return point.module, _built_in(point)
+
+
+def _point(spec: Spec) -> EntryPoint:
+    return _find(HUBS, "hub", spec.hub) if spec.hub else _find(UPSTREAMS, "upstream", spec.name)
+
+
+def _built_in(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == DISTRIBUTION
 
 
 def _kinds(model: Any) -> set[type]:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
-from superbench.tracing import READ, forget_changed, loader, read_of
+from superbench.tracing import forget_changed, forget_passing, loader, traced
 from superbench.user import expanded
 
 FILES = "superbench_file_"
@@ -36,7 +36,8 @@ def read(name: str) -> Any:
     file, attribute = _file(name), name.rpartition(":")[2]
     if not file.is_file():
         raise CommandError(f"{file} is not there; {name!r} should be path/to/file.py:Class.")
-    with importing(name):
+    with importing(name), traced(passing=True):
+        forget_passing()
         forget_changed(_places(file))
         module = _executed(module_name(name), file)
     if not hasattr(module, attribute):
@@ -51,7 +52,6 @@ def _executed(name: str, file: Path) -> ModuleType:
         assert spec is not None, file
         assert spec.loader is not None, file
         module: ModuleType = importlib.util.module_from_spec(spec)
-        setattr(module, READ, read_of(name) or {})  # what other modules may have kept since
         sys.modules[name] = module  # dataclasses and the like look their module up
         spec.loader.exec_module(module)
     except SuperbenchError:

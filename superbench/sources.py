@@ -12,16 +12,16 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from types import FunctionType
 
-from superbench.tracing import Trace, digest_of, is_project, read_of
+from superbench.tracing import digest_of, is_project, read_of
 
-UNNAMED = frozenset({"superbench", "builtins", "__main__", *sys.stdlib_module_names})
+UNNAMED = frozenset({"superbench", "builtins", *sys.stdlib_module_names})
 """Top-level names that are no part of a model: of Python, and of superbench, whose version stands beside."""
 
 
@@ -34,44 +34,54 @@ class Sources:
     libraries: tuple[str, ...] = ()
 
 
-def sources_of(root: str, kinds: Iterable[type], trace: Trace) -> Sources:
-    """The sources of a model that the module `root` makes of objects of `kinds`, built inside `trace`.
+def sources_of(root: str, kinds: Iterable[type] = (), opened: Mapping[str, str] | None = None) -> Sources:
+    """The sources of a model that the module `root` makes of objects of `kinds`, for which files were `opened` (their digests).
 
     Imports are followed through project files and through the package of `root`; other packages are libraries. Raises `OSError`
     for a file that cannot be read.
     """
+    parts = {base.__module__ for kind in kinds for base in kind.__mro__ if base.__module__ in sys.modules}
+    own, libraries = _followed({root} | parts, root.partition(".")[0])
     code: dict[str, str] = {}
-    opened = dict(trace.files())
+    files = dict(opened or {})
+    for name, origin in own.items():
+        known, file = read_of(name) or {}, os.path.realpath(origin)
+        code[file] = known.get(file) or digest_of(file)
+        files |= known
+    return Sources(code, files, tuple(sorted(set(_versions(libraries)))))
+
+
+def _followed(waiting: set[str], family: str) -> tuple[dict[str, str], set[str]]:
+    """The modules that these are made of, each with its file: those of a project or of the package `family`; and the top-level
+    names of all others."""
+    own: dict[str, str] = {}
     libraries: set[str] = set()
-    family = root.partition(".")[0]
     seen: set[str] = set()
-    waiting = {root} | {base.__module__ for kind in kinds for base in kind.__mro__ if base.__module__ in sys.modules}
     while waiting:
         name = waiting.pop()
         seen.add(name)
         top, origin = name.partition(".")[0], _origin(name)
-        if origin is None or top in UNNAMED:
+        if origin is None or top == "__main__":
             continue
-        if top != family and not is_project(origin):
+        if is_project(origin) or (top == family and top not in UNNAMED):
+            own[name] = origin
+            waiting |= _imports(name, origin) - seen
+        elif top not in UNNAMED:
             libraries.add(top)
-            continue
-        own, used = _read(name, origin)
-        code, opened = code | own, opened | used
-        waiting |= _imports(name, origin) - seen
-    return Sources(code, opened, tuple(sorted(set(_versions(libraries)))))
+    return own, libraries
+
+
+def unread(root: str) -> set[str]:
+    """Project modules that `root` is made of, itself among them, and that somebody else imported before anything was noted: what
+    runs in them may no longer be what their files say."""
+    own, _ = _followed({root}, root.partition(".")[0])
+    return {name for name, origin in own.items() if name in sys.modules and read_of(name) is None and is_project(origin)}
 
 
 def code_of(root: str) -> str:
     """Digest of the files of the module `root` and of the project or package files that it imports."""
-    code = sources_of(root, (), Trace()).code
+    code = sources_of(root).code
     return hashlib.sha256("\n".join(sorted(code.values())).encode()).hexdigest()[:16]
-
-
-def _read(name: str, origin: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Digests of a module's own file, and of what was opened when it was executed here."""
-    known = read_of(name) or {}
-    file = os.path.realpath(origin)
-    return {file: known.get(file) or digest_of(file)}, known
 
 
 def _origin(name: str) -> str | None:

@@ -22,6 +22,10 @@ from typing import Any
 
 READ = "__superbench_read__"
 """Attribute of a module that was read here: file -> digest, of its source and of what was opened while it was executed."""
+BUILT = "__superbench_built__"
+"""Attribute of a module of which models were made here: model -> file -> digest, of what was opened meanwhile."""
+PASSING = "__superbench_passing__"
+"""Attribute of a module that was imported for one model of a person's own file."""
 INSTALLED = tuple(
     sorted(
         {os.path.realpath(place) + os.sep for place in [
@@ -50,10 +54,12 @@ def digest_of(path: str | Path) -> str:
 
 @dataclass(slots=True, eq=False)
 class Trace:
-    """Files that were opened inside `traced`: for reading, and for writing."""
+    """Files that were opened inside `traced`: for reading, and for writing alone. `passing`: project modules that are imported
+    inside serve one model, and are forgotten before the next."""
 
     read: dict[str, None] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+    passing: bool = False
 
     def files(self) -> dict[str, str]:
         """Digest of each file that was opened for reading alone, is still there, and is the project's or a person's own."""
@@ -74,24 +80,25 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         return
     name = os.path.abspath(os.fsdecode(path))
     for trace in _traces:
-        if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
+        if isinstance(flags, int) and (flags & os.O_WRONLY or (flags & os.O_RDWR and flags & (os.O_TRUNC | os.O_APPEND))):
             trace.written.add(name)
         else:
             trace.read[name] = None
 
 
 @contextlib.contextmanager
-def traced() -> Iterator[Trace]:
-    """Inside, files that are opened are noted, and project modules are imported from their source."""
-    finder, trace = _Finder(), Trace()
+def traced(*, passing: bool = False) -> Iterator[Trace]:
+    """Inside, files that are opened are noted. From now on, also after it (models import things when they are called), project
+    modules are imported from their source."""
+    trace = Trace(passing=passing)
     if not _listening():
         sys.addaudithook(_hear)
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
     _traces.append(trace)
-    sys.meta_path.insert(0, finder)
     try:
         yield trace
     finally:
-        sys.meta_path.remove(finder)
         _traces.remove(trace)
 
 
@@ -133,6 +140,8 @@ class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         with traced() as trace:
             super().exec_module(module)
+        if any(outer.passing for outer in _traces):
+            setattr(module, PASSING, True)
         known = vars(module).get(READ, {})
         setattr(module, READ, known | trace.files() | {os.path.realpath(self.path): digest_of(self.path)})
 
@@ -158,25 +167,48 @@ def loader(name: str, file: Path) -> SourceFileLoader:
 def forget_changed(folders: Iterable[Path] = ()) -> None:
     """Forget project modules that were read here if a file of theirs has changed since, or if `folders`, from which imports
     will be answered first, hold another module of that name."""
-    ours = [name for name in sys.modules if read_of(name) is not None]
+    noted = {name: _noted(name) for name in list(sys.modules)}
     beside = {entry.stem: entry for folder in folders for entry in folder.iterdir() if entry.suffix in ("", ".py")}
-    if any(_changed(read_of(name) or {}) for name in ours):
-        for name in ours:
-            del sys.modules[name]
+    if any(_changed(known) for known in noted.values()):
+        forget(name for name in noted if read_of(name) is not None)
     for name, module in list(sys.modules.items()):
         top, file = name.partition(".")[0], getattr(module, "__file__", None)
         if top in beside and file and is_project(file) and not _within(file, beside[top]):
             del sys.modules[name]
 
 
-def remember(root: str, trace: Trace) -> None:
-    """Note with the module `root` what was opened while a model was made of it: a module may keep it for the next model."""
-    setattr(sys.modules[root], READ, (read_of(root) or {}) | trace.files())
+def forget(names: Iterable[str]) -> None:
+    """The next import of these modules reads them anew; who holds them keeps what they were."""
+    for name in list(names):
+        sys.modules.pop(name, None)
+
+
+def forget_passing() -> None:
+    """Forget the project modules of earlier models of persons' own files: the next model imports and reads anew what it needs,
+    so that what it was made of does not depend on the models before it."""
+    forget(name for name in list(sys.modules) if PASSING in getattr(sys.modules[name], "__dict__", {}))
+
+
+def remember(root: str, model: str, trace: Trace) -> dict[str, str]:
+    """Digests of what was opened while `model` was made of the module `root`, now or before: a module that stays may have kept
+    what it read for the model that it made first."""
+    built = vars(sys.modules[root]).setdefault(BUILT, {})
+    built[model] = built.get(model, {}) | trace.files()
+    return dict(built[model])
 
 
 def read_of(name: str) -> dict[str, str] | None:
     """What was noted of a module that was read here: file -> digest; None for any other."""
     return getattr(sys.modules.get(name), "__dict__", {}).get(READ)
+
+
+def _noted(name: str) -> dict[str, str]:
+    """Every file that was noted with a module."""
+    facts = getattr(sys.modules.get(name), "__dict__", {})
+    files: dict[str, str] = dict(facts.get(READ) or {})
+    for opened in (facts.get(BUILT) or {}).values():
+        files |= opened
+    return files
 
 
 def _changed(known: Mapping[str, str]) -> bool:

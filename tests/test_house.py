@@ -126,6 +126,15 @@ def test_every_plugin_file_has_an_entry_point() -> None:
     assert files == named
 
 
+def test_every_file_that_is_no_module_is_named_as_data_of_its_package() -> None:
+    """Else a wheel goes without it."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    for folder in ("superbench", "upstream", "downstream"):
+        packed = {path for pattern in patterns.get(folder, ()) for path in (ROOT / folder).glob(pattern)}
+        files = {path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        assert {path for path in files if path.suffix != ".py"} <= packed, folder
+
+
 def test_the_public_names_are_sorted_and_load() -> None:
     names = list(superbench.__all__)
     assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))  # as isort sorts

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from pyannote.core import Annotation, Segment
+from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 from scipy.signal import medfilt
 
-from downstream.shared.diarization import compare, frames_of, median_filter, turns_of
+from downstream.shared.diarization import compare, frames_of, median_filter, one_speaker_error, turns_of
 from downstream.speaker_diarization import SETTINGS, TASK, Diarizer, frame_accuracy
 from superbench import BadCorpus, Corpora, MissingCorpus, Split
 
@@ -111,6 +111,21 @@ def test_a_turn_that_spans_a_whole_piece_is_labelled_in_it(tmp_path: Path) -> No
     quirk = replace(MINI, variants=("reference-chunk-labels",))
     items = TASK.prepare(_splits(Corpora(tmp_path))[2], 160, quirk).items
     assert [int(item.label.active[:, 0].sum()) for item in items] == [1_900, 0, 400]
+
+
+def test_the_floor_is_the_error_of_one_speaker_with_perfect_activity(corpora: Corpora) -> None:
+    """1089 speaks from 0.5 to 1.5 and 2.0 to 2.4, 121 from 1.0 to 2.0: of 2.4 s, 0.5 are missed and 0.5 given to 1089."""
+    (fold,) = TASK.read(corpora)
+    assert fold.remarks == ("one speaker for all speech, with perfect activity, has a DER of 41.67 % on test",)
+    turns = fold.test.items[0].label.turns
+    reference, answer = Annotation(), Annotation()
+    for number, (start, end, speaker) in enumerate(turns):
+        reference[Segment(start, end), number] = speaker
+    answer[Segment(0.5, 2.4)] = "0"
+    error = DiarizationErrorRate()(reference, answer, uem=Timeline([Segment(0.0, 3.0)]))
+    assert 100 * error == pytest.approx(41.67, abs=0.005)
+    assert one_speaker_error([turns, [(0.0, 1.0, "a")]]) == pytest.approx(100 * 1.0 / 3.4)
+    assert np.isnan(one_speaker_error([[]]))
 
 
 # ---------------------------------------------------------------- head

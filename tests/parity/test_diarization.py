@@ -12,6 +12,7 @@ import runpy
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from downstream.shared.diarization import frames_of, median_filter, turns_of
+from downstream.shared.libri2mix import Mixture
 from downstream.speaker_diarization import SETTINGS, TASK, Diarizer, Piece, frame_accuracy
 from superbench import Audio, Corpora, Item, Split
 
@@ -205,6 +207,29 @@ def test_chunk_labels_of_the_variant_are_theirs_to_the_frame(reference: Referenc
         assert np.array_equal(frames_of(turns, ["0", "1"], 160, *span, spanning=False), theirs.astype(bool))
         lost += int(frames_of(turns, ["0", "1"], 160, *span).sum() - theirs.sum())
     assert lost > 0
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+@pytest.mark.parametrize(("hop", "samples"), [(320, 128_640), (320, 128_641), (160, 32_160), (160, 640_160), (256, 700_000)])
+def test_bounds_of_the_variant_are_theirs_to_the_sample(
+    reference: Reference, tmp_path: Path, hop: int, samples: int, mode: str
+) -> None:
+    """They turn seconds into frames in floating point: 8.04 s are 401 frames of 320 samples there, and 402 here."""
+    name, recipe = "1089-134686-0000_121-127105-0031", TASK.card.recipes["superb"]
+    turns = [(0.5, 1.5, "1089"), (1.0, samples / 16_000, "121")]
+    kaldi(tmp_path, turns, samples / 16_000)
+    with contextlib.redirect_stdout(io.StringIO()):
+        data = reference("downstream.diarization.dataset").DiarizationDataset(
+            mode, str(tmp_path), chunk_size=2000, frame_shift=hop, num_speakers=2
+        )
+    theirs = [data[n][0] for n in range(len(data))] if mode == "train" else data[0][0]
+    mixture = Mixture(name, tmp_path / "mix.wav", ("1089", "121"), tuple(turns))
+    split = Split("test" if mode == "test" else "train", (Item(name, Audio(mixture.path), mixture, ("1089", "121")),))
+    ours = TASK.prepare(split, hop, replace(recipe, variants=("reference-chunk-labels",))).items
+    assert [item.audio.end - item.audio.start for item in ours] == [len(sound) for sound in theirs]
+    exact = TASK.prepare(split, hop, recipe).items
+    assert exact[-1].audio.end == samples // hop * hop
+    assert (exact[-1].audio.end != ours[-1].audio.end) == (samples in (128_640, 32_160))
 
 
 # ---------------------------------------------------------------- posteriors to turns

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from superbench import report
 from superbench.schema import Result
@@ -37,6 +39,15 @@ def test_runs_that_depart_from_their_recipe_are_marked_and_explained() -> None:
     text = report.as_markdown([made("apc", 90.0), made("short", 95.0, deviations=["--max-steps 10"])])
     assert "95.0 ±3.0†" in text
     assert "†: departs from the recipe" in text
+
+
+def test_what_the_reader_of_a_corpus_remarked_stands_once_below_the_table() -> None:
+    data = {"fingerprint": "f", "items": {"test": 9}, "passport": {"remarks": ["all_of it was upper-cased"]}}
+    results = [made("apc", 90.0, data=data), made("tera", 80.0, data=data)]
+    assert report.as_markdown(results).endswith("\n\nks: all\\_of it was upper-cased.\n")
+    console = Console(width=120, file=io.StringIO())
+    console.print(report.terminal(results))
+    assert console.file.getvalue().count("ks: all_of it was upper-cased") == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
