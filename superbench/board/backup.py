@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from superbench.board.bundle import open_bundle
 from superbench.board.shelf import Event, Held, Kind, Reading, Shelf, checked, event
-from superbench.errors import BadResult, CommandError, Refusal
+from superbench.errors import BadResult, CommandError, Refusal, Unavailable
 from superbench.files import require_place, whole
 
 LIST = "board.json"
@@ -29,26 +29,34 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """How much was saved or restored."""
+    """How much was saved or restored, and what could not be read, with the reason."""
 
     bundles: int
     documents: int
     events: int
+    left_out: tuple[str, ...] = ()
 
 
 def backup(shelf: Shelf, file: Path, progress: Progress = lambda done, total: None) -> Contents:
-    """Write the board to `file`, whole or not at all, while no one writes to it. Raises `CommandError` if there is no board."""
+    """Write the board to `file`, whole or not at all, while no one writes to it; a bundle that cannot be read is left out, and
+    said. Raises `CommandError` if there is no board, `Unavailable` where its storage is away."""
     if not shelf.exists():
         raise CommandError(f"{shelf.address} is no board: there is nothing to save.")
     require_place(file, f"The file {file}")
     with shelf.writing() as writer, whole(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         held = writer.held()
         sums: dict[str, str] = {}
-        listed = []
+        listed, left_out = [], []
         for number, one in enumerate(held):
             progress(number, len(held))
-            data = writer.data(one.place or one.digest)
-            digest = open_bundle(data).digest
+            try:
+                data = writer.data(one.place or one.digest)
+                digest = open_bundle(data).digest
+            except Unavailable:
+                raise
+            except Exception as error:  # one bundle, whatever is wrong with it, is not the board
+                left_out.append(f"{one.upstream} ({one.digest[:12] or 'no digest'}): {error!s:.200}")
+                continue
             _write(archive, sums, f"bundles/{digest}.zip", data)
             listed.append({"digest": digest, "upstream": one.upstream, "accepted": one.accepted, "by": one.by})
         documents = _documents(writer, archive, sums)
@@ -56,7 +64,7 @@ def backup(shelf: Shelf, file: Path, progress: Progress = lambda done, total: No
         head = {"schema": 1, "bundles": listed, "files": sums, "events": events}
         archive.writestr(LIST, json.dumps(head, ensure_ascii=False, indent=1))
     progress(len(held), len(held))
-    return Contents(len(held), documents, len(events))
+    return Contents(len(listed), documents, len(events), tuple(left_out))
 
 
 def _documents(reader: Reading, archive: zipfile.ZipFile, sums: dict[str, str]) -> int:

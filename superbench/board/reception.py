@@ -14,12 +14,12 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from superbench.board import incoming, tokens
+from superbench.board import incoming, leases, tokens
 from superbench.board.clerk import Clerk, Gone
 from superbench.board.counter import Counter, Limits, next_in_turn
 from superbench.board.incoming import Submission
@@ -58,8 +58,9 @@ class Reception:
         self.page = self.table = Document.of(b"")
         self.contents: Mapping[str, Any] = {"groups": []}
         self._porter, self._judge = Clerk(board.shelf.address), Clerk(board.shelf.address)
-        self._own: set[str] = set()
-        """Submissions that this server decides; others of the board decide theirs."""
+        self._name = leases.name()
+        self._scoring = ""
+        """The submission that this server decides now: nobody else writes its state."""
         self._drawn: object = None
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -70,7 +71,6 @@ class Reception:
     async def open(self) -> None:
         """Find what an earlier server left undecided, draw the page, begin to work. Raises `SuperbenchError`."""
         self.submissions = {one.id: one for one in await asyncio.to_thread(incoming.all_of, self.board.shelf)}
-        self._own = set(self.submissions)
         self._counter.remember(self.submissions.values())
         await self._draw()
         self._work.set()
@@ -125,7 +125,6 @@ class Reception:
             new = incoming.received(by, size, found["upstream"], tuple(found["tasks"]), found["digest"])
             await asyncio.to_thread(incoming.keep, self.board.shelf, new, upload.read_bytes())
             self.submissions[new.id] = new
-            self._own.add(new.id)
         self._work.set()
         return new
 
@@ -135,14 +134,16 @@ class Reception:
 
     async def find(self, identity: str) -> Submission | None:
         """A submission of the board, whichever of its servers received it."""
-        if identity not in self.submissions or identity not in self._own:
+        known = self.submissions.get(identity)
+        if known is None or (known.pending and known.server not in ("", self._name)):
             await self.look()
         return self.submissions.get(identity)
 
     async def look(self) -> None:
         """Learn what other servers of this board wrote about submissions."""
+        ended = {one.id for one in self.submissions.values() if not one.pending}
         found = await asyncio.to_thread(incoming.all_of, self.board.shelf)
-        self.submissions |= {one.id: one for one in found if one.id not in self._own}
+        self.submissions |= {one.id: one for one in found if one.id not in ended | {self._scoring}}
 
     # ------------------------------------------------------------ the back office
 
@@ -163,19 +164,56 @@ class Reception:
 
     async def _decide_all(self) -> None:
         while True:
-            chosen = next_in_turn([one for one in self.submissions.values() if one.id in self._own or not one.pending])
+            known = self.submissions.values()
+            chosen = next_in_turn([one for one in known if not one.pending or leases.is_free(one, self._name)])
             if chosen is None:
-                self._work.clear()
-                await self._work.wait()
+                await self._rest()
                 continue
             try:
-                decided = await self._decide(chosen)
+                leased = await asyncio.to_thread(leases.claim, self.board.shelf, chosen, self._name)
+                if leased is None:  # another server's by now
+                    await self.look()
+                    continue
+                decided = await self._held(leased)
                 await self._note(decided)
                 if decided.state == "accepted":
                     await self._draw()
             except (SuperbenchError, OSError) as error:  # the disk is full, the database is away: later, perhaps
                 log.error("%s", error)
                 await asyncio.sleep(5)
+
+    async def _rest(self) -> None:
+        """Until something comes in, or another server of the board may have gone and left a submission."""
+        self._work.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._work.wait(), leases.SECONDS)
+        if not self._work.is_set():
+            await self._try(self.look())
+
+    async def _held(self, one: Submission) -> Submission:
+        """Decide it, and renew the lease meanwhile."""
+        self._scoring = one.id
+        renewing = asyncio.create_task(self._renew(one.id))
+        try:
+            return await self._decide(one)
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+            self._scoring = ""
+
+    async def _renew(self, identity: str) -> None:
+        while True:
+            await asyncio.sleep(leases.RENEWED)
+            one = self.submissions[identity]
+            await self._try(asyncio.shield(asyncio.to_thread(leases.claim, self.board.shelf, one, self._name)))
+
+    async def _try(self, work: Awaitable[object]) -> None:
+        """Storage that is away now is asked again later."""
+        try:
+            await work
+        except (SuperbenchError, OSError) as error:
+            log.error("%s", error)
 
     async def _decide(self, one: Submission) -> Submission:
         """Score it and accept it; it may have been accepted by a server that was killed before it could say so."""

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 Kind = Literal["references", "labels", "tokens", "evidence", "incoming", "rulings"]
-"""The board's own references; digests of those that came with bundles; tokens; replicates (may be made again); submissions that
-wait for a server; what the keeper decided about single bundles."""
+"""The board's own references; `labels`, which earlier versions kept and nothing reads; tokens; replicates (may be made again);
+submissions that wait for a server; what the keeper decided about single bundles."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 

@@ -18,6 +18,7 @@ from superbench.board.bundle import Bundle, Entry, open_bundle
 from superbench.board.details import Answers
 from superbench.board.documents import known, usable
 from superbench.board.evidence import Evidence
+from superbench.board.gathering import Known, grouped
 from superbench.board.proofs import Proofs
 from superbench.board.published import published, superseded
 from superbench.board.rulings import standing
@@ -46,6 +47,12 @@ class Shown:
         given = sorted(self.entry.predictions, key=lambda one: (one.fold, one.id))
         return Answers(given, self.evidence.errors, self.evidence.replicates)
 
+    @property
+    def known(self) -> Known:
+        """What decides whom its result is compared with."""
+        one = self.evidence
+        return Known(one.replicates, one.labels, one.own, one.predicted)
+
 
 # ---------------------------------------------------------------- what counts
 
@@ -66,13 +73,14 @@ def counted(shelf: Reading, left_out: list[str]) -> list[Counted]:
             continue
         for entry in bundle.entries.values():
             place = ranking.place_of(entry.result)
-            latest.pop(place, None)
+            if place in latest and latest[place][1].packed != entry.packed:
+                del latest[place]  # the same predictions keep their place in the order: who came later with them is the copy
             latest[place] = (bundle, entry)
     return list(latest.values())
 
 
-Fresh = Mapping[tuple[str, str, str], Evidence]
-"""Evidence that was made now, by its bundle's digest, task and fingerprint."""
+Fresh = Mapping[tuple[str, str], Evidence]
+"""Evidence that was made now, by its bundle's digest and task."""
 
 
 def proven(
@@ -86,7 +94,7 @@ def proven(
     folder by hand, or whose references changed). Why others do not hold goes to `left_out`."""
     shown: list[Shown] = []
     seen: dict[tuple[str, str], Any] = {}
-    fresh: dict[tuple[str, str, str], Evidence] = {}
+    fresh: dict[tuple[str, str], Evidence] = {}
     for number, (bundle, entry) in enumerate(entries):
         progress(number, len(entries))
         home = (entry.result.task.name, entry.result.data.fingerprint)
@@ -95,13 +103,14 @@ def proven(
                 seen[home] = known(shelf, *home)
             evidence = usable(proofs.find(shelf, bundle.digest, home[0]), seen[home])
             if evidence is None:
-                evidence = fresh[bundle.digest, *home] = examine_entry(entry, lambda task, fingerprint: seen[task, fingerprint])
+                evidence = fresh[bundle.digest, home[0]] = examine_entry(
+                    entry, lambda task, fingerprint: seen[task, fingerprint]
+                )
         except Unavailable:  # no word about the entry
             raise
         except Exception as error:
             left_out.append(f"{bundle.upstream}: {home[0]}: {_said(error)}")
             continue
-        seen[home] = seen[home] or evidence.labels
         shown.append(Shown(bundle, entry, evidence))
     progress(len(entries), len(entries))
     return shown, fresh
@@ -162,8 +171,7 @@ def _with_evidence(shelf: Reading, proofs: Proofs, entries: Sequence[Counted]) -
 def _whole(shown: Sequence[Shown], left_out: Sequence[str], everything: bool) -> dict[str, Any]:
     """Everything that the page shows, as plain values; raises whatever a result makes go wrong."""
     by_key = {ranking.key_of(one.entry.result): one for one in shown}
-    drawn_by_key = {key: one.evidence.replicates for key, one in by_key.items()}
-    groups = ranking.grouped([one.entry.result for one in shown], drawn_by_key)
+    groups = grouped([one.entry.result for one in shown], {key: one.known for key, one in by_key.items()})
     had = {key for group in groups for row in group.rows for key in row.cells}
     columns = [column for column in ranking.columns() if column.primary or column.reference or column.key in had]
     groups.append(ranking.Group(contents.PUBLISHED, tuple(published(columns))))

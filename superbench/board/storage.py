@@ -136,8 +136,6 @@ class Board:
             fingerprint = bundle.entries[task].result.data.fingerprint
             confirm(known(writer, task, fingerprint), evidence, task)
             self._proofs.keep(writer, bundle.digest, task, evidence)
-            if not evidence.own:
-                writer.put("labels", document_name(task, fingerprint), evidence.labels.encode())
         last = held[-1].accepted if held else ""
         moment = max(now(), f"{last}0" if last else "")
         kept = writer.add(Held(bundle.digest, bundle.upstream, moment, by), bundle.data)
@@ -146,8 +144,8 @@ class Board:
 
     # ------------------------------------------------------------ references
 
-    def known(self, task: str, fingerprint: str) -> References | str | None:
-        """The board's own references for a task's data; else the digest of those that its results were scored on; else None."""
+    def known(self, task: str, fingerprint: str) -> References | None:
+        """The board's own references for a task's data; None where it has none for the task. Raises `Refusal`."""
         return known(self.shelf, task, fingerprint)
 
     def add_references(self, folder: Path) -> list[References]:
@@ -194,10 +192,8 @@ class Board:
         if not fresh:
             return
         with self.shelf.writing() as writer:
-            for (digest, task, fingerprint), evidence in fresh.items():
+            for (digest, task), evidence in fresh.items():
                 self._proofs.keep(writer, digest, task, evidence)
-                if not evidence.own and known(writer, task, fingerprint) is None:
-                    writer.put("labels", document_name(task, fingerprint), evidence.labels.encode())
 
     def _note(self, gone: Mapping[str, str]) -> None:
         """Write into the log what could not be drawn, once."""
