@@ -160,3 +160,9 @@ class TooLarge(Refusal):
     """More than a board reads, packed or unpacked."""
 
     status = 413
+
+
+class TooSlow(Refusal):
+    """An upload that did not come in time."""
+
+    status = 408

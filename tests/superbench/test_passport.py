@@ -16,7 +16,8 @@ import soundfile
 
 from superbench import registry
 from superbench.board.contents import contents
-from superbench.board.ranking import columns, grouped
+from superbench.board.gathering import grouped
+from superbench.board.ranking import columns
 from superbench.contract import Audio, Fold, Item, Split, Task, Trial
 from superbench.corpora import MARKER, WRITTEN, Corpora
 from superbench.inspection import Inspection, Inspector
