@@ -74,6 +74,8 @@ def pretrain(
         if place.made(run, replace):
             reporter.note(f"{out} was there already, made from the same sound with the same settings")
             return
+        if place.damaged:
+            reporter.note(f"{out} was damaged: it did not hold what was written; trained anew. It is kept as {place.damaged}")
         if place.former:
             reporter.note(f"sound was exchanged under the same names: trained anew; the checkpoint of before is {place.former}")
         place.room(sum(weight.nbytes for weight in model.state_dict().values()))

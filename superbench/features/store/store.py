@@ -135,7 +135,7 @@ class Store:
 
         self._make_room(name, sum(value.nbytes for value in values))
         staged = staging(self.root, self._pins.owner) / name
-        save_tensors(staged, {"values": torch.cat(list(values))}, {"superbench": "features"})
+        save_tensors(staged, {"values": torch.cat(list(values))}, {"superbench": "features"}, sealed=False)
         entries, start = [], 0
         for key, value in zip(keys, values, strict=True):
             entries.append((key, name, start, len(value)))
