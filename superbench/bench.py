@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from superbench import registry
+from superbench.contract import Task
 from superbench.corpora import Corpora
-from superbench.errors import MissingCorpus, Occupied, SuperbenchError
+from superbench.errors import DamagedFile, MissingCorpus, Occupied, SuperbenchError
 from superbench.features.store import Store
-from superbench.job import LOCK, folder, perform
+from superbench.job import LOCK, Performed, folder, perform
 from superbench.locks import held
 from superbench.memory import give_back
 from superbench.options import Options
 from superbench.registry import Spec
+from superbench.reporting import Reporter
 from superbench.results import write_failure
 from superbench.schema import Result
 
@@ -124,9 +126,7 @@ class Bench:
         try:
             upstream, certificate = self.upstream(job.spec)
             task = registry.task(job.task)
-            done = perform(
-                task, upstream, self.corpora, self.store, self.plan.out, self.plan.options, certificate, _Relay(job, watcher)
-            )
+            done = self._performed(task, upstream, certificate, _Relay(job, watcher))
             seconds = done.sound_seconds, done.passed_seconds
             return Ended(job, "found" if done.found else "done", done.result, "", *seconds)
         except MissingCorpus as error:
@@ -143,6 +143,16 @@ class Bench:
         finally:
             self.store.release()
             give_back()
+
+    def _performed(self, task: Task, upstream: registry.Loaded, certificate: dict[str, Any], reporter: Reporter) -> Performed:
+        """Do the job; once more from its beginning where the store's index turns out to be damaged, with a new one."""
+        plan = self.plan
+        try:
+            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
+        except DamagedFile:
+            self.store.close()
+            self.store = Store(plan.store, plan.budget)
+            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
 
     def _failed(self, job: Job, error: Exception, message: str) -> Ended:
         place = folder(self.plan.out, job.spec, job.task)

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from superbench.errors import BadCheckpoint, StoreError
-from superbench.files import SEAL, load_tensors, save_tensors
+from superbench.files import SEAL, load_tensors, save_sealed
 from superbench.probing.training import seeded
 
 FORMAT = "2"
@@ -31,7 +31,7 @@ def save_model(path: Path, model: nn.Module, *, family: str, size: str, facts: M
     """Write weights and configuration, whole or not at all; a `scaffold` (see preparation.py) stays behind."""
     weights = {key: value for key, value in model.state_dict().items() if not key.startswith("scaffold.")}
     config = json.dumps(asdict(model.config), sort_keys=True)  # type: ignore[call-overload]
-    save_tensors(path, weights, {"superbench": FORMAT, "family": family, "size": size, "config": config, **facts})
+    save_sealed(path, weights, {"superbench": FORMAT, "family": family, "size": size, "config": config, **facts})
 
 
 def load_model(family: Any, path: Path, name: str) -> nn.Module:

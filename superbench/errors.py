@@ -117,7 +117,7 @@ class StoreError(SuperbenchError):
     """The feature store cannot be read or written."""
 
 
-class Damaged(StoreError):
+class DamagedFile(StoreError):
     """A file, or a row of an index, does not hold what was written: a bit was flipped, or a part was cut off."""
 
 

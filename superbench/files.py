@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superbench.errors import CommandError, Damaged, StoreError
+from superbench.errors import CommandError, DamagedFile, StoreError
 from superbench.spelling import in_csv
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def write_facts(path: Path, facts: Any) -> None:
 
 
 def read_facts(path: Path) -> Any:
-    """What `write_facts` wrote; raises `Damaged` where it is not that, `StoreError` where there is nothing to read."""
+    """What `write_facts` wrote; raises `DamagedFile` where it is not that, `StoreError` where there is nothing to read."""
     try:
         kept = json.loads(path.read_bytes())
         if kept[SEAL] == _digest(json.dumps(kept["facts"], sort_keys=True).encode()):
@@ -123,31 +123,36 @@ def read_facts(path: Path) -> Any:
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path} is damaged: {error}.") from error
-    raise Damaged(f"{path} is damaged: it does not hold what was written.")
+        raise DamagedFile(f"{path} is damaged: {error}.") from error
+    raise DamagedFile(f"{path} is damaged: it does not hold what was written.")
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str], *, sealed: bool = True) -> None:
-    """Write tensors and string facts as one safetensors file, whole or not at all.
-
-    `sealed`: with a digest of all that among the facts; features need none, for the index of their store has one of the file.
-    """
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """Write tensors and string facts as one safetensors file, whole or not at all. It has no digest: that is for features, of
+    whose files the index of their store has one."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    seal = {SEAL: _digest_of(plain, facts)} if sealed else {}
     with whole(path) as temporary:
         try:
-            save_file(plain, temporary, {**facts, **seal})
+            save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, temporary, dict(facts))
         except SafetensorError as error:
             code = errno.ENOSPC if "No space" in str(error) else errno.EIO
             raise OSError(code, str(error)) from error
 
 
+def save_sealed(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """As `save_tensors`, with a digest of all that among the facts."""
+    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    save_tensors(path, plain, {**facts, SEAL: _digest_of(plain, facts)})
+
+
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU) and facts of a safetensors file; raises `Damaged` for one that is cut off, is none, or does not hold
-    what its digest says, where it has one, and `StoreError` for one that cannot be read."""
+    """Tensors (on the CPU) and facts of a safetensors file.
+
+    Raises `DamagedFile` for one that is cut off, is none, or does not hold what its digest says, where it has one; `StoreError`
+    for one that cannot be read.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -156,10 +161,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except OSError as error:
         raise StoreError(f"{path} is not a readable safetensors file: {error}.") from error
     except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
-        raise Damaged(f"{path} is not a readable safetensors file: {error}.") from error
+        raise DamagedFile(f"{path} is not a readable safetensors file: {error}.") from error
     unsealed = {name: value for name, value in facts.items() if name != SEAL}
     if SEAL in facts and facts[SEAL] != _digest_of(tensors, unsealed):
-        raise Damaged(f"{path} is damaged: it does not hold what was written.")
+        raise DamagedFile(f"{path} is damaged: it does not hold what was written.")
     return tensors, facts
 
 
@@ -167,7 +172,7 @@ def load_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """As `load_tensors`; a file without a digest is damaged as well."""
     tensors, facts = load_tensors(path)
     if SEAL not in facts:
-        raise Damaged(f"{path} is damaged: it has no digest.")
+        raise DamagedFile(f"{path} is damaged: it has no digest.")
     return tensors, facts
 
 

@@ -172,10 +172,13 @@ def run(
     plan = Plan(data, settings, out, root, budget, options, wanted.lenient, threads, debug)
     require_locks(out, f"--out {out}")
     require_locks(root, f"--store {root}")
-    Store(root).close()  # an index of a newer version, or a damaged one, is said before any work
     report = Report()
     audience = watcher or Nobody()
+    with Store(root) as opened:  # an index of a newer version, or a damaged one, is said before any work
+        remarks = opened.remarks()
     audience.planned(shares)
+    for remark in remarks:
+        audience.note(jobs[0], remark)
     for ended in inline(jobs, plan, audience) if count == 1 else parallel(jobs, plan, count, audience):
         report.ended.append(ended)
         _record(plan.out, ended)

@@ -168,6 +168,8 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
     store = result.store
     shards = list(_shards(result, pieces))
     stored = _held(result, pieces, reporter)
+    for remark in store.remarks():
+        reporter.note(remark)
     store.use(name for name, _ in shards)  # what is about to be made must not make room for others
     total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
     missing = [(name, wanted) for name, batches in shards if (wanted := _unlike(batches, stored))]
@@ -181,7 +183,7 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
                     continue
                 wanted = _unlike(batches, store.find([piece.key for batch in batches for piece in batch]))
                 if wanted:
-                    _run(result, name, wanted, _advance(reporter, done, total))
+                    _run(result, _name(wanted), wanted, _advance(reporter, done, total))
                     result.passed_seconds += _seconds(wanted)
             done += _seconds(batches)
             reporter.advance("extract", done, total)
@@ -295,6 +297,7 @@ def _run(result: Extraction, name: str, batches: list[list[Piece]], advance: Cal
             passed += sum(len(wave) for wave in waves) / SAMPLE_RATE
             advance(passed)
     _unchanged(result.store, [piece for batch in batches for piece in batch])
+    result.store.use([name])  # so that nothing makes it go before it is read
     result.store.add(name, keys, values)
     del values, waves
     give_back()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE
 from superbench.errors import BadUpstream, StoreError
-from superbench.files import load_sealed, save_tensors
+from superbench.files import load_sealed, save_sealed
 from superbench.measures import difference
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def confirm(upstream: Loaded, device: str, folder: Path, *, redo: bool = False) 
     if differs or not kept:
         facts = {"superbench": "outputs"}
         with contextlib.suppress(StoreError):  # a store that cannot be written says so when it has to hold features
-            save_tensors(path, {str(number): state for number, state in enumerate(now)}, facts)
+            save_sealed(path, {str(number): state for number, state in enumerate(now)}, facts)
     return Outputs(setting, tuple(value for state in now for value in _summary(state))), differs
 
 

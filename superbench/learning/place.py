@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from superbench.errors import CommandError, Damaged, StoreError
+from superbench.errors import CommandError, DamagedFile, StoreError
 from superbench.files import load_tensors, require_place
 from superbench.locks import locked
 
@@ -104,7 +104,7 @@ def _exchanged(found: Run, run: Run) -> bool:
 def _is_damaged(file: Path) -> bool:
     try:
         load_tensors(file)
-    except Damaged:
+    except DamagedFile:
         return True
     except StoreError:  # it may be whole, and cannot be read
         return False

@@ -17,8 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from superbench.errors import Damaged
-from superbench.files import load_sealed, save_tensors
+from superbench.errors import DamagedFile
+from superbench.files import load_sealed, save_sealed
 from superbench.reporting import Reporter
 
 
@@ -71,7 +71,7 @@ def fit(
             evaluate(done)
         if done % checkpoint_every == 0 or done == steps or time.monotonic() - saved > checkpoint_seconds:
             saved = time.monotonic()
-            save_tensors(checkpoint, learner.state(), {"identity": identity, "step": str(done), "log": json.dumps(log)})
+            save_sealed(checkpoint, learner.state(), {"identity": identity, "step": str(done), "log": json.dumps(log)})
         reporter.advance(stage, done, steps)
 
 
@@ -80,7 +80,7 @@ def _resume(learner: Learner, log: list[object], checkpoint: Path, identity: str
         return 0
     try:
         tensors, facts = load_sealed(checkpoint)
-    except Damaged as error:
+    except DamagedFile as error:
         reporter.note(f"{error} Training begins again from its first update")
         return 0
     if facts.get("identity") != identity:
