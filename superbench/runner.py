@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from superbench import registry, scripts
-from superbench.bench import Ended, Job, Nobody, Plan, State, Watcher, inline
+from superbench.bench import Ended, Job, Nobody, Plan, State, Watcher, failed, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.destination import label_of, placed
@@ -59,6 +59,7 @@ class Asked:
     tasks: dict[str, Task]
     options: Options
     lenient: bool
+    broken: dict[str, str] = field(default_factory=dict)
 
     def into(self, out: Path) -> Asked:
         """The same with each upstream under the name that its results get in the folder `out`."""
@@ -91,8 +92,7 @@ def asked(
     """Look whether a run is possible; the arguments are those of `run`. Raises `CommandError` where it is not."""
     corpora = Corpora.at(data, settings)
     specs = registry.specs([scripts.text(one) for one in upstreams])
-    names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
-    found = {name: registry.task(name) for name in names}
+    found = registry.tasks() if tasks == "all" else {name: _named(name) for name in _names(tasks)}
     usual = _usual(corpora)
     protocol = protocol or usual
     options = Options(
@@ -111,7 +111,14 @@ def asked(
         options.recipe(task)
     for spec in specs:
         registry.plugin(spec)
-    return Asked(corpora, specs, found, options, tasks == "all")
+    return Asked(corpora, specs, found, options, tasks == "all", registry.broken() if tasks == "all" else {})
+
+
+def _named(name: str) -> Task:
+    """A task that was asked for by its name; raises `BrokenPlugin` where a plugin takes the name of another."""
+    found = registry.task(name)
+    registry.refuse_claimed(registry.TASKS, "task", name)
+    return found
 
 
 def run(
@@ -179,12 +186,27 @@ def run(
     audience.planned(shares)
     for remark in remarks:
         audience.note(jobs[0], remark)
-    for ended in inline(jobs, plan, audience) if count == 1 else parallel(jobs, plan, count, audience):
+    for ended in _broken(wanted, out):
+        report.ended.append(ended)
+        _record(plan.out, ended)
+        audience.ended(ended)
+    for ended in inline(jobs, plan, audience) if count == 1 and _trusted(wanted) else parallel(jobs, plan, count, audience):
         report.ended.append(ended)
         _record(plan.out, ended)
         audience.ended(ended)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _trusted(wanted: Asked) -> bool:
+    """Does superbench bring all the code of a run? Other code may end the process that it runs in: it gets one of its own."""
+    return all(registry.is_built_in(spec) for spec in wanted.specs) and all(map(registry.is_built_in_task, wanted.tasks))
+
+
+def _broken(wanted: Asked, out: Path) -> Iterator[Ended]:
+    """The jobs of tasks whose plugins are broken."""
+    for name, message in wanted.broken.items():
+        yield from (failed(Job(spec, name), out, "BrokenPlugin", message) for spec in wanted.specs)
 
 
 def _usual(corpora: Corpora) -> Protocols:
@@ -210,8 +232,8 @@ def _names(tasks: Sequence[str] | str) -> list[str]:
 
 def every_variant() -> Iterator[str]:
     """`task: name` of every registered task's variants; looked at only where one is not known."""
-    for one in registry.listed(registry.TASKS):
-        yield from (f"{one.name}: {name}" for name in registry.task(one.name).card.variants)
+    for task in registry.tasks().values():
+        yield from (f"{task.card.name}: {name}" for name in task.card.variants)
 
 
 def device_of(device: str) -> str:
@@ -254,5 +276,5 @@ def _record(out: Path, ended: Ended) -> None:
         }
     else:
         line["message"] = ended.message.partition("\n")[0]
-    with (out / "ledger.jsonl").open("a", encoding="utf-8") as file:
+    with (out / registry.LEDGER).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")

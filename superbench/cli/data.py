@@ -150,7 +150,11 @@ def _counted(one: Inspection, key: str, published: Mapping[str, int]) -> tuple[s
 
 
 def chosen(tasks: str) -> list[str]:
-    """Names of tasks from an option's text; `all` is every registered one."""
+    """Names of tasks from an option's text; `all` is every registered one that is not broken."""
     from superbench import registry
+    from superbench.cli.display import name_broken
 
-    return [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else tasks.split(",")
+    if tasks != "all":
+        return tasks.split(",")
+    name_broken()
+    return list(registry.tasks())
