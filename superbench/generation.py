@@ -91,7 +91,7 @@ def _family(checkpoint: Path) -> str:
     try:
         found = load_tensors(checkpoint)[1].get("family")
     except StoreError as error:
-        raise BadCheckpoint(f"{checkpoint} is no checkpoint of superbench: {error}") from error
+        raise BadCheckpoint(f"{error} Fetch it again, or pretrain it again.") from error
     if not found:
         raise BadCheckpoint(f"{checkpoint} is none that superbench wrote (no family in its header).")
     return found

@@ -91,6 +91,8 @@ def _check_numbers(steps: int | None, seed: int, accumulate: int) -> None:
 
 
 def _say_beforehand(place: Place, files: int, reporter: Reporter) -> None:
+    if place.damaged:
+        reporter.note(f"{place.out} was damaged: it did not hold what was written; trained anew. It is kept as {place.damaged}")
     if place.former:
         reporter.note(f"sound was exchanged under the same names: trained anew; the checkpoint of before is {place.former}")
     if files < HELD_OUT:

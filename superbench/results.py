@@ -52,6 +52,8 @@ def read_result(folder: Path) -> Result:
     path = folder / "result.json"
     try:
         return Result.model_validate_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadResult(f"{path} is damaged: {error}. Run the task again.") from error
     except OSError as error:
         raise BadResult(f"{path} cannot be read: {error.strerror}. Run the task again.") from error
     except ValidationError as error:
@@ -85,8 +87,9 @@ def _digest_of_file(path: Path) -> str:
 
 
 def _digest(result: Result) -> str:
-    """Digest of all that a result says but where and how fast it was made."""
-    facts = result.model_dump(mode="json", by_alias=True, exclude={"environment", "seconds", "efficiency"})
+    """Digest of all that a result says, but for its seal."""
+    facts = result.model_dump(mode="json", by_alias=True)
+    facts["environment"].pop("seal", None)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from superbench import registry, scripts
-from superbench.bench import Ended, Job, Nobody, Plan, State, inline
+from superbench.bench import Ended, Job, Nobody, Plan, State, Watcher, failed, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.destination import label_of, placed
@@ -60,6 +60,7 @@ class Asked:
     tasks: dict[str, Task]
     options: Options
     lenient: bool
+    broken: dict[str, str] = field(default_factory=dict)
 
     def into(self, out: Path) -> Asked:
         """The same with each upstream under the name that its results get in the folder `out`."""
@@ -78,7 +79,7 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
     check_names(given)
     corpora = Corpora.at(Path(given["data"]), _path(given.get("settings")))
     specs = registry.specs([scripts.text(upstream) for upstream in upstreams])
-    chosen = {name: registry.task(name) for name in registry.task_names(tasks)}
+    chosen = registry.tasks() if tasks == "all" else {name: _named(name) for name in registry.task_names(tasks)}
     options = replace(
         options_of(given, _usual(corpora), list(chosen.values())), redo_since=time.time() if given.get("redo") else None
     )
@@ -90,7 +91,14 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
     if given.get("store_gb") is not None:
         require_number("--store-gb", given["store_gb"], least=0)  # type: ignore[arg-type]
-    return Asked(corpora, specs, chosen, options, tasks == "all")
+    return Asked(corpora, specs, chosen, options, tasks == "all", registry.broken() if tasks == "all" else {})
+
+
+def _named(name: str) -> Task:
+    """A task that was asked for by its name; raises `BrokenPlugin` where a plugin takes the name of another."""
+    found = registry.task(name)
+    registry.refuse_claimed(registry.TASKS, "task", name)
+    return found
 
 
 def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) -> Options:
@@ -129,11 +137,9 @@ def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all",
         )
     check_names(options)
     wanted = asked(upstreams, tasks, **options).into(Path(options["out"]))
-    shares = wanted.jobs
     plan, count = _plan(wanted, options)
-    report, audience = Report(), options.get("watcher") or Nobody()
-    audience.planned(shares)
-    for ended in inline(list(shares), plan, audience) if count == 1 else parallel(list(shares), plan, count, audience):
+    audience, report = options.get("watcher") or Nobody(), Report()
+    for ended in _ended(wanted, plan, count, audience):
         report.ended.append(ended)
         _record(plan.out, ended)
         audience.ended(ended)
@@ -162,12 +168,36 @@ def _plan(wanted: Asked, given: RunOptions) -> tuple[Plan, int]:
     )
     require_locks(plan.out, f"--out {plan.out}")
     require_locks(plan.store, f"--store {plan.store}")
-    Store(plan.store).close()  # an index of a newer version, or a damaged one, is said before any work
     return plan, count
 
 
 def _path(given: Path | str | None) -> Path | None:
     return Path(given) if given else None
+
+
+def _ended(wanted: Asked, plan: Plan, count: int, audience: Watcher) -> Iterator[Ended]:
+    """The jobs as they end, those of broken plugins first. An index of a newer version, or a damaged one, is said before any
+    work."""
+    shares = wanted.jobs
+    with Store(plan.store) as opened:
+        remarks = opened.remarks()
+    audience.planned(shares)
+    jobs = list(shares)
+    for remark in remarks:
+        audience.note(jobs[0], remark)
+    yield from _broken(wanted, plan.out)
+    yield from inline(jobs, plan, audience) if count == 1 and _trusted(wanted) else parallel(jobs, plan, count, audience)
+
+
+def _trusted(wanted: Asked) -> bool:
+    """Does superbench bring all the code of a run? Other code may end the process that it runs in: it gets one of its own."""
+    return all(registry.is_built_in(spec) for spec in wanted.specs) and all(map(registry.is_built_in_task, wanted.tasks))
+
+
+def _broken(wanted: Asked, out: Path) -> Iterator[Ended]:
+    """The jobs of tasks whose plugins are broken."""
+    for name, message in wanted.broken.items():
+        yield from (failed(Job(spec, name), out, "BrokenPlugin", message) for spec in wanted.specs)
 
 
 def _usual(corpora: Corpora) -> Protocols:
@@ -186,8 +216,8 @@ def _cores() -> int:
 
 def every_variant() -> Iterator[str]:
     """`task: name` of every registered task's variants; looked at only where one is not known."""
-    for one in registry.listed(registry.TASKS):
-        yield from (f"{one.name}: {name}" for name in registry.task(one.name).card.variants)
+    for task in registry.tasks().values():
+        yield from (f"{task.card.name}: {name}" for name in task.card.variants)
 
 
 def _precision(protocol: Protocols, device: str) -> Precision:
@@ -214,5 +244,5 @@ def _record(out: Path, ended: Ended) -> None:
         }
     else:
         line["message"] = ended.message.partition("\n")[0]
-    with (out / "ledger.jsonl").open("a", encoding="utf-8") as file:
+    with (out / registry.LEDGER).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")

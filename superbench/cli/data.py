@@ -33,9 +33,11 @@ def synth(
 
     Every `superbench run --data OUT` then uses the protocol `mini`. The same seed writes the same bytes.
     """
-    from superbench.cli.display import console, stages
+    from superbench.cli.display import console, name_broken, stages
     from superbench.synthesis import synthesize
 
+    if tasks == "all":
+        name_broken()
     with stages() as reporter:
         seconds = synthesize(out, seed, tasks, reporter)
     console.print(f"Miniature corpora (seed {seed}) in {out}, {seconds:.0f} s.")
@@ -60,11 +62,13 @@ def check_(
     Example: superbench data check --data /corpora --tasks sid,asv
     """
     from superbench import registry
-    from superbench.cli.display import stages
+    from superbench.cli.display import name_broken, stages
     from superbench.corpora import Corpora
     from superbench.inspection import Inspector
     from superbench.reporting import Silence
 
+    if tasks == "all":
+        name_broken()
     corpora, named = Corpora.at(data), [registry.task(name) for name in registry.task_names(tasks)]
     with stages() as reporter:
         inspector = Inspector(corpora, Silence() if as_json else reporter, deep)

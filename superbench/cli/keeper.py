@@ -47,8 +47,9 @@ def board(
     or cannot be drawn, is left out, and said; the exit status is then 1.
     """
     from superbench.board.storage import Board
-    from superbench.cli.display import console, stages
+    from superbench.cli.display import console, name_broken, stages
 
+    name_broken()
     with stages() as reporter:
         refused = Board(board).write_page(
             out, lambda done, total: reporter.advance("score again", done, total), everything=superseded

@@ -41,10 +41,12 @@ def plan(
 
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
-    from superbench.cli.display import stages
+    from superbench.cli.display import name_broken, stages
     from superbench.commands import forecast
     from superbench.reporting import Silence
 
+    if tasks == "all":
+        name_broken()
     with stages() as reporter:
         found = forecast(
             upstream, tasks, data=data, store=store, reporter=Silence() if as_json else reporter,
