@@ -2,8 +2,10 @@
 
 Pretrains a small model and runs keyword spotting and phoneme recognition (means and frames) with it, undisturbed; a second time
 both are killed in the middle of training. Then, again and again, a copy of what lies there gets one random bit flipped in a
-checkpoint, in what training is resumed from, in a result, in predictions, in a shard of features or in the index of their store,
-and the same commands are repeated. Every result must equal the undisturbed one (timings aside).
+checkpoint, in what training is resumed from, in a result, in predictions, in a shard of features or in the index of their
+store, and the same commands are repeated. Every result must equal the undisturbed one (timings aside).
+
+    python benchmarks/flips.py --flips 20
 """
 
 from __future__ import annotations

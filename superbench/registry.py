@@ -114,12 +114,12 @@ def list_upstreams(hub: str | None = None) -> list[Listed] | list[Offered]:
     return listed(UPSTREAMS) + hubs
 
 
-def task_names(tasks: Sequence[str] | str) -> list[str]:
+def task_names(wanted: Sequence[str] | str) -> list[str]:
     """Names of tasks from a list or a text such as `pr,ks`, each once; `all` is every one that is not broken. Raises
     `CommandError`."""
-    if tasks == "all":
+    if wanted == "all":
         return list(tasks())
-    names = tasks.split(",") if isinstance(tasks, str) else list(tasks)
+    names = wanted.split(",") if isinstance(wanted, str) else list(wanted)
     if not names or not all(names):
         raise CommandError("--tasks names no task. Expected all, or names such as pr,ks; `superbench list tasks` shows them.")
     return list(dict.fromkeys(names))
