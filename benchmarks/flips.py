@@ -30,7 +30,7 @@ from superbench import pretraining, run
 from superbench.bench import Nobody
 from superbench.errors import SuperbenchError
 from superbench.reporting import Silence
-from superbench.synthesis import synthesise
+from superbench.synthesis import synthesize
 
 KINDS = {
     "checkpoint": ("finished", "apc.safetensors"),
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kinds, outcomes, wrong = options.kinds.split(","), Counter[str](), 0
     with tempfile.TemporaryDirectory(prefix="superbench-flips-") as temporary:
         bed = Bed(Path(temporary), options.tasks, options.steps)
-        synthesise(bed.data, 0, sorted({*options.tasks.split(","), "pr"}), Silence())
+        synthesize(bed.data, 0, sorted({*options.tasks.split(","), "pr"}), Silence())
         snapshots = bed.snapshots()
         expected = results(snapshots["finished"])
         for number in range(options.flips):

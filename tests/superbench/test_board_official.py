@@ -251,7 +251,7 @@ def test_the_same_predictions_under_another_name_are_shown_as_a_copy(address: st
 
 
 def test_tables_of_results_say_which_rows_are_copies(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
-    results = report.collect([a_folder("first", 30), a_folder("thief", 30, revision="another"), a_folder("other", 20)])
+    results = report.load_results(a_folder("first", 30), a_folder("thief", 30, revision="another"), a_folder("other", 20))
     assert "thief: ks: the same predictions as first" in report.as_markdown(results)
     assert "thief: ks: the same predictions as first" in report.as_latex(results)
     assert "other: ks" not in report.as_markdown(results) + report.as_latex(results)
