@@ -26,11 +26,12 @@ from typing import Any
 import torch
 from kills import differing, results
 
-from superbench import pretraining, run
-from superbench.bench import Nobody
+from superbench import run
+from superbench.data.synthesis import synthesize
 from superbench.errors import SuperbenchError
-from superbench.reporting import Silence
-from superbench.synthesis import synthesize
+from superbench.runs.jobs import Nobody
+from superbench.system.progress import Silence
+from superbench.training.pretraining import pretrain
 
 KINDS = {
     "checkpoint": ("finished", "apc.safetensors"),
@@ -72,7 +73,7 @@ class Bed:
         listening = Listening(self.said)
         model = self.now / CHECKPOINT
         speech = self.data / "LibriSpeech"
-        pretraining.pretrain("apc", speech, model, steps=self.steps, seed=0, device="cpu", reporter=listening, replace=replace)
+        pretrain.pretrain("apc", speech, model, steps=self.steps, seed=0, device="cpu", reporter=listening, replace=replace)
         report = run(
             [f"apc@{model}"], self.tasks, data=self.data, out=self.now / "out", store=self.now / "store",
             max_steps=self.steps, workers=1, device="cpu", watcher=listening,

@@ -23,8 +23,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from superbench.reporting import Silence
-from superbench.synthesis import synthesize
+from superbench.data.synthesis import synthesize
+from superbench.system.progress import Silence
 
 WITHIN = 2.0
 """Seconds that a command may go on."""

@@ -26,10 +26,10 @@ from typing import Any
 import torch
 
 from superbench import run
+from superbench.data.synthesis import synthesize
 from superbench.features.store import Store
-from superbench.reporting import Silence
 from superbench.results import find_results
-from superbench.synthesis import synthesize
+from superbench.system.progress import Silence
 
 TASKS = "ks,pr"
 UPSTREAM = "mfcc"

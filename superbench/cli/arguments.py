@@ -9,6 +9,9 @@ import typer
 
 from superbench.errors import CommandError
 
+BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME"
+
+
 Tasks = Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")]
 Protocol = Annotated[str | None, typer.Option(help="superb, superb-once or mini [default: mini on miniature corpora, else superb]", show_default=False)]  # fmt: skip
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]

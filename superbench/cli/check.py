@@ -11,7 +11,7 @@ from superbench.cli.arguments import AsJson, Device
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
-    from superbench.doctor import Examination
+    from superbench.plugins.doctor.examination import Examination
 
 
 def check(
@@ -20,7 +20,8 @@ def check(
     quick: Annotated[bool, typer.Option("--quick", help="A long sound of 12 s in place of 60 s, for large models on a CPU")] = False,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """The doctor: does an upstream, or a task, keep its contract? Prints what was measured, or the reasons; exit status 1 if unfit.
+    """The doctor: does an upstream, or a task, keep its contract? Prints what was measured, or the reasons; exit status 1 if
+    unfit.
 
     A model is called on noise, silence, clipped, very short and long sound, alone and beside others; it must declare what it
     gives, give the same twice, and learn nothing. `superbench run` does the same before anything is extracted.
@@ -28,8 +29,8 @@ def check(
     Example: superbench check torchaudio/wavlm_base_plus --quick
     """
     from superbench.cli.display import stages
-    from superbench.commands import check as checked
-    from superbench.reporting import Silence
+    from superbench.runs.commands import check as checked
+    from superbench.system.progress import Silence
 
     with stages() as bars:
         found = checked(name, quick=quick, device=device, reporter=Silence() if as_json else bars)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from superbench.contract import TaskCard
-    from superbench.inspection import Inspection
+    from superbench.data.check import Inspection
 
 app = typer.Typer(help="Miniature corpora, and a look at yours.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def synth(
     Every `superbench run --data OUT` then uses the protocol `mini`. The same seed writes the same bytes.
     """
     from superbench.cli.display import console, name_broken, stages
-    from superbench.synthesis import synthesize
+    from superbench.data.synthesis import synthesize
 
     if tasks == "all":
         name_broken()
@@ -56,20 +56,20 @@ def check_(
 
     Reads every list and the header of every sound file that they name, of all tasks, whatever is wrong with one of them.
 
-    Exit status 0: all that was asked for is complete. 1: something is missing, damaged or not as published. A corpus that is not
-    there counts only if its task was named; how to get it is said.
+    Exit status 0: all that was asked for is complete. 1: something is missing, damaged or not as published. A corpus that is
+    not there counts only if its task was named; how to get it is said.
 
     Example: superbench data check --data /corpora --tasks sid,asv
     """
-    from superbench import registry
+    from superbench import plugins
     from superbench.cli.display import name_broken, stages
-    from superbench.corpora import Corpora
-    from superbench.inspection import Inspector
-    from superbench.reporting import Silence
+    from superbench.contract.corpora import Corpora
+    from superbench.data.check import Inspector
+    from superbench.system.progress import Silence
 
     if tasks == "all":
         name_broken()
-    corpora, named = Corpora.at(data), [registry.task(name) for name in registry.task_names(tasks)]
+    corpora, named = Corpora.at(data), [plugins.task(name) for name in plugins.task_names(tasks)]
     with stages() as reporter:
         inspector = Inspector(corpora, Silence() if as_json else reporter, deep)
         found = [inspector.inspect(task) for task in named]

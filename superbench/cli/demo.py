@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from superbench.reporting import Reporter
+    from superbench.system.progress import Reporter
 
 
 def demo(
@@ -27,15 +27,15 @@ def demo(
     No download, no GPU. The table holds the filter-bank baseline and an untrained control of each architecture: a gain
     counts only over both.
     """
-    from superbench import report
     from superbench.cli.display import console
-    from superbench.locks import require_locks
-    from superbench.story import tell
+    from superbench.results import tables
+    from superbench.runs.demo import tell
+    from superbench.system.locks import require_locks
 
     require_locks(out, f"--out {out}")
     display = _Display(out)
     story = tell(out, ["apc", "tera"] if full else ["apc"], seed, display.run, display.stages, console.rule)
-    console.print(report.terminal(story.results))
+    console.print(tables.terminal(story.results))
     console.print("  ".join(f"{name} {value:.0f} s" for name, value in story.seconds.items()))
     console.print(f"Board: {story.page}")
     if story.failures:

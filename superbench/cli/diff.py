@@ -11,9 +11,9 @@ from superbench.cli.arguments import AsJson
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
-    from superbench.board.ranking import Cell
-    from superbench.comparison.compare import Comparison, Metric
-    from superbench.comparison.differences import Difference
+    from superbench.results.diff.compare import Comparison, Metric
+    from superbench.results.diff.differences import Difference
+    from superbench.results.rows import Cell
 
 WIDEST = 60
 
@@ -35,9 +35,9 @@ def diff(
     Example: superbench diff results/hubert "published:HuBERT Base"
     """
     from superbench.cli.display import console, stages
-    from superbench.commands import compare
-    from superbench.comparison.compare import plain
-    from superbench.comparison.sides import side
+    from superbench.results.diff.compare import plain
+    from superbench.results.diff.sides import side
+    from superbench.runs.commands import compare
 
     one, other = side(a), side(b)
     names = list(filter(None, task.split(","))) if task else []

@@ -33,8 +33,8 @@ def export(
     Example: superbench export results/apc --to predict --out upload && (cd upload && zip -r predict.zip predict)
     """
     from superbench.cli.display import console, stages
-    from superbench.export import predict
-    from superbench.modelcard import PROTOCOL_PAPER, card
+    from superbench.results.export import predict
+    from superbench.results.modelcard import PROTOCOL_PAPER, card
 
     if url is not None and to is not Form.hf:
         raise CommandError("--url belongs to --to hf. Leave it out.")

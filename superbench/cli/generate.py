@@ -26,8 +26,8 @@ def generate(
     superbench generate gpt.safetensors --prompt hello.wav --seconds 3 --out more.wav
     """
     from superbench.cli.display import console, stages
-    from superbench.files import require_place
-    from superbench.generation import generate as continued, write_sound
+    from superbench.system.files import require_place
+    from superbench.training.pretraining.generation import generate as continued, write_sound
 
     require_place(out, f"--out {out}")
     with stages() as reporter:

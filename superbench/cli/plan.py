@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from superbench.cli.arguments import AsJson, Device, MaxSteps, Protocol, Rates, Seeds, StoreFolder, Tasks, Variants, numbers
-from superbench.cli.pace import duration
 from superbench.cli.printing import echo_json
+from superbench.cli.remaining_time import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.table import Table
 
-    from superbench.features.costs import SoundCost, TaskCost
-    from superbench.forecast import Forecast
+    from superbench.runs.costs import SoundCost, TaskCost
+    from superbench.runs.forecast import Forecast
 
 CHOSEN = "✓"
 
@@ -35,15 +35,16 @@ def plan(
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """What a run would cost: passes through the model, disk, the upstream's time on this device; and which way features are kept.
+    """What a run would cost: passes through the model, disk, the upstream's time on this device; and which way features are
+    kept.
 
     Trains nothing and stores nothing: only the upstream's speed is measured, on a minute of noise.
 
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
     from superbench.cli.display import name_broken, stages
-    from superbench.commands import forecast
-    from superbench.reporting import Silence
+    from superbench.runs.commands import forecast
+    from superbench.system.progress import Silence
 
     if tasks == "all":
         name_broken()
@@ -97,7 +98,7 @@ def _table(found: Forecast) -> Table:
 
 
 def _of_task(cost: TaskCost) -> list[str]:
-    from superbench.sizes import different, folds_of
+    from superbench.contract.sizes import different, folds_of
 
     folds = folds_of(cost.sizes)
     mean = [sum(fold[split].hours for fold in folds) / max(len(folds), 1) for split in ("train", "dev", "test")]
@@ -116,7 +117,7 @@ def _steps(cost: TaskCost) -> str:
 
 def _of_sound(sound: SoundCost, cost: TaskCost, rate: float) -> list[str]:
     """Disk, passes, hours, time; what is stored stands once, in the row of the first task, what is not passes for each task."""
-    from superbench.features.planner import KEEPS
+    from superbench.features.storage_policy import KEEPS
 
     first = cost.task == sound.tasks[0]
     if sound.keep != "shared" and not first:

@@ -39,13 +39,13 @@ def run(
 
     Every sound passes through the model once; features are stored and shared by tasks, learning rates and later runs. Repeat
     the command after an interruption: it goes on where it stopped. Results lie in `OUT/<upstream>/<task>/result.json`; where
-    results of other options lie there, in `OUT/<upstream>--<options>/`. What is finished is found again as long as model, data, options and
-    versions are the same.
+    results of other options lie there, in `OUT/<upstream>--<options>/`. What is finished is found again as long as model, data,
+    options and versions are the same.
 
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
-    from superbench.cli.rehearsal import rehearse
-    from superbench.options import RunOptions
+    from superbench.cli.dry_run import rehearse
+    from superbench.runs.options import RunOptions
 
     options = RunOptions(
         data=data, out=out, protocol=protocol, device=device, learning_rates=numbers("--lr", lr, float),  # type: ignore[typeddict-item]
@@ -61,14 +61,14 @@ def run(
 def perform(upstreams: list[str], tasks: str, *, table: bool = True, progress: Progress | None = None, **options: Any) -> int:
     """Run with a display (its bars among those of `progress`, where given), then print the table (if wanted), what failed and
     where the time went; returns the number of failures."""
-    from superbench import report
     from superbench.cli.display import RunDisplay, bars, console, split_of
-    from superbench.runner import run as run_jobs
+    from superbench.results import tables
+    from superbench.runs.runner import run as run_jobs
 
     with contextlib.nullcontext(progress) if progress else bars() as shown:
         outcome = run_jobs(upstreams, tasks, watcher=RunDisplay(shown), debug=_debug(), **options)
     if table and outcome.results:
-        console.print(report.terminal(outcome.results))
+        console.print(tables.terminal(outcome.results))
     for ended in outcome.of("absent"):
         console.print("absent", style="yellow", end="")
         console.print(f" {ended.job}: {ended.message}")

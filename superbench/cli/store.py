@@ -11,7 +11,7 @@ import typer
 from superbench.cli.arguments import AsJson, StoreFolder
 from superbench.cli.printing import echo_json
 from superbench.errors import CommandError
-from superbench.ranges import require_number
+from superbench.system.ranges import require_number
 
 if TYPE_CHECKING:
     from superbench.features.store import Store

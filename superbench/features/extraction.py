@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
+from superbench.data.audio import load
 from superbench.errors import BadAudio, BadUpstream
-from superbench.features.audio import load
-from superbench.features.outputs import check_steady
-from superbench.features.passing import BATCH_SAMPLES, WHOLE, Passing, forward
+from superbench.features.forward import BATCH_SAMPLES, WHOLE, ForwardOptions, forward
 from superbench.features.sharding import Batches, Piece, Request, fitting, name_of, seconds_of, unlike
 from superbench.features.store import Entry, Store
-from superbench.memory import give_back
-from superbench.reporting import Reporter
+from superbench.plugins.reference_outputs import check_steady
+from superbench.system.memory import give_back
+from superbench.system.progress import Reporter
 
 if TYPE_CHECKING:
-    from superbench.registry import Loaded
+    from superbench.plugins import Loaded
 
 READERS = 2
 """Threads that decode sound while the model computes."""
@@ -128,7 +128,7 @@ def extract(
     reporter: Reporter,
     live: Collection[Audio] = (),
     layer: int | None = None,
-    passing: Passing = WHOLE,
+    passing: ForwardOptions = WHOLE,
     since: float | None = None,
 ) -> Extraction:
     """Features of `audios`, from the store or through the model; raises `BadAudio`, `BadUpstream`, `StoreError`.

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
-from superbench.features.audio import DECODING
-from superbench.features.passing import BATCH_SAMPLES, WHOLE, Passing
+from superbench.data.audio import DECODING
+from superbench.features.forward import BATCH_SAMPLES, WHOLE, ForwardOptions
 from superbench.features.store import Sound
 
 if TYPE_CHECKING:
-    from superbench.registry import Loaded
+    from superbench.plugins import Loaded
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = {"cpu": 300.0, "cuda": 10_000.0}
@@ -46,7 +46,7 @@ class Request:
     upstream: Loaded
     reduction: Reduction
     device: str
-    passing: Passing = WHOLE
+    passing: ForwardOptions = WHOLE
 
     def pieces(self, audios: Sequence[Audio], sounds: Sequence[Sound]) -> list[Piece]:
         """The pieces, the longest first, those of one length in an order of their sound alone, so that the same sounds meet in

@@ -39,7 +39,7 @@ def sounds_at(root: Path) -> Callable[[Sequence[Path]], list[Sound]]:
 def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool = True) -> list[Sound]:
     """The facts of sound files, from the index or read now; raises `BadAudio` for one that cannot be used."""
     memory = index if remember else None
-    from superbench.features.audio import header
+    from superbench.data.audio import header
 
     known = index.known("sounds", list({str(path) for path in paths})) if index else {}
     fresh: dict[str, tuple] = {}
@@ -64,7 +64,7 @@ def _remember(index: Index | None, sounds: dict[str, tuple]) -> None:
 
 
 def _stamp(path: Path) -> Stamp:
-    from superbench.features.audio import header
+    from superbench.data.audio import header
 
     try:
         status = path.stat()

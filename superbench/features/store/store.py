@@ -23,11 +23,11 @@ from superbench.features.store.index import SEALED, Index, is_index, mark, set_a
 from superbench.features.store.pins import Pins
 from superbench.features.store.shard import Damaged, Written, opened, place, proved, written
 from superbench.features.store.sounds import Sound, known_sounds
-from superbench.features.store.verification import Finding, remember, verify
-from superbench.files import save_tensors
-from superbench.locks import held, locked
-from superbench.reporting import Reporter, Silence
-from superbench.user import cache_folder
+from superbench.features.store.verification import ShardState, remember, verify
+from superbench.system.files import save_tensors
+from superbench.system.locks import held, locked
+from superbench.system.progress import Reporter, Silence
+from superbench.system.user import cache_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -263,7 +263,7 @@ class Store:
             removed += self._closed(evict(self.root, self._index, self._pins, limit))
         return removed
 
-    def verify(self, reporter: Reporter | None = None) -> Iterator[Finding]:
+    def verify(self, reporter: Reporter | None = None) -> Iterator[ShardState]:
         """Hash every shard and compare with the index; a finding for each, and for files and entries that belong to none.
 
         Nothing is changed; `forget` drops a damaged shard, `gc` a stray file.
