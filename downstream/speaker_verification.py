@@ -98,8 +98,7 @@ CARD = TaskCard(
     published={"eer": "asv_eer"},
     differences={
         "superb-once": "trains on whole utterances in place of a fresh random 8 s crop in every epoch",
-        "mini": "300 updates, one learning rate, TDNN of width 64 / 192 / 128 in place of 512 / 1 500 / 512, short utterances "
-        "kept",
+        "mini": "300 updates, one rate, TDNN 64 / 192 / 128 wide in place of 512 / 1 500 / 512, short utterances kept",
     },
     miniature="60 + 40 synthetic speakers, 840 utterances of 2-3 s, 2 240 trials",
     sound="VoxCeleb1 trimmed",

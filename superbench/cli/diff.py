@@ -13,6 +13,7 @@ from superbench.cli.printing import echo_json
 if TYPE_CHECKING:
     from superbench.results.diff.compare import Comparison, Metric
     from superbench.results.diff.differences import Difference
+    from superbench.results.diff.sides import Side
     from superbench.results.rows import Cell
 
 WIDEST = 60
@@ -21,7 +22,7 @@ WIDEST = 60
 def diff(
     a: Annotated[str, typer.Argument(help="A result folder, a result.json, an upstream's folder, or 'published:HuBERT Base'", show_default=False)],
     b: Annotated[str, typer.Argument(help="The other one", show_default=False)],
-    task: Annotated[str | None, typer.Option(help="These tasks only: ks,pr [default: all that both have]", show_default=False)] = None,
+    tasks: Annotated[str | None, typer.Option(help="These tasks only: ks,pr [default: all that both have]", show_default=False)] = None,
     items: Annotated[int, typer.Option(help="How many test items to show for either side: those that speak for it most", min=0)] = 5,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -30,22 +31,30 @@ def diff(
     Where both have predictions on the same test items, the difference is paired: its 95 % interval comes from resampling the
     speakers (or queries) of both at once, and the items on which they differ most are shown.
 
-    Example: superbench diff results/apc results/fbank --task ks
+    Example: superbench diff results/apc results/fbank --tasks ks
 
     Example: superbench diff results/hubert "published:HuBERT Base"
     """
-    from superbench.cli.display import console, stages
+    from superbench.cli.display import stages
     from superbench.results.diff.compare import plain
     from superbench.results.diff.sides import side
     from superbench.runs.commands import compare
 
     one, other = side(a), side(b)
-    names = list(filter(None, task.split(","))) if task else []
+    names = list(filter(None, tasks.split(","))) if tasks else []
     if as_json:
         echo_json(plain(one, other, compare(one, other, names, items)))
         return
     with stages() as reporter:
         found = compare(one, other, names, items, reporter)
+    _print(found, (a, one), (b, other))
+
+
+def _print(found: Sequence[Comparison], *sides: tuple[str, Side]) -> None:
+    """The comparison, each side as it was given and as it was read."""
+    from superbench.cli.display import console
+
+    (a, one), (b, other) = sides
     for label, given, here in (("A", a, one), ("B", b, other)):
         console.print(f"{label} = {here.name}{'' if here.row else f' ({given})'}", markup=False)
     everywhere = (

@@ -47,10 +47,10 @@ def run(
     from superbench.cli.dry_run import rehearse
     from superbench.runs.options import RunOptions
 
+    rates, several = numbers("--lr", lr, float), numbers("--seeds", seeds, int) or ()
     options = RunOptions(
-        data=data, out=out, protocol=protocol, device=device, learning_rates=numbers("--lr", lr, float),  # type: ignore[typeddict-item]
-        seeds=numbers("--seeds", seeds, int) or (), max_steps=max_steps, layer=layer, chunk_seconds=chunk, precision=precision,  # type: ignore[typeddict-item]
-        variants=variant or (), workers=workers, store=store, store_gb=store_gb, redo=redo,
+        data=data, out=out, protocol=protocol, device=device, learning_rates=rates, seeds=several, max_steps=max_steps, layer=layer,  # type: ignore[typeddict-item]
+        chunk_seconds=chunk, precision=precision, variants=variant or (), workers=workers, store=store, store_gb=store_gb, redo=redo,  # type: ignore[typeddict-item]
     )  # fmt: skip
     if dry_run:
         rehearse(upstreams, tasks, **options)

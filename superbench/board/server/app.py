@@ -86,6 +86,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     429: {"model": Problem, "description": "Too many submissions; see Retry-After"},
     503: {"model": Problem, "description": "The board cannot be written now"},
 }
+Credentials = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Depends(HTTPBearer(auto_error=False, description="`superbench token BOARD --name YOU` makes one")),
+]
 BODY = {
     "requestBody": {
         "required": True,
@@ -96,13 +100,13 @@ BODY = {
 
 def application(board: Board, limits: Limits | None = None) -> FastAPI:
     """The web application of a board."""
-    reception = SubmissionQueue(board, limits or Limits())
+    queue = SubmissionQueue(board, limits or Limits())
 
     @contextlib.asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
-        await reception.open()
+        await queue.open()
         yield
-        await reception.close()
+        await queue.close()
 
     app = FastAPI(
         title="superbench board", version=__version__, lifespan=living, docs_url=None, redoc_url=None,
@@ -110,26 +114,27 @@ def application(board: Board, limits: Limits | None = None) -> FastAPI:
     )  # fmt: skip
     app.add_middleware(Answers)
     _answer_errors(app)
-    _reading(app, reception)
-    _submitting(app, reception)
+    _reading(app, queue)
+    _submitting(app, queue)
+    _keeping(app, queue)
     return app
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _reading(app: FastAPI, reception: SubmissionQueue) -> None:
+def _reading(app: FastAPI, queue: SubmissionQueue) -> None:
     @app.get("/", response_class=HTMLResponse, summary="The board's page", tags=["read"])
     async def page(request: Request) -> Response:
-        return _sent(request, reception.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
+        return _sent(request, queue.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
 
     @app.get("/api/board", summary="Everything that the page shows", tags=["read"], response_model=dict[str, Any])
     async def table(request: Request) -> Response:
-        return _sent(request, reception.table, "application/json", {})
+        return _sent(request, queue.table, "application/json", {})
 
     @app.get("/api/models", summary="The names of all models, by table", tags=["read"])
     async def models() -> dict[str, list[str]]:
-        return {group["key"]: [row["name"] for row in group["rows"]] for group in reception.contents["groups"]}
+        return {group["key"]: [row["name"] for row in group["rows"]] for group in queue.contents["groups"]}
 
     missing: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such model"}}
 
@@ -138,7 +143,7 @@ def _reading(app: FastAPI, reception: SubmissionQueue) -> None:
         """A name may stand in several tables, and may have slashes in it."""
         rows = [
             {"group": group["key"], "protocol": group.get("protocol", ""), **row}
-            for group in reception.contents["groups"] for row in group["rows"] if row["name"] == name
+            for group in queue.contents["groups"] for row in group["rows"] if row["name"] == name
         ]  # fmt: skip
         if not rows:
             raise HTTPException(404, f"No model on this board has the name {name[:200]!r}. GET /api/models lists all.")
@@ -146,9 +151,9 @@ def _reading(app: FastAPI, reception: SubmissionQueue) -> None:
 
     @app.get("/healthz", summary="Is the server there?", tags=["read"])
     async def health() -> Health:
-        groups = [group for group in reception.contents["groups"] if not group["official"]]
+        groups = [group for group in queue.contents["groups"] if not group["official"]]
         names = {row["name"] for group in groups for row in group["rows"]}
-        return Health(models=len(names), waiting=sum(one.pending for one in reception.submissions.values()))
+        return Health(models=len(names), waiting=sum(one.pending for one in queue.submissions.values()))
 
     @app.get("/docs", response_class=HTMLResponse, summary="This description, to read", tags=["read"])
     async def docs() -> Response:
@@ -167,11 +172,9 @@ def _sent(request: Request, document: Document, kind: str, more: dict[str, str])
 # ---------------------------------------------------------------- submitting
 
 
-def _submitting(app: FastAPI, reception: SubmissionQueue) -> None:
-    bearer = HTTPBearer(auto_error=False, description="`superbench token BOARD --name YOU` makes one")
-
-    async def owner(found: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
-        return await reception.owner(found.credentials if found else None)
+def _submitting(app: FastAPI, queue: SubmissionQueue) -> None:
+    async def owner(given: Credentials) -> str:
+        return await queue.owner(given.credentials if given else None)
 
     Owner = Annotated[str, Depends(owner)]  # noqa: N806 -- a type
 
@@ -181,46 +184,29 @@ def _submitting(app: FastAPI, reception: SubmissionQueue) -> None:
     )  # fmt: skip
     async def submit(request: Request, response: Response, by: Owner) -> dict[str, Any]:
         """Every refusal is logged with the name of the token."""
-        with reception.uploading(by):
-            upload = reception.temporary()
+        with queue.uploading(by):
+            upload = queue.temporary()
             try:
-                await _receive(request, upload, reception.limits)
-                new = await reception.enter(upload, by)
+                await _receive(request, upload, queue.limits)
+                new = await queue.enter(upload, by)
             except Refusal as error:
-                await reception.refuse("upload", error, by)
+                await queue.refuse("upload", error, by)
                 raise
             finally:
                 upload.unlink(missing_ok=True)
         response.headers["Location"] = f"/api/submissions/{new.id}"
         return new.public()
 
-    @app.delete(
-        "/api/models/{name:path}", summary="Take a row off the board", tags=["keep"],
-        responses={
-            401: REFUSALS[401], 403: {"model": Problem, "description": "Not an admin's token"},
-            404: {"model": Problem, "description": "No such model"},
-        },
-        description="For a token that `superbench token BOARD --admin` made. By the model's name, or a bundle's digest.",
-    )  # fmt: skip
-    async def withdraw(
-        name: str, found: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)], because: str = ""
-    ) -> Withdrawn:
-        try:
-            digests = await reception.withdraw(name, found.credentials if found else None, because[:1000])
-        except CommandError as error:
-            raise HTTPException(404, str(error)) from error
-        return Withdrawn(bundles=digests)
-
     @app.get("/api/submissions", summary="Your submissions, newest first", tags=["submit"], responses={401: REFUSALS[401]})
     async def own(by: Owner) -> list[State]:
-        await reception.look()
-        return [_state(one) for one in sorted(reception.submissions.values(), key=lambda it: it.id)[::-1] if one.by == by]
+        await queue.look()
+        return [_state(one) for one in sorted(queue.submissions.values(), key=lambda it: it.id)[::-1] if one.by == by]
 
     missing: dict[int | str, dict[str, Any]] = {401: REFUSALS[401], 404: {"model": Problem, "description": "None of yours"}}
 
     @app.get("/api/submissions/{identity}", summary="What became of a submission", tags=["submit"], responses=missing)
     async def state(identity: str, by: Owner) -> State:
-        found = await reception.find(identity)
+        found = await queue.find(identity)
         if found is None or found.by != by:
             raise HTTPException(404, "You have no submission of this id. GET /api/submissions lists yours.")
         return _state(found)
@@ -250,6 +236,26 @@ async def _receive(request: Request, upload: Path, limits: Limits) -> None:
         raise Malformed("The upload broke off. Submit it again.", "cut") from error
     if announced is not None and size != announced:
         raise Malformed(f"The upload broke off: {size} of {announced} bytes came. Submit it again.", "cut")
+
+
+# ---------------------------------------------------------------- keeping
+
+
+def _keeping(app: FastAPI, queue: SubmissionQueue) -> None:
+    @app.delete(
+        "/api/models/{name:path}", summary="Take a row off the board", tags=["keep"],
+        responses={
+            401: REFUSALS[401], 403: {"model": Problem, "description": "Not an admin's token"},
+            404: {"model": Problem, "description": "No such model"},
+        },
+        description="For a token that `superbench token BOARD --admin` made. By the model's name, or a bundle's digest.",
+    )  # fmt: skip
+    async def withdraw(name: str, given: Credentials, because: str = "") -> Withdrawn:
+        try:
+            digests = await queue.withdraw(name, given.credentials if given else None, because[:1000])
+        except CommandError as error:
+            raise HTTPException(404, str(error)) from error
+        return Withdrawn(bundles=digests)
 
 
 def _state(one: Submission) -> State:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,28 +60,18 @@ def pretrain(
     overwritten. Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without sound, `BadAudio` for
     sound that cannot be read.
     """
-    audio, out, reporter = Path(audio), Path(out), reporter or Silence()
     _check_numbers(steps, seed, accumulate)
     spec, family, size = _model(name, teacher)
-    place, plan, kind = OutputFiles(out), family.pretraining[size], _device(device)
-    way = TrainingOptions(
-        steps=steps or plan.steps, seed=seed, device=kind, precision=_precision(precision, kind), accumulate=accumulate
-    )
-    with place.alone(), repeatable(kind):
-        found = recordings(audio, reporter)
-        guide = plugins.upstream(plugins.parse(teacher), kind) if teacher else None
-        model = fresh_model(family, size, seed)
-        run = _run(spec, size, model, plan, way, guide) | identity(found, audio)
-        if place.made(run, replace):
-            reporter.note(f"{out} was there already, made from the same sound with the same settings")
-            return
-        _say_beforehand(place, len(found), reporter)
-        place.room(sum(weight.nbytes for weight in model.state_dict().values()))
-        with _threads(kind, size):
-            _train(place, model, found, plan, way, guide, run, reporter, f"pretrain {spec.name}")
-        facts = {"steps": str(way.steps), "seed": str(seed), "files": str(len(found)), "run": _text(run)}
-        save_model(out, model, family=spec.name, size=size, facts=facts)
-        place.resume.unlink(missing_ok=True)
+    device = _device(device)
+    options = TrainingOptions(
+        steps=steps or family.pretraining[size].steps, seed=seed, device=device, precision=_precision(precision, device),
+        accumulate=accumulate,
+    )  # fmt: skip
+    files = OutputFiles(Path(out))
+    with files.alone(), repeatable(device):
+        guide = plugins.upstream(plugins.parse(teacher), device) if teacher else None
+        training = _Training(spec, family, size, options, guide, files, reporter or Silence())
+        training.perform(Path(audio), replace=replace)
 
 
 def _check_numbers(steps: int | None, seed: int, accumulate: int) -> None:
@@ -89,6 +79,68 @@ def _check_numbers(steps: int | None, seed: int, accumulate: int) -> None:
         require_whole("--steps", steps, least=1)
     require_whole("--seed", seed)
     require_whole("--accumulate", accumulate, least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """One training of one model, from sound to a checkpoint."""
+
+    spec: Spec
+    family: Any
+    size: str
+    options: TrainingOptions
+    teacher: Loaded | None
+    files: OutputFiles
+    reporter: Reporter
+
+    @property
+    def plan(self) -> Pretraining:
+        """The size's schedule."""
+        return self.family.pretraining[self.size]
+
+    def perform(self, audio: Path, *, replace: bool) -> None:
+        """Train on the sound under `audio`, or find it done."""
+        recorded = recordings(audio, self.reporter)
+        model = fresh_model(self.family, self.size, self.options.seed)
+        run = _run(self.spec, self.size, model, self.plan, self.options, self.teacher) | identity(recorded, audio)
+        if self.files.made(run, replace):
+            self.reporter.note(f"{self.files.out} was there already, made from the same sound with the same settings")
+            return
+        _say_beforehand(self.files, len(recorded), self.reporter)
+        self.files.room(sum(weight.nbytes for weight in model.state_dict().values()))
+        with _threads(self.options.device, self.size):
+            self.train(model, recorded, run)
+        facts = {
+            "steps": str(self.options.steps), "seed": str(self.options.seed), "files": str(len(recorded)), "run": _text(run)
+        }  # fmt: skip
+        save_model(self.files.out, model, family=self.spec.name, size=self.size, facts=facts)
+        self.files.resume.unlink(missing_ok=True)
+
+    def train(self, model: nn.Module, recorded: list[Recording], run: dict[str, str]) -> None:
+        """Fit the model; curves and the file to resume from stand beside the checkpoint."""
+        options, reporter = self.options, self.reporter
+        sound = Unlabelled(recorded, self.plan, options.seed)
+        learner = Learner(model, sound, self.plan, options, self.teacher.model if self.teacher else None)
+        curves = Curves(self.files.out, reporter)
+        log: list[Any] = []
+        every = min(max(options.steps // CHECKS, 1), CHECK_UPDATES)
+
+        def evaluate(step: int) -> None:
+            row = {"step": step, "loss": learner.recent(), "held out": learner.held_out()}
+            log.append(row | {"learning rate": float(f"{learner.rate(step - 1):.4g}")})
+            curves.check(log)
+            reporter.note(f"update {step} of {options.steps}: loss {row['loss']}, held out {row['held out']}")
+
+        try:
+            fit(
+                learner, steps=options.steps, evaluate_every=every, evaluate=evaluate, log=log, checkpoint=self.files.resume,
+                identity=_text(run), checkpoint_every=every, checkpoint_seconds=RESUME_SECONDS, reporter=reporter,
+                stage=f"pretrain {self.spec.name}",
+                updated=lambda step, loss: curves.update(step, loss, learner.rate(step - 1)),
+            )  # fmt: skip
+        finally:
+            curves.close()
+            learner.close()
 
 
 def _say_beforehand(place: OutputFiles, files: int, reporter: Reporter) -> None:
@@ -109,36 +161,6 @@ def _threads(device: str, size: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _train(
-    place: OutputFiles, model: nn.Module, found: list[Recording], plan: Pretraining, way: TrainingOptions,
-    teacher: Loaded | None, run: dict[str, str], reporter: Reporter, stage: str,
-) -> None:  # fmt: skip
-    """Fit the model; curves and the file to resume from stand beside the checkpoint."""
-    learner = Learner(model, Unlabelled(found, plan, way.seed), plan, way, teacher.model if teacher else None)
-    curves = Curves(place.out, reporter)
-    log: list[Any] = []
-    every = min(max(way.steps // CHECKS, 1), CHECK_UPDATES)
-
-    def evaluate(step: int) -> None:
-        row = {"step": step, "loss": learner.recent(), "held out": learner.held_out()}
-        log.append(row | {"learning rate": float(f"{learner.rate(step - 1):.4g}")})
-        curves.check(log)
-        reporter.note(f"update {step} of {way.steps}: loss {row['loss']}, held out {row['held out']}")
-
-    def updated(step: int, loss: float) -> None:
-        curves.update(step, loss, learner.rate(step - 1))
-
-    try:
-        fit(
-            learner, steps=way.steps, evaluate_every=every, evaluate=evaluate, log=log, checkpoint=place.resume,
-            identity=_text(run), checkpoint_every=every, checkpoint_seconds=RESUME_SECONDS, reporter=reporter, stage=stage,
-            updated=updated,
-        )  # fmt: skip
-    finally:
-        curves.close()
-        learner.close()
 
 
 def _model(name: str, teacher: str | None) -> tuple[Spec, Any, str]:

@@ -280,5 +280,5 @@ def test_the_command_prints_tables_or_json_and_refuses_with_two(
     assert [one["what"] for one in found["tasks"]["ks"]["differences"]] == ["learning rate"]
     assert found["tasks"]["ks"]["metrics"][0]["paired"]["difference"] == 40.0
     assert call(str(a), "published:Nobody") == 2
-    assert call(str(a), str(b), "--task", "pr") == 2
+    assert call(str(a), str(b), "--tasks", "pr") == 2
     assert call(str(a)) == 2
