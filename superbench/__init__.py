@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from superbench.plugins import list_tasks as list_tasks, list_upstreams as list_upstreams
     from superbench.results.tables import load_results as load_results
-    from superbench.runs.commands import check as check, compare as compare
+    from superbench.runs.commands import check as check, compare as compare, forecast as forecast
     from superbench.runs.runner import run as run
     from superbench.system.files import load_tensors as load_tensors
     from superbench.training.pretraining.generation import generate as generate
@@ -65,7 +65,7 @@ _HOMES = {
         "SAMPLE_RATE Audio Features Fold Head Item Outputs Prediction Pretraining Recipe Score Selection Setting Split Task "
         "TaskCard Trial Upload Upstream"
     ),
-    "superbench.runs.commands": "check compare",
+    "superbench.runs.commands": "check compare forecast",
     "superbench.contract.corpora": "Corpora",
     "superbench.errors": (
         "BadAudio BadCheckpoint BadCorpus BadUpstream CommandError IncompleteCorpus MissingCorpus MissingExtra MissingFiles "
@@ -75,7 +75,7 @@ _HOMES = {
     "superbench.board.board": "Board",
     "superbench.training.pretraining.generation": "generate",
     "superbench.training.pretraining.pretrain": "pretrain",
-    "superbench.plugins.models": "list_tasks list_upstreams",
+    "superbench.plugins": "list_tasks list_upstreams",
     "superbench.results.tables": "load_results",
     "superbench.runs.runner": "run",
     "superbench.contract.scoring": "accuracy one_per_item ratio",
@@ -92,7 +92,7 @@ __all__ = [  # sorted
     "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board", "CommandError", "Corpora",
     "Features", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item", "MissingCorpus", "MissingExtra", "MissingFiles",
     "Outputs", "Prediction", "Pretraining", "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError",
-    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "check", "compare", "generate",
+    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "check", "compare", "forecast", "generate",
     "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "one_per_item", "pretrain", "ratio",
     "read_text", "run", "synthesize",
 ]  # fmt: skip

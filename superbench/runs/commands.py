@@ -18,7 +18,7 @@ from superbench.results.diff.sides import Side, side
 from superbench.runs import forecast as forecasts
 from superbench.runs.conformance import conform
 from superbench.runs.forecast import Forecast
-from superbench.runs.options import RecipeOptions
+from superbench.runs.options import RecipeOptions, check_names
 from superbench.runs.runner import options_of
 from superbench.system.devices import device_of
 from superbench.system.progress import Reporter, Silence
@@ -85,6 +85,7 @@ def forecast(
     Without `data`, the official corpora's sizes count. Trains nothing and stores nothing; only the upstream's speed is
     measured, on a minute of noise. The options are those of `RecipeOptions`. Raises `CommandError` for an impossible one.
     """
+    check_names(options, RecipeOptions)
     corpora = Corpora.at(Path(data)) if data else None
     chosen = [plugins.task(name) for name in plugins.task_names(tasks)]
     given = options_of(options, "mini" if corpora and corpora.synthetic else "superb", chosen)

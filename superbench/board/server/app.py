@@ -14,13 +14,13 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as WebException
 from starlette.requests import ClientDisconnect
 
 from superbench.__version__ import __version__
 from superbench.board.board import Board
 from superbench.board.server import api_page
+from superbench.board.server.answers import BODY, REFUSALS, Health, Problem, State, Withdrawn
 from superbench.board.server.fairness import Limits, TooOften
 from superbench.board.server.headers import HEADERS, Answers
 from superbench.board.server.submissions import Document, SubmissionQueue
@@ -35,67 +35,10 @@ PAGE_POLICY = (
 )
 
 
-class Problem(BaseModel):
-    """Why something was refused."""
-
-    code: str = Field(description="The reason in one word", examples=["replayed"])
-    reason: str = Field(description="The reason in a sentence, and what to do")
-
-
-class State(BaseModel):
-    """A submission as its sender sees it. Times are UTC, `YYYYMMDDThhmmss.ffffffZ`."""
-
-    id: str
-    by: str = Field(description="The name of the token")
-    received: str
-    bytes: int
-    upstream: str
-    tasks: list[str]
-    digest: str = Field(description="SHA-256 that names the bundle")
-    state: str = Field(description="queued, scoring, accepted, refused or failed")
-    status: int = Field(
-        description="The HTTP status of the outcome: 202 while it is undecided, 200 accepted, 4xx refused, 500 failed"
-    )
-    code: str = ""
-    reason: str = ""
-    ended: str = ""
-
-
-class Health(BaseModel):
-    """That the server is there, and how much waits."""
-
-    status: str = "ok"
-    version: str = __version__
-    models: int
-    waiting: int
-
-
-class Withdrawn(BaseModel):
-    """The digests of the bundles that the board does not show any more."""
-
-    bundles: list[str]
-
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "Not a bundle: cut off, damaged, or made to harm"},
-    401: {"model": Problem, "description": "No token, or one that the board does not know"},
-    408: {"model": Problem, "description": "The upload was too slow"},
-    409: {"model": Problem, "description": "The very same bundle was submitted before"},
-    413: {"model": Problem, "description": "Larger than the board takes"},
-    422: {"model": Problem, "description": "A bundle, but what it says does not hold"},
-    429: {"model": Problem, "description": "Too many submissions; see Retry-After"},
-    503: {"model": Problem, "description": "The board cannot be written now"},
-}
 Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
     Depends(HTTPBearer(auto_error=False, description="`superbench token BOARD --name YOU` makes one")),
 ]
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 def application(board: Board, limits: Limits | None = None) -> FastAPI:

@@ -51,6 +51,16 @@ def test_results_are_loaded_and_compared(keyword_corpora: Path, warm_store: Path
         superbench.load_results(tmp_path / "fbank" / "ks" / "nothing")
 
 
+def test_a_forecast_is_that_of_the_plan(call: Callable, tmp_path: Path) -> None:
+    found = superbench.forecast("fbank", "ks", protocol="superb-once", store=tmp_path)
+    printed = json.loads(
+        call("plan", "fbank", "--tasks", "ks", "--protocol", "superb-once", "--store", str(tmp_path), "--json").stdout
+    )
+    assert printed["plan"]["model_hours"] == found.plan.model_hours
+    with pytest.raises(TypeError, match=r"no option 'out'"):
+        superbench.forecast("fbank", "ks", out=tmp_path)  # type: ignore[call-arg]
+
+
 def test_options_that_run_does_not_know_are_said(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"no option 'learning_rate'\. Did you mean learning_rates"):
         superbench.run(["fbank"], "ks", data=tmp_path, out=tmp_path, learning_rate=[1e-3])  # type: ignore[call-arg]
