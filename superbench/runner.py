@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from superbench import registry, scripts
-from superbench.bench import Ended, Job, Nobody, Plan, State, Watcher, inline
+from superbench.bench import Ended, Job, Plan, State, Watcher, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.destination import label_of, placed
 from superbench.errors import CommandError
 from superbench.features.store import Store, default_root
+from superbench.html import tables, text
 from superbench.locks import require_locks
+from superbench.notebook import usual_watcher
 from superbench.options import Options, known_variants
 from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
@@ -48,6 +50,12 @@ class Report:
     def results(self) -> list[Result]:
         """All results, new and found."""
         return [one.result for one in self.ended if one.result is not None]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the results as tables, the jobs without a result, the wall time."""
+        lines = [f"{one.job}: {one.state}. {one.message}" for one in self.ended if one.result is None]
+        below = "".join(f"<br>{text(line)}" for line in [*lines, f"{self.seconds:.0f} s"])
+        return (tables(self.results) if self.results else "") + below
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,8 @@ def run(
 
     An upstream is a spec, or a class or function at the top level of a file.
 
+    In a notebook, progress is drawn below the cell unless `watcher` is given.
+
     `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. `variants` are names that the
     cards of the tasks declare. With `redo`, results and features that are there are made again. Raises `CommandError` for an
     impossible command; a job that fails is in the report, and does not stop the others.
@@ -174,7 +184,7 @@ def run(
     require_locks(root, f"--store {root}")
     Store(root).close()  # an index of a newer version, or a damaged one, is said before any work
     report = Report()
-    audience = watcher or Nobody()
+    audience = watcher or usual_watcher()
     audience.planned(shares)
     for ended in inline(jobs, plan, audience) if count == 1 else parallel(jobs, plan, count, audience):
         report.ended.append(ended)

@@ -47,11 +47,12 @@ FLOORS = [
     {"job", "pretraining", "generation", "inspection"},
     {"conformance", "synthesis", "bench", "forecast"},
     {"workers"},
-    {"runner", "beside"},
+    {"beside"},
     {"board"},
     {"report", "export", "comparison.sides", "comparison.paired"},
-    {"modelcard", "comparison.differences"},
-    {"comparison.compare"},
+    {"modelcard", "comparison.differences", "html"},
+    {"comparison.compare", "notebook"},
+    {"runner"},
     {"cli"},
 ]
 """From the ground up: a module imports only from floors below its own (or its own folder for `board` and `cli`)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,11 @@ class Board:
         found = self.contents(progress, everything=everything)
         write_text(out, page.render(found))
         return list(found["refused"])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page itself, in a frame that runs its script and nothing else."""
+        whole = escape(page.render(self.contents()))
+        return f'<iframe srcdoc="{whole}" sandbox="allow-scripts allow-downloads" width="100%" height="640"></iframe>'
 
     # ------------------------------------------------------------ what the keeper decides
 
