@@ -12,7 +12,19 @@ import superbench
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "items", "spelling", "reporting", "sizes", "upload", "measures", "memory", "processes", "tracing"},
+    {
+        "errors",
+        "installation",
+        "items",
+        "spelling",
+        "reporting",
+        "sizes",
+        "upload",
+        "measures",
+        "memory",
+        "processes",
+        "tracing",
+    },
     {"text"},
     {
         "interrupts",

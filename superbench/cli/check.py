@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from superbench.cli.printing import echo_json
+from superbench.spelling import visible
 
 if TYPE_CHECKING:
     from superbench.doctor import Examination
@@ -24,18 +25,22 @@ def check(
     A model is called on noise, silence, clipped, very short and long sound, alone and beside others; it must declare what it
     gives, give the same twice, and learn nothing. `superbench run` does the same before anything is extracted.
 
+    Warns if another package named superbench is installed (Microsoft's superbenchmark has one).
+
     Example: superbench check torchaudio/wavlm_base_plus --quick
     """
     from superbench import registry
     from superbench.cli.display import stages
     from superbench.conformance import conform
     from superbench.doctor import LONG_SECONDS, examine
+    from superbench.installation import advice, foreign
     from superbench.reporting import Silence
     from superbench.runner import device_of
     from superbench.symptoms import QUICK_SECONDS
 
     task = name in {row.name for row in registry.listed(registry.TASKS)}
-    facts: dict[str, object] = {"name": name}
+    others = foreign()
+    facts: dict[str, object] = {"name": name, "foreign": others}
     with stages() as bars:
         reporter = Silence() if as_json else bars
         if task:
@@ -50,6 +55,8 @@ def check(
         echo_json({**facts, "reasons": found.reasons, "findings": rows})
     else:
         _show(name, found, "a task" if task else "an upstream")
+    if others:
+        typer.echo(visible(f"! {advice(others)}"), err=True)
     if not found.healthy:
         raise typer.Exit(1)
 
