@@ -64,8 +64,12 @@ def stored(notebook: Any) -> Any:
         cell.metadata = {}
         if cell.cell_type == "code":
             cell.execution_count = None
-            cell.outputs = [output for output in map(_bare, _joined(cell.outputs)) if len(str(output)) < LARGEST]
+            cell.outputs = [output for output in map(_bare, _joined(cell.outputs)) if _is_kept(output)]
     return notebook
+
+
+def _is_kept(output: Any) -> bool:
+    return len(str(output)) < LARGEST and "<audio" not in str(output)
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
