@@ -19,12 +19,11 @@ from superbench.contract import Precision, Protocols
 from superbench.errors import Occupied
 from superbench.files import write_text
 from superbench.options import Options
+from superbench.ranges import in_full
 from superbench.registry import Loaded, Spec
+from superbench.results import LEARNING, REPLACED
 from superbench.schema import Result
 from superbench.user import expanded
-
-REPLACED = "replaced"
-"""Folder beside a result for those that it took the place of: of an earlier state of the same model, code or data."""
 
 
 def label_of(options: Options, protocol: Protocols, precision: Precision) -> str:
@@ -44,7 +43,7 @@ def label_of(options: Options, protocol: Protocols, precision: Precision) -> str
 
 def _text(value: Any) -> str:
     parts = value if isinstance(value, tuple) else (value,)
-    return "-".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
+    return "-".join(in_full(part) if isinstance(part, float) else str(part) for part in parts)
 
 
 def placed(spec: Spec, out: Path, label: str, protocol: Protocols) -> Spec:
@@ -112,10 +111,10 @@ def _elsewhere(noted: Mapping[str, Any], spec: Spec) -> bool:
 
 
 def keep_replaced(place: Path, there: Result) -> None:
-    """Move a result that is about to be replaced, with its predictions, to `replaced/` beside it."""
-    name = re.sub(r"[^A-Za-z0-9]", "_", str(there.environment.get("job", "unknown")))
-    kept = place / REPLACED
-    write_text(kept / f"{name}.json", there.to_json())
-    with contextlib.suppress(FileNotFoundError):
-        (place / there.predictions).replace(kept / f"{name}.predictions.jsonl.gz")
+    """Move a result that is about to be replaced, with its files, to `replaced/<job>/` beside it: a result folder like any."""
+    kept = place / REPLACED / re.sub(r"[^A-Za-z0-9]", "_", str(there.environment.get("job", "not_known_before")))
+    write_text(kept / "result.json", there.to_json())
+    for name in (there.predictions, LEARNING):
+        with contextlib.suppress(FileNotFoundError):
+            (place / name).replace(kept / name)
     (place / "result.json").unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE, Audio, Fold, Recipe, Task
 from superbench.corpora import Corpora
-from superbench.destination import REPLACED, check_free, keep_replaced
+from superbench.destination import check_free, keep_replaced
 from superbench.efficiency import weighed
 from superbench.errors import BadCorpus, BadResult, BadUpstream, CommandError
 from superbench.features.audio import DECODING
@@ -29,7 +29,7 @@ from superbench.probing.fold import Conditions
 from superbench.record import Made, record
 from superbench.registry import Loaded, Spec
 from superbench.reporting import Reporter, Silence
-from superbench.results import check_whole, read_result, write_result
+from superbench.results import REPLACED, check_whole, read_result, write_result
 from superbench.schema import Result
 from superbench.sources import code_of
 
@@ -78,6 +78,7 @@ def perform(
         live = _unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
         how = live, layer, options.passing, options.redo_since
         extraction = extract(upstream, _audios(folds), task.card.reads, store, options.device, reporter, *how)
+        extraction.check_steady()
         work = place / "work"
         if options.redo_since is not None:
             shutil.rmtree(work, ignore_errors=True)
@@ -97,6 +98,8 @@ def perform(
             folds,
             extraction,
         )
+        if live:
+            extraction.check_steady()
         passport = passport_of(task.card, read, data.lengths, corpora, outcome.facts).model_copy(update={"files": data.files})
         efficiency = weighed(upstream, options.device, store.root / "efficiency", reporter)
         made = Made(

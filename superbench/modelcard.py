@@ -18,6 +18,7 @@ from superbench.errors import CommandError
 from superbench.export import OFFICIAL, Exported, gathered
 from superbench.files import require_folder, write_text
 from superbench.passport import is_miniature
+from superbench.ranges import in_full
 from superbench.schema import Result, ScoreFacts
 
 PROTOCOL_PAPER = "https://arxiv.org/abs/2105.01051"
@@ -166,7 +167,7 @@ def _number(score: ScoreFacts) -> str:
 
 def _chosen(result: Result) -> str:
     rates = {rate for choice in result.chosen.values() if (rate := choice.get("lr")) is not None}
-    return ", ".join(f"{rate:g}" for rate in sorted(rates)) or "–"
+    return ", ".join(in_full(rate) for rate in sorted(rates)) or "–"
 
 
 def _metric(name: str) -> str:

@@ -10,7 +10,7 @@ from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task,
 from superbench.errors import CommandError
 from superbench.features.passing import Passing
 from superbench.probing.updates import Point
-from superbench.ranges import require_different, require_number, require_whole
+from superbench.ranges import in_full, require_different, require_number, require_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Options:
         found = []
         if self.learning_rates is not None:
             found.append(
-                f"learning rates {', '.join(f'{rate:g}' for rate in self.learning_rates)} in place of the recipe's grid"
+                f"learning rates {', '.join(in_full(rate) for rate in self.learning_rates)} in place of the recipe's grid"
             )
         if self.max_steps is not None:
             found.append(f"at most {self.max_steps} updates")
@@ -71,7 +71,7 @@ class Options:
         if self.layer is not None:
             found.append(f"hidden state {self.layer} alone in place of the weighted sum")
         if self.chunk_seconds is not None:
-            found.append(f"sound longer than {self.chunk_seconds:g} s passed in parts")
+            found.append(f"sound longer than {in_full(self.chunk_seconds)} s passed in parts")
         if self.precision != "float32":
             found.append(f"the upstream computed in {self.precision}")
         lines = {name: line for card in cards for name, line in card.variants.items()}

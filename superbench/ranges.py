@@ -45,3 +45,12 @@ def require_different(asked: str, values: Sequence[float]) -> None:
     twice = [value for value in values if values.count(value) > 1]
     if twice:
         raise CommandError(f"{asked}: {twice[0]:g} stands twice. Give each number once.")
+
+
+def in_full(value: float) -> str:
+    """The shortest text that reads back as this very number: texts of different numbers differ.
+
+    >>> in_full(0.001), in_full(0.0010000001), in_full(30.0)
+    ('0.001', '0.0010000001', '30')
+    """
+    return repr(float(value)).removesuffix(".0")

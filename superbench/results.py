@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,25 @@ from superbench.files import whole, write_table, write_text
 from superbench.schema import Result
 
 SCHEMA = 1
+REPLACED = "replaced"
+"""Folder beside a result for those that it took the place of, each in a folder named after its job."""
+LEARNING = "learning.csv"
+"""Where heads learn: a row for every look at every probe."""
 
 
 def write_result(
     folder: Path, result: Result, predictions: Sequence[Prediction], learning: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Write predictions, then the result; a failure that was noted there is removed. Where heads learn, `learning.csv` says
-    how: a row for every look at every probe. The result is sealed with digests of itself and of its predictions. Raises
+    how: a row for every look at every probe. The result is sealed with digests of itself and of these files. Raises
     `StoreError` on a full disk."""
+    (folder / LEARNING).unlink(missing_ok=True)
     if learning:
-        write_table(folder / "learning.csv", list(learning[0]), learning)
-    packed = pack(predictions)
+        write_table(folder / LEARNING, list(learning[0]), learning)
     with whole(folder / result.predictions) as temporary:
-        temporary.write_bytes(packed)
-    seal = {"result": _digest(result), "predictions": hashlib.sha256(packed).hexdigest()}
+        temporary.write_bytes(pack(predictions))
+    files = {"predictions": folder / result.predictions} | ({"learning": folder / LEARNING} if learning else {})
+    seal = {"result": _digest(result)} | {name: _digest_of_file(path) for name, path in files.items()}
     sealed = result.model_copy(update={"environment": {**result.environment, "seal": seal}})
     write_text(folder / "result.json", sealed.to_json())
     (folder / "failure.json").unlink(missing_ok=True)
@@ -55,7 +61,7 @@ def read_result(folder: Path) -> Result:
 
 
 def check_whole(folder: Path, result: Result) -> None:
-    """Are a result of this folder and its predictions what was written? Raises `BadResult` that says what is not.
+    """Are a result of this folder and the files beside it what was written? Raises `BadResult` that says what is not.
 
     Results of superbench 0.1 have no seal: of their predictions, only that they can be read is looked at.
     """
@@ -65,13 +71,17 @@ def check_whole(folder: Path, result: Result) -> None:
         return
     if seal.get("result") != _digest(result):
         raise BadResult(f"{folder / 'result.json'} is damaged: it does not hold what was written.")
+    for file, digest in ((path, seal.get("predictions")), (folder / LEARNING, seal.get("learning"))):
+        if (digest is not None or file == path) and _digest_of_file(file) != digest:
+            raise BadResult(f"{file} is damaged: it does not hold what was written.")
+
+
+def _digest_of_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BadResult(f"{path} cannot be read: {error.strerror}.") from error
-    if found != seal.get("predictions"):
-        raise BadResult(f"{path} is damaged: it does not hold what was written.")
 
 
 def _digest(result: Result) -> str:
@@ -87,8 +97,11 @@ def write_failure(folder: Path, task: str, upstream: str, error: str, message: s
 
 
 def find_results(root: Path) -> list[Path]:
-    """Folders with a `result.json` at, one below, or two below `root`, sorted."""
-    return sorted({path.parent for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}result.json")})
+    """Folders with a `result.json` at, one below, or two below `root`, sorted; one that links lead to twice is given once.
+    Results that were replaced are found where `root` names their folder."""
+    found = sorted({path.parent for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}result.json")})
+    standing = [folder for folder in found if not re.search(rf"(^|/){REPLACED}/\w{{16}}$", folder.relative_to(root).as_posix())]
+    return list({folder.resolve(): folder for folder in reversed(standing)}.values())[::-1]
 
 
 def pack(predictions: Sequence[Prediction]) -> bytes:

@@ -151,10 +151,11 @@ class Outputs(TypedDict, total=False):
 
 @with_config(_CLOSED)
 class Seal(TypedDict, total=False):
-    """Digests of the record and of its predictions, as they were written."""
+    """Digests of the record, of its predictions and of its learning curves, as they were written."""
 
     result: Digest
     predictions: Digest
+    learning: Digest
 
 
 @with_config(_CLOSED)

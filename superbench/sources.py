@@ -72,8 +72,8 @@ def _followed(waiting: set[str], family: str) -> tuple[dict[str, str], set[str]]
 
 
 def unread(root: str) -> set[str]:
-    """Project modules that `root` is made of, itself among them, and that somebody else imported before anything was noted: what
-    runs in them may no longer be what their files say."""
+    """Project modules that `root` is made of, itself among them, and that somebody else imported before anything was noted:
+    what runs in them may no longer be what their files say."""
     own, _ = _followed({root}, root.partition(".")[0])
     return {name for name, origin in own.items() if name in sys.modules and read_of(name) is None and is_project(origin)}
 

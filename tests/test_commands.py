@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from superbench.cli.app import app
 from superbench.runner import run
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -95,6 +100,27 @@ def test_help_names_the_commands() -> None:
         "restore",
     ):
         assert f" {name} " in done.stdout
+
+
+def commands(group: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+def test_help_shows_every_placeholder() -> None:
+    seen = 0
+    for names, command in commands(typer.main.get_command(app)):
+        texts = [command.help or "", *(getattr(parameter, "help", None) or "" for parameter in command.params)]
+        wanted = [word for text in texts for word in re.findall(r"<[a-z]+>", text)]
+        seen += len(wanted)
+        if wanted:
+            shown = CliRunner().invoke(app, [*names, "--help"], env={"COLUMNS": "300"}).output
+            assert [word for word in wanted if word not in shown] == [], names
+    assert seen
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from superbench.contract import Task
+from superbench.ranges import in_full
 from superbench.schema import Receipt, Result
 
 RATES = "learning rates"
@@ -37,7 +38,7 @@ def reasons(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
 
 
 def _rates(rates: set[float | None]) -> str:
-    return ", ".join("none" if rate is None else f"{rate:g}" for rate in sorted(rates, key=lambda rate: rate or 0.0))
+    return ", ".join("none" if rate is None else in_full(rate) for rate in sorted(rates, key=lambda rate: rate or 0.0))
 
 
 def _chosen(result: Result, task: Task, folds: Sequence[str]) -> list[str]:

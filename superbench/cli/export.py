@@ -19,7 +19,7 @@ class Form(str, Enum):
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="One upstream's results: OUT/<upstream> of superbench run", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="One upstream's results: `OUT/<upstream>` of superbench run", show_default=False)],
     to: Annotated[Form, typer.Option("--to", help="predict: the official upload folder; hf: metadata for a model hub", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder to write into")] = Path("export"),
     tasks: Annotated[str, typer.Option(help="all that are there, or names: pr,ks")] = "all",

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superbench.ranges import in_full
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -94,6 +96,6 @@ def _recipe(wanted: Asked, recipe: Recipe) -> list[str]:
         return ["–", "–", "–", "–", ", ".join(recipe.variants)]
     points = wanted.options.points(recipe)
     batch = f"{recipe.batch} × {recipe.accumulate}" if recipe.accumulate > 1 else str(recipe.batch)
-    rates = " ".join(f"{rate:g}" for rate in dict.fromkeys(point.lr for point in points))
+    rates = " ".join(in_full(rate) for rate in dict.fromkeys(point.lr for point in points))
     seeds = " ".join(str(seed) for seed in dict.fromkeys(point.seed for point in points))
     return [f"{recipe.steps} × {batch}", str(recipe.evaluate_every), rates, seeds, ", ".join(recipe.variants)]

@@ -38,8 +38,8 @@ def run(
     """Run downstream tasks on frozen upstreams.
 
     Every sound passes through the model once; features are stored and shared by tasks, learning rates and later runs. Repeat
-    the command after an interruption: it goes on where it stopped. Results lie in OUT/<upstream>/<task>/result.json; where results
-    of other options lie there, in OUT/<upstream>--<options>/. What is finished is found again as long as model, data, options and
+    the command after an interruption: it goes on where it stopped. Results lie in `OUT/<upstream>/<task>/result.json`; where
+    results of other options lie there, in `OUT/<upstream>--<options>/`. What is finished is found again as long as model, data, options and
     versions are the same.
 
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results

@@ -11,7 +11,8 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,13 @@ from torch import Tensor
 from superbench.contract import SAMPLE_RATE
 from superbench.errors import BadUpstream, StoreError
 from superbench.files import load_tensors, save_tensors
+from superbench.locks import locked
 from superbench.measures import difference
 
 if TYPE_CHECKING:
     from superbench.registry import Loaded
 
-SECONDS = (0.4, 0.6, 0.8)
+SECONDS = (0.4, 0.8, 2.0)
 TOLERANCE = 1e-4
 """Largest difference in a hidden state, relative to its largest value, that counts as none."""
 
@@ -35,13 +37,15 @@ TOLERANCE = 1e-4
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """A summary of a model's outputs, short enough for a result: `values` has two numbers for each sound and hidden state, its
-    mean magnitude and a weighted mean. Only outputs of one `setting` (device class, versions) are compared."""
+    mean magnitude and a weighted mean. Only outputs of one `setting` (device class, versions) are compared. `since` (Unix
+    time): when they were first kept; nobody compared the model of features that are older."""
 
     setting: str
     values: tuple[float, ...]
+    since: float = 0.0
 
     def facts(self) -> dict[str, Any]:
-        """As plain values."""
+        """What a result says of them."""
         return {"setting": self.setting, "values": list(self.values)}
 
     def contradict(self, kept: Any) -> bool:
@@ -62,21 +66,50 @@ def confirm(upstream: Loaded, device: str, folder: Path, *, redo: bool = False) 
     setting = _setting(upstream, device)
     path = folder / f"{_digest([upstream.revision, setting])}.safetensors"
     now = _outputs(upstream, device)
-    kept = _kept(path)
-    apart = _apart(kept, now) if kept else 0.0
-    differs = apart > TOLERANCE
-    if differs and not redo:
+    with _alone(path):
+        kept, since = _kept(path)
+        apart = _apart(kept, now) if kept else 0.0
+        differs = apart > TOLERANCE
+        if differs and not redo:
+            raise BadUpstream(
+                f"{upstream.alias} is not the model that its stored features were made with: for {len(SECONDS)} fixed sounds "
+                f"its hidden states differ by {apart:.2g} of their largest value (tolerated: {TOLERANCE:g}), though its "
+                f"revision is still {upstream.revision}. Something that the revision does not cover has changed. Add --redo to "
+                "make its features and results anew, or let the class declare a `revision` of its own."
+            )
+        if differs or not kept:
+            since = time.time()
+            _keep(path, now, since)
+    return Outputs(setting, _values(now), since), differs
+
+
+def check_steady(upstream: Loaded, device: str) -> None:
+    """Raises `BadUpstream` for a model that has changed since its outputs were compared: while sound passed through it."""
+    if upstream.outputs is None:
+        return
+    now = Outputs(upstream.outputs.setting, _values(_outputs(upstream, device)))
+    if now.contradict(upstream.outputs.facts()):
         raise BadUpstream(
-            f"{upstream.alias} is not the model that its stored features were made with: for {len(SECONDS)} fixed sounds its "
-            f"hidden states differ by {apart:.2g} of their largest value (tolerated: {TOLERANCE:g}), though its revision is "
-            f"still {upstream.revision}. Something that the revision does not cover has changed. Add --redo to make its "
-            "features and results anew, or let the class declare a `revision` of its own."
+            f"{upstream.alias} changed while sound passed through it: for {len(SECONDS)} fixed sounds its hidden states are no "
+            "longer what they were when the run began. A frozen model gives the same for the same sound, however often it was "
+            "called. The features that it made were dropped. Look for what forward() changes in the model or in its files."
         )
-    if differs or not kept:
-        facts = {"superbench": "outputs", "digest": _of_tensors(now)}
-        with contextlib.suppress(StoreError):  # a store that cannot be written says so when it has to hold features
-            save_tensors(path, {str(number): state for number, state in enumerate(now)}, facts)
-    return Outputs(setting, tuple(value for state in now for value in _summary(state))), differs
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time keeps the outputs of one model: the others compare with what it kept."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, StoreError):  # a store that cannot be written has nobody to wait for
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path.with_suffix(".lock"), wait=True))
+        yield
+
+
+def _keep(path: Path, states: Sequence[Tensor], since: float) -> None:
+    facts = {"superbench": "outputs", "digest": _digest([_of_tensors(states), repr(since)]), "since": repr(since)}
+    with contextlib.suppress(StoreError):  # a store that cannot be written says so when it has to hold features
+        save_tensors(path, {str(number): state for number, state in enumerate(states)}, facts)
 
 
 def _apart(kept: Sequence[Tensor], now: Sequence[Tensor]) -> float:
@@ -101,7 +134,7 @@ def _outputs(upstream: Loaded, device: str) -> list[Tensor]:
 
 
 def _sounds() -> list[Tensor]:
-    """Voiced sounds (a gliding pitch with its harmonics) in a little noise: 0.4, 0.6 and 0.8 s."""
+    """Voiced sounds (a gliding pitch with its harmonics) in a little noise, of `SECONDS`."""
     draw = torch.Generator().manual_seed(20_26)
     waves = []
     for number, seconds in enumerate(SECONDS):
@@ -112,20 +145,24 @@ def _sounds() -> list[Tensor]:
     return waves
 
 
+def _values(states: Sequence[Tensor]) -> tuple[float, ...]:
+    return tuple(value for state in states for value in _summary(state))
+
+
 def _summary(state: Tensor) -> tuple[float, float]:
     weights = torch.cos(0.1 + 0.7 * torch.arange(state.numel(), dtype=torch.float64)).reshape(state.shape)
     wide = state.double()
     return float(f"{wide.abs().mean():.8g}"), float(f"{(wide * weights).mean():.8g}")
 
 
-def _kept(path: Path) -> list[Tensor]:
-    """The outputs that a file holds; none where there is no file, or a damaged one."""
-    with contextlib.suppress(StoreError, KeyError):
+def _kept(path: Path) -> tuple[list[Tensor], float]:
+    """The outputs that a file holds, and since when; none where there is no file, or a damaged one."""
+    with contextlib.suppress(StoreError, KeyError, ValueError):
         tensors, facts = load_tensors(path)
         states = [tensors[str(number)] for number in range(len(tensors))]
-        if facts["digest"] == _of_tensors(states):
-            return states
-    return []
+        if facts["digest"] == _digest([_of_tensors(states), facts["since"]]):
+            return states, float(facts["since"])
+    return [], 0.0
 
 
 def _of_tensors(states: Sequence[Tensor]) -> str:

@@ -21,6 +21,7 @@ from superbench.probing.evaluation import decode, fully
 from superbench.probing.fold import BEST, Conditions, Trained, decoded, examples_of, train
 from superbench.probing.probe import Probe
 from superbench.probing.updates import Point
+from superbench.ranges import in_full
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ def _best_point(conditions: Conditions, trained: Sequence[Trained]) -> int:
         if point.seed == lowest and not any(math.isnan(run.dev[i]) for run in trained)
     }
     if not averages:
-        rates = ", ".join(f"{point.lr:g}" for point in conditions.points)
+        rates = ", ".join(in_full(point.lr) for point in conditions.points)
         raise BadHead(f"{conditions.task.card.name}: every learning rate diverged ({rates}). Try smaller ones: --lr 1e-5,1e-6")
     return max(averages, key=lambda i: averages[i])
 

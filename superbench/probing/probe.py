@@ -93,7 +93,7 @@ class MeanExamples:
     @classmethod
     def of(cls, items: Sequence[Item], extraction: Extraction, device: str) -> MeanExamples:
         """The means of `items`, those in memory that may be."""
-        shape = (len(items), extraction.layers, extraction.upstream.dim)
+        shape = (len(items), extraction.layers, extraction.request.upstream.dim)
         room = 4 * math.prod(shape) <= LARGEST_BYTES
         held = {i: item.audio for i, item in enumerate(items) if room and item.audio in extraction.entries}
         values = torch.zeros(shape if room else (0, *shape[1:]))

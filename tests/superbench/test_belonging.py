@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,15 +20,17 @@ from safetensors.torch import save_file
 
 from superbench import registry
 from superbench.bench import Nobody
-from superbench.contract import Audio, Fold, Item, Split, Trial
+from superbench.contract import Audio, Fold, Item, Split, Task, Trial
 from superbench.corpora import Corpora
-from superbench.errors import BrokenPlugin
+from superbench.destination import label_of
+from superbench.errors import BadUpstream, BrokenPlugin
+from superbench.features.outputs import confirm
 from superbench.features.store import Store
 from superbench.fingerprint import fingerprint_of, lists_of, paths_of
-from superbench.job import perform
+from superbench.job import Performed, perform
 from superbench.options import Options
 from superbench.reporting import Silence
-from superbench.results import read_result, write_failure
+from superbench.results import check_whole, find_results, read_result, write_failure
 from superbench.runner import Report, run
 from superbench.schema import Result
 
@@ -128,12 +131,19 @@ class World:
 
     def job(self, spec: str = "fbank_no_cmvn", out: str = "out", **options: Any) -> tuple[Result, bool]:
         """The result of a job, and whether it was there."""
-        loaded = registry.upstream(registry.parse(spec))
-        store = Store(self.folder / "store")
-        given = Options("mini", max_steps=5, **options)
-        done = perform(self.tones.TONE, loaded, Corpora(self.root), store, self.folder / out, given, {}, Silence())
-        store.close()
+        done = self.perform(spec, self.tones.TONE, out, **options)
         return done.result, done.found
+
+    def perform(self, spec: str, task: Task, out: str = "out", **options: Any) -> Performed:
+        """A job as a run does it: outputs are compared first."""
+        loaded, store = registry.upstream(registry.parse(spec)), Store(self.folder / "store")
+        given = Options("mini", max_steps=5, **options)
+        outputs, _ = confirm(loaded, "cpu", self.folder / "store/outputs", redo=given.redo_since is not None)
+        loaded = replace(loaded, outputs=outputs)
+        try:
+            return perform(task, loaded, Corpora(self.root), store, self.folder / out, given, {}, Silence())
+        finally:
+            store.close()
 
 
 @pytest.fixture
@@ -165,8 +175,12 @@ def test_other_sound_under_the_same_names_is_another_job_and_other_data(world: W
     fresh = World(world.tones, world.root, world.folder / "fresh")
     truth, _ = fresh.job()
     assert (truth.scores, truth.data) == (second.scores, second.data)
-    kept = list((world.folder / "out/fbank_no_cmvn/tone/replaced").glob("*.json"))
-    assert [json.loads(path.read_text())["data"]["fingerprint"] for path in kept] == [first.data.fingerprint]
+    kept = world.folder / "out/fbank_no_cmvn/tone/replaced"
+    (former,) = find_results(kept)
+    assert read_result(former).data.fingerprint == first.data.fingerprint
+    check_whole(former, read_result(former))
+    assert {path.name for path in former.iterdir()} == {"result.json", "predictions.jsonl.gz", "learning.csv"}
+    assert find_results(world.folder / "out") == find_results(kept.parent) == [kept.parent]
 
 
 def test_other_versions_of_what_makes_the_features_are_another_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,18 +198,29 @@ def test_another_code_of_the_task_is_another_job(world: World, monkeypatch: pyte
     assert not world.job()[1]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "lost predictions", "flipped predictions"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut",
+        "empty",
+        "flipped",
+        "lost predictions.jsonl.gz",
+        "flipped predictions.jsonl.gz",
+        "lost learning.csv",
+        "flipped learning.csv",
+    ],
+)
 def test_a_damaged_result_is_made_again(world: World, damage: str) -> None:
     first, _ = world.job()
     place = world.folder / "out/fbank_no_cmvn/tone"
-    result, predictions = place / "result.json", place / "predictions.jsonl.gz"
+    result, (what, _, name) = place / "result.json", damage.partition(" ")
     text = result.read_bytes()
-    if damage == "lost predictions":
-        predictions.unlink()
-    elif damage == "flipped predictions":
-        data = bytearray(predictions.read_bytes())
+    if what == "lost":
+        (place / name).unlink()
+    elif name:
+        data = bytearray((place / name).read_bytes())
         data[len(data) // 2] ^= 1
-        predictions.write_bytes(data)
+        (place / name).write_bytes(data)
     else:
         value = json.loads(text)["scores"]["accuracy"]["value"]
         flipped = text.replace(f'"value": {value}'.encode(), f'"value": {value + 1}'.encode())
@@ -257,7 +282,7 @@ def test_another_model_of_the_same_name_is_refused_and_nothing_is_lost(
     assert states(go(keyword_corpora, tmp_path, f"{tmp_path / 'moved' / 'mine.py'}:net", store=warm_store)) == ["found"]
     (tmp_path / "one" / "mine.py").write_text(NET.format(dim=60))
     assert states(go(keyword_corpora, tmp_path, one, store=warm_store)) == ["done"]
-    assert len(list(tmp_path.glob("out/net/ks/replaced/*.json"))) == 1
+    assert len(list(tmp_path.glob("out/net/ks/replaced/*/result.json"))) == 1
 
 
 def test_names_that_share_a_folder_are_refused(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
@@ -293,6 +318,18 @@ def test_other_options_get_a_folder_that_says_them(
     assert results(tmp_path) == after
 
 
+def test_rates_that_differ_in_the_eighth_digit_are_other_options() -> None:
+    near = [Options("mini", learning_rates=(rate,)) for rate in (0.001, 0.00100000001)]
+    assert len({label_of(options, "mini", "float32") for options in near}) == 2
+    assert len({tuple(options.deviations(registry.task("ks").card)) for options in near}) == 2
+
+
+def test_a_result_that_links_lead_to_twice_is_one(world: World) -> None:
+    world.job()
+    (world.folder / "out" / "again").symlink_to(world.folder / "out/fbank_no_cmvn")
+    assert len(find_results(world.folder / "out")) == 1
+
+
 # ---------------------------------------------------------------- what no digest sees
 
 
@@ -321,13 +358,7 @@ class Counting(Nobody):
 def test_a_model_that_changed_unseen_is_neither_found_nor_mixed_and_redo_makes_it_anew(
     keyword_corpora: Path, tmp_path: Path
 ) -> None:
-    gain = tmp_path / "gain.safetensors"
-    (tmp_path / "late.py").write_text(LATE.format(file=str(gain)))
-    spec = f"{tmp_path / 'late.py'}:late"
-
-    def put(value: float) -> None:
-        save_file({"gain": torch.tensor([value])}, gain)
-
+    spec, put = late_model(tmp_path)
     put(1.0)
     assert states(go(keyword_corpora, tmp_path, spec)) == ["done"]
     first = read_result(tmp_path / "out/late/ks")
@@ -347,6 +378,66 @@ def test_a_model_that_changed_unseen_is_neither_found_nor_mixed_and_redo_makes_i
     truth = go(keyword_corpora, tmp_path / "truth", spec)
     assert truth.results[0].scores == second.scores
     assert truth.results[0].sweep == second.sweep
+
+
+def late_model(folder: Path) -> tuple[str, Callable[[float], None]]:
+    """A model that reads its gain whenever it is called, past every hook; and what writes the gain."""
+    gain = folder / "gain.safetensors"
+    (folder / "late.py").write_text(LATE.format(file=str(gain)))
+    return f"{folder / 'late.py'}:late", lambda value: save_file({"gain": torch.tensor([value])}, gain)
+
+
+def test_features_whose_model_cannot_be_compared_any_more_are_made_again(world: World, tmp_path: Path) -> None:
+    spec, put = late_model(tmp_path)
+    put(1.0)
+    assert world.perform(spec, world.tones.TONE).passed_seconds > 0
+    assert world.perform(spec, world.tones.TONE, "second").passed_seconds == 0
+    put(0.1)
+    shutil.rmtree(world.folder / "store/outputs")
+    again = world.perform(spec, world.tones.TONE, "third")
+    assert again.passed_seconds > 0
+    truth = World(world.tones, world.root, world.folder / "truth").perform(spec, world.tones.TONE)
+    assert truth.result.scores == again.result.scores
+    assert truth.result.sweep == again.result.sweep
+
+
+def test_redo_of_one_task_leaves_no_stale_features_to_the_others(world: World, tmp_path: Path) -> None:
+    spec, put = late_model(tmp_path)
+    put(1.0)
+    for task in (world.tones.TONE, world.tones.TONES):
+        world.perform(spec, task)
+    put(0.1)
+    world.perform(spec, world.tones.TONE, redo_since=time.time())
+    with pytest.raises(BadUpstream, match="--redo"):
+        world.perform(spec, world.tones.TONES)
+    assert world.perform(spec, world.tones.TONES, "elsewhere").passed_seconds > 0
+
+
+UNSTEADY = """
+import torch
+from superbench import Features
+
+calls = 0
+
+def unsteady(waves, lengths):
+    global calls
+    calls += 1
+    cut = torch.nn.functional.pad(waves, (0, 319)).unfold(1, 320, 320)
+    return Features((torch.fft.rfft(cut).abs() * (1 if calls <= 5 else 2))[None], (lengths + 319) // 320)
+"""
+
+
+def test_a_model_that_changes_while_sound_passes_is_refused_and_its_features_are_dropped(world: World, tmp_path: Path) -> None:
+    (tmp_path / "unsteady.py").write_text(UNSTEADY)
+    spec = f"{tmp_path / 'unsteady.py'}:unsteady"
+    for _ in range(2):
+        (tmp_path / "unsteady.py").touch()
+        with pytest.raises(BadUpstream, match="changed while sound passed through it"):
+            world.perform(spec, world.tones.TONES)
+        store = Store(world.folder / "store")
+        assert not store.contents()
+        store.close()
+    assert not list(world.folder.glob("out/*/*/result.json"))
 
 
 def test_a_result_that_is_found_removes_the_note_of_a_failure(world: World) -> None:

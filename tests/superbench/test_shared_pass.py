@@ -132,7 +132,7 @@ def test_frames_that_do_not_fit_are_not_kept(
 
     def unstored(room: int, task: Any = tones.TONES) -> set[Audio]:
         monkeypatch.setattr(Store, "room", lambda self: room)
-        return set(_unstored(task, extraction.upstream, extraction.upstream.layers, folds, extraction.store))
+        return set(_unstored(task, extraction.request.upstream, extraction.request.upstream.layers, folds, extraction.store))
 
     assert unstored(10**9) == set()
     assert unstored(0) == every
@@ -178,7 +178,7 @@ def test_one_hidden_state_alone_is_read_from_what_is_stored_for_all(
     items = folds[0].train.items[:3]
     passed = extraction.passed_seconds
     audios = list(extraction.lengths)
-    one = extract(extraction.upstream, audios, "frames", extraction.store, "cpu", Silence(), layer=1)
+    one = extract(extraction.request.upstream, audios, "frames", extraction.store, "cpu", Silence(), layer=1)
     assert (one.layers, one.passed_seconds) == (1, 0.0)
     for item in items:
         assert torch.equal(one[item.audio][:, 0], extraction[item.audio][:, 1])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import py_compile
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,15 +176,129 @@ def test_two_models_each_hear_their_own_sibling_of_one_name(tmp_path: Path) -> N
 
 
 def test_a_sibling_of_the_same_size_and_date_is_another_sibling(tmp_path: Path) -> None:
-    import os
-
     spec, file, write = prepared(tmp_path, "a sibling module")
     write(file, 1)
-    before, stamp = (revision(spec), loudness(spec)), file.stat()
-    write(file, 2)
-    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # Python's bytecode cache would take it for the first
+    before = revision(spec), loudness(spec)
+    rewritten(file, "GAIN = 2")
     assert revision(spec) != before[0]
     assert loudness(spec) == pytest.approx(2 * before[1])
+
+
+def fresh(spec: str) -> tuple[str, float]:
+    """Revision and loudness of a model in a process that has seen nothing."""
+    code = f"""
+import torch
+from superbench import registry
+loaded = registry.upstream(registry.parse({spec!r}))
+print(loaded.revision, float(loaded.model(torch.ones(1, 3200), torch.tensor([3200])).frames.sum()))
+"""
+    text = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    return text[0], float(text[1])
+
+
+def rewritten(file: Path, text: str) -> None:
+    """Other text of the same size and date: Python's bytecode cache would take it for the first."""
+    stamp = file.stat()
+    file.write_text(text)
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert file.stat().st_size == stamp.st_size
+
+
+def compiled(file: Path) -> None:
+    py_compile.compile(str(file))
+
+
+LATE = MODEL.replace("        cut =", "        import helper\n        cut =")
+
+
+@pytest.mark.parametrize("text", [MODEL, LATE], ids=["at import", "when it is called"])
+def test_bytecode_of_a_sibling_is_never_believed(tmp_path: Path, text: str) -> None:
+    at_import = "import helper" if text is MODEL else ""
+    (tmp_path / "mine.py").write_text(text.format(imports=at_import, build="pass", gain="helper.GAIN"))
+    spec, helper = f"{tmp_path / 'mine.py'}:Net", tmp_path / "helper.py"
+    helper.write_text("GAIN = 1\n")
+    compiled(helper)
+    before = fresh(spec)
+    rewritten(helper, "GAIN = 2\n")
+    after = fresh(spec)
+    assert after[0] != before[0]
+    assert after[1] == pytest.approx(2 * before[1])
+
+
+@pytest.mark.parametrize("text", [MODEL, LATE], ids=["at import", "when it is called"])
+def test_what_a_script_had_imported_before_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    at_import = "import helper" if text is MODEL else ""
+    (tmp_path / "mine.py").write_text(text.format(imports=at_import, build="pass", gain="helper.GAIN"))
+    spec, helper = f"{tmp_path / 'mine.py'}:Net", tmp_path / "helper.py"
+    helper.write_text("GAIN = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "helper", raising=False)
+    module = importlib.import_module("helper")
+    try:
+        for value in (2, 3):
+            rewritten(helper, f"GAIN = {value}\n")
+            assert (revision(spec), loudness(spec)) == fresh(spec)
+        assert module.GAIN == 1  # who holds it keeps what it was
+    finally:
+        sys.modules.pop("helper", None)
+
+
+def test_whoever_asked_for_a_model_first_its_revision_is_the_same(tmp_path: Path) -> None:
+    np.save(tmp_path / "gain.npy", np.ones(3))
+    spec = model(tmp_path, f"import numpy, pathlib\nGAIN = float(numpy.load({HERE} / 'gain.npy')[0])", gain="GAIN")
+    registry.plugin(registry.parse(spec))  # as `run` does before its workers start
+    assert revision(spec) == fresh(spec)[0]
+
+
+SHARED = {
+    "a dynamic import": ("import importlib\nhelper = importlib.import_module('hel' + 'per')", "helper.GAIN"),
+    "a cached file": ("from keeper import gain", "gain()"),
+}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_what_another_model_has_read_already_counts_for_the_next(tmp_path: Path, what: str) -> None:
+    imports, gain = SHARED[what]
+    (tmp_path / "helper.py").write_text("GAIN = 1\n")
+    (tmp_path / "gain.txt").write_text("1\n")
+    (tmp_path / "keeper.py").write_text(
+        "import functools, pathlib\n\n@functools.lru_cache\ndef gain():\n"
+        "    return float((pathlib.Path(__file__).parent / 'gain.txt').read_text())\n"
+    )
+    first = model(tmp_path, imports, f"self.gain = {gain}", "self.gain")
+    (tmp_path / "other.py").write_text((tmp_path / "mine.py").read_text() + "\n# another\n")
+    second = first.replace("mine.py", "other.py")
+    alone = fresh(second)[0]
+    assert revision(first) == fresh(first)[0]
+    assert revision(second) == alone
+    for file, text in (("helper.py", "GAIN = 2\n"), ("gain.txt", "2\n")):
+        rewritten(tmp_path / file, text)
+    assert revision(second) != alone
+
+
+def test_a_sibling_that_is_called_like_a_module_of_python_counts(tmp_path: Path) -> None:
+    spec = model(tmp_path, "from stringprep import GAIN", gain="GAIN")
+    seen = []
+    for value in (1, 2):
+        (tmp_path / "stringprep.py").write_text(f"GAIN = {value}\n")
+        seen.append(fresh(spec))
+    assert seen[0][0] != seen[1][0]
+    assert seen[1][1] == pytest.approx(2 * seen[0][1])
+
+
+@pytest.mark.parametrize("mode", ["r+b", "rb"])
+def test_a_file_that_is_opened_for_both_counts_as_read(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "gain.txt").write_text("1")
+    spec = model(tmp_path, "import pathlib", f"self.gain = float(open({HERE} / 'gain.txt', {mode!r}).read())", "self.gain")
+    before = revision(spec)
+    (tmp_path / "gain.txt").write_text("2")
+    assert revision(spec) != before
+
+
+def test_a_file_that_a_model_writes_is_no_part_of_it(tmp_path: Path) -> None:
+    log = "with open(__file__ + '.log', 'a') as f: f.write('built')"
+    spec = model(tmp_path, build=log + "\n        self.seen = open(__file__ + '.log').read()")
+    assert revision(spec) == revision(spec)
 
 
 def test_relative_imports_of_a_package_work(tmp_path: Path) -> None:
@@ -232,8 +349,12 @@ def test_an_installed_plugin_follows_its_files_too(tmp_path: Path, monkeypatch: 
     (facts / "entry_points.txt").write_text("[superbench.upstreams]\nmine = plugin_model:Net\n")
     monkeypatch.syspath_prepend(tmp_path)
     seen = []
+    helper = tmp_path / "plugin_helper.py"
     for value in (1, 2, 1):
-        (tmp_path / "plugin_helper.py").write_text(f"GAIN = {value}\n")
+        helper.write_text("GAIN = 0\n")
+        compiled(helper)
+        rewritten(helper, f"GAIN = {value}\n")
+        registry.plugin(registry.parse("mine"))
         seen.append((revision("mine"), loudness("mine")))
     assert seen[0] == seen[2]
     assert seen[0][0] != seen[1][0]
@@ -296,11 +417,14 @@ def test_outputs_of_other_versions_or_damaged_ones_say_nothing(tmp_path: Path) -
     put(gain, 1.0)
     loaded = registry.upstream(registry.parse(spec))
     first, _ = confirm(loaded, "cpu", tmp_path / "outputs")
-    (kept,) = (tmp_path / "outputs").iterdir()
+    (kept,) = (tmp_path / "outputs").glob("*.safetensors")
     data = bytearray(kept.read_bytes())
     data[-5] ^= 64
     kept.write_bytes(data)
-    assert confirm(loaded, "cpu", tmp_path / "outputs") == (first, False)
+    now, changed = confirm(loaded, "cpu", tmp_path / "outputs")
+    assert not changed
+    assert now.facts() == first.facts()
+    assert now.since > first.since  # features that are older were made with a model that nobody can compare
     assert not first.contradict({"setting": "another", "values": [0.0] * len(first.values)})
     assert not first.contradict(None)
     assert first.contradict(json.loads(json.dumps(first.facts() | {"values": [2 * v for v in first.values]})))

@@ -249,12 +249,14 @@ class Store:
         self._open.pop(name, None)
         drop(self.root, self._index, [name])
 
-    def forget_older(self, shards: Iterable[str], moment: float) -> None:
-        """Drop those of the shards that were made before `moment` (Unix time), also if another process needs them."""
+    def forget_older(self, shards: Iterable[str], moment: float) -> int:
+        """Drop those of the shards that were made before `moment` (Unix time), also if another process needs them; returns
+        how many."""
         query = "SELECT name, made FROM shards WHERE name IN ({})"
-        for name, made in list(self._index.among(query, sorted(set(shards)))):
-            if made < moment:
-                self.forget(name)
+        older = [name for name, made in self._index.among(query, sorted(set(shards))) if made < moment]
+        for name in older:
+            self.forget(name)
+        return len(older)
 
     def _closed(self, removed: list[Removal]) -> list[Removal]:
         for one in removed:
