@@ -226,6 +226,8 @@ class Board:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the page itself, in a frame that runs its script and nothing else."""
+        if not self.shelf.held():
+            return f"<p>{escape(str(self.shelf.address))} has no bundle yet.</p>"
         whole = escape(page.render(self.contents()))
         return f'<iframe srcdoc="{whole}" sandbox="allow-scripts allow-downloads" width="100%" height="640"></iframe>'
 

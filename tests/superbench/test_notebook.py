@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from superbench import Board
 from superbench.bench import Ended, Job, Nobody
 from superbench.notebook import NotebookDisplay, in_notebook, usual_watcher
 from superbench.registry import parse
@@ -65,6 +66,12 @@ def test_a_result_is_a_row_for_each_metric(a_folder: Callable[..., Path]) -> Non
     assert "&lt;i&gt;x · ks" in html
     assert "deviates from the recipe: --max-steps 10" in html
     assert "<i>" not in html
+
+
+def test_a_board_without_bundles_says_so(tmp_path: Path) -> None:
+    board = Board(tmp_path / "<empty>")
+    assert board._repr_html_().endswith("/&lt;empty&gt; has no bundle yet.</p>")
+    assert not (tmp_path / "<empty>").exists()
 
 
 def test_a_script_is_no_notebook() -> None:
