@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from superbench import SAMPLE_RATE, Corpora, Features, load_audio, registry, run
 from superbench.contract import Audio, Recipe
 from superbench.reporting import Silence
-from superbench.synthesis import synthesise
+from superbench.synthesis import synthesize
 
 RATES, SEEDS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5), (0, 1)
 
@@ -75,7 +75,7 @@ def main() -> None:
         root = Path(temporary)
         data = options.data or root / "data"
         if options.data is None:
-            synthesise(data, 0, names, Silence())
+            synthesize(data, 0, names, Silence())
         (root / "model.py").write_text(
             f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom pathlib import Path\n"
             f"from passes import Counting\nCounting.log = Path({str(root / 'calls.txt')!r})\n"

@@ -1,15 +1,16 @@
 """Readers and submitters of a served board at once: how long does a reader wait?
 
 Starts `superbench serve` on a board with some models, then lets `--readers` connections ask for the page and the table one
-after the other without a pause, first alone, then while `--submitters` send bundles that are scored meanwhile. Prints
-percentiles of the readers' waiting times, both ways, and what became of the submissions. Readers run on the same machine, so
-their own work is in the figures.
+after the other without a pause, first alone, then while `--submitters` send bundles that are scored meanwhile, and `--hostile`
+ones send as many as they may, with scores that are false. Prints percentiles of the readers' waiting times, both ways, and what
+became of the submissions, and when. Readers run on the same machine, so their own work is in the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import contextlib
 import json
 import socket
@@ -97,12 +98,16 @@ def call(port: int, path: str, token: str, data: bytes | None = None) -> dict:
 async def both(port: int, arguments: argparse.Namespace, bundles: list[tuple[str, bytes]]) -> tuple[list[float], list[dict]]:
     """Readers, and the submissions' states when they are decided."""
 
+    turns: dict[str, asyncio.Lock] = collections.defaultdict(asyncio.Lock)
+
     async def send(token: str, data: bytes) -> dict:
-        state = await asyncio.to_thread(call, port, "/api/submissions", token, data)
+        began = time.perf_counter()
+        async with turns[token]:  # one upload of a token at a time
+            state = await asyncio.to_thread(call, port, "/api/submissions", token, data)
         while state["state"] in ("queued", "scoring"):
             await asyncio.sleep(0.5)
             state = await asyncio.to_thread(call, port, f"/api/submissions/{state['id']}", token)
-        return state
+        return state | {"seconds": time.perf_counter() - began}
 
     sent = [asyncio.create_task(send(token, data)) for token, data in bundles]
     waits = await readers(port, arguments.readers, arguments.seconds)
@@ -120,6 +125,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--readers", type=int, default=200)
     parser.add_argument("--submitters", type=int, default=10)
+    parser.add_argument("--hostile", type=int, default=2, help="submitters whose bundles are all refused")
     parser.add_argument("--models", type=int, default=20, help="on the board before")
     parser.add_argument("--seconds", type=float, default=20.0)
     arguments = parser.parse_args(words)
@@ -131,12 +137,30 @@ def main(words: list[str] | None = None) -> None:
         board.submit(root / "there")
         names = [f"new{number}" for number in range(arguments.submitters)]
         made = [(tokens.create(board.shelf, name), pack_bundle(results(root / "new", name, 0.6))) for name in names]
+        names = [f"false{number}" for number in range(arguments.hostile)]
+        made[:0] = [one for name in names for one in false(board, root / "false", name)]  # they come first
         with served(root / "board") as port:
             count, seconds = arguments.readers, arguments.seconds
             say(f"{count} readers", asyncio.run(readers(port, count, seconds)), seconds)
             waits, states = asyncio.run(both(port, arguments, made))
-            say(f"  and {len(made)} submitters", waits, seconds)
-            print("submissions:", ", ".join(sorted(state["state"] for state in states)))
+            say(f"  and {arguments.submitters} + {arguments.hostile} submitters", waits, seconds)
+            for name in ("accepted", "refused", "failed"):
+                took = sorted(state["seconds"] for state in states if state["state"] == name)
+                if took:
+                    half = np.median(took)
+                    print(f"{len(took)} {name}: decided after {took[0]:.1f} to {took[-1]:.1f} s, half within {half:.1f} s")
+
+
+def false(board: Board, folder: Path, name: str, count: int = 4) -> list[tuple[str, bytes]]:
+    """Bundles of one submitter that claim more than their predictions give."""
+    token, found = tokens.create(board.shelf, name), []
+    for number in range(count):
+        record = (place := results(folder, f"{name}-{number}", 0.6)) / "ks" / "result.json"
+        facts = json.loads(record.read_text())
+        facts["scores"]["accuracy"]["value"] = 99.0
+        record.write_text(json.dumps(facts))
+        found.append((token, pack_bundle(place)))
+    return found
 
 
 @contextlib.contextmanager

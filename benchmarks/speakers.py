@@ -27,7 +27,7 @@ from superbench import SAMPLE_RATE, Corpora, Features, load_audio, registry
 from superbench.probing.intervals import interval
 from superbench.reporting import Silence
 from superbench.schema import Result
-from superbench.synthesis import synthesise
+from superbench.synthesis import synthesize
 
 HOP, WINDOW, MELS, WIDTH = 160, 400, 40, 256
 LOUDNESS = 10 ** (-30 / 20)
@@ -115,7 +115,7 @@ def measure(data: Path | None, seed: int, upstreams: Sequence[str], folder: Path
     """Print the figures of one seed, or of somebody's own `data`."""
     root = data or folder / "data"
     if data is None:
-        synthesise(root, seed, ["asv", "sid"], Silence())
+        synthesize(root, seed, ["asv", "sid"], Silence())
     print(f"seed {seed}: resemblyzer's own embeddings: eer {own(root)}" if data is None else f"own embeddings: eer {own(root)}")
     models = [f"resemblyzer={Path(__file__).resolve()}:Resemblyzer", *upstreams]
     for result in superbench.run(models, "asv,sid", data=root, out=folder / "out", protocol="mini").results:

@@ -28,7 +28,7 @@ from superbench import Audio, Corpora, Item, registry
 from superbench.bench import Job, Nobody
 from superbench.features.extraction import Extraction
 from superbench.reporting import Silence
-from superbench.synthesis import synthesise
+from superbench.synthesis import synthesize
 
 
 class Begun(BaseException):
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = given.data or Path(folder) / "data"
         if given.data is None:
-            synthesise(data, 0, [given.task], Silence())
+            synthesize(data, 0, [given.task], Silence())
         cold, *warm = [_until_training(given, data, Path(folder), number) for number in range(given.rounds + 1)]
         print(f"{given.task}, until the first update: cold {cold:.2f} s, warm {statistics.median(warm):.2f} s")
         paired.show(statistics.median(warm) / cold, f"{given.task}, warm / cold start of training", "a warm start under 2 s")

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from superbench.board.storage import Board as Board
+    from superbench.commands import check as check, compare as compare
     from superbench.contract import (
         SAMPLE_RATE as SAMPLE_RATE,
         Audio as Audio,
@@ -48,9 +49,14 @@ if TYPE_CHECKING:
     )
     from superbench.features.audio import header as audio_header, load as load_audio
     from superbench.files import load_tensors as load_tensors
+    from superbench.generation import generate as generate
+    from superbench.pretraining import pretrain as pretrain
+    from superbench.registry import list_tasks as list_tasks, list_upstreams as list_upstreams
+    from superbench.report import load_results as load_results
     from superbench.runner import run as run
     from superbench.scoring import accuracy as accuracy, one_per_item as one_per_item, ratio as ratio
     from superbench.sizes import FreshCrops as FreshCrops, Size as Size
+    from superbench.synthesis import synthesize as synthesize
     from superbench.text import read_text as read_text
     from superbench.upload import Upload as Upload
 
@@ -59,6 +65,7 @@ _HOMES = {
         "SAMPLE_RATE Audio Features Fold Head Item Outputs Prediction Pretraining Recipe Score Selection Setting Split Task "
         "TaskCard Trial Upstream"
     ),
+    "superbench.commands": "check compare",
     "superbench.corpora": "Corpora",
     "superbench.errors": (
         "BadAudio BadCheckpoint BadCorpus BadUpstream CommandError IncompleteCorpus MissingCorpus MissingExtra MissingFiles "
@@ -66,9 +73,14 @@ _HOMES = {
     ),
     "superbench.files": "load_tensors",
     "superbench.board.storage": "Board",
+    "superbench.generation": "generate",
+    "superbench.pretraining": "pretrain",
+    "superbench.registry": "list_tasks list_upstreams",
+    "superbench.report": "load_results",
     "superbench.runner": "run",
     "superbench.scoring": "accuracy one_per_item ratio",
     "superbench.sizes": "FreshCrops Size",
+    "superbench.synthesis": "synthesize",
     "superbench.text": "read_text",
     "superbench.upload": "Upload",
 }
@@ -81,8 +93,9 @@ __all__ = [  # sorted
     "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board", "CommandError", "Corpora",
     "Features", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item", "MissingCorpus", "MissingExtra", "MissingFiles",
     "Outputs", "Prediction", "Pretraining", "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError",
-    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "load_audio", "load_tensors", "one_per_item",
-    "ratio", "read_text", "run",
+    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "check", "compare", "generate",
+    "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "one_per_item", "pretrain", "ratio",
+    "read_text", "run", "synthesize",
 ]  # fmt: skip
 
 

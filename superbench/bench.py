@@ -6,6 +6,7 @@ What goes wrong in a job is an `Ended` with the message that a person reads.
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +15,17 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from superbench import registry
+from superbench.contract import Task
 from superbench.corpora import Corpora
-from superbench.errors import MissingCorpus, Occupied, SuperbenchError
+from superbench.errors import DamagedFile, MissingCorpus, Occupied, SuperbenchError
 from superbench.features.store import Store
-from superbench.job import LOCK, folder, perform
+from superbench.job import LOCK, Performed, folder, perform
 from superbench.locks import held
 from superbench.memory import give_back
 from superbench.options import Options
+from superbench.processes import Orphaned
 from superbench.registry import Spec
+from superbench.reporting import Reporter
 from superbench.results import write_failure
 from superbench.schema import Result
 
@@ -124,9 +128,7 @@ class Bench:
         try:
             upstream, certificate = self.upstream(job.spec)
             task = registry.task(job.task)
-            done = perform(
-                task, upstream, self.corpora, self.store, self.plan.out, self.plan.options, certificate, _Relay(job, watcher)
-            )
+            done = self._performed(task, upstream, certificate, _Relay(job, watcher))
             seconds = done.sound_seconds, done.passed_seconds
             return Ended(job, "found" if done.found else "done", done.result, "", *seconds)
         except MissingCorpus as error:
@@ -137,20 +139,45 @@ class Bench:
             return Ended(job, "failed", message=str(error))
         except SuperbenchError as error:
             return self._failed(job, error, str(error))
-        except Exception as error:
+        except BaseException as error:
+            if _of_ours(error):
+                raise
             text = f"{type(error).__name__}: {error}. This is not expected; --debug shows where it happened."
             return self._failed(job, error, text)
         finally:
             self.store.release()
             give_back()
 
-    def _failed(self, job: Job, error: Exception, message: str) -> Ended:
-        place = folder(self.plan.out, job.spec, job.task)
-        with contextlib.suppress(SuperbenchError):  # a full disk must not hide the first message
-            write_failure(place, job.task, job.spec.alias, type(error).__name__, message)
+    def _performed(self, task: Task, upstream: registry.Loaded, certificate: dict[str, Any], reporter: Reporter) -> Performed:
+        """Do the job; once more from its beginning where the store's index turns out to be damaged, with a new one."""
+        plan = self.plan
+        try:
+            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
+        except DamagedFile:
+            self.store.close()
+            self.store = Store(plan.store, plan.budget)
+            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
+
+    def _failed(self, job: Job, error: BaseException, message: str) -> Ended:
+        ended = failed(job, self.plan.out, type(error).__name__, message)
         if self.plan.debug:
             message += "\n" + "".join(traceback.format_exception(error))
-        return Ended(job, "failed", message=message)
+        return replace(ended, message=message)
+
+
+def failed(job: Job, out: Path, kind: str, message: str) -> Ended:
+    """A job that failed, noted in its folder; `kind` is that of the error."""
+    with contextlib.suppress(SuperbenchError):  # a full disk must not hide the first message
+        write_failure(folder(out, job.spec, job.task), job.task, job.spec.alias, kind, message)
+    return Ended(job, "failed", message=message)
+
+
+def _of_ours(error: BaseException) -> bool:
+    """Does an exception end this process, rather than the job that raised it? An interrupt from the keyboard does, where it is
+    heard; what a model raises of itself, `SystemExit` and all, does not."""
+    if isinstance(error, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    return isinstance(error, Orphaned | GeneratorExit)
 
 
 class _Relay:

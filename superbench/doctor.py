@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 import torch
 
 from superbench import __version__
-from superbench.errors import BadUpstream
-from superbench.files import write_text
+from superbench.errors import BadUpstream, StoreError
+from superbench.files import read_facts, write_facts
 from superbench.registry import Loaded, Mates
 from superbench.reporting import Reporter, Silence
 from superbench.symptoms import Examining, Finding, findings
@@ -95,11 +94,11 @@ def examined(
     versions = " ".join([f"torch {torch.__version__}", *upstream.libraries, f"superbench {__version__}"])
     facts = f"{upstream.revision}|{device}|{versions}|{METHOD}"
     path = folder / f"{hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()}.json"
-    with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: examined again
+    with contextlib.suppress(StoreError, TypeError):  # absent or damaged: examined again
         if not anew:
-            return Examination(upstream.alias, tuple(Finding(**finding) for finding in json.loads(path.read_bytes())))
+            return Examination(upstream.alias, tuple(Finding(**finding) for finding in read_facts(path)))
     found = examine(upstream, device, patience=patience)
     if found.healthy and remember:
-        with contextlib.suppress(OSError):  # a store that cannot be written: examined again next time
-            write_text(path, json.dumps([asdict(finding) for finding in found.findings], indent=1) + "\n")
+        with contextlib.suppress(StoreError):  # a store that cannot be written: examined again next time
+            write_facts(path, [asdict(finding) for finding in found.findings])
     return found

@@ -32,7 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from superbench import __version__
 from superbench.contract import SAMPLE_RATE
-from superbench.files import write_text
+from superbench.errors import StoreError
+from superbench.files import read_facts, write_facts
 from superbench.locks import locked
 from superbench.probing.training import seeded
 from superbench.registry import Loaded
@@ -90,15 +91,15 @@ def weighed(upstream: Loaded, device: str, folder: Path, reporter: Reporter | No
     path = folder / f"{hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "weighing.lock", wait=True):
-        with contextlib.suppress(OSError, ValueError, TypeError):  # absent or unreadable: weighed again
-            kept = json.loads(path.read_bytes())
+        with contextlib.suppress(StoreError, TypeError):  # absent or damaged: weighed again
+            kept = read_facts(path)
             return Efficiency(**kept | {"notes": tuple(kept["notes"])})
         try:
             found = weigh(upstream, device, reporter)
         except Exception as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             return Efficiency(None, None, machine, threads, (f"the model's efficiency was not measured: {why}",))
-        write_text(path, json.dumps(asdict(found), indent=1) + "\n")
+        write_facts(path, asdict(found))
     return found
 
 

@@ -16,7 +16,7 @@ from superbench.errors import BadResult, CommandError, SuperbenchError
 from superbench.files import require_folder, whole
 from superbench.passport import is_miniature
 from superbench.reporting import Reporter, Silence
-from superbench.results import find_results, read_predictions, read_result
+from superbench.results import read_predictions, read_results
 from superbench.schema import Result
 
 OFFICIAL = "superb"
@@ -36,9 +36,7 @@ def gathered(folder: Path, tasks: Sequence[str] = ()) -> dict[Path, Result]:
 
     Raises `BadResult` where there is none, `CommandError` where there are several upstreams or a task is absent.
     """
-    found = {place: read_result(place) for place in find_results(folder)}
-    if not found:
-        raise BadResult(f"{folder} holds no result.json. Give the folder of one upstream that `superbench run --out` wrote.")
+    found = read_results(folder)
     names = sorted({result.upstream.name for result in found.values()})
     if len(names) > 1:
         raise CommandError(

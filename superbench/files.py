@@ -1,22 +1,31 @@
-"""Files that are whole or absent: written beside their place, flushed, and moved there in one step."""
+"""Files that are whole or absent: written beside their place, flushed, and moved there in one step.
+
+Those that hold a state (tensors, remembered facts) are sealed: a digest of what they hold goes in with it, and is looked at
+whenever they are read.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import errno
+import hashlib
 import io
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from superbench.errors import CommandError, StoreError
+from superbench.errors import CommandError, DamagedFile, StoreError
 from superbench.spelling import in_csv
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SEAL = "digest"
+"""What the digest of a file is called within it."""
 
 
 @contextlib.contextmanager
@@ -99,8 +108,28 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     write_text(path, text.getvalue())
 
 
+def write_facts(path: Path, facts: Any) -> None:
+    """Write JSON values under their digest, whole or not at all; raises `StoreError`."""
+    text = json.dumps(facts, sort_keys=True)
+    write_text(path, json.dumps({SEAL: _digest(text.encode()), "facts": json.loads(text)}, indent=1) + "\n")
+
+
+def read_facts(path: Path) -> Any:
+    """What `write_facts` wrote; raises `DamagedFile` where it is not that, `StoreError` where there is nothing to read."""
+    try:
+        kept = json.loads(path.read_bytes())
+        if kept[SEAL] == _digest(json.dumps(kept["facts"], sort_keys=True).encode()):
+            return kept["facts"]
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFile(f"{path} is damaged: {error}.") from error
+    raise DamagedFile(f"{path} is damaged: it does not hold what was written.")
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
-    """Write tensors and string facts as one safetensors file, whole or not at all."""
+    """Write tensors and string facts as one safetensors file, whole or not at all. It has no digest: that is for features, of
+    whose files the index of their store has one."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -112,13 +141,54 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
             raise OSError(code, str(error)) from error
 
 
+def save_sealed(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """As `save_tensors`, with a digest of all that among the facts."""
+    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    save_tensors(path, plain, {**facts, SEAL: _digest_of(plain, facts)})
+
+
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU) and facts of a safetensors file; raises `StoreError` if it is not one."""
+    """Tensors (on the CPU) and facts of a safetensors file.
+
+    Raises `DamagedFile` for one that is cut off, is none, or does not hold what its digest says, where it has one; `StoreError`
+    for one that cannot be read.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
+            tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except OSError as error:
         raise StoreError(f"{path} is not a readable safetensors file: {error}.") from error
+    except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
+        raise DamagedFile(f"{path} is not a readable safetensors file: {error}.") from error
+    unsealed = {name: value for name, value in facts.items() if name != SEAL}
+    if SEAL in facts and facts[SEAL] != _digest_of(tensors, unsealed):
+        raise DamagedFile(f"{path} is damaged: it does not hold what was written.")
+    return tensors, facts
+
+
+def load_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """As `load_tensors`; a file without a digest is damaged as well."""
+    tensors, facts = load_tensors(path)
+    if SEAL not in facts:
+        raise DamagedFile(f"{path} is damaged: it has no digest.")
+    return tensors, facts
+
+
+def _digest_of(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
+    """Digest of names, types, shapes and bytes of tensors, and of facts."""
+    import torch
+
+    parts: list[Any] = [json.dumps(sorted(facts.items())).encode()]
+    for name, tensor in sorted(tensors.items()):
+        parts.append(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        parts.append(tensor.reshape(-1).view(torch.uint8).numpy())
+    return _digest(*parts)
+
+
+def _digest(*parts: Any) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

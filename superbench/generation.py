@@ -13,12 +13,13 @@ from torch import Tensor
 
 from superbench import registry
 from superbench.contract import SAMPLE_RATE, Audio
+from superbench.devices import device_of
 from superbench.errors import BadCheckpoint, CommandError, StoreError
 from superbench.features.audio import load
 from superbench.files import load_tensors, whole
 from superbench.probing.training import seeded
 from superbench.ranges import require_number, require_whole
-from superbench.reporting import Reporter
+from superbench.reporting import Reporter, Silence
 
 LONGEST_PROMPT = 30
 """Seconds of a prompt that are heard, counted from its end."""
@@ -48,16 +49,18 @@ class Continuation:
 
 
 def generate(
-    checkpoint: Path, prompt: Path, *, seconds: float, temperature: float, seed: int, device: str, reporter: Reporter
-) -> Continuation:
+    checkpoint: Path | str, prompt: Path | str, *, seconds: float = 3.0, temperature: float = 1.0, seed: int = 0,
+    device: str = "auto", reporter: Reporter | None = None,
+) -> Continuation:  # fmt: skip
     """Continue the recording `prompt` with the model of a checkpoint that `superbench pretrain` wrote; same seed, same sound.
 
     Raises `BadCheckpoint`, `BadAudio`, and `CommandError` for a model that cannot generate.
     """
+    checkpoint, prompt, listener = Path(checkpoint), Path(prompt), reporter or Silence()
     require_number("--seconds", seconds, above=0)
     require_number("--temperature", temperature, above=0)
     require_whole("--seed", seed)
-    place = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+    place = device_of(device)
     name = _family(checkpoint)
     model = registry.upstream(registry.parse(f"{name}@{checkpoint}"), place).model
     if not isinstance(model, Generative):
@@ -68,7 +71,7 @@ def generate(
     wave = load(Audio(prompt))[-LONGEST_PROMPT * SAMPLE_RATE :]
     with seeded(seed), torch.inference_mode():
         sound, facts = model.generate(
-            wave.to(place), seconds, temperature, lambda done, total: reporter.advance("generate", done, total)
+            wave.to(place), seconds, temperature, lambda done, total: listener.advance("generate", done, total)
         )
     return Continuation(sound.cpu(), len(wave), facts)
 
@@ -88,7 +91,7 @@ def _family(checkpoint: Path) -> str:
     try:
         found = load_tensors(checkpoint)[1].get("family")
     except StoreError as error:
-        raise BadCheckpoint(f"{checkpoint} is no checkpoint of superbench: {error}") from error
+        raise BadCheckpoint(f"{error} Fetch it again, or pretrain it again.") from error
     if not found:
         raise BadCheckpoint(f"{checkpoint} is none that superbench wrote (no family in its header).")
     return found

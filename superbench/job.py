@@ -17,20 +17,20 @@ from superbench.destination import check_free, keep_replaced
 from superbench.efficiency import weighed
 from superbench.errors import BadCorpus, BadResult, BadUpstream, CommandError
 from superbench.features.audio import DECODING
-from superbench.features.extraction import extract
+from superbench.features.extraction import Extraction, extract
 from superbench.features.planner import HOUR, choose, frame_bytes
 from superbench.features.store import Sound, Store
 from superbench.fingerprint import files_of, fingerprint_of, paths_of, sounds_of
 from superbench.locks import locked
 from superbench.options import Options
 from superbench.passport import passport_of
-from superbench.probing.experiment import experiment
+from superbench.probing.experiment import Outcome, experiment
 from superbench.probing.fold import Conditions
 from superbench.record import Made, record
 from superbench.registry import Loaded, Spec
 from superbench.reporting import Reporter, Silence
 from superbench.results import REPLACED, check_whole, read_result, write_result
-from superbench.schema import Result
+from superbench.schema import Passport, Result
 from superbench.sources import code_of
 
 LOCK = ".lock"
@@ -66,65 +66,88 @@ def perform(
     place = folder(out, upstream.spec, task.card.name)
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / LOCK, wait=True):
-        recipe, read = options.recipe(task), task.read(corpora)
-        data = _data(read, store.sounds, corpora)
-        folds = _prepared(task, read, upstream.hop, recipe)
-        identity = _identity(task, upstream, recipe, options, data)
-        earlier = _earlier(place, identity, upstream, options, reporter)
+        inputs = read_inputs(task, upstream, corpora, options, store.sounds)
+        earlier = _earlier(place, inputs.identity, upstream, options, reporter)
         if earlier is not None:
             (place / "failure.json").unlink(missing_ok=True)
             return Performed(earlier, True)
-        layer = _layer(options, upstream) if task.head else None
-        live = _unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
-        how = live, layer, options.passing, options.redo_since
-        extraction = extract(upstream, _audios(folds), task.card.reads, store, options.device, reporter, *how)
+        folds = _prepared(task, inputs.read, upstream.hop, inputs.recipe)
+        extraction = _extracted(task, upstream, folds, store, options, reporter)
+        outcome = _experiment(inputs, folds, extraction, place / "work", reporter)
         extraction.check_steady()
-        work = place / "work"
-        if options.redo_since is not None:
-            shutil.rmtree(work, ignore_errors=True)
-        outcome = experiment(
-            Conditions(
-                task,
-                recipe,
-                options.points(recipe),
-                extraction.layers,
-                upstream.dim,
-                options.device,
-                identity,
-                work,
-                reporter,
-                _layer(options, upstream),
-            ),
-            folds,
-            extraction,
-        )
-        if live:
-            extraction.check_steady()
-        passport = passport_of(task.card, read, data.lengths, corpora, outcome.facts).model_copy(update={"files": data.files})
-        efficiency = weighed(upstream, options.device, store.root / "efficiency", reporter)
-        made = Made(
-            task=task, upstream=upstream, options=options, folds=folds, extraction=extraction, outcome=outcome,
-            fingerprint=data.fingerprint, sounds=sounds_of(read, data.sounds), passport=passport, certificate=certificate,
-            efficiency=efficiency, identity=identity,
+        result = record(
+            Made(
+                task=task, upstream=upstream, options=options, folds=folds, extraction=extraction, outcome=outcome,
+                fingerprint=inputs.data.fingerprint, sounds=sounds_of(inputs.read, inputs.data.sounds),
+                passport=_passport(inputs, corpora, outcome), certificate=certificate,
+                efficiency=weighed(upstream, options.device, store.root / "efficiency", reporter), identity=inputs.identity,
+            )
         )  # fmt: skip
-        result = record(made)
         _make_way(place, upstream, options, reporter)
         write_result(place, result, outcome.predictions, outcome.learning)
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(place / "work", ignore_errors=True)
         return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
 
 
-def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
-    """The result of a job that is done already, if it is whole; writes nothing. Raises what reading the corpus raises.
+def _extracted(
+    task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store, options: Options, reporter: Reporter
+) -> Extraction:
+    """Features of all that the folds hold; the model is as it was when it was compared."""
+    layer = _layer(options, upstream) if task.head else None
+    live = _unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
+    how = live, layer, options.passing, options.redo_since
+    extraction = extract(upstream, _audios(folds), task.card.reads, store, options.device, reporter, *how)
+    extraction.check_steady()
+    return extraction
 
-    `sounds` knows the digests and lengths of sound files: that of a store, or one that reads them.
-    """
-    read, recipe = task.read(corpora), options.recipe(task)
+
+def _experiment(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, work: Path, reporter: Reporter) -> Outcome:
+    """What the heads came to; training that was killed goes on from what lies in `work`."""
+    upstream, options = inputs.upstream, inputs.options
+    if options.redo_since is not None:
+        shutil.rmtree(work, ignore_errors=True)
+    conditions = Conditions(
+        task=inputs.task, recipe=inputs.recipe, points=options.points(inputs.recipe), layers=extraction.layers,
+        dim=upstream.dim, device=options.device, identity=inputs.identity, work=work, reporter=reporter,
+        layer=_layer(options, upstream),
+    )  # fmt: skip
+    return experiment(conditions, folds, extraction)
+
+
+def _passport(inputs: Inputs, corpora: Corpora, outcome: Outcome) -> Passport:
+    passport = passport_of(inputs.task.card, inputs.read, inputs.data.lengths, corpora, outcome.facts)
+    return passport.model_copy(update={"files": inputs.data.files})
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a job starts from: the corpus as its task reads it, what identifies its data, and the job's own identity."""
+
+    task: Task
+    upstream: Loaded
+    options: Options
+    recipe: Recipe
+    read: Sequence[Fold]
+    data: Data
+    identity: str
+
+
+def read_inputs(task: Task, upstream: Loaded, corpora: Corpora, options: Options, sounds: Sounds) -> Inputs:
+    """Read a corpus; `sounds` knows the digests and lengths of sound files: that of a store, or one that reads them."""
+    recipe, read = options.recipe(task), task.read(corpora)
+    data = _data(read, sounds, corpora)
+    identity = _identity(task, upstream, recipe, options, data)
+    return Inputs(task=task, upstream=upstream, options=options, recipe=recipe, read=read, data=data, identity=identity)
+
+
+def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
+    """The result of a job that is done already, if it is whole; writes nothing. Raises what reading the corpus raises."""
     place = folder(out, upstream.spec, task.card.name)
+    task.read(corpora)
     if not (place / "result.json").is_file():
         return None
-    identity = _identity(task, upstream, recipe, options, _data(read, sounds, corpora))
-    return _earlier(place, identity, upstream, options, Silence())
+    inputs = read_inputs(task, upstream, corpora, options, sounds)
+    return _earlier(place, inputs.identity, upstream, options, Silence())
 
 
 Sounds = Callable[[Sequence[Path]], Sequence[Sound]]

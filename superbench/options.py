@@ -1,16 +1,84 @@
-"""What a person asked of a run, against the recipe: the grid, its shortening, variants, and every deviation in words."""
+"""The options of a run, and what they change against the recipe: the grid, its length, variants, every deviation in words."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task, TaskCard
 from superbench.errors import CommandError
 from superbench.features.passing import Passing
 from superbench.probing.updates import Point
 from superbench.ranges import in_full, require_different, require_number, require_whole
+
+if TYPE_CHECKING:
+    from superbench.bench import Watcher
+
+
+class RecipeOptions(TypedDict, total=False):
+    """What a run does otherwise than the recipes say; each may be left out.
+
+    * `protocol`: `superb`, `superb-once` or `mini`; left out, `mini` on corpora that `superbench data synth` wrote, else
+      `superb`.
+    * `device`: `auto`, `cpu` or `cuda`.
+    * `learning_rates`, `seeds` (0), `max_steps` (updates), `variants` (names that the cards of the tasks declare): in place of
+      the recipe's own.
+    * `layer`: this hidden state alone, in place of the weighted sum over all.
+    * `chunk_seconds`: sound that is longer passes in parts of so many seconds.
+    * `precision`: of the upstream's matrix products, `float32` or `bfloat16`; left out, `bfloat16` on a GPU that has it, but
+      not for the official protocol.
+    """
+
+    protocol: Protocols | None
+    device: str
+    learning_rates: Sequence[float] | None
+    seeds: Sequence[int]
+    max_steps: int | None
+    layer: int | None
+    chunk_seconds: float | None
+    precision: Precision | None
+    variants: Sequence[str]
+
+
+class RunOptions(RecipeOptions, total=False):
+    """The options of `run`: those of `RecipeOptions`, and these. All but `data` and `out` may be left out.
+
+    * `data`: folder that holds the corpora; `settings`: a file that says where single corpora lie.
+    * `out`: folder for results.
+    * `workers`: processes.
+    * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes.
+    * `redo`: make results and features again that are there.
+    * `debug`: tracebacks in the messages of jobs that fail.
+    * `watcher`: sees jobs start, advance and end.
+    """
+
+    data: Required[Path | str]
+    out: Required[Path | str]
+    settings: Path | str | None
+    workers: int | None
+    store: Path | str | None
+    store_gb: float | None
+    redo: bool
+    debug: bool
+    watcher: Watcher | None
+
+
+NEEDED = ("data", "out")
+
+
+def check_names(given: Mapping[str, Any], options: Any = RunOptions) -> None:
+    """Raises `TypeError`, as Python does for a function's own arguments, for an option that is unknown, or lacks."""
+    known = list(options.__annotations__)
+    for name in given:
+        if name not in known:
+            near = "".join(f" Did you mean {close}?" for close in get_close_matches(name, known, 1))
+            raise TypeError(f"There is no option {name!r}.{near} There are {', '.join(known)}.")
+    if lacking := [name for name in NEEDED if name in known and name not in given]:
+        raise TypeError(f"A run needs {' and '.join(f'{name}=' for name in lacking)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +149,9 @@ class Options:
         """The task's recipe under this protocol, with its own variants, shortened to `max_steps`; raises `CommandError` for an
         unknown protocol."""
         if self.protocol not in task.card.recipes:
-            raise CommandError(f"{task.card.name} has no protocol {self.protocol!r}; it has {', '.join(task.card.recipes)}.")
+            raise CommandError(
+                f"{task.card.name} has no protocol {self.protocol!r}; expected one of {', '.join(task.card.recipes)}."
+            )
         own = tuple(name for name in self.variants if name in task.card.variants)
         recipe = dataclasses.replace(task.card.recipes[self.protocol], variants=own)
         if self.max_steps is None or recipe.steps <= self.max_steps:

@@ -67,13 +67,22 @@ def counts_of(folds: Sequence[Fold]) -> dict[str, int]:
 def differences(card: TaskCard, counts: Mapping[str, int], lists: Mapping[str, str], corpora: Corpora) -> list[str]:
     """How a corpus differs from the published one, or a miniature from the one that was written: one phrase for each count."""
     if not corpora.synthetic:
-        return [f"{key}: {counts.get(key, 0)} in place of {n}" for key, n in card.counts.items() if counts.get(key, 0) != n]
+        return departures(card.counts, counts)
     written = corpora.written().get(card.name, {})
     keys = dict.fromkeys([*written.get("counts", {}), *counts] if written else ())
     then = {key: int(written.get("counts", {}).get(key, 0)) for key in keys}
     found = [f"{key}: {counts.get(key, 0)} in place of {then[key]}" for key in keys if counts.get(key, 0) != then[key]]
     changed = [key for key, digest in written.get("lists", {}).items() if lists.get(key) != digest]
     return found or [f"{key}: the list is not the one that was written" for key in changed]
+
+
+def departures(published: Mapping[str, int], counts: Mapping[str, int]) -> list[str]:
+    """How counts differ from those that were published, one phrase for each.
+
+    >>> departures({"train": 3, "test": 2}, {"train": 3, "test": 1})
+    ['test: 1 in place of 2']
+    """
+    return [f"{key}: {counts.get(key, 0)} in place of {n}" for key, n in published.items() if counts.get(key, 0) != n]
 
 
 def is_miniature(result: Result) -> bool:

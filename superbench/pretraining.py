@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import nn
 from superbench import registry
 from superbench.checkpoints import fresh_model, save_model
 from superbench.contract import Precision, Pretraining
+from superbench.devices import device_of, fast_precision, repeatable_sums
 from superbench.errors import CommandError, SuperbenchError
 from superbench.learning.curves import Curves
 from superbench.learning.learner import Learner, Way, repeatable
@@ -29,7 +29,7 @@ from superbench.preparation import Prepared
 from superbench.probing.training import fit
 from superbench.ranges import require_whole
 from superbench.registry import Loaded, Spec
-from superbench.reporting import Reporter
+from superbench.reporting import Reporter, Silence
 
 MINI_THREADS = 2
 """At most, for `mini` sizes on a CPU: more do not help steps so small."""
@@ -40,32 +40,32 @@ RESUME_SECONDS = 600.0
 
 def pretrain(
     name: str,
-    audio: Path,
-    out: Path,
+    audio: Path | str,
+    out: Path | str,
     *,
-    steps: int | None,
-    seed: int,
-    device: str,
-    reporter: Reporter,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    reporter: Reporter | None = None,
     precision: str = "auto",
     accumulate: int = 1,
     teacher: str | None = None,
-    replace: bool = True,
+    replace: bool = False,
 ) -> None:
     """Train upstream `name` (a size may follow: `apc:base`) on the sound under `audio`, and write its checkpoint to `out`.
 
-    `teacher` is the spec of a frozen upstream for models that learn from one. A run that was killed goes on where its last
-    `OUT.resume` stands; files of another run are an error, or with `replace` overwritten. Raises `CommandError` for a name
-    that cannot be trained, `BadCorpus` for a folder without sound, `BadAudio` for sound that cannot be read.
+    `steps`: updates; left out, the size's own schedule. `precision`: auto (bfloat16 on a GPU), float32 or bfloat16. Each
+    update's batch passes in `accumulate` parts. `teacher` is the spec of a frozen upstream for models that learn from one.
+
+    A run that was killed goes on where its last `OUT.resume` stands; files of another run are an error, or with `replace`
+    overwritten. Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without sound, `BadAudio` for
+    sound that cannot be read.
     """
-    if steps is not None:
-        require_whole("--steps", steps, least=1)
-    require_whole("--seed", seed)
-    require_whole("--accumulate", accumulate, least=1)
+    audio, out, reporter = Path(audio), Path(out), reporter or Silence()
+    _check_numbers(steps, seed, accumulate)
     spec, family, size = _model(name, teacher)
-    place, plan = Place(out), family.pretraining[size]
-    kind = _device(device)
-    way = Way(steps or plan.steps, seed, kind, _precision(precision, kind), accumulate)
+    place, plan, kind = Place(out), family.pretraining[size], _device(device)
+    way = Way(steps=steps or plan.steps, seed=seed, device=kind, precision=_precision(precision, kind), accumulate=accumulate)
     with place.alone(), repeatable(kind):
         found = recordings(audio, reporter)
         guide = registry.upstream(registry.parse(teacher), kind) if teacher else None
@@ -74,16 +74,29 @@ def pretrain(
         if place.made(run, replace):
             reporter.note(f"{out} was there already, made from the same sound with the same settings")
             return
-        if place.former:
-            reporter.note(f"sound was exchanged under the same names: trained anew; the checkpoint of before is {place.former}")
+        _say_beforehand(place, len(found), reporter)
         place.room(sum(weight.nbytes for weight in model.state_dict().values()))
-        if len(found) < HELD_OUT:
-            reporter.note(f"{len(found)} files: too few to hold one out, so the held-out loss is of a file that was trained on")
         with _threads(kind, size):
             _train(place, model, found, plan, way, guide, run, reporter, f"pretrain {spec.name}")
         facts = {"steps": str(way.steps), "seed": str(seed), "files": str(len(found)), "run": _text(run)}
         save_model(out, model, family=spec.name, size=size, facts=facts)
         place.resume.unlink(missing_ok=True)
+
+
+def _check_numbers(steps: int | None, seed: int, accumulate: int) -> None:
+    if steps is not None:
+        require_whole("--steps", steps, least=1)
+    require_whole("--seed", seed)
+    require_whole("--accumulate", accumulate, least=1)
+
+
+def _say_beforehand(place: Place, files: int, reporter: Reporter) -> None:
+    if place.damaged:
+        reporter.note(f"{place.out} was damaged: it did not hold what was written; trained anew. It is kept as {place.damaged}")
+    if place.former:
+        reporter.note(f"sound was exchanged under the same names: trained anew; the checkpoint of before is {place.former}")
+    if files < HELD_OUT:
+        reporter.note(f"{files} files: too few to hold one out, so the held-out loss is of a file that was trained on")
 
 
 @contextlib.contextmanager
@@ -155,22 +168,16 @@ def _trainable() -> list[str]:
 
 
 def _device(wanted: str) -> str:
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise CommandError(f"--device {wanted}: expected auto, cpu or cuda.")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise CommandError(
-            "--device cuda: torch sees no GPU here. Use --device cpu, or install a torch with CUDA for this driver."
-        )
-    if wanted == "cpu" or not torch.cuda.is_available():
-        return "cpu"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, sums on a GPU differ from run to run
-    return "cuda"
+    device = device_of(wanted)
+    if device == "cuda":
+        repeatable_sums()
+    return device
 
 
 def _precision(wanted: str, device: str) -> Precision:
     """bfloat16 where a GPU computes in it, unless something else is asked for."""
     if wanted == "auto":
-        return "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        return fast_precision(device)
     known: dict[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16"}
     if wanted not in known:
         raise CommandError(f"--precision {wanted}: expected auto, float32 or bfloat16.")

@@ -44,12 +44,16 @@ def start(work: Callable[..., None], *arguments: Any, threads: int) -> Any:
     return process
 
 
+class Orphaned(SystemExit):
+    """The process that this one works for is gone, so that this one ends: no failure of its work."""
+
+
 def say(pipe: Connection, *message: Any) -> None:
-    """Send `message` to the parent; where it is gone, this process ends, which is no failure of its work."""
+    """Send `message` to the parent; raises `Orphaned` where it is gone."""
     try:
         pipe.send(message)
     except (BrokenPipeError, ConnectionResetError):
-        raise SystemExit(1) from None
+        raise Orphaned(1) from None
 
 
 def end_with(parent: int) -> None:

@@ -5,29 +5,38 @@ Names are listed from package metadata, without importing anything; a plugin is 
 
 from __future__ import annotations
 
-import ast
-import importlib.util
+import contextlib
 import inspect
-import re
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal
 
 from superbench import scripts
-from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
+from superbench.entries import (
+    DISTRIBUTION,
+    HUBS as HUBS,
+    NAMES as NAMES,
+    TASKS as TASKS,
+    UPSTREAMS as UPSTREAMS,
+    find,
+    first_line,
+    load,
+    owner,
+    points,
+    refuse_claimed as refuse_claimed,
+)
+from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
+from superbench.naming import LEDGER as LEDGER, Spec as Spec, parse as parse, specs as specs
 from superbench.revision import NOTHING, revision
 from superbench.sources import Sources, sources_of, unread
 from superbench.tracing import forget, forget_changed, remember, traced
-from superbench.user import expanded
 
 if TYPE_CHECKING:
     from superbench.contract import Task
     from superbench.features.outputs import Outputs
 
 Mates = Literal["any", "equal", "none"]
-DISTRIBUTION = "speech-superbench"
-UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.names", "superbench.tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +50,11 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """`[alias=]name[:options][@FILE]`, taken apart. `hub` is the part before the slash of `hub/id`, or None."""
+class Offered:
+    """A name that a hub offers, with its family or kind."""
 
-    text: str
-    alias: str
-    hub: str | None
     name: str
-    options: tuple[str, ...]
-    file: Path | None
-
-    @property
-    def folder(self) -> str:
-        """The alias with every character outside `A-Za-z0-9._-` turned into `_`."""
-        return re.sub(r"[^A-Za-z0-9._-]", "_", self.alias)
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,70 +81,87 @@ class Loaded:
 def listed(group: str) -> list[Listed]:
     """All names registered in an entry-point group, sorted; nothing is imported."""
     return [
-        Listed(point.name, point.value, point.dist.name if point.dist else "?", _first_line(point.module))
-        for point in sorted(entry_points(group=group), key=lambda point: point.name)
+        Listed(name, point.value, point.dist.name if point.dist else "?", first_line(point.module))
+        for name, point in points(group).items()
     ]
 
 
-def offered(hub: str) -> dict[str, str]:
-    """Names that a hub offers, each with its family or kind; the hub itself is not imported.
+def offered(hub: str) -> list[Offered]:
+    """Names that a hub offers; the hub itself is not imported.
 
     Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
     """
-    _find(HUBS, "hub", hub)
-    points = {point.name: point for point in entry_points(group=NAMES)}
-    if hub not in points:
+    find(HUBS, "hub", hub)
+    known = points(NAMES)
+    if hub not in known:
         raise CommandError(f"The hub {hub!r} has no list of names here: an id of its own hub is a name, as in {hub}/ID.")
-    return _load(points[hub])()
+    return [Offered(name, kind) for name, kind in load(known[hub])().items()]
+
+
+def list_tasks() -> list[Listed]:
+    """All registered tasks, by name; none is imported."""
+    return listed(TASKS)
+
+
+def list_upstreams(hub: str | None = None) -> list[Listed] | list[Offered]:
+    """All registered upstreams by name, then the hubs as `hub/…`; or the names that one `hub` offers. None is imported.
+
+    Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
+    """
+    if hub is not None:
+        return offered(hub)
+    hubs = [replace(row, name=f"{row.name}/…") for row in listed(HUBS)]
+    return listed(UPSTREAMS) + hubs
+
+
+def task_names(wanted: Sequence[str] | str) -> list[str]:
+    """Names of tasks from a list or a text such as `pr,ks`, each once; `all` is every one that is not broken. Raises
+    `CommandError`."""
+    if wanted == "all":
+        return list(tasks())
+    names = wanted.split(",") if isinstance(wanted, str) else list(wanted)
+    if not names or not all(names):
+        raise CommandError("--tasks names no task. Expected all, or names such as pr,ks; `superbench list tasks` shows them.")
+    return list(dict.fromkeys(names))
 
 
 def tasks() -> dict[str, Task]:
-    """All registered tasks by name, sorted; each is imported. Raises `BrokenPlugin`."""
-    return {point.name: _load(point) for point in sorted(entry_points(group=TASKS), key=lambda point: point.name)}
+    """All registered tasks by name, sorted; each is imported. Those that are broken stop none of the others: see `broken`."""
+    found = {}
+    for name, point in points(TASKS).items():
+        with contextlib.suppress(SuperbenchError):
+            found[name] = _as_task(point)
+    return found
+
+
+def broken() -> dict[str, str]:
+    """Registered tasks that cannot be used, or that take the name of another, each with a sentence that says why."""
+    found = {}
+    for name, point in points(TASKS).items():
+        try:
+            _as_task(point)
+            refuse_claimed(TASKS, "task", name)
+        except SuperbenchError as error:
+            found[name] = str(error)
+    return found
 
 
 def task(name: str) -> Task:
-    """The registered task of that name; raises `UnknownName` or `BrokenPlugin`."""
-    return _load(_find(TASKS, "task", name))
+    """The registered task of that name; raises `UnknownName` or `BrokenPlugin`. A built-in one keeps its name whoever else
+    registers it: a board scores with it."""
+    return _as_task(find(TASKS, "task", name))
 
 
-def parse(text: str) -> Spec:
-    """Take a spec apart; raises `CommandError` for an empty one.
+def _as_task(point: EntryPoint) -> Task:
+    from superbench.contract import Task
 
-    >>> parse("apc@demo/apc.safetensors").alias, parse("small=apc:untrained,seed=3").options
-    ('apc', ('untrained', 'seed=3'))
-    >>> parse("hf/facebook/hubert-base-ls960").hub
-    'hf'
-    """
-    alias, found, rest = text.partition("=")
-    if not found or re.search(r"[:/@]", alias):
-        alias, rest = "", text
-    body, _, file = rest.partition("@")
-    hub, slash, name = body.partition("/")
-    path = expanded(file) if file else None
-    if ".py:" in body:
-        return Spec(text, alias or body.rsplit(":", 1)[1], None, body, (), path)
-    if slash and hub in {point.name for point in entry_points(group=HUBS)}:
-        short = Path(name).name if name[:1] in "/.~" else name
-        return Spec(text, alias or f"{hub}/{short}", hub, name, (), path)
-    name, _, options = body.partition(":")
-    if not name:
-        raise CommandError(f"{text!r} names no upstream. Expected [alias=]name, as in apc:untrained or mine=hf/./folder.")
-    return Spec(text, alias or body, None, name, tuple(filter(None, options.split(","))), path)
-
-
-def specs(texts: list[str]) -> list[Spec]:
-    """Parse several; two that would share a folder are an error that asks for an alias."""
-    parsed = [parse(text) for text in texts]
-    seen: dict[str, Spec] = {}
-    for spec in parsed:
-        if spec.folder in seen:
-            raise CommandError(
-                f"{seen[spec.folder].text!r} and {spec.text!r} would both be called {spec.alias!r}. "
-                f"Give one of them an alias: other={spec.text}"
-            )
-        seen[spec.folder] = spec
-    return parsed
+    found = load(point)
+    if not isinstance(found, Task) or found.card.name != point.name:
+        raise BrokenPlugin(
+            f"The plugin {point.name!r} ({point.value}, from {owner(point)}) is no task of that name, but {str(found)[:60]!r}. "
+            f"Mend or uninstall {owner(point)}."
+        )
+    return found
 
 
 def plugin(spec: Spec) -> Any:
@@ -159,7 +176,7 @@ def plugin(spec: Spec) -> Any:
     if not _built_in(point):
         forget(unread(point.module))
     with traced():
-        return _load(point)
+        return load(point)
 
 
 def upstream(spec: Spec, device: str = "cpu") -> Loaded:
@@ -178,7 +195,16 @@ def upstream(spec: Spec, device: str = "cpu") -> Loaded:
             f"{spec.text} is no upstream: it lacks {', '.join(missing) or 'a call'}. An upstream declares sample_rate, hop, "
             "layers and dim as whole numbers, and is called with (waves, lengths). See CONTRIBUTING.md, 'Add a model'."
         )
+    _check_declared(spec, model)
     return loaded(spec, model, device, sources, built_in=built_in)
+
+
+def _check_declared(spec: Spec, model: Any) -> None:
+    """Raises `BrokenPlugin` for a number that no upstream can have."""
+    for name in ("sample_rate", "hop", "layers", "dim"):
+        value = getattr(model, name)
+        if isinstance(value, bool) or value < 1:
+            raise BrokenPlugin(f"{spec.text} declares {name} {value}: expected a whole number, 1 or more. Correct its {name}.")
 
 
 def _built(spec: Spec) -> Any:
@@ -213,8 +239,18 @@ def _home(spec: Spec) -> tuple[str, bool]:
     return point.module, _built_in(point)
 
 
+def is_built_in(spec: Spec) -> bool:
+    """Does superbench bring the model of a spec?"""
+    return ".py:" not in spec.name and _built_in(_point(spec))
+
+
+def is_built_in_task(name: str) -> bool:
+    """Does superbench bring a task?"""
+    return _built_in(points(TASKS)[name])
+
+
 def _point(spec: Spec) -> EntryPoint:
-    return _find(HUBS, "hub", spec.hub) if spec.hub else _find(UPSTREAMS, "upstream", spec.name)
+    return find(HUBS, "hub", spec.hub) if spec.hub else find(UPSTREAMS, "upstream", spec.name)
 
 
 def _built_in(point: EntryPoint) -> bool:
@@ -266,35 +302,7 @@ def _trainable(spec: Spec, found: Any) -> Any:
 def _call(spec: Spec, found: Any, *arguments: Any) -> Any:
     try:
         return found(*arguments)
-    except SuperbenchError:
+    except (SuperbenchError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise BrokenPlugin(f"{spec.text} could not be built: {type(error).__name__}: {error}. --debug shows where.") from error
-
-
-def _find(group: str, kind: str, name: str) -> EntryPoint:
-    points = {point.name: point for point in entry_points(group=group)}
-    if name not in points:
-        raise UnknownName(kind, name, points, f"superbench list {'tasks' if group == TASKS else 'upstreams'}")
-    return points[name]
-
-
-def _load(point: EntryPoint) -> Any:
-    try:
-        return point.load()
-    except SuperbenchError:
-        raise
-    except Exception as error:
-        owner = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
-        raise BrokenPlugin(
-            f"The plugin {point.name!r} ({point.value}, from {owner}) could not be imported: {type(error).__name__}: {error}. "
-            f"Mend or uninstall {owner}."
-        ) from error
-
-
-def _first_line(module: str) -> str:
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return "(cannot be found)"
-    text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
-    return text.partition("\n")[0]

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superbench.board.ranking import Column, Group, Row, columns, grouped, leaders
+from superbench.board.gathering import Known, first_to_predict, grouped
+from superbench.board.ranking import Column, Group, Key, Row, columns, key_of, leaders
 from superbench.errors import BadResult
-from superbench.results import find_results, read_result
+from superbench.results import read_results
 from superbench.schema import Result
 from superbench.spelling import in_csv, in_latex, visible
 
@@ -23,22 +24,17 @@ if TYPE_CHECKING:
 FORMATS = ("table", "markdown", "csv", "latex", "json")
 
 
-def collect(folders: Iterable[Path]) -> list[Result]:
+def load_results(*folders: Path | str) -> list[Result]:
     """All results under the folders; raises `BadResult` for a folder without any."""
-    results = []
-    for folder in folders:
-        places = find_results(folder)
-        if not places:
-            raise BadResult(f"{folder} holds no result.json. Give a folder that `superbench run --out` wrote.")
-        results += [read_result(place) for place in places]
-    return results
+    return [result for folder in folders for result in read_results(Path(folder)).values()]
 
 
 def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:
     """Each group with the columns that any of its rows has."""
     every = columns()
     found = []
-    for group in grouped(results):
+    there = list(results)
+    for group in grouped(there, _known(there)):
         present = {key for row in group.rows for key in row.cells}
         known = {column.key for column in every}
         odd = sorted(key.split(".")[0] for key in present - known)
@@ -48,6 +44,16 @@ def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:
             )
         found.append((group, [column for column in every if column.key in present]))
     return found
+
+
+def _known(results: Iterable[Result]) -> dict[Key, Known]:
+    """The digests of predictions, as they were written."""
+    return {key_of(one): Known(predicted=one.environment.get("seal", {}).get("predictions", "")) for one in results}
+
+
+def copies(group: Group) -> list[str]:
+    """Rows that predict the very same as an earlier one: `tera: ks: the same predictions as apc`."""
+    return [f"{row.name}: {said}" for row in group.rows for said in row.copied]
 
 
 # ---------------------------------------------------------------- a terminal
@@ -79,7 +85,8 @@ def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
     legend = "bold: best · ≈: its interval overlaps that of the best"
     if any(row.shortened for row in group.rows):
         legend += " · †: deviates from the recipe, not ranked"
-    return [table, *(Text(line, style="dim") for line in (legend, *remarks(group)))]
+    said = [visible(line) for line in copies(group)]
+    return [table, *(Text(line, style="dim") for line in (legend, *said, *remarks(group)))]
 
 
 def remarks(group: Group) -> list[str]:
@@ -115,13 +122,21 @@ def as_csv(results: Iterable[Result]) -> str:
     """One line per upstream and metric: value, interval, what was chosen, where it was made."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["protocol", "upstream", "task", "metric", "value", "low", "high", "unit", "primary", "deviations", "data"])
-    for result in results:
+    writer.writerow(
+        ["protocol", "upstream", "task", "metric", "value", "low", "high", "unit", "primary", "deviations", "data", "copy of"]
+    )
+    there = list(results)
+    known = _known(there)
+    first = first_to_predict(known)
+    for result in there:
+        name = result.upstream.name
+        other = first.get((result.task.name, known[key_of(result)].predicted), name)
         for metric, score in result.scores.items():
             low, high = score.ci or ("", "")
             cells = [
-                result.task.protocol, result.upstream.name, result.task.name, metric, score.value, low, high, score.unit,
+                result.task.protocol, name, result.task.name, metric, score.value, low, high, score.unit,
                 metric == result.primary, "; ".join(result.deviations), result.data.fingerprint,
+                "" if other == name else other,
             ]  # fmt: skip
             writer.writerow(map(in_csv, cells))
     return buffer.getvalue()
@@ -154,7 +169,7 @@ def _markdown(group: Group, present: Sequence[Column]) -> str:
     legend = "Bold: best of its metric. ≈: its interval overlaps that of the best."
     if any(row.shortened for row in group.rows):
         legend += " †: departs from the recipe, not ranked."
-    return "\n".join([*lines, "", legend, *(f"\n{_plain(remark)}." for remark in remarks(group)), ""])
+    return "\n".join([*lines, "", legend, *(f"\n{_plain(remark)}." for remark in (*copies(group), *remarks(group))), ""])
 
 
 def size_of_test(result: Result) -> str:
@@ -189,7 +204,8 @@ def as_latex(results: Iterable[Result]) -> str:
 
 def _latex(group: Group, present: Sequence[Column]) -> str:
     head = " & ".join(["metric", *(in_latex(row.name) for row in group.rows)])
-    lines = [rf"% protocol {group.protocol}; needs \usepackage{{booktabs}}", rf"\begin{{tabular}}{{l{'r' * len(group.rows)}}}"]
+    lines = [rf"% protocol {group.protocol}; needs \usepackage{{booktabs}}", *(f"% {visible(line)}" for line in copies(group))]
+    lines += [rf"\begin{{tabular}}{{l{'r' * len(group.rows)}}}"]
     lines += [r"\toprule", rf"{head} \\", r"\midrule"]
     for column in present:
         best, _ = leaders(group.rows, column)

@@ -52,6 +52,8 @@ def read_result(folder: Path) -> Result:
     path = folder / "result.json"
     try:
         return Result.model_validate_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadResult(f"{path} is damaged: {error}. Run the task again.") from error
     except OSError as error:
         raise BadResult(f"{path} cannot be read: {error.strerror}. Run the task again.") from error
     except ValidationError as error:
@@ -85,8 +87,9 @@ def _digest_of_file(path: Path) -> str:
 
 
 def _digest(result: Result) -> str:
-    """Digest of all that a result says but where and how fast it was made."""
-    facts = result.model_dump(mode="json", by_alias=True, exclude={"environment", "seconds", "efficiency"})
+    """Digest of all that a result says, but for its seal."""
+    facts = result.model_dump(mode="json", by_alias=True)
+    facts["environment"].pop("seal", None)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -102,6 +105,13 @@ def find_results(root: Path) -> list[Path]:
     found = sorted({path.parent for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}result.json")})
     standing = [folder for folder in found if not re.search(rf"(^|/){REPLACED}/\w{{16}}$", folder.relative_to(root).as_posix())]
     return list({folder.resolve(): folder for folder in reversed(standing)}.values())[::-1]
+
+
+def read_results(root: Path) -> dict[Path, Result]:
+    """The results that `find_results` finds, by folder; raises `BadResult` where there is none, or for a damaged one."""
+    if not (folders := find_results(root)):
+        raise BadResult(f"{root} holds no result.json. Give a folder that `superbench run --out` wrote.")
+    return {folder: read_result(folder) for folder in folders}
 
 
 def pack(predictions: Sequence[Prediction]) -> bytes:

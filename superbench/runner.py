@@ -12,19 +12,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from superbench import registry, scripts
-from superbench.bench import Ended, Job, Plan, State, Watcher, inline
+from superbench.bench import Ended, Job, Plan, State, Watcher, failed, inline
 from superbench.contract import Precision, Protocols, Task
 from superbench.corpora import Corpora
 from superbench.destination import label_of, placed
+from superbench.devices import device_of, fast_precision
 from superbench.errors import CommandError
 from superbench.features.store import Store, default_root
 from superbench.html import tables, text
 from superbench.locks import require_locks
 from superbench.notebook import usual_watcher
-from superbench.options import Options, known_variants
+from superbench.options import Options, RecipeOptions, RunOptions, check_names, known_variants
 from superbench.ranges import require_number, require_whole
 from superbench.registry import Spec
 from superbench.schema import Result
@@ -67,6 +68,7 @@ class Asked:
     tasks: dict[str, Task]
     options: Options
     lenient: bool
+    broken: dict[str, str] = field(default_factory=dict)
 
     def into(self, out: Path) -> Asked:
         """The same with each upstream under the name that its results get in the folder `out`."""
@@ -80,118 +82,131 @@ class Asked:
         return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
 
-def asked(
-    upstreams: Sequence[str | Callable],
-    tasks: Sequence[str] | str = "all",
-    *,
-    data: Path,
-    protocol: Protocols | None = None,
-    device: str = "auto",
-    learning_rates: Sequence[float] | None = None,
-    seeds: Sequence[int] = (0,),
-    max_steps: int | None = None,
-    layer: int | None = None,
-    chunk_seconds: float | None = None,
-    precision: Precision | None = None,
-    variants: Sequence[str] = (),
-    settings: Path | None = None,
-) -> Asked:
+def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **given: Unpack[RunOptions]) -> Asked:
     """Look whether a run is possible; the arguments are those of `run`. Raises `CommandError` where it is not."""
-    corpora = Corpora.at(data, settings)
-    specs = registry.specs([scripts.text(one) for one in upstreams])
-    names = [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else _names(tasks)
-    found = {name: registry.task(name) for name in names}
-    usual = _usual(corpora)
-    protocol = protocol or usual
-    options = Options(
-        protocol,
-        device_of(device),
-        None if learning_rates is None else tuple(map(float, learning_rates)),
-        tuple(sorted(seeds)),
-        max_steps,
-        layer,
-        chunk_seconds,
-        precision or _precision(protocol, device_of(device)),
-        known_variants(variants, found.values(), every_variant()),
+    check_names(given)
+    corpora = Corpora.at(Path(given["data"]), _path(given.get("settings")))
+    specs = registry.specs([scripts.text(upstream) for upstream in upstreams])
+    chosen = registry.tasks() if tasks == "all" else {name: _named(name) for name in registry.task_names(tasks)}
+    options = replace(
+        options_of(given, _usual(corpora), list(chosen.values())), redo_since=time.time() if given.get("redo") else None
     )
-    options = replace(options, label=label_of(options, usual, _precision(protocol, options.device)))
-    for task in found.values():
+    for task in chosen.values():
         options.recipe(task)
     for spec in specs:
         registry.plugin(spec)
-    return Asked(corpora, specs, found, options, tasks == "all")
+    if given.get("workers") is not None:
+        require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
+    if given.get("store_gb") is not None:
+        require_number("--store-gb", given["store_gb"], least=0)  # type: ignore[arg-type]
+    return Asked(corpora, specs, chosen, options, tasks == "all", registry.broken() if tasks == "all" else {})
 
 
-def run(
-    upstreams: Sequence[str | Callable],
-    tasks: Sequence[str] | str = "all",
-    *,
-    data: Path | str,
-    out: Path | str,
-    protocol: Protocols | None = None,
-    device: str = "auto",
-    learning_rates: Sequence[float] | None = None,
-    seeds: Sequence[int] = (0,),
-    max_steps: int | None = None,
-    layer: int | None = None,
-    chunk_seconds: float | None = None,
-    precision: Precision | None = None,
-    variants: Sequence[str] = (),
-    workers: int | None = None,
-    store: Path | str | None = None,
-    store_gb: float | None = None,
-    settings: Path | str | None = None,
-    redo: bool = False,
-    debug: bool = False,
-    watcher: Watcher | None = None,
-) -> Report:
-    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams`; results go to `out`.
+def _named(name: str) -> Task:
+    """A task that was asked for by its name; raises `BrokenPlugin` where a plugin takes the name of another."""
+    found = registry.task(name)
+    registry.refuse_claimed(registry.TASKS, "task", name)
+    return found
 
-    An upstream is a spec, or a class or function at the top level of a file.
 
-    In a notebook, progress is drawn below the cell unless `watcher` is given.
+def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) -> Options:
+    """The options with every default in its place; raises `CommandError` for impossible ones. `usual`: the protocol where none
+    is given."""
+    protocol, device = given.get("protocol") or usual, device_of(given.get("device", "auto"))
+    rates, usual_precision = given.get("learning_rates"), _precision(protocol, device)
+    options = Options(
+        protocol=protocol,
+        device=device,
+        learning_rates=None if rates is None else tuple(map(float, rates)),
+        seeds=tuple(sorted(given.get("seeds", (0,)))),
+        max_steps=given.get("max_steps"),
+        layer=given.get("layer"),
+        chunk_seconds=given.get("chunk_seconds"),
+        precision=given.get("precision") or usual_precision,
+        variants=known_variants(given.get("variants", ()), tasks, every_variant()),
+    )
+    return replace(options, label=label_of(options, usual, usual_precision))
 
-    `protocol` defaults to `mini` on corpora that `superbench data synth` wrote, else to `superb`. `variants` are names that the
-    cards of the tasks declare. With `redo`, results and features that are there are made again. Raises `CommandError` for an
-    impossible command; a job that fails is in the report, and does not stop the others.
+
+def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **options: Unpack[RunOptions]) -> Report:
+    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams`; results go to the folder `out`.
+
+    An upstream is a spec, or a class or function at the top level of a file. The options are those of `RunOptions`. Raises
+    `CommandError` for an impossible command; a job that fails is in the report, and does not stop the others. In a notebook,
+    progress is drawn below the cell unless `watcher` is given.
+
+    >>> run(["fbank"], ["ks", "ic"], data="corpora", out="results", max_steps=100)  # doctest: +SKIP
     """
     began = time.perf_counter()
     settle()
-    since = time.time() if redo else None
     if reading := scripts.being_read():
         raise CommandError(
             f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
             "if __name__ == '__main__':"
         )
-    data, out = Path(data), Path(out)
-    settings = Path(settings) if settings else None
-    wanted = asked(
-        upstreams, tasks, data=data, protocol=protocol, device=device, learning_rates=learning_rates, seeds=seeds,
-        max_steps=max_steps, layer=layer, chunk_seconds=chunk_seconds, precision=precision, variants=variants,
-        settings=settings,
-    ).into(out)  # fmt: skip
-    if workers is not None:
-        require_whole("--workers", workers, least=1)
-    if store_gb is not None:
-        require_number("--store-gb", store_gb, least=0)
-    options, shares = replace(wanted.options, redo_since=since), wanted.jobs
-    jobs = list(shares)
-    count = max(1, min(workers or default_workers(options.device), len(jobs)))
-    budget = None if store_gb is None else round(store_gb * 1e9)
-    threads, root = max(1, _cores() // count), Path(store) if store else default_root()
-    plan = Plan(data, settings, out, root, budget, options, wanted.lenient, threads, debug)
-    require_locks(out, f"--out {out}")
-    require_locks(root, f"--store {root}")
-    Store(root).close()  # an index of a newer version, or a damaged one, is said before any work
-    report = Report()
-    audience = watcher or usual_watcher()
-    audience.planned(shares)
-    for ended in inline(jobs, plan, audience) if count == 1 else parallel(jobs, plan, count, audience):
+    check_names(options)
+    wanted = asked(upstreams, tasks, **options).into(Path(options["out"]))
+    plan, count = _plan(wanted, options)
+    audience, report = options.get("watcher") or usual_watcher(), Report()
+    for ended in _ended(wanted, plan, count, audience):
         report.ended.append(ended)
         _record(plan.out, ended)
         audience.ended(ended)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def processes(given: RunOptions, wanted: Asked) -> int:
+    """How many worker processes a run takes."""
+    return max(1, min(given.get("workers") or default_workers(wanted.options.device), len(wanted.jobs)))
+
+
+def _plan(wanted: Asked, given: RunOptions) -> tuple[Plan, int]:
+    """What workers need to know, and how many there are; sees before any work that results and features can be written."""
+    count, gigabytes = processes(given, wanted), given.get("store_gb")
+    plan = Plan(
+        data=Path(given["data"]),
+        settings=_path(given.get("settings")),
+        out=Path(given["out"]),
+        store=_path(given.get("store")) or default_root(),
+        budget=None if gigabytes is None else round(gigabytes * 1e9),
+        options=wanted.options,
+        lenient=wanted.lenient,
+        threads=max(1, _cores() // count),
+        debug=given.get("debug", False),
+    )
+    require_locks(plan.out, f"--out {plan.out}")
+    require_locks(plan.store, f"--store {plan.store}")
+    return plan, count
+
+
+def _path(given: Path | str | None) -> Path | None:
+    return Path(given) if given else None
+
+
+def _ended(wanted: Asked, plan: Plan, count: int, audience: Watcher) -> Iterator[Ended]:
+    """The jobs as they end, those of broken plugins first. An index of a newer version, or a damaged one, is said before any
+    work."""
+    shares = wanted.jobs
+    with Store(plan.store) as opened:
+        remarks = opened.remarks()
+    audience.planned(shares)
+    jobs = list(shares)
+    for remark in remarks:
+        audience.note(jobs[0], remark)
+    yield from _broken(wanted, plan.out)
+    yield from inline(jobs, plan, audience) if count == 1 and _trusted(wanted) else parallel(jobs, plan, count, audience)
+
+
+def _trusted(wanted: Asked) -> bool:
+    """Does superbench bring all the code of a run? Other code may end the process that it runs in: it gets one of its own."""
+    return all(registry.is_built_in(spec) for spec in wanted.specs) and all(map(registry.is_built_in_task, wanted.tasks))
+
+
+def _broken(wanted: Asked, out: Path) -> Iterator[Ended]:
+    """The jobs of tasks whose plugins are broken."""
+    for name, message in wanted.broken.items():
+        yield from (failed(Job(spec, name), out, "BrokenPlugin", message) for spec in wanted.specs)
 
 
 def _usual(corpora: Corpora) -> Protocols:
@@ -208,38 +223,15 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _names(tasks: Sequence[str] | str) -> list[str]:
-    names = tasks.split(",") if isinstance(tasks, str) else list(tasks)
-    if not names or not all(names):
-        raise CommandError("--tasks names no task. Expected all, or names such as pr,ks; `superbench list tasks` shows them.")
-    return list(dict.fromkeys(names))
-
-
 def every_variant() -> Iterator[str]:
     """`task: name` of every registered task's variants; looked at only where one is not known."""
-    for one in registry.listed(registry.TASKS):
-        yield from (f"{one.name}: {name}" for name in registry.task(one.name).card.variants)
-
-
-def device_of(device: str) -> str:
-    """`cuda` or `cpu` for `auto`; raises `CommandError` for a device that is not there."""
-    import torch
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise CommandError(f"--device {device!r}: expected auto, cpu or cuda.")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise CommandError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
-    return device
+    for task in registry.tasks().values():
+        yield from (f"{task.card.name}: {name}" for name in task.card.variants)
 
 
 def _precision(protocol: Protocols, device: str) -> Precision:
-    """Half precision where a GPU has it; but the official protocol's published numbers were made in single precision."""
-    import torch
-
-    fast = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if fast and protocol != "superb" else "float32"
+    """The usual precision: half where a GPU has it; the official protocol's published numbers were made in single precision."""
+    return "float32" if protocol == "superb" else fast_precision(device)
 
 
 def _cost(card: Any, options: Options) -> float:
@@ -261,5 +253,5 @@ def _record(out: Path, ended: Ended) -> None:
         }
     else:
         line["message"] = ended.message.partition("\n")[0]
-    with (out / "ledger.jsonl").open("a", encoding="utf-8") as file:
+    with (out / registry.LEDGER).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -54,9 +54,9 @@ def _executed(name: str, file: Path) -> ModuleType:
         module: ModuleType = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and the like look their module up
         spec.loader.exec_module(module)
-    except SuperbenchError:
+    except (SuperbenchError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # a script that calls sys.exit must not end the command as if all were done
         raise BrokenPlugin(f"{file} could not be imported: {type(error).__name__}: {error}.") from error
     return module
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from superbench.contract import SAMPLE_RATE
+from superbench.errors import BadUpstream
 from superbench.features.passing import LARGEST_HALF, TOLERATED_FRAMES
 from superbench.measures import difference, peak, weights
 from superbench.probing.training import seeded
@@ -68,8 +69,13 @@ class Examining:
         """Hidden states (layer, time, dim) of each wave, its own frames only."""
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
-        with torch.inference_mode():
-            features = self.upstream.model(padded.to(self.device), lengths.to(self.device))
+        try:
+            with torch.inference_mode():
+                features = self.upstream.model(padded.to(self.device), lengths.to(self.device))
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # it asks for the end of the program, which is not its to end
+            raise BadUpstream(f"it raised {type(error).__name__}: {error}") from error
         time_, said = features.frames.shape[2], features.lengths.tolist()
         if max(said) > time_:
             raise ValueError(f"its lengths say {max(said)} frames, but it returns {time_}")

@@ -15,15 +15,17 @@ from superbench.files import require_folder, write_text
 from superbench.fingerprint import lists_of
 from superbench.passport import counts_of
 from superbench.ranges import require_whole
-from superbench.reporting import Reporter
+from superbench.reporting import Reporter, Silence
 
 
-def synthesise(out: Path, seed: int, tasks: Sequence[str], reporter: Reporter) -> float:
-    """Write the corpora of `tasks` under `out`; returns the seconds that it took. A folder of corpora of somebody's own is
-    refused."""
-    began = time.perf_counter()
+def synthesize(out: Path | str, seed: int = 0, tasks: Sequence[str] | str = "all", reporter: Reporter | None = None) -> float:
+    """Write the miniature corpora of `tasks` (names, or all) under `out`; returns the seconds that it took.
+
+    The same seed writes the same bytes. Raises `SuperbenchError` for a folder of corpora of somebody's own.
+    """
+    began, out, reporter = time.perf_counter(), Path(out), reporter or Silence()
     require_whole("--seed", seed)
-    found = [registry.task(name) for name in tasks]
+    found = [registry.task(name) for name in registry.task_names(tasks)]
     require_folder(out, f"--out {out}")
     if any(out.iterdir()) and not (out / MARKER).is_file():
         raise SuperbenchError(
@@ -32,10 +34,10 @@ def synthesise(out: Path, seed: int, tasks: Sequence[str], reporter: Reporter) -
         )
     write_text(out / MARKER, f"miniature corpora, seed {seed}\n")
     for number, task in enumerate(found):
-        reporter.advance(f"synthesise {task.card.name}", number, len(found))
+        reporter.advance(f"synthesize {task.card.name}", number, len(found))
         task.synth(out, seed)
         _note(task, Corpora(out))
-        reporter.advance(f"synthesise {task.card.name}", number + 1, len(found))
+        reporter.advance(f"synthesize {task.card.name}", number + 1, len(found))
     return time.perf_counter() - began
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from superbench.bench import Bench, Ended, Job, Plan, Watcher, taken
+from superbench.bench import Bench, Ended, Job, Plan, Watcher, failed, taken
 from superbench.processes import end, say, start
 
 
@@ -75,7 +76,7 @@ def parallel(jobs: Sequence[Job], plan: Plan, count: int, watcher: Watcher) -> I
         while any(worker.job for worker in workers):
             for pipe in wait([worker.pipe for worker in workers if worker.job], timeout=1.0):
                 worker = next(one for one in workers if one.pipe is pipe)
-                ended = _hear(worker, watcher)
+                ended = _hear(worker, watcher, plan)
                 if ended is None:
                     continue
                 yield ended
@@ -93,18 +94,29 @@ def _assign(worker: _Worker, waiting: list[Job], plan: Plan) -> None:
         worker.pipe.send(worker.job)
 
 
-def _hear(worker: _Worker, watcher: Watcher) -> Ended | None:
+def _hear(worker: _Worker, watcher: Watcher, plan: Plan) -> Ended | None:
     try:
         kind, *content = worker.pipe.recv()
     except (EOFError, ConnectionResetError):
         worker.process.join(5)
         assert worker.job is not None
-        text = (
-            f"The worker process died (exit code {worker.process.exitcode}), most likely for want of memory. "
-            "Run the same command again, with fewer --workers; it goes on from here."
-        )
-        return Ended(worker.job, "failed", message=text)
+        return failed(worker.job, plan.out, "WorkerDied", _death(worker.process.exitcode))
     if kind == "ended":
         return content[0]
     getattr(watcher, kind)(*content)
     return None
+
+
+def _death(status: int | None) -> str:
+    """What the exit status of a worker process says of the job that it had in hand."""
+    if status is None or status >= 0:
+        return (
+            f"The process of this job ended with status {status} before the job was done: the code of the model or of the task "
+            "ended it (os._exit, for example). Mend that code, and run the same command again."
+        )
+    name = signal.Signals(-status).name if -status in signal.valid_signals() else "not known"
+    why = "most likely for want of memory: take fewer --workers" if -status == signal.SIGKILL else "a crash in compiled code"
+    return (
+        f"The process of this job died (signal {-status}, {name}), {why}. Run the same command again when that is mended; it "
+        "goes on from here."
+    )

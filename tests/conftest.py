@@ -21,7 +21,7 @@ from superbench.corpora import WRITTEN
 from superbench.locks import locked
 from superbench.processes import LIBRARIES
 from superbench.reporting import Silence
-from superbench.synthesis import synthesise
+from superbench.synthesis import synthesize
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 PLUGIN = Path(__file__).parent / "plugin" / "superbench_tones.py"
@@ -86,7 +86,7 @@ def miniature(shared: Path) -> Callable[[str], Path]:
         root = shared / f"miniature-{task}"
         with locked(shared / f"{root.name}.lock", wait=True):
             if not (root / WRITTEN).is_file():  # the last that is written
-                synthesise(root, 0, [task], Silence())
+                synthesize(root, 0, [task], Silence())
         return root
 
     return made

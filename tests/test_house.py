@@ -25,7 +25,7 @@ FLOORS = [
         "processes",
         "tracing",
     },
-    {"text"},
+    {"text", "devices"},
     {
         "interrupts",
         "ranges",
@@ -35,10 +35,11 @@ FLOORS = [
         "features.store.index",
         "features.store.shard",
         "sources",
+        "entries",
         "features.containers",
         "features.streams",
     },
-    {"features.sound_files", "schema"},
+    {"features.sound_files", "schema", "naming"},
     {"corpora", "features.audio", "locks", "features.planner", "fingerprint"},
     {"features.store.pins", "scoring", "probing.training", "probing.intervals", "probing.batches", "probing.collapse"},
     {"features.store.eviction", "features.costs", "preparation", "learning.sound", "learning.curves", "learning.place"},
@@ -66,6 +67,8 @@ FLOORS = [
     {"modelcard", "comparison.differences", "html"},
     {"comparison.compare", "notebook"},
     {"runner"},
+    {"story"},
+    {"commands"},
     {"cli"},
 ]
 """From the ground up: a module imports only from floors below its own (or its own folder for `board` and `cli`)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import superbench
 
 GROUPS = {
-    "Run and rank": ["run", "Board"],
+    "Run and rank": ["list_upstreams", "list_tasks", "run", "load_results", "compare", "Board"],
+    "Corpora and models to try": ["synthesize", "pretrain", "generate", "check"],
     "An upstream": ["Upstream", "Features", "Pretraining"],
     "A task": ["Task", "TaskCard", "Recipe", "Head", "Selection", "Size", "FreshCrops", "Upload"],
     "Corpora": ["Corpora", "Fold", "Split", "Item", "Trial", "Audio"],

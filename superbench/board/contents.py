@@ -11,8 +11,10 @@ from superbench import __version__
 from superbench.board import comparison, details
 from superbench.board.comparison import Standing, Standings
 from superbench.board.details import Scored
+from superbench.board.gathering import apart
 from superbench.board.names import namesake
-from superbench.board.ranking import Cell, Column, Group, Row, apart, leaders, ranks, superb_score
+from superbench.board.official import said_unlike, unlike_published
+from superbench.board.ranking import Cell, Column, Group, Row, leaders, ranks, superb_score
 
 PUBLISHED = "published"
 SUPERSEDED = "superseded"
@@ -36,6 +38,7 @@ NOTES = {
 SMALL = "Miniature corpora"
 """The title of mini recipes on the corpora that they are made for."""
 UNSCORED = "There is no SUPERB score: its reference points belong to the official recipes and corpora."
+UNVERIFIED = "labels by the submitter, not verified"
 MISSING = "A task that is missing adds no points to a row's rank, and leaves it without a SUPERB score."
 
 
@@ -44,15 +47,17 @@ def contents(
 ) -> dict[str, Any]:
     """The page's data; see `page.render`. `refused`: what the board holds and does not show, with the reason. Without `scored`:
     no paired differences of large tables, and no hardest items."""
-    first: dict[str, Group] = {}
+    first: dict[tuple[str, str], Group] = {}
     for group in groups:
-        first.setdefault(group.protocol, group)
+        first.setdefault((group.protocol, group.corpora), group)
     return {
         "title": "superbench board",
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "version": __version__,
         "columns": [_column(column) for column in columns],
-        "groups": [_group(group, columns, number, first[group.protocol], scored) for number, group in enumerate(groups)],
+        "groups": [
+            _group(group, columns, number, first[group.protocol, group.corpora], scored) for number, group in enumerate(groups)
+        ],
         "refused": list(refused),
     }
 
@@ -122,25 +127,35 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
 
 def _note(group: Group) -> str:
     unscored = "" if group.scored else UNSCORED
-    return " ".join(filter(None, [NOTES.get(group.protocol, ""), _data(group.miniature), unscored]))
+    return " ".join(filter(None, [NOTES.get(group.protocol, ""), _data(group), _labels(group), unscored]))
 
 
 def _title(group: Group) -> str:
     """By its protocol, and by the passports of its results."""
     title = TITLES.get(group.protocol, group.protocol)
-    if not group.miniature or not all(group.miniature.values()):
-        return title
-    return SMALL if group.protocol == "mini" else f"{title}, on miniature corpora"
+    if group.protocol == "mini":
+        return SMALL if group.corpora == "miniature" else title
+    return {"miniature": f"{title}, on miniature corpora", "other": f"{title}, on other corpora"}.get(group.corpora, title)
 
 
-def _data(miniature: Mapping[str, bool]) -> str:
+def _data(group: Group) -> str:
     """What the passports of a group's results say of its corpora."""
-    if not miniature:
+    results = {name: result for row in group.rows for name, result in row.results.items()}
+    if not results:
         return ""
-    if len(set(miniature.values())) == 1:
-        return f"The corpora are {'' if all(miniature.values()) else 'no '}synthetic miniatures."
-    small = ", ".join(name.upper() for name, one in sorted(miniature.items()) if one)
-    return f"The corpora of {small} are synthetic miniatures, the others are not."
+    if group.corpora == "miniature":
+        return "The corpora are synthetic miniatures."
+    odd = [said_unlike(one) for _, one in sorted(results.items()) if group.protocol != "mini" and unlike_published(one)]
+    return f"These corpora are not as published: {', '.join(odd)}." if odd else "The corpora are no synthetic miniatures."
+
+
+def _labels(group: Group) -> str:
+    """Whose the labels are, where they are not the board's own."""
+    if not group.unverified:
+        return ""
+    some = {name for row in group.rows for name in row.results} - group.unverified
+    for_these = f" for {', '.join(name.upper() for name in sorted(group.unverified))}" if some else ""
+    return f"This board has no references of its own{for_these}: {UNVERIFIED}."
 
 
 def _standings(group: Group, column: Column) -> Standings:
@@ -158,6 +173,7 @@ def _row(table: _Table, index: int) -> dict[str, Any]:
         "namesake": namesake(row.name) if row.origin == "local" else None,
         "superb": superb_score(row.cells, table.columns) if table.group.scored else None, "rank": table.ranks.get(id(row)),
         "tasks": len({key.split(".")[0] for key in row.cells}), "missing": table.missing(row),
+        "copied": "; ".join(row.copied) or None,
         "cells": {
             key: _cell(cell, id(row) in table.best[key], table.standings[key].places.get(index))
             for key, cell in row.cells.items() if key in table.best

@@ -35,8 +35,23 @@ class DatabaseShelf:
 
         if self._file is not None and not Path(self._file).is_file():
             return False
-        with _spoken(self.address):
-            return inspect(self._engine).has_table("superbench_bundle")
+        with _spoken(self.address), self._engine.connect() as connection, connection.begin():
+            there = inspect(connection).has_table("superbench_bundle")
+            if there and inspect(connection).has_table("superbench_schema"):
+                self._require_schema(connection)
+            return there
+
+    def _require_schema(self, connection: Connection) -> bool:
+        """Is its version written down? Raises `Unavailable` for one that this superbench does not know."""
+        from sqlalchemy import select
+
+        found = connection.execute(select(self._tables.tables["superbench_schema"].c.version)).scalar()
+        if found not in (None, SCHEMA):
+            raise Unavailable(
+                f"The board in this database is of schema {found}; this superbench knows schema {SCHEMA}. Bring superbench up "
+                "to date, or restore a backup of the board into another database."
+            )
+        return found is not None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[DatabaseWriter]:
@@ -47,6 +62,8 @@ class DatabaseShelf:
             if self._engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             self._tables.create_all(connection)
+            if not self._require_schema(connection):  # a new board, or one from before versions were written
+                connection.execute(self._tables.tables["superbench_schema"].insert(), {"version": SCHEMA})
             yield DatabaseWriter(connection, self._tables)
 
     @contextlib.contextmanager
@@ -147,8 +164,8 @@ class DatabaseWriter:
 
     def put(self, kind: Kind, name: str, data: bytes) -> None:
         """In place of what was there."""
-        self.drop(kind, name)
-        self._connection.execute(self._documents.insert(), {"kind": kind, "name": checked(name), "data": data})
+        self.drop(kind, checked(name))
+        self._connection.execute(self._documents.insert(), {"kind": kind, "name": name, "data": data})
 
     def drop(self, kind: Kind, name: str) -> None:
         """Remove a document."""
@@ -165,6 +182,7 @@ def _tables() -> MetaData:
     from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, Text
 
     found = MetaData()
+    Table("superbench_schema", found, Column("version", Integer, primary_key=True))
     Table(
         "superbench_bundle", found, Column("number", Integer, primary_key=True), Column("digest", String(64), unique=True),
         Column("upstream", Text), Column("accepted", String(32)), Column("who", Text), Column("data", LargeBinary),

@@ -1,4 +1,4 @@
-"""What a board keeps beside its bundles, and under which names: references, digests of labels, evidence."""
+"""What a board keeps beside its bundles, and under which names: its own references."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from superbench.errors import Malformed, Refusal, StoreError
 
 
 def document_name(task: str, fingerprint: str) -> str:
-    """References and labels of a task's data."""
+    """The references of a task's data."""
     return f"{task}-{re.sub(r'[^A-Za-z0-9_-]', '_', fingerprint)}"[:150]
 
 
-def evidence_name(bundle: str, task: str) -> str:
-    """What scoring a bundle's task again left behind."""
-    return f"{bundle[:32]}-{task}"
+def known(shelf: Reading, task: str, fingerprint: str) -> References | None:
+    """The board's own references for a task's data; None where it has none for the task at all.
 
-
-def known(shelf: Reading, task: str, fingerprint: str) -> References | str | None:
-    """The board's own references for a task's data; else the digest of those that its results were scored on; else None.
-
-    Raises `StoreError` for references that are damaged.
+    Raises `Refusal` for data that are not among those that it has references for, `StoreError` for references that are damaged.
     """
     name = document_name(task, fingerprint)
     own = shelf.get("references", name)
@@ -32,25 +27,33 @@ def known(shelf: Reading, task: str, fingerprint: str) -> References | str | Non
             return References.parse(own, f"references/{name}")
         except Malformed as error:  # no word about whoever is scored with them
             raise StoreError(f"The board's own references are damaged: {error}") from error
-    labels = shelf.get("labels", name)
-    return None if labels is None else labels.decode()
-
-
-def usable(kept: bytes | None, counting: References | str | None) -> Evidence | None:
-    """Evidence that was made with the references that count now."""
-    evidence = Evidence.parse(kept) if kept else None
-    if evidence is None:
-        return None
-    labels = counting.digest if isinstance(counting, References) else counting
-    return evidence if evidence.labels == labels or (labels is None and not evidence.own) else None
-
-
-def confirm(counting: References | str | None, evidence: Evidence, task: str) -> None:
-    """The references that count must be those that the evidence was made with: another submission may have come in between."""
-    labels = counting.digest if isinstance(counting, References) else counting
-    if labels is not None and labels != evidence.labels:
+    if there := _data_of(shelf, task):
         raise Refusal(
-            f"{task}: its ids or references are not those of other results on the same data, or the board's own have "
-            "changed. Submit it again.",
+            f"its data have the fingerprint {fingerprint:.40}, which this board does not know; it has references for "
+            f"{', '.join(there)}. Was it run on the same copy of the corpora?",
             "references",
         )
+    return None
+
+
+def _data_of(shelf: Reading, task: str) -> list[str]:
+    """Fingerprints of the data that a board has references of a task for."""
+    found = []
+    for name in shelf.names("references"):
+        if name.startswith(document_name(task, "")):
+            head = References.head(shelf.get("references", name) or b"")
+            found += [head["fingerprint"]] if head.get("task") == task else []
+    return found
+
+
+def usable(evidence: Evidence | None, own: References | None) -> Evidence | None:
+    """Evidence, if it was made with the references that count now."""
+    if evidence is None or evidence.own is (own is None):
+        return None
+    return evidence if own is None or evidence.labels == own.digest else None
+
+
+def confirm(own: References | None, evidence: Evidence, task: str) -> None:
+    """The references that count must be those that the evidence was made with: the keeper may have added others meanwhile."""
+    if usable(evidence, own) is None:
+        raise Refusal(f"{task}: the board's own references have changed meanwhile. Submit it again.", "references")

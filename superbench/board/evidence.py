@@ -17,7 +17,8 @@ from superbench.probing.intervals import Replicates
 
 @dataclass(frozen=True)
 class Evidence:
-    """The replicates by metric, the digest of the references that were used, and whether they were the board's own.
+    """The replicates by metric, the digest of the references that were used, whether they were the board's own, and the
+    digest of what was predicted.
 
     `errors`, from 0 to 1 in steps of 1/255, by (fold, id): see `details.item_errors`. None are kept where the references are
     the board's own: who knows which items are wrong can guess a hidden test set.
@@ -27,11 +28,13 @@ class Evidence:
     labels: str
     own: bool
     errors: np.ndarray = field(default_factory=lambda: np.empty(0))
+    predicted: str = ""
 
     def to_bytes(self) -> bytes:
         """As a file."""
         head = {
             "superbench": __version__, "labels": self.labels, "own": self.own, "items": len(self.errors),
+            "predicted": self.predicted,
             "metrics": {
                 metric: {
                     "values": len(one.values), "groups": one.groups, "design": one.design,
@@ -61,6 +64,6 @@ class Evidence:
                 )
                 for (metric, facts), values in zip(head["metrics"].items(), parts, strict=True)
             }
-            return cls(found, head["labels"], head["own"], np.frombuffer(rest[size:], "u1") / 255)
+            return cls(found, head["labels"], head["own"], np.frombuffer(rest[size:], "u1") / 255, head["predicted"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

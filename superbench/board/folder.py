@@ -1,7 +1,7 @@
 """A board in a folder, friendly to git: an accepted bundle is a file to commit.
 
     bundles/<moment>-<upstream>-<digest>.zip     with a .json beside it where a token was asked for
-    references/ labels/ tokens/ rulings/         documents, one file each
+    references/ tokens/ rulings/                 documents, one file each
     audit.jsonl                                  the log
     .evidence/ .incoming/ .lock                  not for git (.gitignore says so)
 

@@ -11,7 +11,9 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from superbench.board.shelf import Reading, Shelf, now
+from pydantic import TypeAdapter, ValidationError
+
+from superbench.board.shelf import Reading, Shelf, Writing, now
 
 State = Literal["queued", "scoring", "accepted", "refused", "failed"]
 ENDED: tuple[State, ...] = ("accepted", "refused", "failed")
@@ -21,7 +23,8 @@ KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What its sender may see. `status`, `code` and `reason` say why it was refused; times are UTC."""
+    """What its sender may see, and which `server` decides it, as of when it was `leased` last. `status`, `code` and `reason`
+    say why it was refused; times are UTC."""
 
     id: str
     by: str
@@ -36,6 +39,8 @@ class Submission:
     reason: str = ""
     ended: str = ""
     tries: int = 0
+    server: str = ""
+    leased: str = ""
 
     @property
     def pending(self) -> bool:
@@ -48,7 +53,10 @@ class Submission:
 
     def public(self) -> dict[str, Any]:
         """As plain values for the sender."""
-        return {key: value for key, value in asdict(self).items() if key != "tries"}
+        return {key: value for key, value in asdict(self).items() if key not in ("tries", "server", "leased")}
+
+
+_RECORD = TypeAdapter(Submission)
 
 
 def received(by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: str) -> Submission:
@@ -67,9 +75,24 @@ def keep(shelf: Shelf, submission: Submission, data: bytes) -> None:
 def update(shelf: Shelf, submission: Submission) -> None:
     """Write down its state; of one that ended the bytes go."""
     with shelf.writing() as writer:
-        writer.put("incoming", f"{submission.id}.json", _packed(submission))
-        if not submission.pending:
-            writer.drop("incoming", f"{submission.id}.zip")
+        write(writer, submission)
+
+
+def write(writer: Writing, submission: Submission) -> None:
+    """The same within a write that has begun."""
+    writer.put("incoming", f"{submission.id}.json", _packed(submission))
+    if not submission.pending:
+        writer.drop("incoming", f"{submission.id}.zip")
+
+
+def read(shelf: Reading, identity: str) -> Submission | None:
+    """One submission as it stands on the shelf; None for one that is not there, or says nothing that we wrote."""
+    text = shelf.get("incoming", f"{identity}.json")
+    try:
+        one = _RECORD.validate_json(text or b"")
+    except ValidationError:
+        return None
+    return one if one.id == identity else None  # its id is the name of files here and there
 
 
 def forget(shelf: Shelf, ids: list[str]) -> None:
@@ -85,13 +108,10 @@ def data_of(shelf: Reading, submission: Submission) -> bytes | None:
 
 
 def all_of(shelf: Reading) -> list[Submission]:
-    """Every submission on the shelf, oldest first; one that was cut off before its state was written was never received."""
-    found = []
-    for name in shelf.names("incoming"):
-        if name.endswith(".json") and (text := shelf.get("incoming", name)) is not None:
-            record = json.loads(text)
-            found.append(Submission(**{**record, "tasks": tuple(record["tasks"])}))
-    return sorted(found, key=lambda one: one.id)
+    """Every submission on the shelf, oldest first; one that was cut off before its state was written was never received, and
+    a file that says nothing that we wrote is none."""
+    names = [name.removesuffix(".json") for name in shelf.names("incoming") if name.endswith(".json")]
+    return sorted((one for name in names if (one := read(shelf, name)) is not None), key=lambda one: one.id)
 
 
 def _packed(submission: Submission) -> bytes:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from superbench.board import apart, contents, page, ranking
-from superbench.board.bundle import open_bundle
 from superbench.board.published import published
 from superbench.board.storage import Board
 from superbench.errors import Refusal, SuperbenchError, Unavailable
@@ -25,8 +24,7 @@ from superbench.processes import end_with
 
 def opened(board: Board, path: str) -> dict[str, Any]:
     """Is it a bundle at all? Names, sizes, hashes, schema; no score is looked at yet."""
-    bundle = open_bundle(Path(path).read_bytes())
-    return {"upstream": bundle.upstream, "tasks": sorted(bundle.entries), "digest": bundle.digest}
+    return apart.opened(Path(path).read_bytes())
 
 
 def judged(board: Board, path: str, by: str) -> dict[str, Any]:

@@ -1,19 +1,19 @@
-"""Rows and columns of a board: who may be compared with whom, the SUPERB score, the rank, whose intervals overlap.
+"""Rows and columns of a board: the SUPERB score, the rank, whose intervals overlap.
 
-Rows are compared only where protocol, task version and data agree. Score and rank: the leaderboard's own arithmetic
+Who may be compared with whom: `gathering.py`. Score and rank: the leaderboard's own arithmetic
 (protocol of SUPERB, sections 3.3 and 3.4). Which differences are real: `comparison.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 from typing import Literal
 
 from superbench import registry
+from superbench.board.official import UNSCORED, Corpora, corpora_of
 from superbench.errors import CommandError
-from superbench.passport import is_miniature
 from superbench.probing.intervals import Replicates
 from superbench.schema import Result
 
@@ -23,8 +23,8 @@ Key = tuple[str, str, str, str, int, str]
 Place = tuple[str, str, str, int, str]
 """The same without the revision: what a newer version of an upstream takes from an older one, task by task."""
 
-UNSCORED = {"mini"}
-"""Protocols without a SUPERB score."""
+Data = tuple[int, str, str]
+"""Version of a task, data fingerprint, digest of the labels that it was scored on (empty where nobody asked)."""
 
 DOMAINS = ("content", "speaker", "semantics", "emotion")
 
@@ -70,7 +70,7 @@ class Cell:
 @dataclass(frozen=True, slots=True)
 class Row:
     """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones; `replicates` (by
-    column) for rows whose predictions are known."""
+    column) for rows whose predictions are known; `copies`: task -> the earlier row that predicts the very same."""
 
     name: str
     origin: Literal["local", "published"]
@@ -86,30 +86,41 @@ class Row:
     results: Mapping[str, Result] = field(default_factory=dict)
     replicates: Mapping[str, Replicates] = field(default_factory=dict)
     superseded: bool = False
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shortened(self) -> bool:
         """Does any cell deviate from its recipe?"""
         return any(cell.deviations for cell in self.cells.values())
 
+    @property
+    def copied(self) -> list[str]:
+        """`copies`, in words."""
+        others: dict[str, list[str]] = {}
+        for task, other in sorted(self.copies.items()):
+            others.setdefault(other, []).append(task)
+        return [f"{', '.join(tasks)}: the same predictions as {other}" for other, tasks in others.items()]
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that may be compared: one protocol, and for each task one version and one data fingerprint."""
+    """Rows that may be compared: one protocol, one kind of corpora, and for each task one version, one data fingerprint and
+    one set of labels. `unverified`: tasks whose labels are those that their submitters brought."""
 
     protocol: str
     rows: tuple[Row, ...]
-    data: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    data: Mapping[str, Data] = field(default_factory=dict)
+    unverified: frozenset[str] = frozenset()
 
     @property
     def scored(self) -> bool:
         """May its rows have a SUPERB score? Its reference points belong to the official recipes and corpora."""
-        return self.protocol not in UNSCORED and not any(self.miniature.values())
+        return self.protocol not in UNSCORED and self.corpora == "published"
 
     @property
-    def miniature(self) -> dict[str, bool]:
-        """Task -> was it run on a synthetic miniature? Nothing is known of published rows."""
-        return {name: is_miniature(result) for row in self.rows for name, result in row.results.items()}
+    def corpora(self) -> Corpora:
+        """What its results were made on; nothing else is known of published rows."""
+        return next((corpora_of(result) for row in self.rows for result in row.results.values()), "published")
 
 
 def columns() -> list[Column]:
@@ -141,7 +152,7 @@ def columns() -> list[Column]:
     return sorted(found, key=lambda c: DOMAINS.index(c.domain) if c.domain in DOMAINS else len(DOMAINS))
 
 
-# ---------------------------------------------------------------- from results to groups
+# ---------------------------------------------------------------- what a result is of
 
 
 def key_of(result: Result) -> Key:
@@ -154,69 +165,6 @@ def place_of(result: Result) -> Place:
     """Where a result stands: a later one takes its place, of whichever revision."""
     task = result.task
     return result.upstream.name, task.name, task.protocol, task.version, result.data.fingerprint
-
-
-def grouped(results: Iterable[Result], replicates: Mapping[Key, Mapping[str, Replicates]] | None = None) -> list[Group]:
-    """Results gathered into rows, and rows into groups that may be compared; the group of most rows first.
-
-    `replicates`: of each result by metric, where its predictions are known.
-    """
-    gathered: list[tuple[str, dict[str, tuple[int, str]], list[Row]]] = []
-    for protocol, by_task in sorted(_gathered(results), key=lambda row: -len(row[1])):
-        data = {name: (result.task.version, result.data.fingerprint) for name, result in by_task.items()}
-        home = next((g for g in gathered if g[0] == protocol and _agree(g[1], data)), None)
-        if home is None:
-            home = (protocol, {}, [])
-            gathered.append(home)
-        home[1].update(data)
-        home[2].append(_row(by_task, replicates or {}))
-    groups = [Group(protocol, tuple(_standing(members)), data) for protocol, data, members in gathered]
-    return sorted(groups, key=lambda group: -len(group.rows))
-
-
-def _gathered(results: Iterable[Result]) -> list[tuple[str, dict[str, Result]]]:
-    """Rows as (protocol, results by task). One upstream's results of a task on two corpora are two rows."""
-    rows: dict[tuple[str, str, str], list[dict[str, Result]]] = {}
-    for result in results:
-        own = rows.setdefault((result.task.protocol, result.upstream.name, result.upstream.revision), [])
-        free = next((row for row in own if result.task.name not in row), None)
-        if free is None:
-            own.append(free := {})
-        free[result.task.name] = result
-    return [(key[0], row) for key, own in rows.items() for row in own]
-
-
-def apart(group: Group, first: Group) -> str:
-    """Why `group`, of the same protocol, is not ranked with `first`: the tasks whose version or data differ."""
-    odd = sorted(name for name in group.data.keys() & first.data.keys() if group.data[name] != first.data[name])
-    versions = [name for name in odd if group.data[name][0] != first.data[name][0]]
-    words = [f"{name.upper()} version {group.data[name][0]} there {first.data[name][0]}" for name in versions]
-    words += [
-        f"{name.upper()} {group.data[name][1]:.40}, there {first.data[name][1]:.40}" for name in odd if name not in versions
-    ]
-    return f"On other data than the first table of this protocol ({'; '.join(words)}): not ranked together." if words else ""
-
-
-def _agree(one: Mapping[str, tuple[int, str]], other: Mapping[str, tuple[int, str]]) -> bool:
-    return all(one[name] == other[name] for name in one.keys() & other.keys())
-
-
-def _row(by_task: Mapping[str, Result], replicates: Mapping[Key, Mapping[str, Replicates]]) -> Row:
-    facts = next(iter(by_task.values())).upstream
-    cells = {
-        f"{name}.{metric}": Cell(score.value, score.ci, score.ci_method, tuple(result.deviations))
-        for name, result in by_task.items()
-        for metric, score in result.scores.items()
-    }
-    drawn = {
-        f"{name}.{metric}": one
-        for name, result in by_task.items()
-        for metric, one in replicates.get(key_of(result), {}).items()
-    }
-    return Row(
-        facts.name, "local", kind_of(next(iter(by_task.values()))), cells, "", facts.params, facts.macs, facts.hop,
-        facts.layers, facts.dim, facts.revision, by_task, drawn,
-    )  # fmt: skip
 
 
 def kind_of(result: Result) -> Literal["pretrained", "untrained", "spectral"]:
@@ -233,12 +181,6 @@ def spec_of(result: Result) -> registry.Spec | None:
         return registry.parse(result.environment.get("spec", "").partition("@")[0])
     except CommandError:
         return None
-
-
-def _standing(rows: Sequence[Row]) -> list[Row]:
-    """Best first: by rank points over the columns that the rows have."""
-    points = rank_points(rows, columns())
-    return sorted(rows, key=lambda row: (-points[id(row)], row.name))
 
 
 # ---------------------------------------------------------------- the leaderboard's arithmetic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,8 @@ from superbench.contract import Task
 from superbench.ranges import in_full
 from superbench.schema import Receipt, Result
 
-RATES = "learning rates"
-"""How a deviation begins that replaces the recipe's grid (`options.Options.deviations`)."""
+RATES, SEEDS = "learning rates", "seeds"
+"""How deviations begin that replace the recipe's grid, and its one seed (`options.Options.deviations`)."""
 
 Choice = tuple[float | None, int | None, str]
 """Learning rate, seed, and the setting as far as the sweep lists settings."""
@@ -32,9 +33,30 @@ def reasons(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
             f"its sweep has the learning rates {_rates(rates)}, the recipe {_rates(expected)}, and no deviation says so: "
             "a learning rate without its receipt may have been chosen on the test"
         )
+    found += _seeds(result, {0} if task.head else {None})
     if any(row.steps > recipe.steps for row in result.sweep):
         found.append(f"it was trained for more than the {recipe.steps} updates of protocol {result.task.protocol}")
     return found + _chosen(result, task, folds)
+
+
+def _seeds(result: Result, expected: set[int | None]) -> list[str]:
+    """One seed, the recipe's; others where a deviation names these, and each with every learning rate of every fold."""
+    found = {row.seed for row in result.sweep}
+    words = ", ".join(map(str, sorted(found, key=lambda seed: -1 if seed is None else seed)))
+    if found != expected and f"{SEEDS} {words} in place of 0" not in {_sorted(one) for one in result.deviations}:
+        return [
+            f"its sweep has the seeds {words:.200}, the recipe {', '.join(map(str, expected))}, and no deviation says so: a "
+            "seed without its receipt may have been chosen on the test"
+        ]
+    points = [{(row.fold, row.lr) for row in result.sweep if row.seed == seed} for seed in found]
+    return [] if all(one == points[0] for one in points) else ["its seeds were not all tried with the same learning rates"]
+
+
+def _sorted(deviation: str) -> str:
+    """A deviation of seeds with the seeds in order, as a sweep does not keep theirs."""
+    listed = re.fullmatch(rf"{SEEDS} ([\d, ]+) in place of 0", deviation)
+    seeds = sorted(int(one) for one in listed[1].split(",") if one.strip()) if listed else []
+    return f"{SEEDS} {', '.join(map(str, seeds))} in place of 0" if listed else deviation
 
 
 def _rates(rates: set[float | None]) -> str:

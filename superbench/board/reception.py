@@ -14,14 +14,14 @@ import json
 import logging
 import shutil
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from superbench.board import incoming, tokens
+from superbench.board import incoming, leases, tokens
 from superbench.board.clerk import Clerk, Gone
+from superbench.board.counter import Counter, Limits, next_in_turn
 from superbench.board.incoming import Submission
 from superbench.board.storage import Board
 from superbench.errors import Conflict, Refusal, SuperbenchError, Unavailable
@@ -30,26 +30,8 @@ log = logging.getLogger("superbench.board")
 
 OPENING_SECONDS, RENDERING_SECONDS = 60.0, 600.0
 MOST_TRIES = 2
-
-
-class TooOften(Refusal):
-    """More submissions than a token may send; `after` is when to come again, in seconds."""
-
-    status = 429
-
-    def __init__(self, message: str, code: str, after: int) -> None:
-        super().__init__(message, code)
-        self.after = after
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a token may send: bytes of one bundle, submissions in an hour, submissions that wait at once."""
-
-    bytes: int = 300_000_000
-    hourly: int = 20
-    waiting: int = 5
-    scoring_seconds: float = 900.0
+LOOKING_SECONDS = 3.0
+"""Between two looks whether the board is still what was drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +53,15 @@ class Reception:
 
     def __init__(self, board: Board, limits: Limits) -> None:
         self.board, self.limits = board, limits
+        self._counter = Counter(limits)
         self.submissions: dict[str, Submission] = {}
         self.page = self.table = Document.of(b"")
         self.contents: Mapping[str, Any] = {"groups": []}
         self._porter, self._judge = Clerk(board.shelf.address), Clerk(board.shelf.address)
+        self._name = leases.name()
+        self._scoring = ""
+        """The submission that this server decides now: nobody else writes its state."""
+        self._drawn: object = None
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._folder = Path(tempfile.mkdtemp(prefix="superbench-board-"))
@@ -84,9 +71,10 @@ class Reception:
     async def open(self) -> None:
         """Find what an earlier server left undecided, draw the page, begin to work. Raises `SuperbenchError`."""
         self.submissions = {one.id: one for one in await asyncio.to_thread(incoming.all_of, self.board.shelf)}
+        self._counter.remember(self.submissions.values())
         await self._draw()
         self._work.set()
-        self._tasks = [asyncio.create_task(self._decide_all())]
+        self._tasks = [asyncio.create_task(self._decide_all()), asyncio.create_task(self._stay_fresh())]
 
     async def close(self) -> None:
         """Stop at once; what is undecided stays in the queue."""
@@ -110,20 +98,9 @@ class Reception:
         await self._draw(self._porter)
         return [one.digest for one in gone]
 
-    def admit(self, by: str) -> None:
-        """May this token send another one now? Raises `TooOften`."""
-        own = [one for one in self.submissions.values() if one.by == by]
-        waiting = sum(one.pending for one in own)
-        if waiting >= self.limits.waiting:
-            raise TooOften(
-                f"{waiting} submissions of yours wait to be scored. Send the next one when they are done.", "waiting", 30
-            )
-        recent = sorted(age for one in own if (age := _age(one.received)) < 3600)
-        if len(recent) >= self.limits.hourly:
-            after = round(3600 - recent[self.limits.hourly - 1]) + 1
-            raise TooOften(
-                f"{len(recent)} submissions of yours within the hour; {self.limits.hourly} are allowed.", "rate", after
-            )
+    def uploading(self, by: str) -> contextlib.AbstractContextManager[None]:
+        """Inside, an upload of this token comes in. Raises `TooOften`."""
+        return self._counter.uploading(by, sum(one.pending for one in self.submissions.values() if one.by == by))
 
     def temporary(self) -> Path:
         """A place for an upload that is still coming."""
@@ -138,7 +115,6 @@ class Reception:
         """
         found = await self._ask(self._porter, "open", OPENING_SECONDS, path=str(upload))
         async with self._entering:
-            self.admit(by)  # others of the same token may have come in meanwhile
             held = await asyncio.to_thread(self.board.shelf.held)
             waiting = {one.digest for one in self.submissions.values() if one.pending}
             if found["digest"] in waiting or any(one.digest and found["digest"].startswith(one.digest) for one in held):
@@ -156,23 +132,88 @@ class Reception:
         """Write a refusal into the board's log."""
         await asyncio.to_thread(self.board.refuse, subject, reason, by)
 
+    async def find(self, identity: str) -> Submission | None:
+        """A submission of the board, whichever of its servers received it."""
+        known = self.submissions.get(identity)
+        if known is None or (known.pending and known.server not in ("", self._name)):
+            await self.look()
+        return self.submissions.get(identity)
+
+    async def look(self) -> None:
+        """Learn what other servers of this board wrote about submissions."""
+        ended = {one.id for one in self.submissions.values() if not one.pending}
+        found = await asyncio.to_thread(incoming.all_of, self.board.shelf)
+        self.submissions |= {one.id: one for one in found if one.id not in ended | {self._scoring}}
+
     # ------------------------------------------------------------ the back office
+
+    async def _stay_fresh(self) -> None:
+        """Draw the page when another server, or the keeper, has changed what the board holds."""
+        while True:
+            await asyncio.sleep(LOOKING_SECONDS)
+            try:
+                if await asyncio.to_thread(self._stamp) != self._drawn:
+                    await self._draw(self._porter)
+            except (SuperbenchError, OSError) as error:
+                log.error("%s", error)
+
+    def _stamp(self) -> object:
+        """What a drawing of the board depends on."""
+        shelf = self.board.shelf
+        return [one.digest for one in shelf.held()], shelf.names("rulings"), shelf.names("references")
 
     async def _decide_all(self) -> None:
         while True:
-            waiting = sorted(one.id for one in self.submissions.values() if one.pending)
-            if not waiting:
-                self._work.clear()
-                await self._work.wait()
+            known = self.submissions.values()
+            chosen = next_in_turn([one for one in known if not one.pending or leases.is_free(one, self._name)])
+            if chosen is None:
+                await self._rest()
                 continue
             try:
-                decided = await self._decide(self.submissions[waiting[0]])
+                leased = await asyncio.to_thread(leases.claim, self.board.shelf, chosen, self._name)
+                if leased is None:  # another server's by now
+                    await self.look()
+                    continue
+                decided = await self._held(leased)
                 await self._note(decided)
                 if decided.state == "accepted":
                     await self._draw()
             except (SuperbenchError, OSError) as error:  # the disk is full, the database is away: later, perhaps
                 log.error("%s", error)
                 await asyncio.sleep(5)
+
+    async def _rest(self) -> None:
+        """Until something comes in, or another server of the board may have gone and left a submission."""
+        self._work.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._work.wait(), leases.SECONDS)
+        if not self._work.is_set():
+            await self._try(self.look())
+
+    async def _held(self, one: Submission) -> Submission:
+        """Decide it, and renew the lease meanwhile."""
+        self._scoring = one.id
+        renewing = asyncio.create_task(self._renew(one.id))
+        try:
+            return await self._decide(one)
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+            self._scoring = ""
+
+    async def _renew(self, identity: str) -> None:
+        while True:
+            await asyncio.sleep(leases.RENEWED)
+            one = self.submissions[identity]
+            await self._try(asyncio.shield(asyncio.to_thread(leases.claim, self.board.shelf, one, self._name)))
+
+    async def _try(self, work: Awaitable[object]) -> None:
+        """Storage that is away now is asked again later."""
+        try:
+            await work
+        except (SuperbenchError, OSError) as error:
+            log.error("%s", error)
 
     async def _decide(self, one: Submission) -> Submission:
         """Score it and accept it; it may have been accepted by a server that was killed before it could say so."""
@@ -188,7 +229,7 @@ class Reception:
             await self._ask(self._judge, "judge", self.limits.scoring_seconds, path=str(path), by=one.by)
             return one.end("accepted", 200)
         except Refusal as error:
-            if again and error.code == "replayed":
+            if error.code == "replayed" and (again or await self._taken(one)):
                 return one.end("accepted", 200)
             await self.refuse(one.digest, error, one.by)
             return one.end("refused", error.status, error.code, str(error))
@@ -197,9 +238,15 @@ class Reception:
         except SuperbenchError as error:
             if one.tries + 1 < MOST_TRIES:
                 return replace(one, state="queued", tries=one.tries + 1)
-            return one.end("failed", 500, "failed", f"The server could not score it: {error}")
+            log.error("%s: %s", one.id, error)
+            return one.end("failed", 500, "failed", "The server could not score it; its keeper finds the reason in the log.")
         finally:
             path.unlink(missing_ok=True)
+
+    async def _taken(self, one: Submission) -> bool:
+        """Did another server of this board accept this very submission?"""
+        held = await asyncio.to_thread(self.board.shelf.held)
+        return any(it.by == one.by and it.accepted >= one.received and one.digest.startswith(it.digest or "-") for it in held)
 
     async def _note(self, one: Submission) -> None:
         await asyncio.to_thread(incoming.update, self.board.shelf, one)
@@ -213,11 +260,13 @@ class Reception:
     async def _draw(self, clerk: Clerk | None = None) -> None:
         """The page and the table anew, one drawing after the other; readers keep the old ones until then."""
         async with self._drawing:
+            stamp = await asyncio.to_thread(self._stamp)
             await self._ask(clerk or self._judge, "render", RENDERING_SECONDS, folder=str(self._folder))
             table = (self._folder / "board.json").read_bytes()
             self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
             self.table = await asyncio.to_thread(Document.of, table)
             self.contents = json.loads(table)
+            self._drawn = stamp
 
     async def _ask(self, clerk: Clerk, errand: str, seconds: float, **arguments: Any) -> dict[str, Any]:
         try:
@@ -234,10 +283,3 @@ class Reception:
         if "failed" in answer:
             raise SuperbenchError(answer["failed"])
         return dict(answer["done"])
-
-
-def _age(moment: str) -> float:
-    """Seconds since a time as `shelf.now` writes it."""
-    import calendar
-
-    return time.time() - calendar.timegm(time.strptime(moment.partition(".")[0], "%Y%m%dT%H%M%S"))

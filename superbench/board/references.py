@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from superbench.board import text
 from superbench.board.archive import gunzipped
 from superbench.contract import Prediction
 from superbench.errors import Malformed, Refusal
+from superbench.passport import is_miniature
 from superbench.results import pack
 from superbench.schema import Result
 
@@ -23,12 +25,14 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class References:
-    """The labels of one task's test on one corpus. `labels` are predictions whose `prediction` is None, by (fold, id)."""
+    """The labels of one task's test on one corpus. `labels` are predictions whose `prediction` is None, by (fold, id);
+    `miniature`: is it a synthetic one? None where an earlier version did not note it."""
 
     task: str
     fingerprint: str
     labels: Mapping[tuple[str, str], Prediction]
     facts: Mapping[str, float]
+    miniature: bool | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -37,7 +41,7 @@ class References:
 
     def to_bytes(self) -> bytes:
         """As a file: a line of facts, then gzipped lines as in a predictions file."""
-        head = {"task": self.task, "fingerprint": self.fingerprint, "facts": dict(self.facts)}
+        head = {"task": self.task, "fingerprint": self.fingerprint, "facts": dict(self.facts), "miniature": self.miniature}
         return json.dumps(head, ensure_ascii=False, allow_nan=False).encode() + b"\n" + pack(list(self.labels.values()))
 
     @classmethod
@@ -46,7 +50,16 @@ class References:
         labels = {(one.fold, one.id): Prediction(one.id, one.fold, one.group, one.reference, None) for one in predictions}
         if len(labels) != len(predictions) or any(one.reference is None for one in predictions):
             raise Refusal(f"{result.task.name}: an id stands twice, or has no reference. Run the task again.", "ids")
-        return cls(result.task.name, result.data.fingerprint, labels, facts_of(result))
+        return cls(result.task.name, result.data.fingerprint, labels, facts_of(result), is_miniature(result))
+
+    @staticmethod
+    def head(data: bytes) -> dict[str, Any]:
+        """The first line of a file alone: task, fingerprint, facts; empty for a file that is damaged."""
+        try:
+            found = json.loads(data.partition(b"\n")[0])
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> References:
@@ -60,7 +73,7 @@ class References:
         except (TypeError, KeyError) as error:
             raise Malformed(f"{where} holds no references: {error} is missing. Add them again.", "references") from error
         labels = predictions_of(gunzipped(rest, where), where)
-        return cls(task, fingerprint, {(one.fold, one.id): one for one in labels}, facts)
+        return cls(task, fingerprint, {(one.fold, one.id): one for one in labels}, facts, head.get("miniature"))
 
     def applied(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """The predictions with these labels and groups, by id, in the order of the references.
@@ -95,6 +108,12 @@ def facts_of(result: Result) -> dict[str, float]:
     if not isinstance(facts, dict) or not all(isinstance(one, int | float) for one in facts.values()):
         raise Refusal("the facts in its passport are no numbers", "schema")
     return dict(facts)
+
+
+def predicted(predictions: Sequence[Prediction]) -> str:
+    """Digest of what was said of each item, in whatever order."""
+    lines = sorted(json.dumps([one.fold, one.id, one.prediction], sort_keys=True) for one in predictions)
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:32]
 
 
 def digest(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> str:

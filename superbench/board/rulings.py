@@ -1,8 +1,8 @@
 """What a board's keeper decided about what was accepted: a note beside a bundle, which itself stays as it came.
 
 A ruling is a document of the shelf, named after the bundle's digest, so that it is kept, saved and restored with the board
-whatever the board lives in. A bundle that was withdrawn is shown nowhere, owns no name, and binds nobody with its labels; it
-does not come back when it is submitted again.
+whatever the board lives in. A bundle that was withdrawn is shown nowhere and owns no name; it does not come back when it is
+submitted again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from superbench.board.bundle import Bundle, open_bundle
-from superbench.board.documents import document_name, evidence_name
+from superbench.board.proofs import forget
 from superbench.board.ranking import Place, place_of
 from superbench.board.shelf import Held, Reading, Writing, event, now
 from superbench.errors import CommandError, UnknownName
@@ -92,13 +92,10 @@ def withdraw(writer: Writing, row: str, by: str, why: str = "") -> list[Held]:
 
 
 def _release(writer: Writing, gone: list[Held]) -> None:
-    """Labels that came with withdrawn bundles alone bind nobody any more, and what was worked out for these is not needed."""
-    kept = {document for one in standing(writer) for document in labels_of(_opened(writer, one))}
+    """What was worked out for withdrawn bundles is not needed any more."""
     for bundle in filter(None, (_opened(writer, one) for one in gone)):
-        for document in labels_of(bundle) - kept:
-            writer.drop("labels", document)
         for task in bundle.entries:
-            writer.drop("evidence", evidence_name(bundle.digest, task))
+            forget(writer, bundle.digest, task)
 
 
 def _opened(shelf: Reading, held: Held) -> Bundle | None:
@@ -107,12 +104,6 @@ def _opened(shelf: Reading, held: Held) -> Bundle | None:
         return open_bundle(shelf.data(held.place or held.digest))
     except Exception:  # whatever is wrong with it, the keeper must be able to remove it
         return None
-
-
-def labels_of(bundle: Bundle | None) -> set[str]:
-    """The names of the documents that bind others to a bundle's labels."""
-    entries = bundle.entries.items() if bundle else ()
-    return {document_name(task, entry.result.data.fingerprint) for task, entry in entries}
 
 
 # ---------------------------------------------------------------- history

@@ -3,7 +3,9 @@
 Readers get bytes that lie ready; nothing that a submission needs is done while they wait.
 """
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,16 +20,19 @@ from starlette.requests import ClientDisconnect
 
 from superbench import __version__
 from superbench.board import api_page
+from superbench.board.answers import HEADERS, Answers
+from superbench.board.counter import Limits, TooOften
 from superbench.board.incoming import Submission
-from superbench.board.reception import Document, Limits, Reception, TooOften
+from superbench.board.reception import Document, Reception
 from superbench.board.storage import Board
-from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge
+from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge, TooSlow
+
+log = logging.getLogger("superbench.board")
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 class Problem(BaseModel):
@@ -74,6 +79,7 @@ class Withdrawn(BaseModel):
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "Not a bundle: cut off, damaged, or made to harm"},
     401: {"model": Problem, "description": "No token, or one that the board does not know"},
+    408: {"model": Problem, "description": "The upload was too slow"},
     409: {"model": Problem, "description": "The very same bundle was submitted before"},
     413: {"model": Problem, "description": "Larger than the board takes"},
     422: {"model": Problem, "description": "A bundle, but what it says does not hold"},
@@ -102,6 +108,7 @@ def application(board: Board, limits: Limits | None = None) -> FastAPI:
         title="superbench board", version=__version__, lifespan=living, docs_url=None, redoc_url=None,
         description="Scores are computed again from the predictions of every submission before it counts.",
     )  # fmt: skip
+    app.add_middleware(Answers)
     _answer_errors(app)
     _reading(app, reception)
     _submitting(app, reception)
@@ -145,11 +152,11 @@ def _reading(app: FastAPI, reception: Reception) -> None:
 
     @app.get("/docs", response_class=HTMLResponse, summary="This description, to read", tags=["read"])
     async def docs() -> Response:
-        return HTMLResponse(api_page.render(app.openapi()), headers={**HEADERS, "Content-Security-Policy": PAGE_POLICY})
+        return HTMLResponse(api_page.render(app.openapi()), headers={"Content-Security-Policy": PAGE_POLICY})
 
 
 def _sent(request: Request, document: Document, kind: str, more: dict[str, str]) -> Response:
-    headers = {**HEADERS, **more, "ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    headers = {**more, "ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if document.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
@@ -174,16 +181,16 @@ def _submitting(app: FastAPI, reception: Reception) -> None:
     )  # fmt: skip
     async def submit(request: Request, response: Response, by: Owner) -> dict[str, Any]:
         """Every refusal is logged with the name of the token."""
-        upload = reception.temporary()
-        try:
-            reception.admit(by)
-            await _receive(request, upload, reception.limits.bytes)
-            new = await reception.enter(upload, by)
-        except Refusal as error:
-            await reception.refuse("upload", error, by)
-            raise
-        finally:
-            upload.unlink(missing_ok=True)
+        with reception.uploading(by):
+            upload = reception.temporary()
+            try:
+                await _receive(request, upload, reception.limits)
+                new = await reception.enter(upload, by)
+            except Refusal as error:
+                await reception.refuse("upload", error, by)
+                raise
+            finally:
+                upload.unlink(missing_ok=True)
         response.headers["Location"] = f"/api/submissions/{new.id}"
         return new.public()
 
@@ -206,33 +213,39 @@ def _submitting(app: FastAPI, reception: Reception) -> None:
 
     @app.get("/api/submissions", summary="Your submissions, newest first", tags=["submit"], responses={401: REFUSALS[401]})
     async def own(by: Owner) -> list[State]:
+        await reception.look()
         return [_state(one) for one in sorted(reception.submissions.values(), key=lambda it: it.id)[::-1] if one.by == by]
 
     missing: dict[int | str, dict[str, Any]] = {401: REFUSALS[401], 404: {"model": Problem, "description": "None of yours"}}
 
     @app.get("/api/submissions/{identity}", summary="What became of a submission", tags=["submit"], responses=missing)
     async def state(identity: str, by: Owner) -> State:
-        found = reception.submissions.get(identity)
+        found = await reception.find(identity)
         if found is None or found.by != by:
             raise HTTPException(404, "You have no submission of this id. GET /api/submissions lists yours.")
         return _state(found)
 
 
-async def _receive(request: Request, upload: Path, most: int) -> None:
-    """The body into a file; raises `TooLarge`, `Malformed` for one that broke off."""
+async def _receive(request: Request, upload: Path, limits: Limits) -> None:
+    """The body into a file; raises `TooLarge`, `Malformed` for one that broke off, `TooSlow`."""
     length = request.headers.get("content-length", "")
-    announced = int(length) if length.isascii() and length.isdigit() else None
-    large = TooLarge(f"The upload is larger than this board takes ({most / 1e6:.0f} MB). Submit fewer tasks at once.", "large")
-    if announced is not None and announced > most:
+    announced = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
+    large = TooLarge(
+        f"The upload is larger than this board takes ({limits.bytes / 1e6:.0f} MB). Submit fewer tasks at once.", "large"
+    )
+    if announced is not None and announced > limits.bytes:
         raise large
-    size = 0
+    size, chunks = 0, request.stream()
     try:
         with upload.open("wb") as file:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > most:
-                    raise large
-                file.write(chunk)
+            async with asyncio.timeout(limits.upload_seconds(limits.bytes if announced is None else announced)):
+                while (chunk := await asyncio.wait_for(anext(chunks, None), limits.chunk_seconds)) is not None:
+                    size += len(chunk)
+                    if size > limits.bytes:
+                        raise large
+                    file.write(chunk)
+    except TimeoutError as error:
+        raise TooSlow(f"The upload was too slow: {size} bytes came. Submit it again.", "slow") from error
     except ClientDisconnect as error:
         raise Malformed("The upload broke off. Submit it again.", "cut") from error
     if announced is not None and size != announced:
@@ -256,13 +269,21 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> Response:
         headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        if isinstance(error, TooSlow):
+            headers["Connection"] = "close"
         if isinstance(error, TooOften):
             headers["Retry-After"] = str(error.after)
         return problem(error.status, error.code, str(error), headers)
 
     @app.exception_handler(SuperbenchError)
-    async def unable(_: Request, error: SuperbenchError) -> Response:
-        return problem(503, "unavailable", str(error), {"Retry-After": "60"})
+    @app.exception_handler(OSError)
+    async def unable(_: Request, error: Exception) -> Response:
+        log.error("%s", error)  # with its paths and addresses, which are nobody else's business
+        return problem(503, "unavailable", "The board cannot be used now. Try again in a minute.", {"Retry-After": "60"})
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> Response:
+        return problem(500, "broken", "The server made a mistake; its keeper finds it in the log.")
 
     @app.exception_handler(RequestValidationError)
     async def odd(_: Request, error: RequestValidationError) -> Response:

@@ -13,9 +13,12 @@ import threading
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from superbench.board.answers import HEADERS
 
 HEAD_SECONDS = 10.0
 """Within which the head of a request must have come, from the moment when a connection is there for it."""
@@ -59,6 +62,14 @@ class Patience(H11Protocol):
         """Wait for the next head."""
         self._wait()
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """To what is no request: uvicorn's answer with the headers of all others."""
+        head = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+        head += [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        for event in (h11.Response(status_code=400, headers=head), h11.Data(data=msg.encode("ascii")), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """The client has not taken all that was sent: give it time."""

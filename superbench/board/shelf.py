@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 Kind = Literal["references", "labels", "tokens", "evidence", "incoming", "rulings"]
-"""The board's own references; digests of those that came with bundles; tokens; replicates (may be made again); submissions that
-wait for a server; what the keeper decided about single bundles."""
+"""The board's own references; `labels`, which earlier versions kept and nothing reads; tokens; replicates (may be made again);
+submissions that wait for a server; what the keeper decided about single bundles."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -111,9 +111,9 @@ class Shelf(Reading, Protocol):
 
 
 def checked(name: str) -> str:
-    """A document's name, which is a file's name where the shelf is a folder; anything else is our own mistake."""
-    assert _NAME.fullmatch(name), name
-    assert ".." not in name, name
+    """A document's name, which is a file's name where the shelf is a folder; raises `ValueError` for anything else."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise ValueError(f"{name!r:.100} is no name of a document")
     return name
 
 

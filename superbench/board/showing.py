@@ -16,8 +16,10 @@ from typing import Any
 from superbench.board import contents, ranking
 from superbench.board.bundle import Bundle, Entry, open_bundle
 from superbench.board.details import Answers
-from superbench.board.documents import evidence_name, known, usable
+from superbench.board.documents import known, usable
 from superbench.board.evidence import Evidence
+from superbench.board.gathering import Known, grouped
+from superbench.board.proofs import Proofs
 from superbench.board.published import published, superseded
 from superbench.board.rulings import standing
 from superbench.board.shelf import Reading
@@ -45,6 +47,12 @@ class Shown:
         given = sorted(self.entry.predictions, key=lambda one: (one.fold, one.id))
         return Answers(given, self.evidence.errors, self.evidence.replicates)
 
+    @property
+    def known(self) -> Known:
+        """What decides whom its result is compared with."""
+        one = self.evidence
+        return Known(one.replicates, one.labels, one.own, one.predicted)
+
 
 # ---------------------------------------------------------------- what counts
 
@@ -65,39 +73,44 @@ def counted(shelf: Reading, left_out: list[str]) -> list[Counted]:
             continue
         for entry in bundle.entries.values():
             place = ranking.place_of(entry.result)
-            latest.pop(place, None)
+            if place in latest and latest[place][1].packed != entry.packed:
+                del latest[place]  # the same predictions keep their place in the order: who came later with them is the copy
             latest[place] = (bundle, entry)
     return list(latest.values())
 
 
-Fresh = Mapping[tuple[str, str, str], Evidence]
-"""Evidence that was made now, by its document's name, task and fingerprint."""
+Fresh = Mapping[tuple[str, str], Evidence]
+"""Evidence that was made now, by its bundle's digest and task."""
 
 
 def proven(
-    shelf: Reading, entries: Sequence[Counted], left_out: list[str], progress: Progress = lambda done, total: None
+    shelf: Reading,
+    proofs: Proofs,
+    entries: Sequence[Counted],
+    left_out: list[str],
+    progress: Progress = lambda done, total: None,
 ) -> tuple[list[Shown], Fresh]:
     """The entries whose scores hold, with their evidence; what has none yet is scored now (a bundle that somebody put into the
     folder by hand, or whose references changed). Why others do not hold goes to `left_out`."""
     shown: list[Shown] = []
     seen: dict[tuple[str, str], Any] = {}
-    fresh: dict[tuple[str, str, str], Evidence] = {}
+    fresh: dict[tuple[str, str], Evidence] = {}
     for number, (bundle, entry) in enumerate(entries):
         progress(number, len(entries))
         home = (entry.result.task.name, entry.result.data.fingerprint)
-        name = evidence_name(bundle.digest, home[0])
         try:
             if home not in seen:
                 seen[home] = known(shelf, *home)
-            evidence = usable(shelf.get("evidence", name), seen[home])
+            evidence = usable(proofs.find(shelf, bundle.digest, home[0]), seen[home])
             if evidence is None:
-                evidence = fresh[name, *home] = examine_entry(entry, lambda task, fingerprint: seen[task, fingerprint])
+                evidence = fresh[bundle.digest, home[0]] = examine_entry(
+                    entry, lambda task, fingerprint: seen[task, fingerprint]
+                )
         except Unavailable:  # no word about the entry
             raise
         except Exception as error:
             left_out.append(f"{bundle.upstream}: {home[0]}: {_said(error)}")
             continue
-        seen[home] = seen[home] or evidence.labels
         shown.append(Shown(bundle, entry, evidence))
     progress(len(entries), len(entries))
     return shown, fresh
@@ -128,12 +141,12 @@ def drawn(
         kept = [one for one in kept if one.bundle.digest not in gone]
 
 
-def require_drawable(shelf: Reading, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]) -> None:
+def require_drawable(shelf: Reading, proofs: Proofs, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]) -> None:
     """Draw the board as it would be with these bundles; raises `Refusal` if one of them cannot be drawn.
 
     Bundles that were never scored here are not scored for it.
     """
-    shown = {ranking.place_of(one.entry.result): one for one in _with_evidence(shelf, counted(shelf, []))}
+    shown = {ranking.place_of(one.entry.result): one for one in _with_evidence(shelf, proofs, counted(shelf, []))}
     for bundle, evidence in candidates:
         for task, one in evidence.items():
             shown[ranking.place_of(bundle.entries[task].result)] = Shown(bundle, bundle.entries[task], one)
@@ -143,13 +156,13 @@ def require_drawable(shelf: Reading, candidates: Sequence[tuple[Bundle, Mapping[
         raise Refusal("; ".join(refused), "drawing")
 
 
-def _with_evidence(shelf: Reading, entries: Sequence[Counted]) -> list[Shown]:
+def _with_evidence(shelf: Reading, proofs: Proofs, entries: Sequence[Counted]) -> list[Shown]:
     """Those that were scored before; what cannot be read is no hindrance to others."""
     found = []
     for bundle, entry in entries:
         task, fingerprint = entry.result.task.name, entry.result.data.fingerprint
         with contextlib.suppress(BadResult):
-            evidence = usable(shelf.get("evidence", evidence_name(bundle.digest, task)), known(shelf, task, fingerprint))
+            evidence = usable(proofs.find(shelf, bundle.digest, task), known(shelf, task, fingerprint))
             if evidence is not None:
                 found.append(Shown(bundle, entry, evidence))
     return found
@@ -158,8 +171,7 @@ def _with_evidence(shelf: Reading, entries: Sequence[Counted]) -> list[Shown]:
 def _whole(shown: Sequence[Shown], left_out: Sequence[str], everything: bool) -> dict[str, Any]:
     """Everything that the page shows, as plain values; raises whatever a result makes go wrong."""
     by_key = {ranking.key_of(one.entry.result): one for one in shown}
-    drawn_by_key = {key: one.evidence.replicates for key, one in by_key.items()}
-    groups = ranking.grouped([one.entry.result for one in shown], drawn_by_key)
+    groups = grouped([one.entry.result for one in shown], {key: one.known for key, one in by_key.items()})
     had = {key for group in groups for row in group.rows for key in row.cells}
     columns = [column for column in ranking.columns() if column.primary or column.reference or column.key in had]
     groups.append(ranking.Group(contents.PUBLISHED, tuple(published(columns))))
@@ -210,6 +222,6 @@ def _fault(shown: Sequence[Shown], everything: bool) -> str:
 
 
 def _said(error: Exception) -> str:
-    """A reason of ours in its words; of anything else its kind too."""
-    text = str(error)[:300]
+    """A reason of ours in its words; of anything else its kind too. The page shows no paths."""
+    text = (error.strerror or "") if isinstance(error, OSError) else str(error)[:300]
     return text if isinstance(error, SuperbenchError) else f"{type(error).__name__}: {text}"

@@ -15,9 +15,10 @@ from typing import Any
 
 from superbench.board import names, page, rulings, showing
 from superbench.board.bundle import Bundle, one_per_upstream, open_bundle
-from superbench.board.documents import confirm, document_name, evidence_name, known
+from superbench.board.documents import confirm, document_name, known
 from superbench.board.evidence import Evidence
 from superbench.board.folder import FolderShelf
+from superbench.board.proofs import Proofs
 from superbench.board.references import References
 from superbench.board.shelf import Held, Shelf, Writing, event, now
 from superbench.board.verify import examine
@@ -68,6 +69,7 @@ class Board:
 
     def __init__(self, address: Path | str) -> None:
         self.shelf = shelf_at(address)
+        self._proofs = Proofs.own()
 
     # ------------------------------------------------------------ submissions
 
@@ -104,7 +106,7 @@ class Board:
         return found
 
     def _require_drawable(self, *examined: Examined) -> None:
-        showing.require_drawable(self.shelf, [(one.bundle, one.evidence) for one in examined])
+        showing.require_drawable(self.shelf, self._proofs, [(one.bundle, one.evidence) for one in examined])
 
     def accept(self, examined: Examined, by: str = "") -> Receipt:
         """Take an examined bundle in; when this returns, it is on the disk. Raises `Conflict` for a bundle that is there, or
@@ -134,9 +136,7 @@ class Board:
         for task, evidence in examined.evidence.items():
             fingerprint = bundle.entries[task].result.data.fingerprint
             confirm(known(writer, task, fingerprint), evidence, task)
-            writer.put("evidence", evidence_name(bundle.digest, task), evidence.to_bytes())
-            if not evidence.own:
-                writer.put("labels", document_name(task, fingerprint), evidence.labels.encode())
+            self._proofs.keep(writer, bundle.digest, task, evidence)
         last = held[-1].accepted if held else ""
         moment = max(now(), f"{last}0" if last else "")
         kept = writer.add(Held(bundle.digest, bundle.upstream, moment, by), bundle.data)
@@ -145,8 +145,8 @@ class Board:
 
     # ------------------------------------------------------------ references
 
-    def known(self, task: str, fingerprint: str) -> References | str | None:
-        """The board's own references for a task's data; else the digest of those that its results were scored on; else None."""
+    def known(self, task: str, fingerprint: str) -> References | None:
+        """The board's own references for a task's data; None where it has none for the task. Raises `Refusal`."""
         return known(self.shelf, task, fingerprint)
 
     def add_references(self, folder: Path) -> list[References]:
@@ -193,10 +193,8 @@ class Board:
         if not fresh:
             return
         with self.shelf.writing() as writer:
-            for (name, task, fingerprint), evidence in fresh.items():
-                writer.put("evidence", name, evidence.to_bytes())
-                if not evidence.own and known(writer, task, fingerprint) is None:
-                    writer.put("labels", document_name(task, fingerprint), evidence.labels.encode())
+            for (digest, task), evidence in fresh.items():
+                self._proofs.keep(writer, digest, task, evidence)
 
     def _note(self, gone: Mapping[str, str]) -> None:
         """Write into the log what could not be drawn, once."""
@@ -210,7 +208,7 @@ class Board:
         """What the page shows, as plain values; `everything`: superseded published rows too. `refused` in it is what the board
         holds and does not show, since it cannot be read, does not hold (any more, or never did) or cannot be drawn."""
         left_out: list[str] = []
-        shown, fresh = showing.proven(self.shelf, self._counted(left_out), left_out, progress)
+        shown, fresh = showing.proven(self.shelf, self._proofs, self._counted(left_out), left_out, progress)
         self._keep(fresh)
         found, gone = showing.drawn(shown, left_out, everything=everything)
         self._note(gone)

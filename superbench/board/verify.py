@@ -1,7 +1,7 @@
 """Is a result what its predictions say? Every score is computed again, by id; no number is believed.
 
-References are the board's own where it has them, else those in the bundle; then they must be those of every other result on the
-same data. What comes of it beside the verdict is kept: the replicates that intervals and paired tests are made of.
+References are the board's own where it has them, else those in the bundle, which bind nobody else: results with other labels
+are not compared. What comes of it beside the verdict is kept: the replicates that intervals and paired tests are made of.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from superbench.board import receipts
 from superbench.board.bundle import PREDICTIONS, Bundle, Entry
 from superbench.board.details import item_errors
 from superbench.board.evidence import Evidence
-from superbench.board.references import References, digest, facts_of
+from superbench.board.official import contradictions
+from superbench.board.references import References, digest, facts_of, predicted
 from superbench.contract import Prediction, Score, Task
 from superbench.errors import Malformed, Refusal, StoreError, SuperbenchError, TooLarge
+from superbench.passport import is_miniature
 from superbench.probing.intervals import Replicates, interval_of, replicates
 from superbench.schema import Choice, Result
 
@@ -31,12 +33,13 @@ LONGEST = 20_000
 
 KEEPER = " (the board's keeper can add references: superbench references BOARD --add RESULTS)"
 
-Known = Callable[[str, str], "References | str | None"]
-"""(task, fingerprint) -> the board's own references, or the digest of those that its results were scored on, or nothing."""
+Known = Callable[[str, str], "References | None"]
+"""(task, fingerprint) -> the board's own references, or nothing; raises `Refusal` for data that a board with references of the
+task does not know."""
 
 
 def nothing_known(task: str, fingerprint: str) -> None:
-    """A board that has no references and no results."""
+    """A board that has no references."""
     return
 
 
@@ -89,6 +92,8 @@ def examine_entry(entry: Entry, known: Known) -> Evidence:
         )
     predictions, facts, own = _labelled(entry, known(result.task.name, result.data.fingerprint))
     labels = digest(predictions, facts)
+    if found := contradictions(result, predictions):
+        raise Refusal("; ".join(found), "passport")
     try:
         scores = task.score(predictions, facts)
         found = _claims(result, task, scores)
@@ -105,7 +110,7 @@ def examine_entry(entry: Entry, known: Known) -> Evidence:
     folds = sorted({one.fold for one in predictions})
     if unsound := receipts.reasons(result, task, folds) + _test_choice(result, task, scores):
         raise Refusal("; ".join(unsound), "learning_rate")
-    return Evidence(drawn, labels, own, errors)
+    return Evidence(drawn, labels, own, errors, predicted(entry.predictions))
 
 
 def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
@@ -117,14 +122,20 @@ def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
 # ---------------------------------------------------------------- predictions and what they are compared with
 
 
-def _labelled(entry: Entry, known: References | str | None) -> tuple[list[Prediction], dict[str, float], bool]:
+def _labelled(entry: Entry, known: References | None) -> tuple[list[Prediction], dict[str, float], bool]:
     """Predictions with the references that count, the scorer's facts, and whether they are the board's own."""
     result, predictions = entry.result, entry.predictions
     if result.predictions != PREDICTIONS:
         raise Refusal(f"its predictions are in {result.predictions!r:.100}; expected {PREDICTIONS}", "schema")
     for one in predictions:
         _bounded([one.prediction, dict(one.also)], one.id)
-    if isinstance(known, References):
+    if known is not None:
+        if known.miniature not in (None, is_miniature(result)):
+            raise Refusal(
+                f"its passport says that the data {result.data.fingerprint} are {_kind(is_miniature(result))}; by this board's "
+                f"own references they are {_kind(known.miniature)}",
+                "passport",
+            )
         return known.applied(predictions), dict(known.facts), True
     if entry.withheld or any(one.reference is None for one in predictions):
         raise Refusal(
@@ -138,13 +149,11 @@ def _labelled(entry: Entry, known: References | str | None) -> tuple[list[Predic
     facts = facts_of(result)
     for one in predictions:
         _bounded(one.reference, one.id)
-    if known is not None and known != digest(predictions, facts):
-        raise Refusal(
-            "its ids, groups or references are not those of the other results on the same data "
-            f"({result.data.fingerprint}): something was left out, added or exchanged",
-            "references",
-        )
     return predictions, facts, False
+
+
+def _kind(miniature: bool | None) -> str:
+    return "a synthetic miniature" if miniature else "no miniature"
 
 
 def _complete(result: Result, predictions: Sequence[Prediction]) -> None:
@@ -195,9 +204,13 @@ def _intervals(result: Result, scores: dict[str, Score], drawn: dict[str, Replic
     found = []
     for metric, score in scores.items():
         claimed = result.scores[metric].ci
-        low, high, _ = interval_of(drawn[metric], score.value)
+        low, high, method = interval_of(drawn[metric], score.value)
         if claimed is not None and not (_close(low, claimed[0]) and _close(high, claimed[1])):
             found.append(f"the interval of {metric} is not the one that its predictions give")
+        if result.scores[metric].ci_method not in (None, method):
+            found.append(
+                f"the interval of {metric} was made by {method!r}; {result.scores[metric].ci_method!r:.200} was claimed"
+            )
     return found
 
 

@@ -26,7 +26,7 @@ def report(
 
     if format not in reports.FORMATS:
         raise CommandError(f"--format {format!r}: expected one of {', '.join(reports.FORMATS)}.")
-    results = reports.collect(folders)
+    results = reports.load_results(*folders)
     if format == "table":
         console.print(reports.terminal(results))
     elif format == "json":
@@ -129,12 +129,15 @@ def backup(
     from superbench.board import backup as backups
     from superbench.board.storage import shelf_at
     from superbench.cli.display import console, stages
+    from superbench.spelling import visible
 
     with stages() as reporter:
         found = backups.backup(shelf_at(board), file, lambda done, total: reporter.advance("save", done, total))
     console.print(
         f"Saved {found.bundles} bundles, {found.documents} documents, {found.events} lines of the log: {file}", markup=False
     )
+    for line in found.left_out:
+        console.print(f"Not saved, since it cannot be read: {visible(line)}", markup=False)
 
 
 def restore(

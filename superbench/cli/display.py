@@ -163,3 +163,11 @@ def split_of(report: Report) -> str:
     heard, passed = sum(one.sound_seconds for one in made), sum(one.passed_seconds for one in made)
     passes = f" · {passed / 60:.1f} min of sound through models for {heard / 60:.1f} min read ({passed / max(heard, 1e-9):.2f} passes)"
     return f"{report.seconds:.0f} s wall; work of all processes: {work}{passes if made else ''}"
+
+
+def name_broken() -> None:
+    """Say on standard error which registered tasks are left out because they are broken."""
+    from superbench import registry
+
+    for reason in registry.broken().values():
+        print(visible(f"superbench: left out: {reason}"), file=sys.stderr)

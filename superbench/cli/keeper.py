@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from superbench.cli.arguments import AsJson
 from superbench.cli.board import BOARD
 from superbench.cli.printing import echo_json
 
@@ -46,8 +47,9 @@ def board(
     or cannot be drawn, is left out, and said; the exit status is then 1.
     """
     from superbench.board.storage import Board
-    from superbench.cli.display import console, stages
+    from superbench.cli.display import console, name_broken, stages
 
+    name_broken()
     with stages() as reporter:
         refused = Board(board).write_page(
             out, lambda done, total: reporter.advance("score again", done, total), everything=superseded
@@ -81,7 +83,7 @@ def withdraw(
 def history(
     board: Kept,
     row: Annotated[str | None, typer.Argument(help="A model's name, or the digest of one bundle [default: all]", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show what was accepted, the latest last: when, by whom, which revision, and which of its tasks the board shows.
 

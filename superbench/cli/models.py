@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from superbench.cli.arguments import AsJson, Device
 from superbench.cli.printing import echo_json
 
 
@@ -21,7 +22,7 @@ class Kind(str, Enum):
 def list_(
     kind: Annotated[Kind, typer.Argument(help="upstreams or tasks", show_default=False)],
     hub: Annotated[str | None, typer.Option(help="Names that a hub offers: torchaudio, s3prl", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What is registered: name, module, distribution, one line. Imports none of it.
 
@@ -29,18 +30,12 @@ def list_(
     """
     from rich.table import Table
 
-    from superbench import registry
     from superbench.cli.display import console
+    from superbench.registry import list_tasks, list_upstreams
 
-    if hub is not None:
-        rows = [{"name": name, "kind": what} for name, what in registry.offered(hub).items()]
-        columns: tuple[str, ...] = ("name", "kind")
-    else:
-        found = [(row, "") for row in registry.listed(registry.TASKS if kind is Kind.tasks else registry.UPSTREAMS)]
-        if kind is Kind.upstreams:
-            found += [(row, "/…") for row in registry.listed(registry.HUBS)]
-        columns = ("name", "line", "module", "distribution")
-        rows = [{part: getattr(row, part) + (more if part == "name" else "") for part in columns} for row, more in found]
+    listed = list_tasks() if kind is Kind.tasks and hub is None else list_upstreams(hub)
+    columns = ("name", "kind") if hub is not None else ("name", "line", "module", "distribution")
+    rows = [{column: getattr(row, column) for column in columns} for row in listed]
     if as_json:
         echo_json(rows)
         return
@@ -57,7 +52,7 @@ def pretrain(
     steps: Annotated[int | None, typer.Option(help="Updates [default: the size's own schedule]", min=1, show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of initialisation, masks and crops", min=0)] = 0,
     teacher: Annotated[str | None, typer.Option(help="Upstream to learn from (any spec), frozen: distil needs one", show_default=False)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto (bfloat16 on a GPU), float32 or bfloat16; weights stay float32")] = "auto",
     accumulate: Annotated[int, typer.Option(help="Pass each update's batch in N parts, when memory is short. Models that contrast utterances (simclr) then contrast within a part", min=1)] = 1,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite what another run left at --out")] = False,

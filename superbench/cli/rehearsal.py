@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from superbench.ranges import in_full
 
@@ -15,51 +15,61 @@ if TYPE_CHECKING:
 
     from superbench.contract import Recipe
     from superbench.job import Sounds
+    from superbench.options import RunOptions
     from superbench.registry import Loaded
     from superbench.runner import Asked
 
+States = dict[str, tuple[str, str]]
+"""Task -> what a run would do with it, and why not."""
 RUNS, FOUND, ABSENT, FAILS = "runs", "found already", "absent", "fails"
 COLOURS = {RUNS: "green", FOUND: "dim", ABSENT: "yellow", FAILS: "red"}
 
 
-def rehearse(
-    upstreams: Sequence[str], tasks: str, *, out: Path, store: Path | None, workers: int | None, **options: Any
-) -> None:
+def rehearse(upstreams: Sequence[str], tasks: str, **options: Unpack[RunOptions]) -> None:
     """Print the jobs with their state and recipe, then the forecast of those that would run."""
-    from superbench.cli.display import console
-    from superbench.cli.plan import forecast_of, healthy, show
+    from superbench.cli.display import console, stages
+    from superbench.cli.plan import show
+    from superbench.commands import healthy
     from superbench.features.store import default_root, sounds_at
     from superbench.files import require_folder
-    from superbench.runner import asked, default_workers
+    from superbench.forecast import forecast
+    from superbench.runner import asked, processes
 
+    out, root = Path(options["out"]), Path(options.get("store") or default_root())
     require_folder(out, f"--out {out}", make=False)
     wanted = asked(upstreams, tasks, **options).into(out)
     once = {name: replace(task, read=lru_cache(maxsize=1)(task.read)) for name, task in wanted.tasks.items()}
     wanted = replace(wanted, tasks=once)  # reads each corpus once, for the states and for the forecast
-    given = wanted.options
-    loaded = [healthy(spec, given.device, store, remember=False) for spec in wanted.specs]
-    sounds = sounds_at(store or default_root())
+    loaded = [healthy(spec, wanted.options.device, root, remember=False) for spec in wanted.specs]
+    sounds = sounds_at(root)
     states = {upstream.alias: _states(wanted, upstream, out, sounds) for upstream in loaded}
-    count = sum(state == RUNS for rows in states.values() for state, _ in rows.values())
     console.print("Dry run: nothing is extracted, trained or written.")
     console.print(_table(wanted, states))
-    processes = max(1, min(workers or default_workers(given.device), len(wanted.jobs)))
-    console.print(
-        f"{count} of {len(wanted.jobs)} jobs would run, on {given.device}, protocol {given.protocol}, worker processes: {processes}. Results: {out}/<upstream>/<task>",
-        markup=False,
-    )
-    deviations = given.deviations(*(task.card for task in wanted.tasks.values()))
-    if deviations:
-        console.print(f"Overrides of the recipes, which the results will list: {'; '.join(deviations)}.", markup=False)
-    for task, reason in {task: reason for rows in states.values() for task, (_, reason) in rows.items() if reason}.items():
-        console.print(f"{task}: {reason}", markup=False)
+    for line in _summary(wanted, states, processes(options, wanted), out):
+        console.print(line, markup=False)
     for upstream in loaded:
         left = [wanted.tasks[name] for name, (state, _) in states[upstream.alias].items() if state == RUNS]
         if left:
-            show(forecast_of(upstream, left, given, wanted.corpora, store, quiet=False))
+            with stages() as reporter:
+                found = forecast(upstream, left, wanted.options, root, wanted.corpora, reporter)
+            show(found)
 
 
-def _states(wanted: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> dict[str, tuple[str, str]]:
+def _summary(wanted: Asked, states: Mapping[str, States], processes: int, out: Path) -> Iterator[str]:
+    """What the table does not say, line by line."""
+    options = wanted.options
+    count = sum(state == RUNS for rows in states.values() for state, _ in rows.values())
+    yield (
+        f"{count} of {len(wanted.jobs)} jobs would run, on {options.device}, protocol {options.protocol}, worker processes: "
+        f"{processes}. Results: {out}/<upstream>/<task>"
+    )
+    if deviations := options.deviations(*(task.card for task in wanted.tasks.values())):
+        yield f"Overrides of the recipes, which the results will list: {'; '.join(deviations)}."
+    reasons = {task: reason for rows in states.values() for task, (_, reason) in rows.items() if reason}
+    yield from (f"{task}: {reason}" for task, reason in reasons.items())
+
+
+def _states(wanted: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> States:
     """Task -> what a run would do with it, and why not."""
     from superbench.errors import MissingCorpus, SuperbenchError
     from superbench.job import finished
@@ -76,7 +86,7 @@ def _states(wanted: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> dict[
     return found
 
 
-def _table(wanted: Asked, states: dict[str, dict[str, tuple[str, str]]]) -> Table:
+def _table(wanted: Asked, states: Mapping[str, States]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

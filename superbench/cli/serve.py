@@ -15,7 +15,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: every one of this machine")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 8000,
     megabytes: Annotated[float, typer.Option(help="Largest bundle", min=0.001)] = 300,
-    hourly: Annotated[int, typer.Option(help="Submissions of one token within an hour", min=1)] = 20,
+    hourly: Annotated[int, typer.Option(help="Uploads of one token within an hour; refused ones count", min=1)] = 20,
     waiting: Annotated[int, typer.Option(help="Submissions of one token that wait at once", min=1)] = 5,
 ) -> None:  # fmt: skip
     """Serve a board: its page, the same as JSON, and a counter for submissions.
@@ -32,7 +32,7 @@ def serve(
         from superbench.board.service import service
     except ImportError as error:
         raise MissingExtra("Serving a board", error.name or "fastapi", "server") from error
-    from superbench.board.reception import Limits
+    from superbench.board.counter import Limits
     from superbench.board.storage import Board
     from superbench.cli.display import console
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from superbench.board.published import published
 from superbench.board.ranking import Row, columns
-from superbench.errors import BadResult, CommandError
-from superbench.results import find_results, read_result
+from superbench.errors import CommandError
+from superbench.results import read_results
 from superbench.schema import Result
 
 PUBLISHED = "published:"
@@ -47,13 +47,10 @@ def side(text: str) -> Side:
             f"{text} is no folder with results. Expected OUT/<upstream>, OUT/<upstream>/<task>, a result.json, or a row of the "
             f"published table such as '{PUBLISHED}HuBERT Base'."
         )
-    places = find_results(path)
-    if not places:
-        raise BadResult(f"{path} holds no result.json. Give a folder that `superbench run --out` wrote.")
-    results = {place: read_result(place) for place in places}
+    results = read_results(path)
     names = sorted({result.upstream.name for result in results.values()})
     if len(names) > 1:
-        some = ", ".join(sorted({str(place.parent) for place in places})[:4])
+        some = ", ".join(sorted({str(place.parent) for place in results})[:4])
         raise CommandError(f"{path} holds results of {len(names)} upstreams. Compare two of them by their own folders: {some}")
     return Side(
         names[0],

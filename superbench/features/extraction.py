@@ -22,7 +22,7 @@ from superbench.errors import BadAudio, BadUpstream
 from superbench.features.audio import load
 from superbench.features.outputs import check_steady
 from superbench.features.passing import BATCH_SAMPLES, WHOLE, Passing, forward
-from superbench.features.sharding import Batches, Piece, Request, fitting, seconds_of, unlike
+from superbench.features.sharding import Batches, Piece, Request, fitting, name_of, seconds_of, unlike
 from superbench.features.store import Entry, Store
 from superbench.memory import give_back
 from superbench.reporting import Reporter
@@ -57,6 +57,7 @@ class Extraction:
     passed_seconds: float = 0.0
     work_seconds: float = 0.0
     padded: Tensor = field(default_factory=lambda: torch.empty(0))
+    _checked_seconds: float = 0.0
     _coming: dict[tuple[Moment, int], Future[Tensor]] = field(default_factory=dict)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS))
 
@@ -99,8 +100,9 @@ class Extraction:
 
     def check_steady(self) -> None:
         """Raises `BadUpstream` for a model that has changed while sound passed through it; what it made is dropped."""
-        if self.passed_seconds == 0:
+        if self.passed_seconds == self._checked_seconds:
             return
+        self._checked_seconds = self.passed_seconds
         try:
             check_steady(self.request.upstream, self.request.device)
         except BadUpstream:
@@ -165,6 +167,8 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
     store = result.store
     shards = list(result.request.shards(pieces))
     stored = _held(result, pieces, reporter)
+    for remark in store.remarks():
+        reporter.note(remark)
     store.use(name for name, _ in shards)  # what is about to be made must not make room for others
     total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
     missing = [(name, wanted) for name, batches in shards if (wanted := unlike(batches, stored))]
@@ -178,7 +182,7 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
                     continue
                 wanted = unlike(batches, store.find([piece.key for batch in batches for piece in batch]))
                 if wanted:
-                    _run(result, name, wanted, _advance(reporter, done, total))
+                    _run(result, name_of(wanted), wanted, _advance(reporter, done, total))
                     result.passed_seconds += seconds_of(wanted)
             done += seconds_of(batches)
             reporter.advance("extract", done, total)
@@ -218,6 +222,7 @@ def _run(result: Extraction, name: str, batches: Batches, advance: Callable[[flo
             passed += sum(len(wave) for wave in waves) / SAMPLE_RATE
             advance(passed)
     _unchanged(result.store, [piece for batch in batches for piece in batch])
+    result.store.use([name])  # so that nothing makes it go before it is read
     result.store.add(name, keys, values)
     del values, waves
     give_back()

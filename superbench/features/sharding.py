@@ -84,12 +84,12 @@ class Request:
         for batch in fitting(unique, lambda piece: piece.samples, BATCH_SAMPLES[self.device]):
             added = self._bytes(batch)
             if shard and (size + added > SHARD_BYTES or seconds >= SHARD_SECONDS[self.device]):
-                yield _name(shard), shard
+                yield name_of(shard), shard
                 shard, size, seconds = [], 0, 0.0
             shard.append(batch)
             size, seconds = size + added, seconds + seconds_of([batch])
         if shard:
-            yield _name(shard), shard
+            yield name_of(shard), shard
 
     def _bytes(self, batch: Sequence[Piece]) -> int:
         layers = self.upstream.layers if self.passing.layer is None else 1
@@ -121,5 +121,6 @@ def seconds_of(batches: Batches) -> float:
     return sum(piece.samples for batch in batches for piece in batch) / SAMPLE_RATE
 
 
-def _name(shard: Batches) -> str:
+def name_of(shard: Batches) -> str:
+    """A digest of the keys in order."""
     return hashlib.blake2b(b"".join(piece.key for batch in shard for piece in batch), digest_size=16).hexdigest()

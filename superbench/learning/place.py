@@ -14,11 +14,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from superbench.errors import CommandError, StoreError
+from superbench.errors import CommandError, DamagedFile, StoreError
 from superbench.files import load_tensors, require_place
 from superbench.locks import locked
 
 Run = Mapping[str, str]
+HEADER = 2**20
+"""Bytes within which the facts of a checkpoint stand."""
 
 
 class Place:
@@ -29,6 +31,7 @@ class Place:
         self.resume = out.with_name(out.name + ".resume")
         self.lock = out.with_name(out.name + ".lock")
         self.former: Path | None = None
+        self.damaged: Path | None = None
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -53,11 +56,16 @@ class Place:
     def made(self, run: Run, replace: bool) -> bool:
         """Is the finished checkpoint of this very run there? Unless `replace`, raises `CommandError` for files of another.
 
-        A checkpoint of the same run, made when other sound lay under the same names, moves to `former`.
+        A checkpoint of the same run, made when other sound lay under the same names, moves to `former`; one of ours that does
+        not hold what was written moves to `damaged`, and is made again. A file to resume from that is damaged is no hindrance:
+        whoever would go on from it says so, and begins again.
         """
-        if self.resume.is_file():
+        if self.resume.is_file() and not _is_damaged(self.resume):
             self._belongs(self.resume, run, replace)
         if not self.out.exists():
+            return False
+        if _is_ours(self.out) and _is_damaged(self.out):
+            self.damaged = self.out.replace(self.out.with_name(f"{self.out.name}.damaged"))
             return False
         return self._belongs(self.out, run, replace)
 
@@ -91,6 +99,23 @@ class Place:
 def _exchanged(found: Run, run: Run) -> bool:
     """Do two runs differ in nothing but what lay under the same names?"""
     return {**found, "sound": ""} == {**run, "sound": ""}
+
+
+def _is_damaged(file: Path) -> bool:
+    try:
+        load_tensors(file)
+    except DamagedFile:
+        return True
+    except StoreError:  # it may be whole, and cannot be read
+        return False
+    return False
+
+
+def _is_ours(file: Path) -> bool:
+    """Does a file begin as superbench's checkpoints do, whatever became of the rest? One that is empty is nobody's."""
+    with file.open("rb") as opened:
+        start = opened.read(HEADER)
+    return not start or b'"superbench"' in start
 
 
 def run_of(file: Path) -> Run | None:

@@ -17,7 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from superbench.files import load_tensors, save_tensors
+from superbench.errors import DamagedFile
+from superbench.files import load_sealed, save_sealed
 from superbench.reporting import Reporter
 
 
@@ -56,9 +57,10 @@ def fit(
 
     `evaluate` may write into `log` (JSON values) and into the learner. Every `checkpoint_every` updates, learner and log go to
     `checkpoint`, atomically, and besides whenever the last time was `checkpoint_seconds` ago; a checkpoint of the same
-    `identity` found at the start is continued from, another is ignored. `updated(n, loss)` hears of every update.
+    `identity` found at the start is continued from, another is ignored, as is a damaged one, which is said. `updated(n, loss)`
+    hears of every update.
     """
-    start = _resume(learner, log, checkpoint, identity)
+    start = _resume(learner, log, checkpoint, identity, reporter)
     saved = time.monotonic()
     for number in range(start, steps):
         loss = learner.step(number)
@@ -69,14 +71,18 @@ def fit(
             evaluate(done)
         if done % checkpoint_every == 0 or done == steps or time.monotonic() - saved > checkpoint_seconds:
             saved = time.monotonic()
-            save_tensors(checkpoint, learner.state(), {"identity": identity, "step": str(done), "log": json.dumps(log)})
+            save_sealed(checkpoint, learner.state(), {"identity": identity, "step": str(done), "log": json.dumps(log)})
         reporter.advance(stage, done, steps)
 
 
-def _resume(learner: Learner, log: list[object], checkpoint: Path, identity: str) -> int:
+def _resume(learner: Learner, log: list[object], checkpoint: Path, identity: str, reporter: Reporter) -> int:
     if not checkpoint.is_file():
         return 0
-    tensors, facts = load_tensors(checkpoint)
+    try:
+        tensors, facts = load_sealed(checkpoint)
+    except DamagedFile as error:
+        reporter.note(f"{error} Training begins again from its first update")
+        return 0
     if facts.get("identity") != identity:
         return 0
     learner.restore(tensors)

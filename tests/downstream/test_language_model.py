@@ -156,9 +156,9 @@ def test_a_board_scores_both_again_and_refuses_what_was_changed(places: tuple[Pa
 def test_a_report_shows_both(places: tuple[Path, Path]) -> None:
     from superbench import report
 
-    table = report.as_csv(report.collect([places[1]]))
+    table = report.as_csv(report.load_results(places[1]))
     assert "wer_lm" in table
-    assert "wer_lm" not in report.as_csv(report.collect([places[0]]))
+    assert "wer_lm" not in report.as_csv(report.load_results(places[0]))
 
 
 def test_another_model_is_another_job(places: tuple[Path, Path]) -> None:

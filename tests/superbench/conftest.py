@@ -176,7 +176,7 @@ def _body(answer: Any) -> Any:
     data = answer.read()
     if answer.headers.get("Content-Encoding") == "gzip":
         data = gzip.decompress(data)
-    return json.loads(data) if "json" in answer.headers.get("Content-Type", "") else data.decode()
+    return json.loads(data) if data and "json" in answer.headers.get("Content-Type", "") else data.decode()
 
 
 Serving = Callable[..., contextlib.AbstractContextManager[Running]]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from superbench import report
+from superbench import registry, report
 from superbench.board.contents import contents
+from superbench.board.gathering import grouped
 from superbench.board.published import published, records, superseded
-from superbench.board.ranking import Cell, Column, Group, Row, columns, grouped, leaders, rank_points, ranks, superb_score
+from superbench.board.ranking import Cell, Column, Group, Row, columns, leaders, rank_points, ranks, superb_score
 from superbench.errors import BadResult
 from superbench.schema import Result
 
@@ -120,7 +121,8 @@ def test_miniature_rows_have_ranks_and_no_superb_score(over: list[Column]) -> No
 
 def test_the_official_recipe_on_a_miniature_has_no_superb_score(over: list[Column], a_result: Make) -> None:
     def groups(miniature: str | None) -> list[dict]:
-        data = {"fingerprint": "f", "items": {"test": 96}, "passport": {"lists": {"test": "d"}, "miniature": miniature}}
+        passport = {"lists": {"test": "d"}, "miniature": miniature, "counts": dict(registry.task("ks").card.counts)}
+        data = {"fingerprint": "f", "items": {"test": 96}, "passport": passport}
         return contents(grouped([a_result("apc", 40, protocol="superb", data=data)]), over)["groups"]  # type: ignore[no-any-return]
 
     (small,), (real,) = groups("miniature corpora, seed 0"), groups(None)
@@ -174,7 +176,7 @@ def replace_name(result: Result) -> Result:
 
 def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadResult, match="no result"):
-        report.collect([tmp_path])
+        report.load_results(tmp_path)
 
 
 def test_a_dagger_marks_a_shortened_run(over: list[Column], a_result: Make) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from superbench.board import apart
-from superbench.board.bundle import pack_bundle
+from superbench.board import apart, work
+from superbench.board.bundle import open_bundle, pack_bundle
 from superbench.board.storage import Board
+from superbench.board.work import Work, work_of
 from superbench.contract import Prediction
 from superbench.errors import Refusal, StoreError
 from superbench.probing.intervals import interval
@@ -64,3 +67,53 @@ def test_a_failure_of_the_process_is_told(address: str, a_folder: Callable[..., 
         apart.examine(board, pack_bundle(a_folder("apc", 30)))
     with pytest.raises(Refusal, match="GB of memory"):
         apart.examine(board, spent)
+
+
+def test_a_bundle_that_takes_too_much_to_open_is_given_up(
+    a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever an archive makes its reader do: the process beside is bounded, this one goes on."""
+
+    def large(data: bytes) -> None:
+        bytearray(2 * apart.OPENING_BYTES)
+
+    def long(data: bytes) -> None:
+        while data:
+            pass
+
+    honest = pack_bundle(a_folder("honest", 30))
+    for reader in (large, long):
+        monkeypatch.setattr(apart, "open_bundle", reader)
+        with pytest.raises(Refusal, match="opening it took more than") as caught:
+            apart.opened(honest, seconds=1)
+        assert (caught.value.status, caught.value.code) == (422, "resources")
+    monkeypatch.undo()
+    assert apart.opened(honest)["tasks"] == ["ks"]
+
+
+@pytest.mark.parametrize("what", ["groups of one", "groups", "characters", "area"])
+def test_more_work_than_any_run_needs_is_refused_before_it_is_scored(
+    what: str, a_folder: Callable[..., Path], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = [np.random.default_rng(number).bytes(10_000).hex() for number in range(140)]
+    if what == "characters":
+        monkeypatch.setattr(work, "CHARACTERS", 500_000)  # or the test would write 100 MB
+    said = [Prediction(str(n), "all", (f"s{n}",), "yes", "no") for n in range(96)]
+    much = {
+        "groups of one": [replace(said[0], group=tuple(f"g{n}" for n in range(300_000))), *said[1:]],
+        "groups": [replace(said[0], id=f"{n}", group=tuple(f"g{n}-{m}" for m in range(16))) for n in range(13_000)],
+        "characters": [replace(one, prediction=text) for one, text in zip(said, long[:30], strict=False)],
+        "area": [replace(one, prediction=long[n : n + 2]) for n, one in enumerate(said)],
+    }[what]
+    data = pack_bundle(a_folder("much", 30, predictions=much))
+    with pytest.raises(Refusal) as caught:
+        apart.examine(Board(address), data)
+    assert (caught.value.status, caught.value.code) == (422, "work")
+
+
+def test_what_a_bundle_may_take_grows_with_what_is_in_it(a_folder: Callable[..., Path]) -> None:
+    small = work_of(open_bundle(pack_bundle(a_folder("small", 48))))
+    assert (small.items, small.groups, small.characters) == (96, 48, 2 * 48 * (3 + 2))
+    assert small.area == 48 * (6**2 + 4**2)
+    assert 30 < small.seconds < 31
+    assert Work(2_600, 40, 1_600_000, 10**9).seconds < 60  # PR at official size

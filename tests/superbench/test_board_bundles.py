@@ -356,22 +356,6 @@ def relabelled(predictions: list[Prediction]) -> list[Prediction]:
     return [Prediction(one.id, one.fold, one.group, one.prediction, one.prediction) for one in predictions]
 
 
-def test_references_that_were_exchanged_are_refused_where_others_are_known(
-    address: str, a_folder: Callable[..., Path], a_result: Callable[..., Any]
-) -> None:
-    """All labels replaced by what was predicted, and everything computed anew: consistent in itself, 100 %."""
-    board = Board(address)
-    board.submit(a_folder("honest", 30))
-    cheat = a_folder("cheat", 48, predictions=relabelled(open_bundle(pack_bundle(a_folder("x", 30))).entries["ks"].predictions))
-    with pytest.raises(Refusal, match="not those of the other results on the same data") as caught:
-        board.submit(cheat)
-    assert caught.value.code == "references"
-    board.submit(a_folder("cheat", 48, where="other", fingerprint="g"))  # other data: taken, in a group of its own
-    groups = board.contents()["groups"][:2]
-    assert [[row["name"] for row in group["rows"]] for group in groups] == [["honest"], ["cheat"]]
-    assert "KS g, there f" in groups[1]["reason"]
-
-
 def test_the_boards_own_references_count_and_those_of_a_bundle_do_not(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     (added,) = board.add_references(a_folder("mine", 3, where="mine"))

@@ -23,12 +23,12 @@ pytest.importorskip("fastapi", reason="the extra `server` is not installed")
 pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
 
 START = """
-import sys, time
+import re, sys
+from pathlib import Path
 from superbench.board import verify
-inner = verify.examine_entry
 def slow(*arguments):
+    Path(sys.argv[2]).touch()
     re.match("(a|a)*c", "a" * 60)
-import re
 verify.examine_entry = slow
 from superbench.board.judge import main
 main()
@@ -75,14 +75,15 @@ def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpro
 
     (bundle := tmp_path / "one.zip").write_bytes(pack_bundle(a_folder("busy", 30)))
     process = subprocess.Popen(
-        [sys.executable, "-c", START, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
-    )
+        [sys.executable, "-c", START, str(os.getpid()), str(tmp_path / "busy")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
+    )  # fmt: skip
     assert process.stdin is not None
     errand = {"errand": "judge", "path": str(bundle), "by": "alice"}
     process.stdin.write(f"{tmp_path / 'board'}\n{json.dumps(errand)}\n".encode())
     process.stdin.flush()
     try:
-        assert soon(lambda: children(process.pid), 120)
+        assert soon((tmp_path / "busy").is_file, 120)
         yield process
     finally:
         process.kill()
@@ -92,7 +93,7 @@ def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpro
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_scorer_ends_with_its_judge(busy_judge: subprocess.Popen[bytes], number: int) -> None:
     scorers = children(busy_judge.pid)
-    time.sleep(0.5)  # it has asked the kernel by now, and is busy
+    assert scorers
     assert alive(scorers) == scorers
     busy_judge.send_signal(number)
     busy_judge.wait(5)

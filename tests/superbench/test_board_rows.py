@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from superbench.board.bundle import open_bundle, pack_bundle
 from superbench.board.names import namesake
 from superbench.board.storage import Board
 from superbench.contract import Prediction
-from superbench.errors import CommandError, Conflict, Malformed, Refusal, UnknownName
+from superbench.errors import CommandError, Conflict, Malformed, UnknownName
 from superbench.probing.intervals import interval
 from superbench.registry import task
 from superbench.results import write_result
@@ -115,21 +114,6 @@ def test_a_single_version_is_withdrawn_by_its_digest(address: str, a_folder: Cal
     newest = open_bundle(pack_bundle(a_folder("apc", 30, where="newer"))).digest
     assert [one.digest[:12] for one in board.withdraw(newest[:8])] == [newest[:12]]
     assert board.results()[0].scores["accuracy"].value == pytest.approx(100 * 20 / 48)
-
-
-def test_labels_of_a_withdrawn_bundle_bind_nobody(address: str, a_folder: Callable[..., Path]) -> None:
-    board = Board(address)
-    honest = open_bundle(pack_bundle(a_folder("x", 30))).entries["ks"].predictions
-    lies = [dataclasses.replace(one, reference=one.prediction) for one in honest]
-    accept(board, a_folder("cheat", 48, predictions=lies))
-    with pytest.raises(Refusal, match="not those of the other results"):
-        board.examine(pack_bundle(a_folder("honest", 30)))
-    board.withdraw("cheat")
-    accept(board, a_folder("honest", 30))
-    accept(board, a_folder("second", 20))
-    board.withdraw("second")  # labels that others stand on stay
-    with pytest.raises(Refusal, match="not those of the other results"):
-        board.examine(pack_bundle(a_folder("cheat again", 48, predictions=lies)))
 
 
 def test_rulings_go_with_a_backup(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:

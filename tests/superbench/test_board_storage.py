@@ -18,6 +18,7 @@ import pytest
 
 from superbench.board import backup as backups, tokens
 from superbench.board.bundle import pack_bundle
+from superbench.board.shelf import Held, now
 from superbench.board.storage import Board
 from superbench.errors import BadResult, CommandError, Conflict, NotAllowed, Refusal
 
@@ -224,7 +225,7 @@ def test_a_folder_without_its_hidden_files_shows_the_same(tmp_path: Path, a_fold
     board = Board(tmp_path / "board")
     board.submit(a_folder("apc", 20).parent)
     before = board.contents()
-    for name in (".evidence", ".lock", "labels"):
+    for name in (".evidence", ".lock"):
         shutil.rmtree(tmp_path / "board" / name) if (tmp_path / "board" / name).is_dir() else (
             tmp_path / "board" / name
         ).unlink()
@@ -264,3 +265,18 @@ def test_a_database_that_is_not_running_is_said_in_a_sentence_without_its_passwo
     with pytest.raises(StoreError, match="Is it running") as caught:
         Board("postgresql://me:secret@127.0.0.1:1/board").shelf.held()
     assert "secret" not in str(caught.value)
+
+
+def test_a_bundle_that_cannot_be_read_is_left_out_of_a_backup_and_said(
+    address: str, a_folder: Callable[..., Path], tmp_path: Path, call: Any
+) -> None:
+    board = Board(address)
+    board.submit(a_folder("apc", 30))
+    with board.shelf.writing() as writer:
+        writer.add(Held("ab" * 32, "junk", now()), b"junk")
+    file, other = tmp_path / "saved.zip", Board(tmp_path / "other")
+    found = backups.backup(board.shelf, file)
+    assert (found.bundles, len(found.left_out)) == (1, 1)
+    assert found.left_out[0].startswith("junk (abababababab): ")
+    assert backups.restore(file, other.shelf).bundles == 1
+    assert [result.upstream.name for result in other.results()] == ["apc"]

@@ -16,7 +16,8 @@ import soundfile
 
 from superbench import registry
 from superbench.board.contents import contents
-from superbench.board.ranking import columns, grouped
+from superbench.board.gathering import grouped
+from superbench.board.ranking import columns
 from superbench.contract import Audio, Fold, Item, Split, Task, Trial
 from superbench.corpora import MARKER, WRITTEN, Corpora
 from superbench.inspection import Inspection, Inspector
@@ -26,7 +27,7 @@ from superbench.reporting import Silence
 from superbench.results import read_result
 from superbench.runner import run
 from superbench.schema import Passport, Result
-from superbench.synthesis import synthesise
+from superbench.synthesis import synthesize
 
 NAMES = ("asr", "asv", "er", "ic", "ks", "pr", "qbe", "sd", "sf", "sid")
 COUNTS = {"train": 30, "train/high": 5, "train groups": 25, "dev": 10, "test": 20}
@@ -281,7 +282,7 @@ def test_a_miniature_is_compared_with_what_was_written(copy: Path) -> None:
     assert found.state == "differs"
     assert "in place of" in found.remarks[0]
     assert "train/yes" in found.remarks[0]
-    synthesise(copy, 0, ["ks"], Silence())  # a tree that is there stays as it is, and so does what was noted of it
+    synthesize(copy, 0, ["ks"], Silence())  # a tree that is there stays as it is, and so does what was noted of it
     assert look(Corpora(copy), task).state == "differs"
     (copy / WRITTEN).unlink()
     assert look(Corpora(copy), task).state == "complete"

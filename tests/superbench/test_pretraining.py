@@ -136,7 +136,7 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def train(tiny: Path, speech: Path, out: Path, name: str = "Tiny", **options: Any) -> dict[str, torch.Tensor]:
-    usual: dict[str, Any] = {"steps": None, "seed": 0, "device": "cpu", "reporter": Silence()}
+    usual: dict[str, Any] = {"steps": None, "seed": 0, "device": "cpu", "reporter": Silence(), "replace": True}
     pretrain(f"{tiny}:{name}", speech, out, **(usual | options))
     return load_tensors(out)[0]
 

@@ -17,7 +17,7 @@ from superbench.options import Options
 from superbench.pretraining import pretrain
 from superbench.reporting import Silence
 from superbench.runner import run
-from superbench.synthesis import synthesise
+from superbench.synthesis import synthesize
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     *(
@@ -80,7 +80,7 @@ def test_generating_refuses_them(option: dict[str, float], tmp_path: Path) -> No
 
 def test_synthesis_and_an_untrained_model_refuse_a_seed_below_zero(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="--seed -1"):
-        synthesise(tmp_path / "data", -1, ["ks"], Silence())
+        synthesize(tmp_path / "data", -1, ["ks"], Silence())
     assert list(tmp_path.iterdir()) == []
     for seed in ("-1", "x", ""):
         with pytest.raises(CommandError, match="not a whole number, 0 or more"):

@@ -377,7 +377,8 @@ def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
 def test_verify_names_damage_entries_without_a_shard_and_files_without_a_row(tmp_path: Path) -> None:
     store = filled(tmp_path)
     store.add(OTHER, [b"y" * 16], VALUES[:1])
-    store._index.write("INSERT INTO entries VALUES (?,?,?,?)", [(b"a" * 16, "gone", 0, 1), (b"b" * 16, OTHER, 90, 11)])
+    rows = [(b"a" * 16, "gone", 0, 1), (b"b" * 16, OTHER, 90, 11)]
+    store._index.write("INSERT INTO entries (key, shard, start, rows) VALUES (?,?,?,?)", rows)
     stray = shard(tmp_path).with_name(f"{'0' * 32}.safetensors")
     stray.write_bytes(b"?")
     said = {finding.shard: (finding.state, finding.message) for finding in store.verify()}

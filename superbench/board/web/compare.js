@@ -45,7 +45,7 @@ function comparison(group, rows) {
   const heads = [["Task", "left"], [make("span", {}, sample(0), " ", one.name, make("small", {}, "the reference"))],
     ...others.map((row, place) => [make("span", {}, sample(place + 1), " ", row.name, make("small", {}, "value, difference"),
       button("make it the reference", () => refer(row), { class: "quiet" })), "left"])];
-  return make("div", {}, plainTable("differences", heads, make("tbody", {}, ...columns.map((column) => comparisonRow(group, column, one, others)))),
+  return make("div", {}, plainTable(`Differences from ${one.name}`, "differences", heads, make("tbody", {}, ...columns.map((column) => comparisonRow(group, column, one, others)))),
     make("p", { class: "soft legend" }, make("span", {}, make("span", { class: "better" }, "▲ better"), " or ",
       make("span", { class: "worse" }, "▼ worse"), " than the reference, ", make("span", { class: "unsure" }, "≈ not sure"),
       paired ? ": the interval of the difference holds 0" : ": their intervals overlap, a cautious rule"),

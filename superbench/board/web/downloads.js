@@ -11,7 +11,7 @@ function save(group, kind, type, text) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
   say(`${group.title} saved as ${kind}`);
 }
-const facts = ["name", "origin", "source", "kind", "family", "corpus", "rank", "superb", "params", "macs", "rtf"];
+const facts = ["name", "origin", "source", "kind", "family", "corpus", "rank", "superb", "params", "macs", "rtf", "copied"];
 
 /** A text that a spreadsheet would run as a formula gets an apostrophe in front. */
 function asCsv(group) {
@@ -53,8 +53,9 @@ function asLatex(group) {
   const line = (row) => [...front.map((column) => fronts[column.key][1](row)),
     ...columns.map((column) => score(row, column))].join(" & ") + " \\\\";
   const head = [...front.map((column) => fronts[column.key][0]), ...columns.map((column) => arrows(safe(headOf(column))))];
+  const copied = visibleRows(group).filter((row) => row.copied).map((row) => `% ${`${row.name}: ${row.copied}`.replace(/\s+/g, " ")}`);
   return [`% ${group.title.replace(/\s+/g, " ")}; made ${board.made} by superbench ${board.version}; needs \\usepackage{booktabs}`,
-    "% bold: best of its column; underlined: tied with the best",
+    "% bold: best of its column; underlined: tied with the best", ...copied,
     `\\begin{tabular}{l${"r".repeat(head.length - 1)}}`, "\\toprule", head.join(" & ") + " \\\\", "\\midrule",
       ...visibleRows(group).map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
 }

@@ -39,6 +39,7 @@ function standsText(group, row, columns) {
 function factList(row) {
   const facts = [
     ["SUPERB score", present(row.superb) && number(row.superb, 0)],
+    ["Copy", row.copied],
     ["Only called like", row.namesake && `${row.namesake}: not the published row`],
     ["Family", row.family],
     ["Pretrained on", row.corpus],
@@ -67,7 +68,7 @@ function scoreTable(group, row, columns) {
       swept && cellOf("left", chosenText(detailsOf(row)[column.task]?.sweep ?? []) || "–"));
   };
   const heads = [["Task", "left"], ["Score"], ["better →", "left"], ["Place", "left"], swept && ["Chosen", "left"]];
-  return plainTable("scores", heads, make("tbody", {}, ...columns.map(line)));
+  return plainTable(`Scores of ${row.name}: ${group.title}`, "scores", heads, make("tbody", {}, ...columns.map(line)));
 }
 function tieText(cell) {
   if (cell.shared > 0) return `shared with ${plural(cell.shared, "other")}`;
@@ -81,9 +82,9 @@ function hardCard(group, tasks, row = null) {
   return card(row ? "The hardest items, and what this model makes of them" : "The hardest items",
     make("p", { class: "soft" }, "Test items of most error over all rows of the table. A graded answer counts as wrong from half of it upwards."),
     ...found.map(([task, hard], place) => make("details", { open: !row || place === 0 },
-      make("summary", {}, `${titleOf(task)}, ${plural(hard.items.length, "item")}`), hardTable(group, hard, row))));
+      make("summary", {}, `${titleOf(task)}, ${plural(hard.items.length, "item")}`), hardTable(group, task, hard, row))));
 }
-function hardTable(group, hard, row) {
+function hardTable(group, task, hard, row) {
   const texts = hard.items.some((item) => present(item.reference));
   const answers = (item) => (item.said ?? []).map(([text, count]) =>
     make("span", { class: "said" }, text || "nothing", count > 1 ? make("small", {}, ` × ${count}`) : null));
@@ -93,5 +94,5 @@ function hardTable(group, hard, row) {
     cellOf("", `${item.wrong} of ${hard.of}`), row && cellOf(...own[item.by[row.index]] ?? ["left", "–"]));
   const heads = [["Item", "left"], texts && ["Reference", "left"], texts && ["Wrong answers", "left"], ["Mean error"], ["Wrong in"],
     row && ["This model", "left"]];
-  return plainTable("hard", heads, make("tbody", {}, ...hard.items.map(line)));
+  return plainTable(`Hardest items: ${titleOf(task)}, ${group.title}`, "hard", heads, make("tbody", {}, ...hard.items.map(line)));
 }

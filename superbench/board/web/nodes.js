@@ -27,8 +27,8 @@ function choice(id, pairs, value, onchange) {
   return node;
 }
 
-/** A table on a card: `heads` are [text, "left" or "wide" or nothing], those that are false left out. */
-const plainTable = (kind, heads, body) => make("div", { class: "plain" }, make("table", { class: kind },
+/** A table on a card, which keys can scroll where it is wider than the screen: `label` says which it is; `heads` are [text, "left" or "wide" or nothing], those that are false left out. */
+const plainTable = (label, kind, heads, body) => make("div", { class: "plain", tabindex: "0", role: "region", "aria-label": label }, make("table", { class: kind },
   make("thead", {}, make("tr", {}, ...heads.filter(Boolean).map(([text, side]) => make("th", { scope: "col", class: side ?? null }, text)))),
   body));
 const rowHead = (...children) => make("th", { scope: "row", class: "left" }, ...children);

@@ -48,13 +48,13 @@ function sweepFigure(sweep) {
       : draw("text", { x: x(entry), y: 77, class: "lost" }, "×", draw("title", {}, pointText(entry))))));
 }
 /** The same as a table; columns that say nothing are left out. */
-function sweepTable(sweep) {
+function sweepTable(label, sweep) {
   const columns = [["Fold", foldOf, "left"], ["Learning rate", rateOf], ["Setting", (entry) => settingText(entry.setting), "left"],
     ["Seed", (entry) => (entry.seed ? String(entry.seed) : "")], ["Updates", (entry) => (entry.steps ? String(entry.steps) : "")],
     ["Dev", devText]].filter(([, read]) => sweep.some(read));
   const line = (entry) => make("tr", { class: entry.chosen ? "chosen" : null }, ...columns.map(([, read, side]) => cellOf(side, read(entry))),
     cellOf("left", entry.chosen ? "✓ chosen" : ""));
-  return plainTable(null, [...columns.map(([title, , side]) => [title, side]), ["", "left"]], make("tbody", {}, ...sweep.map(line)));
+  return plainTable(label, null, [...columns.map(([title, , side]) => [title, side]), ["", "left"]], make("tbody", {}, ...sweep.map(line)));
 }
 /** Items of each split; where there are folds, of one of them. */
 function itemsText(items) {
@@ -75,7 +75,7 @@ function receiptCard(row, task) {
     sweep.length ? make("p", {}, make("span", { class: "chosen-mark" }, "◆"),
       ` ${sweep.length > 1 ? "Chosen" : "Only point"}: ${chosenText(sweep) || "nothing to choose"}`,
       sweep.filter((entry) => entry.chosen).length === 1 ? `, dev ${devText(sweep.find((entry) => entry.chosen))}` : "") : null,
-    sweep.length > 1 ? make("details", {}, make("summary", {}, `All ${plural(sweep.length, "point")} of the sweep`), sweepTable(sweep))
+    sweep.length > 1 ? make("details", {}, make("summary", {}, `All ${plural(sweep.length, "point")} of the sweep`), sweepTable(`Sweep: ${titleOf(task)}`, sweep))
       : null,
     ...lines.map(([key, text]) => make("p", {}, key + text)),
     (details.notes ?? []).length ? make("details", {}, make("summary", {}, plural(details.notes.length, "note")),

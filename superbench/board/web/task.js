@@ -48,7 +48,7 @@ function ladder(group, column, rows) {
   const ends = column.higher ? spanOf(group, column) : spanOf(group, column).toReversed();
   const [left, right] = ends.map((end) => make("span", {}, number(end, digitsOf(group, column))));
   const scale = make("span", { class: "ends" }, left, make("span", {}, "better →"), right);
-  return plainTable("ladder", [["Place"], ["Model", "left"], ["Score"], [scale, "wide"], sure && ["95 % interval", "left"]], body);
+  return plainTable(`Places: ${headOf(column)}, ${group.title}`, "ladder", [["Place"], ["Model", "left"], ["Score"], [scale, "wide"], sure && ["95 % interval", "left"]], body);
 }
 function ratesCard(group, task, rows) {
   const swept = rows.filter((row) => detailsOf(row)[task]?.sweep.length);
@@ -62,5 +62,5 @@ function ratesCard(group, task, rows) {
       cellOf("", String(sweep.length)), cellOf("", least), cellOf("", greatest)));
   });
   const heads = [["Model", "left"], ["Chosen", "left"], ["Points tried"], ["Least dev"], ["Greatest dev"]];
-  return card(`What was chosen on dev, ${group.title}`, plainTable(null, heads, body));
+  return card(`What was chosen on dev, ${group.title}`, plainTable(`Choices: ${group.title}`, null, heads, body));
 }

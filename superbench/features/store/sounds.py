@@ -14,7 +14,6 @@ from pathlib import Path
 
 from superbench.features.store.index import VERSION, Index
 
-COLUMNS = "path, size, mtime, changed, inode, digest, samples, rate"
 REMEMBERED_AT_ONCE = 500
 """Sound files whose digests are written in one go."""
 
@@ -42,9 +41,7 @@ def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool =
     memory = index if remember else None
     from superbench.features.audio import header
 
-    query = f"SELECT {COLUMNS} FROM sounds WHERE path IN ({{}})"
-    rows = index.among(query, list({str(path) for path in paths})) if index else ()
-    known = {row[0]: row[1:] for row in rows}
+    known = index.known("sounds", list({str(path) for path in paths})) if index else {}
     fresh: dict[str, tuple] = {}
     for path in paths:
         text, stamp = str(path), _stamp(path)
@@ -61,9 +58,8 @@ def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool =
 
 def _remember(index: Index | None, sounds: dict[str, tuple]) -> None:
     if sounds and index:
-        marks = ",".join("?" * len(COLUMNS.split(",")))
         with index.transaction():
-            index.write(f"INSERT OR REPLACE INTO sounds ({COLUMNS}) VALUES ({marks})", list(sounds.values()))
+            index.put("sounds", list(sounds.values()))
     sounds.clear()
 
 

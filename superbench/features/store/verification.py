@@ -10,7 +10,7 @@ from typing import Literal
 
 from superbench.errors import StoreError
 from superbench.features.store.eviction import strangers
-from superbench.features.store.index import Index
+from superbench.features.store.index import SEALED, Index
 from superbench.features.store.shard import Damaged, Written, place, proved, rows
 from superbench.reporting import Reporter
 
@@ -45,6 +45,9 @@ def verify(root: Path, index: Index, reporter: Reporter) -> Iterator[Finding]:
     lost = index.rows("SELECT shard, count(*) FROM entries WHERE shard NOT IN (SELECT name FROM shards) GROUP BY shard")
     for name, count in lost:
         yield Finding(name, "damaged", f"{count} entries point to the shard {name}, which the index does not know")
+    for table in SEALED:
+        if false := index.false(table):
+            yield Finding(table, "damaged", f"{len(false)} rows of {table} in the index do not hold what was written")
     with index.transaction():  # nobody is between the file and the index now
         unknown = strangers(root, index)
     for path in unknown:

@@ -225,6 +225,29 @@ def test_a_phone_never_scrolls_the_page_sideways(page: Any) -> None:
     assert page.get_by_role("combobox", name="Family").is_visible()
 
 
+@pytest.mark.parametrize("hash", ["#compare=tera&compare=fbank", "#model=tera", "#task=ks", "#task=sf", "#columns"])
+def test_on_a_phone_whatever_scrolls_can_be_reached_and_scrolled_by_keys(page: Any, hash: str) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    if hash == "#columns":
+        page.get_by_role("button", name="Filters").click()
+        page.locator("#choose").click()
+    else:
+        page.evaluate(f"location.hash = '{hash}'")
+    page.wait_for_timeout(200)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.wait_for_timeout(100)
+    found = page.evaluate("""() => [...document.querySelectorAll("body *")].filter((one) => {
+        const { overflowX, overflowY } = getComputedStyle(one);
+        const wide = /auto|scroll/.test(overflowX) && one.scrollWidth > one.clientWidth;
+        const high = /auto|scroll/.test(overflowY) && one.scrollHeight > one.clientHeight;
+        return (wide || high) && one.checkVisibility();
+    }).map((one) => [one.id || one.className, one.tabIndex, one.getAttribute("role") ?? one.localName, one.ariaLabel])""")
+    assert found
+    assert [one for one in found if one[1] != 0 or one[2] not in ("region", "nav", "group") or not one[3]] == []
+    labels = [one.get_attribute("aria-label") for one in page.locator("[role=region]:visible").all()]
+    assert len(labels) == len(set(labels))
+
+
 def test_the_theme_follows_the_system_until_it_is_switched(page: Any) -> None:
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     light = page.evaluate(ground)
