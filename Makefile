@@ -1,8 +1,8 @@
-# The three things to know: make demo, make test, make check. Each sets up what it needs.
+# The four things to know: make demo, make test, make check, make docs. Each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check install clean
+.PHONY: demo test check docs install clean
 
 demo: .venv/.installed
 	$(BIN)/superbench demo --out demo
@@ -15,6 +15,9 @@ check: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 install: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -25,4 +28,4 @@ install: .venv/.installed
 	@touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site

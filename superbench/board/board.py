@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,13 @@ class Board:
         found = self.contents(progress, everything=everything)
         write_text(out, render.render(found))
         return list(found["refused"])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page itself, in a frame that runs its script and nothing else."""
+        if not self.shelf.held():
+            return f"<p>{escape(str(self.shelf.address))} has no bundle yet.</p>"
+        whole = escape(render.render(self.contents()))
+        return f'<iframe srcdoc="{whole}" sandbox="allow-scripts allow-downloads" width="100%" height="640"></iframe>'
 
     # ------------------------------------------------------------ what the keeper decides
 

@@ -9,6 +9,7 @@ import typer
 
 from superbench.cli.arguments import AsJson, Device
 from superbench.cli.printing import echo_json
+from superbench.system.spelling import visible
 
 if TYPE_CHECKING:
     from superbench.plugins.doctor.examination import Examination
@@ -26,22 +27,28 @@ def check(
     A model is called on noise, silence, clipped, very short and long sound, alone and beside others; it must declare what it
     gives, give the same twice, and learn nothing. `superbench run` does the same before anything is extracted.
 
+    Warns if another package named superbench is installed (Microsoft's superbenchmark has one).
+
     Example: superbench check torchaudio/wavlm_base_plus --quick
     """
     from superbench.cli.display import stages
     from superbench.runs.commands import check as checked
+    from superbench.system.installation import advice, foreign
     from superbench.system.progress import Silence
 
+    others = foreign()
     with stages() as bars:
         found = checked(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
     examination = found.examination
     if as_json:
         mates = {"mates": examination.mates} if found.kind == "upstream" else {}
         rows = [asdict(finding) for finding in examination.findings]
-        facts = {"name": name, **found.facts, "healthy": found.healthy, **mates}
+        facts = {"name": name, "foreign": others, **found.facts, "healthy": found.healthy, **mates}
         echo_json({**facts, "reasons": found.reasons, "findings": rows})
     else:
         _show(name, examination, "a task" if found.kind == "task" else "an upstream")
+    if others:
+        typer.echo(visible(f"! {advice(others)}"), err=True)
     if not found.healthy:
         raise typer.Exit(1)
 

@@ -47,10 +47,11 @@ console = PlainConsole(highlight=False, markup=False, width=None if sys.stdout.i
 
 
 def bars() -> Progress:
-    """Progress bars as all commands show them."""
+    """Progress bars as all commands show them; none where output goes into a pipe, even if colours are asked for there (as
+    Jupyter does, by FORCE_COLOR)."""
     return Progress(
         TextColumn("{task.description}", markup=False), BarColumn(24), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+        TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, disable=not (console.is_terminal and sys.stdout.isatty()),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ many times what the largest corpora and models of SUPERB need. Fields that came 
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator, with_config
@@ -31,6 +32,7 @@ from superbench.system.records import (
     Text,
     Weight,
 )
+from superbench.system.spelling import visible
 
 MOST_POINTS = 5_000
 """Of a sweep: folds × learning rates × seeds × checkpoints."""
@@ -230,6 +232,20 @@ class Result(Record):
     def to_json(self) -> str:
         """The text of `result.json`."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each metric with its 95 % interval; deviations and notes below."""
+        head = f"{self.upstream.name} · {self.task.name} (version {self.task.version}, protocol {self.task.protocol})"
+        rows = ""
+        for metric, score in self.scores.items():
+            interval = f"{score.ci[0]:.4g} to {score.ci[1]:.4g}" if score.ci else "–"
+            arrow = "↑" if score.higher_is_better else "↓"
+            cells = [f"{metric} {arrow}", f"{score.value:.4g}{' %' if score.unit == '%' else ''}", interval]
+            rows += f"<tr>{''.join(f'<td>{escape(visible(cell))}</td>' for cell in cells)}</tr>"
+        lines = [f"deviates from the recipe: {one}" for one in self.deviations] + list(self.notes)
+        below = "".join(f"<br><small>{escape(visible(line))}</small>" for line in lines)
+        titles = "<tr><th>metric</th><th>value</th><th>95 % interval</th></tr>"
+        return f"<table><caption>{escape(visible(head))}</caption>{titles}{rows}</table>{below}"
 
 
 def is_miniature(result: Result) -> bool:

@@ -21,8 +21,10 @@ from superbench.errors import CommandError
 from superbench.features.store import Store, default_root
 from superbench.plugins import Spec, model_files
 from superbench.results import Result
+from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
-from superbench.runs.jobs import Ended, Job, Nobody, RunPlan, State, Watcher
+from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
+from superbench.runs.notebook import usual_watcher
 from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants
 from superbench.runs.pool import parallel
 from superbench.runs.worker import failed, inline
@@ -50,6 +52,12 @@ class Report:
     def results(self) -> list[Result]:
         """All results, new and found."""
         return [one.result for one in self.ended if one.result is not None]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the results as tables, the jobs without a result, the wall time."""
+        lines = [f"{one.job}: {one.state}. {one.message}" for one in self.ended if one.result is None]
+        below = "".join(f"<br>{text(line)}" for line in [*lines, f"{self.seconds:.0f} s"])
+        return (tables(self.results) if self.results else "") + below
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,8 @@ def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all",
     """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams`; results go to the folder `out`.
 
     An upstream is a spec, or a class or function at the top level of a file. The options are those of `RunOptions`. Raises
-    `CommandError` for an impossible command; a job that fails is in the report, and does not stop the others.
+    `CommandError` for an impossible command; a job that fails is in the report, and does not stop the others. In a notebook,
+    progress is drawn below the cell unless `watcher` is given.
 
     >>> run(["fbank"], ["ks", "ic"], data="corpora", out="results", max_steps=100)  # doctest: +SKIP
     """
@@ -139,7 +148,7 @@ def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all",
     check_names(options)
     wanted = asked(upstreams, tasks, **options).into(Path(options["out"]))
     plan, count = _plan(wanted, options)
-    audience, report = options.get("watcher") or Nobody(), Report()
+    audience, report = options.get("watcher") or usual_watcher(), Report()
     for ended in _ended(wanted, plan, count, audience):
         report.ended.append(ended)
         _record(plan.out, ended)

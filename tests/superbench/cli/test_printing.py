@@ -104,3 +104,11 @@ def test_the_line_of_a_job_is_printed_in_any_encoding(keyword_corpora: Path, war
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\n+ " in b"\n" + done.stdout
     assert b"+/-" in done.stdout
+
+
+def test_colours_asked_for_in_a_pipe_bring_no_moving_bars() -> None:
+    """Jupyter sets FORCE_COLOR for what its cells start; bars would fill the cell with control codes."""
+    code = "from superbench.cli.display import bars; print(bars().disable)"
+    environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-color"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

@@ -13,7 +13,7 @@ let handled = null;
 function goTo(view) {
   if (state.view.kind === "board") state.left = { top: scrollY, from: view };
   state.view = view;
-  history.pushState(null, "", hashOf());
+  history.pushState(null, "", here(hashOf()));
   handled = location.hash;
   showView();
 }

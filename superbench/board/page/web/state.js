@@ -43,10 +43,12 @@ function readHash() {
   const picked = told.getAll("compare").map(rowCalled).filter(Boolean);
   state.picked = [...new Set(picked)].filter((row) => row.place === picked[0].place).slice(0, MOST);
 }
+/** This page's address with another hash. In a notebook's frame, a hash alone would be read against the notebook's address. */
+const here = (hash) => location.href.split("#")[0] + hash;
 /** Write the state into the address without a new entry in the browser's history. */
 function keepHash() {
   const hash = hashOf();
-  if (hash !== location.hash && !(hash === "#" && !location.hash)) history.replaceState(null, "", hash);
+  if (hash !== location.hash && !(hash === "#" && !location.hash)) history.replaceState(null, "", here(hash));
 }
 
 // ---- what is visible

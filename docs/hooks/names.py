@@ -1,0 +1,38 @@
+"""The Python reference: every public name of superbench, by what it is for."""
+
+from __future__ import annotations
+
+import superbench
+
+GROUPS = {
+    "Run and rank": ["list_upstreams", "list_tasks", "run", "load_results", "compare", "Board"],
+    "Corpora and models to try": ["synthesize", "pretrain", "generate", "check"],
+    "An upstream": ["Upstream", "Features", "Pretraining"],
+    "A task": ["Task", "TaskCard", "Recipe", "Head", "Selection", "Size", "FreshCrops", "Upload"],
+    "Corpora": ["Corpora", "Fold", "Split", "Item", "Trial", "Audio"],
+    "Scores": ["Prediction", "Score", "Setting", "Outputs", "accuracy", "one_per_item", "ratio"],
+    "Files and sound": ["SAMPLE_RATE", "audio_header", "load_audio", "load_tensors", "read_text"],
+}
+"""Names that are on no list stand under "Others", errors under "Errors"."""
+
+
+def page() -> str:
+    """A section for each group, filled from the docstrings."""
+    listed = {name for names in GROUPS.values() for name in names}
+    errors = [name for name in superbench.__all__ if _is_error(name)]
+    others = [name for name in superbench.__all__ if name not in listed and name not in errors]
+    groups = {title: [name for name in names if name in superbench.__all__] for title, names in GROUPS.items()}
+    parts = [
+        f"## {title}\n\n{_entries(names)}" for title, names in {**groups, "Others": others, "Errors": errors}.items() if names
+    ]
+    head = "# Python\n\nThese are the public names: `from superbench import run`. Built-in upstreams and tasks use no others.\n"
+    return "\n".join([head, *parts])
+
+
+def _is_error(name: str) -> bool:
+    value = getattr(superbench, name)
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+def _entries(names: list[str]) -> str:
+    return "\n".join(f"::: superbench.{name}\n" for name in names)

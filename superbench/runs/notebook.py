@@ -1,0 +1,89 @@
+"""Progress of a run inside a Jupyter notebook: a bar, the running jobs, and a line for each job that ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from superbench.results.html import text
+from superbench.runs.jobs import Ended, Job, Nobody, Watcher
+
+REDRAW_SECONDS = 0.3
+"""The display is drawn again at most this often while a stage advances."""
+
+
+def usual_watcher() -> Watcher:
+    """The watcher of a run that names none: a display in a notebook, nothing elsewhere."""
+    return NotebookDisplay(_display()) if in_notebook() else Nobody()
+
+
+def in_notebook() -> bool:
+    """Is this process the kernel of a notebook? False for scripts and for IPython in a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _display() -> Callable[[str], object]:
+    """A function that draws HTML below the cell, in place of what it drew before."""
+    from IPython.display import HTML, display
+
+    handle = display(HTML(""), display_id=True)
+    return lambda content: handle.update(HTML(content))
+
+
+class NotebookDisplay:
+    """A `Watcher` that draws HTML with `draw`; each call replaces what was drawn before."""
+
+    def __init__(self, draw: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
+        self.draw, self.clock = draw, clock
+        self._shares: Mapping[Job, float] = {}
+        self._running: dict[Job, str] = {}
+        self._lines: list[str] = []
+        self._over, self._drawn = 0.0, float("-inf")
+
+    def planned(self, shares: Mapping[Job, float]) -> None:
+        """Take the jobs and their shares of the work."""
+        self._shares = shares
+        self._redraw()
+
+    def started(self, job: Job) -> None:
+        """Add the job to those that run."""
+        self._running[job] = ""
+        self._redraw()
+
+    def advance(self, job: Job, stage: str, done: float, total: float) -> None:
+        """Show the stage of the job and how much of it is done."""
+        self._running[job] = f"{stage} {100 * done / max(total, 1e-9):.0f} %"
+        if self.clock() - self._drawn > REDRAW_SECONDS:
+            self._redraw()
+
+    def note(self, job: Job, text: str) -> None:
+        """Add a remark on a job."""
+        self._lines.append(f"{job}: {text}")
+        self._redraw()
+
+    def ended(self, ended: Ended) -> None:
+        """Move the job from those that run to those that ended."""
+        self._running.pop(ended.job, None)
+        self._over += self._shares.get(ended.job, 0.0)
+        self._lines.append(_line(ended))
+        self._redraw()
+
+    def _redraw(self) -> None:
+        self._drawn = self.clock()
+        whole = sum(self._shares.values())
+        bar = f'<progress value="{self._over:.0f}" max="{whole:.0f}"></progress>' if self._over < whole else ""
+        running = [f"{job} · {stage}" if stage else f"{job}" for job, stage in self._running.items()]
+        self.draw("<br>".join([bar, *map(text, [*running, *self._lines])]))
+
+
+def _line(ended: Ended) -> str:
+    """`apc · ks: accuracy 79.9`, or how a job without a result ended."""
+    result: Any = ended.result
+    if result is None:
+        return f"{ended.job}: {ended.state}. {ended.message}"
+    found = " (was there)" if ended.state == "found" else ""
+    return f"{ended.job}: {result.primary} {result.scores[result.primary].value:.4g}{found}"

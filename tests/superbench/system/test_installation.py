@@ -1,0 +1,55 @@
+"""Another project's package of the same name is reported, whichever way it came."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from superbench.system.installation import foreign
+
+PACKAGE = Path(__file__).parents[2] / "superbench"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder as pip leaves it after it installed a foreign superbench."""
+    (tmp_path / "superbench" / "runner").mkdir(parents=True)
+    (tmp_path / "superbench" / "__init__.py").write_text("")
+    made = tmp_path / "superbench-0.12.0.dist-info"
+    made.mkdir()
+    (made / "METADATA").write_text("Name: superbench\nVersion: 0.12.0\n")
+    (made / "top_level.txt").write_text("superbench\n")
+    return tmp_path
+
+
+def test_alone_there_is_nothing_to_say() -> None:
+    assert foreign() == []
+    assert foreign([str(PACKAGE.parent), ""]) == []
+
+
+def test_a_package_elsewhere_on_the_path_is_named(site: Path) -> None:
+    assert foreign([str(PACKAGE.parent), str(site)]) == [f"{site / 'superbench'} is another one"]
+
+
+def test_a_folder_without_python_is_no_package(tmp_path: Path) -> None:
+    (tmp_path / "superbench").mkdir()
+    assert foreign([str(tmp_path)]) == []
+
+
+def test_a_distribution_that_shares_our_folder_is_named(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    assert "the distribution superbench installs one, too" in foreign([])
+
+
+def test_check_warns(call: Callable[..., subprocess.CompletedProcess[str]], site: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = call("check", "fbank", "--quick", "--json", environment=environment)
+    assert done.returncode == 0
+    assert "More than one Python package is called superbench" in done.stderr
+    assert "use an environment of its own for each" in done.stderr
+    assert any("0.12" not in one and str(site) in one for one in json.loads(done.stdout)["foreign"])
