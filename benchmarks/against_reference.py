@@ -38,8 +38,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from superbench import SAMPLE_RATE, Audio, Item, Task, load_audio, registry
-from superbench.registry import Loaded
+from superbench import SAMPLE_RATE, Audio, Item, Task, load_audio, plugins
+from superbench.plugins import Loaded
 
 STEPS = 2_000
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -73,7 +73,7 @@ class World:
     @classmethod
     def made(cls, given: argparse.Namespace, folder: Path) -> World:
         """Noise for one update, and its features."""
-        task, model = registry.task(given.task), synthetic.upstream(given.upstream, given.device)
+        task, model = plugins.task(given.task), synthetic.upstream(given.upstream, given.device)
         recipe = probes.recipe_of(task)
         seconds = given.seconds or synthetic.CORPORA[given.task].seconds
         audios = synthetic.sounds(folder / "sound", recipe.batch * recipe.accumulate, seconds)

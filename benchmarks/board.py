@@ -21,16 +21,15 @@ from typing import Any
 import numpy as np
 import paired
 
-from superbench.board import ranking
-from superbench.board.bundle import open_bundle, pack_bundle
-from superbench.board.comparison import standings
-from superbench.board.references import digest
-from superbench.board.storage import Board
+from superbench.board.board import Board
+from superbench.board.bundles.bundle import open_bundle, pack_bundle
+from superbench.board.bundles.references import digest
 from superbench.contract import Prediction, Task
-from superbench.probing.intervals import Replicates, interval_of, replicates
-from superbench.registry import task as load_task
-from superbench.results import write_result
-from superbench.schema import Result
+from superbench.plugins import task as load_task
+from superbench.results import Result, rows as ranking, write_result
+from superbench.results.intervals import Replicates, interval_of, replicates
+from superbench.results.rows import Cell, Column, Row
+from superbench.results.significance import standings
 
 GOAL_SECONDS = 60
 SPEAKERS = {"pr": 40, "asr": 40, "ks": 200, "sid": 1251, "ic": 10, "sf": 2}
@@ -133,10 +132,10 @@ def compare(rows: int) -> None:
     paired.show((middle - began) / 10, f"seconds to compare {rows} rows, all columns / 10", "1")
 
 
-def _row(name: str, columns: Sequence[ranking.Column], random: np.random.Generator) -> ranking.Row:
+def _row(name: str, columns: Sequence[Column], random: np.random.Generator) -> Row:
     drawn = {column.key: Replicates(random.normal(50, 1, 1000), 40, "made up") for column in columns}
-    cells = {column.key: ranking.Cell(float(random.normal(50, 3))) for column in columns}
-    return ranking.Row(name, "local", "pretrained", cells, replicates=drawn)
+    cells = {column.key: Cell(float(random.normal(50, 3))) for column in columns}
+    return Row(name, "local", "pretrained", cells, replicates=drawn)
 
 
 # ---------------------------------------------------------------- a bundle, made up

@@ -21,8 +21,8 @@ from typing import Any
 
 from server import results
 
-from superbench.board.bundle import pack_bundle
-from superbench.board.storage import Board
+from superbench.board.board import Board
+from superbench.board.bundles.bundle import pack_bundle
 
 
 def fork(address: str, data: bytes) -> int:

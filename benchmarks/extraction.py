@@ -31,8 +31,8 @@ from superbench import SAMPLE_RATE, Audio, Features
 from superbench.contract import Reduction
 from superbench.features.extraction import extract
 from superbench.features.store import Store
-from superbench.registry import Loaded
-from superbench.reporting import Silence
+from superbench.plugins import Loaded
+from superbench.system.progress import Silence
 
 REDUCTIONS: tuple[Reduction, ...] = ("mean", "frames")
 

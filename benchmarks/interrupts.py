@@ -23,8 +23,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from superbench.reporting import Silence
-from superbench.synthesis import synthesise
+from superbench.data.synthesis import synthesize
+from superbench.system.progress import Silence
 
 WITHIN = 2.0
 """Seconds that a command may go on."""
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bad = 0
     with tempfile.TemporaryDirectory(prefix="interrupts") as folder:
         data = Path(folder, "data")
-        synthesise(data, 0, ["ks", "pr"], Silence())
+        synthesize(data, 0, ["ks", "pr"], Silence())
         for name in given.commands.split(","):
             text, latest = COMMANDS[name]
             bad += _pressed(name, text, given.latest or latest, given.presses, Path(folder), data)

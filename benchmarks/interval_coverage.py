@@ -2,7 +2,7 @@
 
 Word error rates of 10 % are drawn whose truth is known: speakers have rates of their own (beta(2, 18), so a standard deviation
 of 6.5 points, skewed as error rates are) and 5 to 15 utterances of 3 to 19 words. For each number of speakers the interval of
-many such corpora is computed by `superbench.probing.intervals`; the share that holds 10 % should be 95 %. Nothing is timed.
+many such corpora is computed by `superbench.results.intervals`; the share that holds 10 % should be 95 %. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import paired
 
 from superbench.contract import Prediction, Score
-from superbench.probing.intervals import interval
-from superbench.scoring import ratio
+from superbench.contract.scoring import ratio
+from superbench.results.intervals import interval
 
 TRUTH = 10.0
 

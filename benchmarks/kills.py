@@ -26,10 +26,10 @@ from typing import Any
 import torch
 
 from superbench import run
+from superbench.data.synthesis import synthesize
 from superbench.features.store import Store
-from superbench.reporting import Silence
 from superbench.results import find_results
-from superbench.synthesis import synthesise
+from superbench.system.progress import Silence
 
 TASKS = "ks,pr"
 UPSTREAM = "mfcc"
@@ -103,7 +103,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="superbench-kills-") as temporary:
         root = Path(temporary)
-        synthesise(root / "data", 0, TASKS.split(","), Silence())
+        synthesize(root / "data", 0, TASKS.split(","), Silence())
         began = time.monotonic()
         os.waitpid(fork(root / "data", root / "undisturbed", options.steps), 0)
         took = time.monotonic() - began

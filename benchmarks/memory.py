@@ -67,7 +67,7 @@ def _peak(given: argparse.Namespace) -> float:
 
     from superbench.features.extraction import extract
     from superbench.features.store import Store
-    from superbench.reporting import Silence
+    from superbench.system.progress import Silence
 
     torch.set_num_threads(1)
     audios = synthetic.sounds(given.folder / "sound", given.count, given.seconds)

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import paired
 
-from superbench.board import draws
-from superbench.board.page import render
-from superbench.board.ranking import Column, columns
-from superbench.probing.intervals import Replicates
+from superbench.board.page import draws
+from superbench.board.page.render import render
+from superbench.results.intervals import Replicates
+from superbench.results.rows import Column, columns
 
 FAMILIES = ("masked", "contrastive", "autoregressive", "distilled", "spectral")
 LAYERS, RATES, HARD = 13, 5, 10

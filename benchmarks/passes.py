@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from superbench import SAMPLE_RATE, Corpora, Features, load_audio, registry, run
+from superbench import SAMPLE_RATE, Corpora, Features, load_audio, plugins, run
 from superbench.contract import Audio, Recipe
-from superbench.reporting import Silence
-from superbench.synthesis import synthesise
+from superbench.data.synthesis import synthesize
+from superbench.system.progress import Silence
 
 RATES, SEEDS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5), (0, 1)
 
@@ -48,7 +48,7 @@ def different(tasks: list[str], root: Path) -> dict[str, float]:
     seen: set[tuple[str, Audio]] = set()
     seconds = {}
     for name in tasks:
-        task = registry.task(name)
+        task = plugins.task(name)
         pieces = {(task.card.reads, audio) for audio in _audios(task, root)} - seen
         seen |= pieces
         seconds[name] = sum(len(load_audio(audio)) for _, audio in pieces) / SAMPLE_RATE
@@ -70,12 +70,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="miniature corpora that are there already")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    names = [one.name for one in registry.listed(registry.TASKS)] if options.tasks == "all" else options.tasks.split(",")
+    names = [one.name for one in plugins.listed(plugins.TASKS)] if options.tasks == "all" else options.tasks.split(",")
     with tempfile.TemporaryDirectory(prefix="superbench-passes-") as temporary:
         root = Path(temporary)
         data = options.data or root / "data"
         if options.data is None:
-            synthesise(data, 0, names, Silence())
+            synthesize(data, 0, names, Silence())
         (root / "model.py").write_text(
             f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom pathlib import Path\n"
             f"from passes import Counting\nCounting.log = Path({str(root / 'calls.txt')!r})\n"

@@ -13,14 +13,14 @@ from torch import Tensor
 from superbench.contract import Audio, Fold, Item, Recipe, Split, Task
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
-from superbench.probing.batches import BatchPlan, Traits
-from superbench.probing.fold import Conditions, examples_of
-from superbench.probing.probe import Examples, Probe
-from superbench.probing.sweep import Sweep
-from superbench.probing.training import seeded
-from superbench.probing.updates import Point
-from superbench.registry import Loaded
-from superbench.reporting import Silence
+from superbench.plugins import Loaded
+from superbench.system.progress import Silence
+from superbench.system.seeding import seeded
+from superbench.training.probes.batches import BatchPlan, Traits
+from superbench.training.probes.fold import Conditions, examples_of
+from superbench.training.probes.probe import Examples, Probe
+from superbench.training.probes.sweep import Sweep
+from superbench.training.probes.updates import Point
 
 PHONES_PER_SECOND = 10
 

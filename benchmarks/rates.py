@@ -27,7 +27,7 @@ import synthetic
 import torch
 from torch import Tensor
 
-from superbench import registry
+from superbench import plugins
 
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _sides(given: argparse.Namespace, folder: Path) -> dict[str, Callable[[], object]]:
-    task, upstream = registry.task("pr"), synthetic.upstream(given.upstream, given.device)
+    task, upstream = plugins.task("pr"), synthetic.upstream(given.upstream, given.device)
     audios = synthetic.sounds(folder / "sound", given.count, given.seconds)
     extraction = probes.stored(upstream, audios, task, folder / "store", given.device)
     items = probes.items_of(task, upstream, extraction, audios)

@@ -24,13 +24,12 @@ from pathlib import Path
 
 import numpy as np
 
-from superbench.board import tokens
-from superbench.board.bundle import pack_bundle
-from superbench.board.storage import Board
+from superbench.board.board import Board
+from superbench.board.bundles.bundle import pack_bundle
+from superbench.board.storage import tokens
 from superbench.contract import Prediction
-from superbench.registry import task
-from superbench.results import write_result
-from superbench.schema import Result
+from superbench.plugins import task
+from superbench.results import Result, write_result
 
 START = "import sys; from superbench.__main__ import main; sys.exit(main())"
 PATHS = ("/", "/api/board", "/healthz")
@@ -38,7 +37,7 @@ PATHS = ("/", "/api/board", "/healthz")
 
 def results(folder: Path, name: str, skill: float, speakers: int = 250) -> Path:
     """Keyword spotting by a model that is right with probability `skill`: 3 000 predictions, as a run would write them."""
-    from superbench.probing.intervals import interval
+    from superbench.results.intervals import interval
 
     keywords, random = task("ks"), np.random.default_rng(abs(hash(name)) % 2**32)
     words = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "_unknown_", "_silence_")

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import superbench
-from superbench import SAMPLE_RATE, Corpora, Features, load_audio, registry
-from superbench.probing.intervals import interval
-from superbench.reporting import Silence
-from superbench.schema import Result
-from superbench.synthesis import synthesise
+from superbench import SAMPLE_RATE, Corpora, Features, load_audio, plugins
+from superbench.data.synthesis import synthesize
+from superbench.results import Result
+from superbench.results.intervals import interval
+from superbench.system.progress import Silence
 
 HOP, WINDOW, MELS, WIDTH = 160, 400, 40, 256
 LOUDNESS = 10 ** (-30 / 20)
@@ -94,7 +94,7 @@ def weights() -> Path:
 
 def own(root: Path) -> str:
     """The EER of the encoder's own embeddings on the trials of `root`, with its interval."""
-    task, encoder = registry.task("asv"), Resemblyzer().eval()
+    task, encoder = plugins.task("asv"), Resemblyzer().eval()
     (fold,) = task.read(Corpora(root))
     with torch.inference_mode():
         embeddings = {item.id: encoder.embedding(torch.as_tensor(load_audio(item.audio))).tolist() for item in fold.test.items}
@@ -115,7 +115,7 @@ def measure(data: Path | None, seed: int, upstreams: Sequence[str], folder: Path
     """Print the figures of one seed, or of somebody's own `data`."""
     root = data or folder / "data"
     if data is None:
-        synthesise(root, seed, ["asv", "sid"], Silence())
+        synthesize(root, seed, ["asv", "sid"], Silence())
     print(f"seed {seed}: resemblyzer's own embeddings: eer {own(root)}" if data is None else f"own embeddings: eer {own(root)}")
     models = [f"resemblyzer={Path(__file__).resolve()}:Resemblyzer", *upstreams]
     for result in superbench.run(models, "asv,sid", data=root, out=folder / "out", protocol="mini").results:

@@ -27,8 +27,8 @@ import probes
 import synthetic
 import torch
 
-from superbench import SAMPLE_RATE, registry
-from superbench.registry import Loaded
+from superbench import SAMPLE_RATE, plugins
+from superbench.plugins import Loaded
 
 STEPS = 2_000
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(name: str, model: Loaded, given: argparse.Namespace) -> None:
-    corpus, task = synthetic.CORPORA[name], registry.task(name)
+    corpus, task = synthetic.CORPORA[name], plugins.task(name)
     with tempfile.TemporaryDirectory() as folder:
         ours, plain = _sides(name, given, Path(folder))
         waves, lengths = _batch(corpus, given)
@@ -73,7 +73,7 @@ def _measure(name: str, model: Loaded, given: argparse.Namespace) -> None:
 
 
 def _sides(name: str, given: argparse.Namespace, folder: Path) -> tuple[probes.Steps, PlainSweep]:
-    task, numbers = registry.task(name), synthetic.upstream(synthetic.NUMBERS, given.device)
+    task, numbers = plugins.task(name), synthetic.upstream(synthetic.NUMBERS, given.device)
     audios = synthetic.sounds(folder / "sound", given.items, 0.1)
     extraction = probes.stored(numbers, audios, task, folder / "store", given.device)
     items = probes.items_of(task, numbers, extraction, audios)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torchaudio import models, pipelines
 
-from superbench import SAMPLE_RATE, Audio, Features, registry
-from superbench.probing.training import seeded
-from superbench.registry import Loaded
+from superbench import SAMPLE_RATE, Audio, Features, plugins
+from superbench.plugins import Loaded
+from superbench.system.seeding import seeded
 from upstream.from_torchaudio import Config, TorchaudioModel
 
 BASE = f"{__file__}:HubertBase"
@@ -82,7 +82,7 @@ class Numbers(nn.Module):
 
 def upstream(spec: str, device: str) -> Loaded:
     """The upstream of a spec, frozen, on the device."""
-    return registry.upstream(registry.parse(spec), device)
+    return plugins.upstream(plugins.parse(spec), device)
 
 
 def sounds(folder: Path, count: int, seconds: float, seed: int = 0, kind: str = "wav") -> list[Audio]:

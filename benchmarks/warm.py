@@ -24,11 +24,11 @@ import probes
 import synthetic
 
 import superbench
-from superbench import Audio, Corpora, Item, registry
-from superbench.bench import Job, Nobody
+from superbench import Audio, Corpora, Item, plugins
+from superbench.data.synthesis import synthesize
 from superbench.features.extraction import Extraction
-from superbench.reporting import Silence
-from superbench.synthesis import synthesise
+from superbench.runs.jobs import Job, Nobody
+from superbench.system.progress import Silence
 
 
 class Begun(BaseException):
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = given.data or Path(folder) / "data"
         if given.data is None:
-            synthesise(data, 0, [given.task], Silence())
+            synthesize(data, 0, [given.task], Silence())
         cold, *warm = [_until_training(given, data, Path(folder), number) for number in range(given.rounds + 1)]
         print(f"{given.task}, until the first update: cold {cold:.2f} s, warm {statistics.median(warm):.2f} s")
         paired.show(statistics.median(warm) / cold, f"{given.task}, warm / cold start of training", "a warm start under 2 s")
@@ -75,7 +75,7 @@ def _until_training(given: argparse.Namespace, data: Path, folder: Path, number:
 
 def _read(given: argparse.Namespace, data: Path, folder: Path) -> None:
     """Epochs over the training items: the first opens the shards, the others are measured."""
-    task, upstream = registry.task(given.task), synthetic.upstream(given.upstream, given.device)
+    task, upstream = plugins.task(given.task), synthetic.upstream(given.upstream, given.device)
     recipe = task.card.recipes["mini" if Corpora(data).synthetic else "superb-once"]
     items = [item for fold in task.read(Corpora(data)) for item in task.prepare(fold.train, upstream.hop, recipe).items]
     audios: list[Audio] = [item.audio for item in items]

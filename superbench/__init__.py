@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from superbench.__version__ import __version__ as __version__
 
 if TYPE_CHECKING:
-    from superbench.board.storage import Board as Board
+    from superbench.board.board import Board as Board
     from superbench.contract import (
         SAMPLE_RATE as SAMPLE_RATE,
         Audio as Audio,
@@ -31,9 +31,15 @@ if TYPE_CHECKING:
         Task as Task,
         TaskCard as TaskCard,
         Trial as Trial,
+        Upload as Upload,
         Upstream as Upstream,
     )
-    from superbench.corpora import Corpora as Corpora
+    from superbench.contract.corpora import Corpora as Corpora
+    from superbench.contract.scoring import accuracy as accuracy, one_per_item as one_per_item, ratio as ratio
+    from superbench.contract.sizes import FreshCrops as FreshCrops, Size as Size
+    from superbench.contract.text import read_text as read_text
+    from superbench.data.audio import header as audio_header, load as load_audio
+    from superbench.data.synthesis import synthesize as synthesize
     from superbench.errors import (
         BadAudio as BadAudio,
         BadCheckpoint as BadCheckpoint,
@@ -46,43 +52,49 @@ if TYPE_CHECKING:
         MissingFiles as MissingFiles,
         SuperbenchError as SuperbenchError,
     )
-    from superbench.features.audio import header as audio_header, load as load_audio
-    from superbench.files import load_tensors as load_tensors
-    from superbench.runner import run as run
-    from superbench.scoring import accuracy as accuracy, one_per_item as one_per_item, ratio as ratio
-    from superbench.sizes import FreshCrops as FreshCrops, Size as Size
-    from superbench.text import read_text as read_text
-    from superbench.upload import Upload as Upload
+    from superbench.plugins import list_tasks as list_tasks, list_upstreams as list_upstreams
+    from superbench.results.tables import load_results as load_results
+    from superbench.runs.commands import check as check, compare as compare
+    from superbench.runs.runner import run as run
+    from superbench.system.files import load_tensors as load_tensors
+    from superbench.training.pretraining.generation import generate as generate
+    from superbench.training.pretraining.pretrain import pretrain as pretrain
 
 _HOMES = {
     "superbench.contract": (
         "SAMPLE_RATE Audio Features Fold Head Item Outputs Prediction Pretraining Recipe Score Selection Setting Split Task "
-        "TaskCard Trial Upstream"
+        "TaskCard Trial Upload Upstream"
     ),
-    "superbench.corpora": "Corpora",
+    "superbench.runs.commands": "check compare",
+    "superbench.contract.corpora": "Corpora",
     "superbench.errors": (
         "BadAudio BadCheckpoint BadCorpus BadUpstream CommandError IncompleteCorpus MissingCorpus MissingExtra MissingFiles "
         "SuperbenchError"
     ),
-    "superbench.files": "load_tensors",
-    "superbench.board.storage": "Board",
-    "superbench.runner": "run",
-    "superbench.scoring": "accuracy one_per_item ratio",
-    "superbench.sizes": "FreshCrops Size",
-    "superbench.text": "read_text",
-    "superbench.upload": "Upload",
+    "superbench.system.files": "load_tensors",
+    "superbench.board.board": "Board",
+    "superbench.training.pretraining.generation": "generate",
+    "superbench.training.pretraining.pretrain": "pretrain",
+    "superbench.plugins.models": "list_tasks list_upstreams",
+    "superbench.results.tables": "load_results",
+    "superbench.runs.runner": "run",
+    "superbench.contract.scoring": "accuracy one_per_item ratio",
+    "superbench.contract.sizes": "FreshCrops Size",
+    "superbench.data.synthesis": "synthesize",
+    "superbench.contract.text": "read_text",
 }
 _RENAMED = {"audio_header": "header", "load_audio": "load"}
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()} | dict.fromkeys(
-    _RENAMED, "superbench.features.audio"
+    _RENAMED, "superbench.data.audio"
 )
 
 __all__ = [  # sorted
     "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board", "CommandError", "Corpora",
     "Features", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item", "MissingCorpus", "MissingExtra", "MissingFiles",
     "Outputs", "Prediction", "Pretraining", "Recipe", "Score", "Selection", "Setting", "Size", "Split", "SuperbenchError",
-    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "load_audio", "load_tensors", "one_per_item",
-    "ratio", "read_text", "run",
+    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "check", "compare", "generate",
+    "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "one_per_item", "pretrain", "ratio",
+    "read_text", "run", "synthesize",
 ]  # fmt: skip
 
 

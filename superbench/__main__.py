@@ -6,9 +6,9 @@ import sys
 
 from superbench.cli import printing
 from superbench.errors import SuperbenchError
-from superbench.interrupts import Interrupts
-from superbench.spelling import visible
-from superbench.user import settle
+from superbench.system.interrupts import Interrupts
+from superbench.system.spelling import visible
+from superbench.system.user import settle
 
 
 def main() -> None:

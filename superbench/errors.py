@@ -117,6 +117,10 @@ class StoreError(SuperbenchError):
     """The feature store cannot be read or written."""
 
 
+class DamagedFile(StoreError):
+    """A file, or a row of an index, does not hold what was written: a bit was flipped, or a part was cut off."""
+
+
 class Unavailable(StoreError):
     """A board's storage that is away, full or busy: what was asked of it can be asked again later."""
 

@@ -17,26 +17,24 @@ from typing import Any
 
 import pytest
 
-from superbench.corpora import WRITTEN
-from superbench.locks import locked
-from superbench.processes import LIBRARIES
-from superbench.reporting import Silence
-from superbench.synthesis import synthesise
+from superbench.contract.corpora import WRITTEN
+from superbench.data.synthesis import synthesize
+from superbench.system.locks import locked
+from superbench.system.processes import LIBRARIES
+from superbench.system.progress import Silence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 PLUGIN = Path(__file__).parent / "plugin" / "superbench_tones.py"
-LONGEST = [
-    "test_readme",
-    "test_board_server",
-    "test_permuted_labels",
-    "test_runner",
-    "test_commands",
-    "test_native",
-    "test_board",
-]
+LONGEST = ["test_readme", "test_server", "test_permuted_labels", "test_runner", "test_commands", "test_native", "test_ranking"]
 """Files that take longest, by the beginning of their names: they begin first, so that no worker is left alone with one."""
 
-OURS = ["superbench.cli.app", "superbench.cli.display", "superbench.report", "superbench.runner", "superbench.doctor"]
+OURS = [
+    "superbench.cli.app",
+    "superbench.cli.display",
+    "superbench.results.tables",
+    "superbench.runs.runner",
+    "superbench.plugins.doctor.examination",
+]
 TASKS = sorted(f"downstream.{path.stem}" for path in (Path(__file__).parents[1] / "downstream").glob("[a-z]*.py"))
 """What most commands load, beside the libraries."""
 
@@ -86,7 +84,7 @@ def miniature(shared: Path) -> Callable[[str], Path]:
         root = shared / f"miniature-{task}"
         with locked(shared / f"{root.name}.lock", wait=True):
             if not (root / WRITTEN).is_file():  # the last that is written
-                synthesise(root, 0, [task], Silence())
+                synthesize(root, 0, [task], Silence())
         return root
 
     return made

@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import typer
 
-from superbench import __version__
-from superbench.cli import board, check, data, demo, diff, export, generate, keeper, models, plan, run, serve, store
+from superbench.__version__ import __version__
+from superbench.cli import (
+    backup,
+    board,
+    check,
+    data,
+    demo,
+    diff,
+    export,
+    generate,
+    listing,
+    plan,
+    pretrain,
+    report,
+    run,
+    serve,
+    store,
+    submit,
+    tokens,
+)
 
 app = typer.Typer(
     name="superbench",
@@ -31,21 +49,21 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 
 app.command("demo")(demo.demo)
-app.command("list")(models.list_)
+app.command("list")(listing.list_)
 app.command("check")(check.check)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
-app.command("pretrain")(models.pretrain)
+app.command("pretrain")(pretrain.pretrain)
 app.command("generate")(generate.generate)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
-app.command("report")(board.report)
+app.command("report")(report.report)
 app.command("diff")(diff.diff)
 app.command("export")(export.export)
-app.command("submit")(board.submit)
-app.add_typer(keeper.app, name="board")
+app.command("submit")(submit.submit)
+app.add_typer(board.app, name="board")
 app.command("serve")(serve.serve)
-app.command("references")(board.references)
-app.command("token")(board.token)
-app.command("backup")(board.backup)
-app.command("restore")(board.restore)
+app.command("references")(submit.references)
+app.command("token")(tokens.token)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)

@@ -7,49 +7,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.arguments import AsJson, Device
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
-    from superbench.doctor import Examination
+    from superbench.plugins.doctor.examination import Examination
 
 
 def check(
     name: Annotated[str, typer.Argument(help="An upstream (apc@FILE, hf/./folder, my_model.py:MyModel, ...) or a task", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    as_json: AsJson = False,
     quick: Annotated[bool, typer.Option("--quick", help="A long sound of 12 s in place of 60 s, for large models on a CPU")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    device: Device = "auto",
 ) -> None:  # fmt: skip
-    """The doctor: does an upstream, or a task, keep its contract? Prints what was measured, or the reasons; exit status 1 if unfit.
+    """The doctor: does an upstream, or a task, keep its contract? Prints what was measured, or the reasons; exit status 1 if
+    unfit.
 
     A model is called on noise, silence, clipped, very short and long sound, alone and beside others; it must declare what it
     gives, give the same twice, and learn nothing. `superbench run` does the same before anything is extracted.
 
     Example: superbench check torchaudio/wavlm_base_plus --quick
     """
-    from superbench import registry
     from superbench.cli.display import stages
-    from superbench.conformance import conform
-    from superbench.doctor import LONG_SECONDS, examine
-    from superbench.reporting import Silence
-    from superbench.runner import device_of
-    from superbench.symptoms import QUICK_SECONDS
+    from superbench.runs.commands import check as checked
+    from superbench.system.progress import Silence
 
-    task = name in {row.name for row in registry.listed(registry.TASKS)}
-    facts: dict[str, object] = {"name": name}
     with stages() as bars:
-        reporter = Silence() if as_json else bars
-        if task:
-            found = conform(registry.task(name), reporter=reporter)
-        else:
-            upstream = registry.upstream(registry.parse(name), device_of(device))
-            facts |= {part: getattr(upstream, part) for part in ("revision", "params", "hop", "layers", "dim")}
-            found = examine(upstream, device_of(device), seconds=QUICK_SECONDS if quick else LONG_SECONDS, reporter=reporter)
+        found = checked(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
+    examination = found.examination
     if as_json:
-        facts |= {"healthy": found.healthy, "mates": found.mates} if not task else {"healthy": found.healthy}
-        rows = [asdict(finding) for finding in found.findings]
+        mates = {"mates": examination.mates} if found.kind == "upstream" else {}
+        rows = [asdict(finding) for finding in examination.findings]
+        facts = {"name": name, **found.facts, "healthy": found.healthy, **mates}
         echo_json({**facts, "reasons": found.reasons, "findings": rows})
     else:
-        _show(name, found, "a task" if task else "an upstream")
+        _show(name, examination, "a task" if found.kind == "task" else "an upstream")
     if not found.healthy:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.arguments import AsJson, Tasks
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
@@ -15,11 +16,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from superbench.contract import TaskCard
-    from superbench.inspection import Inspection
+    from superbench.data.check import Inspection
 
 app = typer.Typer(help="Miniature corpora, and a look at yours.", no_args_is_help=True)
 
-Tasks = Annotated[str, typer.Option(help="all, or names: pr,ks,...")]
 COLOURS = {"complete": "green", "absent": "yellow"}
 
 
@@ -33,11 +33,13 @@ def synth(
 
     Every `superbench run --data OUT` then uses the protocol `mini`. The same seed writes the same bytes.
     """
-    from superbench.cli.display import console, stages
-    from superbench.synthesis import synthesise
+    from superbench.cli.display import console, name_broken, stages
+    from superbench.data.synthesis import synthesize
 
+    if tasks == "all":
+        name_broken()
     with stages() as reporter:
-        seconds = synthesise(out, seed, chosen(tasks), reporter)
+        seconds = synthesize(out, seed, tasks, reporter)
     console.print(f"Miniature corpora (seed {seed}) in {out}, {seconds:.0f} s.")
 
 
@@ -48,24 +50,26 @@ def check_(
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode all sound: finds damage that no header shows, takes hours")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Is my copy of the corpora complete? The data passport: counts against the published ones, files, sample rates, durations.
 
     Reads every list and the header of every sound file that they name, of all tasks, whatever is wrong with one of them.
 
-    Exit status 0: all that was asked for is complete. 1: something is missing, damaged or not as published. A corpus that is not
-    there counts only if its task was named; how to get it is said.
+    Exit status 0: all that was asked for is complete. 1: something is missing, damaged or not as published. A corpus that is
+    not there counts only if its task was named; how to get it is said.
 
     Example: superbench data check --data /corpora --tasks sid,asv
     """
-    from superbench import registry
-    from superbench.cli.display import stages
-    from superbench.corpora import Corpora
-    from superbench.inspection import Inspector
-    from superbench.reporting import Silence
+    from superbench import plugins
+    from superbench.cli.display import name_broken, stages
+    from superbench.contract.corpora import Corpora
+    from superbench.data.check import Inspector
+    from superbench.system.progress import Silence
 
-    corpora, named = Corpora.at(data), [registry.task(name) for name in chosen(tasks)]
+    if tasks == "all":
+        name_broken()
+    corpora, named = Corpora.at(data), [plugins.task(name) for name in plugins.task_names(tasks)]
     with stages() as reporter:
         inspector = Inspector(corpora, Silence() if as_json else reporter, deep)
         found = [inspector.inspect(task) for task in named]
@@ -147,10 +151,3 @@ def _counted(one: Inspection, key: str, published: Mapping[str, int]) -> tuple[s
     if one.passport.miniature or other is None:
         return str(count), ""
     return str(count), "=" if count == other else str(other)
-
-
-def chosen(tasks: str) -> list[str]:
-    """Names of tasks from an option's text; `all` is every registered one."""
-    from superbench import registry
-
-    return [one.name for one in registry.listed(registry.TASKS)] if tasks == "all" else tasks.split(",")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from superbench.cli.arguments import AsJson
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
-    from superbench.board.ranking import Cell
-    from superbench.comparison.compare import Comparison, Metric
-    from superbench.comparison.differences import Difference
+    from superbench.results.diff.compare import Comparison, Metric
+    from superbench.results.diff.differences import Difference
+    from superbench.results.rows import Cell
 
 WIDEST = 60
 
@@ -22,7 +23,7 @@ def diff(
     b: Annotated[str, typer.Argument(help="The other one", show_default=False)],
     task: Annotated[str | None, typer.Option(help="These tasks only: ks,pr [default: all that both have]", show_default=False)] = None,
     items: Annotated[int, typer.Option(help="How many test items to show for either side: those that speak for it most", min=0)] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Why do two scores differ? Shows what differs in how they were made, the weightiest first, and by how much they differ.
 
@@ -34,8 +35,9 @@ def diff(
     Example: superbench diff results/hubert "published:HuBERT Base"
     """
     from superbench.cli.display import console, stages
-    from superbench.comparison.compare import compare, plain
-    from superbench.comparison.sides import side
+    from superbench.results.diff.compare import plain
+    from superbench.results.diff.sides import side
+    from superbench.runs.commands import compare
 
     one, other = side(a), side(b)
     names = list(filter(None, task.split(","))) if task else []

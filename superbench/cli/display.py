@@ -13,13 +13,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.segment import Segment
 from rich.text import Text
 
-from superbench.cli.pace import Pace, left
 from superbench.cli.printing import spelled
-from superbench.spelling import visible
+from superbench.cli.remaining_time import Pace, left
+from superbench.system.spelling import visible
 
 if TYPE_CHECKING:
-    from superbench.bench import Ended, Job
-    from superbench.runner import Report
+    from superbench.runs.jobs import Ended, Job
+    from superbench.runs.runner import Report
 
 PLAIN_SECONDS = 15.0
 """How often a running job speaks where there is no terminal."""
@@ -162,3 +162,11 @@ def split_of(report: Report) -> str:
     heard, passed = sum(one.sound_seconds for one in made), sum(one.passed_seconds for one in made)
     passes = f" · {passed / 60:.1f} min of sound through models for {heard / 60:.1f} min read ({passed / max(heard, 1e-9):.2f} passes)"
     return f"{report.seconds:.0f} s wall; work of all processes: {work}{passes if made else ''}"
+
+
+def name_broken() -> None:
+    """Say on standard error which registered tasks are left out because they are broken."""
+    from superbench import plugins
+
+    for reason in plugins.broken().values():
+        print(visible(f"superbench: left out: {reason}"), file=sys.stderr)

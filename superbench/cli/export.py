@@ -19,7 +19,7 @@ class Form(str, Enum):
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="One upstream's results: OUT/<upstream> of superbench run", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="One upstream's results: `OUT/<upstream>` of superbench run", show_default=False)],
     to: Annotated[Form, typer.Option("--to", help="predict: the official upload folder; hf: metadata for a model hub", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder to write into")] = Path("export"),
     tasks: Annotated[str, typer.Option(help="all that are there, or names: pr,ks")] = "all",
@@ -33,8 +33,8 @@ def export(
     Example: superbench export results/apc --to predict --out upload && (cd upload && zip -r predict.zip predict)
     """
     from superbench.cli.display import console, stages
-    from superbench.export import predict
-    from superbench.modelcard import PROTOCOL_PAPER, card
+    from superbench.results.export import predict
+    from superbench.results.modelcard import PROTOCOL_PAPER, card
 
     if url is not None and to is not Form.hf:
         raise CommandError("--url belongs to --to hf. Leave it out.")

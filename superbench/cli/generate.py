@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from superbench.cli.arguments import Device
+
 
 def generate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a model that generates (speech_gpt)", show_default=False)],
@@ -16,7 +18,7 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Low: keeps to what is likeliest; high: dares more", min=0.01)] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the draws; the same seed gives the same sound")] = 0,
     alone: Annotated[bool, typer.Option("--alone", help="Leave the prompt out of the wav")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    device: Device = "auto",
 ) -> None:  # fmt: skip
     """Continue a recording with a model that was pretrained to predict the next unit of sound.
 
@@ -24,8 +26,8 @@ def generate(
     superbench generate gpt.safetensors --prompt hello.wav --seconds 3 --out more.wav
     """
     from superbench.cli.display import console, stages
-    from superbench.files import require_place
-    from superbench.generation import generate as continued, write_sound
+    from superbench.system.files import require_place
+    from superbench.training.pretraining.generation import generate as continued, write_sound
 
     require_place(out, f"--out {out}")
     with stages() as reporter:

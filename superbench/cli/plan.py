@@ -7,91 +7,59 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superbench.cli.pace import duration
+from superbench.cli.arguments import AsJson, Device, MaxSteps, Protocol, Rates, Seeds, StoreFolder, Tasks, Variants, numbers
 from superbench.cli.printing import echo_json
-from superbench.cli.run import _numbers
+from superbench.cli.remaining_time import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.table import Table
 
-    from superbench.contract import Task
-    from superbench.corpora import Corpora
-    from superbench.features.costs import SoundCost, TaskCost
-    from superbench.forecast import Forecast
-    from superbench.options import Options
-    from superbench.registry import Loaded, Spec
+    from superbench.runs.costs import SoundCost, TaskCost
+    from superbench.runs.forecast import Forecast
 
 CHOSEN = "✓"
 
 
 def plan(
     upstream: Annotated[str, typer.Argument(help="[alias=]spec, as for run", show_default=False)],
-    tasks: Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")] = "all",
+    tasks: Tasks = "all",
     data: Annotated[Path | None, typer.Option(help="Folder that holds the corpora [default: the official corpora's sizes]", show_default=False)] = None,
-    protocol: Annotated[str | None, typer.Option(help="superb, superb-once or mini [default: mini on miniature corpora, else superb]", show_default=False)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    lr: Annotated[str | None, typer.Option(help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2")] = "0",
-    max_steps: Annotated[int | None, typer.Option(help="Train no longer than this", min=1, show_default=False)] = None,
-    variant: Annotated[list[str] | None, typer.Option(help="A variant of a task's recipe, as for run; may be repeated", show_default=False)] = None,
-    store: Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+    protocol: Protocol = None,
+    device: Device = "auto",
+    lr: Rates = None,
+    seeds: Seeds = "0",
+    max_steps: MaxSteps = None,
+    variant: Variants = None,
+    store: StoreFolder = None,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """What a run would cost: passes through the model, disk, the upstream's time on this device; and which way features are kept.
+    """What a run would cost: passes through the model, disk, the upstream's time on this device; and which way features are
+    kept.
 
     Trains nothing and stores nothing: only the upstream's speed is measured, on a minute of noise.
 
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
-    from superbench import registry
-    from superbench.cli.data import chosen
-    from superbench.corpora import Corpora
-    from superbench.options import Options, known_variants
-    from superbench.runner import device_of, every_variant
+    from superbench.cli.display import name_broken, stages
+    from superbench.runs.commands import forecast
+    from superbench.system.progress import Silence
 
-    rates, numbers = _numbers("--lr", lr, float), _numbers("--seeds", seeds, int) or (0,)
-    corpora = Corpora.at(data) if data else None
-    asked = protocol or ("mini" if corpora and corpora.synthetic else "superb")
-    named = [registry.task(name) for name in chosen(tasks)]
-    varied = known_variants(variant or (), named, every_variant())
-    options = Options(asked, device_of(device), rates, tuple(sorted(numbers)), max_steps, variants=varied)  # type: ignore[arg-type]
-    model = healthy(registry.parse(upstream), options.device, store)
-    found = forecast_of(model, named, options, corpora, store, quiet=as_json)
+    if tasks == "all":
+        name_broken()
+    with stages() as reporter:
+        found = forecast(
+            upstream, tasks, data=data, store=store, reporter=Silence() if as_json else reporter,
+            protocol=protocol, device=device, learning_rates=numbers("--lr", lr, float),  # type: ignore[arg-type]
+            seeds=numbers("--seeds", seeds, int) or (), max_steps=max_steps, variants=variant or (),
+        )  # fmt: skip
     if as_json:
         echo_json(found.plain())
     else:
         show(found)
     if found.absent and tasks != "all":
         raise typer.Exit(1)
-
-
-def healthy(spec: Spec, device: str, store: Path | None, *, remember: bool = True) -> Loaded:
-    """The upstream of a spec, examined."""
-    from dataclasses import replace
-
-    from superbench import registry
-    from superbench.doctor import examined
-    from superbench.features.store import default_root
-
-    loaded = registry.upstream(spec, device)
-    health = examined(loaded, device, (store or default_root()) / "certificates", remember=remember)
-    health.certificate()  # a model that breaks the contract has no speed
-    return replace(loaded, mates=health.mates)
-
-
-def forecast_of(
-    upstream: Loaded, tasks: Sequence[Task], options: Options, corpora: Corpora | None, store: Path | None, *, quiet: bool
-) -> Forecast:
-    """The forecast, with bars."""
-    from superbench.cli.display import stages
-    from superbench.features.store import default_root
-    from superbench.forecast import forecast
-    from superbench.reporting import Silence
-
-    with stages() as reporter:
-        return forecast(upstream, tasks, options, store or default_root(), corpora, Silence() if quiet else reporter)
 
 
 # ---------------------------------------------------------------- how it is shown
@@ -130,7 +98,7 @@ def _table(found: Forecast) -> Table:
 
 
 def _of_task(cost: TaskCost) -> list[str]:
-    from superbench.sizes import different, folds_of
+    from superbench.contract.sizes import different, folds_of
 
     folds = folds_of(cost.sizes)
     mean = [sum(fold[split].hours for fold in folds) / max(len(folds), 1) for split in ("train", "dev", "test")]
@@ -149,7 +117,7 @@ def _steps(cost: TaskCost) -> str:
 
 def _of_sound(sound: SoundCost, cost: TaskCost, rate: float) -> list[str]:
     """Disk, passes, hours, time; what is stored stands once, in the row of the first task, what is not passes for each task."""
-    from superbench.features.planner import KEEPS
+    from superbench.features.storage_policy import KEEPS
 
     first = cost.task == sound.tasks[0]
     if sound.keep != "shared" and not first:

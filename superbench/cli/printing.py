@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from typing import Any
 
-from superbench.spelling import visible
+from superbench.system.spelling import visible
 
 PLAIN = {
     "✓": "+", "✗": "x", "–": "-", "—": "-", "−": "-", "·": "-", "×": "x", "…": "...", "±": "+/-", "≈": "~", "≤": "<=",
@@ -52,7 +52,8 @@ def echo(text: str, end: str = "\n") -> None:
 
 
 def echo_json(value: Any) -> None:
-    """Print a value as JSON; characters that standard output lacks, or that would control a terminal, are written as JSON writes them, `\\u2713`."""
+    """Print a value as JSON; characters that standard output lacks, or that would control a terminal, are written as JSON
+    writes them, `\\u2713`."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     able = visible(spelled(text, sys.stdout.encoding or "ascii")) == text
     echo(text if able else json.dumps(value, indent=1, allow_nan=False))

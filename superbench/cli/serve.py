@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from superbench.errors import CommandError, MissingExtra
-from superbench.ranges import require_number
+from superbench.system.ranges import require_number
 
 
 def serve(
@@ -28,12 +28,12 @@ def serve(
     """
     require_number("--megabytes", megabytes, above=0)
     try:
-        from superbench.board.server import application
-        from superbench.board.service import service
+        from superbench.board.server.app import application
+        from superbench.board.server.web_server import service
     except ImportError as error:
         raise MissingExtra("Serving a board", error.name or "fastapi", "server") from error
-    from superbench.board.counter import Limits
-    from superbench.board.storage import Board
+    from superbench.board.board import Board
+    from superbench.board.server.fairness import Limits
     from superbench.cli.display import console
 
     kept = Board(board)

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superbench.cli.arguments import AsJson, StoreFolder
 from superbench.cli.printing import echo_json
 from superbench.errors import CommandError
-from superbench.ranges import require_number
+from superbench.system.ranges import require_number
 
 if TYPE_CHECKING:
     from superbench.features.store import Store
 
 app = typer.Typer(help="The feature store: list, make room, verify.", no_args_is_help=True)
 
-Folder = Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs")]
 SHOWN = 30
 
 
 @app.command("ls")
-def ls(store: Folder = None, as_json: AsJson = False) -> None:
+def ls(store: StoreFolder = None, as_json: AsJson = False) -> None:
     """What is stored: the total, then the shards, the most recently used first.
 
     A shard is a file of features of some hundred utterances by one model; all tasks and later runs share it. Pinned: a run
@@ -67,7 +66,7 @@ def ls(store: Folder = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def gc(
-    store: Folder = None,
+    store: StoreFolder = None,
     gb: Annotated[float | None, typer.Option(help="Keep at most so many gigabytes (10⁹ bytes) [default: evict nothing]", min=0, show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -102,7 +101,7 @@ def gc(
 
 @app.command("verify")
 def verify(
-    store: Folder = None,
+    store: StoreFolder = None,
     repair: Annotated[bool, typer.Option("--repair", help="Forget damaged shards; the next run makes them anew")] = False,
 ) -> None:
     """Is every stored feature what was written? Reads and hashes every byte: a few seconds for a gigabyte.

@@ -1,52 +1,37 @@
 """Through the frozen model once: every piece of sound that is not in the store yet.
 
-The whole request is planned up front, from content alone: unique pieces sorted by length, batches by padded samples, batches
-gathered into shards. A shard is the unit of work and of resume, so a kill never changes which utterances met in a batch.
+The whole request is planned up front (see `sharding`), and done shard by shard; several processes share it.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
-from superbench.errors import BadAudio
-from superbench.features.audio import DECODING, load
-from superbench.features.passing import BATCH_SAMPLES, WHOLE, Passing, forward
+from superbench.data.audio import load
+from superbench.errors import BadAudio, BadUpstream
+from superbench.features.forward import BATCH_SAMPLES, WHOLE, ForwardOptions, forward
+from superbench.features.sharding import Batches, Piece, Request, fitting, name_of, seconds_of, unlike
 from superbench.features.store import Entry, Store
-from superbench.memory import give_back
-from superbench.reporting import Reporter
+from superbench.plugins.reference_outputs import check_steady
+from superbench.system.memory import give_back
+from superbench.system.progress import Reporter
 
 if TYPE_CHECKING:
-    from superbench.registry import Loaded
+    from superbench.plugins import Loaded
 
 READERS = 2
 """Threads that decode sound while the model computes."""
-SHARD_BYTES = 64 * 2**20
-SHARD_SECONDS = {"cpu": 300.0, "cuda": 10_000.0}
-"""Sound in a shard: what a kill can cost at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of sound, its key in the store, how long it is (samples at 16 kHz; before trimming), the digest of its file."""
-
-    key: bytes
-    audio: Audio
-    samples: int
-    digest: str
-
-
 Moment = tuple[int, ...]
 """When a training batch is read: (update, micro-batch). Fresh crops are drawn from it alone."""
 
@@ -57,17 +42,14 @@ class Extraction:
 
     Seconds are of sound, but for `work_seconds`. `entries` holds what is stored; the rest passes through the model at every
     reading: fresh crops, and all of it where frames are not kept. With `layer`, reading gives that hidden state alone, and
-    frames are stored of it alone. `passing` says how sound goes through the model; what was stored before `since` (Unix time)
-    is made again. `padded`: where batches of frames are laid.
+    frames are stored of it alone. What was stored before `since` (Unix time) is made again. `padded`: where batches of frames
+    are laid.
     """
 
-    upstream: Loaded
-    reduction: Reduction
+    request: Request
     store: Store
-    device: str
     layer: int | None = None
-    passing: Passing = WHOLE
-    since: float | None = None
+    since: float = 0.0
     entries: dict[Audio, Entry] = field(default_factory=dict)
     lengths: dict[Audio, int] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
@@ -75,6 +57,7 @@ class Extraction:
     passed_seconds: float = 0.0
     work_seconds: float = 0.0
     padded: Tensor = field(default_factory=lambda: torch.empty(0))
+    _checked_seconds: float = 0.0
     _coming: dict[tuple[Moment, int], Future[Tensor]] = field(default_factory=dict)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS))
 
@@ -106,19 +89,30 @@ class Extraction:
         self.passed_seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
         order = sorted(range(len(waves)), key=lambda i: -len(waves[i]))
         rows: dict[int, Tensor] = {}
-        for some in _fitting(order, lambda i: len(waves[i]), BATCH_SAMPLES[self.device]):
+        for some in fitting(order, lambda i: len(waves[i]), BATCH_SAMPLES[self.request.device]):
             batch = [waves[i] for i in some], [audios[i] for i in some]
-            rows |= zip(some, forward(self.upstream, *batch, self.reduction, self.device, self.passing), strict=True)
+            rows |= zip(some, _passed(self.request, *batch), strict=True)
         return [rows[i] for i in range(len(waves))]
 
     def __getitem__(self, audio: Audio) -> Tensor:
         """Features (rows, layer, dim) of one piece."""
         return self.read([audio])[0]
 
+    def check_steady(self) -> None:
+        """Raises `BadUpstream` for a model that has changed while sound passed through it; what it made is dropped."""
+        if self.passed_seconds == self._checked_seconds:
+            return
+        self._checked_seconds = self.passed_seconds
+        try:
+            check_steady(self.request.upstream, self.request.device)
+        except BadUpstream:
+            self.store.forget_older({entry.shard for entry in self.entries.values()}, math.inf)
+            raise
+
     @property
     def layers(self) -> int:
         """How many layers a reading gives."""
-        return self.upstream.layers if self.layer is None else 1
+        return self.request.upstream.layers if self.layer is None else 1
 
     def samples(self, audio: Audio) -> int:
         """Length of a piece, samples at 16 kHz, before trimming; of a fresh crop, its own."""
@@ -134,17 +128,18 @@ def extract(
     reporter: Reporter,
     live: Collection[Audio] = (),
     layer: int | None = None,
-    passing: Passing = WHOLE,
+    passing: ForwardOptions = WHOLE,
     since: float | None = None,
 ) -> Extraction:
     """Features of `audios`, from the store or through the model; raises `BadAudio`, `BadUpstream`, `StoreError`.
 
     `live` pieces are not stored: they pass when they are read (frames that are too many to store), as do fresh crops of sound
     that is longer than the crop. With `layer`, frames are stored of that hidden state alone, but for those whose every layer is
-    stored already. With `since` (Unix time), what was stored before is forgotten and made again.
+    stored already. What was stored before `since` (Unix time), or before the model's outputs were kept, is made again.
     """
     began = time.perf_counter()
-    result = Extraction(upstream, reduction, store, device, layer, passing, since)
+    since = max(since or 0.0, upstream.outputs.since if upstream.outputs else 0.0)
+    result = Extraction(Request(upstream, reduction, device, passing), store, layer, since)
     pieces = _pieces(result, list(dict.fromkeys(audios)))
     result.rates = dict(Counter(sound.rate for sound in store.sounds([piece.audio.path for piece in pieces])))
     result.lengths = {piece.audio: piece.samples for piece in pieces}
@@ -154,7 +149,7 @@ def extract(
     if layer is not None and reduction == "frames":
         whole = _held(result, fixed, reporter)
         result.entries = {piece.audio: whole[piece.key] for piece in fixed if piece.key in whole}
-        result.passing = dataclasses.replace(passing, layer=layer)
+        result.request = replace(result.request, passing=replace(passing, layer=layer))
         fixed = _pieces(result, [piece.audio for piece in fixed if piece.key not in whole])
     _make(result, fixed, reporter)
     found = _held(result, fixed, reporter)
@@ -163,27 +158,33 @@ def extract(
     return result
 
 
+def _pieces(result: Extraction, audios: Sequence[Audio]) -> list[Piece]:
+    return result.request.pieces(audios, result.store.sounds([audio.path for audio in audios]))
+
+
 def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> None:
     """Those pieces into the store that are not there yet."""
     store = result.store
-    shards = list(_shards(result, pieces))
+    shards = list(result.request.shards(pieces))
     stored = _held(result, pieces, reporter)
+    for remark in store.remarks():
+        reporter.note(remark)
     store.use(name for name, _ in shards)  # what is about to be made must not make room for others
     total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
-    missing = [(name, wanted) for name, batches in shards if (wanted := _unlike(batches, stored))]
-    done = total - sum(_seconds(batches) for _, batches in missing)
-    busy: list[tuple[str, list[list[Piece]]]] = []
+    missing = [(name, wanted) for name, batches in shards if (wanted := unlike(batches, stored))]
+    done = total - sum(seconds_of(batches) for _, batches in missing)
+    busy: list[tuple[str, Batches]] = []
     for patient in (False, True):  # shards that another process is making are left for the end, then waited for
         for name, batches in missing if not patient else busy:
             with store.working_on(name, wait=patient) as mine:
                 if not mine:
                     busy.append((name, batches))
                     continue
-                wanted = _unlike(batches, store.find([piece.key for batch in batches for piece in batch]))
+                wanted = unlike(batches, store.find([piece.key for batch in batches for piece in batch]))
                 if wanted:
-                    _run(result, name, wanted, _advance(reporter, done, total))
-                    result.passed_seconds += _seconds(wanted)
-            done += _seconds(batches)
+                    _run(result, name_of(wanted), wanted, _advance(reporter, done, total))
+                    result.passed_seconds += seconds_of(wanted)
+            done += seconds_of(batches)
             reporter.advance("extract", done, total)
 
 
@@ -191,8 +192,8 @@ def _held(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> di
     """What is stored of the pieces, in shards that are whole and stay as long as this process needs them."""
     store, keys = result.store, [piece.key for piece in pieces]
     found = store.find(keys)
-    if result.since is not None:
-        store.forget_older({entry.shard for entry in found.values()}, result.since)
+    if older := store.forget_older({entry.shard for entry in found.values()}, result.since):
+        reporter.note(f"{older} shards of stored features are older than the run or model that asks; their sound passes again")
         found = store.find(keys)
     shards = {entry.shard for entry in found.values()}
     whole = store.use(shards)
@@ -201,83 +202,11 @@ def _held(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> di
     return {key: entry for key, entry in found.items() if entry.shard in whole}
 
 
-def _unlike(batches: list[list[Piece]], stored: Container[bytes]) -> list[list[Piece]]:
-    """The batches without what is stored; a piece may lie in another request's shard."""
-    left = ([piece for piece in batch if piece.key not in stored] for batch in batches)
-    return [batch for batch in left if batch]
-
-
-def _seconds(batches: list[list[Piece]]) -> float:
-    return sum(piece.samples for batch in batches for piece in batch) / SAMPLE_RATE
-
-
 def _advance(reporter: Reporter, before: float, total: float) -> Callable[[float], None]:
     return lambda part: reporter.advance("extract", before + part, total)
 
 
-def _pieces(result: Extraction, audios: list[Audio]) -> list[Piece]:
-    """The pieces, the longest first, those of one length in an order of their sound alone, so that the same sounds meet in a
-    batch whatever the model; what was stored under a key was made as `result.passing` says."""
-    how = result.passing
-    kind = f"{result.reduction}|{_stored(result.reduction)}|{how.precision}|{result.device}|torch {torch.__version__}"
-    kind += "".join(f"|{library}" for library in result.upstream.libraries) + f"|decoding {DECODING}"
-    kind += f"|chunk {how.chunk}" if how.chunk else ""
-    kind += f"|layer {how.layer}" if how.layer is not None else ""
-    pieces: dict[bytes, Piece] = {}
-    order: dict[bytes, tuple[int, str]] = {}
-    same: list[Piece] = []
-    for audio, sound in zip(audios, result.store.sounds([audio.path for audio in audios]), strict=True):
-        heard = f"{sound.digest}|{audio.start}|{audio.end}|{audio.gain_db}|{audio.trim}"
-        text = f"{result.upstream.revision}|{kind}|{heard}"
-        whole = round(sound.samples * SAMPLE_RATE / sound.rate)
-        samples = min(max(min(audio.end or whole, whole) - audio.start, 1), audio.crop or whole)
-        piece = Piece(hashlib.blake2b(text.encode(), digest_size=16).digest(), audio, samples, sound.digest)
-        order[piece.key] = (-samples, heard)
-        (same.append(piece) if piece.key in pieces else pieces.setdefault(piece.key, piece))
-    return [*sorted(pieces.values(), key=lambda piece: order[piece.key]), *same]
-
-
-def _stored(reduction: Reduction) -> str:
-    return "float32" if reduction == "mean" else "float16"
-
-
-def _shards(result: Extraction, pieces: Sequence[Piece]) -> Iterator[tuple[str, list[list[Piece]]]]:
-    """Batches in order of length, gathered until a shard is full; the name is a digest of the keys in order."""
-    upstream, reduction, device = result.upstream, result.reduction, result.device
-    unique = list({piece.key: piece for piece in reversed(pieces)}.values())[::-1]
-    layers = upstream.layers if result.passing.layer is None else 1
-    width = layers * upstream.dim * (4 if reduction == "mean" else 2)
-    shard: list[list[Piece]] = []
-    size, seconds = 0, 0.0
-    for batch in _fitting(unique, lambda piece: piece.samples, BATCH_SAMPLES[device]):
-        rows = len(batch) if reduction == "mean" else sum(piece.samples // upstream.hop for piece in batch)
-        full = size + rows * width > SHARD_BYTES or seconds >= SHARD_SECONDS[device]
-        if shard and full:
-            yield _name(shard), shard
-            shard, size, seconds = [], 0, 0.0
-        shard.append(batch)
-        size, seconds = size + rows * width, seconds + _seconds([batch])
-    if shard:
-        yield _name(shard), shard
-
-
-def _name(shard: list[list[Piece]]) -> str:
-    return hashlib.blake2b(b"".join(piece.key for batch in shard for piece in batch), digest_size=16).hexdigest()
-
-
-def _fitting(items: Sequence[Any], samples: Callable[[Any], int], budget: int) -> Iterator[list[Any]]:
-    """Neighbours of a list, longest first, gathered while their padded samples stay within `budget`; one at least."""
-    batch: list[Any] = []
-    for item in items:
-        if batch and samples(batch[0]) * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
-
-
-def _run(result: Extraction, name: str, batches: list[list[Piece]], advance: Callable[[float], None]) -> None:
+def _run(result: Extraction, name: str, batches: Batches, advance: Callable[[float], None]) -> None:
     """One shard through the model; the next batch is decoded while this one is computed."""
     keys: list[bytes] = []
     values: list[Tensor] = []
@@ -289,15 +218,18 @@ def _run(result: Extraction, name: str, batches: list[list[Piece]], advance: Cal
             if number + 2 < len(batches):
                 pending.append([readers.submit(load, piece.audio) for piece in batches[number + 2]])
             keys += [piece.key for piece in batch]
-            values += forward(
-                result.upstream, waves, [piece.audio for piece in batch], result.reduction, result.device, result.passing
-            )
+            values += _passed(result.request, waves, [piece.audio for piece in batch])
             passed += sum(len(wave) for wave in waves) / SAMPLE_RATE
             advance(passed)
     _unchanged(result.store, [piece for batch in batches for piece in batch])
+    result.store.use([name])  # so that nothing makes it go before it is read
     result.store.add(name, keys, values)
     del values, waves
     give_back()
+
+
+def _passed(request: Request, waves: list[Tensor], audios: list[Audio]) -> list[Tensor]:
+    return forward(request.upstream, waves, audios, request.reduction, request.device, request.passing)
 
 
 def _unchanged(store: Store, pieces: Sequence[Piece]) -> None:

@@ -12,7 +12,7 @@ from downstream.shared.quesst import search
 from downstream.shared.snips import read_fold
 from downstream.shared.voxceleb import VoxCeleb
 from superbench import BadCorpus, Corpora, MissingFiles
-from superbench.registry import task
+from superbench.plugins import task
 
 TRIAL = "1 id10270/ccccccccccc/00001.wav id10270/ccccccccccc/00002.wav"
 SWAPPED = "1 id10270/ccccccccccc/00002.wav id10270/ccccccccccc/00001.wav"

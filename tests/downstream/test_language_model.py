@@ -20,8 +20,8 @@ from downstream import speech_recognition
 from downstream.shared.librispeech import SPLITS
 from downstream.shared.text import word_edits
 from superbench import BadCorpus, Corpora, Features, MissingExtra, Prediction, run
-from superbench.board.bundle import open_bundle, pack_bundle
-from superbench.board.verify import reasons
+from superbench.board.bundles.bundle import open_bundle, pack_bundle
+from superbench.board.bundles.verify import reasons
 from superbench.results import read_predictions, read_result, write_result
 
 pytest.importorskip("flashlight.lib.text.decoder", reason="the extra lm is not installed")
@@ -154,11 +154,11 @@ def test_a_board_scores_both_again_and_refuses_what_was_changed(places: tuple[Pa
 
 
 def test_a_report_shows_both(places: tuple[Path, Path]) -> None:
-    from superbench import report
+    from superbench.results import tables
 
-    table = report.as_csv(report.collect([places[1]]))
+    table = tables.as_csv(tables.load_results(places[1]))
     assert "wer_lm" in table
-    assert "wer_lm" not in report.as_csv(report.collect([places[0]]))
+    assert "wer_lm" not in tables.as_csv(tables.load_results(places[0]))
 
 
 def test_another_model_is_another_job(places: tuple[Path, Path]) -> None:

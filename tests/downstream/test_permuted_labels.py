@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from superbench import Corpora, Fold, Split, Task, registry
+from superbench import Corpora, Fold, Split, Task, plugins
 from superbench.features.store import Store
-from superbench.job import perform
-from superbench.options import Options
-from superbench.reporting import Silence
+from superbench.runs.job import perform
+from superbench.runs.options import Options
+from superbench.system.progress import Silence
 
 UPSTREAMS = {"ks": "apc:untrained", "ic": "apc:untrained", "sid": "fbank_no_cmvn", "er": "apc:untrained"}
 """Of the models that are ready at once, the cheapest whose honest result is far from chance, whichever way a processor rounds
@@ -38,7 +38,7 @@ def permuted(task: Task) -> Task:
 
 def accuracy(task: Task, root: Path, out: Path, store: Store) -> tuple[float, int, float]:
     """Test accuracy in percent, test items, share of the commonest label in percent."""
-    loaded = registry.upstream(registry.parse(UPSTREAMS[task.card.name]))
+    loaded = plugins.upstream(plugins.parse(UPSTREAMS[task.card.name]))
     result = perform(task, loaded, Corpora(root), store, out, Options("mini", max_steps=300), {}, Silence()).result
     labels = Counter(str(item.label) for fold in task.read(Corpora(root)) for item in fold.test.items)
     items = sum(labels.values())
@@ -47,7 +47,7 @@ def accuracy(task: Task, root: Path, out: Path, store: Store) -> tuple[float, in
 
 @pytest.mark.parametrize("name", ["ks", "ic", "sid", "er"])
 def test_permuted_labels_fall_to_chance(name: str, miniature: Callable[[str], Path], tmp_path: Path) -> None:
-    task, root, store = registry.task(name), miniature(name), Store(tmp_path / "store")
+    task, root, store = plugins.task(name), miniature(name), Store(tmp_path / "store")
     honest, items, commonest = accuracy(task, root, tmp_path / "honest", store)
     dealt, _, _ = accuracy(permuted(task), root, tmp_path / "dealt", store)
     error = 100 * (commonest / 100 * (1 - commonest / 100) / items) ** 0.5

@@ -14,9 +14,9 @@ import soundfile
 from downstream.shared.beam import read_lexicon
 from downstream.shared.snips import SLOTS
 from downstream.shared.text import LetterAlphabet
-from superbench import BadCorpus, Corpora, Fold, Task, registry
-from superbench.inspection import Inspector
-from superbench.reporting import Silence
+from superbench import BadCorpus, Corpora, Fold, Task, plugins
+from superbench.data.check import Inspector
+from superbench.system.progress import Silence
 
 MIX = ("1089-134686-0000_121-127105-0031", "121-127105-0031_2830-3980-0010")
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -121,7 +121,7 @@ def written(root: Path, name: str) -> Corpora:
 
 
 def folds(name: str, corpora: Corpora) -> tuple[Fold, ...]:
-    return registry.task(name).read(corpora)
+    return plugins.task(name).read(corpora)
 
 
 def edited(corpora: Corpora, name: str, edit: Callable[[bytes], bytes], end: str = "") -> list[Path]:
@@ -167,7 +167,7 @@ def test_a_nul_byte_in_any_list_names_file_and_line(tmp_path: Path, name: str) -
 
 def checked(corpora: Corpora, name: str) -> tuple[str, tuple[str, ...]]:
     """What `data check` says of a corpus whose counts are those of its card."""
-    task = registry.task(name)
+    task = plugins.task(name)
     own: Task = replace(task, card=replace(task.card, counts={}))
     found = Inspector(corpora, Silence()).inspect(own)
     return found.state, found.remarks

@@ -23,7 +23,7 @@ import torch
 from downstream import emotion_recognition, phoneme_recognition, slot_filling, speech_recognition
 from superbench import Corpora
 from superbench.contract import Recipe
-from superbench.probing.batches import BatchPlan, Traits
+from superbench.training.probes.batches import BatchPlan, Traits
 
 Reference = Callable[[str], Any]
 LIMIT = 300_000

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from superbench.contract import Audio, Features
 from superbench.errors import BadUpstream
-from superbench.features.extraction import forward
-from superbench.probing.probe import Probe
-from superbench.registry import Loaded, Spec
+from superbench.features.forward import forward
+from superbench.plugins import Loaded, Spec
+from superbench.training.probes.probe import Probe
 
 Reference = Callable[[str], Any]
 LAYERS, DIM = 4, 6

@@ -18,7 +18,7 @@ from torch.utils.data import WeightedRandomSampler
 from downstream.keyword_spotting import CLASSES, TASK, side
 from superbench import Audio, Item, Split
 from superbench.contract import Recipe
-from superbench.probing.batches import BatchPlan, Traits
+from superbench.training.probes.batches import BatchPlan, Traits
 
 Reference = Callable[[str], Any]
 WORDS = ("yes", "stop", "bed", "wow")

@@ -13,7 +13,7 @@ import pytest
 from torch import nn
 from torch.utils.data import RandomSampler, WeightedRandomSampler
 
-from superbench import registry
+from superbench import plugins
 
 Reference = Callable[[str], Any]
 Bare = Callable[..., nn.Module]
@@ -33,7 +33,7 @@ TABLE = {  # optimizer, updates, batch, accumulation, clip, evaluated every
 
 @pytest.mark.parametrize("name", TABLE)
 def test_official_numbers_are_those_of_the_protocol(name: str) -> None:
-    recipe = registry.task(name).card.recipes["superb"]
+    recipe = plugins.task(name).card.recipes["superb"]
     numbers = (recipe.optimizer, recipe.steps, recipe.batch, recipe.accumulate, recipe.clip, recipe.evaluate_every)
     assert numbers == TABLE[name]
 
@@ -50,7 +50,7 @@ def test_official_numbers_are_those_of_the_protocol(name: str) -> None:
     ],
 )
 def test_training_batches_are_loaded_as_theirs(reference: Reference, bare: Bare, name: str, recipe: str) -> None:
-    ours = registry.task(name).card.recipes["superb"]
+    ours = plugins.task(name).card.recipes["superb"]
     items = list(range(3 * ours.batch + 1))
     dataset = type("Numbers", (list,), {"collate_fn": list, "sample_weights": [1.0] * len(items)})(items)
     numbers = {"train_batch_size": ours.batch, "batch_size": ours.batch, "num_workers": 0, "train_batchsize": ours.batch}

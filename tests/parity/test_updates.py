@@ -21,10 +21,10 @@ from downstream.shared.ctc import CtcHead, FrameLinear
 from downstream.shared.pooled import PooledLinear
 from downstream.shared.text import PhoneAlphabet
 from superbench.contract import Recipe
-from superbench.probing.batches import BatchPlan, Traits
-from superbench.probing.probe import MeanExamples, Probe
-from superbench.probing.sweep import Sweep
-from superbench.probing.updates import Point
+from superbench.training.probes.batches import BatchPlan, Traits
+from superbench.training.probes.probe import MeanExamples, Probe
+from superbench.training.probes.sweep import Sweep
+from superbench.training.probes.updates import Point
 
 Reference = Callable[[str], Any]
 ITEMS, LAYERS, DIM, STEPS = 40, 3, 6, 25

@@ -24,8 +24,8 @@ from superbench import (
     Task,
     TaskCard,
     accuracy,
-    one_per_item,
-)  # fmt: skip
+    one_per_item,  # fmt: skip
+)
 
 PITCHES = {"low": 300.0, "middle": 700.0, "high": 1500.0, "top": 3000.0}
 SAMPLES = 4000

@@ -24,13 +24,12 @@ from typing import Any
 
 import pytest
 
-from superbench.board import tokens
-from superbench.board.storage import Board
+from superbench.board.board import Board
+from superbench.board.storage import tokens
 from superbench.contract import Prediction
-from superbench.probing.intervals import interval
-from superbench.registry import task
-from superbench.results import write_result
-from superbench.schema import Result
+from superbench.plugins import task
+from superbench.results import Result, write_result
+from superbench.results.intervals import interval
 
 WORDS = ("yes", "no")
 

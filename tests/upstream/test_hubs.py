@@ -17,8 +17,8 @@ from torchaudio import models, pipelines
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
 from torchaudio.pipelines._wav2vec2 import utils as torchaudio_utils
 
-from superbench import BadCheckpoint, CommandError, MissingExtra, SuperbenchError, registry
-from superbench.doctor import examine
+from superbench import BadCheckpoint, CommandError, MissingExtra, SuperbenchError, plugins
+from superbench.plugins.doctor.examination import examine
 from upstream import from_torchaudio, from_transformers
 from upstream.from_torchaudio import Config, TorchaudioModel
 from upstream.shared.unpadded import normalised
@@ -203,7 +203,7 @@ def test_features_of_other_kinds_do_not_depend_on_batch_mates(tmp_path: Path, ki
 
 @pytest.mark.parametrize("kind", ["sew group", "wav2vec2-conformer rotary", "wav2vec2-bert relative_key", "whisper"])
 def test_every_check_of_the_doctor_holds_for_other_kinds(tmp_path: Path, kind: str) -> None:
-    loaded = registry.upstream(registry.parse(f"tiny=hf/{other(tmp_path / 'model', kind)}"))
+    loaded = plugins.upstream(plugins.parse(f"tiny=hf/{other(tmp_path / 'model', kind)}"))
     assert [finding for finding in examine(loaded, seconds=12).findings if not finding.holds] == []
 
 
@@ -250,13 +250,13 @@ def test_waves_are_normalised_where_the_model_says_so(tmp_path: Path, norm: str,
 
 def test_every_check_of_the_doctor_holds_for_a_folder(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model", "hubert", "group", do_normalize=False)
-    loaded = registry.upstream(registry.parse(f"tiny=hf/{folder}"))
+    loaded = plugins.upstream(plugins.parse(f"tiny=hf/{folder}"))
     assert [finding for finding in examine(loaded).findings if not finding.holds] == []
 
 
 def test_the_revision_follows_weights_and_configuration_and_not_the_place(tmp_path: Path) -> None:
     def revision(folder: Path) -> str:
-        return registry.upstream(registry.parse(f"tiny=hf/{folder}")).revision
+        return plugins.upstream(plugins.parse(f"tiny=hf/{folder}")).revision
 
     one = saved(tmp_path / "one", "hubert", "group", do_normalize=False)
     assert revision(one) == revision(saved(tmp_path / "two", "hubert", "group", do_normalize=False))
@@ -377,7 +377,7 @@ def test_hubert_base_has_thirteen_states_and_takes_its_weights_from_a_file(tmp_p
     direct = models.wav2vec2_model(**bundle._params).eval()
     file = tmp_path / "hubert.safetensors"
     save_file(direct.state_dict(), file)
-    loaded = registry.upstream(registry.parse(f"torchaudio/HuBERT_base@{file}"))
+    loaded = plugins.upstream(plugins.parse(f"torchaudio/HuBERT_base@{file}"))
     file.unlink()  # 380 MB that pytest would keep
     assert (loaded.layers, loaded.dim, loaded.hop) == (13, 768, 320)
     assert loaded.params == pytest.approx(94.4e6, rel=0.01)

@@ -16,8 +16,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from superbench import BadCheckpoint, CommandError, SuperbenchError, registry
-from superbench.doctor import examine
+from superbench import BadCheckpoint, CommandError, SuperbenchError, plugins
+from superbench.plugins.doctor.examination import examine
 from upstream import from_s3prl
 from upstream.from_s3prl import S3prlModel
 
@@ -110,7 +110,7 @@ def test_a_folder_of_transformers_runs_through_s3prl(entry: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn"])
 def test_native_filter_banks_agree_with_those_of_s3prl(name: str) -> None:
-    native, reference = registry.upstream(registry.parse(name)), registry.upstream(registry.parse(f"s3prl/{name}"))
+    native, reference = plugins.upstream(plugins.parse(name)), plugins.upstream(plugins.parse(f"s3prl/{name}"))
     waves = sound()
     lengths = torch.tensor([len(wave) for wave in waves])
     padded = nn.utils.rnn.pad_sequence(waves, batch_first=True)
@@ -123,13 +123,13 @@ def test_native_filter_banks_agree_with_those_of_s3prl(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["fbank", "spectrogram"])
 def test_every_check_of_the_doctor_holds_for_spectra_of_s3prl(name: str) -> None:
-    found = examine(registry.upstream(registry.parse(f"s3prl/{name}")))
+    found = examine(plugins.upstream(plugins.parse(f"s3prl/{name}")))
     assert [finding for finding in found.findings if not finding.holds] == []
 
 
 def test_a_local_checkpoint_keeps_the_contract(tmp_path: Path) -> None:
     apc(tmp_path / "apc.ckpt")
-    loaded = registry.upstream(registry.parse(f"s3prl/apc_local@{tmp_path / 'apc.ckpt'}"))
+    loaded = plugins.upstream(plugins.parse(f"s3prl/apc_local@{tmp_path / 'apc.ckpt'}"))
     assert (loaded.hop, loaded.dim, loaded.layers) == (160, 32, 3)
     assert [finding for finding in examine(loaded).findings if not finding.holds] == []
 

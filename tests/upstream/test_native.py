@@ -12,12 +12,12 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from superbench import CommandError, registry
-from superbench.checkpoints import fresh_model, load_model, save_model
-from superbench.doctor import examine
-from superbench.pretraining import pretrain
-from superbench.registry import Loaded
-from superbench.reporting import Silence
+from superbench import CommandError, plugins
+from superbench.plugins import Loaded
+from superbench.plugins.checkpoints import fresh_model, load_model, save_model
+from superbench.plugins.doctor.examination import examine
+from superbench.system.progress import Silence
+from superbench.training.pretraining.pretrain import pretrain
 from upstream.apc import Apc
 from upstream.cpc import Cpc
 from upstream.hubert import Hubert
@@ -33,9 +33,9 @@ SPECTRA = ["fbank", "fbank_no_cmvn", "mfcc"]
 def built(what: Any) -> Loaded:
     """A spectral upstream by its name, or the untrained control of a family."""
     if isinstance(what, str):
-        return registry.upstream(registry.parse(what))
+        return plugins.upstream(plugins.parse(what))
     model: Any = fresh_model(what, "mini", 0).eval().requires_grad_(False)
-    return Loaded("x", registry.parse("x:untrained"), model, "0", 0, model.hop, model.layers, model.dim)
+    return Loaded("x", plugins.parse("x:untrained"), model, "0", 0, model.hop, model.layers, model.dim)
 
 
 def sweeps(count: int = 4, samples: int = 24_000) -> Tensor:
@@ -261,6 +261,6 @@ def test_training_that_was_killed_ends_with_the_same_weights_and_they_make_the_r
     assert whole.keys() == killed.keys()
     assert all(torch.equal(whole[key], killed[key]) for key in whole)
     train("other.safetensors", seed=1)
-    revisions = {out: registry.upstream(registry.parse(f"{name}@{tmp_path / out}.safetensors")).revision for out in
+    revisions = {out: plugins.upstream(plugins.parse(f"{name}@{tmp_path / out}.safetensors")).revision for out in
                  ("whole", "killed", "other")}  # fmt: skip
     assert revisions["whole"] == revisions["killed"] != revisions["other"]

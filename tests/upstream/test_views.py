@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from superbench import CommandError, Features, registry
-from superbench.checkpoints import fresh_model, load_model, save_model
-from superbench.doctor import examine
+from superbench import CommandError, Features, plugins
+from superbench.plugins.checkpoints import fresh_model, load_model, save_model
+from superbench.plugins.doctor.examination import examine
 from upstream.byol import Byol
 from upstream.distil import Distil
 from upstream.hubert import Hubert
@@ -98,14 +98,14 @@ def test_byol_has_as_many_weights_as_the_published_encoder() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_check_of_the_doctor_holds(name: str) -> None:
-    found = examine(registry.upstream(registry.parse(f"{name}:untrained")))
+    found = examine(plugins.upstream(plugins.parse(f"{name}:untrained")))
     assert [finding for finding in found.findings if not finding.holds] == []
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("samples", [1, 399, 400, 719, 720, 880, 16_000])
 def test_frames_follow_the_length_and_nothing_stands_beyond_them(name: str, samples: int) -> None:
-    model = registry.upstream(registry.parse(f"{name}:untrained")).model
+    model = plugins.upstream(plugins.parse(f"{name}:untrained")).model
     waves = torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0)) * 0.1
     waves[0, samples:] = 0
     with torch.inference_mode():

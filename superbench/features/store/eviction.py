@@ -18,7 +18,7 @@ from superbench.errors import StoreError
 from superbench.features.store.index import Index
 from superbench.features.store.pins import Pins
 from superbench.features.store.shard import place
-from superbench.locks import locked
+from superbench.system.locks import locked
 
 ABANDONED_SECONDS = 3600.0
 """Age at which a file that no index knows counts as abandoned, even if some process works under its lock."""

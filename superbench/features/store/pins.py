@@ -16,7 +16,7 @@ from typing import IO
 
 from superbench.errors import StoreError
 from superbench.features.store.index import Index
-from superbench.locks import held, lock
+from superbench.system.locks import held, lock
 
 
 class Pins:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from superbench.features.store.index import VERSION, Index
 
-COLUMNS = "path, size, mtime, changed, inode, digest, samples, rate"
 REMEMBERED_AT_ONCE = 500
 """Sound files whose digests are written in one go."""
 
@@ -40,11 +39,9 @@ def sounds_at(root: Path) -> Callable[[Sequence[Path]], list[Sound]]:
 def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool = True) -> list[Sound]:
     """The facts of sound files, from the index or read now; raises `BadAudio` for one that cannot be used."""
     memory = index if remember else None
-    from superbench.features.audio import header
+    from superbench.data.audio import header
 
-    query = f"SELECT {COLUMNS} FROM sounds WHERE path IN ({{}})"
-    rows = index.among(query, list({str(path) for path in paths})) if index else ()
-    known = {row[0]: row[1:] for row in rows}
+    known = index.known("sounds", list({str(path) for path in paths})) if index else {}
     fresh: dict[str, tuple] = {}
     for path in paths:
         text, stamp = str(path), _stamp(path)
@@ -61,14 +58,13 @@ def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool =
 
 def _remember(index: Index | None, sounds: dict[str, tuple]) -> None:
     if sounds and index:
-        marks = ",".join("?" * len(COLUMNS.split(",")))
         with index.transaction():
-            index.write(f"INSERT OR REPLACE INTO sounds ({COLUMNS}) VALUES ({marks})", list(sounds.values()))
+            index.put("sounds", list(sounds.values()))
     sounds.clear()
 
 
 def _stamp(path: Path) -> Stamp:
-    from superbench.features.audio import header
+    from superbench.data.audio import header
 
     try:
         status = path.stat()

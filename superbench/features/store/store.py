@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superbench.errors import StoreError
+from superbench.errors import DamagedFile, StoreError
 from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
-from superbench.features.store.index import Index
+from superbench.features.store.index import SEALED, Index, is_index, mark, set_aside
 from superbench.features.store.pins import Pins
 from superbench.features.store.shard import Damaged, Written, opened, place, proved, written
 from superbench.features.store.sounds import Sound, known_sounds
-from superbench.features.store.verification import Finding, remember, verify
-from superbench.files import save_tensors
-from superbench.locks import locked
-from superbench.reporting import Reporter, Silence
-from superbench.user import cache_folder
+from superbench.features.store.verification import ShardState, remember, verify
+from superbench.system.files import save_tensors
+from superbench.system.locks import held, locked
+from superbench.system.progress import Reporter, Silence
+from superbench.system.user import cache_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,15 +69,30 @@ class Store:
     def __init__(self, root: Path, budget: int | None = None) -> None:
         self.root, self.budget = root, budget
         self._open: dict[str, Tensor] = {}
+        self._renewed = False
         try:
             (root / "locks").mkdir(parents=True, exist_ok=True)
             with locked(root / "locks" / "index", wait=True):
-                self._index = Index(root / "index.sqlite")
+                self._index = self._opened_index()
         except OSError as error:
             raise StoreError(
                 f"The feature store {root} cannot be opened: {error}. Give another folder with --store."
             ) from error
         self._pins = Pins(root / "locks", self._index)
+
+    def _opened_index(self) -> Index:
+        """The index; a new one in place of one that is damaged, unless somebody works with it."""
+        path = self.root / "index.sqlite"
+        used = any(held(owner) for owner in (self.root / "locks").glob("owner-*"))
+        if mark(path).exists() and is_index(path) and not used:
+            set_aside(path)
+            self._renewed = True
+        try:
+            return Index(path)
+        except DamagedFile:
+            if self._renewed or used or not is_index(path):
+                raise
+            return self._opened_index()
 
     def close(self) -> None:
         """Let go of everything: what this store needed may be evicted from now on."""
@@ -106,8 +121,15 @@ class Store:
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """The entries of those keys that are stored."""
-        query = "SELECT key, shard, start, rows FROM entries WHERE key IN ({})"
-        return {key: Entry(shard, start, rows) for key, shard, start, rows in self._index.among(query, sorted(keys))}
+        return {key: Entry(*row) for key, row in self._index.known("entries", sorted(keys)).items()}
+
+    def remarks(self) -> list[str]:
+        """What was found damaged in the index since this was asked last, and what is done about it."""
+        found, self._renewed = self._renewed, False
+        rows, self._index.dropped = self._index.dropped, 0
+        whole = "the index of the feature store was damaged: a new one is made, and the features with it"
+        some = f"{rows} rows of the feature store's index were damaged; what they were of is read or made again"
+        return [whole] * found + [some] * bool(rows)
 
     def use(self, shards: Iterable[str]) -> set[str]:
         """Pin shards for as long as this process lives (or until `release`); returns those that are there, and whole.
@@ -156,11 +178,11 @@ class Store:
             self._make_room(name, facts.bytes)
             place(self.root, name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(staged, place(self.root, name))
-            self._index.write(
-                "INSERT OR REPLACE INTO shards (name, bytes, checksum, made, used, checked) VALUES (?,?,?,?,?,?)",
-                [(name, facts.bytes, facts.checksum, now, now, facts.stamp)],
-            )
-            self._index.write("INSERT OR IGNORE INTO entries VALUES (?,?,?,?)", entries)
+            self._index.put("shards", [(name, facts.bytes, facts.checksum)])
+            when = "UPDATE shards SET made = ?, used = ?, checked = ? WHERE name = ?"
+            self._index.write(when, [(now, now, facts.stamp, name)])
+            self._index.write("DELETE FROM entries WHERE shard = ?", [(name,)])  # of what stood there before
+            self._index.put("entries", entries, replacing=False)
 
     def _make_room(self, name: str, coming: int) -> None:
         if self.budget is not None:
@@ -209,8 +231,12 @@ class Store:
 
     def _prove(self, name: str) -> bool:
         """Is the shard stored? Raises `Damaged` if its file is not what was written."""
-        for row in self._index.rows("SELECT bytes, checksum, checked FROM shards WHERE name = ?", (name,)):
-            known = Written(*row)
+        there = self._index.rows("SELECT checked FROM shards WHERE name = ?", (name,))
+        for row in there:
+            facts = self._index.known("shards", [name])
+            if name not in facts:
+                raise Damaged("its row in the index is not what was written")
+            known = Written(*facts[name], *row)
             seen = proved(place(self.root, name), known)
             if seen != known.stamp:
                 remember(self._index, name, seen)
@@ -237,7 +263,7 @@ class Store:
             removed += self._closed(evict(self.root, self._index, self._pins, limit))
         return removed
 
-    def verify(self, reporter: Reporter | None = None) -> Iterator[Finding]:
+    def verify(self, reporter: Reporter | None = None) -> Iterator[ShardState]:
         """Hash every shard and compare with the index; a finding for each, and for files and entries that belong to none.
 
         Nothing is changed; `forget` drops a damaged shard, `gc` a stray file.
@@ -245,16 +271,21 @@ class Store:
         return verify(self.root, self._index, reporter or Silence())
 
     def forget(self, name: str) -> None:
-        """Drop a shard and its entries."""
+        """Drop a shard and its entries; of a table of the index, the rows that do not hold what was written."""
+        if name in SEALED:
+            self._index.known(name, self._index.false(name))
+            return
         self._open.pop(name, None)
         drop(self.root, self._index, [name])
 
-    def forget_older(self, shards: Iterable[str], moment: float) -> None:
-        """Drop those of the shards that were made before `moment` (Unix time), also if another process needs them."""
+    def forget_older(self, shards: Iterable[str], moment: float) -> int:
+        """Drop those of the shards that were made before `moment` (Unix time), also if another process needs them; returns
+        how many."""
         query = "SELECT name, made FROM shards WHERE name IN ({})"
-        for name, made in list(self._index.among(query, sorted(set(shards)))):
-            if made < moment:
-                self.forget(name)
+        older = [name for name, made in self._index.among(query, sorted(set(shards))) if made < moment]
+        for name in older:
+            self.forget(name)
+        return len(older)
 
     def _closed(self, removed: list[Removal]) -> list[Removal]:
         for one in removed:

@@ -10,15 +10,15 @@ from typing import Literal
 
 from superbench.errors import StoreError
 from superbench.features.store.eviction import strangers
-from superbench.features.store.index import Index
+from superbench.features.store.index import SEALED, Index
 from superbench.features.store.shard import Damaged, Written, place, proved, rows
-from superbench.reporting import Reporter
+from superbench.system.progress import Reporter
 
 State = Literal["whole", "damaged", "stray"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ShardState:
     """What was seen of a shard: `whole`; `damaged`, and why; `stray`, a file that the index does not know."""
 
     shard: str
@@ -26,7 +26,7 @@ class Finding:
     message: str
 
 
-def verify(root: Path, index: Index, reporter: Reporter) -> Iterator[Finding]:
+def verify(root: Path, index: Index, reporter: Reporter) -> Iterator[ShardState]:
     """Look at every shard, then for entries and files that belong to none. Other processes may go on writing."""
     shards = index.rows("SELECT name, bytes, checksum FROM shards ORDER BY name")
     extent = "SELECT shard, max(start + rows), count(*) FROM entries GROUP BY shard"
@@ -36,19 +36,22 @@ def verify(root: Path, index: Index, reporter: Reporter) -> Iterator[Finding]:
         try:
             seen, message = _examined(place(root, name), Written(size, digest, None), *extents.get(name, (0, 0)))
             remember(index, name, seen)
-            yield Finding(name, "whole", message)
+            yield ShardState(name, "whole", message)
         except Damaged as error:
             if index.rows("SELECT 1 FROM shards WHERE name = ? AND checksum = ?", (name, digest)):  # not evicted meanwhile
-                yield Finding(name, "damaged", f"{place(root, name)} is damaged: {error}")
+                yield ShardState(name, "damaged", f"{place(root, name)} is damaged: {error}")
         done += size
         reporter.advance("verify", done, total)
     lost = index.rows("SELECT shard, count(*) FROM entries WHERE shard NOT IN (SELECT name FROM shards) GROUP BY shard")
     for name, count in lost:
-        yield Finding(name, "damaged", f"{count} entries point to the shard {name}, which the index does not know")
+        yield ShardState(name, "damaged", f"{count} entries point to the shard {name}, which the index does not know")
+    for table in SEALED:
+        if false := index.false(table):
+            yield ShardState(table, "damaged", f"{len(false)} rows of {table} in the index do not hold what was written")
     with index.transaction():  # nobody is between the file and the index now
         unknown = strangers(root, index)
     for path in unknown:
-        yield Finding(path.stem, "stray", f"{path} stands in no index; `superbench store gc` removes it")
+        yield ShardState(path.stem, "stray", f"{path} stands in no index; `superbench store gc` removes it")
 
 
 def _examined(path: Path, known: Written, last: int, entries: int) -> tuple[str, str]:

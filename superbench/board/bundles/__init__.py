@@ -1,0 +1,1 @@
+"""Bundles of results: packed, opened, verified, scored again."""

@@ -1,0 +1,234 @@
+"""A bundle: everything that one upstream achieved, as one zip file that says what is in it.
+
+`manifest.json` (schema 1) names every file with its SHA-256; `<task>/result.json` and `<task>/predictions.jsonl.gz` follow. The
+doctor's certificate and the data passport stand in each result. The same results give the same bytes; a bundle's digest, its
+name, is that of the list in its manifest, so that zipping the same files anew makes no new bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from superbench import plugins
+from superbench.__version__ import __version__
+from superbench.board.bundles import strict_json
+from superbench.board.bundles.archive import gunzipped, packed, unpacked
+from superbench.board.bundles.lookalikes import require_visible
+from superbench.contract import Prediction
+from superbench.errors import BadResult, Malformed, Refusal
+from superbench.results import Result, find_results, pack, read_predictions, read_result
+
+MANIFEST = "manifest.json"
+PREDICTIONS = "predictions.jsonl.gz"
+LARGEST_RESULT = 8_000_000
+MOST_PREDICTIONS = 2_000_000
+LONGEST_ID = 500
+"""Characters; the hardest items are shown with theirs."""
+
+_MEMBER = re.compile(r"[A-Za-z0-9_-]{1,40}/(result\.json|predictions\.jsonl\.gz)")
+_FIELDS = {"schema", "superbench", "upstream", "files", "withheld"}
+_LINE = {"id", "fold", "group", "reference", "prediction"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One task's result, and the file of its predictions. `withheld`: the references are not in it (they read as None)."""
+
+    result: Result
+    packed: bytes
+    withheld: bool = False
+
+    @cached_property
+    def predictions(self) -> list[Prediction]:
+        """The predictions in the file's order; raises `Malformed`."""
+        return predictions_of(gunzipped(self.packed, self._name), self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.result.task.name}/{PREDICTIONS}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An unpacked bundle: the upstream's name, its entries by task, and its bytes as this version packs them."""
+
+    upstream: str
+    entries: Mapping[str, Entry]
+    digest: str
+    data: bytes
+
+
+# ---------------------------------------------------------------- making one
+
+
+def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
+    """The bundle of one upstream's result folder (`OUT/<upstream>`); raises `BadResult` if it holds no result.
+
+    `without_references` leaves out the labels of tasks whose card says that they may not be handed on.
+    """
+    places = find_results(folder)
+    if not places:
+        raise BadResult(f"{folder} holds no result.json. Give the folder that `superbench run --out` wrote.")
+    files: dict[str, bytes] = {}
+    names, withheld = set(), []
+    for place in places:
+        result = read_result(place)
+        names.add(result.upstream.name)
+        task = result.task.name
+        if f"{task}/result.json" in files:
+            raise BadResult(f"{folder} holds two results of {task}; bundle them one by one.")
+        files[f"{task}/result.json"] = result.to_json().encode()
+        if without_references and plugins.task(task).card.withheld:
+            withheld.append(task)
+            files[f"{task}/{PREDICTIONS}"] = _unlabelled(read_predictions(place / PREDICTIONS))
+        else:
+            files[f"{task}/{PREDICTIONS}"] = (place / PREDICTIONS).read_bytes()
+    if len(names) > 1:
+        raise BadResult(f"{folder} holds results of several upstreams ({', '.join(sorted(names))}); bundle them one by one.")
+    manifest = {
+        "schema": 1,
+        "superbench": __version__,
+        "upstream": names.pop(),
+        "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
+        "withheld": sorted(withheld),
+    }
+    return _packed(manifest, files)
+
+
+def _unlabelled(predictions: Sequence[Prediction]) -> bytes:
+    return pack([Prediction(one.id, one.fold, one.group, None, one.prediction) for one in predictions])
+
+
+def _packed(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+    head = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
+    return packed({MANIFEST: head, **{name: files[name] for name in sorted(files)}})
+
+
+# ---------------------------------------------------------------- opening one
+
+
+def open_bundle(data: bytes) -> Bundle:
+    """Unpack and check a bundle: names, sizes, hashes, schema. Raises a `Refusal` that says what is wrong."""
+    files = unpacked(data, lambda name: name == MANIFEST or _MEMBER.fullmatch(name))
+    manifest = _manifest(files.pop(MANIFEST, None))
+    listed = manifest["files"]
+    if set(listed) != set(files):
+        odd = ", ".join(sorted(set(listed) ^ set(files)))
+        raise Malformed(f"The bundle's manifest and its files differ: {odd:.300}. Make the bundle again.", "manifest")
+    for name, content in files.items():
+        if hashlib.sha256(content).hexdigest() != listed[name]:
+            raise Malformed(
+                f"{name} in the bundle was changed after it was made (its SHA-256 differs). Make the bundle again.", "changed"
+            )
+    entries = {name: _entry(name, files, manifest) for name in sorted({member.partition("/")[0] for member in files})}
+    if not entries:
+        raise Malformed("The bundle holds no result. Make one with `superbench submit`.", "empty")
+    return Bundle(manifest["upstream"], entries, _digest(manifest), _packed(manifest, files))
+
+
+def _manifest(content: bytes | None) -> dict[str, Any]:
+    value = strict_json.loads(content or b"", f"The bundle has no usable {MANIFEST}: it")
+    wanted = {"schema": int, "superbench": str, "upstream": str, "files": dict}
+    odd = not isinstance(value, dict) or any(not isinstance(value.get(key), kind) for key, kind in wanted.items())
+    if odd or value["schema"] != 1 or set(value) - _FIELDS or not isinstance(value.setdefault("withheld", []), list):
+        raise Malformed(
+            f"The bundle has no usable {MANIFEST}: expected schema 1 with the fields {', '.join(sorted(_FIELDS))}. "
+            "Make the bundle again, or bring this superbench up to date.",
+            "manifest",
+        )
+    strict_json.name(value["upstream"], "The upstream's name")
+    require_visible(value["upstream"], "The upstream's name")
+    strict_json.name(value["superbench"], "The version in the manifest")
+    return dict(value)
+
+
+def said_by(file: Path) -> tuple[str, str] | None:
+    """The upstream's name and the digest that a bundle's manifest gives, without a look at anything else; None for a file that
+    is no bundle."""
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(MANIFEST) as member:
+            manifest = _manifest(member.read(LARGEST_RESULT))
+        return manifest["upstream"], _digest(manifest)
+    except Exception:  # a folder may hold any file
+        return None
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    facts = [manifest["upstream"], sorted(manifest["files"].items()), manifest["withheld"]]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _entry(task: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Entry:
+    names = [f"{task}/result.json", f"{task}/{PREDICTIONS}"]
+    if missing := [name for name in names if name not in files]:
+        raise Malformed(f"The bundle lacks {missing[0]}. Make the bundle again.", "manifest")
+    result = parse_result(files[names[0]], names[0])
+    if (result.task.name, result.upstream.name) != (task, manifest["upstream"]):
+        raise Refusal(
+            f"{names[0]} is of {result.upstream.name} on {result.task.name}, the manifest speaks of {manifest['upstream']}. "
+            "Make the bundle again.",
+            "mixed",
+        )
+    return Entry(result, files[names[1]], task in manifest["withheld"])
+
+
+def parse_result(content: bytes, where: str) -> Result:
+    """The record in `content`; raises `Malformed` for what is no JSON, `Refusal` for what is no result of schema 1."""
+    if len(content) > LARGEST_RESULT:
+        raise Malformed(f"{where} has {len(content) / 1e6:.0f} MB; a result has less than {LARGEST_RESULT / 1e6:.0f}.", "size")
+    value = strict_json.loads(content, where)
+    try:
+        result = Result.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Refusal(
+            f"{where} is not a result of schema 1: {place:.200}: {first['msg']}. Run the task again.", "schema"
+        ) from error
+    for part in (result.upstream.name, result.upstream.revision, result.data.fingerprint):
+        strict_json.name(part, f"{where}: a name")
+    return result
+
+
+def predictions_of(content: bytes, where: str) -> list[Prediction]:
+    """The lines of an unpacked predictions file; raises `Malformed`."""
+    lines = content.decode("utf8", "replace").split("\n")
+    if lines.pop() or len(lines) > MOST_PREDICTIONS:
+        raise Malformed(f"{where} is cut off, or has more than {MOST_PREDICTIONS} lines. Make the bundle again.", "predictions")
+    return [_prediction(strict_json.loads(line, where), where) for line in lines]
+
+
+def _prediction(line: Any, where: str) -> Prediction:
+    if not isinstance(line, dict) or line.keys() - {"also"} != _LINE:
+        raise Malformed(f"{where}: expected lines with {', '.join(sorted(_LINE))}, found {line!r:.200}.", "predictions")
+    identity, fold, group = line["id"], line["fold"], line["group"]
+    whole = isinstance(identity, str) and isinstance(fold, str) and isinstance(group, list)
+    if not whole or not all(isinstance(one, str) for one in group):
+        raise Malformed(f"{where}: id and fold are texts, group a list of texts; found {line!r:.200}.", "predictions")
+    if len(identity) > LONGEST_ID or len(fold) > LONGEST_ID:
+        raise Malformed(f"{where}: ids and folds have at most {LONGEST_ID} characters; found {identity:.100}.", "predictions")
+    also = line.get("also", {})
+    if not isinstance(also, dict):
+        raise Malformed(f"{where}: `also` is what other ways of decoding say, by name; found {also!r:.200}.", "predictions")
+    return Prediction(identity, fold, tuple(group), line["reference"], line["prediction"], also)
+
+
+def one_per_upstream(folder: Path, without_references: bool) -> list[bytes]:
+    """A bundle for every upstream with results at or below `folder`; or `folder` itself, if it is a bundle."""
+    if folder.is_file():
+        return [folder.read_bytes()]
+    places = find_results(folder)
+    if not places:
+        raise BadResult(f"{folder} holds no results. Give the folder that `superbench run --out` wrote.")
+    homes: Collection[Path] = {folder if place == folder else place.parent for place in places}
+    return [pack_bundle(one, without_references=without_references) for one in sorted(homes)]

@@ -1,0 +1,69 @@
+"""What scoring a result again left behind, in a form that can be kept: the replicates of each of its metrics, and how wrong
+each answer was.
+
+A file is one line of JSON, the replicates as little-endian doubles, and the errors as bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from superbench.__version__ import __version__
+from superbench.results.intervals import Replicates
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The replicates by metric, the digest of the references that were used, whether they were the board's own, and the
+    digest of what was predicted.
+
+    `errors`, from 0 to 1 in steps of 1/255, by (fold, id): see `details.item_errors`. None are kept where the references are
+    the board's own: who knows which items are wrong can guess a hidden test set.
+    """
+
+    replicates: dict[str, Replicates]
+    labels: str
+    own: bool
+    errors: np.ndarray = field(default_factory=lambda: np.empty(0))
+    predicted: str = ""
+
+    def to_bytes(self) -> bytes:
+        """As a file."""
+        head = {
+            "superbench": __version__, "labels": self.labels, "own": self.own, "items": len(self.errors),
+            "predicted": self.predicted,
+            "metrics": {
+                metric: {
+                    "values": len(one.values), "groups": one.groups, "design": one.design,
+                    "folds": None if one.folds is None else one.folds.tolist(),
+                }
+                for metric, one in self.replicates.items()
+            },
+        }  # fmt: skip
+        values = [one.values.astype("<f8").tobytes() for one in self.replicates.values()]
+        errors = np.rint(self.errors * 255).astype("u1").tobytes()
+        return b"\n".join([json.dumps(head).encode(), b"".join(values) + errors])
+
+    @classmethod
+    def parse(cls, data: bytes) -> Evidence | None:
+        """From a file; None if it was made by another version, or is damaged: it can be made again."""
+        line, _, rest = data.partition(b"\n")
+        try:
+            head = json.loads(line)
+            counts = [facts["values"] for facts in head["metrics"].values()]
+            size = 8 * sum(counts)
+            if head["superbench"] != __version__ or len(rest) != size + head["items"]:
+                return None
+            parts = np.split(np.frombuffer(rest[:size], "<f8"), np.cumsum(counts)[:-1])
+            found = {
+                metric: Replicates(
+                    values, facts["groups"], facts["design"], None if facts["folds"] is None else np.array(facts["folds"], int)
+                )
+                for (metric, facts), values in zip(head["metrics"].items(), parts, strict=True)
+            }
+            return cls(found, head["labels"], head["own"], np.frombuffer(rest[size:], "u1") / 255, head["predicted"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None

@@ -1,0 +1,107 @@
+"""Was everything that was not learned chosen as the protocol allows? The receipts of the sweep must show it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from superbench.contract import Task
+from superbench.results import Result
+from superbench.results.result import Receipt
+from superbench.system.ranges import in_full
+
+RATES, SEEDS = "learning rates", "seeds"
+"""How deviations begin that replace the recipe's grid, and its one seed (`options.Options.deviations`)."""
+
+Choice = tuple[float | None, int | None, str]
+"""Learning rate, seed, and the setting as far as the sweep lists settings."""
+
+
+def reasons(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
+    """Why the choices of a result cannot be accepted, one sentence each. `folds` are those of its predictions."""
+    recipe = task.card.recipes.get(result.task.protocol)
+    if recipe is None:
+        return [f"the task has no protocol {result.task.protocol}; it has {', '.join(task.card.recipes)}"]
+    if set(result.chosen) != set(folds) or {row.fold for row in result.sweep} != set(folds):
+        return [f"its sweep, its choices and its predictions are not of the same folds ({', '.join(sorted(folds))})"]
+    found = []
+    rates = {row.lr for row in result.sweep}
+    expected: set[float | None] = set(recipe.learning_rates) if task.head else {None}
+    if rates != expected and not any(deviation.startswith(RATES) for deviation in result.deviations):
+        found.append(
+            f"its sweep has the learning rates {_rates(rates)}, the recipe {_rates(expected)}, and no deviation says so: "
+            "a learning rate without its receipt may have been chosen on the test"
+        )
+    found += _seeds(result, {0} if task.head else {None})
+    if any(row.steps > recipe.steps for row in result.sweep):
+        found.append(f"it was trained for more than the {recipe.steps} updates of protocol {result.task.protocol}")
+    return found + _chosen(result, task, folds)
+
+
+def _seeds(result: Result, expected: set[int | None]) -> list[str]:
+    """One seed, the recipe's; others where a deviation names these, and each with every learning rate of every fold."""
+    found = {row.seed for row in result.sweep}
+    words = ", ".join(map(str, sorted(found, key=lambda seed: -1 if seed is None else seed)))
+    if found != expected and f"{SEEDS} {words} in place of 0" not in {_sorted(one) for one in result.deviations}:
+        return [
+            f"its sweep has the seeds {words:.200}, the recipe {', '.join(map(str, expected))}, and no deviation says so: a "
+            "seed without its receipt may have been chosen on the test"
+        ]
+    points = [{(row.fold, row.lr) for row in result.sweep if row.seed == seed} for seed in found]
+    return [] if all(one == points[0] for one in points) else ["its seeds were not all tried with the same learning rates"]
+
+
+def _sorted(deviation: str) -> str:
+    """A deviation of seeds with the seeds in order, as a sweep does not keep theirs."""
+    listed = re.fullmatch(rf"{SEEDS} ([\d, ]+) in place of 0", deviation)
+    seeds = sorted(int(one) for one in listed[1].split(",") if one.strip()) if listed else []
+    return f"{SEEDS} {', '.join(map(str, seeds))} in place of 0" if listed else deviation
+
+
+def _rates(rates: set[float | None]) -> str:
+    return ", ".join("none" if rate is None else in_full(rate) for rate in sorted(rates, key=lambda rate: rate or 0.0))
+
+
+def _chosen(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
+    """The choice must be that of the best value, averaged over folds, among the lowest seed's."""
+    listed = task.head is None or task.select.checkpoints
+    by_choice: dict[Choice, dict[str, float]] = {}
+    for row in result.sweep:
+        values = by_choice.setdefault(_choice(row.model_dump(), listed), {})
+        if row.fold in values:
+            return [f"its sweep has two receipts for {_words(row)}"]
+        values[row.fold] = math.nan if row.dev is None else row.dev
+    sign = 1.0 if task.select.higher_is_better else -1.0
+    lowest = min((choice[1] for choice in by_choice if choice[1] is not None), default=None)
+    means = {
+        choice: sum(values.values()) / len(folds)
+        for choice, values in by_choice.items()
+        if choice[1] == lowest and len(values) == len(folds) and not any(map(math.isnan, values.values()))
+    }
+    if not means:
+        return ["its sweep has no receipt with a value"]
+    best = max(sign * value for value in means.values())
+    where = "the test, as the protocol has it" if task.select.checkpoints else "dev"
+    for fold in sorted(folds):
+        value = means.get(_choice(result.chosen[fold], listed))
+        if value is None:
+            return [f"what was chosen for fold {fold} has no receipt in its sweep"]
+        if not math.isclose(sign * value, best, rel_tol=1e-9, abs_tol=1e-12):
+            return [
+                f"it was not chosen on {where}: {task.select.metric} was {sign * best:.4f} at best in the sweep, "
+                f"{value:.4f} for what was chosen"
+            ]
+    return []
+
+
+def _choice(row: Mapping[str, Any], listed: bool) -> Choice:
+    """`listed`: does the sweep have a row for each setting (layers of QbE, checkpoints of ASV)?"""
+    setting = row.get("setting") or {}
+    words = " ".join(f"{key}={setting[key]}" for key in sorted(setting)) if listed and isinstance(setting, dict) else ""
+    return row.get("lr"), row.get("seed"), words
+
+
+def _words(row: Receipt) -> str:
+    return f"fold {row.fold}, learning rate {row.lr}, seed {row.seed}"

@@ -1,0 +1,1 @@
+"""The page of a board: what it shows, drawn as one HTML file."""

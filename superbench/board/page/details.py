@@ -1,0 +1,202 @@
+"""What stands behind a board's numbers: where a model comes from, its receipts, its layers, the items that most models miss.
+
+Texts of the corpora appear for the miniature ones only, which are ours: the licences of others forbid it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from superbench import plugins
+from superbench.board.page import draws
+from superbench.contract import Prediction
+from superbench.results import Result
+from superbench.results.intervals import Replicates, replicates
+from superbench.results.item_errors import item_errors
+from superbench.results.published import records
+from superbench.results.result import is_miniature
+from superbench.results.rows import Column, Row, spec_of
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What scoring a result again left behind: its predictions, how wrong each is (see `item_errors`; empty where the board
+    keeps that to itself), and the replicates of its metrics."""
+
+    predictions: Sequence[Prediction]
+    errors: np.ndarray
+    replicates: Mapping[str, Replicates]
+
+    @classmethod
+    def of(cls, result: Result, predictions: Sequence[Prediction]) -> Answers:
+        """Score and resample now."""
+        scores = plugins.task(result.task.name).score(predictions, result.data.passport.facts)
+        drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
+        return cls(predictions, item_errors(predictions, scores[result.primary]), drawn)
+
+
+Scored = Callable[[Result], Answers | None]
+"""Where the answers behind a result are found, if the board has them."""
+
+HARDEST = 10
+LONGEST = 90
+
+
+# ---------------------------------------------------------------- a row
+
+
+def facts(row: Row) -> dict[str, Any]:
+    """Family, pretraining corpus and speed, as far as they are known."""
+    if row.origin == "published":
+        record = _published().get((row.name, row.source), {})
+        return {"family": record.get("family") or None, "corpus": record.get("pretraining_corpus") or None, "rtf": None}
+    efficiency = [result.efficiency for result in row.results.values()]
+    return {
+        "family": _family(row),
+        "corpus": next((one["corpus"] for one in efficiency if one.get("corpus")), None),
+        "rtf": next((one["real_time_factor"] for one in efficiency if one.get("real_time_factor")), None),
+    }
+
+
+@cache
+def _published() -> Mapping[tuple[str, str], Mapping[str, str]]:
+    return {(record["upstream"], record["source"]): record for record in records()}
+
+
+def _family(row: Row) -> str | None:
+    if row.kind == "spectral":
+        return row.kind
+    spec = next(filter(None, map(spec_of, row.results.values())), None)
+    return None if spec is None else spec.hub or spec.name.rpartition(":")[2]
+
+
+def receipts(row: Row) -> dict[str, Any]:
+    """By task: the sweep with what was chosen, the layer mix, where the time went, what the task has to say."""
+    return {
+        name: {
+            "sweep": sweep(result),
+            "layers": _mean_mix(result.layer_weights),
+            "seconds": {key: round(value, 1) for key, value in result.seconds.model_dump().items()},
+            "notes": list(result.notes),
+            "deviations": list(result.deviations),
+        }
+        for name, result in row.results.items()
+    }
+
+
+def sweep(result: Result) -> dict[str, Any]:
+    """The points of a sweep by column, for a board has a hundred of them for each model: a list where a column differs from
+    point to point, else its one value, nothing where that goes without saying. `chosen`: their places."""
+    points = [receipt.model_dump() for receipt in result.sweep]
+    columns: dict[str, list[Any]] = {key: [point[key] for point in points] for key in ("fold", "lr", "seed", "steps", "status")}
+    columns["dev"] = [None if point["dev"] is None else float(f"{point['dev']:.5g}") for point in points]
+    for key in dict.fromkeys(key for point in points for key in point["setting"]):
+        columns[f"setting.{key}"] = [point["setting"].get(key) for point in points]
+    silent = {"fold": "all", "seed": 0, "status": None}
+    told = {
+        key: values if any(value != values[0] for value in values) else values[0] for key, values in columns.items() if values
+    }
+    return {
+        "points": len(points),
+        "chosen": [place for place, point in enumerate(points) if _chosen(result, point)],
+        **{key: value for key, value in told.items() if key not in silent or value != silent[key]},
+    }
+
+
+def _chosen(result: Result, point: Mapping[str, Any]) -> bool:
+    choice = result.chosen.get(point["fold"], {})
+    same_setting = not point["setting"] or point["setting"] == choice.get("setting")
+    return bool(point["lr"] == choice.get("lr") and point["seed"] == choice.get("seed") and same_setting)
+
+
+def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
+    """The mean over the folds."""
+    kept = [mix for mix in mixes.values() if mix]
+    return [round(float(weight), 4) for weight in np.mean(kept, axis=0)] if kept else []
+
+
+# ---------------------------------------------------------------- a table of rows
+
+
+def behind(rows: Sequence[Row], columns: Sequence[Column], scored: Scored | None) -> dict[str, Any]:
+    """What the rows of a table share: `data` and `hardest` items by task, `draws` by column and place of the row. Texts of
+    corpora are shown where every result is of a synthetic miniature."""
+    most = draws.share(len(rows) * len(columns))
+    hardest, drawn = {}, {}
+    for task in dict.fromkeys(column.task for column in columns):
+        answers = _answers(task, rows, scored)
+        ours = all(is_miniature(row.results[task]) for row in rows if task in row.results)
+        if found := _hardest(answers, ours):
+            hardest[task] = found
+        for column in (column for column in columns if column.task == task):
+            known = {place: one.replicates[column.metric] for place, one in answers.items() if column.metric in one.replicates}
+            if packed := draws.column(known, most):
+                drawn[column.key] = packed
+    return {"data": _data(rows), "hardest": hardest, "draws": drawn}
+
+
+def _answers(task: str, rows: Sequence[Row], scored: Scored | None) -> dict[int, Answers]:
+    """By place of the row in its table."""
+    found = {place: scored(row.results[task]) for place, row in enumerate(rows) if scored and task in row.results}
+    return {place: answers for place, answers in found.items() if answers is not None}
+
+
+def _data(rows: Sequence[Row]) -> dict[str, Any]:
+    """By task: the fingerprint and the items of each split, which all rows of a table share."""
+    return {
+        name: {"fingerprint": result.data.fingerprint, "items": dict(result.data.items)}
+        for row in rows
+        for name, result in row.results.items()
+    }
+
+
+# ---------------------------------------------------------------- the hardest items
+
+
+def _hardest(answers: Mapping[int, Answers], open_texts: bool) -> dict[str, Any] | None:
+    """The items of most error over the rows that were tested on the same as most; where equal, those that the best misses."""
+    items = {
+        place: tuple((one.fold, one.id) for one in given.predictions) for place, given in answers.items() if len(given.errors)
+    }
+    if not items:
+        return None
+    usual = Counter(items.values()).most_common(1)[0][0]
+    kept = {place: answers[place] for place, own in items.items() if own == usual}
+    errors = np.nan_to_num(np.stack([one.errors for one in kept.values()]))  # (row, item)
+    mean = errors.mean(axis=0)
+    order = sorted(range(len(mean)), key=lambda item: (-mean[item], -errors[0][item], item))
+    hard = [item for item in order[:HARDEST] if mean[item] > 0]
+    width = max(answers) + 1
+    return {"of": len(kept), "items": [_item(item, errors[:, item], kept, width, open_texts) for item in hard]}
+
+
+def _item(item: int, errors: np.ndarray, kept: Mapping[int, Answers], width: int, open_texts: bool) -> dict[str, Any]:
+    wrong = {place: bool(error >= 0.5) for place, error in zip(kept, errors, strict=True)}
+    first = next(iter(kept.values())).predictions[item]
+    shown: dict[str, Any] = {
+        "id": first.id, "fold": first.fold, "error": round(float(errors.mean()), 3),
+        "wrong": sum(wrong.values()),
+        "by": "".join("-" if place not in wrong else "x" if wrong[place] else "o" for place in range(width)),
+    }  # fmt: skip
+    if open_texts and isinstance(first.reference, str | dict):
+        said = Counter(_text(kept[place].predictions[item].prediction) for place, missed in wrong.items() if missed)
+        shown |= {"reference": _text(first.reference), "said": [list(pair) for pair in said.most_common(2)]}
+    return shown
+
+
+def _text(value: Any) -> str:
+    text = (
+        ", ".join(map(str, value.values()))
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value)
+    )
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

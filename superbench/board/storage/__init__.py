@@ -1,0 +1,1 @@
+"""Where a board keeps its bundles: a folder or a database, with tokens, submissions and rulings."""

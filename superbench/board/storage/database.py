@@ -1,0 +1,249 @@
+"""A board in a database, through SQLAlchemy: an SQLite file by default, PostgreSQL by its URL.
+
+A writer is one transaction: SQLite's `BEGIN IMMEDIATE` (readers go on, in its write-ahead mode), or PostgreSQL's advisory lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superbench.board.storage.base import Event, Kind, StoredBundle, checked
+from superbench.errors import CommandError, MissingExtra, StoreError, Unavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, MetaData
+
+SCHEMA = 1
+LOCK = 0x5375_7065_7262
+WAIT_SECONDS = 60
+
+
+class DatabaseStorage:
+    """The board in a database; its tables are made when somebody writes. Raises `MissingExtra`, `CommandError`."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._engine, self._tables = _engine(address), _tables()
+        self._file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
+
+    def exists(self) -> bool:
+        """Are there tables of a board?"""
+        from sqlalchemy import inspect
+
+        if self._file is not None and not Path(self._file).is_file():
+            return False
+        with _spoken(self.address), self._engine.connect() as connection, connection.begin():
+            there = inspect(connection).has_table("superbench_bundle")
+            if there and inspect(connection).has_table("superbench_schema"):
+                self._require_schema(connection)
+            return there
+
+    def _require_schema(self, connection: Connection) -> bool:
+        """Is its version written down? Raises `Unavailable` for one that this superbench does not know."""
+        from sqlalchemy import select
+
+        found = connection.execute(select(self._tables.tables["superbench_schema"].c.version)).scalar()
+        if found not in (None, SCHEMA):
+            raise Unavailable(
+                f"The board in this database is of schema {found}; this superbench knows schema {SCHEMA}. Bring superbench up "
+                "to date, or restore a backup of the board into another database."
+            )
+        return found is not None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[DatabaseWriter]:
+        """One transaction."""
+        if self._file is not None:
+            Path(self._file).parent.mkdir(parents=True, exist_ok=True)
+        with _spoken(self.address), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+            if self._engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+            self._tables.create_all(connection)
+            if not self._require_schema(connection):  # a new board, or one from before versions were written
+                connection.execute(self._tables.tables["superbench_schema"].insert(), {"version": SCHEMA})
+            yield DatabaseWriter(connection, self._tables)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[DatabaseWriter]:
+        with _spoken(self.address), self._engine.connect() as connection, connection.begin():
+            yield DatabaseWriter(connection, self._tables)
+
+    def held(self) -> list[StoredBundle]:
+        """All bundles, by number."""
+        if not self.exists():
+            return []
+        with self._reading() as reader:
+            return reader.held()
+
+    def data(self, digest: str) -> bytes:
+        """A bundle."""
+        with self._reading() as reader:
+            return reader.data(digest)
+
+    def get(self, kind: Kind, name: str) -> bytes | None:
+        """A document."""
+        if not self.exists():
+            return None
+        with self._reading() as reader:
+            return reader.get(kind, name)
+
+    def names(self, kind: Kind) -> list[str]:
+        """Names of documents."""
+        if not self.exists():
+            return []
+        with self._reading() as reader:
+            return reader.names(kind)
+
+    def events(self) -> list[Event]:
+        """The log's table."""
+        from sqlalchemy import select
+
+        table = self._tables.tables["superbench_audit"]
+        if not self.exists():
+            return []
+        with _spoken(self.address), self._engine.connect() as connection:
+            rows = connection.execute(select(table).order_by(table.c.number)).all()
+            return [Event(row.at, row.who, row.what, row.subject, row.remark) for row in rows]
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+
+class DatabaseWriter:
+    """What can be done within one transaction."""
+
+    def __init__(self, connection: Connection, tables: MetaData) -> None:
+        self._connection = connection
+        self._bundles, self._documents, self._audit = (
+            tables.tables[f"superbench_{name}"] for name in ("bundle", "document", "audit")
+        )
+
+    def held(self) -> list[StoredBundle]:
+        """All bundles, by number."""
+        from sqlalchemy import select
+
+        table = self._bundles.c
+        rows = self._connection.execute(
+            select(table.digest, table.upstream, table.accepted, table.who).order_by(table.number)
+        ).all()
+        return [StoredBundle(row.digest, row.upstream, row.accepted, row.who, row.digest) for row in rows]
+
+    def data(self, digest: str) -> bytes:
+        """A bundle; raises `KeyError`."""
+        from sqlalchemy import select
+
+        found = self._connection.execute(select(self._bundles.c.data).where(self._bundles.c.digest == digest)).scalar()
+        if found is None:
+            raise KeyError(digest)
+        return bytes(found)
+
+    def add(self, held: StoredBundle, data: bytes) -> StoredBundle:
+        """A row."""
+        row = {"digest": held.digest, "upstream": held.upstream, "accepted": held.accepted, "who": held.by, "data": data}
+        self._connection.execute(self._bundles.insert(), row)
+        return StoredBundle(held.digest, held.upstream, held.accepted, held.by, held.digest)
+
+    def get(self, kind: Kind, name: str) -> bytes | None:
+        """A document."""
+        from sqlalchemy import select
+
+        table = self._documents.c
+        found = self._connection.execute(select(table.data).where(table.kind == kind, table.name == name)).scalar()
+        return None if found is None else bytes(found)
+
+    def names(self, kind: Kind) -> list[str]:
+        """Names of documents; sorted here, since databases sort by the rules of a language."""
+        from sqlalchemy import select
+
+        table = self._documents.c
+        return sorted(self._connection.execute(select(table.name).where(table.kind == kind)).scalars())
+
+    def put(self, kind: Kind, name: str, data: bytes) -> None:
+        """In place of what was there."""
+        self.drop(kind, checked(name))
+        self._connection.execute(self._documents.insert(), {"kind": kind, "name": name, "data": data})
+
+    def drop(self, kind: Kind, name: str) -> None:
+        """Remove a document."""
+        table = self._documents
+        self._connection.execute(table.delete().where(table.c.kind == kind, table.c.name == name))
+
+    def log(self, event: Event) -> None:
+        """A row of the log."""
+        row = {"at": event.at, "who": event.who, "what": event.what, "subject": event.subject, "remark": event.remark}
+        self._connection.execute(self._audit.insert(), row)
+
+
+def _tables() -> MetaData:
+    from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, Text
+
+    found = MetaData()
+    Table("superbench_schema", found, Column("version", Integer, primary_key=True))
+    Table(
+        "superbench_bundle", found, Column("number", Integer, primary_key=True), Column("digest", String(64), unique=True),
+        Column("upstream", Text), Column("accepted", String(32)), Column("who", Text), Column("data", LargeBinary),
+    )  # fmt: skip
+    Table(
+        "superbench_document", found, Column("kind", String(20), primary_key=True),
+        Column("name", String(200), primary_key=True), Column("data", LargeBinary),
+    )  # fmt: skip
+    Table(
+        "superbench_audit", found, Column("number", Integer, primary_key=True), Column("at", String(32)), Column("who", Text),
+        Column("what", String(40)), Column("subject", Text), Column("remark", Text),
+    )  # fmt: skip
+    return found
+
+
+def _engine(address: str) -> Engine:
+    try:
+        from sqlalchemy import create_engine, event, make_url
+        from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    except ImportError as error:
+        raise MissingExtra("A board in a database", "sqlalchemy", "server") from error
+    for plain in ("postgres://", "postgresql://"):
+        if address.startswith(plain):
+            address = "postgresql+psycopg://" + address.removeprefix(plain)
+    try:
+        url = make_url(address)
+        kind = url.get_backend_name()
+        if kind not in ("sqlite", "postgresql"):
+            raise CommandError(f"A board in {kind}: expected a folder, sqlite:///FILE or postgresql://USER@HOST/NAME.")
+        if kind == "postgresql":
+            return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise CommandError(f"{address} is no address of a database: {error}. Example: sqlite:///board.db") from error
+    except ImportError as error:
+        raise MissingExtra("A board in PostgreSQL", "psycopg", "server") from error
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy, not the driver, begins transactions
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    def begun(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("writing")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+    return engine
+
+
+@contextlib.contextmanager
+def _spoken(address: str) -> Iterator[None]:
+    """A database's error in a sentence."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        shown = make_url(address).render_as_string(hide_password=True)
+        kind = StoreError if isinstance(error, DataError | IntegrityError) else Unavailable
+        raise kind(f"The board's database {shown} cannot be used: {reason}. Is it running, and may you write to it?") from error

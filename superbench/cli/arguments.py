@@ -1,0 +1,33 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from superbench.errors import CommandError
+
+BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME"
+
+
+Tasks = Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")]
+Protocol = Annotated[str | None, typer.Option(help="superb, superb-once or mini [default: mini on miniature corpora, else superb]", show_default=False)]  # fmt: skip
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Rates = Annotated[str | None, typer.Option("--lr", help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)]  # fmt: skip
+Seeds = Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2; the lowest is reported")]
+MaxSteps = Annotated[int | None, typer.Option(help="Train no longer than this (stands in the result as a deviation)", min=1, show_default=False)]  # fmt: skip
+Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant of a task's recipe, as its card names it (`superbench check ks` shows which); may be repeated", show_default=False)]  # fmt: skip
+StoreFolder = Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs")]
+
+
+def numbers(option: str, text: str | None, kind: type) -> tuple | None:
+    """The numbers of an option's text, separated by commas; raises `CommandError`."""
+    if text is None:
+        return None
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        raise CommandError(f"{option} {text!r}: expected numbers separated by commas, as in {option} 1e-3,1e-4.") from error

@@ -1,0 +1,34 @@
+"""`superbench report`: results as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from superbench.cli.printing import echo, echo_json
+from superbench.errors import CommandError
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that `superbench run --out` wrote", show_default=False)],
+    format: Annotated[str, typer.Option("--format", help="table, markdown, csv, latex or json")] = "table",
+) -> None:
+    """Show results as a table with 95 % intervals, or write them as Markdown, CSV, LaTeX or JSON to standard output.
+
+    Rows are compared only where protocol, task version and data agree. Example: superbench report results --format latex
+    """
+    from superbench.cli.display import console
+    from superbench.results import tables as reports
+
+    if format not in reports.FORMATS:
+        raise CommandError(f"--format {format!r}: expected one of {', '.join(reports.FORMATS)}.")
+    results = reports.load_results(*folders)
+    if format == "table":
+        console.print(reports.terminal(results))
+    elif format == "json":
+        echo_json(reports.plain(results))
+    else:
+        writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex}
+        echo(writers[format](results), end="")

@@ -1,0 +1,39 @@
+"""What the engine, an upstream and a task promise each other.
+
+Everything here is a frozen record or a `typing.Protocol`: a plugin inherits nothing. Shapes are written
+`(layer, batch, time, dim)`; times are samples at 16 kHz unless a name says seconds.
+"""
+
+from __future__ import annotations
+
+from superbench.contract.items import (
+    SAMPLE_RATE as SAMPLE_RATE,
+    Audio as Audio,
+    Fold as Fold,
+    Item as Item,
+    Split as Split,
+    Trial as Trial,
+)
+from superbench.contract.model import (
+    Features as Features,
+    Following as Following,
+    Generative as Generative,
+    Precision as Precision,
+    Prepared as Prepared,
+    Pretrainable as Pretrainable,
+    Pretraining as Pretraining,
+    Upstream as Upstream,
+)
+from superbench.contract.predictions import Outputs as Outputs, Prediction as Prediction, Score as Score, Setting as Setting
+from superbench.contract.task import (
+    Candidates as Candidates,
+    Head as Head,
+    Protocols as Protocols,
+    Recipe as Recipe,
+    Reduction as Reduction,
+    Selection as Selection,
+    Stacked as Stacked,
+    Task as Task,
+    TaskCard as TaskCard,
+    Upload as Upload,
+)

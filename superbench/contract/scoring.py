@@ -1,0 +1,54 @@
+"""Scores made of counts: the ratio of two sums, and what to do with whole items.
+
+A metric is pure: it counts per item, sums, and divides once. The value under other item weights (resampled speakers) follows
+from the same counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from superbench.contract.items import Split
+from superbench.contract.predictions import Outputs, Prediction, Score, Setting
+
+
+def ratio(
+    numerators: Sequence[float] | np.ndarray,
+    denominators: Sequence[float] | np.ndarray,
+    *,
+    unit: Literal["%", "fraction"] = "%",
+    higher_is_better: bool,
+    counts: Mapping[str, float],
+) -> Score:
+    """Sum of `numerators` over sum of `denominators` (one of each per item), times 100 for `%`.
+
+    >>> ratio([1, 0], [4, 4], higher_is_better=False, counts={"errors": 1, "words": 8}).value
+    12.5
+    """
+    over, under = np.asarray(numerators, float), np.asarray(denominators, float)
+    factor = 100.0 if unit == "%" else 1.0
+
+    def reweighted(weights: np.ndarray) -> float:
+        total = float(weights @ under)
+        return factor * float(weights @ over) / total if total else float("nan")
+
+    return Score(reweighted(np.ones(len(over))), unit, higher_is_better, dict(counts), reweighted)
+
+
+def accuracy(predictions: Sequence[Prediction]) -> Score:
+    """Share of items whose prediction equals the reference, in percent.
+
+    >>> accuracy([Prediction("a", "all", (), "yes", "yes"), Prediction("b", "all", (), "no", "yes")]).value
+    50.0
+    """
+    correct = [float(p.prediction == p.reference) for p in predictions]
+    counts = {"correct": sum(correct), "items": float(len(correct))}
+    return ratio(correct, np.ones(len(correct)), higher_is_better=True, counts=counts)
+
+
+def one_per_item(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
+    """The usual `Selection.candidates`: nothing to choose, what the head decoded is the prediction, the label the reference."""
+    yield {}, [Prediction(item.id, fold, item.group, item.label, outputs[item.id]) for item in split.items]

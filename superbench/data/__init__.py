@@ -1,0 +1,1 @@
+"""Sound and corpora: decoding, passports, completeness, miniature corpora."""

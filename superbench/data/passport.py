@@ -1,0 +1,160 @@
+"""The passport of a corpus: what was read of it, split by split, and how that differs from what it should be.
+
+It describes the lists as a task reads them and the files as they lie there, before anything is cut or resampled: the same
+corpus has the same passport in `superbench data check` and in every result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from superbench.contract import SAMPLE_RATE, Audio, Fold, Split, TaskCard
+from superbench.contract.corpora import Corpora
+from superbench.data.fingerprint import lists_of, splits_of
+from superbench.errors import first_of
+from superbench.system.records import Amount, Count, Digest, Few, Line, Many, Real, Record, Remarks
+
+
+class Duration(Record):
+    """How long the sound of a split is: in all (hours), and its shortest, mean and longest utterance (seconds)."""
+
+    hours: Amount
+    shortest: Amount
+    mean: Amount
+    longest: Amount
+
+
+class Passport(Record):
+    """What was read of a corpus. Results of superbench 0.1 have the first four fields alone.
+
+    `hours` of different sound, files by `sample_rates`, `trials` by split, `facts` for the scorer. `counts` of items, classes,
+    groups and trials as `TaskCard.counts` has them, digests of the `lists` of items and trials, `durations` by split;
+    digests of `files` that a head reads besides (a language model);
+    `miniature`: what made it; `differences` from the published counts, or from what was made; `remarks` of its reader.
+    """
+
+    hours: Amount = 0.0
+    sample_rates: Few[Count] = Field(default_factory=dict)
+    trials: Few[Count] = Field(default_factory=dict)
+    facts: Many[Real] = Field(default_factory=dict)
+    counts: Many[Count] = Field(default_factory=dict)
+    lists: Many[Digest] = Field(default_factory=dict)
+    durations: Few[Duration] = Field(default_factory=dict)
+    files: Few[Digest] = Field(default_factory=dict)
+    miniature: Line | None = None
+    differences: Annotated[list[Line], Field(max_length=10_000)] = Field(default_factory=list)
+    remarks: Remarks = Field(default_factory=list)
+
+
+MOST_CLASSES = 20
+"""Classes are counted where there are no more, and they are no names of single items."""
+
+Lengths = Mapping[Path, tuple[int, int]]
+"""Samples and sample rate of sound files; those that cannot be read are left out."""
+
+
+def passport_of(
+    card: TaskCard, folds: Sequence[Fold], lengths: Lengths, corpora: Corpora, facts: Mapping[str, float] | None = None
+) -> Passport:
+    """The passport of what a task read: `facts` are the numbers that its scorer needed besides."""
+    splits = dict(splits_of(folds))
+    audios = [item.audio for split in splits.values() for item in split.items]
+    rates = Counter(lengths[path][1] for path in {audio.path for audio in audios} if path in lengths)
+    found = counts_of(folds)
+    return Passport(
+        hours=round(sum(_seconds(dict.fromkeys(audios), lengths)) / 3600, 4),
+        sample_rates={str(rate): number for rate, number in sorted(rates.items())},
+        trials={f"{fold.name}/{s.name}": len(s.trials) for fold in folds for s in (fold.dev, fold.test) if s.trials},
+        facts=dict(facts or {}),
+        counts=found,
+        lists=lists_of(folds),
+        durations={key: one for key, split in splits.items() if (one := _duration(split, lengths))},
+        miniature=corpora.passport.strip() or None,
+        differences=differences(card, found, lists_of(folds), corpora),
+        remarks=list(dict.fromkeys(remark for fold in folds for remark in fold.remarks)),
+    )
+
+
+# ---------------------------------------------------------------- counts
+
+
+def counts_of(folds: Sequence[Fold]) -> dict[str, int]:
+    """Items of each split, of its classes (where they are few), its different groups, its trials by reference."""
+    counts: dict[str, int] = {}
+    for key, split in splits_of(folds):
+        counts[key] = len(split.items)
+        labels = Counter(item.label for item in split.items if isinstance(item.label, str))
+        if len(labels) <= min(MOST_CLASSES, len(split.items) // 2):
+            counts |= {f"{key}/{label}": number for label, number in sorted(labels.items())}
+        counts[f"{key} groups"] = len({group for item in split.items for group in item.group})
+        if split.trials:
+            counts[f"{key} trials"] = len(split.trials)
+            references = Counter(trial.reference for trial in split.trials)
+            counts |= {f"{key} trials/{reference}": number for reference, number in sorted(references.items())}
+    return counts
+
+
+def differences(card: TaskCard, counts: Mapping[str, int], lists: Mapping[str, str], corpora: Corpora) -> list[str]:
+    """How a corpus differs from the published one, or a miniature from the one that was written: one phrase for each count."""
+    if not corpora.synthetic:
+        return departures(card.counts, counts)
+    written = corpora.written().get(card.name, {})
+    keys = dict.fromkeys([*written.get("counts", {}), *counts] if written else ())
+    then = {key: int(written.get("counts", {}).get(key, 0)) for key in keys}
+    found = [f"{key}: {counts.get(key, 0)} in place of {then[key]}" for key in keys if counts.get(key, 0) != then[key]]
+    changed = [key for key, digest in written.get("lists", {}).items() if lists.get(key) != digest]
+    return found or [f"{key}: the list is not the one that was written" for key in changed]
+
+
+def departures(published: Mapping[str, int], counts: Mapping[str, int]) -> list[str]:
+    """How counts differ from those that were published, one phrase for each.
+
+    >>> departures({"train": 3, "test": 2}, {"train": 3, "test": 1})
+    ['test: 1 in place of 2']
+    """
+    return [f"{key}: {counts.get(key, 0)} in place of {n}" for key, n in published.items() if counts.get(key, 0) != n]
+
+
+def notes_of(passport: Passport, card: TaskCard) -> list[str]:
+    """What a result should say of its corpus: that it is a miniature, and which; how it is not as it should be, in one note;
+    and each remark of its reader."""
+    if passport.miniature:
+        return [": ".join(filter(None, [passport.miniature, card.miniature])), *_damage(passport), *passport.remarks]
+    return _damage(passport) + passport.remarks
+
+
+def _damage(passport: Passport) -> list[str]:
+    what = "the corpus is not as `superbench data synth` wrote it" if passport.miniature else "the corpus is not as published"
+    return [f"{what}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
+
+
+# ---------------------------------------------------------------- durations
+
+
+def _duration(split: Split, lengths: Lengths) -> Duration | None:
+    seconds = _seconds([item.audio for item in split.items], lengths)
+    if not seconds:
+        return None
+    total = sum(seconds)
+    return Duration(
+        hours=round(total / 3600, 4),
+        shortest=round(min(seconds), 3),
+        mean=round(total / len(seconds), 3),
+        longest=round(max(seconds), 3),
+    )
+
+
+def _seconds(audios: Iterable[Audio], lengths: Lengths) -> list[float]:
+    """How long each piece is, of those whose files can be read."""
+    found = []
+    for audio in audios:
+        if audio.path in lengths:
+            samples, rate = lengths[audio.path]
+            end = samples / rate if audio.end is None else min(audio.end / SAMPLE_RATE, samples / rate)
+            found.append(max(end - audio.start / SAMPLE_RATE, 0.0))
+    return found

@@ -1,0 +1,51 @@
+"""The miniature corpora of all tasks. Each task brings its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from superbench import plugins
+from superbench.contract import Task
+from superbench.contract.corpora import MARKER, WRITTEN, Corpora
+from superbench.data.fingerprint import lists_of
+from superbench.data.passport import counts_of
+from superbench.errors import SuperbenchError
+from superbench.system.files import require_folder, write_text
+from superbench.system.progress import Reporter, Silence
+from superbench.system.ranges import require_whole
+
+
+def synthesize(out: Path | str, seed: int = 0, tasks: Sequence[str] | str = "all", reporter: Reporter | None = None) -> float:
+    """Write the miniature corpora of `tasks` (names, or all) under `out`; returns the seconds that it took.
+
+    The same seed writes the same bytes. Raises `SuperbenchError` for a folder of corpora of somebody's own.
+    """
+    began, out, reporter = time.perf_counter(), Path(out), reporter or Silence()
+    require_whole("--seed", seed)
+    found = [plugins.task(name) for name in plugins.task_names(tasks)]
+    require_folder(out, f"--out {out}")
+    if any(out.iterdir()) and not (out / MARKER).is_file():
+        raise SuperbenchError(
+            f"{out} is not empty and was not written by `superbench data synth`; to keep your corpora safe nothing was "
+            "written. Give --out another folder."
+        )
+    write_text(out / MARKER, f"miniature corpora, seed {seed}\n")
+    for number, task in enumerate(found):
+        reporter.advance(f"synthesize {task.card.name}", number, len(found))
+        task.synth(out, seed)
+        _note(task, Corpora(out))
+        reporter.advance(f"synthesize {task.card.name}", number + 1, len(found))
+    return time.perf_counter() - began
+
+
+def _note(task: Task, corpora: Corpora) -> None:
+    """Note what was written, so that `superbench data check` can tell a damaged corpus from a whole one. A corpus that is there
+    is not written again: what was noted of it stays."""
+    noted = corpora.written()
+    if task.card.name not in noted:
+        folds = task.read(corpora)
+        noted[task.card.name] = {"counts": dict(counts_of(folds)), "lists": dict(lists_of(folds))}
+        write_text(corpora.root / WRITTEN, json.dumps({"corpora": corpora.passport, "tasks": noted}, indent=1) + "\n")

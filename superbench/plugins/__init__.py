@@ -1,0 +1,33 @@
+"""From a name to a model or a task: entry points, specs, a person's own files."""
+
+from __future__ import annotations
+
+from superbench.plugins.entry_points import (
+    HUBS as HUBS,
+    NAMES as NAMES,
+    TASKS as TASKS,
+    UPSTREAMS as UPSTREAMS,
+    refuse_claimed as refuse_claimed,
+)
+from superbench.plugins.models import (
+    Loaded as Loaded,
+    Mates as Mates,
+    is_built_in as is_built_in,
+    is_built_in_task as is_built_in_task,
+    loaded as loaded,
+    plugin as plugin,
+    upstream as upstream,
+)
+from superbench.plugins.names import (
+    Listed as Listed,
+    Offered as Offered,
+    broken as broken,
+    list_tasks as list_tasks,
+    list_upstreams as list_upstreams,
+    listed as listed,
+    offered as offered,
+    task as task,
+    task_names as task_names,
+    tasks as tasks,
+)
+from superbench.plugins.specs import LEDGER as LEDGER, Spec as Spec, parse as parse, specs as specs

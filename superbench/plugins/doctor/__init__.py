@@ -1,0 +1,1 @@
+"""Examines an upstream: what holds of the contract, what the model costs."""

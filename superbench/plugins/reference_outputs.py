@@ -1,0 +1,167 @@
+"""What a model gives for a few fixed short sounds: it shows a change that no digest of files and weights can see.
+
+A model may read a file later than when it was built, ask a service, or hold weights where nobody looks. So its outputs are kept
+beside the features that were made with it, and compared before those features, or a result, are used. They are no part of the
+model's `revision`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from superbench.contract import SAMPLE_RATE
+from superbench.errors import BadUpstream, StoreError
+from superbench.plugins.doctor.measures import difference
+from superbench.system.files import load_sealed, save_sealed
+from superbench.system.locks import locked
+
+if TYPE_CHECKING:
+    from superbench.plugins.models import Loaded
+
+SECONDS = (0.4, 0.8, 2.0)
+TOLERANCE = 1e-4
+"""Largest difference in a hidden state, relative to its largest value, that counts as none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """A summary of a model's outputs, short enough for a result: `values` has two numbers for each sound and hidden state, its
+    mean magnitude and a weighted mean. Only outputs of one `setting` (device class, versions) are compared. `since` (Unix
+    time): when they were first kept; nobody compared the model of features that are older."""
+
+    setting: str
+    values: tuple[float, ...]
+    since: float = 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """What a result says of them."""
+        return {"setting": self.setting, "values": list(self.values)}
+
+    def contradict(self, kept: Any) -> bool:
+        """Do these differ from the `facts` that a result holds? Not where the setting is another, or there are none."""
+        if not isinstance(kept, dict) or kept.get("setting") != self.setting:
+            return False
+        pairs = zip(self.values[::2], self.values[1::2], kept["values"][::2], kept["values"][1::2], strict=False)
+        same_length = len(kept["values"]) == len(self.values)
+        near = (max(abs(a - c), abs(b - d)) <= TOLERANCE * max(abs(a), abs(c)) for a, b, c, d in pairs)
+        return not (same_length and all(near))
+
+
+def confirm(upstream: Loaded, device: str, folder: Path, *, redo: bool = False) -> tuple[Outputs, bool]:
+    """Compare the model's outputs with those that `folder` keeps of it; returns their summary, and whether they differ.
+
+    Outputs that are not kept yet are kept now; those that differ are an error (`BadUpstream`), or with `redo` replaced.
+    """
+    setting = _setting(upstream, device)
+    path = folder / f"{_digest([upstream.revision, setting])}.safetensors"
+    now = _outputs(upstream, device)
+    with _alone(path):
+        kept, since = _kept(path)
+        apart = _apart(kept, now) if kept else 0.0
+        differs = apart > TOLERANCE
+        if differs and not redo:
+            raise BadUpstream(
+                f"{upstream.alias} is not the model that its stored features were made with: for {len(SECONDS)} fixed sounds "
+                f"its hidden states differ by {apart:.2g} of their largest value (tolerated: {TOLERANCE:g}), though its "
+                f"revision is still {upstream.revision}. Something that the revision does not cover has changed. Add --redo to "
+                "make its features and results anew, or let the class declare a `revision` of its own."
+            )
+        if differs or not kept:
+            since = time.time()
+            _keep(path, now, since)
+    return Outputs(setting, _values(now), since), differs
+
+
+def check_steady(upstream: Loaded, device: str) -> None:
+    """Raises `BadUpstream` for a model that has changed since its outputs were compared: while sound passed through it."""
+    if upstream.outputs is None:
+        return
+    now = Outputs(upstream.outputs.setting, _values(_outputs(upstream, device)))
+    if now.contradict(upstream.outputs.facts()):
+        raise BadUpstream(
+            f"{upstream.alias} changed while sound passed through it: for {len(SECONDS)} fixed sounds its hidden states are no "
+            "longer what they were when the run began. A frozen model gives the same for the same sound, however often it was "
+            "called. The features that it made were dropped. Look for what forward() changes in the model or in its files."
+        )
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time keeps the outputs of one model: the others compare with what it kept."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, StoreError):  # a store that cannot be written has nobody to wait for
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path.with_suffix(".lock"), wait=True))
+        yield
+
+
+def _keep(path: Path, states: Sequence[Tensor], since: float) -> None:
+    facts = {"superbench": "outputs", "since": repr(since)}
+    with contextlib.suppress(StoreError):  # a store that cannot be written says so when it has to hold features
+        save_sealed(path, {str(number): state for number, state in enumerate(states)}, facts)
+
+
+def _apart(kept: Sequence[Tensor], now: Sequence[Tensor]) -> float:
+    """The largest difference of a hidden state, relative to its largest value; infinite for another number of them."""
+    if len(kept) != len(now):
+        return math.inf
+    return max(difference(before, after) for before, after in zip(kept, now, strict=True))
+
+
+def _setting(upstream: Loaded, device: str) -> str:
+    return _digest([device.partition(":")[0], torch.__version__, *upstream.libraries])
+
+
+def _outputs(upstream: Loaded, device: str) -> list[Tensor]:
+    """Every hidden state (time, dim) of each sound, one after the other, in single precision on the CPU."""
+    states = []
+    for wave in _sounds():
+        with torch.inference_mode():
+            features = upstream.model(wave[None].to(device), torch.tensor([len(wave)]).to(device))
+        states += list(features.frames[:, 0, : int(features.lengths[0])].float().cpu().clone())
+    return states
+
+
+def _sounds() -> list[Tensor]:
+    """Voiced sounds (a gliding pitch with its harmonics) in a little noise, of `SECONDS`."""
+    draw = torch.Generator().manual_seed(20_26)
+    waves = []
+    for number, seconds in enumerate(SECONDS):
+        time = torch.arange(round(seconds * SAMPLE_RATE), dtype=torch.float64) / SAMPLE_RATE
+        phase = 2 * math.pi * (100 + 40 * number + 30 * time) * time
+        voiced = torch.stack([torch.sin(k * phase) / k for k in range(1, 20)]).sum(0)
+        waves.append((0.1 * voiced + 0.02 * torch.randn(len(time), generator=draw, dtype=torch.float64)).float())
+    return waves
+
+
+def _values(states: Sequence[Tensor]) -> tuple[float, ...]:
+    return tuple(value for state in states for value in _summary(state))
+
+
+def _summary(state: Tensor) -> tuple[float, float]:
+    weights = torch.cos(0.1 + 0.7 * torch.arange(state.numel(), dtype=torch.float64)).reshape(state.shape)
+    wide = state.double()
+    return float(f"{wide.abs().mean():.8g}"), float(f"{(wide * weights).mean():.8g}")
+
+
+def _kept(path: Path) -> tuple[list[Tensor], float]:
+    """The outputs that a file holds, and since when; none where there is no file, or a damaged one."""
+    with contextlib.suppress(StoreError, KeyError):
+        tensors, facts = load_sealed(path)
+        return [tensors[str(number)] for number in range(len(tensors))], float(facts["since"])
+    return [], 0.0
+
+
+def _digest(facts: list[str]) -> str:
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,17 @@
+"""The record of a score: its files, intervals, ranking, tables, comparison, export."""
+
+from __future__ import annotations
+
+from superbench.results.files import (
+    LEARNING as LEARNING,
+    REPLACED as REPLACED,
+    SCHEMA as SCHEMA,
+    check_whole as check_whole,
+    find_results as find_results,
+    read_result as read_result,
+    read_results as read_results,
+    write_failure as write_failure,
+    write_result as write_result,
+)
+from superbench.results.predictions import pack as pack, read_predictions as read_predictions
+from superbench.results.result import Result as Result

@@ -1,0 +1,74 @@
+"""What is compared: results on disk, or a published row."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from superbench.errors import CommandError
+from superbench.results.files import read_results
+from superbench.results.published import published
+from superbench.results.result import Result
+from superbench.results.rows import Row, columns
+
+PUBLISHED = "published:"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two: results by task with their folders, or a published `row`."""
+
+    name: str
+    results: Mapping[str, Result] = field(default_factory=dict)
+    places: Mapping[str, Path] = field(default_factory=dict)
+    row: Row | None = None
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks that this side has a score of."""
+        return list(self.results) if self.row is None else list(dict.fromkeys(key.split(".")[0] for key in self.row.cells))
+
+
+def side(text: str) -> Side:
+    """`published:NAME`, a result.json, its folder, or an upstream's folder of several.
+
+    Raises `CommandError` for what is none of these (the nearest published names are offered), `BadResult` for a damaged one.
+    """
+    if text.startswith(PUBLISHED):
+        row = _published(text.removeprefix(PUBLISHED).strip())
+        return Side(f"{row.name} (published, {row.source})", row=row)
+    path = Path(text)
+    if path.name == "result.json":
+        path = path.parent
+    if not path.is_dir():
+        raise CommandError(
+            f"{text} is no folder with results. Expected OUT/<upstream>, OUT/<upstream>/<task>, a result.json, or a row of the "
+            f"published table such as '{PUBLISHED}HuBERT Base'."
+        )
+    results = read_results(path)
+    names = sorted({result.upstream.name for result in results.values()})
+    if len(names) > 1:
+        some = ", ".join(sorted({str(place.parent) for place in results})[:4])
+        raise CommandError(f"{path} holds results of {len(names)} upstreams. Compare two of them by their own folders: {some}")
+    return Side(
+        names[0],
+        {result.task.name: result for result in results.values()},
+        {result.task.name: place for place, result in results.items()},
+    )
+
+
+def _published(name: str) -> Row:
+    rows = {row.name.lower(): row for row in published(columns())}
+    if name.lower() in rows:
+        return rows[name.lower()]
+    near = difflib.get_close_matches(name.lower(), rows, n=3, cutoff=0.4)
+    guess = f" Did you mean {_or([PUBLISHED + rows[one].name for one in near])}?" if near else ""
+    raise CommandError(
+        f"No published row is called {name!r}.{guess} The page that `superbench board` writes shows all {len(rows)}."
+    )
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)

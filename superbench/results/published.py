@@ -1,0 +1,69 @@
+"""The published results of SUPERB, as rows of a board.
+
+`published_scores.csv` holds one row per (upstream, source), each figure as its source prints it; an empty cell was not seen.
+Sources: the SUPERB paper (Yang et al. 2021, arXiv 2105.01051), the leaderboard's data of April 2022, tables of later papers.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+
+from superbench.results.rows import Cell, Column, Row
+
+SUPERSEDED = {"superb_prelim2021"}
+"""The first table of July 2021, made with last-layer features and withdrawn within weeks."""
+
+PREFERRED = ("superb_lb2022", "superb2021")
+"""Where several sources print one upstream: the leaderboard's later figures first (its FBANK row is the one without CMVN on
+pooled tasks, which the reference points of the SUPERB score use)."""
+
+
+def published(columns: Sequence[Column]) -> list[Row]:
+    """One row per published upstream, from its preferred source."""
+    return [_row(record, columns) for record in preferred(records())]
+
+
+def superseded(columns: Sequence[Column]) -> list[Row]:
+    """The rows that `published` leaves out: withdrawn ones, and the same upstream from another source."""
+    table = records()
+    shown = preferred(table)
+    return [_row(record, columns, superseded=True) for record in table if record not in shown]
+
+
+def records() -> list[dict[str, str]]:
+    """The table as it lies in the package."""
+    with files("superbench.results").joinpath("published_scores.csv").open(encoding="utf8") as file:
+        return list(csv.DictReader(file))
+
+
+def preferred(table: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """One record per upstream, in the table's order; superseded sources are left out."""
+    best: dict[str, dict[str, str]] = {}
+    for record in table:
+        if record["source"] in SUPERSEDED:
+            continue
+        held = best.get(record["upstream"])
+        if held is None or _rank(record) < _rank(held):
+            best[record["upstream"]] = record
+    return list(best.values())
+
+
+def _rank(record: dict[str, str]) -> int:
+    return PREFERRED.index(record["source"]) if record["source"] in PREFERRED else len(PREFERRED)
+
+
+def _row(record: dict[str, str], columns: Sequence[Column], *, superseded: bool = False) -> Row:
+    cells = {c.key: Cell(float(record[c.published])) for c in columns if c.published and record.get(c.published)}
+    return Row(
+        name=record["upstream"],
+        origin="published",
+        kind="spectral" if record["family"] == "spectral" else "published",
+        source=record["source"],
+        params=round(float(record["params_millions"]) * 1e6) if record["params_millions"] else None,
+        macs=float(record["macs"]) if record["macs"] else None,
+        hop=round(float(record["stride_ms"]) * 16) if record["stride_ms"] else None,
+        cells=cells,
+        superseded=superseded,
+    )

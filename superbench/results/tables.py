@@ -1,0 +1,222 @@
+"""Results as a table: for a terminal, a page of Markdown, a spreadsheet, a paper, a program.
+
+Rows that may not be compared (other protocol, task version or data) stand in tables of their own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superbench.errors import BadResult
+from superbench.results.files import read_results
+from superbench.results.grouping import Known, first_to_predict, grouped
+from superbench.results.ranking import leaders
+from superbench.results.result import Result
+from superbench.results.rows import Column, Group, Key, Row, columns, key_of
+from superbench.system.spelling import in_csv, in_latex, visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FORMATS = ("table", "markdown", "csv", "latex", "json")
+
+
+def load_results(*folders: Path | str) -> list[Result]:
+    """All results under the folders; raises `BadResult` for a folder without any."""
+    return [result for folder in folders for result in read_results(Path(folder)).values()]
+
+
+def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:
+    """Each group with the columns that any of its rows has."""
+    every = columns()
+    found = []
+    there = list(results)
+    for group in grouped(there, _known(there)):
+        present = {key for row in group.rows for key in row.cells}
+        known = {column.key for column in every}
+        odd = sorted(key.split(".")[0] for key in present - known)
+        if not present & known:
+            raise BadResult(
+                f"No registered task has these results ({', '.join(odd)}). `superbench list tasks` shows which there are."
+            )
+        found.append((group, [column for column in every if column.key in present]))
+    return found
+
+
+def _known(results: Iterable[Result]) -> dict[Key, Known]:
+    """The digests of predictions, as they were written."""
+    return {key_of(one): Known(predicted=one.environment.get("seal", {}).get("predictions", "")) for one in results}
+
+
+def copies(group: Group) -> list[str]:
+    """Rows that predict the very same as an earlier one: `tera: ks: the same predictions as apc`."""
+    return [f"{row.name}: {said}" for row in group.rows for said in row.copied]
+
+
+# ---------------------------------------------------------------- a terminal
+
+
+def terminal(results: Iterable[Result]) -> RenderableType:
+    """Tables for rich, upstreams across and metrics down, so that ten tasks fit on 100 columns; the best bold, those whose
+    interval overlaps the best one's marked ≈. What the corpora's readers remarked stands below."""
+    from rich.console import Group as Stack
+
+    return Stack(*(part for group, present in shown(results) for part in _table(group, present)))
+
+
+def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("metric", title=f"protocol {group.protocol} · 95 % intervals", title_justify="left")
+    for row in group.rows:
+        table.add_column(Text(visible(row.name)), justify="right")
+    domain = present[0].domain
+    for column in present:
+        if column.domain != domain:
+            table.add_section()
+            domain = column.domain
+        best, tied = leaders(group.rows, column)
+        cells = [Text(cell_text(row, column) + mark(row, tied), style="bold" if id(row) in best else "") for row in group.rows]
+        table.add_row(column.label, *cells)
+    legend = "bold: best · ≈: its interval overlaps that of the best"
+    if any(row.shortened for row in group.rows):
+        legend += " · †: deviates from the recipe, not ranked"
+    said = [visible(line) for line in copies(group)]
+    return [table, *(Text(line, style="dim") for line in (legend, *said, *remarks(group)))]
+
+
+def remarks(group: Group) -> list[str]:
+    """What the readers of the corpora remarked, once for each task: `sd: one speaker for all speech … has a DER of 35.80 %`."""
+    found = (
+        f"{task}: {remark}"
+        for row in group.rows
+        for task, result in row.results.items()
+        for remark in result.data.passport.remarks
+    )
+    return list(dict.fromkeys(found))
+
+
+def mark(row: Row, tied: set[int]) -> str:
+    """A sign behind a tied cell, and the same width behind others."""
+    return " ≈" if id(row) in tied else "  "
+
+
+def cell_text(row: Row, column: Column) -> str:
+    """`89.9 ±1.6`; a dagger marks a shortened run; a dash an absent one."""
+    cell = row.cells.get(column.key)
+    if cell is None:
+        return "–"
+    digits = 3 if column.unit == "fraction" else 1
+    half = f" ±{(cell.interval[1] - cell.interval[0]) / 2:.{digits}f}" if cell.interval else ""
+    return f"{cell.value:.{digits}f}{half}{'†' if cell.deviations else ''}"
+
+
+# ---------------------------------------------------------------- files
+
+
+def as_csv(results: Iterable[Result]) -> str:
+    """One line per upstream and metric: value, interval, what was chosen, where it was made."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        ["protocol", "upstream", "task", "metric", "value", "low", "high", "unit", "primary", "deviations", "data", "copy of"]
+    )
+    there = list(results)
+    known = _known(there)
+    first = first_to_predict(known)
+    for result in there:
+        name = result.upstream.name
+        other = first.get((result.task.name, known[key_of(result)].predicted), name)
+        for metric, score in result.scores.items():
+            low, high = score.ci or ("", "")
+            cells = [
+                result.task.protocol, name, result.task.name, metric, score.value, low, high, score.unit,
+                metric == result.primary, "; ".join(result.deviations), result.data.fingerprint,
+                "" if other == name else other,
+            ]  # fmt: skip
+            writer.writerow(map(in_csv, cells))
+    return buffer.getvalue()
+
+
+def plain(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """The full records, as JSON values."""
+    return [result.model_dump(mode="json", by_alias=True) for result in results]
+
+
+def as_markdown(results: Iterable[Result]) -> str:
+    """A table per group, a line per metric and upstream: version, value, what it was tested on, what was chosen, parameters."""
+    return "\n".join(_markdown(group, present) for group, present in shown(results))
+
+
+def _markdown(group: Group, present: Sequence[Column]) -> str:
+    lines = [f"### protocol {group.protocol}", ""]
+    lines += ["| task | version | metric | upstream | value (95 % interval) | n | learning rate | params |"]
+    lines += ["|---|---:|---|---|---:|---:|---|---:|"]
+    for column in present:
+        best, tied = leaders(group.rows, column)
+        for row in (row for row in group.rows if column.key in row.cells):
+            result = row.results[column.task]
+            value = cell_text(row, column) + ("≈" if id(row) in tied else "")
+            cells = [
+                column.title, str(result.task.version), column.label.partition(" ")[2], _plain(row.name),
+                f"**{value}**" if id(row) in best else value, size_of_test(result), chosen_rate(result), f"{row.params or 0:,}",
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    legend = "Bold: best of its metric. ≈: its interval overlaps that of the best."
+    if any(row.shortened for row in group.rows):
+        legend += " †: departs from the recipe, not ranked."
+    return "\n".join([*lines, "", legend, *(f"\n{_plain(remark)}." for remark in (*copies(group), *remarks(group))), ""])
+
+
+def size_of_test(result: Result) -> str:
+    """How much was tested: trials where there are any, else items, over all folds.
+
+    A result of ten thousand trials over 320 recordings says `10,000 trials`.
+    """
+    trials = sum(n for key, n in result.data.passport.trials.items() if key.endswith("/test"))
+    items = sum(n for key, n in result.data.items.items() if key.rpartition("/")[2] == "test")
+    return f"{trials:,} trials" if trials else f"{items:,}"
+
+
+def chosen_rate(result: Result) -> str:
+    """The learning rate that was chosen, `1e-3`; a dash where nothing is learned."""
+    rates = {rate for choice in result.chosen.values() if (rate := choice.get("lr")) is not None}
+    return ", ".join(f"{rate:.0e}".replace("e-0", "e-").replace("e+00", "") for rate in sorted(rates)) or "–"
+
+
+def _plain(text: str) -> str:
+    """A name that Markdown leaves as it is.
+
+    >>> _plain("a|b_c")
+    'a\\\\|b\\\\_c'
+    """
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>|~#!&" else c for c in visible(" ".join(text.split())))
+
+
+def as_latex(results: Iterable[Result]) -> str:
+    r"""A `booktabs` table per group, metrics down, the best bold."""
+    return "\n".join(_latex(group, present) for group, present in shown(results))
+
+
+def _latex(group: Group, present: Sequence[Column]) -> str:
+    head = " & ".join(["metric", *(in_latex(row.name) for row in group.rows)])
+    lines = [rf"% protocol {group.protocol}; needs \usepackage{{booktabs}}", *(f"% {visible(line)}" for line in copies(group))]
+    lines += [rf"\begin{{tabular}}{{l{'r' * len(group.rows)}}}"]
+    lines += [r"\toprule", rf"{head} \\", r"\midrule"]
+    for column in present:
+        best, _ = leaders(group.rows, column)
+        label = f"{column.task.upper()} {column.metric.replace('_', ' ')}"
+        cells = [_latex_cell(row, column, id(row) in best) for row in group.rows]
+        arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
+        lines.append(" & ".join([f"{in_latex(label)} {arrow}", *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_cell(row: Row, column: Column, best: bool) -> str:
+    text = cell_text(row, column).replace(" ±", r"\,$\pm$\,").replace("–", "--").replace("†", r"$^\dagger$")
+    return rf"\textbf{{{text}}}" if best else text

@@ -1,0 +1,1 @@
+"""Upstreams × tasks -> results: options, jobs, workers, forecasts."""

@@ -1,0 +1,101 @@
+"""What the commands of the command line do, for callers in Python: the same behaviour, with values in place of printed text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Unpack
+
+from superbench import plugins
+from superbench.contract.corpora import Corpora
+from superbench.features.store import default_root
+from superbench.plugins import Loaded, Spec
+from superbench.plugins.doctor.checks import QUICK_SECONDS
+from superbench.plugins.doctor.examination import LONG_SECONDS, Examination, examine, examined
+from superbench.results.diff.compare import Comparison, compare as compared
+from superbench.results.diff.sides import Side, side
+from superbench.runs import forecast as forecasts
+from superbench.runs.conformance import conform
+from superbench.runs.forecast import Forecast
+from superbench.runs.options import RecipeOptions
+from superbench.runs.runner import options_of
+from superbench.system.devices import device_of
+from superbench.system.progress import Reporter, Silence
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `check` found of an upstream or a task; `facts` of an upstream are revision, params, hop, layers and dim."""
+
+    name: str
+    kind: Literal["upstream", "task"]
+    examination: Examination
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def healthy(self) -> bool:
+        """Does it keep its contract?"""
+        return self.examination.healthy
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it does not."""
+        return self.examination.reasons
+
+
+def check(name: str, *, quick: bool = False, device: str = "auto", reporter: Reporter | None = None) -> Check:
+    """Examine an upstream (a spec) or a task (its name): does it keep its contract?
+
+    `quick`: a long sound of 12 s in place of 60 s. Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError`.
+    """
+    reporter = reporter or Silence()
+    if name in {row.name for row in plugins.list_tasks()}:
+        return Check(name, "task", conform(plugins.task(name), reporter=reporter))
+    place = device_of(device)
+    upstream = plugins.upstream(plugins.parse(name), place)
+    facts = {part: getattr(upstream, part) for part in ("revision", "params", "hop", "layers", "dim")}
+    seconds = QUICK_SECONDS if quick else LONG_SECONDS
+    return Check(name, "upstream", examine(upstream, place, seconds=seconds, reporter=reporter), facts)
+
+
+def compare(
+    a: Side | Path | str, b: Side | Path | str, tasks: Sequence[str] = (), items: int = 5, reporter: Reporter | None = None
+) -> list[Comparison]:
+    """Why the scores of two sides differ, for each task that both have (or those of `tasks`).
+
+    A side is a result folder, a result.json, an upstream's folder, or a published row (`published:HuBERT Base`). `items`: how
+    many test items to give for either side. Raises `CommandError`, `BadResult`.
+    """
+    first, second = (given if isinstance(given, Side) else side(str(given)) for given in (a, b))
+    return compared(first, second, tasks, items, reporter)
+
+
+def forecast(
+    upstream: str,
+    tasks: Sequence[str] | str = "all",
+    *,
+    data: Path | str | None = None,
+    store: Path | str | None = None,
+    reporter: Reporter | None = None,
+    **options: Unpack[RecipeOptions],
+) -> Forecast:
+    """What a run would cost: passes through the model, disk, the upstream's time on this device.
+
+    Without `data`, the official corpora's sizes count. Trains nothing and stores nothing; only the upstream's speed is
+    measured, on a minute of noise. The options are those of `RecipeOptions`. Raises `CommandError` for an impossible one.
+    """
+    corpora = Corpora.at(Path(data)) if data else None
+    chosen = [plugins.task(name) for name in plugins.task_names(tasks)]
+    given = options_of(options, "mini" if corpora and corpora.synthetic else "superb", chosen)
+    root = Path(store) if store else default_root()
+    model = healthy(plugins.parse(upstream), given.device, root)
+    return forecasts.forecast(model, chosen, given, root, corpora, reporter or Silence())
+
+
+def healthy(spec: Spec, device: str, store: Path, *, remember: bool = True) -> Loaded:
+    """The upstream of a spec, examined; raises `BadUpstream` for one that breaks the contract: it has no speed."""
+    loaded = plugins.upstream(spec, device)
+    health = examined(loaded, device, store / "certificates", remember=remember)
+    health.certificate()
+    return replace(loaded, mates=health.mates)

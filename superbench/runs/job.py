@@ -1,0 +1,144 @@
+"""One job: one task on one upstream, from the corpus to a result folder. Repeating a finished job reads its result."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from superbench.contract import Fold, Recipe, Task
+from superbench.contract.corpora import Corpora
+from superbench.contract.items import audios_of
+from superbench.data.fingerprint import sounds_of
+from superbench.data.passport import Passport, passport_of
+from superbench.errors import BadCorpus, CommandError
+from superbench.features.extraction import Extraction, extract
+from superbench.features.storage_policy import unstored
+from superbench.features.store import Store
+from superbench.plugins import Loaded
+from superbench.plugins.doctor.efficiency import weighed
+from superbench.results import Result, write_result
+from superbench.runs.identity import Inputs, Sounds, earlier_result, make_way, read_inputs
+from superbench.runs.jobs import LOCK, folder
+from superbench.runs.make_result import ResultParts, record
+from superbench.runs.options import Options
+from superbench.system.locks import locked
+from superbench.system.progress import Reporter, Silence
+from superbench.training.probes.experiment import Outcome, experiment
+from superbench.training.probes.fold import Conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """A job's result, whether it was there already, and seconds of sound: all that it heard of, and what passed the model."""
+
+    result: Result
+    found: bool
+    sound_seconds: float = 0.0
+    passed_seconds: float = 0.0
+
+
+def perform(
+    task: Task,
+    upstream: Loaded,
+    corpora: Corpora,
+    store: Store,
+    out: Path,
+    options: Options,
+    certificate: dict[str, Any],
+    reporter: Reporter,
+) -> Performed:
+    """Do the job, or find it done. Raises any `SuperbenchError`."""
+    place = folder(out, upstream.spec, task.card.name)
+    place.mkdir(parents=True, exist_ok=True)
+    with locked(place / LOCK, wait=True):
+        inputs = read_inputs(task, upstream, corpora, options, store.sounds)
+        earlier = earlier_result(place, inputs.identity, upstream, options, reporter)
+        if earlier is not None:
+            (place / "failure.json").unlink(missing_ok=True)
+            return Performed(earlier, True)
+        folds = _prepared(task, inputs.read, upstream.hop, inputs.recipe)
+        extraction = _extracted(task, upstream, folds, store, options, reporter)
+        outcome = _experiment(inputs, folds, extraction, place / "work", reporter)
+        extraction.check_steady()
+        result = record(
+            ResultParts(
+                task=task, upstream=upstream, options=options, folds=folds, extraction=extraction, outcome=outcome,
+                fingerprint=inputs.data.fingerprint, sounds=sounds_of(inputs.read, inputs.data.sounds),
+                passport=_passport(inputs, corpora, outcome), certificate=certificate,
+                efficiency=weighed(upstream, options.device, store.root / "efficiency", reporter), identity=inputs.identity,
+            )
+        )  # fmt: skip
+        make_way(place, upstream, options, reporter)
+        write_result(place, result, outcome.predictions, outcome.learning)
+        shutil.rmtree(place / "work", ignore_errors=True)
+        return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
+
+
+def _extracted(
+    task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store, options: Options, reporter: Reporter
+) -> Extraction:
+    """Features of all that the folds hold; the model is as it was when it was compared."""
+    layer = _layer(options, upstream) if task.head else None
+    live = unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
+    how = live, layer, options.passing, options.redo_since
+    extraction = extract(upstream, audios_of(folds), task.card.reads, store, options.device, reporter, *how)
+    extraction.check_steady()
+    return extraction
+
+
+def _experiment(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, work: Path, reporter: Reporter) -> Outcome:
+    """What the heads came to; training that was killed goes on from what lies in `work`."""
+    upstream, options = inputs.upstream, inputs.options
+    if options.redo_since is not None:
+        shutil.rmtree(work, ignore_errors=True)
+    conditions = Conditions(
+        task=inputs.task, recipe=inputs.recipe, points=options.points(inputs.recipe), layers=extraction.layers,
+        dim=upstream.dim, device=options.device, identity=inputs.identity, work=work, reporter=reporter,
+        layer=_layer(options, upstream),
+    )  # fmt: skip
+    return experiment(conditions, folds, extraction)
+
+
+def _passport(inputs: Inputs, corpora: Corpora, outcome: Outcome) -> Passport:
+    passport = passport_of(inputs.task.card, inputs.read, inputs.data.lengths, corpora, outcome.facts)
+    return passport.model_copy(update={"files": inputs.data.files})
+
+
+def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
+    """The result of a job that is done already, if it is whole; writes nothing. Raises what reading the corpus raises."""
+    place = folder(out, upstream.spec, task.card.name)
+    task.read(corpora)
+    if not (place / "result.json").is_file():
+        return None
+    inputs = read_inputs(task, upstream, corpora, options, sounds)
+    return earlier_result(place, inputs.identity, upstream, options, Silence())
+
+
+def _layer(options: Options, upstream: Loaded) -> int | None:
+    if options.layer is not None and not 0 <= options.layer < upstream.layers:
+        raise CommandError(
+            f"--layer {options.layer}: {upstream.alias} has the hidden states 0 to {upstream.layers - 1} "
+            "(0 goes into the first layer of a Transformer)."
+        )
+    return options.layer
+
+
+def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:
+    def ready(fold: Fold) -> Fold:
+        splits = [task.prepare(split, hop, recipe) for split in fold.splits]
+        for split in splits:
+            _no_duplicates(task, split.name, [item.id for item in split.items])
+        return replace(fold, train=splits[0], dev=splits[1], test=splits[2])
+
+    return tuple(ready(fold) for fold in folds)
+
+
+def _no_duplicates(task: Task, split: str, ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            raise BadCorpus(f"{task.card.corpus}: the id {name!r} stands twice in the {split} split. Mend the corpus lists.")
+        seen.add(name)

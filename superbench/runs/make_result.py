@@ -1,0 +1,135 @@
+"""From an experiment to its record: scores with intervals, receipts, and what a reader needs to believe a number."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from superbench.__version__ import __version__
+from superbench.contract import SAMPLE_RATE, Fold, Task
+from superbench.data.passport import Passport, notes_of
+from superbench.features.extraction import Extraction
+from superbench.plugins import Loaded
+from superbench.plugins.doctor.efficiency import Efficiency
+from superbench.results import Result
+from superbench.results.intervals import interval
+from superbench.runs.destination import source_of
+from superbench.runs.options import Options
+from superbench.training.probes.experiment import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ResultParts:
+    """All that a result is made of. `identity` tells jobs apart that may differ in their result."""
+
+    task: Task
+    upstream: Loaded
+    options: Options
+    folds: Sequence[Fold]
+    extraction: Extraction
+    outcome: Outcome
+    fingerprint: str
+    sounds: dict[str, str]
+    passport: Passport
+    certificate: dict[str, Any]
+    efficiency: Efficiency
+    identity: str
+
+
+def record(made: ResultParts) -> Result:
+    """The result, schema 1."""
+    card, upstream, options, outcome = made.task.card, made.upstream, made.options, made.outcome
+    return Result.model_validate(
+        {
+            "schema": 1,
+            "task": {"name": card.name, "version": card.version, "protocol": options.protocol},
+            "upstream": {
+                "name": upstream.alias, "revision": upstream.revision, "params": upstream.params,
+                "macs": made.efficiency.total, "hop": upstream.hop, "layers": upstream.layers, "dim": upstream.dim,
+            },
+            "scores": _scores(outcome),
+            "primary": card.primary,
+            "sweep": outcome.sweep,
+            "chosen": outcome.chosen,
+            "data": {
+                "fingerprint": made.fingerprint, "items": _counts(made.folds), "sounds": made.sounds,
+                "passport": made.passport.model_dump(),
+            },
+            "environment": environment(options.device) | _made_from(made),
+            "seconds": {
+                "extract": round(made.extraction.work_seconds, 3),
+                "train": round(outcome.train_seconds, 3),
+                "evaluate": round(outcome.evaluate_seconds, 3),
+            },
+            "predictions": "predictions.jsonl.gz",
+            "layer_weights": outcome.layer_weights,
+            "certificate": made.certificate,
+            "efficiency": made.efficiency.card(upstream),
+            "deviations": options.deviations(card),
+            "notes": _notes(made),
+        }
+    )  # fmt: skip
+
+
+def _made_from(made: ResultParts) -> dict[str, Any]:
+    """What tells this job, its model and its options apart from others."""
+    upstream = made.upstream
+    facts = {
+        "job": made.identity, "spec": _spec(upstream), "source": source_of(upstream.spec), "options": made.options.label,
+        "libraries": list(upstream.libraries),
+    }  # fmt: skip
+    return facts | ({"outputs": upstream.outputs.facts()} if upstream.outputs else {})
+
+
+def _spec(upstream: Loaded) -> str:
+    """The spec without the folders of its file, which concern nobody else."""
+    file = upstream.spec.file
+    return upstream.spec.text.replace(str(file), file.name) if file else upstream.spec.text
+
+
+def _scores(outcome: Outcome) -> dict[str, Any]:
+    scores = {}
+    for name, score in outcome.scores.items():
+        low, high, method = interval(outcome.predictions, score)
+        scores[name] = {
+            "value": score.value, "unit": score.unit, "higher_is_better": score.higher_is_better,
+            "ci": [low, high] if low == low and high == high else None, "ci_method": method, "counts": dict(score.counts),
+        }  # fmt: skip
+    return scores
+
+
+def _counts(folds: Sequence[Fold]) -> dict[str, int]:
+    """Items per split; folds are named where there are several."""
+    prefix = (lambda fold: "") if len(folds) == 1 else (lambda fold: f"{fold.name}/")
+    return {f"{prefix(fold)}{s.name}": len(s.items) for fold in folds for s in fold.splits}
+
+
+def _notes(made: ResultParts) -> list[str]:
+    card, protocol = made.task.card, made.options.protocol
+    notes = list(made.outcome.notes) + notes_of(made.passport, card)
+    for rate, count in sorted(made.extraction.rates.items()):
+        if rate != SAMPLE_RATE:
+            notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
+    splits = [split for fold in made.folds for split in fold.splits]
+    if any(item.audio.trim for split in splits for item in split.items):
+        notes.append("silence was removed by an energy gate that stands for SoX's effect `silence`")
+    if protocol in card.differences:
+        notes.append(f"protocol {protocol}: {card.differences[protocol]}")
+    return notes + list(made.efficiency.notes)
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Versions and machine, for a reader who wonders why two numbers differ."""
+    import numpy
+    import torch
+    import torchaudio
+
+    return {
+        "superbench": __version__, "python": platform.python_version(), "torch": torch.__version__,
+        "torchaudio": torchaudio.__version__, "numpy": numpy.__version__, "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(), "threads": torch.get_num_threads(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }  # fmt: skip

@@ -1,0 +1,178 @@
+"""The options of a run, and what they change against the recipe: the grid, its length, variants, every deviation in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Required, TypedDict
+
+from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task, TaskCard
+from superbench.errors import CommandError
+from superbench.features.forward import ForwardOptions
+from superbench.system.ranges import in_full, require_different, require_number, require_whole
+from superbench.training.probes.updates import Point
+
+if TYPE_CHECKING:
+    from superbench.runs.jobs import Watcher
+
+
+class RecipeOptions(TypedDict, total=False):
+    """What a run does otherwise than the recipes say; each may be left out.
+
+    * `protocol`: `superb`, `superb-once` or `mini`; left out, `mini` on corpora that `superbench data synth` wrote, else
+      `superb`.
+    * `device`: `auto`, `cpu` or `cuda`.
+    * `learning_rates`, `seeds` (0), `max_steps` (updates), `variants` (names that the cards of the tasks declare): in place of
+      the recipe's own.
+    * `layer`: this hidden state alone, in place of the weighted sum over all.
+    * `chunk_seconds`: sound that is longer passes in parts of so many seconds.
+    * `precision`: of the upstream's matrix products, `float32` or `bfloat16`; left out, `bfloat16` on a GPU that has it, but
+      not for the official protocol.
+    """
+
+    protocol: Protocols | None
+    device: str
+    learning_rates: Sequence[float] | None
+    seeds: Sequence[int]
+    max_steps: int | None
+    layer: int | None
+    chunk_seconds: float | None
+    precision: Precision | None
+    variants: Sequence[str]
+
+
+class RunOptions(RecipeOptions, total=False):
+    """The options of `run`: those of `RecipeOptions`, and these. All but `data` and `out` may be left out.
+
+    * `data`: folder that holds the corpora; `settings`: a file that says where single corpora lie.
+    * `out`: folder for results.
+    * `workers`: processes.
+    * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes.
+    * `redo`: make results and features again that are there.
+    * `debug`: tracebacks in the messages of jobs that fail.
+    * `watcher`: sees jobs start, advance and end.
+    """
+
+    data: Required[Path | str]
+    out: Required[Path | str]
+    settings: Path | str | None
+    workers: int | None
+    store: Path | str | None
+    store_gb: float | None
+    redo: bool
+    debug: bool
+    watcher: Watcher | None
+
+
+NEEDED = ("data", "out")
+
+
+def check_names(given: Mapping[str, Any], options: Any = RunOptions) -> None:
+    """Raises `TypeError`, as Python does for a function's own arguments, for an option that is unknown, or lacks."""
+    known = list(options.__annotations__)
+    for name in given:
+        if name not in known:
+            near = "".join(f" Did you mean {close}?" for close in get_close_matches(name, known, 1))
+            raise TypeError(f"There is no option {name!r}.{near} There are {', '.join(known)}.")
+    if lacking := [name for name in NEEDED if name in known and name not in given]:
+        raise TypeError(f"A run needs {' and '.join(f'{name}=' for name in lacking)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person asked of a run; None means the recipe's own.
+
+    `label` says in a few words what differs from the usual (`--layer-0`): it is part of the name of results that lie beside the
+    usual ones. `redo_since` (Unix time): results and features that were made before are made again.
+    """
+
+    protocol: Protocols
+    device: str = "cpu"
+    learning_rates: tuple[float, ...] | None = None
+    seeds: tuple[int, ...] = (0,)
+    max_steps: int | None = None
+    layer: int | None = None
+    chunk_seconds: float | None = None
+    precision: Precision = "float32"
+    variants: tuple[str, ...] = ()
+    label: str = ""
+    redo_since: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `CommandError` for a number that no run can have."""
+        for rate in self.learning_rates or ():
+            require_number("--lr", rate, above=0)
+        if self.learning_rates is not None:
+            require_different("--lr", self.learning_rates)
+        for seed in self.seeds:
+            require_whole("--seeds", seed)
+        require_different("--seeds", self.seeds)
+        if self.max_steps is not None:
+            require_whole("--max-steps", self.max_steps, least=1)
+        if self.layer is not None:
+            require_whole("--layer", self.layer)
+        if self.chunk_seconds is not None:
+            require_number("--chunk", self.chunk_seconds, least=1)
+        if self.precision not in ("float32", "bfloat16"):
+            raise CommandError(f"--precision {self.precision!r}: expected float32 or bfloat16.")
+
+    @property
+    def passing(self) -> ForwardOptions:
+        """How sound goes through the model."""
+        return ForwardOptions(None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE), self.precision)
+
+    def deviations(self, *cards: TaskCard) -> list[str]:
+        """Every override of the recipe, in words, so that no shortened run can pass for an official one; variants only where
+        one of the tasks of `cards` knows them."""
+        found = []
+        if self.learning_rates is not None:
+            found.append(
+                f"learning rates {', '.join(in_full(rate) for rate in self.learning_rates)} in place of the recipe's grid"
+            )
+        if self.max_steps is not None:
+            found.append(f"at most {self.max_steps} updates")
+        if self.seeds != (0,):
+            found.append(f"seeds {', '.join(map(str, self.seeds))} in place of 0")
+        if self.layer is not None:
+            found.append(f"hidden state {self.layer} alone in place of the weighted sum")
+        if self.chunk_seconds is not None:
+            found.append(f"sound longer than {in_full(self.chunk_seconds)} s passed in parts")
+        if self.precision != "float32":
+            found.append(f"the upstream computed in {self.precision}")
+        lines = {name: line for card in cards for name, line in card.variants.items()}
+        return found + [f"variant {name}: {lines[name]}" for name in self.variants if name in lines]
+
+    def recipe(self, task: Task) -> Recipe:
+        """The task's recipe under this protocol, with its own variants, shortened to `max_steps`; raises `CommandError` for an
+        unknown protocol."""
+        if self.protocol not in task.card.recipes:
+            raise CommandError(
+                f"{task.card.name} has no protocol {self.protocol!r}; expected one of {', '.join(task.card.recipes)}."
+            )
+        own = tuple(name for name in self.variants if name in task.card.variants)
+        recipe = dataclasses.replace(task.card.recipes[self.protocol], variants=own)
+        if self.max_steps is None or recipe.steps <= self.max_steps:
+            return recipe
+        return dataclasses.replace(
+            recipe, steps=self.max_steps, evaluate_every=min(recipe.evaluate_every, max(self.max_steps // 2, 1))
+        )
+
+    def points(self, recipe: Recipe) -> tuple[Point, ...]:
+        """The grid: learning rates × seeds."""
+        rates = self.learning_rates or recipe.learning_rates
+        return tuple(Point(rate, seed) for seed in self.seeds for rate in rates)
+
+
+def known_variants(variants: Iterable[str], tasks: Iterable[Task], every: Iterable[str]) -> tuple[str, ...]:
+    """`variants`, each once, sorted; raises `CommandError` for one that none of `tasks` knows. `every` is what any task knows,
+    as `task: name`, for the message."""
+    asked = sorted(set(variants))
+    known = {name for task in tasks for name in task.card.variants}
+    if strange := [name for name in asked if name not in known]:
+        raise CommandError(
+            f"--variant {strange[0]!r}: none of the chosen tasks knows it. There are {', '.join(every) or 'no variants'}."
+        )
+    return tuple(asked)

@@ -1,0 +1,1 @@
+"""What the operating system gives: whole files, locks, processes, seeds, devices, progress."""

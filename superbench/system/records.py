@@ -1,0 +1,28 @@
+"""Records that may come from strangers: closed, frozen, every field with its bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Line = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=4_000)]
+Digest = Annotated[str, Field(max_length=128)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Real = Annotated[float, Field(ge=-1e15, le=1e15)]
+Amount = Annotated[float, Field(ge=0, le=1e18)]
+Rate = Annotated[float, Field(ge=0, le=1e6)]
+Weight = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
+Remarks = Annotated[list[Text], Field(max_length=500)]
+_Value = TypeVar("_Value")
+Few = Annotated[dict[Name, _Value], Field(max_length=100)]
+Many = Annotated[dict[Name, _Value], Field(max_length=5_000)]
+CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Record(BaseModel):
+    """A closed, frozen record: no field that is not declared, no number that is not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

@@ -1,0 +1,255 @@
+"""One task on one upstream: train the sweep of every fold, choose on dev, test once.
+
+Nothing here knows a task: what differs between them is in their `Selection` and their heads.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from superbench.contract import Fold, Outputs, Prediction, Score, Setting, Split
+from superbench.errors import BadHead
+from superbench.features.extraction import Extraction
+from superbench.system.ranges import in_full
+from superbench.training.probes.collapse import collapses
+from superbench.training.probes.evaluation import decode, fully
+from superbench.training.probes.fold import BEST, Conditions, Trained, decoded, examples_of, train
+from superbench.training.probes.probe import Probe
+from superbench.training.probes.updates import Point
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an experiment found: receipts of the sweep, what was chosen, test predictions and their scores. `learning` has a row
+    for every look at a probe: what its training loss and dev value were by then."""
+
+    sweep: list[dict[str, Any]] = field(default_factory=list)
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    predictions: list[Prediction] = field(default_factory=list)
+    scores: dict[str, Score] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
+    layer_weights: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    learning: list[dict[str, Any]] = field(default_factory=list)
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+
+
+def experiment(conditions: Conditions, folds: Sequence[Fold], extraction: Extraction) -> Outcome:
+    """Run all folds; raises `BadHead` if every learning rate diverged."""
+    began = time.perf_counter()
+    trained = [train(conditions, fold, extraction) for fold in folds] if conditions.task.head else []
+    middle = time.perf_counter()
+    if trained:
+        outcome = _choose_and_test(conditions, trained, extraction)
+        outcome.learning = [row for run in trained for row in _learning(run)]
+    else:
+        outcome = _untrained(conditions, folds, extraction)
+    outcome.notes += collapses(outcome.predictions)
+    outcome.train_seconds, outcome.evaluate_seconds = middle - began, time.perf_counter() - middle
+    return outcome
+
+
+# ---------------------------------------------------------------- choosing and testing
+
+
+def _choose_and_test(conditions: Conditions, trained: Sequence[Trained], extraction: Extraction) -> Outcome:
+    outcome = Outcome()
+    for run in trained:
+        for point, dev, step in zip(conditions.points, run.dev, run.steps, strict=True):
+            outcome.sweep.append(_row(run.fold.name, point, dev, step))
+    if conditions.task.select.checkpoints:
+        _test_checkpoints(conditions, trained[0], extraction, outcome)
+        return outcome
+    number = _best_point(conditions, trained)
+    for run in trained:
+        probe = run.sweep.probe(number, BEST)
+        point = conditions.points[number]
+        outputs, also = _tested(conditions, run, probe, extraction)
+        setting, predictions = _best_setting(conditions, run.fold, run.fold.test, outputs, outcome)
+        name = run.fold.name
+        outcome.chosen[name] = {"lr": point.lr, "seed": point.seed, "step": run.steps[number], "setting": dict(setting)}
+        outcome.predictions += [replace(one, also=also[one.id]) if also.get(one.id) else one for one in predictions]
+        outcome.facts |= run.fold.test.facts
+        outcome.layer_weights[name] = probe.layer_weights()
+    outcome.notes += _unfinished(conditions, [run for run in trained if run.steps[number] == conditions.recipe.steps])
+    outcome.scores = conditions.task.score(outcome.predictions, outcome.facts)
+    return outcome
+
+
+def _unfinished(conditions: Conditions, last: Sequence[Trained]) -> list[str]:
+    """A note of the folds whose dev value was best at the very end."""
+    where = "" if len(last) < 2 else f" in {len(last)} folds"
+    return [f"dev was best at the last of {conditions.recipe.steps} updates{where}: more might help"] if last else []
+
+
+def _learning(run: Trained) -> Iterator[dict[str, Any]]:
+    """How the probes of a fold came along, one after the other."""
+    for number, point in enumerate(run.sweep.points):
+        for row in run.log:
+            seen = {"step": row["step"], "loss": row["loss"][number], "dev": row["dev"][number]}
+            yield {"fold": run.fold.name, "lr": point.lr, "seed": point.seed} | seen
+
+
+def _row(fold: str, point: Point, dev: float, steps: int, setting: Setting | None = None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "fold": fold,
+        "lr": point.lr,
+        "seed": point.seed,
+        "dev": dev,
+        "steps": steps,
+        "setting": dict(setting or {}),
+    }
+    if math.isnan(dev):
+        row |= {"dev": None, "status": "diverged"}
+    return row
+
+
+def _best_point(conditions: Conditions, trained: Sequence[Trained]) -> int:
+    """The learning rate of best dev value, averaged over folds; among seeds the lowest is reported."""
+    lowest = min(point.seed for point in conditions.points)
+    sign = 1.0 if conditions.task.select.higher_is_better else -1.0
+    averages = {
+        i: sign * sum(run.dev[i] for run in trained) / len(trained)
+        for i, point in enumerate(conditions.points)
+        if point.seed == lowest and not any(math.isnan(run.dev[i]) for run in trained)
+    }
+    if not averages:
+        rates = ", ".join(in_full(point.lr) for point in conditions.points)
+        raise BadHead(f"{conditions.task.card.name}: every learning rate diverged ({rates}). Try smaller ones: --lr 1e-5,1e-6")
+    return max(averages, key=lambda i: averages[i])
+
+
+def _test_outputs(conditions: Conditions, run: Trained, probes: Sequence[Probe], extraction: Extraction) -> list[Outputs]:
+    items = run.fold.test.items
+    return decoded(conditions, probes, items, examples_of(conditions, items, extraction))
+
+
+def _tested(
+    conditions: Conditions, run: Trained, probe: Probe, extraction: Extraction
+) -> tuple[Outputs, dict[str, Mapping[str, Any]]]:
+    """What the chosen probe decodes of test, and what it decodes also."""
+    items = run.fold.test.items
+    examples, batch = examples_of(conditions, items, extraction), conditions.recipe.evaluate_batch
+    (both,) = decode([probe], items, examples, batch, fully, conditions.reporter)
+    return {key: one for key, (one, _) in both.items()}, {key: also for key, (_, also) in both.items()}
+
+
+def _best_setting(
+    conditions: Conditions, fold: Fold, split: Split, outputs: Outputs, outcome: Outcome
+) -> tuple[Setting, list[Prediction]]:
+    """The candidate of best primary score on this split; official where the protocol chooses on test, and then noted."""
+    task, primary = conditions.task, conditions.task.card.primary
+    candidates = list(task.select.candidates(fold.name, split, outputs, None))
+    if len(candidates) == 1:
+        return candidates[0]
+    scored = [(task.score(predictions, split.facts)[primary], setting, predictions) for setting, predictions in candidates]
+    sign = 1.0 if scored[0][0].higher_is_better else -1.0
+    best = max(scored, key=lambda entry: sign * entry[0].value)
+    values = ", ".join(f"{_words(setting)}: {score.value:.2f}" for score, setting, _ in scored)
+    outcome.notes.append(
+        f"{primary} of the {len(scored)} settings, the best chosen on {split.name}, as the official protocol does: {values}"
+    )
+    return best[1], best[2]
+
+
+def _words(setting: Setting) -> str:
+    return " ".join(f"{name} {value}" for name, value in setting.items())
+
+
+def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extraction, outcome: Outcome) -> None:
+    """ASV: every kept checkpoint of every learning rate is tested, the best reported, as the official protocol does."""
+    task, primary, fold = conditions.task, conditions.task.card.primary, run.fold
+    lowest = min(point.seed for point in conditions.points)
+    best: tuple[float, int, int] | None = None
+    last: dict[int, float] = {}
+    steps = [row["step"] for row in run.log]
+    outcome.sweep.clear()
+    sign = 1.0 if task.select.higher_is_better else -1.0
+    for number, point in enumerate(conditions.points):
+        probes = [run.sweep.probe(number, str(step)) for step in steps]
+        values = []
+        for step, outputs in zip(steps, _test_outputs(conditions, run, probes, extraction), strict=True):
+            _, predictions = next(iter(task.select.candidates(fold.name, fold.test, outputs, None)))
+            value = task.score(predictions, fold.test.facts)[primary].value
+            values.append(value)
+            outcome.sweep.append(_row(fold.name, point, value, step, {"step": step}))
+            if point.seed == lowest and not math.isnan(value) and (best is None or sign * value > best[0]):
+                best = (sign * value, number, step)
+        last[number] = values[-1]
+    if best is None:
+        raise BadHead(f"{task.card.name}: every learning rate diverged. Try smaller ones: --lr 1e-5,1e-6")
+    _, number, step = best
+    probe = run.sweep.probe(number, str(step))
+    outputs = _test_outputs(conditions, run, [probe], extraction)[0]
+    _, outcome.predictions = next(iter(task.select.candidates(fold.name, fold.test, outputs, None)))
+    point = conditions.points[number]
+    outcome.chosen[fold.name] = {"lr": point.lr, "seed": point.seed, "step": step, "setting": {"step": step}}
+    outcome.layer_weights[fold.name] = probe.layer_weights()
+    outcome.facts = dict(fold.test.facts)
+    outcome.scores = task.score(outcome.predictions, outcome.facts)
+    outcome.notes.append(
+        f"{primary} is that of the best of {len(steps)} checkpoints, chosen on the test trials as the official protocol "
+        f"does; the last checkpoint of the same learning rate gives {last[number]:.2f}"
+    )
+
+
+def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extraction) -> Outcome:
+    """QbE: no training; the setting of best dev score is tested."""
+    task, outcome = conditions.task, Outcome()
+    only = None if conditions.layer is None else {"layer": conditions.layer}
+    for fold in folds:
+        scored = []
+        heard = StoredFrames(fold.dev, extraction, conditions.device)
+        for setting, predictions in task.select.candidates(fold.name, fold.dev, heard, only):
+            value = task.score(predictions, fold.dev.facts)[task.select.metric].value
+            scored.append((value, dict(setting)))
+            outcome.sweep.append(
+                {"fold": fold.name, "lr": None, "seed": None, "dev": value, "steps": 0, "setting": dict(setting)}
+            )
+            conditions.reporter.advance("dev settings", len(scored), len(scored))
+        sign = 1.0 if task.select.higher_is_better else -1.0
+        _, setting = max(scored, key=lambda entry: sign * entry[0])
+        outputs = StoredFrames(fold.test, extraction, conditions.device)
+        _, predictions = next(iter(task.select.candidates(fold.name, fold.test, outputs, setting)))
+        outcome.chosen[fold.name] = {"lr": None, "seed": None, "step": 0, "setting": setting}
+        outcome.predictions += predictions
+        outcome.facts |= fold.test.facts
+    outcome.scores = task.score(outcome.predictions, outcome.facts)
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Stored frames of one item: `frames(layer)` is (time, dim) float32, on the device of the run."""
+
+    stored: torch.Tensor
+    device: str = "cpu"
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return self.stored.shape[1]
+
+    def frames(self, layer: int) -> torch.Tensor:
+        """One layer, (time, dim)."""
+        return self.stored[:, layer].to(self.device).float()
+
+
+class StoredFrames(dict[str, Frames]):
+    """Item id -> stored frames, read when asked for."""
+
+    def __init__(self, split: Split, extraction: Extraction, device: str) -> None:
+        super().__init__()
+        self._device = device
+        self._audio = {item.id: item.audio for item in split.items}
+        self._extraction = extraction
+
+    def __missing__(self, key: str) -> Frames:
+        return Frames(self._extraction[self._audio[key]], self._device)

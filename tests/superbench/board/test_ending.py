@@ -1,0 +1,160 @@
+"""A served board that is told to end, or killed: soon, with all of its processes, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from superbench.board import board as storage
+from superbench.board.board import Board
+from superbench.board.bundles.bundle import pack_bundle
+from superbench.board.server import sandbox
+from superbench.board.storage import incoming
+from superbench.errors import Refusal, SuperbenchError, Unavailable
+
+pytest.importorskip("fastapi", reason="the extra `server` is not installed")
+pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
+
+START = """
+import re, sys
+from pathlib import Path
+from superbench.board.bundles import verify
+def slow(*arguments):
+    Path(sys.argv[2]).touch()
+    re.match("(a|a)*c", "a" * 60)
+verify.examine_entry = slow
+from superbench.board.server.worker import main
+main()
+"""
+"""A judge whose scorer is busy for hours, within one call into compiled code that holds Python's lock."""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children of a process are looked for in /proc")
+
+
+def children(number: int) -> set[int]:
+    """All processes below a process."""
+    found: set[int] = set()
+    for place in Path(f"/proc/{number}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, place.read_text().split()):
+                found |= {child} | children(child)
+    return found
+
+
+def alive(numbers: set[int]) -> set[int]:
+    """Those that run still (a zombie has ended)."""
+    found = set()
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found.add(number)
+    return found
+
+
+def soon(condition: Callable[[], object], seconds: float) -> bool:
+    """Does it become true within so many seconds?"""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.fixture
+def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subprocess.Popen[bytes]]:
+    """A judge that scores, and will for hours; its scorer is below it."""
+    import json
+
+    (bundle := tmp_path / "one.zip").write_bytes(pack_bundle(a_folder("busy", 30)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, str(os.getpid()), str(tmp_path / "busy")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
+    )  # fmt: skip
+    assert process.stdin is not None
+    errand = {"errand": "judge", "path": str(bundle), "by": "alice"}
+    process.stdin.write(f"{tmp_path / 'board'}\n{json.dumps(errand)}\n".encode())
+    process.stdin.flush()
+    try:
+        assert soon((tmp_path / "busy").is_file, 120)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_scorer_ends_with_its_judge(busy_judge: subprocess.Popen[bytes], number: int) -> None:
+    scorers = children(busy_judge.pid)
+    assert scorers
+    assert alive(scorers) == scorers
+    busy_judge.send_signal(number)
+    busy_judge.wait(5)
+    assert soon(lambda: not alive(scorers), 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
+    tmp_path: Path, a_folder: Callable[..., Path], serving: Callable, number: int
+) -> None:
+    board = tmp_path / "board"
+    with serving(board) as running:
+        ids = [running.call("POST", "/api/submissions", pack_bundle(a_folder(f"model{n}", 20 + n)))[2]["id"] for n in range(3)]
+        host, port = running.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as slow:  # an upload that never ends
+            slow.sendall(
+                f"POST /api/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.token}\r\n"
+                "Content-Length: 1000\r\n\r\nhello".encode()
+            )
+            below = children(running.process.pid)
+            assert below
+            began = time.monotonic()
+            os.kill(running.process.pid, number)
+            running.process.join(10)
+            assert time.monotonic() - began < 5
+            assert soon(lambda: not alive(below), 1)
+    kept = {one.id: one for one in incoming.all_of(Board(board).shelf)}
+    assert set(ids) <= set(kept)
+    assert {one.tries for one in kept.values()} == {0}
+    with serving(board) as running:
+        assert {running.decided(one)["state"] for one in ids} == {"accepted"}
+
+
+def test_a_board_that_is_away_refuses_nobody(
+    address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the storage says while a bundle is scored is no word about the bundle."""
+    board, data = Board(address), pack_bundle(a_folder("honest", 30))
+    board.submit(a_folder("first", 20))
+
+    def away(*_: object) -> None:
+        raise Unavailable("The database is away")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for trouble in (away, full):
+        monkeypatch.setattr(storage, "known", trouble)
+        with pytest.raises(SuperbenchError if trouble is away else OSError) as caught:
+            board.examine(data)
+        assert not isinstance(caught.value, Refusal)
+        with pytest.raises(Unavailable):
+            sandbox.examine(board, data)
+
+
+def test_a_database_that_is_away_is_said_as_such(postgresql: str) -> None:
+    pytest.importorskip("psycopg", reason="the extra `server` is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(Unavailable, match="Is it running"):
+        Board(f"postgresql://board@127.0.0.1:{port}/none").shelf.exists()

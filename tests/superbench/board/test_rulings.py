@@ -1,0 +1,215 @@
+"""Whose a row is, which of its versions stands, and how its keeper takes it off: on every storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superbench.board.board import Board
+from superbench.board.bundles.bundle import open_bundle, pack_bundle
+from superbench.board.bundles.lookalikes import namesake
+from superbench.board.storage import backup as backups
+from superbench.contract import Prediction
+from superbench.errors import CommandError, Conflict, Malformed, UnknownName
+from superbench.plugins import task
+from superbench.results import Result, write_result
+from superbench.results.intervals import interval
+
+
+def accept(board: Board, folder: Path, by: str = "") -> None:
+    board.accept(board.examine(pack_bundle(folder)), by)
+
+
+def names(board: Board) -> list[str]:
+    return sorted(row["name"] for group in board.contents()["groups"] if not group["official"] for row in group["rows"])
+
+
+def with_emotions(place: Path, a_result: Callable[..., Result], name: str, right: int, **more: Any) -> Path:
+    """Beside keyword spotting, a made-up result of emotion recognition: a second task of the same model."""
+    emotions = task("sid")
+    said = [Prediction(f"{n:03}.wav", "all", (f"s{n}",), "id10001", "id10001" if n < right else "id10002") for n in range(48)]
+    score = emotions.score(said, {})["accuracy"]
+    low, high, method = interval(said, score)
+    record = a_result(name, 20, **more).model_dump(mode="json", by_alias=True)
+    record["task"] |= {"name": "sid", "version": emotions.card.version}
+    record["scores"]["accuracy"] |= {"value": score.value, "ci": [low, high], "ci_method": method, "counts": dict(score.counts)}
+    rates = emotions.card.recipes["mini"].learning_rates
+    record["sweep"] = [{"fold": "all", "lr": lr, "seed": 0, "dev": 50.0 - i, "steps": 10} for i, lr in enumerate(rates)]
+    record["chosen"]["all"]["lr"] = rates[0]
+    record["data"]["items"]["test"] = 48
+    write_result(place / "sid", Result.model_validate(record), said)
+    return place
+
+
+# ---------------------------------------------------------------- owners
+
+
+@pytest.mark.parametrize(("first", "second"), [("", "alice"), ("alice", ""), ("alice", "bob")])
+def test_nobody_takes_anothers_row(first: str, second: str, address: str, a_folder: Callable[..., Path]) -> None:
+    """Rows that came without a token are the keeper's."""
+    board = Board(address)
+    accept(board, a_folder("apc:base", 20), first)
+    before = (board.contents(), board.shelf.held())
+    with pytest.raises(Conflict, match=r"belongs to (somebody else|the board's keeper)") as caught:
+        accept(board, a_folder("apc:base", 40, where="other"), second)
+    assert (caught.value.status, caught.value.code) == (409, "name")
+    assert (board.contents(), board.shelf.held()) == before
+    accept(board, a_folder("apc:base", 40, where="other"), first)  # its owner may
+
+
+def test_a_revision_with_fewer_tasks_takes_the_place_of_these_alone(
+    address: str, a_folder: Callable[..., Path], a_result: Callable[..., Result]
+) -> None:
+    board = Board(address)
+    accept(board, with_emotions(a_folder("apc", 20, revision="one"), a_result, "apc", 30, revision="one"), "alice")
+    accept(board, a_folder("apc", 40, revision="two", where="newer"), "alice")
+    assert sorted((one.task.name, one.upstream.revision) for one in board.results()) == [("ks", "two"), ("sid", "one")]
+    rows = [(row["name"], row["revision"], sorted(row["cells"])) for row in board.contents()["groups"][0]["rows"]]
+    assert sorted(rows) == [("apc", "one", ["sid.accuracy"]), ("apc", "two", ["ks.accuracy"])]  # a row is one model
+    told = [(one.revision, one.tasks, one.standing, one.state) for one in board.history("apc")]
+    assert told == [("one", ("ks", "sid"), ("sid",), "stands"), ("two", ("ks",), ("ks",), "stands")]
+    board.withdraw(board.history("apc")[1].digest)
+    assert sorted((one.task.name, one.upstream.revision) for one in board.results()) == [("ks", "one"), ("sid", "one")]
+
+
+# ---------------------------------------------------------------- withdrawing
+
+
+def test_a_row_that_was_withdrawn_is_gone_stays_in_the_history_and_does_not_come_back(
+    address: str, a_folder: Callable[..., Path]
+) -> None:
+    board = Board(address)
+    for name in ("apc", "tera"):
+        accept(board, a_folder(name, 20), "alice")
+    accept(board, a_folder("apc", 30, where="newer"), "alice")
+    gone = board.withdraw("apc", by="root", why="trained on the test set")
+    assert (names(board), len(gone)) == (["tera"], 2)
+    assert [one.state for one in board.history("apc")] == ["withdrawn", "withdrawn"]
+    assert board.history("apc")[0].why.endswith("by root: trained on the test set")
+    assert [(one.who, one.what) for one in board.shelf.events()][-2:] == [("root", "withdrawn")] * 2
+    for again in (lambda: accept(board, a_folder("apc", 20), "alice"), lambda: board.submit(a_folder("apc", 20))):
+        with pytest.raises(Conflict) as caught:
+            again()
+        assert caught.value.code == "withdrawn"
+    with pytest.raises(CommandError, match="withdrawn before"):
+        board.withdraw("apc")
+    with pytest.raises(UnknownName, match="Did you mean tera"):
+        board.withdraw("terra")
+    accept(board, a_folder("apc", 40, where="another"), "bob")  # the name is free
+    assert names(board) == ["apc", "tera"]
+    board.withdraw("tera")
+    board.withdraw("apc")
+    assert names(board) == []
+
+
+def test_a_single_version_is_withdrawn_by_its_digest(address: str, a_folder: Callable[..., Path]) -> None:
+    board = Board(address)
+    accept(board, a_folder("apc", 20))
+    accept(board, a_folder("apc", 30, where="newer"))
+    newest = open_bundle(pack_bundle(a_folder("apc", 30, where="newer"))).digest
+    assert [one.digest[:12] for one in board.withdraw(newest[:8])] == [newest[:12]]
+    assert board.results()[0].scores["accuracy"].value == pytest.approx(100 * 20 / 48)
+
+
+def test_rulings_go_with_a_backup(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:
+    board = Board(address)
+    for name in ("apc", "tera"):
+        accept(board, a_folder(name, 20))
+    board.withdraw("tera", why="asked for")
+    backups.backup(board.shelf, tmp_path / "saved.zip")
+    for place in ("restored", "restored.db"):
+        other = Board(tmp_path / place)
+        backups.restore(tmp_path / "saved.zip", other.shelf)
+        assert (names(other), [one.state for one in other.history("tera")]) == (["apc"], ["withdrawn"])
+
+
+def test_the_command_withdraws_tells_the_history_and_still_writes_the_page(
+    call: Any, a_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A first word that is a command is one; a board in a folder of that name is written ./history."""
+    for board in ("./history", "page"):
+        Board(tmp_path / board).submit(a_folder("apc", 20))
+        Board(tmp_path / board).submit(a_folder("tera", 30))
+    done = call("board", "withdraw", "page", "apc", "--because", "asked for", folder=tmp_path)
+    assert (done.returncode, "apc: withdrawn" in done.stdout) == (0, True)
+    told = json.loads(call("board", "history", "page", "apc", "--json", folder=tmp_path).stdout)
+    assert [(one["state"], one["why"].endswith("asked for")) for one in told] == [("withdrawn", True)]
+    for arguments in (["./history"], ["--out", "board.html", "page"], ["page", "--superseded"]):
+        (tmp_path / "board.html").unlink(missing_ok=True)
+        assert call("board", *arguments, folder=tmp_path).returncode == 0
+        assert (tmp_path / "board.html").is_file()
+    wrong = call("board", "withdraw", "page", "terra", folder=tmp_path)
+    assert "Did you mean tera" in wrong.stderr
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("other", ["APC-Base", "арс-base", "ａｐｃ-ｂａｓｅ", "apc‐base", "АРС-ВАЅЕ", "ɑpc-base", "𝐚pc-base"])
+def test_a_name_that_looks_like_anothers_is_refused(other: str, address: str, a_folder: Callable[..., Path]) -> None:
+    board = Board(address)
+    accept(board, a_folder("apc-base", 20), "alice")
+    with pytest.raises(Conflict, match="looks like 'apc-base'") as caught:
+        accept(board, a_folder(other, 30), "bob")
+    assert (caught.value.status, caught.value.code) == (409, "name")
+    board.withdraw("apc-base")
+    accept(board, a_folder(other, 30), "bob")
+
+
+@pytest.mark.parametrize("other", ["НuBERT Base", "HuBΕRT Base", "WаvLM Large", "ｗav2vec 2.О Base"])
+def test_a_name_that_imitates_a_published_row_is_refused(other: str, address: str, a_folder: Callable[..., Path]) -> None:
+    with pytest.raises(Conflict, match="imitates the published row"):
+        accept(Board(address), a_folder(other, 30), "bob")
+
+
+def test_a_row_called_like_a_published_one_is_said_not_to_be_it(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+    board = Board(tmp_path)
+    accept(board, a_folder("HuBERT_base", 30))
+    accept(board, a_folder("mine", 30))
+    found = {row["name"]: row["namesake"] for row in board.contents()["groups"][0]["rows"]}
+    assert found == {"HuBERT_base": "HuBERT Base", "mine": None}
+    assert namesake("WavLM Base+") == "WavLM Base+"
+    assert namesake("WavLM Base") == "WavLM Base"
+
+
+HIDDEN = [
+    "a\u3164b",
+    "a\u115fb",
+    "a\u1160b",
+    "a\uffa0b",
+    "a\u2800b",
+    "a\ufe0fb",
+    "a\U000e0101b",
+    "a\u034fb",
+    "a\u180bb",
+    "a" + "\u0301" * 9,
+]
+
+
+@pytest.mark.parametrize("name", HIDDEN, ids=ascii)
+def test_a_name_with_what_cannot_be_seen_is_refused(
+    name: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]
+) -> None:
+    data = forged(pack_bundle(a_folder("apc", 30)), lambda record: record["upstream"].update(name=name))
+    with pytest.raises(Malformed, match=r"invisible|accents") as caught:
+        open_bundle(data)
+    assert caught.value.code == "name"
+
+
+def test_names_in_other_scripts_are_different_names(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:
+    board = Board(address)
+    several = ["模型甲", "語音乙", "модель", "μοντέλο", "मॉडल", "a:b", "a_b", "x" * 90 + "1", "x" * 90 + "2"]
+    for number, name in enumerate(several):
+        place = a_folder("any", 20 + number, where=f"w{number}")
+        record = json.loads((place / "ks" / "result.json").read_text())
+        record["upstream"]["name"] = name
+        (place / "ks" / "result.json").write_text(json.dumps(record))
+        accept(board, place, f"person {number}")
+    assert names(board) == sorted(several)
+    assert {one.upstream for one in board.shelf.held()} == set(several)
+    board.withdraw("模型甲")
+    assert names(board) == sorted(several[1:])

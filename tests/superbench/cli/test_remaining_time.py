@@ -1,0 +1,143 @@
+"""The remaining time of a run, by a clock that the test turns: never absurd, whatever the first jobs were."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from superbench.cli.display import RunDisplay
+from superbench.cli.remaining_time import Pace, left
+from superbench.plugins import parse, tasks
+from superbench.runs.jobs import Ended, Job, State
+from superbench.runs.options import Options
+from superbench.runs.runner import _cost
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def job(task: str, upstream: str = "fbank") -> Job:
+    return Job(parse(upstream), task)
+
+
+class Run:
+    """A run whose jobs take as long as the test says."""
+
+    def __init__(self, shares: Mapping[Job, float]) -> None:
+        self.clock = Clock()
+        self.pace = Pace(self.clock)
+        self.pace.planned(shares)
+
+    def took(self, one: Job, seconds: float, state: State = "done") -> float | None:
+        self.pace.started(one)
+        self.clock.now += seconds
+        assert self.pace.ended(Ended(one, state)) == pytest.approx(seconds)
+        return self.pace.remaining()
+
+
+def test_nothing_is_said_before_a_job_was_done() -> None:
+    run = Run({job("ks"): 1.0, job("pr"): 1.0, job("sd"): 1.0, job("er"): 1.0})
+    assert run.took(job("ks"), 0.0, "found") is None
+    assert run.took(job("pr"), 0.0, "absent") is None
+    assert run.took(job("sd"), 9.0, "failed") is None
+
+
+def test_a_task_takes_as_long_for_the_next_upstream() -> None:
+    run = Run({job("ks", name): 1.0 for name in ("fbank", "mfcc", "apc:untrained")})
+    assert run.took(job("ks"), 30.0) == pytest.approx(60.0)
+    assert run.took(job("ks", "mfcc"), 10.0) == pytest.approx(20.0)
+
+
+def test_a_task_not_seen_yet_counts_by_its_share() -> None:
+    run = Run({job("ks"): 100.0, job("pr"): 300.0})
+    assert run.took(job("ks"), 20.0) == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-12, 1.0])
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 12.0])
+def test_a_first_job_without_a_share_of_the_work_says_nothing_absurd(share: float, seconds: float) -> None:
+    shares = {job("qbe"): share} | {job(task): 150_000.0 for task in ("pr", "asr", "sf", "asv")}
+    left_over = Run(shares).took(job("qbe"), seconds)
+    assert left_over is not None
+    assert left_over <= 20 * len(shares) * max(seconds, 0.01)
+
+
+def test_all_shares_zero_are_equal_shares() -> None:
+    assert Run({job("qbe"): 0.0, job("tone"): 0.0}).took(job("qbe"), 5.0) == pytest.approx(5.0)
+
+
+def test_a_plugin_with_a_recipe_of_another_scale_spoils_nothing() -> None:
+    shares = {job("tone"): 1e12, job("ks"): 60_000.0, job("pr"): 170_000.0, job("ks", "mfcc"): 60_000.0}
+    run = Run(shares)
+    run.took(job("tone"), 10.0)
+    after = run.took(job("ks"), 20.0)
+    assert after is not None
+    assert 20.0 <= after < 120.0
+
+
+def test_jobs_that_were_there_failed_or_are_absent_cost_nothing_and_say_nothing() -> None:
+    shares = {job(task, name): 100.0 for name in ("fbank", "mfcc") for task in ("ks", "pr", "sd", "er")}
+    run = Run(shares)
+    run.took(job("ks"), 0.0, "found")
+    run.took(job("sd"), 0.0, "absent")
+    run.took(job("er"), 1.0, "failed")
+    assert run.took(job("pr"), 40.0) == pytest.approx(3 * 40.0)  # sd is absent for mfcc as well
+
+
+def test_workers_share_the_rest_but_no_job_is_cut_in_two() -> None:
+    run = Run({job(task, name): 1.0 for name in ("fbank", "mfcc") for task in ("ks", "pr", "sd")})
+    run.pace.started(job("pr"))
+    assert run.took(job("ks"), 30.0) == pytest.approx(4 * 30.0 / 2)  # the running one is due, four wait, two at once
+    run.pace.ended(Ended(job("pr"), "done"))
+    for other in (job("ks", "mfcc"), job("pr", "mfcc"), job("sd")):
+        run.pace.ended(Ended(other, "found"))
+    assert run.pace.remaining() == pytest.approx(30.0)
+
+
+def test_a_job_that_runs_counts_for_what_it_still_needs() -> None:
+    run = Run({job("ks"): 1.0, job("ks", "mfcc"): 1.0})
+    run.took(job("ks"), 30.0)
+    run.pace.started(job("ks", "mfcc"))
+    run.clock.now += 20.0
+    assert run.pace.remaining() == pytest.approx(10.0)
+    run.clock.now += 900.0
+    assert run.pace.remaining() == 0.0
+
+
+@pytest.mark.parametrize("protocol", ["mini", "superb"])
+def test_no_share_of_a_real_run_is_near_zero(protocol: str) -> None:
+    shares = [_cost(task.card, Options(protocol)) for task in tasks().values()]  # type: ignore[arg-type]
+    assert min(shares) > 0
+    if protocol == "mini":
+        assert max(shares) < 20 * min(shares)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.4, 1.0, 29.6, 59.4, 59.6, 61.0, 3599.0, 1e5, 1e9])
+def test_it_is_told_in_a_unit_that_leaves_one_at_least(seconds: float) -> None:
+    number = float(left(seconds).split()[1])
+    assert number >= 1
+    assert left(seconds).split()[2] == ("s" if round(seconds) < 60 else left(seconds).split()[2])
+
+
+def test_the_line_of_a_job_says_it() -> None:
+    clock, text = Clock(), io.StringIO()
+    progress = Progress(console=Console(file=text, width=120), disable=True)
+    display = RunDisplay(progress, clock)
+    shares = {job(task): share for task, share in (("qbe", 0.0), ("pr", 144_000.0), ("ks", 32_000.0))}
+    display.planned(shares)
+    for one, seconds in zip(shares, (7.0, 30.0, 10.0), strict=True):
+        display.started(one)
+        clock.now += seconds
+        display.ended(Ended(one, "done"))
+    lines = text.getvalue().splitlines()
+    assert [line.split("(")[1] for line in lines] == ["1/3, about 7.0 min left)", "2/3, about 8 s left)", "3/3)"]

@@ -1,0 +1,159 @@
+"""What a model costs is counted exactly, remembered, and never in the way of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchaudio import models
+
+from superbench import Features, plugins
+from superbench.plugins import Loaded
+from superbench.plugins.doctor.efficiency import weigh, weighed
+from superbench.plugins.doctor.macs import LENGTHS
+from superbench.results.published import records
+from superbench.runs.runner import run
+from upstream.from_torchaudio import Config, TorchaudioModel
+
+EVERY = [samples for group in LENGTHS.values() for samples in group]
+HOP = 320
+
+
+def loaded(model: object) -> Loaded:
+    return plugins.loaded(plugins.parse("patient"), model, "cpu")
+
+
+class Frames(nn.Module):
+    """Cuts sound into pieces of a hop and applies a function to them, (1, frames, hop) → (1, frames, anything)."""
+
+    sample_rate, hop, layers, dim = 16_000, HOP, 1, HOP
+
+    def __init__(self, inner: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.calls = inner, 0
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
+        self.calls += 1
+        frames = waves.shape[1] // HOP
+        return Features(self.inner(waves[:, : frames * HOP].unflatten(1, (frames, HOP)))[None], lengths // HOP)
+
+
+def frames_of(samples: int) -> int:
+    return samples // HOP
+
+
+def test_the_lengths_are_the_32_of_test_clean() -> None:
+    assert [len(group) for group in LENGTHS.values()] == [8, 8, 8, 8]
+    assert sorted(EVERY) == EVERY
+    assert (EVERY[0] / 16_000, EVERY[7] / 16_000, EVERY[31] / 16_000) == (1.285, 3.445, 20.375)  # protocol of SUPERB, 3.6
+
+
+def test_filter_banks_multiply_as_often_as_was_published() -> None:
+    published = next(record for record in records() if record["upstream"] == "FBANK")
+    assert weigh(plugins.upstream(plugins.parse("fbank"))).total == int(published["macs"])
+
+
+def test_a_hubert_of_base_size_multiplies_as_often_as_was_published() -> None:
+    upstream = loaded(TorchaudioModel(models.hubert_base(), Config("hubert_base", False, {})))
+    found = weigh(upstream)
+    assert found.macs is not None
+    assert found.total == pytest.approx(1.67e12, rel=0.02)
+    official = {"short": 149.26e9, "medium": 261.28e9, "long": 422.37e9, "longer": 836.25e9}
+    assert found.macs == pytest.approx(official, rel=0.005)
+    assert upstream.params == pytest.approx(94.7e6, rel=0.005)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("inner", "per_frame", "per_pair"),
+    [
+        (nn.Linear(HOP, 5), HOP * 5, 0),
+        (nn.LSTM(HOP, 4, 2, batch_first=True, bidirectional=True), 2 * (4 * 4 * (HOP + 4) + 4 * 4 * (8 + 4)), 0),
+        (nn.GRU(HOP, 4, batch_first=True), 3 * 4 * (HOP + 4), 0),
+        (nn.TransformerEncoderLayer(HOP, 4, 8, batch_first=True), 4 * HOP * HOP + 2 * HOP * 8, 2 * HOP),
+        (nn.utils.parametrizations.weight_norm(nn.Linear(HOP, 3)), HOP * 3, 0),
+    ],
+    ids=["linear", "lstm", "gru", "transformer", "weight norm"],
+)
+def test_layers_count_what_their_matrices_multiply(inner: nn.Module, per_frame: int, per_pair: int) -> None:
+    def first(x: Tensor) -> Tensor:
+        output = inner(x)
+        return output[0] if isinstance(output, tuple) else output
+
+    model = Frames(first)
+    model.held = inner.eval()
+    expected = {
+        name: sum(per_frame * frames_of(n) + per_pair * frames_of(n) ** 2 for n in group) for name, group in LENGTHS.items()
+    }
+    assert weigh(loaded(model)).macs == expected
+    assert model.calls < 20  # not all 32 lengths pass
+
+
+def test_a_model_that_cuts_sound_into_windows_is_counted_on_every_length() -> None:
+    weight = torch.ones(HOP, HOP)
+
+    def windows(x: Tensor) -> Tensor:
+        return torch.cat([piece @ piece.mT @ piece @ weight for piece in x.split(250, dim=1)], dim=1)
+
+    def by_hand(frames: int) -> int:
+        parts = [250] * (frames // 250) + [frames % 250] * (frames % 250 > 0)
+        return sum(2 * part * part * HOP + part * HOP * HOP for part in parts)
+
+    assert weigh(loaded(Frames(windows))).total == sum(by_hand(frames_of(n)) for n in EVERY)
+
+
+def outside(x: Tensor) -> Tensor:
+    return torch.from_numpy(x.numpy() @ x[0].numpy().T)
+
+
+@torch.library.custom_op("superbench_test::times", mutates_args=())
+def times(x: Tensor) -> Tensor:
+    return x @ x.mT
+
+
+@pytest.mark.parametrize(("inner", "reason"), [(outside, "outside of torch"), (times, "superbench_test::times")])
+def test_what_no_counter_sees_has_no_macs_and_says_why(inner: Callable[[Tensor], Tensor], reason: str) -> None:
+    found = weigh(loaded(Frames(inner)))
+    assert found.macs is None
+    assert found.total is None
+    assert reason in found.notes[0]
+    assert found.real_time_factor is not None
+
+
+def test_a_card_is_remembered_by_the_models_revision(tmp_path: Path) -> None:
+    model = Frames(nn.Linear(HOP, 2))
+    first = weighed(loaded(model), "cpu", tmp_path)
+    calls = model.calls
+    assert weighed(loaded(model), "cpu", tmp_path) == first
+    assert model.calls == calls
+    weighed(replace(loaded(model), revision="another"), "cpu", tmp_path)
+    assert model.calls > calls
+
+
+def test_a_model_that_fails_on_the_scales_costs_no_run_and_is_weighed_again(tmp_path: Path) -> None:
+    def broken(x: Tensor) -> Tensor:
+        raise MemoryError("no room")
+
+    found = weighed(loaded(Frames(broken)), "cpu", tmp_path)
+    assert (found.macs, found.real_time_factor) == (None, None)
+    assert "no room" in found.notes[0]
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_every_result_has_the_card(
+    tones: ModuleType, tone_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "task", lambda name: tones.TONE)
+    spec = f"{Path(tones.__file__)}:Spectrum"
+    report = run([spec], ["tone"], data=tone_corpora, out=tmp_path / "out", store=tmp_path / "store", max_steps=4, workers=1)
+    result = report.results[0]
+    assert result.upstream.macs == 0.0  # Fourier transforms are not counted, as in the source
+    assert result.efficiency["macs_by_length"] == {"short": 0, "medium": 0, "long": 0, "longer": 0}
+    assert (result.efficiency["stride_ms"], result.efficiency["layers"], result.efficiency["dim"]) == (20.0, 2, 17)
+    assert result.efficiency["real_time_factor"] > 0
+    assert set(result.efficiency["measured"]) == {"device", "threads", "sound_seconds", "batch"}

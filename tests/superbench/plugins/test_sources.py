@@ -1,0 +1,430 @@
+"""A revision belongs to what made the model: every file that it imports or opens, and its libraries."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import py_compile
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from superbench import plugins
+from superbench.errors import BadUpstream, BrokenPlugin
+from superbench.plugins.reference_outputs import confirm
+
+MODEL = """
+import torch
+from torch import nn
+from superbench import Features
+{imports}
+
+class Net(nn.Module):
+    sample_rate, hop, layers, dim = 16_000, 320, 1, 161
+
+    def __init__(self):
+        super().__init__()
+        {build}
+
+    def forward(self, waves, lengths):
+        cut = torch.nn.functional.pad(waves, (0, 319)).unfold(1, 320, 320)
+        return Features((torch.fft.rfft(cut).abs() * {gain})[None], (lengths + 319) // 320)
+"""
+
+
+def model(folder: Path, imports: str = "", build: str = "pass", gain: str = "1") -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.py").write_text(MODEL.format(imports=imports, build=build, gain=gain))
+    return f"{folder / 'mine.py'}:Net"
+
+
+def revision(spec: str) -> str:
+    return plugins.upstream(plugins.parse(spec)).revision
+
+
+def loudness(spec: str) -> float:
+    return float(plugins.upstream(plugins.parse(spec)).model(torch.ones(1, 3200), torch.tensor([3200])).frames.sum())
+
+
+def written(text: Callable[[int], str]) -> Callable[[Path, int], None]:
+    return lambda path, value: path.write_text(text(value))
+
+
+def array(path: Path, value: int) -> None:
+    np.save(path, np.full(3, value))
+
+
+def tensor(path: Path, value: int) -> None:
+    torch.save({"gain": torch.tensor(value)}, path)
+
+
+HERE = "pathlib.Path(__file__).parent"
+GAIN = written("GAIN = {}".format)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that changes: how it is written, what the model's file imports, what the class does when it is built, its gain."""
+
+    file: str
+    write: Callable[[Path, int], None]
+    imports: str = ""
+    build: str = "pass"
+    gain: str = "self.gain"
+
+
+CHANGES = {
+    "a sibling module": Change("helper.py", GAIN, "import helper", gain="helper.GAIN"),
+    "a constant of a sibling": Change("helper.py", GAIN, "from helper import GAIN", gain="GAIN"),
+    "a module that a sibling imports": Change("deep.py", GAIN, "from middle import GAIN", gain="GAIN"),
+    "a module of a package beside": Change("parts/blocks.py", GAIN, "from parts.blocks import GAIN", gain="GAIN"),
+    "a folder without __init__": Change("plain/blocks.py", GAIN, "import plain.blocks", gain="plain.blocks.GAIN"),
+    "a namespace in a namespace, imported late": Change(
+        "far/away/blocks.py", GAIN, build="import far.away.blocks; self.gain = far.away.blocks.GAIN"
+    ),
+    "a module imported late": Change("late.py", GAIN, build="import late; self.gain = late.GAIN"),
+    "a module imported by its name": Change(
+        "named.py", GAIN, "import importlib", "self.gain = importlib.import_module('named').GAIN"
+    ),
+    "a json file": Change(
+        "gain.json",
+        written("[{}]".format),
+        "import json, pathlib",
+        f"self.gain = json.loads(({HERE} / 'gain.json').read_text())[0]",
+    ),
+    "an array": Change("gain.npy", array, "import numpy, pathlib", f"self.gain = float(numpy.load({HERE} / 'gain.npy')[0])"),
+    "a mapped array": Change(
+        "gain.npy", array, "import numpy, pathlib", f"self.gain = float(numpy.load({HERE} / 'gain.npy', mmap_mode='r')[0])"
+    ),
+    "weights that are no parameters": Change(
+        "gain.pt", tensor, "import torch, pathlib", f"self.gain = float(torch.load({HERE} / 'gain.pt')['gain'])"
+    ),
+    "a file opened at import": Change(
+        "gain.txt", written(str), f"import pathlib\nGAIN = float(open({HERE} / 'gain.txt').read())", gain="GAIN"
+    ),
+    "a file opened by a sibling": Change("gain.txt", written(str), "from reader import GAIN", gain="GAIN"),
+    "code that is executed": Change("code.txt", GAIN, f"import pathlib\nexec(({HERE} / 'code.txt').read_text())", gain="GAIN"),
+    "a file opened without Python's open": Change(
+        "gain.bin", written(str), "import os, pathlib", f"self.gain = float(os.read(os.open({HERE} / 'gain.bin', 0), 9))"
+    ),
+}
+
+
+def prepared(folder: Path, what: str) -> tuple[str, Path, Callable[[Path, int], None]]:
+    change = CHANGES[what]
+    spec = model(folder, change.imports, change.build, change.gain)
+    (folder / change.file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / "parts").mkdir(exist_ok=True)
+    (folder / "parts" / "__init__.py").touch()
+    (folder / "middle.py").write_text("from deep import GAIN\n")
+    (folder / "reader.py").write_text(f"import pathlib\nGAIN = float(({HERE} / 'gain.txt').read_text())\n")
+    for name in ("deep.py", "gain.txt"):
+        (folder / name).write_text("GAIN = 1" if name == "deep.py" else "1")
+    return spec, folder / change.file, change.write
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_a_model_is_made_of_is_in_its_revision_and_in_what_it_does(tmp_path: Path, what: str) -> None:
+    spec, file, write = prepared(tmp_path, what)
+    seen = []
+    for value in (1, 2, 1):
+        write(file, value)
+        seen.append((revision(spec), loudness(spec)))
+    assert seen[0] == seen[2]
+    assert seen[0][0] != seen[1][0]
+    assert seen[1][1] == pytest.approx(2 * seen[0][1])
+    assert revision(spec) == seen[0][0]  # once more in this process: what was imported before is not forgotten
+
+
+@pytest.mark.parametrize(
+    "what", ["a sibling module", "a module imported by its name", "a file opened by a sibling", "an array"]
+)
+def test_another_process_finds_the_same_revision(tmp_path: Path, what: str) -> None:
+    spec, file, write = prepared(tmp_path, what)
+    write(file, 1)
+    code = f"from superbench import plugins; print(plugins.upstream(plugins.parse({spec!r})).revision)"
+    other = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert other.stdout.strip() == revision(spec)
+
+
+def test_the_place_of_a_project_is_no_part_of_its_revision(tmp_path: Path) -> None:
+    seen = set()
+    for name in ("one", "two"):
+        spec, file, write = prepared(tmp_path / name, "a file opened by a sibling")
+        write(file, 1)
+        seen.add(revision(spec))
+    assert len(seen) == 1
+
+
+def test_two_models_each_hear_their_own_sibling_of_one_name(tmp_path: Path) -> None:
+    specs = []
+    for gain in (1, 3):
+        folder = tmp_path / f"project{gain}"
+        specs.append(model(folder, "import helper", gain="helper.GAIN"))
+        (folder / "helper.py").write_text(f"GAIN = {gain}\n")
+    for _ in range(2):
+        assert loudness(specs[1]) == pytest.approx(3 * loudness(specs[0]))
+    assert revision(specs[0]) != revision(specs[1])
+
+
+def test_a_sibling_of_the_same_size_and_date_is_another_sibling(tmp_path: Path) -> None:
+    spec, file, write = prepared(tmp_path, "a sibling module")
+    write(file, 1)
+    before = revision(spec), loudness(spec)
+    rewritten(file, "GAIN = 2")
+    assert revision(spec) != before[0]
+    assert loudness(spec) == pytest.approx(2 * before[1])
+
+
+def fresh(spec: str) -> tuple[str, float]:
+    """Revision and loudness of a model in a process that has seen nothing."""
+    code = f"""
+import torch
+from superbench import plugins
+loaded = plugins.upstream(plugins.parse({spec!r}))
+print(loaded.revision, float(loaded.model(torch.ones(1, 3200), torch.tensor([3200])).frames.sum()))
+"""
+    text = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    return text[0], float(text[1])
+
+
+def rewritten(file: Path, text: str) -> None:
+    """Other text of the same size and date: Python's bytecode cache would take it for the first."""
+    stamp = file.stat()
+    file.write_text(text)
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert file.stat().st_size == stamp.st_size
+
+
+def compiled(file: Path) -> None:
+    py_compile.compile(str(file))
+
+
+LATE = MODEL.replace("        cut =", "        import helper\n        cut =")
+
+
+@pytest.mark.parametrize("text", [MODEL, LATE], ids=["at import", "when it is called"])
+def test_bytecode_of_a_sibling_is_never_believed(tmp_path: Path, text: str) -> None:
+    at_import = "import helper" if text is MODEL else ""
+    (tmp_path / "mine.py").write_text(text.format(imports=at_import, build="pass", gain="helper.GAIN"))
+    spec, helper = f"{tmp_path / 'mine.py'}:Net", tmp_path / "helper.py"
+    helper.write_text("GAIN = 1\n")
+    compiled(helper)
+    before = fresh(spec)
+    rewritten(helper, "GAIN = 2\n")
+    after = fresh(spec)
+    assert after[0] != before[0]
+    assert after[1] == pytest.approx(2 * before[1])
+
+
+@pytest.mark.parametrize("text", [MODEL, LATE], ids=["at import", "when it is called"])
+def test_what_a_script_had_imported_before_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    at_import = "import helper" if text is MODEL else ""
+    (tmp_path / "mine.py").write_text(text.format(imports=at_import, build="pass", gain="helper.GAIN"))
+    spec, helper = f"{tmp_path / 'mine.py'}:Net", tmp_path / "helper.py"
+    helper.write_text("GAIN = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "helper", raising=False)
+    module = importlib.import_module("helper")
+    try:
+        for value in (2, 3):
+            rewritten(helper, f"GAIN = {value}\n")
+            assert (revision(spec), loudness(spec)) == fresh(spec)
+        assert module.GAIN == 1  # who holds it keeps what it was
+    finally:
+        sys.modules.pop("helper", None)
+
+
+def test_whoever_asked_for_a_model_first_its_revision_is_the_same(tmp_path: Path) -> None:
+    np.save(tmp_path / "gain.npy", np.ones(3))
+    spec = model(tmp_path, f"import numpy, pathlib\nGAIN = float(numpy.load({HERE} / 'gain.npy')[0])", gain="GAIN")
+    plugins.plugin(plugins.parse(spec))  # as `run` does before its workers start
+    assert revision(spec) == fresh(spec)[0]
+
+
+SHARED = {
+    "a dynamic import": ("import importlib\nhelper = importlib.import_module('hel' + 'per')", "helper.GAIN"),
+    "a cached file": ("from keeper import gain", "gain()"),
+}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_what_another_model_has_read_already_counts_for_the_next(tmp_path: Path, what: str) -> None:
+    imports, gain = SHARED[what]
+    (tmp_path / "helper.py").write_text("GAIN = 1\n")
+    (tmp_path / "gain.txt").write_text("1\n")
+    (tmp_path / "keeper.py").write_text(
+        "import functools, pathlib\n\n@functools.lru_cache\ndef gain():\n"
+        "    return float((pathlib.Path(__file__).parent / 'gain.txt').read_text())\n"
+    )
+    first = model(tmp_path, imports, f"self.gain = {gain}", "self.gain")
+    (tmp_path / "other.py").write_text((tmp_path / "mine.py").read_text() + "\n# another\n")
+    second = first.replace("mine.py", "other.py")
+    alone = fresh(second)[0]
+    assert revision(first) == fresh(first)[0]
+    assert revision(second) == alone
+    for file, text in (("helper.py", "GAIN = 2\n"), ("gain.txt", "2\n")):
+        rewritten(tmp_path / file, text)
+    assert revision(second) != alone
+
+
+def test_a_sibling_that_is_called_like_a_module_of_python_counts(tmp_path: Path) -> None:
+    spec = model(tmp_path, "from stringprep import GAIN", gain="GAIN")
+    seen = []
+    for value in (1, 2):
+        (tmp_path / "stringprep.py").write_text(f"GAIN = {value}\n")
+        seen.append(fresh(spec))
+    assert seen[0][0] != seen[1][0]
+    assert seen[1][1] == pytest.approx(2 * seen[0][1])
+
+
+@pytest.mark.parametrize("mode", ["r+b", "rb"])
+def test_a_file_that_is_opened_for_both_counts_as_read(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "gain.txt").write_text("1")
+    spec = model(tmp_path, "import pathlib", f"self.gain = float(open({HERE} / 'gain.txt', {mode!r}).read())", "self.gain")
+    before = revision(spec)
+    (tmp_path / "gain.txt").write_text("2")
+    assert revision(spec) != before
+
+
+def test_a_file_that_a_model_writes_is_no_part_of_it(tmp_path: Path) -> None:
+    log = "with open(__file__ + '.log', 'a') as f: f.write('built')"
+    spec = model(tmp_path, build=log + "\n        self.seen = open(__file__ + '.log').read()")
+    assert revision(spec) == revision(spec)
+
+
+def test_relative_imports_of_a_package_work(tmp_path: Path) -> None:
+    package = tmp_path / "lab" / "models"
+    spec = model(package, "from .blocks import GAIN\nfrom ..numbers import MORE", gain="GAIN * MORE")
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "blocks.py").write_text("GAIN = 2\n")
+    (package.parent / "numbers.py").write_text("MORE = 3\n")
+    before = loudness(spec), revision(spec)
+    (package.parent / "numbers.py").write_text("MORE = 6\n")
+    assert loudness(spec) == pytest.approx(2 * before[0])
+    assert revision(spec) != before[1]
+
+
+def test_another_version_of_a_library_is_another_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "site-packages"
+    facts = place / "gainlib-1.dist-info"
+    facts.mkdir(parents=True)
+    (place / "gainlib.py").write_text("GAIN = 1\n")
+    monkeypatch.syspath_prepend(place)
+    spec = model(tmp_path / "project", "import gainlib", gain="gainlib.GAIN")
+    seen = []
+    for version in ("1.0", "1.1"):
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: gainlib\nVersion: {version}\n")
+        loaded = plugins.upstream(plugins.parse(spec))
+        assert f"gainlib {version}" in loaded.libraries
+        seen.append(loaded.revision)
+    assert seen[0] != seen[1]
+
+
+def test_the_revision_of_a_built_in_model_does_not_follow_the_machine() -> None:
+    loaded = plugins.upstream(plugins.parse("fbank"))
+    assert any(library.startswith("torch ") for library in loaded.libraries)
+    from superbench.plugins.sources import Sources
+
+    again = plugins.loaded(loaded.spec, loaded.model, "cpu", Sources(libraries=("torch 1.0",)), built_in=True)
+    other = plugins.loaded(loaded.spec, loaded.model, "cpu", Sources(libraries=("torch 2.0",)), built_in=True)
+    assert again.revision == other.revision
+
+
+def test_an_installed_plugin_follows_its_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model(tmp_path, "import plugin_helper", gain="plugin_helper.GAIN")
+    (tmp_path / "mine.py").rename(tmp_path / "plugin_model.py")
+    facts = tmp_path / "superbench_mine-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: superbench-mine\nVersion: 1\n")
+    (facts / "entry_points.txt").write_text("[superbench.upstreams]\nmine = plugin_model:Net\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    helper = tmp_path / "plugin_helper.py"
+    for value in (1, 2, 1):
+        helper.write_text("GAIN = 0\n")
+        compiled(helper)
+        rewritten(helper, f"GAIN = {value}\n")
+        plugins.plugin(plugins.parse("mine"))
+        seen.append((revision("mine"), loudness("mine")))
+    assert seen[0] == seen[2]
+    assert seen[0][0] != seen[1][0]
+    assert seen[1][1] == pytest.approx(2 * seen[0][1])
+
+
+def test_what_is_imported_late_and_never_executed_is_found_by_its_text(tmp_path: Path) -> None:
+    (tmp_path / "space" / "within").mkdir(parents=True)
+    model(tmp_path, "def never():\n    import space.within.blocks\n    from nowhere.at_all import nothing")
+    seen = []
+    for value in (1, 2):
+        (tmp_path / "space" / "within" / "blocks.py").write_text(f"GAIN = {value}\n")
+        seen.append(revision(f"{tmp_path / 'mine.py'}:Net"))
+    assert seen[0] != seen[1]
+
+
+def test_a_file_that_fails_beside_a_model_is_named(tmp_path: Path) -> None:
+    spec = model(tmp_path, "import helper")
+    (tmp_path / "helper.py").write_text("raise RuntimeError('no table')\n")
+    with pytest.raises(BrokenPlugin, match="RuntimeError: no table"):
+        revision(spec)
+
+
+# ---------------------------------------------------------------- what no digest sees
+
+
+def hidden(folder: Path) -> tuple[str, Path]:
+    """A model that reads its gain whenever it is called, past every hook."""
+    gain = folder / "gain.safetensors"
+    imports = "from safetensors.torch import load_file"
+    return model(folder, imports, f"self.file = {str(gain)!r}", "load_file(self.file)['gain']"), gain
+
+
+def put(gain: Path, value: float) -> None:
+    save_file({"gain": torch.tensor([value])}, gain)
+
+
+def test_a_change_that_no_digest_sees_is_measured(tmp_path: Path) -> None:
+    spec, gain = hidden(tmp_path / "project")
+    put(gain, 1.0)
+    loaded = plugins.upstream(plugins.parse(spec))
+    first, changed = confirm(loaded, "cpu", tmp_path / "outputs")
+    assert not changed
+    assert confirm(loaded, "cpu", tmp_path / "outputs") == (first, False)
+    put(gain, 1.0 + 5e-5)  # as much as another order of summation may change
+    confirm(loaded, "cpu", tmp_path / "outputs")
+    put(gain, 1.001)
+    same = plugins.upstream(plugins.parse(spec))
+    assert same.revision == loaded.revision
+    with pytest.raises(BadUpstream, match=r"differ by 0\.001 of their largest value.*--redo"):
+        confirm(same, "cpu", tmp_path / "outputs")
+    now, changed = confirm(same, "cpu", tmp_path / "outputs", redo=True)
+    assert changed
+    assert now.contradict(first.facts())
+    assert confirm(same, "cpu", tmp_path / "outputs") == (now, False)
+
+
+def test_outputs_of_other_versions_or_damaged_ones_say_nothing(tmp_path: Path) -> None:
+    spec, gain = hidden(tmp_path / "project")
+    put(gain, 1.0)
+    loaded = plugins.upstream(plugins.parse(spec))
+    first, _ = confirm(loaded, "cpu", tmp_path / "outputs")
+    (kept,) = (tmp_path / "outputs").glob("*.safetensors")
+    data = bytearray(kept.read_bytes())
+    data[-5] ^= 64
+    kept.write_bytes(data)
+    now, changed = confirm(loaded, "cpu", tmp_path / "outputs")
+    assert not changed
+    assert now.facts() == first.facts()
+    assert now.since > first.since  # features that are older were made with a model that nobody can compare
+    assert not first.contradict({"setting": "another", "values": [0.0] * len(first.values)})
+    assert not first.contradict(None)
+    assert first.contradict(json.loads(json.dumps(first.facts() | {"values": [2 * v for v in first.values]})))

@@ -1,0 +1,249 @@
+"""The forecast beside what really happens, on the tones; official sizes; what the command prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from superbench import plugins
+from superbench.cli.app import app
+from superbench.contract import Recipe, Task
+from superbench.contract.corpora import Corpora
+from superbench.contract.sizes import FreshCrops, Size
+from superbench.errors import CommandError
+from superbench.features.extraction import Extraction, extract
+from superbench.features.store import Store
+from superbench.plugins import Loaded
+from superbench.runs.forecast import Forecast, counted, forecast, room
+from superbench.runs.options import Options
+from superbench.system.progress import Silence
+
+TASKS = ("asr", "asv", "er", "ic", "ks", "pr", "qbe", "sd", "sf", "sid")
+
+
+@pytest.fixture
+def spectrum(tones: ModuleType) -> Loaded:
+    return Loaded("spectrum", plugins.parse("spectrum"), tones.Spectrum().eval(), "1", 0, 320, 2, 17)
+
+
+def look(upstream: Loaded, tasks: list[Task], store: Path, data: Path | None = None, **options: Any) -> Forecast:
+    return forecast(upstream, tasks, Options("superb", **options), store, Corpora(data) if data else None, Silence())
+
+
+def passed(upstream: Loaded, task: Task, data: Path, store: Path) -> Extraction:
+    folds = task.read(Corpora(data))
+    audios = [item.audio for fold in folds for split in (fold.train, fold.dev, fold.test) for item in split.items]
+    return extract(upstream, audios, task.card.reads, Store(store), "cpu", Silence())
+
+
+def with_sizes(task: Task, sizes: dict[str, Size]) -> Task:
+    return dataclasses.replace(task, card=dataclasses.replace(task.card, sizes=sizes))
+
+
+def command(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["plan", *arguments])
+
+
+# ---------------------------------------------------------------- a corpus that is there
+
+
+@pytest.mark.parametrize("name", ["TONE", "TONES"])
+def test_the_forecast_is_what_extraction_passes_and_stores(
+    tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path, name: str
+) -> None:
+    task = getattr(tones, name)
+    found = look(spectrum, [task], tmp_path / "store", tone_corpora)
+    real = passed(spectrum, task, tone_corpora, tmp_path / "store")
+    assert found.source == "corpus"
+    assert found.plan.model_hours * 3600 == pytest.approx(real.passed_seconds, rel=1e-9)
+    width = 2 * 17 * (4 if name == "TONE" else 2)
+    written = sum(entry.rows for entry in real.entries.values()) * width
+    tolerance = 0 if name == "TONE" else 0.5 * len(real.entries) * width  # half a frame for each utterance
+    assert abs(found.plan.bytes - written) <= tolerance
+    assert found.plan.tasks[0].sizes["all"].utterances == len(real.entries)
+
+
+def test_tasks_on_the_same_sound_share_what_is_really_the_same(
+    tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path
+) -> None:
+    few = dataclasses.replace(tones.TONES, card=dataclasses.replace(tones.TONES.card, name="few"), read=tones.TONE.read)
+    whole, part = (passed(spectrum, task, tone_corpora, tmp_path / "store") for task in (tones.TONES, few))
+    for tasks in ([tones.TONES, few], [few, tones.TONES]):
+        found = look(spectrum, tasks, tmp_path / "store", tone_corpora).plan
+        assert [set(sound.tasks) for sound in found.sounds] == [{"tones", "few"}]
+        assert found.sounds[0].utterances == len(whole.entries) == 120
+        assert found.model_hours * 3600 == pytest.approx(whole.passed_seconds + part.passed_seconds, rel=1e-9)
+
+
+def test_the_cards_of_the_tones_say_what_their_corpus_holds(tones: ModuleType, tone_corpora: Path) -> None:
+    for task in (tones.TONE, tones.TONES):
+        sizes, _ = counted(task, Corpora(tone_corpora), 320, task.card.recipes["superb"], Silence())
+        for split, size in task.card.sizes.items():
+            assert sizes[split].utterances == size.utterances
+            assert sizes[split].hours == pytest.approx(size.hours, abs=1e-5)
+
+
+@pytest.mark.parametrize(("sampler", "share"), [("shuffle", 30 / 60), ("balanced", 1 / 5)])
+def test_what_is_longer_than_a_crop_is_cut_anew_as_often_as_it_is_drawn(
+    tones: ModuleType, tone_corpora: Path, sampler: str, share: float
+) -> None:
+    """Series of tones take 0.5 s at least, single ones 0.4 s at most; a series is one class of five."""
+    task = with_sizes(tones.TONES, {"train": Size(1, 1.0, FreshCrops(1, 1.0, 0.9, seconds=0.45))})
+    fold = task.read(Corpora(tone_corpora))[0]
+    items = tuple(dataclasses.replace(one, label="series" if " " in one.label else one.label) for one in fold.train.items)
+    train = dataclasses.replace(fold.train, items=items)
+    task = dataclasses.replace(task, read=lambda corpora: (dataclasses.replace(fold, train=train),))
+    recipe = Recipe(10, 2, 5, (1e-3,), sampler=sampler, fresh_crops=True)  # type: ignore[arg-type]
+    fresh = counted(task, Corpora(tone_corpora), 320, recipe, Silence())[0]["train"].fresh
+    assert fresh is not None
+    assert (fresh.utterances, fresh.seconds) == (30, 0.45)
+    assert fresh.share == pytest.approx(share)
+
+
+def test_an_absent_corpus_is_said_to_be_absent(tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path) -> None:
+    found = look(spectrum, [tones.TONE, plugins.task("ic")], tmp_path, tone_corpora)
+    assert [cost.task for cost in found.plan.tasks] == ["tone"]
+    assert set(found.absent) == {"ic"}
+    assert str(tone_corpora / "fluent_speech_commands_dataset") in found.absent["ic"]
+
+
+# ---------------------------------------------------------------- official sizes
+
+
+def test_every_built_in_card_says_how_large_its_corpus_is() -> None:
+    for name in TASKS:
+        card = plugins.task(name).card
+        assert card.sound, name
+        assert {key.rpartition("/")[2] for key in card.sizes} >= {"test"}, name
+        crops = [size.fresh for size in card.sizes.values() if size.fresh]
+        assert bool(crops) == card.recipes["superb"].fresh_crops, name
+
+
+def test_folds_of_emotions_add_up_to_every_utterance_tested_once() -> None:
+    sizes = plugins.task("er").card.sizes
+    assert sum(sizes[f"fold{n}/test"].utterances for n in range(1, 6)) == sizes["all"].utterances == 5_531
+    assert sizes["fold1/train"].utterances + sizes["fold1/dev"].utterances == 4_446
+
+
+def test_a_card_without_sizes_is_not_in_the_plan_and_says_what_to_give(
+    tones: ModuleType, spectrum: Loaded, tmp_path: Path
+) -> None:
+    found = look(spectrum, [tones.TONES, with_sizes(tones.TONE, {})], tmp_path)
+    assert [cost.task for cost in found.plan.tasks] == ["tones"]
+    assert "--data" in found.absent["tone"]
+
+
+def test_the_reference_draws_fresh_crops_where_a_single_pass_forbids_them(spectrum: Loaded, tmp_path: Path) -> None:
+    def sid(protocol: str) -> Any:
+        options = Options(protocol)  # type: ignore[arg-type]
+        return forecast(spectrum, [plugins.task("sid")], options, tmp_path, None, Silence()).plan
+
+    assert sid("superb-once").model_hours == pytest.approx(351)
+    assert sid("superb").model_hours == pytest.approx(351 - 187 + 6_400_000 * 0.35 * 8 / 3600)
+    assert sid("superb").reference_hours == pytest.approx(sid("superb-once").reference_hours)
+
+
+def test_overrides_shorten_the_plan_and_are_listed(tones: ModuleType, spectrum: Loaded, tmp_path: Path) -> None:
+    whole = look(spectrum, [tones.TONES], tmp_path)
+    short = look(spectrum, [tones.TONES], tmp_path, max_steps=10, learning_rates=(1e-3,), seeds=(0, 1, 2))
+    assert (whole.plan.tasks[0].draws, short.plan.tasks[0].draws) == (40 * 8, 10 * 8)
+    assert (whole.plan.tasks[0].probes, short.plan.tasks[0].probes) == (2, 3)
+    assert len(short.deviations) == 3
+
+
+def test_miniature_recipes_need_a_corpus(tones: ModuleType, spectrum: Loaded, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="--data"):
+        forecast(spectrum, [tones.TONE], Options("mini"), tmp_path, None, Silence())
+
+
+def test_the_room_is_that_of_the_disk_where_the_store_will_be(tmp_path: Path) -> None:
+    assert room(tmp_path / "not" / "yet") == pytest.approx(shutil.disk_usage(tmp_path).free, abs=2**30)
+
+
+def test_the_speed_says_how_it_was_measured(tones: ModuleType, spectrum: Loaded, tmp_path: Path) -> None:
+    alone = dataclasses.replace(spectrum, mates="none")
+    for upstream in (spectrum, alone):
+        speed = look(upstream, [tones.TONE], tmp_path).speed
+        assert speed.sound_seconds == 5 * speed.utterances
+        assert speed.work_seconds >= 0.5
+        assert speed.seconds_per_second == pytest.approx(speed.work_seconds / speed.sound_seconds)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_all_tasks_are_planned_without_corpora() -> None:
+    done = command("fbank", "--tasks", "all", "--protocol", "superb-once")
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.output.split())
+    for part in (
+        *TASKS,
+        "with asr",
+        "✓",
+        "s of work per second of sound",
+        "As the reference does it, with the model in every step",
+        "Room on",
+    ):
+        assert part in words
+
+
+def test_without_room_each_task_passes_by_itself_and_the_table_says_what_room_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("superbench.runs.forecast.room", lambda store: 0)
+    done = command("fbank", "--tasks", "pr,asr", "--protocol", "superb-once")
+    assert done.exit_code == 0, done.output
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()[:1] in (["pr"], ["asr"], ["sum"])}
+    assert "shared" in rows["pr"]
+    assert "11 825" in rows["pr"]  # 3.2 million draws of 12.7 s, dev 100 times, test once
+    assert "11 825" in rows["asr"]
+    assert "23 651" in rows["sum"]
+    assert "With 19.2 GB of room all would be kept: 111.4 h through the model." in " ".join(done.stdout.split())
+
+
+def test_the_plan_as_data_has_every_part() -> None:
+    done = command("small=apc:untrained", "--tasks", "pr,asr,ks", "--lr", "1e-3,1e-4", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert set(found) == {
+        "schema", "upstream", "shape", "protocol", "source", "store", "speed", "plan", "absent", "deviations", "not_forecast"
+    }  # fmt: skip
+    assert (found["schema"], found["upstream"], found["protocol"], found["source"]) == (1, "small", "superb", "official")
+    tasks, sounds = ({row[key]: row for row in found["plan"][f"{key}s"]} for key in ("task", "sound"))
+    assert list(tasks) == ["pr", "asr", "ks"]
+    assert all(row["probes"] == 2 for row in tasks.values())
+    assert tasks["ks"]["sizes"]["train"]["fresh"]["seconds"] == 1.0
+    assert sounds["LibriSpeech clean"]["tasks"] == ["pr", "asr"]
+    assert set(sounds["LibriSpeech clean"]["bytes"]) == {"frames", "shared"}
+    assert set(sounds["Speech Commands"]["bytes"]) == {"mean", "frames", "shared"}
+    assert found["plan"]["model_hours"] == pytest.approx(sum(row["model_hours"] for row in sounds.values()))
+    assert found["plan"]["seconds"] == pytest.approx(found["plan"]["model_hours"] * 3600 * found["speed"]["seconds_per_second"])
+
+
+def test_a_corpus_is_read_and_a_named_one_that_is_absent_fails(keyword_corpora: Path) -> None:
+    done = command("fbank", "--tasks", "ks,ic", "--data", str(keyword_corpora), "--json")
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert (found["protocol"], found["source"], list(found["absent"])) == ("mini", "corpus", ["ic"])
+    assert found["plan"]["tasks"][0]["sizes"]["test"]["utterances"] == 576
+    assert command("fbank", "--tasks", "all", "--data", str(keyword_corpora)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("fbnk",), "Did you mean fbank"),
+        (("fbank", "--protocol", "best"), "no protocol 'best'"),
+        (("fbank", "--protocol", "mini"), "Give their folder with --data"),
+        (("fbank", "--device", "abacus"), "expected auto, cpu or cuda"),
+    ],
+)
+def test_impossible_plans_are_refused(arguments: tuple[str, ...], words: str) -> None:
+    done = command(*arguments)
+    assert isinstance(done.exception, CommandError)
+    assert words in str(done.exception)

@@ -1,0 +1,459 @@
+"""A result belongs to what made it: sound, labels, model, options; and nothing takes its place without a word."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import save_file
+
+from superbench import plugins
+from superbench.contract import Audio, Fold, Item, Split, Task, Trial
+from superbench.contract.corpora import Corpora
+from superbench.data.fingerprint import fingerprint_of, lists_of, paths_of
+from superbench.errors import BadUpstream, BrokenPlugin
+from superbench.features.store import Store
+from superbench.plugins import models
+from superbench.plugins.reference_outputs import confirm
+from superbench.results import Result, check_whole, find_results, read_result, write_failure
+from superbench.runs.destination import label_of
+from superbench.runs.job import Performed, perform
+from superbench.runs.jobs import Nobody
+from superbench.runs.options import Options
+from superbench.runs.runner import Report, run
+from superbench.system.progress import Silence
+
+# ---------------------------------------------------------------- the data's fingerprint
+
+
+@dataclass(frozen=True)
+class Turns:
+    """A label as a diarization task might have it."""
+
+    turns: tuple[tuple[float, float, str], ...]
+    source: Path
+
+
+SOUND = Path("a.wav")
+ITEM = Item("a", Audio(SOUND), Turns(((0.0, 1.5, "x"),), Path("/here/a.rttm")), ("x",))
+TRIAL = Trial("a", "b", 1, ("x",))
+
+
+def fingerprint(item: Item = ITEM, trial: Trial = TRIAL, sound: str = "1", facts: dict[str, float] | None = None) -> str:
+    test = Split("test", (item,), (trial,), facts or {})
+    return fingerprint_of([Fold("all", Split("train", ()), Split("dev", ()), test)], {SOUND: sound})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sound": "2"},
+        {"item": replace(ITEM, label=Turns(((0.0, 1.6, "x"),), Path("/here/a.rttm")))},
+        {"item": replace(ITEM, label=Turns(((0.0, 1.5, "y"),), Path("/here/a.rttm")))},
+        {"item": replace(ITEM, audio=Audio(SOUND, start=1))},
+        {"item": replace(ITEM, audio=Audio(SOUND, gain_db=-3.0))},
+        {"item": replace(ITEM, group=("y",))},
+        {"trial": replace(TRIAL, reference=0)},
+        {"trial": replace(TRIAL, left="c")},
+        {"trial": replace(TRIAL, group=("y",))},
+        {"facts": {"queries_absent": 1.0}},
+    ],
+)
+def test_whatever_head_or_scorer_sees_is_in_the_fingerprint(other: dict[str, Any]) -> None:
+    assert fingerprint(**other) != fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (["a", "b"], ["b", "a"]), ({"x": 1}, {"x": 2}), (np.arange(3), np.arange(1, 4)), (torch.zeros(2), torch.ones(2)),
+        ((1, (2, 3)), (1, (2, 4))), (b"a", b"b"), ({"a"}, {"b"}), (None, ""), (1.0, 1.5), (True, False),
+        (np.float32(1), np.float32(2)), (np.array(1), np.array(2)),
+    ],
+)  # fmt: skip
+def test_labels_of_every_kind_count(one: Any, two: Any) -> None:
+    assert fingerprint(replace(ITEM, label=one)) == fingerprint(replace(ITEM, label=one))
+    assert fingerprint(replace(ITEM, label=one)) != fingerprint(replace(ITEM, label=two))
+
+
+def test_turns_of_diarization_and_slots_of_slot_filling_count(miniature: Callable[[str], Path]) -> None:
+    for name, other in (("sd", moved_turn), ("sf", other_slots)):
+        (fold,) = plugins.task(name).read(Corpora(miniature(name)))
+        sounds = dict.fromkeys(paths_of([fold]), "digest")
+        first, *rest = fold.test.items
+        label = other(first.label)
+        assert label != first.label
+        changed = replace(fold, test=replace(fold.test, items=(replace(first, label=label), *rest)))
+        assert fingerprint_of([changed], sounds) != fingerprint_of([fold], sounds)
+        assert lists_of([changed])["test"] != lists_of([fold])["test"]
+
+
+def moved_turn(label: Any) -> Any:
+    (start, end, speaker), *others = label.turns
+    return replace(label, turns=((start, end + 0.1, speaker), *others))
+
+
+def other_slots(label: Any) -> Any:
+    return tuple((word, "album" if slot == "O" else "O") for word, slot in label)
+
+
+def test_where_a_corpus_lies_is_no_part_of_its_fingerprint() -> None:
+    moved = replace(ITEM, label=Turns(((0.0, 1.5, "x"),), Path("/there/a.rttm")))
+    assert fingerprint(moved) == fingerprint()
+
+
+def test_a_label_without_content_is_refused() -> None:
+    with pytest.raises(BrokenPlugin, match="no result could say which data"):
+        fingerprint(replace(ITEM, label=object()))
+
+
+# ---------------------------------------------------------------- jobs
+
+
+@dataclass
+class World:
+    """The tones as a corpus that may be changed, with a store and a folder for results."""
+
+    tones: ModuleType
+    root: Path
+    folder: Path
+
+    def job(self, spec: str = "fbank_no_cmvn", out: str = "out", **options: Any) -> tuple[Result, bool]:
+        """The result of a job, and whether it was there."""
+        done = self.perform(spec, self.tones.TONE, out, **options)
+        return done.result, done.found
+
+    def perform(self, spec: str, task: Task, out: str = "out", **options: Any) -> Performed:
+        """A job as a run does it: outputs are compared first."""
+        loaded, store = plugins.upstream(plugins.parse(spec)), Store(self.folder / "store")
+        given = Options("mini", max_steps=5, **options)
+        outputs, _ = confirm(loaded, "cpu", self.folder / "store/outputs", redo=given.redo_since is not None)
+        loaded = replace(loaded, outputs=outputs)
+        try:
+            return perform(task, loaded, Corpora(self.root), store, self.folder / out, given, {}, Silence())
+        finally:
+            store.close()
+
+
+@pytest.fixture
+def world(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> World:
+    return World(tones, Path(shutil.copytree(tone_corpora, tmp_path / "data")), tmp_path)
+
+
+def exchange(path: Path) -> None:
+    """Other sound of the same size under the same name, at the same place on the disk, with the same date."""
+    samples, rate = soundfile.read(path, dtype="int16")
+    before = path.stat()
+    copy = path.with_suffix(".copy.wav")
+    soundfile.write(copy, samples[::-1], rate, subtype="PCM_16")
+    path.write_bytes(copy.read_bytes())
+    copy.unlink()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+
+
+def test_other_sound_under_the_same_names_is_another_job_and_other_data(world: World) -> None:
+    first, _ = world.job()
+    assert world.job()[1]
+    exchange(world.tones.TONE.read(Corpora(world.root))[0].test.items[0].audio.path)
+    second, found = world.job()
+    assert not found
+    assert second.data.fingerprint != first.data.fingerprint
+    assert [key for key in first.data.sounds if first.data.sounds[key] != second.data.sounds[key]] == ["test"]
+    assert second.data.passport.lists == first.data.passport.lists
+    fresh = World(world.tones, world.root, world.folder / "fresh")
+    truth, _ = fresh.job()
+    assert (truth.scores, truth.data) == (second.scores, second.data)
+    kept = world.folder / "out/fbank_no_cmvn/tone/replaced"
+    (former,) = find_results(kept)
+    assert read_result(former).data.fingerprint == first.data.fingerprint
+    check_whole(former, read_result(former))
+    assert {path.name for path in former.iterdir()} == {"result.json", "predictions.jsonl.gz", "learning.csv"}
+    assert find_results(world.folder / "out") == find_results(kept.parent) == [kept.parent]
+
+
+def test_other_versions_of_what_makes_the_features_are_another_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.job()
+    loaded = plugins.loaded
+    monkeypatch.setattr(models, "loaded", lambda *a, **k: replace(loaded(*a, **k), libraries=("torchaudio 9.9",)))
+    result, found = world.job()
+    assert not found
+    assert result.environment["libraries"] == ["torchaudio 9.9"]
+
+
+def test_another_code_of_the_task_is_another_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.job()
+    monkeypatch.setattr("superbench.runs.identity.code_of", lambda module: f"another {module}")
+    assert not world.job()[1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut",
+        "empty",
+        "flipped",
+        "lost predictions.jsonl.gz",
+        "flipped predictions.jsonl.gz",
+        "lost learning.csv",
+        "flipped learning.csv",
+    ],
+)
+def test_a_damaged_result_is_made_again(world: World, damage: str) -> None:
+    first, _ = world.job()
+    place = world.folder / "out/fbank_no_cmvn/tone"
+    result, (what, _, name) = place / "result.json", damage.partition(" ")
+    text = result.read_bytes()
+    if what == "lost":
+        (place / name).unlink()
+    elif name:
+        data = bytearray((place / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (place / name).write_bytes(data)
+    else:
+        value = json.loads(text)["scores"]["accuracy"]["value"]
+        flipped = text.replace(f'"value": {value}'.encode(), f'"value": {value + 1}'.encode())
+        result.write_bytes({"cut": text[:300], "empty": b"", "flipped": flipped}[damage])
+        assert result.read_bytes() != text
+    again, found = world.job()
+    assert not found
+    assert again.scores == first.scores
+    assert world.job()[1]
+
+
+# ---------------------------------------------------------------- names and options
+
+
+NET = """
+import torch
+from superbench import Features
+
+def net(waves, lengths):
+    cut = torch.nn.functional.pad(waves, (0, 319)).unfold(1, 320, 320)
+    return Features(torch.fft.rfft(cut).abs()[None, ..., :{dim}], (lengths + 319) // 320)
+"""
+
+
+def go(data: Path, folder: Path, *specs: str, **options: Any) -> Report:
+    given = {"max_steps": 2, "workers": 1, "store": folder / "store", "learning_rates": (1e-2,), **options}
+    return run(list(specs), "ks", data=data, out=folder / "out", **given)
+
+
+def states(report: Report) -> list[str]:
+    return [ended.state for ended in report.ended]
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {str(path.parent.relative_to(folder / "out")): path.read_bytes() for path in folder.glob("out/*/*/result.json")}
+
+
+def a_model(folder: Path, dim: int) -> str:
+    folder.mkdir(parents=True)
+    (folder / "mine.py").write_text(NET.format(dim=dim))
+    return f"{folder / 'mine.py'}:net"
+
+
+def test_another_model_of_the_same_name_is_refused_and_nothing_is_lost(
+    keyword_corpora: Path, warm_store: Path, tmp_path: Path
+) -> None:
+    one, two = a_model(tmp_path / "one", 100), a_model(tmp_path / "two", 50)
+    assert states(go(keyword_corpora, tmp_path, one, store=warm_store)) == ["done"]
+    before = results(tmp_path)
+    refused = go(keyword_corpora, tmp_path, two, store=warm_store)
+    assert states(refused) == ["failed"]
+    assert f"Give this one an alias: other={two}" in refused.ended[0].message
+    assert results(tmp_path) == before
+    assert not list(tmp_path.rglob("failure.json"))
+    assert states(go(keyword_corpora, tmp_path, f"other={two}", store=warm_store)) == ["done"]
+    assert set(results(tmp_path)) == {"net/ks", "other/ks"}
+    # the same model from another place is the same; an edited one at its place is run anew, and the former result kept
+    shutil.copytree(tmp_path / "one", tmp_path / "moved")
+    assert states(go(keyword_corpora, tmp_path, f"{tmp_path / 'moved' / 'mine.py'}:net", store=warm_store)) == ["found"]
+    (tmp_path / "one" / "mine.py").write_text(NET.format(dim=60))
+    assert states(go(keyword_corpora, tmp_path, one, store=warm_store)) == ["done"]
+    assert len(list(tmp_path.glob("out/net/ks/replaced/*/result.json"))) == 1
+
+
+def test_names_that_share_a_folder_are_refused(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    assert states(go(keyword_corpora, tmp_path, "模型=fbank", store=warm_store)) == ["done"]
+    refused = go(keyword_corpora, tmp_path, "测试=fbank", store=warm_store)
+    assert states(refused) == ["failed"]
+    assert "holds results of another model: 模型" in refused.ended[0].message
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"layer": 0}, "fbank--layer-0--max-steps-2--lr-0.01"),
+        ({"max_steps": 3}, "fbank--max-steps-3--lr-0.01"),
+        ({"seeds": (0, 1)}, "fbank--max-steps-2--lr-0.01--seeds-0-1"),
+        ({"variants": ("sampled-dev",)}, "fbank--max-steps-2--lr-0.01--variant-sampled-dev"),
+        ({"protocol": "superb-once"}, "fbank--protocol-superb-once--max-steps-2--lr-0.01"),
+        ({"max_steps": None, "learning_rates": None}, "fbank--protocol-mini"),
+    ],
+)
+def test_other_options_get_a_folder_that_says_them(
+    keyword_corpora: Path, warm_store: Path, tmp_path: Path, options: dict[str, Any], name: str
+) -> None:
+    assert states(go(keyword_corpora, tmp_path, "fbank", store=warm_store)) == ["done"]
+    before = results(tmp_path)
+    go(keyword_corpora, tmp_path, "fbank", store=warm_store, **options)
+    after = results(tmp_path)
+    assert set(after) == {"fbank/ks", f"{name}/ks"}
+    assert after["fbank/ks"] == before["fbank/ks"]
+    assert json.loads(after[f"{name}/ks"])["upstream"]["name"] == name
+    assert states(go(keyword_corpora, tmp_path, "fbank", store=warm_store)) == ["found"]
+    assert states(go(keyword_corpora, tmp_path, "fbank", store=warm_store, **options)) == ["found"]
+    assert results(tmp_path) == after
+
+
+def test_rates_that_differ_in_the_eighth_digit_are_other_options() -> None:
+    near = [Options("mini", learning_rates=(rate,)) for rate in (0.001, 0.00100000001)]
+    assert len({label_of(options, "mini", "float32") for options in near}) == 2
+    assert len({tuple(options.deviations(plugins.task("ks").card)) for options in near}) == 2
+
+
+def test_a_result_that_links_lead_to_twice_is_one(world: World) -> None:
+    world.job()
+    (world.folder / "out" / "again").symlink_to(world.folder / "out/fbank_no_cmvn")
+    assert len(find_results(world.folder / "out")) == 1
+
+
+# ---------------------------------------------------------------- what no digest sees
+
+
+LATE = """
+import torch
+from safetensors.torch import load_file
+from superbench import Features
+
+def late(waves, lengths):
+    cut = torch.nn.functional.pad(waves, (0, 319)).unfold(1, 320, 320)
+    gain = load_file({file!r})["gain"]
+    return Features((torch.fft.rfft(cut).abs() * gain)[None], (lengths + 319) // 320)
+"""
+
+
+class Counting(Nobody):
+    """Remembers how much sound passed the model."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def ended(self, ended: Any) -> None:
+        self.passed += ended.passed_seconds
+
+
+def test_a_model_that_changed_unseen_is_neither_found_nor_mixed_and_redo_makes_it_anew(
+    keyword_corpora: Path, tmp_path: Path
+) -> None:
+    spec, put = late_model(tmp_path)
+    put(1.0)
+    assert states(go(keyword_corpora, tmp_path, spec)) == ["done"]
+    first = read_result(tmp_path / "out/late/ks")
+    put(0.1)
+    refused = go(keyword_corpora, tmp_path, spec)
+    assert states(refused) == ["failed"]
+    assert "--redo" in refused.ended[0].message
+    elsewhere = go(keyword_corpora, tmp_path, spec, store=tmp_path / "other")  # no outputs are kept there: the result's tell
+    assert "--redo" in elsewhere.ended[0].message
+    watcher = Counting()
+    assert states(go(keyword_corpora, tmp_path, spec, redo=True, watcher=watcher)) == ["done"]
+    assert watcher.passed > 0
+    second = read_result(tmp_path / "out/late/ks")
+    assert second.upstream.revision == first.upstream.revision
+    assert second.environment["outputs"] != first.environment["outputs"]
+    assert states(go(keyword_corpora, tmp_path, spec)) == ["found"]
+    truth = go(keyword_corpora, tmp_path / "truth", spec)
+    assert truth.results[0].scores == second.scores
+    assert truth.results[0].sweep == second.sweep
+
+
+def late_model(folder: Path) -> tuple[str, Callable[[float], None]]:
+    """A model that reads its gain whenever it is called, past every hook; and what writes the gain."""
+    gain = folder / "gain.safetensors"
+    (folder / "late.py").write_text(LATE.format(file=str(gain)))
+    return f"{folder / 'late.py'}:late", lambda value: save_file({"gain": torch.tensor([value])}, gain)
+
+
+def test_features_whose_model_cannot_be_compared_any_more_are_made_again(world: World, tmp_path: Path) -> None:
+    spec, put = late_model(tmp_path)
+    put(1.0)
+    assert world.perform(spec, world.tones.TONE).passed_seconds > 0
+    assert world.perform(spec, world.tones.TONE, "second").passed_seconds == 0
+    put(0.1)
+    shutil.rmtree(world.folder / "store/outputs")
+    again = world.perform(spec, world.tones.TONE, "third")
+    assert again.passed_seconds > 0
+    truth = World(world.tones, world.root, world.folder / "truth").perform(spec, world.tones.TONE)
+    assert truth.result.scores == again.result.scores
+    assert truth.result.sweep == again.result.sweep
+
+
+def test_redo_of_one_task_leaves_no_stale_features_to_the_others(world: World, tmp_path: Path) -> None:
+    spec, put = late_model(tmp_path)
+    put(1.0)
+    for task in (world.tones.TONE, world.tones.TONES):
+        world.perform(spec, task)
+    put(0.1)
+    world.perform(spec, world.tones.TONE, redo_since=time.time())
+    with pytest.raises(BadUpstream, match="--redo"):
+        world.perform(spec, world.tones.TONES)
+    assert world.perform(spec, world.tones.TONES, "elsewhere").passed_seconds > 0
+
+
+UNSTEADY = """
+import torch
+from superbench import Features
+
+calls = 0
+
+def unsteady(waves, lengths):
+    global calls
+    calls += 1
+    cut = torch.nn.functional.pad(waves, (0, 319)).unfold(1, 320, 320)
+    return Features((torch.fft.rfft(cut).abs() * (1 if calls <= 5 else 2))[None], (lengths + 319) // 320)
+"""
+
+
+def test_a_model_that_changes_while_sound_passes_is_refused_and_its_features_are_dropped(world: World, tmp_path: Path) -> None:
+    (tmp_path / "unsteady.py").write_text(UNSTEADY)
+    spec = f"{tmp_path / 'unsteady.py'}:unsteady"
+    for _ in range(2):
+        (tmp_path / "unsteady.py").touch()
+        with pytest.raises(BadUpstream, match="changed while sound passed through it"):
+            world.perform(spec, world.tones.TONES)
+        store = Store(world.folder / "store")
+        assert not store.contents()
+        store.close()
+    assert not list(world.folder.glob("out/*/*/result.json"))
+
+
+def test_a_result_that_is_found_removes_the_note_of_a_failure(world: World) -> None:
+    world.job()
+    note = world.folder / "out/fbank_no_cmvn/tone/failure.json"
+    write_failure(note.parent, "tone", "fbank_no_cmvn", "BadUpstream", "it was another model for a while")
+    assert world.job()[1]
+    assert not note.exists()
+
+
+def test_redo_runs_again_whatever_is_there(keyword_corpora: Path, tmp_path: Path) -> None:
+    go(keyword_corpora, tmp_path, "fbank")
+    before = json.loads(results(tmp_path)["fbank/ks"])
+    watcher = Counting()
+    assert states(go(keyword_corpora, tmp_path, "fbank", redo=True, watcher=watcher)) == ["done"]
+    after = json.loads(results(tmp_path)["fbank/ks"])
+    assert watcher.passed > 0
+    assert after["scores"] == before["scores"]
+    assert states(go(keyword_corpora, tmp_path, "fbank")) == ["found"]

@@ -1,0 +1,71 @@
+"""What Python callers use besides `run`: the same behaviour as the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import superbench
+
+
+def test_every_public_name_can_be_had() -> None:
+    assert sorted(superbench.__all__) == sorted(set(superbench.__all__))
+    for name in superbench.__all__:
+        assert getattr(superbench, name) is not None
+    assert set(superbench.__all__) <= set(dir(superbench))
+
+
+def test_lists_are_those_of_the_command_line(call: Callable) -> None:
+    for kind, rows in (("tasks", superbench.list_tasks()), ("upstreams", superbench.list_upstreams())):
+        assert [row["name"] for row in json.loads(call("list", kind, "--json").stdout)] == [row.name for row in rows]
+    assert {row.name for row in superbench.list_tasks()} >= {"pr", "asr", "ks", "qbe", "sid", "asv", "sd", "er", "ic", "sf"}
+    hub = json.loads(call("list", "upstreams", "--hub", "torchaudio", "--json").stdout)
+    assert hub == [{"name": row.name, "kind": row.kind} for row in superbench.list_upstreams("torchaudio")]
+
+
+def test_a_check_says_what_the_command_says(call: Callable, tmp_path: Path) -> None:
+    found = superbench.check("fbank", quick=True)
+    assert found.kind == "upstream"
+    assert found.healthy
+    printed = json.loads(call("check", "fbank", "--json", "--quick").stdout)
+    assert {name: printed[name] for name in found.facts} == found.facts
+    text = (Path(__file__).parents[2] / "plugin" / "superbench_tones.py").read_text()
+    (tmp_path / "sick.py").write_text(text.replace("* keep, count)", "* keep, count + 1)"))
+    sick = superbench.check(f"{tmp_path / 'sick.py'}:Spectrum", quick=True)
+    assert not sick.healthy
+    assert sick.reasons
+
+
+def test_results_are_loaded_and_compared(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    options = {"data": keyword_corpora, "out": tmp_path, "store": warm_store, "max_steps": 5, "workers": 1}
+    superbench.run(["fbank", "mfcc"], "ks", **options)
+    results = superbench.load_results(tmp_path)
+    assert {result.upstream.name for result in results} == {"fbank", "mfcc"}
+    (comparison,) = superbench.compare(tmp_path / "fbank", str(tmp_path / "mfcc"), items=2)
+    assert comparison.task == "ks"
+    assert comparison.metrics[0].paired is not None
+    with pytest.raises(superbench.SuperbenchError, match=r"holds no result\.json"):
+        superbench.load_results(tmp_path / "fbank" / "ks" / "nothing")
+
+
+def test_options_that_run_does_not_know_are_said(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"no option 'learning_rate'\. Did you mean learning_rates"):
+        superbench.run(["fbank"], "ks", data=tmp_path, out=tmp_path, learning_rate=[1e-3])  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="needs out="):
+        superbench.run(["fbank"], "ks", data=tmp_path)  # type: ignore[call-arg]
+
+
+def test_a_model_is_pretrained_and_sound_is_synthesized_as_on_the_command_line(tmp_path: Path) -> None:
+    superbench.synthesize(tmp_path / "data", tasks="ks")
+    with pytest.raises(superbench.SuperbenchError, match="--seed"):
+        superbench.synthesize(tmp_path / "data", -1, "ks")
+    out = tmp_path / "apc.safetensors"
+    superbench.pretrain("apc", tmp_path / "data", out, steps=2)
+    with pytest.raises(superbench.CommandError, match="--replace"):  # nothing is overwritten unasked
+        superbench.pretrain("apc", tmp_path / "data", out, steps=3)
+    superbench.pretrain("apc", tmp_path / "data", out, steps=3, replace=True)
+    with pytest.raises(superbench.CommandError, match="cannot generate"):
+        superbench.generate(out, next((tmp_path / "data").rglob("*.wav")))
