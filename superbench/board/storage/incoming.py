@@ -11,9 +11,9 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from superbench.board.storage.base import Reading, Storage, Writing, now
+from superbench.board.storage.base import Reading, Storage, Writing, checked, now
 
 State = Literal["queued", "scoring", "accepted", "refused", "failed"]
 ENDED: tuple[State, ...] = ("accepted", "refused", "failed")
@@ -87,10 +87,9 @@ def write(writer: Writing, submission: Submission) -> None:
 
 def read(shelf: Reading, identity: str) -> Submission | None:
     """One submission as it stands on the shelf; None for one that is not there, or says nothing that we wrote."""
-    text = shelf.get("incoming", f"{identity}.json")
     try:
-        one = _RECORD.validate_json(text or b"")
-    except ValidationError:
+        one = _RECORD.validate_json(shelf.get("incoming", checked(f"{identity}.json")) or b"")
+    except ValueError:
         return None
     return one if one.id == identity else None  # its id is the name of files here and there
 

@@ -81,5 +81,10 @@ def test_a_damaged_lease_holds_nobody_up(server: str, leased: str, waiting: Subm
     assert leases.is_free(replace(waiting, server=server, leased=leased), HERE)
 
 
+@pytest.mark.parametrize("identity", ["", "x" * 500, "../secret", "a\0b", "a/b", "nobody"])
+def test_an_id_that_is_none_finds_nothing(identity: str, address: str, waiting: Submission) -> None:
+    assert incoming.read(Board(address).shelf, identity) is None
+
+
 def test_senders_see_nothing_of_leases(waiting: Submission) -> None:
     assert not {"server", "leased", "tries"} & set(replace(waiting, server=HERE).public())
