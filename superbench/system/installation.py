@@ -30,7 +30,8 @@ def advice(found: Sequence[str]) -> str:
     """What was found, what was expected, and what to do."""
     return (
         f"More than one Python package is called {PACKAGE}: {'; '.join(found)}. Expected the one of {OURS} alone, in "
-        f"{Path(__file__).resolve().parents[1]}. The one that comes first hides the other: use an environment of its own for each."
+        f"{Path(__file__).resolve().parents[1]}. The one that comes first hides the other: use an environment of its own for "
+        "each."
     )
 
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from superbench.registry import parse
-from superbench.runner import Report
+from superbench.runs.runner import Report
 
 from superbench import Board
+from superbench.plugins import parse
 from superbench.results import read_result
 from superbench.results.result import Result
 from superbench.runs.jobs import Ended, Job, Nobody

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from superbench import Board
 
-PAGE = Path(__file__).parents[2] / "docs" / "hooks" / "results.md"
+PAGE = Path(__file__).parents[3] / "docs" / "hooks" / "results.md"
 
 
 def test_the_page_names_the_fields_of_a_manifest(a_folder: Callable[..., Path], tmp_path: Path) -> None:
