@@ -6,14 +6,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from superbench.runs.runner import Report
-
 from superbench import Board
 from superbench.plugins import parse
 from superbench.results import read_result
 from superbench.results.result import Result
 from superbench.runs.jobs import Ended, Job, Nobody
 from superbench.runs.notebook import NotebookDisplay, in_notebook, usual_watcher
+from superbench.runs.runner import Report
 
 
 def drawn(job: Job, result: Result) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from superbench.system.installation import foreign
 
-PACKAGE = Path(__file__).parents[2] / "superbench"
+PACKAGE = Path(__file__).parents[3] / "superbench"
 
 
 @pytest.fixture
