@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from superbench.cli.printing import echo, echo_json
 from superbench.errors import CommandError
+from superbench.system.spelling import visible
 
 
 def report(
@@ -25,6 +27,8 @@ def report(
     if format not in reports.FORMATS:
         raise CommandError(f"--format {format!r}: expected one of {', '.join(reports.FORMATS)}.")
     results = reports.load_results(*folders)
+    for warning in reports.warnings(*folders):
+        print(visible(f"superbench: {warning}"), file=sys.stderr)
     if format == "table":
         console.print(reports.terminal(results))
     elif format == "json":

@@ -169,7 +169,11 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
     stored = _held(result, pieces, reporter)
     for remark in store.remarks():
         reporter.note(remark)
-    store.use(name for name, _ in shards)  # what is about to be made must not make room for others
+    present = store.use(name for name, _ in shards)  # what is about to be computed must not evict them
+    if incomplete := [name for name, batches in shards if name in present and unlike(batches, stored)]:
+        for name in incomplete:  # rows of the index were damaged: the shard is computed again in full, in the same batches
+            store.forget(name)
+        stored = _held(result, pieces, reporter)
     total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
     missing = [(name, wanted) for name, batches in shards if (wanted := unlike(batches, stored))]
     done = total - sum(seconds_of(batches) for _, batches in missing)

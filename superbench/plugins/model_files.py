@@ -108,10 +108,11 @@ def text(upstream: str | Callable) -> str:
         return upstream
     name, module = getattr(upstream, "__qualname__", ""), sys.modules.get(getattr(upstream, "__module__", ""))
     file = getattr(module, "__file__", None)
-    if not name.isidentifier() or file is None:
+    if not name.isidentifier() or file is None or vars(module).get(name) is not upstream or hasattr(upstream, "__wrapped__"):
         raise CommandError(
-            f"{upstream!r} cannot be found again by the processes that do the work. Give a class or a function that stands at "
-            "the top level of a file, or its name: 'path/to/file.py:MyModel'."
+            f"{upstream!r} cannot be found again by the processes that do the work: they read its file, and what was changed "
+            "in memory is not in it. Give a class or a function under the name that it has at the top level of its file, or "
+            "that name: 'path/to/file.py:MyModel'."
         )
     return f"{file}:{name}"
 

@@ -113,11 +113,22 @@ def loaded(spec: Spec, model: Any, device: str = "cpu", sources: Sources = NOTHI
 
     params = 0
     if isinstance(model, nn.Module):
+        params = sum(_size(spec, name, parameter) for name, parameter in model.named_parameters())
         model.eval().requires_grad_(False).to(device)
-        params = sum(parameter.numel() for parameter in model.parameters())
     name = spec.name.rpartition(":")[2] if ".py:" in spec.name else ""
     digest = revision(model, sources, name, declared=built_in)
     return Loaded(spec.alias, spec, model, digest, params, model.hop, model.layers, model.dim, libraries=sources.libraries)
+
+
+def _size(spec: Spec, name: str, parameter: Any) -> int:
+    from torch.nn.parameter import is_lazy
+
+    if is_lazy(parameter):
+        raise BrokenPlugin(
+            f"{spec.text}: the parameter {name!r} has no value yet: it belongs to a lazy module. Give that module its sizes, "
+            "or pass sound through it once in __init__, with random numbers from a fixed seed."
+        )
+    return int(parameter.numel())
 
 
 def _home(spec: Spec) -> tuple[str, bool]:

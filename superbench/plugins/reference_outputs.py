@@ -22,7 +22,6 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE
 from superbench.errors import BadUpstream, StoreError
-from superbench.plugins.doctor.measures import difference
 from superbench.system.files import load_sealed, save_sealed
 from superbench.system.locks import locked
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 SECONDS = (0.4, 0.8, 2.0)
 TOLERANCE = 1e-4
-"""Largest difference in a hidden state, relative to its largest value, that counts as none."""
+"""Largest difference in a dimension of a hidden state, relative to its largest value, that counts as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +67,15 @@ def confirm(upstream: Loaded, device: str, folder: Path, *, redo: bool = False) 
     now = _outputs(upstream, device)
     with _alone(path):
         kept, since = _kept(path)
-        apart = _apart(kept, now) if kept else 0.0
-        differs = apart > TOLERANCE
+        difference = _difference(kept, now) if kept else 0.0
+        differs = difference > TOLERANCE
         if differs and not redo:
             raise BadUpstream(
-                f"{upstream.alias} is not the model that its stored features were made with: for {len(SECONDS)} fixed sounds "
-                f"its hidden states differ by {apart:.2g} of their largest value (tolerated: {TOLERANCE:g}), though its "
-                f"revision is still {upstream.revision}. Something that the revision does not cover has changed. Add --redo to "
-                "make its features and results anew, or let the class declare a `revision` of its own."
+                f"{upstream.alias} is not the model that its stored features were computed with: for {len(SECONDS)} fixed "
+                f"sounds its hidden states differ by {difference:.2g} of their largest value (tolerated: {TOLERANCE:g}), though "
+                f"its revision is still {upstream.revision}. Something that the revision does not cover has changed; or the class "
+                "draws random numbers when it is built: then seed them. Add --redo to compute its features and results again, "
+                "or let the class declare a `revision` of its own."
             )
         if differs or not kept:
             since = time.time()
@@ -112,11 +112,33 @@ def _keep(path: Path, states: Sequence[Tensor], since: float) -> None:
         save_sealed(path, {str(number): state for number, state in enumerate(states)}, facts)
 
 
-def _apart(kept: Sequence[Tensor], now: Sequence[Tensor]) -> float:
-    """The largest difference of a hidden state, relative to its largest value; infinite for another number of them."""
+def _difference(kept: Sequence[Tensor], now: Sequence[Tensor]) -> float:
+    """The largest relative difference of a hidden state, or of its summary, which averages over small values too; infinite for
+    another number of hidden states."""
     if len(kept) != len(now):
         return math.inf
-    return max(difference(before, after) for before, after in zip(kept, now, strict=True))
+    pairs = list(zip(kept, now, strict=True))
+    return max([_of_state(before, after) for before, after in pairs] + [_of_summary(before, after) for before, after in pairs])
+
+
+def _of_state(before: Tensor, after: Tensor) -> float:
+    """The largest difference of states (time, dim), relative to the largest value of its dimension. A dimension that is smaller
+    than most others counts as large as their median; one huge dimension (Transformers have such) hides no other."""
+    if before.shape != after.shape or not torch.equal(torch.isfinite(before), torch.isfinite(after)):
+        return math.inf
+    if not before.numel():
+        return 0.0
+    before, after = torch.nan_to_num(before, 0.0, 0.0, 0.0), torch.nan_to_num(after, 0.0, 0.0, 0.0)
+    largest = torch.maximum(before.abs(), after.abs()).amax(0)
+    scale = largest.maximum(largest.median()).clamp(min=1e-12)
+    return float(((before - after).abs().amax(0) / scale).max())
+
+
+def _of_summary(before: Tensor, after: Tensor) -> float:
+    """The difference of `_summary`, relative to the mean magnitude."""
+    (mean, weighted), (other_mean, other_weighted) = _summary(before), _summary(after)
+    change = max(abs(mean - other_mean), abs(weighted - other_weighted))
+    return change / max(mean, other_mean, 1e-12) if math.isfinite(change) else 0.0
 
 
 def _setting(upstream: Loaded, device: str) -> str:

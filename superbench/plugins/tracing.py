@@ -177,6 +177,16 @@ def forget_changed(folders: Iterable[Path] = ()) -> None:
             del sys.modules[name]
 
 
+@contextlib.contextmanager
+def modules_kept() -> Iterator[None]:
+    """Afterwards, the modules that the caller had imported are the same objects as before."""
+    before = dict(sys.modules)
+    try:
+        yield
+    finally:
+        sys.modules.update({name: module for name, module in before.items() if sys.modules.get(name) is not module})
+
+
 def forget(names: Iterable[str]) -> None:
     """The next import of these modules reads them anew; who holds them keeps what they were."""
     for name in list(names):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superbench.errors import BadResult
-from superbench.results.files import read_results
+from superbench.results.files import check_whole, read_results
 from superbench.results.grouping import Known, first_to_predict, grouped
 from superbench.results.ranking import leaders
 from superbench.results.result import Result
@@ -28,6 +28,18 @@ FORMATS = ("table", "markdown", "csv", "latex", "json")
 def load_results(*folders: Path | str) -> list[Result]:
     """All results under the folders; raises `BadResult` for a folder without any."""
     return [result for folder in folders for result in read_results(Path(folder)).values()]
+
+
+def warnings(*folders: Path | str) -> list[str]:
+    """What a reader of the results under the folders must know: which of them were changed since they were written."""
+    found = []
+    for root in folders:
+        for folder, result in read_results(Path(root)).items():
+            try:
+                check_whole(folder, result)
+            except BadResult as error:
+                found.append(f"{error} Run the task again.")
+    return found
 
 
 def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:

@@ -68,7 +68,7 @@ def _data(read: Sequence[Fold], sounds: Sounds, corpora: Corpora) -> Data:
 def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, data: Data) -> str:
     facts = [
         task.card.name, task.card.version, code_of(task.read.__module__), options.protocol, repr(recipe),
-        repr(options.points(recipe)), options.device, options.layer, repr(options.passing),
+        repr(options.points(recipe)), options.device, options.layer, options.passing.chunk, options.passing.precision,
         upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, DECODING, __version__, *data.files.values(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

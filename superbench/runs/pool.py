@@ -1,6 +1,7 @@
-"""Worker processes that do the jobs, and end with the process that hired them.
+"""Worker processes that do the jobs, and end with the process that started them.
 
-A worker keeps a bench of its own; one that dies takes only its own job with it.
+A worker process that dies fails only its own job. A person's own model has its process to itself: what its code changes in
+Python, torch or numpy reaches no other model.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from superbench import plugins
+from superbench.plugins import Spec
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, taken
 from superbench.runs.worker import Bench, failed
 from superbench.system.processes import end, say, start
@@ -53,9 +56,16 @@ def _work(pipe: Connection, plan: RunPlan) -> None:
 
 @dataclass(slots=True)
 class _Worker:
+    """A process, its current job, and the own model that it has loaded, or None if it has loaded built-in models alone."""
+
     process: Any
     pipe: Connection
     job: Job | None = None
+    own: Spec | None = None
+
+    def can_do(self, job: Job) -> bool:
+        """Whether the process is alive, and has loaded no code but that of the job's model and of superbench."""
+        return self.process.is_alive() and (self.own is None if plugins.is_built_in(job.spec) else self.own in (None, job.spec))
 
 
 def _hire(plan: RunPlan) -> _Worker:
@@ -72,8 +82,8 @@ def parallel(jobs: Sequence[Job], plan: RunPlan, count: int, watcher: Watcher) -
     try:
         for _ in range(count):
             workers.append(_hire(plan))
-        for worker in workers:
-            _assign(worker, waiting, plan)
+        for number in range(count):
+            _assign(workers, number, waiting, plan)
         while any(worker.job for worker in workers):
             for pipe in wait([worker.pipe for worker in workers if worker.job], timeout=1.0):
                 worker = next(one for one in workers if one.pipe is pipe)
@@ -81,18 +91,26 @@ def parallel(jobs: Sequence[Job], plan: RunPlan, count: int, watcher: Watcher) -
                 if ended is None:
                     continue
                 yield ended
-                if not worker.process.is_alive() and waiting:
-                    workers[workers.index(worker)] = worker = _hire(plan)
-                _assign(worker, waiting, plan)
+                _assign(workers, workers.index(worker), waiting, plan)
     finally:
         end([worker.process for worker in workers])
 
 
-def _assign(worker: _Worker, waiting: list[Job], plan: RunPlan) -> None:
+def _assign(workers: list[_Worker], number: int, waiting: list[Job], plan: RunPlan) -> None:
+    """Give the next job to a worker: one of the same model, where it has an own one; in a new process, where it must."""
+    worker = workers[number]
     worker.job = None
-    if waiting and worker.process.is_alive():
-        worker.job = taken(waiting, plan)
-        worker.pipe.send(worker.job)
+    if not waiting:
+        return
+    same = [job for job in waiting if job.spec == worker.own]
+    job = taken(same or waiting, plan)
+    if same:
+        waiting.remove(job)
+    if not worker.can_do(job):
+        end([worker.process])
+        workers[number] = worker = _hire(plan)
+    worker.job, worker.own = job, worker.own if plugins.is_built_in(job.spec) else job.spec
+    worker.pipe.send(job)
 
 
 def _hear(worker: _Worker, watcher: Watcher, plan: RunPlan) -> Ended | None:

@@ -20,6 +20,7 @@ from superbench.contract.corpora import Corpora
 from superbench.errors import CommandError
 from superbench.features.store import Store, default_root
 from superbench.plugins import Spec, model_files
+from superbench.plugins.tracing import modules_kept
 from superbench.results import Result
 from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
@@ -94,8 +95,9 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
     )
     for task in chosen.values():
         options.recipe(task)
-    for spec in specs:
-        plugins.plugin(spec)
+    with modules_kept():
+        for spec in specs:
+            plugins.plugin(spec)
     if given.get("workers") is not None:
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
     if given.get("store_gb") is not None:

@@ -428,3 +428,45 @@ def test_outputs_of_other_versions_or_damaged_ones_say_nothing(tmp_path: Path) -
     assert not first.contradict({"setting": "another", "values": [0.0] * len(first.values)})
     assert not first.contradict(None)
     assert first.contradict(json.loads(json.dumps(first.facts() | {"values": [2 * v for v in first.values]})))
+
+
+BIG = """
+import os
+import torch
+from superbench import Features
+
+def big(waves, lengths):
+    cut = torch.nn.functional.pad(waves, (0, 319)).unfold(1, 320, 320)
+    draws = torch.Generator().manual_seed(int(os.environ["SEED_OF_BIG"]))
+    small = torch.fft.rfft(cut).abs()[..., :40] @ torch.randn(40, 40, generator=draws)
+    return Features(torch.cat([small, torch.full_like(small[..., :1], 1e6)], -1)[None], (lengths + 319) // 320)
+"""
+
+
+def test_one_huge_dimension_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "big.py").write_text(BIG)
+    spec = f"{tmp_path / 'big.py'}:big"
+    monkeypatch.setenv("SEED_OF_BIG", "1")
+    confirm(plugins.upstream(plugins.parse(spec)), "cpu", tmp_path / "outputs")
+    monkeypatch.setenv("SEED_OF_BIG", "2")
+    with pytest.raises(BadUpstream, match="random numbers"):
+        confirm(plugins.upstream(plugins.parse(spec)), "cpu", tmp_path / "outputs")
+
+
+def test_small_values_that_change_show_in_the_mean(tmp_path: Path) -> None:
+    spec = model(tmp_path, build="pass", gain="1")
+    loaded = plugins.upstream(plugins.parse(spec))
+    confirm(loaded, "cpu", tmp_path / "outputs")
+    spec = model(tmp_path, build="pass", gain="1")
+    (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text().replace("abs() * 1", "abs().clamp(min=0.02) * 1"))
+    changed = plugins.upstream(plugins.parse(spec))
+    assert changed.revision != loaded.revision
+    object.__setattr__(changed, "revision", loaded.revision)  # as if nothing had shown it
+    with pytest.raises(BadUpstream, match="--redo"):
+        confirm(changed, "cpu", tmp_path / "outputs")
+
+
+def test_a_lazy_module_is_named(tmp_path: Path) -> None:
+    spec = model(tmp_path, build="self.head = nn.LazyLinear(3)")
+    with pytest.raises(BrokenPlugin, match=r"'head\.weight' has no value yet"):
+        plugins.upstream(plugins.parse(spec))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,11 +25,12 @@ from superbench import plugins
 from superbench.contract import Audio, Fold, Item, Split, Task, Trial
 from superbench.contract.corpora import Corpora
 from superbench.data.fingerprint import fingerprint_of, lists_of, paths_of
-from superbench.errors import BadUpstream, BrokenPlugin
+from superbench.errors import BadUpstream, BrokenPlugin, CommandError
 from superbench.features.store import Store
 from superbench.plugins import models
 from superbench.plugins.reference_outputs import confirm
 from superbench.results import Result, check_whole, find_results, read_result, write_failure
+from superbench.results.tables import warnings
 from superbench.runs.destination import label_of
 from superbench.runs.job import Performed, perform
 from superbench.runs.jobs import Nobody
@@ -457,3 +461,59 @@ def test_redo_runs_again_whatever_is_there(keyword_corpora: Path, tmp_path: Path
     assert watcher.passed > 0
     assert after["scores"] == before["scores"]
     assert states(go(keyword_corpora, tmp_path, "fbank")) == ["found"]
+
+
+PLAIN = """
+import torch
+from superbench import Features
+
+def plain(waves, lengths):
+    cut = torch.nn.functional.pad(waves, (0, 319)).unfold(1, 320, 320)
+    return Features(torch.fft.rfft(cut).abs()[None], (lengths + 319) // 320)
+"""
+PATCHING = """
+import torch
+before = torch.fft.rfft
+torch.fft.rfft = lambda x, *a, **k: before(x * torch.hann_window(x.shape[-1]), *a, **k)
+""" + PLAIN.replace("plain", "patching")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_one_model_changes_in_torch_reaches_no_other(keyword_corpora: Path, tmp_path: Path, workers: int) -> None:
+    specs = {}
+    for name, text in (("plain", PLAIN), ("patching", PATCHING)):
+        (tmp_path / f"{name}.py").write_text(text)
+        specs[name] = f"{tmp_path / name}.py:{name}"
+    truth = go(keyword_corpora, tmp_path / "truth", specs["plain"], "fbank").results
+    for number, names in enumerate((("patching", "plain"), ("plain", "patching"))):
+        folder = tmp_path / str(number)
+        assert states(go(keyword_corpora, folder, *map(specs.get, names), "fbank", workers=workers)) == ["done"] * 3
+        for result in truth:
+            again = read_result(folder / "out" / result.upstream.name / "ks")
+            assert (again.scores, again.sweep) == (result.scores, result.sweep)
+
+
+def test_what_is_changed_in_memory_is_refused_where_it_can_be_seen(
+    keyword_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "given_in_python.py").write_text(PLAIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("given_in_python")
+    options = {"data": keyword_corpora, "out": tmp_path / "out", "store": tmp_path / "store", "max_steps": 2}
+    other = type("plain", (), {"__module__": "given_in_python", "__call__": module.plain})
+    for changed in (functools.wraps(module.plain)(lambda waves, lengths: module.plain(2 * waves, lengths)), other):
+        with pytest.raises(CommandError, match="what was changed in memory is not in it"):
+            run([changed], "ks", **options)
+    run([module.plain], "ks", **options)
+    assert sys.modules["given_in_python"] is module  # and it can still be pickled and reloaded
+
+
+def test_a_report_says_which_results_were_changed_by_hand(world: World) -> None:
+    world.job()
+    path = world.folder / "out/fbank_no_cmvn/tone/result.json"
+    assert not warnings(world.folder / "out")
+    facts = json.loads(path.read_text())
+    facts["scores"]["accuracy"]["value"] += 1
+    path.write_text(json.dumps(facts))
+    (warning,) = warnings(world.folder / "out")
+    assert "does not hold what was written" in warning

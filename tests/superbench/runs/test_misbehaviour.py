@@ -1,0 +1,194 @@
+"""Models and plugins that end their process, break or take names: their own jobs fail by name, the others run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superbench import plugins as registry
+from superbench.errors import BrokenPlugin, CommandError
+
+MODELS = """
+import os, signal, torch
+from superbench import Features
+
+class Good:
+    sample_rate, hop, layers, dim = 16_000, 160, 1, 1
+
+    def __call__(self, waves, lengths):
+        self.act()
+        pieces = torch.nn.functional.pad(waves, (0, 159)).unfold(1, 160, 160)
+        return Features(pieces.abs().mean(-1)[None, ..., None], (lengths + 159) // 160)
+
+    def act(self):
+        pass
+
+class Exits(Good):
+    def act(self):
+        raise SystemExit(0)
+
+class Vanishes(Good):
+    def act(self):
+        os._exit(0)
+
+class Crashes(Good):
+    def act(self):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+class Interrupts(Good):
+    def act(self):
+        raise KeyboardInterrupt
+
+class Odd(BaseException):
+    pass
+
+class RaisesItsOwn(Good):
+    def act(self):
+        raise Odd("of my own")
+
+class ExitsEarly(Good):
+    def __init__(self):
+        raise SystemExit(0)
+"""
+SAID = {
+    "Exits": "SystemExit: 0",
+    "Vanishes": "ended with status 0",
+    "Crashes": "signal 11, SIGSEGV",
+    "Interrupts": "KeyboardInterrupt",
+    "RaisesItsOwn": "Odd: of my own",
+    "ExitsEarly": "SystemExit: 0",
+}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    (tmp_path / "models.py").write_text(MODELS)
+    return tmp_path / "models.py"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_model_that_ends_its_process_fails_its_job_by_name_and_the_others_run(
+    call: Any, models: Path, keyword_corpora: Path, tmp_path: Path, workers: str
+) -> None:
+    specs = [f"{models}:{name}" for name in (*SAID, "Good")]
+    places = ["--data", str(keyword_corpora), "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    done = call("run", *specs, "--tasks", "ks", *places, "--workers", workers, "--max-steps", "2", "--lr", "1e-2")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (tmp_path / "out/Good/ks/result.json").is_file()
+    for name, text in SAID.items():
+        failure = json.loads((tmp_path / "out" / name / "ks/failure.json").read_text())
+        assert text in failure["message"]
+        assert f"failed {name} · ks" in done.stdout
+        assert not (tmp_path / "out" / name / "ks/result.json").exists()
+
+
+def test_a_file_that_ends_the_program_when_it_is_read_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(BrokenPlugin, match=r"could not be imported: SystemExit: 0"):
+        registry.plugin(registry.parse(f"{tmp_path}/ends.py:Model"))
+
+
+@pytest.mark.parametrize(
+    "text", ["hop = 0", "hop = -160", "sample_rate = 0", "layers = 0", "layers = -1", "dim = 0", "dim = True"]
+)
+def test_a_number_that_no_model_can_declare_is_one_sentence(models: Path, text: str) -> None:
+    models.write_text(f"{MODELS}\nclass Declares(Good):\n    {text}\n")
+    with pytest.raises(BrokenPlugin, match=rf"declares {text.partition(' ')[0]} {text.rpartition(' ')[2]}: expected a whole"):
+        registry.upstream(registry.parse(f"{models}:Declares"))
+
+
+NAMES = [
+    "..",
+    ".",
+    "...",
+    "",
+    " ",
+    "ledger.jsonl",
+    "Ledger.JSONL",
+    "a" * 300,
+    "模" * 300,
+    "a\nb",
+    "a\x1b[31m",
+    "a\0b",
+    "a\u202eb",
+]
+
+
+@pytest.mark.parametrize("alias", NAMES)
+def test_a_name_that_can_be_no_folder_or_no_row_is_refused(alias: str) -> None:
+    with pytest.raises(CommandError, match="name") as caught:
+        registry.parse(f"{alias}=fbank")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("alias", ["a", "模型甲", "my model", "a.b", "..a", "ledger", "a" * 100])
+def test_other_names_are_taken(alias: str) -> None:
+    assert registry.parse(f"{alias}=fbank").alias == alias
+
+
+# ---------------------------------------------------------------- plugins
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`installed("evil", tasks="ks = evil:TASK", text="")`: a distribution that registers entry points."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(name: str, text: str | None = "", **groups: str) -> None:
+        facts = tmp_path / f"{name}-1.0.dist-info"
+        facts.mkdir()
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (facts / "entry_points.txt").write_text("".join(f"[superbench.{group}]\n{row}\n" for group, row in groups.items()))
+        if text is not None:
+            (tmp_path / f"{name}_plugin.py").write_text(text)
+        monkeypatch.delitem(sys.modules, f"{name}_plugin", raising=False)
+
+    return install
+
+
+BROKEN = ["import nothing_like_this", "raise SystemExit(0)", "def broken(:", "TASK = 5", "raise RuntimeError('no')", None]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_task_plugin_stops_no_other_task_and_is_named(installed: Any, text: str | None) -> None:
+    installed("evil", text, tasks="evil = evil_plugin:TASK")
+    assert {"ks", "pr", "sd"} <= set(registry.tasks())
+    assert "evil" not in registry.tasks()
+    assert registry.task("ks").card.name == "ks"
+    assert {row.name for row in registry.listed(registry.TASKS)} >= {"evil", "ks"}
+    assert list(registry.broken()) == ["evil"]
+    assert "evil 1.0" in registry.broken()["evil"]
+    with pytest.raises(BrokenPlugin, match=r"evil 1\.0"):
+        registry.task("evil")
+
+
+def test_every_task_runs_beside_a_broken_one_which_fails_by_name(installed: Any, tmp_path: Path) -> None:
+    from superbench.runs.runner import asked
+
+    installed("evil", "raise ValueError('no')", tasks="evil = evil_plugin:TASK")
+    wanted = asked(["fbank"], "all", data=tmp_path)
+    assert "ks" in wanted.tasks
+    assert list(wanted.broken) == ["evil"]
+    assert list(asked(["fbank"], "ks", data=tmp_path).tasks) == ["ks"]
+
+
+def test_a_plugin_that_takes_the_name_of_a_built_in_is_refused_by_name(installed: Any, tmp_path: Path) -> None:
+    from superbench.runs.runner import asked
+
+    installed("evil", "def load(*_): 0\nTASK = 5\n", upstreams="fbank = evil_plugin:load", hubs="hf = evil_plugin:load",
+              tasks="ks = evil_plugin:TASK")  # fmt: skip
+    for name, kind in (("fbank", "upstream"), ("hf/some/model", "hub")):
+        with pytest.raises(
+            BrokenPlugin, match=rf"The {kind} '.*' is refused: evil 1\.0 .* a built-in {kind}.*Uninstall evil 1\.0"
+        ):
+            registry.plugin(registry.parse(name))
+    with pytest.raises(BrokenPlugin, match=r"The task 'ks' is refused: evil 1\.0"):
+        asked(["mfcc"], "ks", data=tmp_path)
+    assert registry.task("ks").card.name == "ks"  # what a board scores with stays the built-in one
+    assert "evil 1.0" in registry.broken()["ks"]
+    assert registry.plugin(registry.parse("mfcc"))
