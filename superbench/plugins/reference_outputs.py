@@ -72,10 +72,10 @@ def confirm(upstream: Loaded, device: str, folder: Path, *, redo: bool = False) 
         if differs and not redo:
             raise BadUpstream(
                 f"{upstream.alias} is not the model that its stored features were computed with: for {len(SECONDS)} fixed "
-                f"sounds its hidden states differ by {difference:.2g} of their largest value (tolerated: {TOLERANCE:g}), though "
-                f"its revision is still {upstream.revision}. Something that the revision does not cover has changed; or the class "
-                "draws random numbers when it is built: then seed them. Add --redo to compute its features and results again, "
-                "or let the class declare a `revision` of its own."
+                f"sounds its hidden states differ by {difference:.2g} of their largest value (tolerated: {TOLERANCE:g}), "
+                f"though its revision is still {upstream.revision}. Something that the revision does not cover has changed; or "
+                "the class draws random numbers when it is built: then seed them. Add --redo to compute its features and "
+                "results again, or let the class declare a `revision` of its own."
             )
         if differs or not kept:
             since = time.time()

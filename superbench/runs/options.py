@@ -67,17 +67,14 @@ class RunOptions(RecipeOptions, total=False):
     watcher: Watcher | None
 
 
-NEEDED = ("data", "out")
-
-
-def check_names(given: Mapping[str, Any], options: Any = RunOptions) -> None:
+def check_names(given: Mapping[str, Any], options: Any = RunOptions, needed: Sequence[str] = ()) -> None:
     """Raises `TypeError`, as Python does for a function's own arguments, for an option that is unknown, or lacks."""
     known = list(options.__annotations__)
     for name in given:
         if name not in known:
             near = "".join(f" Did you mean {close}?" for close in get_close_matches(name, known, 1))
             raise TypeError(f"There is no option {name!r}.{near} There are {', '.join(known)}.")
-    if lacking := [name for name in NEEDED if name in known and name not in given]:
+    if lacking := [name for name in needed if name not in given]:
         raise TypeError(f"A run needs {' and '.join(f'{name}=' for name in lacking)}.")
 
 

@@ -86,7 +86,7 @@ class Asked:
 
 def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **given: Unpack[RunOptions]) -> Asked:
     """Look whether a run is possible; the arguments are those of `run`. Raises `CommandError` where it is not."""
-    check_names(given)
+    check_names(given, needed=["data"])
     corpora = Corpora.at(Path(given["data"]), _path(given.get("settings")))
     specs = plugins.specs([model_files.text(upstream) for upstream in upstreams])
     chosen = plugins.tasks() if tasks == "all" else {name: _named(name) for name in plugins.task_names(tasks)}
@@ -147,7 +147,7 @@ def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all",
             f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
             "if __name__ == '__main__':"
         )
-    check_names(options)
+    check_names(options, needed=["data", "out"])
     wanted = asked(upstreams, tasks, **options).into(Path(options["out"]))
     plan, count = _plan(wanted, options)
     audience, report = options.get("watcher") or usual_watcher(), Report()

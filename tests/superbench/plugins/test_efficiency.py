@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from torchaudio import models
 
 from superbench import Features, plugins
+from superbench.features.store import Store
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import weigh, weighed
 from superbench.plugins.doctor.macs import LENGTHS
 from superbench.results.published import records
-from superbench.runs.runner import run
+from superbench.runs.job import perform
+from superbench.runs.options import Options
+from superbench.system.progress import Silence
 from upstream.from_torchaudio import Config, TorchaudioModel
 
 EVERY = [samples for group in LENGTHS.values() for samples in group]
@@ -145,13 +148,12 @@ def test_a_model_that_fails_on_the_scales_costs_no_run_and_is_weighed_again(tmp_
     assert list(tmp_path.glob("*.json")) == []
 
 
-def test_every_result_has_the_card(
-    tones: ModuleType, tone_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plugins, "task", lambda name: tones.TONE)
-    spec = f"{Path(tones.__file__)}:Spectrum"
-    report = run([spec], ["tone"], data=tone_corpora, out=tmp_path / "out", store=tmp_path / "store", max_steps=4, workers=1)
-    result = report.results[0]
+def test_every_result_has_the_card(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+    upstream = plugins.upstream(plugins.parse(f"{Path(tones.__file__)}:Spectrum"))
+    options = Options("mini", max_steps=4)
+    with Store(tmp_path / "store") as store:
+        corpora = Corpora(tone_corpora)
+        result = perform(tones.TONE, upstream, corpora, store, tmp_path / "out", options, {}, Silence()).result
     assert result.upstream.macs == 0.0  # Fourier transforms are not counted, as in the source
     assert result.efficiency["macs_by_length"] == {"short": 0, "medium": 0, "long": 0, "longer": 0}
     assert (result.efficiency["stride_ms"], result.efficiency["layers"], result.efficiency["dim"]) == (20.0, 2, 17)
