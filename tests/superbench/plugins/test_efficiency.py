@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchaudio import models
 
 from superbench import Features, plugins
+from superbench.contract.corpora import Corpora
 from superbench.features.store import Store
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import weigh, weighed
