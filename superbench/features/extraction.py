@@ -167,12 +167,9 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
     store = result.store
     shards = list(result.request.shards(pieces))
     stored = _held(result, pieces, reporter)
-    for remark in store.remarks():
-        reporter.note(remark)
     present = store.use(name for name, _ in shards)  # what is about to be computed must not evict them
-    if incomplete := [name for name, batches in shards if name in present and unlike(batches, stored)]:
-        for name in incomplete:  # rows of the index were damaged: the shard is computed again in full, in the same batches
-            store.forget(name)
+    if incomplete := [name for name, batches in shards if name in present and _lacking(store, batches)]:
+        store.forget_older(incomplete, math.inf)  # the index lost rows of it: all of it is computed again, in the same batches
         stored = _held(result, pieces, reporter)
     total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
     missing = [(name, wanted) for name, batches in shards if (wanted := unlike(batches, stored))]
@@ -184,8 +181,7 @@ def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> No
                 if not mine:
                     busy.append((name, batches))
                     continue
-                wanted = unlike(batches, store.find([piece.key for batch in batches for piece in batch]))
-                if wanted:
+                if wanted := _lacking(store, batches):
                     _run(result, name_of(wanted), wanted, _advance(reporter, done, total))
                     result.passed_seconds += seconds_of(wanted)
             done += seconds_of(batches)
@@ -201,9 +197,16 @@ def _held(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> di
         found = store.find(keys)
     shards = {entry.shard for entry in found.values()}
     whole = store.use(shards)
+    for remark in store.remarks():
+        reporter.note(remark)
     if lost := sorted(shards - whole):
         reporter.note(f"stored features were damaged or gone ({len(lost)} of {len(shards)} shards); their sound passes again")
     return {key: entry for key, entry in found.items() if entry.shard in whole}
+
+
+def _lacking(store: Store, batches: Batches) -> Batches:
+    """The batches without what the store's index lists."""
+    return unlike(batches, store.find([piece.key for batch in batches for piece in batch]))
 
 
 def _advance(reporter: Reporter, before: float, total: float) -> Callable[[float], None]:

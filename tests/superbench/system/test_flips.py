@@ -299,3 +299,23 @@ def test_the_index_of_an_earlier_version_keeps_its_features(tmp_path: Path) -> N
     with Store(tmp_path) as store:
         assert store.read(store.find([b"k" * 16])[b"k" * 16]).sum() == 30
         assert not store.remarks()
+
+
+def test_a_lost_row_lets_its_whole_shard_pass_again_in_the_batches_of_before(
+    sounds: list[Audio], tones: ModuleType, tmp_path: Path
+) -> None:
+    passed: list[int] = []
+
+    class Counting(tones.Spectrum):  # type: ignore[name-defined, misc]
+        def forward(self, waves: Tensor, lengths: Tensor) -> Any:
+            passed.append(len(waves))
+            return super().forward(waves, lengths)
+
+    model = plugins.loaded(plugins.parse("spectrum=fbank"), Counting())
+    with Store(tmp_path) as store:
+        extract(model, sounds, "mean", store, "cpu", Silence())
+    first = list(passed)
+    indexed(tmp_path, "UPDATE entries SET start = 7 WHERE key = (SELECT min(key) FROM entries)")
+    with Store(tmp_path) as store:
+        extract(model, sounds, "mean", store, "cpu", Silence())
+    assert passed == first * 2
