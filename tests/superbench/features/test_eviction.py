@@ -147,7 +147,7 @@ def test_features_at_hand_outlive_their_eviction_and_others_are_said_to_be_gone(
     at_hand = reader.read(entries[key(NAMES[1])])
     Store(tmp_path).gc(0)
     assert at_hand.eq(1).all()
-    with pytest.raises(StoreError, match=r"made room for others.*[Rr]un the same command again"):
+    with pytest.raises(StoreError, match=r"were evicted; no running process had pinned them.*[Rr]un the same command again"):
         reader.read(entries[key(NAMES[0])])
 
 

@@ -101,7 +101,7 @@ def test_a_flipped_byte_is_noticed_and_that_shard_is_made_anew(sounds: list[Audi
             said.append(text)
 
     again = extract(loaded(tones.Spectrum()), sounds, "frames", Store(tmp_path / "store"), "cpu", Listening())
-    assert said == ["stored features were damaged or gone (1 of 1 shards); their sound passes again"]
+    assert said == ["stored features were damaged or missing (1 of 1 shards); they are computed again"]
     assert again.passed_seconds == good.passed_seconds
     assert all(torch.equal(again[sound], one) for sound, one in zip(sounds, right, strict=True))
 

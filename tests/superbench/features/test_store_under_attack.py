@@ -267,7 +267,10 @@ def test_files_that_cannot_be_removed_or_locked_are_said_and_nothing_is_lost(
             store.read(entry(store))
     assert store.find(KEYS)
     (tmp_path / "locks" / NAME[:3]).mkdir()
-    with pytest.raises(StoreError, match=r"The lock .* cannot be made: Is a directory"), store.working_on(NAME, wait=True):
+    with (
+        pytest.raises(StoreError, match=r"The lock file .* cannot be created: Is a directory"),
+        store.working_on(NAME, wait=True),
+    ):
         pass
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from superbench.errors import CommandError, SuperbenchError
-from superbench.system.background import beside
+from superbench.system.background import in_background
 from superbench.system.progress import Reporter
 
 
@@ -50,7 +50,7 @@ def endless(reporter: Reporter) -> None:
 
 def test_progress_arrives_from_another_process_before_the_block_is_left() -> None:
     ear = Ear()
-    with beside(partial(counted, 3), ear):
+    with in_background(partial(counted, 3), ear):
         pass
     assert ear.heard == [("count", 1, 3), ("count", 2, 3), ("count", 3, 3)]
     assert ear.notes != [f"process {os.getpid()}"]
@@ -69,7 +69,7 @@ def test_the_process_has_the_environment_of_the_one_that_asks(
     for who in ("alice", "bob"):
         monkeypatch.setenv("WHO_ASKS", who)
         ear = Ear()
-        with beside(surroundings, ear):
+        with in_background(surroundings, ear):
             pass
         assert ear.notes == [who]
 
@@ -78,7 +78,7 @@ def test_what_the_work_raised_is_raised_here() -> None:
     ear = Ear()
 
     def told() -> None:
-        with beside(refused, ear):
+        with in_background(refused, ear):
             while not ear.notes:  # before the block is left
                 time.sleep(0.01)
 
@@ -88,7 +88,7 @@ def test_what_the_work_raised_is_raised_here() -> None:
 
 
 def test_a_process_that_dies_is_an_error() -> None:
-    with pytest.raises(SuperbenchError, match="died"), beside(killed, Ear()):
+    with pytest.raises(SuperbenchError, match="died"), in_background(killed, Ear()):
         pass
 
 
@@ -96,7 +96,7 @@ def test_an_error_in_the_block_ends_the_work() -> None:
     ear = Ear()
 
     def broken() -> None:
-        with beside(endless, ear):
+        with in_background(endless, ear):
             while not ear.notes:
                 time.sleep(0.01)
             raise ZeroDivisionError

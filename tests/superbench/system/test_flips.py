@@ -152,7 +152,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_refused_in_one_sentence(tmp_path: Pa
     load_model(family, path, "apc")
     data = path.read_bytes()
     path.write_bytes(flipped(data, 8 * (len(data) - 100) + 1))
-    with pytest.raises(BadCheckpoint, match=r"is damaged: it does not hold what was written\. .*superbench pretrain apc"):
+    with pytest.raises(BadCheckpoint, match=r"is damaged: its content is not what was written\. .*superbench pretrain apc"):
         load_model(family, path, "apc")
 
 

@@ -66,7 +66,7 @@ def test_an_interrupt_ends_a_command_and_all_of_its_processes(
     assert time.monotonic() - began < WITHIN
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
-    assert done.stderr.strip() == "superbench: stopped. Run the same command again; it goes on from here."
+    assert done.stderr.strip() == "superbench: stopped. Run the same command again; it resumes from here."
     assert left_behind(started.process.pid) == []
 
 

@@ -58,7 +58,7 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path: Path) -> None:
 
 def test_a_lock_that_cannot_be_made_names_the_file(tmp_path: Path) -> None:
     with (
-        pytest.raises(StoreError, match=r"absent.lock cannot be made: No such file"),
+        pytest.raises(StoreError, match=r"absent.lock cannot be created: No such file"),
         locked(tmp_path / "absent" / "lock", wait=True),
     ):
         pass
