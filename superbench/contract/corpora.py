@@ -81,4 +81,4 @@ def _places(path: Path) -> dict[str, Path]:
         raise CommandError(str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise CommandError(f"{path} is not valid TOML: {error}.") from error
-    return {name: (path.parent / expanded(str(place))) for name, place in table.items()}
+    return {name: (path.parent / expanded(str(folder))) for name, folder in table.items()}

@@ -27,13 +27,13 @@ SPHERE_START = b"NIST_1A\n"
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The sound of a file: its `start`, its declared `size` (bytes), and the field of that size: its offset `place`, its
+    """The sound of a file: its `start`, its declared `size` (bytes), and the field of that size: its offset `position`, its
     `struct` form `form`, and the number of other bytes that it counts, `besides`.
     `chunk`: form of a chunk's name and size, if chunks may follow."""
 
     start: int
     size: int
-    place: int
+    position: int
     form: str
     besides: int = 0
     chunk: str = ""
@@ -70,7 +70,7 @@ def mended(path: Path, file: BinaryIO, start: int, length: int) -> bytes | None:
         return None
     content = bytearray(_at(file, 0, length))
     largest = 2 ** (8 * struct.calcsize(extent.form)) - 1
-    struct.pack_into(extent.form, content, extent.place, min(present + extent.besides, largest))
+    struct.pack_into(extent.form, content, extent.position, min(present + extent.besides, largest))
     return bytes(content)
 
 
@@ -115,8 +115,8 @@ def _is_chunk(extent: Extent, follows: bytes, present: int) -> bool:
     return re.fullmatch(rb"[ -~]{4}", name) is not None and 8 + size <= present + 1
 
 
-def _at(file: BinaryIO, place: int, count: int) -> bytes:
-    file.seek(place)
+def _at(file: BinaryIO, position: int, count: int) -> bytes:
+    file.seek(position)
     parts = []
     while count and (part := file.read(count)):  # an unbuffered file may return fewer bytes than requested
         parts.append(part)
@@ -124,44 +124,44 @@ def _at(file: BinaryIO, place: int, count: int) -> bytes:
     return b"".join(parts)
 
 
-def _chunks(file: BinaryIO, place: int, length: int, form: str, even: bool = True) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO, position: int, length: int, form: str, even: bool = True) -> Iterator[tuple[bytes, int, int]]:
     """Yields name, size and offset of the content of each chunk."""
     head = struct.calcsize(form)
-    while place + head <= length:
-        name, size = struct.unpack(form, _at(file, place, head))
-        yield name, size, place + head
-        place += head + size + (size % 2 if even else 0)
+    while position + head <= length:
+        name, size = struct.unpack(form, _at(file, position, head))
+        yield name, size, position + head
+        position += head + size + (size % 2 if even else 0)
 
 
 def _wav(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
     magic = _at(file, start, 4)
     order = ">" if magic == b"RIFX" else "<"
     form, long = order + "4sI", None
-    for name, size, place in _chunks(file, start + 12, length, form):
-        if name == b"ds64" and magic == b"RF64" and place + 16 <= length:
-            long = (*struct.unpack("<Q", _at(file, place + 8, 8)), place + 8)
+    for name, size, position in _chunks(file, start + 12, length, form):
+        if name == b"ds64" and magic == b"RF64" and position + 16 <= length:
+            long = (*struct.unpack("<Q", _at(file, position + 8, 8)), position + 8)
         if name == b"data":
             if long and size == 0xFFFFFFFF:
-                return Extent(place, long[0], long[1], "<Q", chunk=form)
-            return Extent(place, size, place - 4, order + "I", chunk=form)
+                return Extent(position, long[0], long[1], "<Q", chunk=form)
+            return Extent(position, size, position - 4, order + "I", chunk=form)
     return None
 
 
 def _w64(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
-    place = start + 40
-    while place + 24 <= length:
-        name, size = struct.unpack("<16sQ", _at(file, place, 24))
+    position = start + 40
+    while position + 24 <= length:
+        name, size = struct.unpack("<16sQ", _at(file, position, 24))
         if name[:4] == b"data":
-            return Extent(place + 24, max(size - 24, 0), place + 16, "<Q", 24)
-        place += max(size + 7 & ~7, 24)
+            return Extent(position + 24, max(size - 24, 0), position + 16, "<Q", 24)
+        position += max(size + 7 & ~7, 24)
     return None
 
 
 def _aiff(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
-    for name, size, place in _chunks(file, start + 12, length, ">4sI"):
-        if name == b"SSND" and place + 8 <= length:
-            offset = int.from_bytes(_at(file, place, 4), "big")
-            return Extent(place + 8 + offset, max(size - 8 - offset, 0), place - 4, ">I", 8 + offset, ">4sI")
+    for name, size, position in _chunks(file, start + 12, length, ">4sI"):
+        if name == b"SSND" and position + 8 <= length:
+            offset = int.from_bytes(_at(file, position, 4), "big")
+            return Extent(position + 8 + offset, max(size - 8 - offset, 0), position - 4, ">I", 8 + offset, ">4sI")
     return None
 
 
@@ -175,9 +175,9 @@ def _au(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
 
 
 def _caf(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
-    for name, size, place in _chunks(file, start + 8, length, ">4sQ", even=False):
-        if name == b"data" and place + 4 <= length:
-            return Extent(place + 4, max(size - 4, 0), place - 8, ">Q", 4)
+    for name, size, position in _chunks(file, start + 8, length, ">4sQ", even=False):
+        if name == b"data" and position + 4 <= length:
+            return Extent(position + 4, max(size - 4, 0), position - 8, ">Q", 4)
     return None
 
 

@@ -144,7 +144,7 @@ def _elsewhere(head: bytes) -> str | None:
     """Returns the name of the format that begins with these bytes, if libsndfile does not decode it."""
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # sync word of MPEG without a layer
         return "AAC"
-    return next((name for place, start, name in ELSEWHERE if head[place:].startswith(start)), None)
+    return next((name for position, start, name in ELSEWHERE if head[position:].startswith(start)), None)
 
 
 def _must_be_alike(path: Path, streams: list[Stream]) -> None:

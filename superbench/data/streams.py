@@ -42,7 +42,7 @@ class Frames:
 
     header: int
     begin: int
-    place: int
+    position: int
     count: int
     end: int
     promised: int = 0
@@ -89,63 +89,63 @@ def mended_mpeg(path: Path, content: bytes, start: int) -> bytes | None:
             f"recording was interrupted, write it again (ffmpeg -i {path.name} whole.wav)."
         )
     if frames.promised != frames.count:
-        return _first_frame(frames) + content[frames.place : frames.end]
+        return _first_frame(frames) + content[frames.position : frames.end]
     plain = frames.end == len(content) and past_tags(content) == frames.begin
     return None if plain else content[frames.begin : frames.end]
 
 
 def _frames(content: bytes, start: int) -> Frames | None:
-    place = _next(content, start, None)
-    if place is None:
+    position = _next(content, start, None)
+    if position is None:
         return None
-    header, length = _word(content, place), _length(_word(content, place))
-    promise = _promise(content, place, header)
-    first = place + length if promise else place
-    return Frames(header, place, first, *_count(content, first, header), *promise)
+    header, length = _word(content, position), _length(_word(content, position))
+    promise = _promise(content, position, header)
+    first = position + length if promise else position
+    return Frames(header, position, first, *_count(content, first, header), *promise)
 
 
-def _count(content: bytes, place: int, like: int) -> tuple[int, int]:
-    """Returns the number of complete frames from `place` on, and the end of the last frame, complete or not."""
+def _count(content: bytes, position: int, like: int) -> tuple[int, int]:
+    """Returns the number of complete frames from `position` on, and the end of the last frame, complete or not."""
     lengths: dict[int, int] = {}
-    count, end = 0, place
-    while place + 4 <= len(content):
-        word = _word(content, place) & HEADER_BITS
+    count, end = 0, position
+    while position + 4 <= len(content):
+        word = _word(content, position) & HEADER_BITS
         length = lengths.get(word)
         if length is None:
             length = lengths[word] = _length(word, like)
         if length:
-            end = place + length
+            end = position + length
             count += end <= len(content)
-            place = end
-        elif (after := _next(content, place, like)) is not None:
-            place = after
+            position = end
+        elif (after := _next(content, position, like)) is not None:
+            position = after
         else:
             break
     return count, end
 
 
-def _next(content: bytes, place: int, like: int | None) -> int | None:
+def _next(content: bytes, position: int, like: int | None) -> int | None:
     """Returns the next offset, after any tags, at which two consecutive frames begin."""
-    place = past_tags(content, place)
-    until = min(len(content), place + SEARCHED)
-    while 0 <= place < until:
-        word = _word(content, place)
-        if _length(word, like) and is_mpeg(content, place):
-            return place
-        place = content.find(b"\xff", place + 1, until)
+    position = past_tags(content, position)
+    until = min(len(content), position + SEARCHED)
+    while 0 <= position < until:
+        word = _word(content, position)
+        if _length(word, like) and is_mpeg(content, position):
+            return position
+        position = content.find(b"\xff", position + 1, until)
     return None
 
 
-def past_tags(content: bytes, place: int = 0) -> int:
-    """Returns the offset of the first byte at or after `place` that is not part of an ID3v2 tag."""
-    while content[place : place + 3] == b"ID3" and len(content) >= place + 10:
-        sizes = content[place + 6 : place + 10]
-        place += 10 + sum(size << shift for size, shift in zip(sizes, (21, 14, 7, 0), strict=True))
-    return place
+def past_tags(content: bytes, position: int = 0) -> int:
+    """Returns the offset of the first byte at or after `position` that is not part of an ID3v2 tag."""
+    while content[position : position + 3] == b"ID3" and len(content) >= position + 10:
+        sizes = content[position + 6 : position + 10]
+        position += 10 + sum(size << shift for size, shift in zip(sizes, (21, 14, 7, 0), strict=True))
+    return position
 
 
-def _word(content: bytes, place: int) -> int:
-    return int.from_bytes(content[place : place + 4], "big")
+def _word(content: bytes, position: int) -> int:
+    return int.from_bytes(content[position : position + 4], "big")
 
 
 def _layer(word: int) -> int:
@@ -171,15 +171,15 @@ def _sides(word: int) -> int:
     return 4 + ((17 if mono else 32) if word >> 19 & 3 == 3 else (9 if mono else 17))
 
 
-def _promise(content: bytes, place: int, word: int) -> tuple[int, ...]:
+def _promise(content: bytes, position: int, word: int) -> tuple[int, ...]:
     """Returns the declared number and end of frames (0: not declared); an empty tuple if the first frame contains sound."""
-    at = place + _sides(word)
+    at = position + _sides(word)
     if content[at : at + 4] in (b"Xing", b"Info") and at + 16 <= len(content):
         counted, measured = content[at + 7] & 1, content[at + 7] & 2
         reach = _word(content, at + 8 + 4 * counted)
-        return (_word(content, at + 8) if counted else 0), place + reach if measured else 0
-    if content[place + 36 : place + 40] == b"VBRI":
-        return _word(content, place + 50), place + _word(content, place + 46)
+        return (_word(content, at + 8) if counted else 0), position + reach if measured else 0
+    if content[position + 36 : position + 40] == b"VBRI":
+        return _word(content, position + 50), position + _word(content, position + 46)
     return ()
 
 
@@ -195,15 +195,15 @@ def _first_frame(frames: Frames) -> bytes:
 
 def ogg_streams(path: Path, content: bytes, start: int) -> list[bytes]:
     """Returns the consecutive streams of an Ogg file (RFC 3533); raises `BadAudio` if a stream has no last page."""
-    begins, place, last, opening = [start], start, 0, True
-    while content[place : place + 4] == b"OggS" and place + 27 <= len(content):
-        count = content[place + 26]
-        if content[place + 5] & 2 and not opening:
+    begins, position, last, opening = [start], start, 0, True
+    while content[position : position + 4] == b"OggS" and position + 27 <= len(content):
+        count = content[position + 26]
+        if content[position + 5] & 2 and not opening:
             _must_end(path, last, len(begins))
-            begins.append(place)
-        opening, last = bool(content[place + 5] & 2), content[place + 5]
-        place += 27 + count + sum(content[place + 27 : place + 27 + count])
-    _must_end(path, last if place <= len(content) else 0, len(begins))
+            begins.append(position)
+        opening, last = bool(content[position + 5] & 2), content[position + 5]
+        position += 27 + count + sum(content[position + 27 : position + 27 + count])
+    _must_end(path, last if position <= len(content) else 0, len(begins))
     return [content[begin:end] for begin, end in zip(begins, [*begins[1:], len(content)], strict=True)]
 
 

@@ -38,14 +38,14 @@ def in_background(work: Callable[[Reporter], None], reporter: Reporter) -> Itera
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = start(_run, sender, work, threads=1)
     sender.close()
-    failures, left = list[BaseException](), threading.Event()
-    listener = threading.Thread(target=_listen, args=(receiver, reporter, failures, left), daemon=True)
+    failures, block_left = list[BaseException](), threading.Event()
+    listener = threading.Thread(target=_listen, args=(receiver, reporter, failures, block_left), daemon=True)
     listener.start()
     try:
         yield
         listener.join()
     finally:
-        left.set()
+        block_left.set()
         end([process])
     for failure in failures:
         raise failure
@@ -60,7 +60,7 @@ def _run(pipe: Connection, work: Callable[[Reporter], None]) -> None:
         say(pipe, "ended", error)
 
 
-def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException], left: threading.Event) -> None:
+def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException], block_left: threading.Event) -> None:
     """Forwards messages of the background process until it ends. A failure is reported at once, unless the block was left."""
     message: tuple[Any, ...]
     try:
@@ -71,6 +71,6 @@ def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException],
         failure = SuperbenchError(
             "The background process died, probably because memory ran out. Run the command again; it resumes."
         )
-    if failure is not None and not left.is_set():
+    if failure is not None and not block_left.is_set():
         failures.append(failure)
         reporter.note(f"failed: {failure} The other work continues.")

@@ -1,4 +1,4 @@
-"""Text files as editors leave them: what is read is what was meant, and what cannot be read is named."""
+"""Text files of any common encoding are read correctly; an error names a file that cannot be read."""
 
 from __future__ import annotations
 

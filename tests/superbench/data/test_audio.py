@@ -1,4 +1,4 @@
-"""From a reference to a waveform, and every way in which a file can be bad."""
+"""Decoding of audio references, and an error for every fault of a file."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def refused(path: Path, words: str) -> None:
             read()
         assert str(path) in str(caught.value)
     for deep in (False, True):
-        said = look(path, deep)
-        assert isinstance(said, str)
-        assert str(path) in said
+        message = look(path, deep)
+        assert isinstance(message, str)
+        assert str(path) in message
 
 
 # ---------------------------------------------------------------- cut files
@@ -222,9 +222,9 @@ def test_an_mp3_that_does_not_say_its_length_is_heard_whole(tmp_path: Path, loud
     assert soundfile.info(path).frames != 2 * SAMPLES
     count = heard(path)
     assert 2 * SAMPLES <= count < 2 * SAMPLES + 3 * 576  # the encoder's delay is heard
-    found = load_audio(Audio(path))
-    lag = max(range(count - len(whole) + 1), key=lambda at: float(found[at : at + len(whole)] @ whole))
-    torch.testing.assert_close(found[lag : lag + len(whole)], whole, atol=1e-3, rtol=0)
+    wave = load_audio(Audio(path))
+    lag = max(range(count - len(whole) + 1), key=lambda at: float(wave[at : at + len(whole)] @ whole))
+    torch.testing.assert_close(wave[lag : lag + len(whole)], whole, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (2, 22_050), (1, 44_100), (2, 48_000)])

@@ -1,4 +1,4 @@
-"""Room in the feature store: who goes, who stays, and what dead processes leave behind."""
+"""Eviction from the feature store: which shards are removed, which stay, and what dead processes leave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from superbench.features.store import Store
 NAMES = [f"{number:x}" * 32 for number in range(10)]
 ROWS = 1000
 BYTES = ROWS * 2 * 17 * 2
-"""Of the values of one shard; its header comes on top."""
+"""Bytes of the values of one shard, without its header."""
 BUDGET = 3 * BYTES + 1000
 
 USING = """

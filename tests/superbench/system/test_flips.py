@@ -1,4 +1,4 @@
-"""State in which a bit was flipped, or that was cut off: found, said, made again, never used."""
+"""State files with a flipped bit or a missing part are detected, reported, made again and never used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from superbench.training.pretraining.output import OutputFiles
 
 
 class Heard(Silence):
-    """Keeps notes."""
+    """A reporter that records messages."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -95,7 +95,7 @@ def test_no_bit_of_remembered_facts_can_be_flipped_unseen(tmp_path: Path) -> Non
 
 
 class Counter:
-    """Learns to count."""
+    """A learner that counts."""
 
     def __init__(self) -> None:
         self.weight = torch.zeros(50)

@@ -1,4 +1,4 @@
-"""File locks: one holder at a time, and a disk without them is refused before any work, with one sentence."""
+"""File locks: one holder at a time; a file system without locks is an error before any work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNSUPPORTED = [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL]
 
 @pytest.fixture(params=UNSUPPORTED, ids=errno.errorcode.__getitem__)
 def without_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """`without_locks(folder)`: from now on, `folder` lies on a file system whose `flock` answers with an error."""
+    """`without_locks(folder)`: makes `flock` fail in `folder`, as on a file system without locks."""
     real = fcntl.flock
 
     def refuse(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Numbers that a person gives: outside their range they are refused before anything runs, by Python and by command."""
+"""Numbers that the user gives: out of range, they are an error before any work, in Python and on the command line."""
 
 from __future__ import annotations
 
