@@ -201,7 +201,7 @@ def forbidden(path: Path, **_: object) -> str:
 def test_permissions_that_forbid_reading_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = filled(tmp_path)
     monkeypatch.setattr("superbench.features.store.shard.stamp", forbidden)
-    with pytest.raises(StoreError, match=r"cannot be read: Permission denied\. See to the permissions"):
+    with pytest.raises(StoreError, match=r"cannot be read: Permission denied\. Check the permissions"):
         store.read(entry(store))
     assert shard(tmp_path).exists()
     assert store.find(KEYS)
@@ -370,7 +370,7 @@ def test_a_store_of_the_first_version_opens_with_all_that_is_in_it(tmp_path: Pat
 
 def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
     filled(tmp_path)._index.rows("PRAGMA user_version = 7")
-    with pytest.raises(StoreError, match=r"made by a newer superbench \(its index has version 7.*Update superbench"):
+    with pytest.raises(StoreError, match=r"created by a newer superbench \(its index has version 7.*Update superbench"):
         Store(tmp_path)
 
 
