@@ -1,7 +1,7 @@
-"""superbench: how good is a speech model's representation, at everything, against everyone else's?
+"""superbench compares representations of speech models on the ten tasks of SUPERB.
 
-The names below are the public interface; built-in upstreams and tasks use nothing else. They load on first use, so that
-`import superbench` stays light.
+The names in `__all__` are the public interface; built-in upstreams and tasks import nothing else. Each name is loaded on first
+use, so that `import superbench` stays fast.
 """
 
 from __future__ import annotations

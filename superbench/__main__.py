@@ -25,7 +25,7 @@ def main() -> None:
 
         app(obj=debug)
     except BaseException as error:
-        if interrupts.heard:  # whatever a library made of it: a plugin that could not be imported, for example
+        if interrupts.interrupted:  # whatever a library made of it: a plugin that could not be imported, for example
             interrupts.end()
         if debug or not isinstance(error, SuperbenchError):
             raise

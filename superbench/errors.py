@@ -1,8 +1,8 @@
-"""The one tree of errors.
+"""The tree of errors.
 
-Every error that a user can cause is a `SuperbenchError`: one paragraph that says what was found, what was
-expected and what to do next. `CommandError` means that the command was wrong (exit status 2); every other one that the
-job failed (exit status 1). `assert` is for our own bugs and is never caught.
+Every error that a user can cause is a `SuperbenchError`. Its message is one paragraph: what was found, what was expected, and
+what to do next. `CommandError` means that the command was wrong (exit status 2). Every other error means that the job failed
+(exit status 1). `assert` checks for bugs of superbench itself; an `AssertionError` is never caught.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from pathlib import Path
 
 
 class SuperbenchError(Exception):
-    """Something that a person can put right; its text is all that they need to read."""
+    """An error that the user can correct. Its message is enough to do so; no traceback is needed."""
 
     exit_status = 1
 
 
 class CommandError(SuperbenchError):
-    """The command was wrong: a bad option, or options that do not go together."""
+    """The command was wrong: an option is invalid, or options contradict each other."""
 
     exit_status = 2
 
 
 class Occupied(CommandError):
-    """Results of another model, or of other options, lie where a job's own would go."""
+    """The output folder of a job already contains results of another model or of other options."""
 
 
 class UnknownName(CommandError):
-    """A name that nobody registered; the nearest ones are offered.
+    """No plugin is registered under this name. The message suggests the nearest names.
 
     >>> str(UnknownName("upstream", "fbnk", ["fbank", "apc"], "superbench list upstreams"))
     "No upstream is called 'fbnk'. Did you mean fbank? `superbench list upstreams` shows all 2."
@@ -43,7 +43,7 @@ class UnknownName(CommandError):
 
 
 class MissingExtra(SuperbenchError):
-    """A package of an optional extra is needed and absent."""
+    """A package of an optional extra is needed, but not installed."""
 
     def __init__(self, purpose: str, package: str, extra: str) -> None:
         super().__init__(
@@ -57,19 +57,19 @@ class BrokenPlugin(SuperbenchError):
 
 
 class MissingCorpus(SuperbenchError):
-    """A corpus is not under the data root."""
+    """A corpus was not found under the data root."""
 
 
 class IncompleteCorpus(MissingCorpus):
-    """A corpus is under the data root, but a part of it that the task needs is not: a split, a list, a lexicon."""
+    """A corpus was found, but a part that the task needs is missing: a split, a list or a lexicon."""
 
 
 class BadCorpus(SuperbenchError):
-    """A corpus is there, but a file, a line or a layout in it is not as published."""
+    """A corpus was found, but a file, a line or the layout differs from the published corpus."""
 
 
 class MissingFiles(BadCorpus):
-    """Files that a corpus lists and that are not there: the first five by name, then how many more.
+    """Files are missing that a list of the corpus names. The message gives the first five names and the number of the others.
 
     >>> print(MissingFiles([Path("a.wav")], 9, "train.csv", "Unpack it again."))
     a.wav is listed in train.csv but not there. Unpack it again.
@@ -84,11 +84,11 @@ class MissingFiles(BadCorpus):
 
 
 FIRST = 5
-"""How many of many are named."""
+"""How many names a message lists before it only counts the rest."""
 
 
 def first_of(things: Sequence[object], few: int = FIRST, between: str = ", ") -> str:
-    """The first few, and how many more there are.
+    """Returns the first few items as text, and the number of the others.
 
     >>> first_of("abc"), first_of("abcdefg")
     ('a, b, c', 'a, b, c, d, e … and 2 more')
@@ -98,19 +98,19 @@ def first_of(things: Sequence[object], few: int = FIRST, between: str = ", ") ->
 
 
 class BadAudio(SuperbenchError):
-    """A sound file that cannot be used: unreadable, truncated, empty, or with NaN in it."""
+    """A sound file cannot be used: it is unreadable, truncated or empty, or it contains NaN."""
 
 
 class BadCheckpoint(SuperbenchError):
-    """Weights that do not belong to the model that was asked to load them."""
+    """A checkpoint does not fit the model that should load it."""
 
 
 class BadUpstream(SuperbenchError):
-    """A model that breaks the contract: frames, layers, NaN, parameters that move."""
+    """A model breaks the contract: wrong frames or layers, NaN, or parameters that change."""
 
 
 class BadHead(SuperbenchError):
-    """A head that cannot be trained: every learning rate of its sweep diverged."""
+    """A head cannot be trained: every learning rate of its sweep diverged."""
 
 
 class StoreError(SuperbenchError):
@@ -118,21 +118,21 @@ class StoreError(SuperbenchError):
 
 
 class DamagedFile(StoreError):
-    """A file, or a row of an index, does not hold what was written: a bit was flipped, or a part was cut off."""
+    """A file, or a row of an index, differs from what was written: a bit was flipped, or a part is missing."""
 
 
 class Unavailable(StoreError):
-    """A board's storage that is away, full or busy: what was asked of it can be asked again later."""
+    """The storage of a board is unreachable, full or busy. The same request may succeed later."""
 
 
 class BadResult(SuperbenchError):
-    """A result, a prediction file or a bundle that does not say what it must."""
+    """A result, a prediction file or a bundle is incomplete, invalid or inconsistent."""
 
 
 class Refusal(BadResult):
-    """A submission that a board does not take. `status` is what a server answers with, `code` the reason in one word.
+    """A board rejects a submission. `status` is the HTTP status of the answer, `code` the reason in one word.
 
-    A refusal changes nothing on the board. 422: it was read, and what it says does not hold.
+    A refusal changes nothing on the board. Status 422: the submission could be read, but its claims do not hold.
     """
 
     status = 422
@@ -143,30 +143,30 @@ class Refusal(BadResult):
 
 
 class Malformed(Refusal):
-    """No bundle: cut off, not a zip file, with members that no bundle has, or made to harm whoever unpacks it."""
+    """The upload is no bundle: it is truncated, no zip file, has unexpected members, or is unsafe to unpack."""
 
     status = 400
 
 
 class NotAllowed(Refusal):
-    """No token, or one that this board does not know or has revoked."""
+    """The token is missing, unknown to this board, or revoked."""
 
     status = 401
 
 
 class Conflict(Refusal):
-    """It stands against what is there: the very same bundle, or a name that belongs to somebody else."""
+    """The submission conflicts with the board: the same bundle exists already, or the name belongs to another person."""
 
     status = 409
 
 
 class TooLarge(Refusal):
-    """More than a board reads, packed or unpacked."""
+    """The submission exceeds the size limit of the board, packed or unpacked."""
 
     status = 413
 
 
 class TooSlow(Refusal):
-    """An upload that did not come in time."""
+    """The upload did not arrive in time."""
 
     status = 408

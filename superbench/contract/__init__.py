@@ -1,6 +1,6 @@
-"""What the engine, an upstream and a task promise each other.
+"""The contract between the engine, an upstream and a task.
 
-Everything here is a frozen record or a `typing.Protocol`: a plugin inherits nothing. Shapes are written
+Every type in this package is a frozen record or a `typing.Protocol`, so a plugin needs no base class. Shapes are written
 `(layer, batch, time, dim)`; times are samples at 16 kHz unless a name says seconds.
 """
 

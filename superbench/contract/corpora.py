@@ -1,4 +1,4 @@
-"""Where the corpora lie: one data root, and any corpus elsewhere by name (`superbench.toml`, table `[data]`)."""
+"""The location of the corpora: one data root, and other folders for single corpora (`superbench.toml`, table `[data]`)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from superbench.contract.text import read_text
 from superbench.errors import BadCorpus, CommandError, MissingCorpus
 
 WRITTEN = ".superbench-synthetic.json"
-"""A file beside the marker: counts and digests of the lists of each task's corpus when it was written."""
+"""Name of a file next to the marker: counts and list digests of each task's miniature corpus, as it was written."""
 
 MARKER = ".superbench-synthetic"
-"""A file that `superbench data synth` leaves in the root: its corpora are miniature, so `mini` is the default protocol."""
+"""A file that `superbench data synth` writes to the root: the corpora are miniatures; `mini` is the default protocol."""
 
 
 class Corpora:
-    """A data root, with single corpora (or lexicons) placed elsewhere.
+    """A data root, and other folders for single corpora (or lexicons).
 
-    `root` holds the corpora under the names that their archives unpack to. `places` maps such a name to another folder.
+    `root` contains the corpora under the folder names of their archives. `places` maps such a name to another folder.
     """
 
     def __init__(self, root: Path, places: Mapping[str, Path] | None = None) -> None:
@@ -31,8 +31,8 @@ class Corpora:
 
     @classmethod
     def at(cls, root: Path, settings: Path | None = None) -> Corpora:
-        """The corpora under `root`; `settings`, or else `root/superbench.toml` or `./superbench.toml`, may place some
-        elsewhere."""
+        """Returns the corpora under `root`. A settings file may map some of them to other folders: `settings`, or else
+        `root/superbench.toml` or `./superbench.toml`. Raises `MissingCorpus` if `root` is no folder."""
         candidates = [settings] if settings else [root / "superbench.toml", Path("superbench.toml")]
         for path in candidates:
             if path.is_file():
@@ -46,31 +46,31 @@ class Corpora:
 
     @property
     def synthetic(self) -> bool:
-        """Were these corpora written by `superbench data synth`?"""
+        """True if `superbench data synth` wrote these corpora."""
         return (self.root / MARKER).is_file()
 
     @property
     def passport(self) -> str:
-        """What the marker of miniature corpora says (their seed); empty for real ones."""
+        """The text of the marker of miniature corpora (it contains their seed); empty for real corpora."""
         return (self.root / MARKER).read_text(encoding="utf-8") if self.synthetic else ""
 
     def written(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Counts and digests of the miniature corpora when they were written, by task; empty where nobody noted them."""
+        """Returns counts and digests of the miniature corpora, as written, by task; empty if they were not recorded."""
         try:
-            note = json.loads((self.root / WRITTEN).read_bytes())
-            return dict(note["tasks"]) if note["corpora"] == self.passport else {}
+            record = json.loads((self.root / WRITTEN).read_bytes())
+            return dict(record["tasks"]) if record["corpora"] == self.passport else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
     def place(self, *names: str) -> Path:
-        """The first of `names` that exists (a folder or a file); raises `MissingCorpus` with every path looked for."""
-        looked = [self.places.get(name.lower(), self.root / name) for name in names]
-        for path in looked:
+        """Returns the first path of `names` that exists (a folder or a file); `MissingCorpus` lists all paths tried."""
+        candidates = [self.places.get(name.lower(), self.root / name) for name in names]
+        for path in candidates:
             if path.exists():
                 return path
         raise MissingCorpus(
-            f"{names[0]} is not there: looked for {' and '.join(str(path) for path in looked)}. Put the corpus under the data "
-            f'root by that name, or name its folder in superbench.toml: [data] {names[0].split("/")[0]} = "/path/to/it"'
+            f"{names[0]} is not there: looked for {' and '.join(str(path) for path in candidates)}. Put the corpus under the "
+            f'data root by that name, or name its folder in superbench.toml: [data] {names[0].split("/")[0]} = "/path/to/it"'
         )
 
 
@@ -81,4 +81,4 @@ def _places(path: Path) -> dict[str, Path]:
         raise CommandError(str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise CommandError(f"{path} is not valid TOML: {error}.") from error
-    return {name: (path.parent / expanded(str(place))) for name, place in table.items()}
+    return {name: (path.parent / expanded(str(folder))) for name, folder in table.items()}

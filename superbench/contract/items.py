@@ -1,4 +1,4 @@
-"""Sound and what is known of it: references to audio, items, trials, splits, folds."""
+"""Records of a corpus: references to audio, items, trials, splits and folds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 SAMPLE_RATE = 16_000
-"""Every task of SUPERB hands 16 kHz mono sound to the upstream."""
+"""Hz. Every task of SUPERB passes 16 kHz mono sound to the upstream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A reference to sound: a file, what is done to it, and the piece of it that is meant.
+    """A reference to sound: a file, its preprocessing, and the segment of it that is used.
 
-    The file is read, averaged to mono, resampled to 16 kHz, amplified by `gain_db`, freed of silence when `trim` is set,
-    and only then cut: `start` and `end` are samples of that waveform (`end=None`: to its end). `crop` is for training: a
-    random piece of that many samples, drawn anew at every access, of sound that is longer; its features cannot be stored.
+    The file is read, averaged to mono, resampled to 16 kHz, amplified by `gain_db`, and silence is removed if `trim` is
+    set. Then it is cut: `start` and `end` are samples of that waveform (`end=None`: to its end). `crop` is for training: of
+    longer sound, a random segment of so many samples is redrawn at each access, so its features cannot be cached.
     """
 
     path: Path
@@ -30,10 +30,10 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One utterance (or a piece of one): a stable id, its sound, its label, and the groups it belongs to.
+    """One utterance (or a segment of one): a stable id, its sound, its label, and its groups.
 
-    `label` is whatever the task's own head and scorer understand. `group` names the speakers or the session on which
-    intervals resample: items that share a group are not independent.
+    `label` is any value that the head and the scorer of the task can read. `group` names the speakers or the session;
+    confidence intervals resample groups, since items of one group are not independent.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A pair of items to be scored: `reference` is 1 for a match (same speaker; query in document), else 0."""
+    """A pair of items that is scored: `reference` is 1 for a match (same speaker; query in document), else 0."""
 
     left: str
     right: str
@@ -53,13 +53,13 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """`left|right`, as it stands in the predictions file."""
+        """The id `left|right`, as written to the predictions file."""
         return f"{self.left}|{self.right}"
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Items in corpus order, the trials over them (ASV, QbE), and numbers that the scorer needs besides (QbE)."""
+    """Items in corpus order, trials over them (ASV, QbE), and further numbers that the scorer needs (QbE)."""
 
     name: Literal["train", "dev", "test"]
     items: tuple[Item, ...]
@@ -69,9 +69,9 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One train/dev/test division. Most tasks have one, called `all`; ER has five. An absent split has no items.
-    `files` are what else the head reads, by name (ASR: a language model); their digests stand in the result. `remarks` are what
-    a reader of results should know of the corpus, a sentence each: what was changed on reading, what is no fault but odd."""
+    """One train/dev/test division. Most tasks have one, called `all`; ER has five. A missing split has no items.
+    `files` are further files that the head reads, by name (ASR: a language model); the result contains their digests. `remarks`
+    inform the reader of a result about the corpus, one sentence each: changes made on reading, or unusual properties."""
 
     name: str
     train: Split
@@ -82,10 +82,10 @@ class Fold:
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:
-        """Train, dev, test."""
+        """The three splits: train, dev, test."""
         return self.train, self.dev, self.test
 
 
 def audios_of(folds: Sequence[Fold]) -> list[Audio]:
-    """The sound of all items of all splits, in order; an item that stands in two folds is there twice."""
+    """Returns the sound of all items of all splits, in order. An item that belongs to two folds appears twice."""
     return [item.audio for fold in folds for split in fold.splits for item in split.items]

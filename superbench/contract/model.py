@@ -1,4 +1,4 @@
-"""What an upstream is: its features, what pretraining and generation ask of it, and the tolerances that hold for all."""
+"""The contract of an upstream: its features, the methods for pretraining and generation, and the tolerances of the checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Hidden states of a batch: `frames` (layer, batch, time, dim), `lengths` (batch) in frames without padding."""
+    """Hidden states of a batch: `frames` (layer, batch, time, dim); `lengths` (batch) counts the frames without padding."""
 
     frames: Tensor
     lengths: Tensor
@@ -23,11 +23,11 @@ class Features:
 
 @runtime_checkable
 class Upstream(Protocol):
-    """A frozen speech model. Usually an `nn.Module`; then the engine moves it to the device and puts it in eval mode.
+    """A frozen speech model. It is usually an `nn.Module`; then the engine moves it to the device and sets eval mode.
 
-    `waves` (batch, samples) is zero-padded, `lengths` (batch) says how many samples are real. Features of an utterance must not
-    depend on the others in the batch. Frame t is aligned with sample `t * hop`. `revision`, when a class declares it, is a
-    digest of weights, configuration and source; the engine computes it for any `nn.Module` that does not.
+    `waves` (batch, samples) is zero-padded; `lengths` (batch) counts the samples without padding. Features of an utterance must
+    not depend on the other items in the batch. Frame t is aligned with sample `t * hop`. A class may declare `revision`, a
+    digest of weights, configuration and source; for an `nn.Module` without it, the engine computes one.
     """
 
     sample_rate: int
@@ -36,7 +36,7 @@ class Upstream(Protocol):
     dim: int
 
     def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
+        """Returns the hidden states of a batch."""
 
 
 @runtime_checkable
@@ -45,23 +45,23 @@ class Pretrainable(Protocol):
 
     `configs` maps a size (`mini`, `base`) to a frozen dataclass of plain values; the class is called with one of them. `loss`
     takes the same arguments as the model itself and returns a scalar; it is called in training mode. `pretraining` maps a
-    size to its schedule. A model that must see sound, or a teacher, before its first update: `Prepared`.
+    size to its schedule. A model that needs sound, or a teacher, before its first update implements `Prepared`.
     """
 
     configs: Mapping[str, Any]
     pretraining: Mapping[str, Pretraining]
 
     def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
+        """Returns the hidden states of a batch."""
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """What pretraining makes small."""
+        """Returns the scalar that pretraining minimizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """Warm-up, decay; `batch` crops of `seconds`, or `whole_utterances` that fill `batch · seconds`
-    (training/pretraining/unlabelled.py)."""
+    """A pretraining schedule: the learning rate warms up, then decays. A batch has `batch` crops of `seconds` each; with
+    `whole_utterances`, complete utterances of `batch · seconds` in all (see training/pretraining/unlabelled.py)."""
 
     steps: int
     batch: int
@@ -75,33 +75,33 @@ class Pretraining:
 
 @runtime_checkable
 class Prepared(Protocol):
-    """A `Pretrainable` that looks at its training sound before its first update, and perhaps at a teacher.
+    """A `Pretrainable` that reads training sound, and perhaps uses a teacher, before its first update.
 
-    `prepare` is called once at the start of every `superbench pretrain`, in a stream of random numbers that `seed` determines.
-    `waves` (samples,) are whole training files of up to `prepare_seconds` in all. What it finds belongs into buffers: they go
-    into the checkpoint, and training that goes on after a kill takes them from there. `teacher` is what `--teacher` names,
-    frozen, or None; it must not become a submodule, else its weights would go into the checkpoint too. A model whose buffers
-    change their shape says so in its `config`, from which a checkpoint is rebuilt. A submodule called `scaffold` is for
-    pretraining alone: it goes into the files from which training is resumed, and not into the published checkpoint.
+    `prepare` is called once at the start of every `superbench pretrain`; `seed` determines all random numbers that it draws.
+    `waves` (samples,) are complete training files, up to `prepare_seconds` in all. The model keeps its results in buffers,
+    which are saved in the checkpoint and loaded from it when an interrupted training is resumed. `teacher` is the model that
+    `--teacher` names, frozen, or None; it must not become a submodule, else the checkpoint would contain its weights too. A
+    model whose buffers change their shape records this in its `config`, from which a checkpoint is rebuilt. A submodule
+    called `scaffold` is used for pretraining only: the files for resuming contain it, the published checkpoint does not.
     """
 
     prepare_seconds: float
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
-        """Look, and remember."""
+        """Computes buffers from training sound and, if it is given, from the teacher."""
         ...
 
 
 @runtime_checkable
 class Following(Protocol):
-    """A `Pretrainable` with a part that follows its weights: the moving average of BYOL.
+    """A `Pretrainable` with a part that is computed from its weights, such as the moving average of BYOL.
 
-    `after_update` is called after every step of the optimizer. It must be deterministic, and keep what it knows in
-    parameters or buffers, so that training that was killed goes on exactly.
+    `after_update` is called after every step of the optimizer. It must be deterministic, and it must keep its state in
+    parameters or buffers, so that an interrupted training is resumed exactly.
     """
 
     def after_update(self) -> None:
-        """Follow."""
+        """Updates the dependent part after an optimizer step."""
         ...
 
 
@@ -112,13 +112,14 @@ class Generative(Protocol):
     def generate(
         self, prompt: Tensor, seconds: float, temperature: float, advance: Callable[[int, int], None]
     ) -> tuple[Tensor, Mapping[str, float]]:
-        """The prompt (samples,) followed by `seconds` of its continuation, and facts worth telling.
+        """Returns the prompt (samples,) followed by `seconds` of its continuation, and numbers that describe it.
 
-        Draws come from torch's generator: low temperatures keep to what is likeliest. `advance(done, total)` moves a bar.
+        Random draws come from torch's generator; a low temperature prefers the most likely values. `advance(done, total)`
+        reports progress.
         """
         ...
 
 
 LARGEST_HALF = 65504.0
 TOLERATED_FRAMES = 5
-"""How far a model's frames may be from round(samples / hop) (protocol.md 1.3)."""
+"""The frame count of a model must differ from round(samples / hop) by less than this (protocol.md 1.3)."""

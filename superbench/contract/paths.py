@@ -1,4 +1,4 @@
-"""Paths that a person gives: `~` is their home folder, where they have one."""
+"""Paths that the user enters: `~` is replaced by the home folder, if the user has one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from superbench.errors import CommandError
 
 
 def expanded(path: str | Path) -> Path:
-    """`path` with `~` and `~user` replaced by a home folder; raises `CommandError` where there is none."""
-    own = str(path).partition("/")[0] == "~"
+    """Returns `path` with `~` or `~user` replaced by the home folder; raises `CommandError` if there is none."""
+    is_own_home = str(path).partition("/")[0] == "~"
     try:
-        if own and is_homeless():
+        if is_own_home and is_homeless():
             raise RuntimeError
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -21,7 +21,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def is_homeless() -> bool:
-    """Whether this user has no home folder but the makeshift one."""
+    """Returns True if this user has no home folder, or only the temporary substitute."""
     try:
         return Path.home() == makeshift_home()
     except RuntimeError:
@@ -29,5 +29,5 @@ def is_homeless() -> bool:
 
 
 def makeshift_home() -> Path:
-    """The folder among temporary files that stands in for a home folder."""
+    """Returns the temporary folder that replaces a missing home folder."""
     return Path(tempfile.gettempdir(), f"superbench-{os.getuid()}")

@@ -1,4 +1,4 @@
-"""What a head answers for an item, and the scores that are made of it."""
+"""Predictions of a head for each item, and the scores that are computed from them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 Setting = Mapping[str, Any]
-"""A choice made without learning: `{"threshold": 0.5, "median": 11}`, `{"layer": 3}`, `{"step": 2000}`."""
+"""Values that are chosen, not learned: `{"threshold": 0.5, "median": 11}`, `{"layer": 3}`, `{"step": 2000}`."""
 Outputs = Mapping[str, Any]
-"""Item id -> what `Head.decode` gave (or, for a task without a head, the stored frames (layer, time, dim))."""
+"""Item id -> output of `Head.decode` (for a task without a head: the stored frames (layer, time, dim))."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation.
-    `also` holds those by other ways of decoding, by name (ASR: `lm`); empty, it is not written."""
+    `also` contains the predictions of other decoders, by name (ASR: `lm`); it is not written if it is empty."""
 
     id: str
     fold: str
@@ -31,10 +31,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's value, the counts that it is made of, and how it moves when items are weighted differently.
+    """A metric's value, the counts from which it is computed, and a function that computes it for other item weights.
 
-    `counts` are sums over the items; `reweighted(weights)` is the value with item i (in the order of the predictions that were
-    scored) counted `weights[i]` times: intervals and paired tests resample groups through it, without scoring anew.
+    `counts` are sums over the items. `reweighted(weights)` returns the value with item i (in the order of the scored
+    predictions) counted `weights[i]` times. Intervals and paired tests use it to resample groups without scoring again.
     """
 
     value: float

@@ -1,7 +1,7 @@
-"""Scores made of counts: the ratio of two sums, and what to do with whole items.
+"""Scores computed from counts: the ratio of two sums, and accuracy over items.
 
-A metric is pure: it counts per item, sums, and divides once. The value under other item weights (resampled speakers) follows
-from the same counts.
+A metric is a pure function: it counts per item, sums, and divides once. Its value for other item weights (resampled speakers)
+is computed from the same counts.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ def ratio(
     higher_is_better: bool,
     counts: Mapping[str, float],
 ) -> Score:
-    """Sum of `numerators` over sum of `denominators` (one of each per item), times 100 for `%`.
+    """Returns the sum of `numerators` over the sum of `denominators` (one of each per item), times 100 for `%`.
 
     >>> ratio([1, 0], [4, 4], higher_is_better=False, counts={"errors": 1, "words": 8}).value
     12.5
     """
-    over, under = np.asarray(numerators, float), np.asarray(denominators, float)
+    numerator, denominator = np.asarray(numerators, float), np.asarray(denominators, float)
     factor = 100.0 if unit == "%" else 1.0
 
     def reweighted(weights: np.ndarray) -> float:
-        total = float(weights @ under)
-        return factor * float(weights @ over) / total if total else float("nan")
+        total = float(weights @ denominator)
+        return factor * float(weights @ numerator) / total if total else float("nan")
 
-    return Score(reweighted(np.ones(len(over))), unit, higher_is_better, dict(counts), reweighted)
+    return Score(reweighted(np.ones(len(numerator))), unit, higher_is_better, dict(counts), reweighted)
 
 
 def accuracy(predictions: Sequence[Prediction]) -> Score:
-    """Share of items whose prediction equals the reference, in percent.
+    """Returns the share of items whose prediction equals the reference, in percent.
 
     >>> accuracy([Prediction("a", "all", (), "yes", "yes"), Prediction("b", "all", (), "no", "yes")]).value
     50.0
@@ -50,5 +50,5 @@ def accuracy(predictions: Sequence[Prediction]) -> Score:
 
 
 def one_per_item(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
-    """The usual `Selection.candidates`: nothing to choose, what the head decoded is the prediction, the label the reference."""
+    """The usual `Selection.candidates`: no setting; the decoded output is the prediction, the label is the reference."""
     yield {}, [Prediction(item.id, fold, item.group, item.label, outputs[item.id]) for item in split.items]

@@ -1,4 +1,4 @@
-"""What a task is: its card, its recipes, its head, what is chosen without learning, its upload."""
+"""The contract of a task: its card, recipes, head, selection and upload."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ Reduction = Literal["mean", "frames"]
 class Head(Protocol):
     """The trainable part of a probe after the layer mix; an `nn.Module`.
 
-    Heads of `mean` tasks get `features` (batch, dim), the mean over an utterance's own frames, and draw nothing at random; they
-    may be `Stacked` besides. Heads of `frames` tasks get (batch, time, dim) zero-padded, with `lengths` (batch). A head may
-    have `decode_also(outputs, lengths)`: a mapping for each item, what other ways of decoding make of it, by name; asked
-    once, of the chosen weights on test, for `Prediction.also`.
+    Heads of `mean` tasks get `features` (batch, dim), averaged over the frames of an utterance without padding. They draw no
+    random numbers, and they may also be `Stacked`. Heads of `frames` tasks get (batch, time, dim), zero-padded, and `lengths`
+    (batch). A head may have `decode_also(outputs, lengths)`, which returns for each item a mapping from the names of other
+    decoders to their outputs. It is called once, with the chosen weights on test, for `Prediction.also`.
     """
 
     def encode(self, label: Any) -> Tensor:
-        """The target that `loss` compares with; `mean` tasks: same shape for every item."""
+        """Returns the target for `loss`; in `mean` tasks it has the same shape for every item."""
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Outputs, batch first."""
+        """Returns the outputs, batch first."""
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
-        """A scalar. `mean` tasks get `targets` as one stacked tensor (batch, ...)."""
+        """Returns a scalar. `mean` tasks get `targets` as one stacked tensor (batch, ...)."""
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[Any]:
-        """One plain value per item: the prediction itself, or what the task's `Selection` makes predictions of."""
+        """Returns one plain value per item: the prediction, or the input of the task's `Selection`."""
 
 
 @runtime_checkable
 class Stacked(Protocol):
-    """A head of a `mean` task that also says how several of its kind answer at once. Such a head is called once for a whole
-    sweep, where others are called once for each probe; what is learnt is the same."""
+    """A head of a `mean` task that can compute several heads of its class in one call. It is called once for all probes of a
+    sweep, other heads once for each probe. The trained weights are the same."""
 
     def stacked(self, weights: Mapping[str, Tensor], features: Tensor) -> Tensor:
-        """Outputs (probe, batch, ...) for features (probe, batch, dim) of heads whose weights lie stacked, (probe, ...) each,
-        under the names of `named_parameters`."""
+        """Returns outputs (probe, batch, ...) for features (probe, batch, dim). `weights` maps the names of `named_parameters`
+        to the stacked weights (probe, ...) of all heads."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(probe, batch) for targets (batch, ...); over micro-batches, their mean is `loss`."""
+        """Returns losses (probe, batch) for targets (batch, ...); their mean over micro-batches equals `loss`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class Recipe:
 
     `sampler`: `shuffle` = a random permutation per epoch; `balanced` = classes drawn equally, with replacement; `windows` = N
     overlapping windows of neighbours in target length, longest first; `buckets` = consecutive groups in order of audio length,
-    the groups shuffled. `halve_above` (samples): a batch whose longest sound exceeds it is cut in half. `options` belong to
-    the task alone (widths, crops, masks) and reach `prepare` and `head`. `fresh_crops`: training sound is cut anew at
-    every access, so that its features cannot be stored. `variants`: those of the card that were asked for.
+    in shuffled order. `halve_above` (samples): a batch whose longest sound exceeds this is split into two halves. `options`
+    are specific to the task (widths, crops, masks); `prepare` and `head` read them. `fresh_crops`: training crops are redrawn
+    at each access, so their features cannot be cached. `variants`: the selected variants of the card.
     """
 
     steps: int
@@ -86,19 +86,19 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class TaskCard:
-    """What a person must know of a task before any sound is read.
+    """A description of a task that is available before any sound is read.
 
     `reference_points`: (FBANK, SOTA) of a metric for the SUPERB score; `published`: its column in the published table;
-    `layout`: the files that the reader looks for; `obtain`: how to get them; `differences`: what other protocols change of the
-    recipe, whatever they are run on; `miniature`: what the corpus holds that `synth` writes;
-    `variants`: what each name does that `--variant` takes, to this task alone.
+    `layout`: the files that the reader expects; `obtain`: how to get them; `differences`: how other protocols change the
+    recipe, on any corpus; `miniature`: the contents of the corpus that `synth` writes; `variants`: names for `--variant`, and
+    what each of them changes in this task.
 
-    For `superbench plan`: `sound` names the audio with its preprocessing (tasks of the same `sound` that read the same
-    reduction share stored features; empty: with nobody). `sizes` of the official corpus, by split (`train`, or `fold1/train`),
-    with `all` for its different utterances where splits overlap; empty: not known. For `superbench data check`: `counts` as
-    published, by split, class (`train/yes`), different groups (`train groups`), trials (`test trials`, `test trials/1`), and
-    the `sample_rate` (Hz) of the files; empty, None: not compared.
-    `withheld` says why test labels may not be handed on (`submit --without-references` leaves them out; empty: they may).
+    For `superbench plan`: `sound` names the audio with its preprocessing (tasks with the same `sound` and the same reduction
+    share stored features; empty: nothing is shared). `sizes` of the official corpus, by split (`train`, or `fold1/train`),
+    with `all` for the distinct utterances if splits overlap; empty: not known. For `superbench data check`: published `counts`
+    by split, class (`train/yes`), distinct groups (`train groups`) and trials (`test trials`, `test trials/1`), and the
+    `sample_rate` (Hz) of the files; empty, None: not compared. `withheld`: the reason why test labels must not be published
+    (`submit --without-references` leaves them out); empty: they may be published.
     """
 
     name: str
@@ -126,17 +126,17 @@ class TaskCard:
 
 
 Candidates = Callable[[str, Split, Outputs, "Setting | None"], Iterable[tuple[Setting, list[Prediction]]]]
-"""(fold name, split, outputs, only this setting or None) -> each setting with its predictions."""
+"""(fold name, split, outputs, one setting or None for all) -> each setting with its predictions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """How checkpoints, learning rates and settings are chosen.
 
-    `metric` is the number by which dev is judged: a name among the task's scores, or what `dev` computes. `candidates` turns
-    outputs of a split into predictions, once per setting that can be chosen without learning. `on` says where a setting is
-    chosen: `test` only where the official protocol does so. `checkpoints`: every evaluation's weights are a candidate (ASV),
-    named `step`.
+    `metric` is compared on dev: the name of one of the task's scores, or the value that `dev` computes. `candidates` turns
+    outputs of a split into predictions, once for each setting. `on` is the split on which the setting is chosen: `test` only
+    if the official protocol does so. `checkpoints`: the weights of every evaluation are candidates (ASV), under the name
+    `step`.
     """
 
     metric: str
@@ -149,14 +149,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A downstream task: seven parts, and one that is optional.
+    """A downstream task: seven required parts and an optional one.
 
-    `read(corpora)` yields the folds of the corpus, in the true layout; a listed file that is missing is an error.
-    `prepare(split, hop, recipe)` cuts segments and labels that depend on the frame rate; most tasks return the split.
-    `head(dim, fold, recipe)` builds the trainable module, or the part is None (QbE trains nothing). `select` chooses what
-    is not learned. `score(predictions, facts)` is pure: counts first, then one ratio. `synth(root, seed)` writes the
-    miniature corpus in the true layout. `upload(predictions, hop)`, if any, is the task's part of the upload that the official
-    leaderboard takes (`superbench export --to predict`).
+    `read(corpora)` returns the folds of the corpus in its published layout; a listed file that is missing is an error.
+    `prepare(split, hop, recipe)` cuts segments and labels that depend on the frame rate; most tasks return it unchanged.
+    `head(dim, fold, recipe)` builds the trainable module; None if nothing is trained (QbE). `select` chooses the settings that
+    are not learned. `score(predictions, facts)` is a pure function: counts first, then one ratio. `synth(root, seed)` writes
+    the miniature corpus in the published layout. `upload(predictions, hop)`, if given, returns the files of this task for the
+    upload to the official leaderboard (`superbench export --to predict`).
     """
 
     card: TaskCard
@@ -171,7 +171,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """`files`: path below `predict/` -> content. `remarks`: what the files cannot say, one sentence each."""
+    """Files for the official leaderboard. `files`: path below `predict/` -> content. `remarks`: notes, one sentence each."""
 
     files: Mapping[str, bytes]
     remarks: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Text files as archives hold them and as editors leave them: the one way in which every list of a corpus is read."""
+"""Reading text files of any common encoding. Every list of a corpus is read with this function."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_text(path: Path, advice: str = "") -> str:
-    """The text of a file, whatever program wrote it: without byte-order marks, each line ended by a line feed.
+    """Returns the text of a file without byte-order marks; every line ends with a line feed.
 
-    UTF-8, or UTF-16 where it begins with that mark; a line that is no UTF-8 is taken for Latin-1. Marks are dropped wherever
-    a line begins, since lists are joined from several files. Raises `BadCorpus` that ends with `advice` for a file that cannot
-    be read, and for a NUL byte, with the number of its line.
+    The file is UTF-8, or UTF-16 if it begins with the byte-order mark of UTF-16. A line that is not valid UTF-8 is decoded as
+    Latin-1. Byte-order marks are removed at the start of every line, since some lists were joined from several files. Raises
+    `BadCorpus` for a file that cannot be read, and for a NUL byte (with its line number); the message ends with `advice`.
     """
     try:
         data = path.read_bytes()
@@ -27,7 +27,7 @@ def read_text(path: Path, advice: str = "") -> str:
         raise BadCorpus(f"{path} cannot be read: {error}. {advice}") from error
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if data and not text.removeprefix(MARK):
-        raise BadCorpus(f"{path} cannot be read: it holds a byte-order mark and nothing else. {advice}")
+        raise BadCorpus(f"{path} cannot be read: it contains only a byte-order mark. {advice}")
     if "\0" in text:
         number = text.count("\n", 0, text.index("\0")) + 1
         raise BadCorpus(

@@ -1,7 +1,7 @@
-"""One audio reference to one waveform: 16 kHz, mono, float32, full scale 1.
+"""Decodes an audio reference to a waveform: 16 kHz, mono, float32, full scale 1.
 
-Decoding is libsndfile's, by what a file holds and not by its suffix. What cannot be used is an error that names the file: zero
-samples, NaN, an unreadable header, less sound than promised, numbers far beyond full scale, channels that cancel each other.
+libsndfile decodes, by the content of a file and not by its suffix. A file that cannot be used causes an error with its name: no
+samples, NaN, an unreadable header, less sound than declared, numbers far beyond full scale, channels that cancel each other.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from superbench.data.sound_files import Stream, must_be_one_flac, opened
 from superbench.errors import BadAudio
 
 DECODING = 2
-"""Raised whenever the same file gives another waveform: features that are stored were made of the former one. 2: sound of
-unknown length is heard to its end; rates without a common divisor with 16 000 pass soxr."""
+"""Version of decoding. It is increased when the same file gives another waveform, so that features stored before are not used.
+2: sound of unknown length is read to its end; soxr resamples rates without a common divisor with 16 000."""
 COMPRESSED = ("FLAC", "MP3", "OGG")
 ENDLESS, UNTOLD = 2**31, 2**62
-"""Samples beyond which a file is read block by block, lest a damaged header take all memory; and libsndfile's `unknown`."""
+"""Length (samples) from which a file is read in blocks, so that a damaged header cannot fill memory; libsndfile's `unknown`."""
 BLOCK = 2**20
 
 LOUDEST = 4.0
-"""Largest sample that may be meant: mixing, resampling and mp3 go a little beyond 1, whole numbers as floats a thousandfold."""
+"""Largest valid sample. Mixing, resampling and mp3 exceed 1 a little; integers saved as floats exceed it a thousandfold."""
 WHOLE = (2**7, 2**15, 2**23, 2**31)
-"""Full scale of whole numbers of 8 to 32 bits."""
+"""Full scale of integers of 8 to 32 bits."""
 CANCELLED = 0.01
-"""Power of a mean over that of its loudest channel (-20 dB) under which channels cancel; those of a recording lose 3 dB."""
+"""Channels cancel if the power of their mean, relative to the loudest channel, is below this (-20 dB; usual loss: 3 dB)."""
 LOOK_SECONDS = 10
 LARGEST_BANK = 1_000_000
-"""Numbers in torchaudio's filters for a pair of rates (each divided by the common divisor, multiplied): 4 MB. Rates in use have
-282 240 (11 025 Hz) or fewer; 22 254 Hz would have 89 million, 16 001 Hz 256 million."""
+"""Largest size of torchaudio's filters for a pair of rates (the product of both rates over their common divisor): 4 MB. Common
+rates have 282 240 (11 025 Hz) or fewer; 22 254 Hz would have 89 million, 16 001 Hz 256 million."""
 
 SILENCE_AMPLITUDE = 0.001
 SILENCE_SECONDS = 0.1
@@ -45,10 +45,10 @@ RMS_SECONDS = 0.02
 
 
 def load(audio: Audio, random: np.random.Generator | None = None) -> Tensor:
-    """The waveform (samples,) that `audio` refers to: decoded, mixed to mono, resampled, amplified, trimmed, then cut.
+    """Returns the waveform (samples,) that `audio` refers to: decoded, mixed to mono, resampled, amplified, trimmed, then cut.
 
-    `random` draws where a crop lies; without it the sound comes whole. Raises `BadAudio`, naming the file and what is wrong
-    with it.
+    `random` draws the position of a crop; without it, the complete sound is returned. Raises `BadAudio` with the file and its
+    fault.
     """
     wave = decode(audio.path)
     if audio.gain_db:
@@ -58,7 +58,7 @@ def load(audio: Audio, random: np.random.Generator | None = None) -> Tensor:
     piece = wave[audio.start : audio.end]
     if not len(piece):
         raise BadAudio(
-            f"{audio.path} has nothing between samples {audio.start} and {audio.end} (it holds {len(wave)} at 16 kHz). "
+            f"{audio.path} has no sound between samples {audio.start} and {audio.end} (it has {len(wave)} at 16 kHz). "
             "Compare the file with the corpus as published."
         )
     if random is None or audio.crop is None or len(piece) <= audio.crop:
@@ -68,7 +68,7 @@ def load(audio: Audio, random: np.random.Generator | None = None) -> Tensor:
 
 
 def decode(path: Path) -> Tensor:
-    """The whole file as (samples,) at 16 kHz, channels averaged."""
+    """Returns the complete file as (samples,) at 16 kHz, averaged over channels; raises `BadAudio`."""
     with opened(path) as streams:
         rate = streams[0].samplerate
         parts = [_samples(path, stream) for stream in streams]
@@ -79,24 +79,24 @@ def decode(path: Path) -> Tensor:
 
 
 def header(path: Path) -> tuple[int, int]:
-    """(samples, sample rate) as the file says; raises `BadAudio` if it is unreadable, or promises more than the file has.
+    """Returns (samples, sample rate) of the header; raises `BadAudio` if it is unreadable, or declares more than the file has.
 
-    A stream that does not say how long it is (FLAC from a pipe) is decoded for it.
+    A stream without a declared length (FLAC from a pipe) is decoded to find it.
     """
     with opened(path) as streams:
         return _facts(path, streams)
 
 
 def checked(path: Path) -> tuple[int, int]:
-    """As `header`, after a look at what no header shows: of a compressed file whether its last sample is there, of numbers that
-    may exceed full scale, and of channels that may cancel, the first seconds."""
+    """Returns the same as `header`, after further checks: the last sample of a compressed file must exist, and a file with
+    float samples or several channels is decoded if its first seconds exceed full scale or cancel. Raises `BadAudio`."""
     with opened(path) as streams:
         facts = _facts(path, streams)
         for stream in streams:
             if stream.format in COMPRESSED and 0 < stream.frames < ENDLESS:
                 stream.seek(stream.frames - 1)
                 if len(stream.read(1)) != 1:
-                    raise BadAudio(f"{path} is cut off: its last sample is not there. Fetch the file again.")
+                    raise BadAudio(f"{path} is cut off: its last sample is missing. Fetch the file again.")
                 stream.seek(0)
         doubtful = any(_doubtful(stream) for stream in streams)
     if doubtful:
@@ -109,7 +109,7 @@ def _facts(path: Path, streams: list[Stream]) -> tuple[int, int]:
 
 
 def _doubtful(stream: Stream) -> bool:
-    """Do its first seconds look like a sound that `decode` refuses?"""
+    """Returns True if `decode` may reject the stream, judged by its first seconds."""
     if stream.channels == 1 and stream.subtype not in ("FLOAT", "DOUBLE"):
         return False
     start = stream.read(min(LOOK_SECONDS * stream.samplerate, BLOCK), dtype="float32", always_2d=True)
@@ -121,7 +121,7 @@ def _length(path: Path, stream: Stream) -> int:
 
 
 def _samples(path: Path, stream: Stream) -> np.ndarray:
-    """All samples (time, channel); raises `BadAudio` if they are fewer than the file says."""
+    """Returns all samples (time, channel); raises `BadAudio` if there are fewer than the header declares."""
     if stream.frames < ENDLESS:
         samples = stream.read(stream.frames, dtype="float32", always_2d=True)
     else:
@@ -142,7 +142,7 @@ def _blocks(stream: Stream) -> Iterator[np.ndarray]:
 
 
 def _mono(path: Path, samples: np.ndarray) -> np.ndarray:
-    """The mean over channels of (time, channel); raises `BadAudio` for what cannot be meant as sound."""
+    """Returns the mean over channels of (time, channel); raises `BadAudio` for samples that cannot be valid sound."""
     if not len(samples):
         raise BadAudio(f"{path} holds no samples. Fetch the file again, or take it out of the corpus lists.")
     peak = _peak(samples)
@@ -150,13 +150,13 @@ def _mono(path: Path, samples: np.ndarray) -> np.ndarray:
         raise BadAudio(f"{path} holds NaN or infinite samples. Fetch the file again.")
     if peak > LOUDEST:
         raise BadAudio(
-            f"{path} holds samples up to {peak:.6g}, and full scale is 1: it seems that whole numbers were saved as floats. "
+            f"{path} holds samples up to {peak:.6g}, and full scale is 1: probably integers were saved as floats. "
             f"Divide them by {next((whole for whole in WHOLE if peak <= whole), WHOLE[-1])}, and save the file again."
         )
     if samples.shape[1] > 1 and _cancels(samples):
         raise BadAudio(
-            f"The {samples.shape[1]} channels of {path} cancel each other: their mean is nearly silent, and they are not. Take "
-            f"one (sox {path.name} one.wav remix 1), or turn one's sign."
+            f"The {samples.shape[1]} channels of {path} cancel each other: their mean is nearly silent, the channels are not. "
+            f"Take one (sox {path.name} one.wav remix 1), or invert one of them."
         )
     return np.ascontiguousarray(samples.mean(axis=1))
 
@@ -166,27 +166,27 @@ def _peak(samples: np.ndarray) -> float:
 
 
 def _cancels(samples: np.ndarray) -> bool:
-    """Is the mean of (time, channel) silent against the channels?"""
+    """Returns True if the mean of (time, channel) is nearly silent compared with the channels."""
     power = float(np.square(samples, dtype=np.float64).mean(axis=0).max())
     return float(np.square(samples.mean(axis=1), dtype=np.float64).mean()) < CANCELLED * power
 
 
 def _resampled(wave: Tensor, rate: int) -> Tensor:
-    """(samples,) at 16 kHz: by the filter bank of torchaudio, or by soxr where that would take gigabytes."""
+    """Returns (samples,) at 16 kHz, resampled by torchaudio, or by soxr if torchaudio's filters would take gigabytes."""
     common = math.gcd(rate, SAMPLE_RATE)
     if (rate // common) * (SAMPLE_RATE // common) <= LARGEST_BANK:
         return torchaudio.functional.resample(wave, rate, SAMPLE_RATE)
     length = math.ceil(len(wave) * SAMPLE_RATE / rate)
-    found = torch.from_numpy(soxr.resample(wave.numpy(), rate, SAMPLE_RATE))[:length]
-    return torch.nn.functional.pad(found, (0, length - len(found)))
+    resampled = torch.from_numpy(soxr.resample(wave.numpy(), rate, SAMPLE_RATE))[:length]
+    return torch.nn.functional.pad(resampled, (0, length - len(resampled)))
 
 
 def without_silence(wave: Tensor) -> Tensor:
-    """`wave` (samples,) without leading silence and without every later silence of at least 0.1 s.
+    """Returns `wave` (samples,) without leading silence and without later silences of 0.1 s or more.
 
-    Stands for SoX `silence 1 0.1 0.1% -1 0.1 0.1%` (ASV's preprocessing, protocol 2.8): silence is where the RMS over 20 ms
-    stays under 0.1 % of full scale. SoX counts its windows differently, so sample counts differ a little; results say so.
-    If nothing is louder than that, the wave comes back whole.
+    It replaces SoX `silence 1 0.1 0.1% -1 0.1 0.1%` (ASV's preprocessing, protocol 2.8): silence is where the RMS over 20 ms
+    stays under 0.1 % of full scale. SoX counts its windows differently, so sample counts differ a little; results note this.
+    If nothing is louder than that, the wave is returned unchanged.
     """
     window, least = int(RMS_SECONDS * SAMPLE_RATE), int(SILENCE_SECONDS * SAMPLE_RATE)
     energy = np.concatenate([[0.0], np.cumsum(wave.double().square().numpy())])

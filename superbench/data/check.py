@@ -1,4 +1,4 @@
-"""Is a corpus that is there complete? Its lists, every sound file that they name, and what was published of it."""
+"""Checks whether a corpus is complete: its lists, every sound file that they name, and the published counts."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from superbench.errors import FIRST, BadAudio, IncompleteCorpus, MissingCorpus, 
 from superbench.system.progress import Reporter
 
 READERS = 16
-"""Threads that read headers: more than processors, since they wait for the disk."""
+"""Threads that read headers. They are more than the processors, since they wait for the disk."""
 AT_ONCE = 32
-"""Files that a thread looks at before it reports."""
+"""Files that a thread checks before it reports progress."""
 
 MANY = 12
-"""Counts that differ and are named in a remark; the passport has all."""
+"""Largest number of differing counts in a remark; the passport contains all of them."""
 
 State = Literal["complete", "differs", "damaged", "incomplete", "absent"]
 Look = tuple[int, int] | str
-"""Samples and sample rate of a file, or what is wrong with it."""
+"""Samples and sample rate of a file, or a message about its fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found of one task's corpus.
+    """The result of checking one task's corpus.
 
-    `differs`: other counts or sample rates than published (or than written, for a miniature). `damaged`: files or lines that
-    cannot be used. `incomplete`: a split, a list or a lexicon is not there. `remarks` say what, a sentence or two each, and
-    then what the reader of the corpus remarked; there is no passport where the lists could not be read.
+    State `differs`: other counts or sample rates than published (or than written, for a miniature). `damaged`: files or lines
+    cannot be used. `incomplete`: a split, a list or a lexicon is missing. `remarks` describe the faults in one or two sentences
+    each, followed by the remarks of the corpus reader. There is no passport if the lists could not be read.
     """
 
     task: str
@@ -47,9 +47,9 @@ class Inspection:
 
 @dataclass(slots=True)
 class Inspector:
-    """Looks at the corpora of tasks one after the other. Files that tasks share are read once.
+    """Checks the corpora of tasks one after the other. Files that tasks share are read once.
 
-    `deep`: decode all sound, rather than compare headers with the sizes of files.
+    `deep`: decode all sound, instead of comparing headers with file sizes.
     """
 
     corpora: Corpora
@@ -58,7 +58,7 @@ class Inspector:
     _looks: dict[Path, Look] = field(default_factory=dict)
 
     def inspect(self, task: Task) -> Inspection:
-        """One task's corpus. Nothing that is wrong with it is raised, so that other corpora get their turn."""
+        """Checks one task's corpus. Faults are returned and not raised, so that other corpora are checked too."""
         card = task.card
         self.reporter.advance(f"{card.name}: lists", 0, 1)
         try:
@@ -75,7 +75,7 @@ class Inspector:
         self.reporter.advance(f"{card.name}: lists", 1, 1)
         paths = list(dict.fromkeys(item.audio.path for _, split in splits_of(folds) for item in split.items))
         looks = self._look_at(paths, card.name)
-        damage = list(_damage(looks, card.corpus)) if paths else ["Its lists name no sound at all."]
+        damage = list(_damage(looks, card.corpus)) if paths else ["Its lists name no sound files."]
         lengths = {path: look for path, look in looks.items() if not isinstance(look, str)}
         passport = passport_of(card, folds, lengths, self.corpora)
         odd = [path for path, (_, rate) in lengths.items() if card.sample_rate not in (None, rate)]
@@ -84,16 +84,16 @@ class Inspector:
             than = "written" if passport.miniature else "published"
             remarks.append(f"Not as {than}: {first_of(passport.differences, MANY, '; ')}.")
         state: State = "damaged" if damage else "differs" if remarks else "complete"
-        return Inspection(card.name, card.corpus, state, (*remarks, *(f"{one}." for one in passport.remarks)), passport)
+        return Inspection(card.name, card.corpus, state, (*remarks, *(f"{remark}." for remark in passport.remarks)), passport)
 
     def _look_at(self, paths: Sequence[Path], name: str) -> dict[Path, Look]:
-        """Every file, by many threads; those that another task had are known."""
+        """Checks every file, in several threads. Files of an earlier task are not checked again."""
         left = [path for path in paths if path not in self._looks]
         chunks = [left[at : at + AT_ONCE] for at in range(0, len(left), AT_ONCE)]
         done = 0
         with ThreadPoolExecutor(READERS) as readers:
             for chunk, looks in zip(
-                chunks, readers.map(lambda some: [look(path, self.deep) for path in some], chunks), strict=True
+                chunks, readers.map(lambda chunk: [look(path, self.deep) for path in chunk], chunks), strict=True
             ):
                 self._looks |= zip(chunk, looks, strict=True)
                 done += len(chunk)
@@ -102,9 +102,9 @@ class Inspector:
 
 
 def look(path: Path, deep: bool) -> Look:
-    """Length and rate of a sound file, or what is wrong with it; `deep` decodes it.
+    """Returns samples and rate of a sound file, or a message about its fault; `deep` decodes all of it.
 
-    A header is compared with the size of the file; of a compressed file, the header of which does not tell, the end is decoded.
+    The header is compared with the file size. Headers of compressed files do not allow this, so their end is decoded.
     """
     if not path.is_file():
         return ABSENT
@@ -123,9 +123,9 @@ ABSENT = "absent"
 
 
 def _damage(looks: dict[Path, Look], corpus: str) -> Iterator[str]:
-    """Files that are not there in one remark, then the first that cannot be used, one remark each, and how many more."""
+    """Yields one remark for all missing files, then one for each of the first unusable files, then the number of the others."""
     if absent := [path for path, look in looks.items() if look == ABSENT]:
-        yield str(MissingFiles(absent, len(looks), corpus, "Complete the corpus, or mend its lists."))
+        yield str(MissingFiles(absent, len(looks), corpus, "Complete the corpus, or correct its lists."))
     bad = [look for look in looks.values() if isinstance(look, str) and look != ABSENT]
     yield from bad[:FIRST]
     if len(bad) > FIRST:

@@ -1,8 +1,8 @@
-"""How much sound the header of an uncompressed file promises, and how much of it is there.
+"""Compares the length that the header of an uncompressed file declares with the length of the file.
 
-RIFF, RIFX and RF64 wav, W64, AIFF and AIFC, AU, CAF and SPHERE say before the sound how many bytes of it follow. libsndfile
-hears what is there without a word, be it less, or nothing where a writer on a pipe could not say the length. Here the two are
-compared: less is an error, and an unknown length becomes the length that the file has.
+RIFF, RIFX and RF64 wav, W64, AIFF and AIFC, AU, CAF and SPHERE declare the bytes of sound before the sound. libsndfile reads a
+truncated file without an error, and nothing if a writer on a pipe did not know the length. This module raises an error for a
+truncated file, and replaces an unknown length by that of the file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import BinaryIO
 from superbench.errors import BadAudio
 
 UNKNOWN = (0x7F000000, 2**31, 2**32, 2**63, 2**64)
-"""Writers that do not know the length yet promise about so many bytes: SoX 0x7ffff000 (AIFF: 0x7f000000), arecord 0x7fffff00,
-others 0x80000000 or 0x7ffffffe, ffmpeg 0xffffffff less what precedes the sound, each less a part of a frame; AU and CAF -1."""
+"""Writers that do not know the length yet declare about so many bytes: SoX 0x7ffff000 (AIFF: 0x7f000000), arecord 0x7fffff00,
+others 0x80000000 or 0x7ffffffe, ffmpeg 0xffffffff minus the bytes before the sound, each minus part of a frame; AU, CAF -1."""
 NEAR = 2**16
 
 W64_START = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb"
@@ -27,53 +27,55 @@ SPHERE_START = b"NIST_1A\n"
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The sound of a file: where it begins, bytes that are promised of it, and how that promise is written: its place, its
-    `struct` form, and what it counts besides the sound. `chunk`: form of a chunk's name and size, if chunks may follow."""
+    """The sound of a file: its `start`, its declared `size` (bytes), and the field of that size: its offset `position`, its
+    `struct` form `form`, and the number of other bytes that it counts, `besides`.
+    `chunk`: form of a chunk's name and size, if chunks may follow."""
 
     start: int
     size: int
-    place: int
+    position: int
     form: str
     besides: int = 0
     chunk: str = ""
 
 
 def mended(path: Path, file: BinaryIO, start: int, length: int) -> bytes | None:
-    """None if a file of `length` bytes, whose container begins at `start`, holds what it promises (or is none of these).
+    """Returns None if a file of `length` bytes, with a container at `start`, has the declared size (or another format).
 
-    Where its length was not known when it was written, its bytes with the length that it has. Raises `BadAudio` for a file that
-    is cut off, or that another sound follows, which nobody would hear.
+    If the length was not known when the file was written, returns its bytes with the correct length. Raises `BadAudio` for a
+    truncated file, and if another sound follows, which libsndfile would not read.
     """
     extent = _extent(path, file, start, length)
     if extent is None:
         return None
-    there = max(length - extent.start, 0)
-    if extent.size > there and not _unknown(extent.size):
+    present = max(length - extent.start, 0)
+    if extent.size > present and not _unknown(extent.size):
         raise BadAudio(
-            f"{path} is cut off: its header promises {extent.size} bytes of sound, the file has {there}. Fetch the file again."
+            f"{path} is cut off: its header declares {extent.size} bytes of sound, the file has {present}. "
+            "Fetch the file again."
         )
     padding = extent.size % 2 if extent.chunk else 0
-    follows = _at(file, extent.start + extent.size + padding, 12) if extent.size <= there else b""
+    follows = _at(file, extent.start + extent.size + padding, 12) if extent.size <= present else b""
     if is_container(follows) and extent.size == 0:
         raise BadAudio(
-            f"{path} holds its header several times, as sox writes W64 and CAF to a pipe, and not how much sound it has. Write "
-            "it anew, to a file or as wav."
+            f"{path} contains its header several times, as sox writes W64 and CAF to a pipe, and not the length of its sound. "
+            "Write it again, to a file or as wav."
         )
     if is_container(follows):
         raise BadAudio(
-            f"{path} holds one sound after another; only the first, {extent.size} bytes long, would be heard. Join them with a "
-            "program that knows sound (sox a.wav b.wav both.wav), or list each for itself."
+            f"{path} contains several sounds; only the first, {extent.size} bytes long, would be read. Join them with an "
+            "audio program (sox a.wav b.wav both.wav), or make a file of each and list them."
         )
-    if 0 < extent.size <= there or not there or (extent.size == 0 and _is_chunk(extent, follows, there)):
+    if 0 < extent.size <= present or not present or (extent.size == 0 and _is_chunk(extent, follows, present)):
         return None
     content = bytearray(_at(file, 0, length))
     largest = 2 ** (8 * struct.calcsize(extent.form)) - 1
-    struct.pack_into(extent.form, content, extent.place, min(there + extent.besides, largest))
+    struct.pack_into(extent.form, content, extent.position, min(present + extent.besides, largest))
     return bytes(content)
 
 
 def is_container(start: bytes) -> bool:
-    """Do these first bytes (12 are enough) begin one of the formats of this module?"""
+    """Returns True if these first bytes (12 are enough) begin one of the formats of this module."""
     return _reader(start) is not None
 
 
@@ -95,71 +97,71 @@ def _extent(path: Path, file: BinaryIO, start: int, length: int) -> Extent | Non
     reader = _reader(_at(file, start, 12))
     if reader is None:
         return None
-    found = reader(path, file, start, length)
-    if found is None:
+    extent = reader(path, file, start, length)
+    if extent is None:
         raise BadAudio(f"{path} is cut off: it ends before any sound ({length} bytes). Fetch the file again.")
-    return found
+    return extent
 
 
 def _unknown(size: int) -> bool:
     return any(abs(size - limit) <= NEAR for limit in UNKNOWN)
 
 
-def _is_chunk(extent: Extent, follows: bytes, there: int) -> bool:
-    """After an empty chunk of sound: is this another chunk, rather than sound whose length was not known?"""
+def _is_chunk(extent: Extent, follows: bytes, present: int) -> bool:
+    """After an empty chunk of sound: returns True for another chunk, False for sound of unknown length."""
     if not extent.chunk or len(follows) < struct.calcsize(extent.chunk):
         return False
     name, size = struct.unpack_from(extent.chunk, follows)
-    return re.fullmatch(rb"[ -~]{4}", name) is not None and 8 + size <= there + 1
+    return re.fullmatch(rb"[ -~]{4}", name) is not None and 8 + size <= present + 1
 
 
-def _at(file: BinaryIO, place: int, count: int) -> bytes:
-    file.seek(place)
+def _at(file: BinaryIO, position: int, count: int) -> bytes:
+    file.seek(position)
     parts = []
-    while count and (part := file.read(count)):  # an unbuffered file may give less than it has
+    while count and (part := file.read(count)):  # an unbuffered file may return fewer bytes than requested
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
 
 
-def _chunks(file: BinaryIO, place: int, length: int, form: str, even: bool = True) -> Iterator[tuple[bytes, int, int]]:
-    """Name, size and place of what a chunk holds, one after the other."""
+def _chunks(file: BinaryIO, position: int, length: int, form: str, even: bool = True) -> Iterator[tuple[bytes, int, int]]:
+    """Yields name, size and offset of the content of each chunk."""
     head = struct.calcsize(form)
-    while place + head <= length:
-        name, size = struct.unpack(form, _at(file, place, head))
-        yield name, size, place + head
-        place += head + size + (size % 2 if even else 0)
+    while position + head <= length:
+        name, size = struct.unpack(form, _at(file, position, head))
+        yield name, size, position + head
+        position += head + size + (size % 2 if even else 0)
 
 
 def _wav(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
     magic = _at(file, start, 4)
     order = ">" if magic == b"RIFX" else "<"
     form, long = order + "4sI", None
-    for name, size, place in _chunks(file, start + 12, length, form):
-        if name == b"ds64" and magic == b"RF64" and place + 16 <= length:
-            long = (*struct.unpack("<Q", _at(file, place + 8, 8)), place + 8)
+    for name, size, position in _chunks(file, start + 12, length, form):
+        if name == b"ds64" and magic == b"RF64" and position + 16 <= length:
+            long = (*struct.unpack("<Q", _at(file, position + 8, 8)), position + 8)
         if name == b"data":
             if long and size == 0xFFFFFFFF:
-                return Extent(place, long[0], long[1], "<Q", chunk=form)
-            return Extent(place, size, place - 4, order + "I", chunk=form)
+                return Extent(position, long[0], long[1], "<Q", chunk=form)
+            return Extent(position, size, position - 4, order + "I", chunk=form)
     return None
 
 
 def _w64(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
-    place = start + 40
-    while place + 24 <= length:
-        name, size = struct.unpack("<16sQ", _at(file, place, 24))
+    position = start + 40
+    while position + 24 <= length:
+        name, size = struct.unpack("<16sQ", _at(file, position, 24))
         if name[:4] == b"data":
-            return Extent(place + 24, max(size - 24, 0), place + 16, "<Q", 24)
-        place += max(size + 7 & ~7, 24)
+            return Extent(position + 24, max(size - 24, 0), position + 16, "<Q", 24)
+        position += max(size + 7 & ~7, 24)
     return None
 
 
 def _aiff(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
-    for name, size, place in _chunks(file, start + 12, length, ">4sI"):
-        if name == b"SSND" and place + 8 <= length:
-            offset = int.from_bytes(_at(file, place, 4), "big")
-            return Extent(place + 8 + offset, max(size - 8 - offset, 0), place - 4, ">I", 8 + offset, ">4sI")
+    for name, size, position in _chunks(file, start + 12, length, ">4sI"):
+        if name == b"SSND" and position + 8 <= length:
+            offset = int.from_bytes(_at(file, position, 4), "big")
+            return Extent(position + 8 + offset, max(size - 8 - offset, 0), position - 4, ">I", 8 + offset, ">4sI")
     return None
 
 
@@ -173,14 +175,14 @@ def _au(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
 
 
 def _caf(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
-    for name, size, place in _chunks(file, start + 8, length, ">4sQ", even=False):
-        if name == b"data" and place + 4 <= length:
-            return Extent(place + 4, max(size - 4, 0), place - 8, ">Q", 4)
+    for name, size, position in _chunks(file, start + 8, length, ">4sQ", even=False):
+        if name == b"data" and position + 4 <= length:
+            return Extent(position + 4, max(size - 4, 0), position - 8, ">Q", 4)
     return None
 
 
 def _sphere(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
-    """SPHERE of NIST: lines of text in a header whose size stands in the second line, then the samples."""
+    """SPHERE of NIST: a header of text lines, whose second line is its size, then the samples."""
     size = _at(file, start + 8, 8).strip()
     if not size.isdigit() or start + int(size) > length:
         return None
@@ -188,10 +190,12 @@ def _sphere(path: Path, file: BinaryIO, start: int, length: int) -> Extent | Non
     facts = {words[0]: words[2] for line in lines if len(words := line.split(None, 2)) == 3}
     if b"," in facts.get(b"sample_coding", b""):
         coding = facts[b"sample_coding"].decode("ascii", "replace")
-        raise BadAudio(f"{path} is a SPHERE file with {coding}, which is not read here. Convert it with sph2pipe: -f wav.")
+        raise BadAudio(
+            f"{path} is a SPHERE file with {coding}, which superbench does not read. Convert it with sph2pipe: -f wav."
+        )
     numbers = [facts.get(name, b"") for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
     if not all(number.isdigit() for number in numbers):
         return Extent(start + int(size), length - start - int(size), 0, "")
     samples, channels, width = map(int, numbers)
-    promised = samples * channels * width
-    return Extent(start + int(size), promised or length - start - int(size), 0, "")
+    declared = samples * channels * width
+    return Extent(start + int(size), declared or length - start - int(size), 0, "")

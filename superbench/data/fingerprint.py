@@ -1,4 +1,4 @@
-"""Which data a result was made on: one digest of everything that its task read, and digests of the parts by split."""
+"""Identity of the data behind a result: one digest of everything that the task read, and digests of the parts by split."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Digests = Mapping[Path, str]
 
 
 def fingerprint_of(folds: Sequence[Fold], sounds: Digests, passport: str = "") -> str:
-    """Digest of what was read, before anything depends on a model's frame rate.
+    """Returns the digest of the data that a task read, before any step that depends on a model's frame rate.
 
-    Of every item its id, its label as head and scorer see it, its groups, the bytes of its sound and the piece of it that is
-    meant; every trial with its reference and groups; the facts of every split, in order. `passport` tells synthetic corpora of
-    other seeds apart. Raises `BrokenPlugin` for a label that has no content of its own.
+    It covers, in order, the facts of every split, every item (id, label, groups, bytes of its sound, segment) and every trial
+    with its reference and groups. `passport` distinguishes synthetic corpora of different seeds. Raises `BrokenPlugin` for a
+    label whose content cannot be read.
     """
     digest = hashlib.sha256(passport.encode())
     for fold in folds:
@@ -37,7 +37,7 @@ def fingerprint_of(folds: Sequence[Fold], sounds: Digests, passport: str = "") -
 
 
 def lists_of(folds: Sequence[Fold]) -> dict[str, str]:
-    """A digest of each split's list (ids, labels, groups in order) and of each trial list."""
+    """Returns a digest of each split's list (ids, labels, groups in order) and of each trial list."""
     digests: dict[str, str] = {}
     for key, split in splits_of(folds):
         digests[key] = _digest([item.id, plain(item.label), item.group] for item in split.items)
@@ -47,14 +47,14 @@ def lists_of(folds: Sequence[Fold]) -> dict[str, str]:
 
 
 def sounds_of(folds: Sequence[Fold], sounds: Digests) -> dict[str, str]:
-    """A digest of each split's sound, in the order of its items."""
+    """Returns a digest of each split's sound, in the order of its items."""
     return {
         key: _digest([sounds[item.audio.path], _piece(item.audio)] for item in split.items) for key, split in splits_of(folds)
     }
 
 
 def splits_of(folds: Sequence[Fold]) -> Iterator[tuple[str, Split]]:
-    """Splits that have items, by their names: `train`, or `fold1/train` where there are several folds."""
+    """Yields the splits that have items, with their names: `train`, or `fold1/train` if there are several folds."""
     for fold in folds:
         for split in fold.splits:
             if split.items:
@@ -62,9 +62,9 @@ def splits_of(folds: Sequence[Fold]) -> Iterator[tuple[str, Split]]:
 
 
 def plain(value: Any) -> Any:
-    """A label as JSON values that hold all of it; of a path, its name alone: where a corpus lies is no part of it.
+    """Returns a label as JSON values with its complete content. A path becomes its file name, since folders may differ.
 
-    Raises `BrokenPlugin` for an object that shows no content (no plain value, collection, dataclass, array or attributes).
+    Raises `BrokenPlugin` for an object without readable content (no plain value, collection, dataclass, array or attributes).
     """
     if value is None or isinstance(value, (str, bool, int, float)):
         return value.value if isinstance(value, enum.Enum) else value
@@ -93,7 +93,7 @@ def _attributes(value: Any) -> Any:
     text = repr(value)
     if " at 0x" in text:
         raise BrokenPlugin(
-            f"A label is {text}, whose content cannot be told from another's: no result could say which data it was made on. "
+            f"A label is {text}, whose content cannot be read, so that a result could not identify its data. "
             "Use text, numbers, lists, mappings or dataclasses of these."
         )
     return [type(value).__qualname__, text]
@@ -115,18 +115,18 @@ def _add(digest: Any, row: list[Any]) -> None:
 
 
 def files_of(folds: Sequence[Fold]) -> dict[str, str]:
-    """Digests of what heads read besides sound, by kind and name. They stand beside the fingerprint, not in it: what a model is
-    tested on does not change with them."""
-    found = {}
+    """Returns digests of the further files that heads read, by role and name. They are not part of the fingerprint, since
+    they do not change the test data."""
+    digests = {}
     for fold in folds:
-        for kind, path in fold.files.items():
+        for role, path in fold.files.items():
             with path.open("rb") as file:
-                found[f"{kind} {path.name}"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return found
+                digests[f"{role} {path.name}"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return digests
 
 
 def paths_of(folds: Sequence[Fold]) -> list[Path]:
-    """The sound files of all splits, each once, in order."""
+    """Returns the sound files of all splits, each once, in order."""
     return list(dict.fromkeys(item.audio.path for item in _items(folds)))
 
 

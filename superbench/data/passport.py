@@ -1,7 +1,7 @@
-"""The passport of a corpus: what was read of it, split by split, and how that differs from what it should be.
+"""The passport of a corpus: what was read, split by split, and how it differs from the expected corpus.
 
-It describes the lists as a task reads them and the files as they lie there, before anything is cut or resampled: the same
-corpus has the same passport in `superbench data check` and in every result.
+It describes the lists as a task reads them, and the files before any sound is cut or resampled. The same corpus has the same
+passport in `superbench data check` and in every result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from superbench.system.records import Amount, Count, Digest, Few, Line, Many, Re
 
 
 class Duration(Record):
-    """How long the sound of a split is: in all (hours), and its shortest, mean and longest utterance (seconds)."""
+    """Duration of the sound of a split: the total (hours), and the shortest, mean and longest utterance (seconds)."""
 
     hours: Amount
     shortest: Amount
@@ -30,12 +30,12 @@ class Duration(Record):
 
 
 class Passport(Record):
-    """What was read of a corpus. Results of superbench 0.1 have the first four fields alone.
+    """A description of what was read of a corpus. Results of superbench 0.1 have only the first four fields.
 
-    `hours` of different sound, files by `sample_rates`, `trials` by split, `facts` for the scorer. `counts` of items, classes,
-    groups and trials as `TaskCard.counts` has them, digests of the `lists` of items and trials, `durations` by split;
-    digests of `files` that a head reads besides (a language model);
-    `miniature`: what made it; `differences` from the published counts, or from what was made; `remarks` of its reader.
+    `hours` of distinct sound, number of files by `sample_rates`, `trials` by split, `facts` for the scorer. `counts` of items,
+    classes, groups and trials, with the keys of `TaskCard.counts`; digests of the `lists` of items and trials; `durations` by
+    split; digests of further `files` that a head reads (a language model). `miniature`: origin of a miniature corpus.
+    `differences` from the published counts, or from the corpus as it was written; `remarks` of the corpus reader.
     """
 
     hours: Amount = 0.0
@@ -52,30 +52,30 @@ class Passport(Record):
 
 
 MOST_CLASSES = 20
-"""Classes are counted where there are no more, and they are no names of single items."""
+"""Classes are counted if there are no more than this, and if a class has two items or more on average."""
 
 Lengths = Mapping[Path, tuple[int, int]]
-"""Samples and sample rate of sound files; those that cannot be read are left out."""
+"""Samples and sample rate of each readable sound file."""
 
 
 def passport_of(
     card: TaskCard, folds: Sequence[Fold], lengths: Lengths, corpora: Corpora, facts: Mapping[str, float] | None = None
 ) -> Passport:
-    """The passport of what a task read: `facts` are the numbers that its scorer needed besides."""
+    """Returns the passport of what a task read; `facts` are further numbers that the scorer needed."""
     splits = dict(splits_of(folds))
     audios = [item.audio for split in splits.values() for item in split.items]
     rates = Counter(lengths[path][1] for path in {audio.path for audio in audios} if path in lengths)
-    found = counts_of(folds)
+    counts = counts_of(folds)
     return Passport(
         hours=round(sum(_seconds(dict.fromkeys(audios), lengths)) / 3600, 4),
         sample_rates={str(rate): number for rate, number in sorted(rates.items())},
         trials={f"{fold.name}/{s.name}": len(s.trials) for fold in folds for s in (fold.dev, fold.test) if s.trials},
         facts=dict(facts or {}),
-        counts=found,
+        counts=counts,
         lists=lists_of(folds),
-        durations={key: one for key, split in splits.items() if (one := _duration(split, lengths))},
+        durations={key: duration for key, split in splits.items() if (duration := _duration(split, lengths))},
         miniature=corpora.passport.strip() or None,
-        differences=differences(card, found, lists_of(folds), corpora),
+        differences=differences(card, counts, lists_of(folds), corpora),
         remarks=list(dict.fromkeys(remark for fold in folds for remark in fold.remarks)),
     )
 
@@ -84,7 +84,7 @@ def passport_of(
 
 
 def counts_of(folds: Sequence[Fold]) -> dict[str, int]:
-    """Items of each split, of its classes (where they are few), its different groups, its trials by reference."""
+    """Returns counts by split: items, items of each class (if there are few), distinct groups, and trials by reference."""
     counts: dict[str, int] = {}
     for key, split in splits_of(folds):
         counts[key] = len(split.items)
@@ -100,19 +100,21 @@ def counts_of(folds: Sequence[Fold]) -> dict[str, int]:
 
 
 def differences(card: TaskCard, counts: Mapping[str, int], lists: Mapping[str, str], corpora: Corpora) -> list[str]:
-    """How a corpus differs from the published one, or a miniature from the one that was written: one phrase for each count."""
+    """Returns the differences from the published corpus, or of a miniature from the one written: one phrase for each count."""
     if not corpora.synthetic:
         return departures(card.counts, counts)
     written = corpora.written().get(card.name, {})
     keys = dict.fromkeys([*written.get("counts", {}), *counts] if written else ())
-    then = {key: int(written.get("counts", {}).get(key, 0)) for key in keys}
-    found = [f"{key}: {counts.get(key, 0)} in place of {then[key]}" for key in keys if counts.get(key, 0) != then[key]]
-    changed = [key for key, digest in written.get("lists", {}).items() if lists.get(key) != digest]
-    return found or [f"{key}: the list is not the one that was written" for key in changed]
+    expected = {key: int(written.get("counts", {}).get(key, 0)) for key in keys}
+    changed = [
+        f"{key}: {counts.get(key, 0)} in place of {expected[key]}" for key in keys if counts.get(key, 0) != expected[key]
+    ]
+    changed_lists = [key for key, digest in written.get("lists", {}).items() if lists.get(key) != digest]
+    return changed or [f"{key}: the list is not the one that was written" for key in changed_lists]
 
 
 def departures(published: Mapping[str, int], counts: Mapping[str, int]) -> list[str]:
-    """How counts differ from those that were published, one phrase for each.
+    """Returns the differences of counts from published counts, one phrase for each.
 
     >>> departures({"train": 3, "test": 2}, {"train": 3, "test": 1})
     ['test: 1 in place of 2']
@@ -121,16 +123,18 @@ def departures(published: Mapping[str, int], counts: Mapping[str, int]) -> list[
 
 
 def notes_of(passport: Passport, card: TaskCard) -> list[str]:
-    """What a result should say of its corpus: that it is a miniature, and which; how it is not as it should be, in one note;
-    and each remark of its reader."""
+    """Returns the notes of a result about its corpus: the origin of a miniature, one note on all differences, and each remark
+    of the corpus reader."""
     if passport.miniature:
         return [": ".join(filter(None, [passport.miniature, card.miniature])), *_damage(passport), *passport.remarks]
     return _damage(passport) + passport.remarks
 
 
 def _damage(passport: Passport) -> list[str]:
-    what = "the corpus is not as `superbench data synth` wrote it" if passport.miniature else "the corpus is not as published"
-    return [f"{what}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
+    subject = (
+        "the corpus is not as `superbench data synth` wrote it" if passport.miniature else "the corpus is not as published"
+    )
+    return [f"{subject}: {first_of(passport.differences, between='; ')}"] if passport.differences else []
 
 
 # ---------------------------------------------------------------- durations
@@ -150,11 +154,11 @@ def _duration(split: Split, lengths: Lengths) -> Duration | None:
 
 
 def _seconds(audios: Iterable[Audio], lengths: Lengths) -> list[float]:
-    """How long each piece is, of those whose files can be read."""
-    found = []
+    """Returns the seconds of each segment whose file can be read."""
+    seconds = []
     for audio in audios:
         if audio.path in lengths:
             samples, rate = lengths[audio.path]
             end = samples / rate if audio.end is None else min(audio.end / SAMPLE_RATE, samples / rate)
-            found.append(max(end - audio.start / SAMPLE_RATE, 0.0))
-    return found
+            seconds.append(max(end - audio.start / SAMPLE_RATE, 0.0))
+    return seconds

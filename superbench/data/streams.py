@@ -1,7 +1,7 @@
-"""Compressed sound that comes in pieces: frames of MPEG audio, pages of Ogg. Are all there, and would all be heard?
+"""Checks that compressed sound is complete, and readable in full: frames of MPEG audio and pages of Ogg.
 
-libsndfile takes the length of an MPEG stream from its first frame (Xing, VBRI) and guesses it where that says nothing, and it
-hears the first of several streams in a file: some sound would be heard in part. Here frames and pages are counted.
+libsndfile takes the length of an MPEG stream from its first frame (Xing, VBRI), or estimates it. It reads only the first of
+several streams in a file. Thus it may read only a part of the sound. This module counts frames and pages.
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ KILOBITS = {
 KIND = 0xFFFE0C00
 """Bits of a frame's header that all frames of a stream share: sync, version, layer, sample rate."""
 HEADER_BITS = KIND | 0xF200
-"""With bit rate and padding, which settle the length of a frame."""
+"""These bits with bit rate and padding, which determine the length of a frame."""
 SEARCHED = 2**16
 """Bytes between a tag and the first frame, or between two frames, that are searched."""
 REMADE_RATE = 9
-"""Index of the bit rate of a first frame that is made here: long enough for what stands in it."""
+"""Index of the bit rate of the first frame that `_first_frame` makes: the frame is long enough for its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """MPEG frames of a file: a header, where the first frame and the first with sound are, how many there are, where they end.
+    """MPEG frames of a file: a header, offsets of the first frame and of the first one with sound, their count and end.
 
-    `promised` is how many frames the file says it has, and `reach` where it says that they end; 0 where it says nothing.
+    `promised` is the number of frames that the file declares, and `reach` their declared end; 0 if it declares none.
     """
 
     header: int
     begin: int
-    place: int
+    position: int
     count: int
     end: int
     promised: int = 0
     reach: int = 0
 
     def cut(self, length: int) -> bool:
-        """Does a file of `length` bytes lack some? A writer may have counted the frame that says how many there are."""
+        """Returns True if a file of `length` bytes lacks frames. Some writers also count the frame that declares the number."""
         lacking = self.promised - self.count
         return self.end > length or lacking > 1 or (lacking == 1 and self.reach > length)
 
 
 def is_mp3(content: bytes) -> bool:
-    """Does MPEG audio of layer III begin here?"""
+    """Returns True if the content begins with MPEG audio of layer III."""
     return _layer(_word(content, 0)) == 3 and is_mpeg(content)
 
 
 def is_mpeg(content: bytes, start: int = 0) -> bool:
-    """Do two frames of MPEG audio follow each other at `start`, or one that fills the rest?"""
+    """Returns True if two consecutive frames of MPEG audio begin at `start`, or one that fills the rest."""
     length = _length(_word(content, start))
     if not length:
         return False
@@ -69,83 +69,83 @@ def is_mpeg(content: bytes, start: int = 0) -> bool:
 
 
 def mended_mpeg(path: Path, content: bytes, start: int) -> bytes | None:
-    """None if MPEG audio says how many frames it has, has them, and nothing else but a tag before them.
+    """Returns None if MPEG audio declares its number of frames, is complete, and has only a tag before the frames.
 
-    Else its frames alone, behind a first one that says how many. Raises `BadAudio` for a stream that is cut off, and for layers
-    I and II, which have no such frame.
+    Otherwise returns only its frames, after a first frame that declares their number. Raises `BadAudio` for a truncated stream,
+    and for layers I and II, which have no such frame.
     """
     frames = _frames(content, start)
     if frames is None:
         return None
     if _layer(frames.header) != 3:
         raise BadAudio(
-            f"{path} is MPEG audio of layer {'I' * _layer(frames.header)}, whose length is guessed: some might not be heard. "
-            f"Convert it: ffmpeg -i {path.name} {path.stem}.converted.wav"
+            f"{path} is MPEG audio of layer {'I' * _layer(frames.header)}, whose length can only be estimated: some "
+            f"sound might not be read. Convert it: ffmpeg -i {path.name} {path.stem}.converted.wav"
         )
     if frames.cut(len(content)):
         promise = f" of {frames.promised}" if frames.promised else ""
         raise BadAudio(
             f"{path} is cut off: it ends within or after its frame {frames.count}{promise}. Fetch the file again; if its "
-            f"recording was broken off, write it anew (ffmpeg -i {path.name} whole.wav)."
+            f"recording was interrupted, write it again (ffmpeg -i {path.name} whole.wav)."
         )
     if frames.promised != frames.count:
-        return _first_frame(frames) + content[frames.place : frames.end]
+        return _first_frame(frames) + content[frames.position : frames.end]
     plain = frames.end == len(content) and past_tags(content) == frames.begin
     return None if plain else content[frames.begin : frames.end]
 
 
 def _frames(content: bytes, start: int) -> Frames | None:
-    place = _next(content, start, None)
-    if place is None:
+    position = _next(content, start, None)
+    if position is None:
         return None
-    header, length = _word(content, place), _length(_word(content, place))
-    promise = _promise(content, place, header)
-    first = place + length if promise else place
-    return Frames(header, place, first, *_count(content, first, header), *promise)
+    header, length = _word(content, position), _length(_word(content, position))
+    promise = _promise(content, position, header)
+    first = position + length if promise else position
+    return Frames(header, position, first, *_count(content, first, header), *promise)
 
 
-def _count(content: bytes, place: int, like: int) -> tuple[int, int]:
-    """How many whole frames follow from `place`, and where the last one, whole or not, ends."""
+def _count(content: bytes, position: int, like: int) -> tuple[int, int]:
+    """Returns the number of complete frames from `position` on, and the end of the last frame, complete or not."""
     lengths: dict[int, int] = {}
-    count, end = 0, place
-    while place + 4 <= len(content):
-        word = _word(content, place) & HEADER_BITS
+    count, end = 0, position
+    while position + 4 <= len(content):
+        word = _word(content, position) & HEADER_BITS
         length = lengths.get(word)
         if length is None:
             length = lengths[word] = _length(word, like)
         if length:
-            end = place + length
+            end = position + length
             count += end <= len(content)
-            place = end
-        elif (found := _next(content, place, like)) is not None:
-            place = found
+            position = end
+        elif (after := _next(content, position, like)) is not None:
+            position = after
         else:
             break
     return count, end
 
 
-def _next(content: bytes, place: int, like: int | None) -> int | None:
-    """The next place, tags left out, where two frames follow each other."""
-    place = past_tags(content, place)
-    until = min(len(content), place + SEARCHED)
-    while 0 <= place < until:
-        word = _word(content, place)
-        if _length(word, like) and is_mpeg(content, place):
-            return place
-        place = content.find(b"\xff", place + 1, until)
+def _next(content: bytes, position: int, like: int | None) -> int | None:
+    """Returns the next offset, after any tags, at which two consecutive frames begin."""
+    position = past_tags(content, position)
+    until = min(len(content), position + SEARCHED)
+    while 0 <= position < until:
+        word = _word(content, position)
+        if _length(word, like) and is_mpeg(content, position):
+            return position
+        position = content.find(b"\xff", position + 1, until)
     return None
 
 
-def past_tags(content: bytes, place: int = 0) -> int:
-    """The first byte at or after `place` that is not part of an ID3v2 tag."""
-    while content[place : place + 3] == b"ID3" and len(content) >= place + 10:
-        sizes = content[place + 6 : place + 10]
-        place += 10 + sum(size << shift for size, shift in zip(sizes, (21, 14, 7, 0), strict=True))
-    return place
+def past_tags(content: bytes, position: int = 0) -> int:
+    """Returns the offset of the first byte at or after `position` that is not part of an ID3v2 tag."""
+    while content[position : position + 3] == b"ID3" and len(content) >= position + 10:
+        sizes = content[position + 6 : position + 10]
+        position += 10 + sum(size << shift for size, shift in zip(sizes, (21, 14, 7, 0), strict=True))
+    return position
 
 
-def _word(content: bytes, place: int) -> int:
-    return int.from_bytes(content[place : place + 4], "big")
+def _word(content: bytes, position: int) -> int:
+    return int.from_bytes(content[position : position + 4], "big")
 
 
 def _layer(word: int) -> int:
@@ -153,7 +153,7 @@ def _layer(word: int) -> int:
 
 
 def _length(word: int, like: int | None = None) -> int:
-    """Bytes of the frame that begins with these four; 0 if they begin none, or none of the stream of `like`."""
+    """Returns the bytes of the frame with this header; 0 if it is no header, or belongs to another stream than `like`."""
     version, layer, index, rate = word >> 19 & 3, _layer(word), word >> 12 & 15, word >> 10 & 3
     if word >> 21 != 0x7FF or version == 1 or layer == 4 or index in (0, 15) or rate == 3:
         return 0
@@ -166,25 +166,25 @@ def _length(word: int, like: int | None = None) -> int:
 
 
 def _sides(word: int) -> int:
-    """Where a first frame of layer III says what it promises: after its header and (empty) side information."""
+    """Returns the offset of the Xing header in a first frame of layer III: after its header and (empty) side information."""
     mono = word >> 6 & 3 == 3
     return 4 + ((17 if mono else 32) if word >> 19 & 3 == 3 else (9 if mono else 17))
 
 
-def _promise(content: bytes, place: int, word: int) -> tuple[int, ...]:
-    """How many frames a first one says there are, and where they end (0: not said); nothing if it is one with sound."""
-    at = place + _sides(word)
+def _promise(content: bytes, position: int, word: int) -> tuple[int, ...]:
+    """Returns the declared number and end of frames (0: not declared); an empty tuple if the first frame contains sound."""
+    at = position + _sides(word)
     if content[at : at + 4] in (b"Xing", b"Info") and at + 16 <= len(content):
         counted, measured = content[at + 7] & 1, content[at + 7] & 2
         reach = _word(content, at + 8 + 4 * counted)
-        return (_word(content, at + 8) if counted else 0), place + reach if measured else 0
-    if content[place + 36 : place + 40] == b"VBRI":
-        return _word(content, place + 50), place + _word(content, place + 46)
+        return (_word(content, at + 8) if counted else 0), position + reach if measured else 0
+    if content[position + 36 : position + 40] == b"VBRI":
+        return _word(content, position + 50), position + _word(content, position + 46)
     return ()
 
 
 def _first_frame(frames: Frames) -> bytes:
-    """A silent frame like the others whose Xing header says how many they are."""
+    """Returns a silent frame like the others, with a Xing header that declares their number."""
     header = frames.header & ~0xF200 | REMADE_RATE << 12 | 1 << 16  # no padding, no checksum
     frame = bytearray(_length(header))
     frame[:4] = header.to_bytes(4, "big")
@@ -194,23 +194,23 @@ def _first_frame(frames: Frames) -> bytes:
 
 
 def ogg_streams(path: Path, content: bytes, start: int) -> list[bytes]:
-    """The streams of an Ogg file that follow each other (RFC 3533); raises `BadAudio` if one lacks its end."""
-    begins, place, last, opening = [start], start, 0, True
-    while content[place : place + 4] == b"OggS" and place + 27 <= len(content):
-        count = content[place + 26]
-        if content[place + 5] & 2 and not opening:
+    """Returns the consecutive streams of an Ogg file (RFC 3533); raises `BadAudio` if a stream has no last page."""
+    begins, position, last, opening = [start], start, 0, True
+    while content[position : position + 4] == b"OggS" and position + 27 <= len(content):
+        count = content[position + 26]
+        if content[position + 5] & 2 and not opening:
             _must_end(path, last, len(begins))
-            begins.append(place)
-        opening, last = bool(content[place + 5] & 2), content[place + 5]
-        place += 27 + count + sum(content[place + 27 : place + 27 + count])
-    _must_end(path, last if place <= len(content) else 0, len(begins))
-    return [content[here:after] for here, after in zip(begins, [*begins[1:], len(content)], strict=True)]
+            begins.append(position)
+        opening, last = bool(content[position + 5] & 2), content[position + 5]
+        position += 27 + count + sum(content[position + 27 : position + 27 + count])
+    _must_end(path, last if position <= len(content) else 0, len(begins))
+    return [content[begin:end] for begin, end in zip(begins, [*begins[1:], len(content)], strict=True)]
 
 
 def _must_end(path: Path, flags: int, number: int) -> None:
     if not flags & 4:
         stream = "" if number == 1 else f" number {number}"
         raise BadAudio(
-            f"{path} is cut off: its Ogg stream{stream} has no last page. Fetch the file again; if its recording was broken "
-            f"off, write it anew (ffmpeg -i {path.name} -c copy whole{path.suffix})."
+            f"{path} is cut off: its Ogg stream{stream} has no last page. Fetch the file again; if its recording was "
+            f"interrupted, write it again (ffmpeg -i {path.name} -c copy whole{path.suffix})."
         )

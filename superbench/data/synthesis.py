@@ -1,4 +1,4 @@
-"""The miniature corpora of all tasks. Each task brings its own."""
+"""Writes the miniature corpora of all tasks; each task defines its own."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from superbench.system.ranges import require_whole
 
 
 def synthesize(out: Path | str, seed: int = 0, tasks: Sequence[str] | str = "all", reporter: Reporter | None = None) -> float:
-    """Write the miniature corpora of `tasks` (names, or all) under `out`; returns the seconds that it took.
+    """Writes the miniature corpora of `tasks` (names, or all) under `out`; returns the seconds that it took.
 
-    The same seed writes the same bytes. Raises `SuperbenchError` for a folder of corpora of somebody's own.
+    The same seed writes the same bytes. Raises `SuperbenchError` if the folder contains other files, such as real corpora.
     """
     began, out, reporter = time.perf_counter(), Path(out), reporter or Silence()
     require_whole("--seed", seed)
-    found = [plugins.task(name) for name in plugins.task_names(tasks)]
+    selected = [plugins.task(name) for name in plugins.task_names(tasks)]
     require_folder(out, f"--out {out}")
     if any(out.iterdir()) and not (out / MARKER).is_file():
         raise SuperbenchError(
@@ -33,19 +33,19 @@ def synthesize(out: Path | str, seed: int = 0, tasks: Sequence[str] | str = "all
             "written. Give --out another folder."
         )
     write_text(out / MARKER, f"miniature corpora, seed {seed}\n")
-    for number, task in enumerate(found):
-        reporter.advance(f"synthesize {task.card.name}", number, len(found))
+    for number, task in enumerate(selected):
+        reporter.advance(f"synthesize {task.card.name}", number, len(selected))
         task.synth(out, seed)
-        _note(task, Corpora(out))
-        reporter.advance(f"synthesize {task.card.name}", number + 1, len(found))
+        _record(task, Corpora(out))
+        reporter.advance(f"synthesize {task.card.name}", number + 1, len(selected))
     return time.perf_counter() - began
 
 
-def _note(task: Task, corpora: Corpora) -> None:
-    """Note what was written, so that `superbench data check` can tell a damaged corpus from a whole one. A corpus that is there
-    is not written again: what was noted of it stays."""
-    noted = corpora.written()
-    if task.card.name not in noted:
+def _record(task: Task, corpora: Corpora) -> None:
+    """Records counts and digests, so that `superbench data check` can recognise a damaged corpus. An existing corpus is not
+    written again, and its record stays."""
+    recorded = corpora.written()
+    if task.card.name not in recorded:
         folds = task.read(corpora)
-        noted[task.card.name] = {"counts": dict(counts_of(folds)), "lists": dict(lists_of(folds))}
-        write_text(corpora.root / WRITTEN, json.dumps({"corpora": corpora.passport, "tasks": noted}, indent=1) + "\n")
+        recorded[task.card.name] = {"counts": dict(counts_of(folds)), "lists": dict(lists_of(folds))}
+        write_text(corpora.root / WRITTEN, json.dumps({"corpora": corpora.passport, "tasks": recorded}, indent=1) + "\n")

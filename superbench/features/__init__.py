@@ -1,1 +1,1 @@
-"""Sound to features, and their store."""
+"""Features: their extraction from sound, and the store that keeps them."""

@@ -1,6 +1,6 @@
-"""Through the frozen model once: every piece of sound that is not in the store yet.
+"""Extracts features: passes each segment of sound that is not stored yet through the frozen model once.
 
-The whole request is planned up front (see `sharding`), and done shard by shard; several processes share it.
+The complete request is planned first (see `sharding`), and computed shard by shard. Several processes can share the work.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 READERS = 2
 """Threads that decode sound while the model computes."""
-Moment = tuple[int, ...]
-"""When a training batch is read: (update, micro-batch). Fresh crops are drawn from it alone."""
+BatchKey = tuple[int, ...]
+"""Key of a training batch: (update, micro-batch). It alone seeds the random crops."""
 
 
 @dataclass(slots=True)
 class Extraction:
-    """Features of a request: in the store, or made when they are read. And what it took.
+    """Features of a request, stored or computed at reading, and statistics of the extraction.
 
-    Seconds are of sound, but for `work_seconds`. `entries` holds what is stored; the rest passes through the model at every
-    reading: fresh crops, and all of it where frames are not kept. With `layer`, reading gives that hidden state alone, and
-    frames are stored of it alone. What was stored before `since` (Unix time) is made again. `padded`: where batches of frames
-    are laid.
+    Seconds count sound, except `work_seconds`. `entries` contains the stored features. All other sound passes through the model
+    at every reading: fresh crops, and everything if frames are not stored. With `layer`, only that hidden state is returned,
+    and only its frames are stored. Features stored before `since` (Unix time) are computed again. `padded`: a buffer for
+    batches of frames.
     """
 
     request: Request
@@ -58,48 +58,48 @@ class Extraction:
     work_seconds: float = 0.0
     padded: Tensor = field(default_factory=lambda: torch.empty(0))
     _checked_seconds: float = 0.0
-    _coming: dict[tuple[Moment, int], Future[Tensor]] = field(default_factory=dict)
+    _coming: dict[tuple[BatchKey, int], Future[Tensor]] = field(default_factory=dict)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS))
 
-    def read(self, audios: Sequence[Audio], moment: Moment = ()) -> list[Tensor]:
-        """Features (rows, layer, dim) of each piece: one row where means are kept, else one for each frame.
+    def read(self, audios: Sequence[Audio], batch: BatchKey = ()) -> list[Tensor]:
+        """Returns features (rows, layer, dim) of each segment: one row for means, else one for each frame.
 
-        What is not stored goes through the model now, in one padded batch where it fits.
+        Sound without stored features passes through the model now, in one padded batch if it fits.
         """
         live = [i for i, audio in enumerate(audios) if audio not in self.entries]
-        made = dict(zip(live, self._pass([audios[i] for i in live], moment), strict=True))
-        rows = [made[i] if i in made else self.store.read(self.entries[audio]) for i, audio in enumerate(audios)]
+        computed = dict(zip(live, self._pass([audios[i] for i in live], batch), strict=True))
+        rows = [computed[i] if i in computed else self.store.read(self.entries[audio]) for i, audio in enumerate(audios)]
         return (
-            rows if self.layer is None else [one if one.shape[1] == 1 else one[:, self.layer : self.layer + 1] for one in rows]
+            rows if self.layer is None else [row if row.shape[1] == 1 else row[:, self.layer : self.layer + 1] for row in rows]
         )
 
-    def expect(self, audios: Sequence[Audio], moment: Moment) -> None:
-        """Sound that a reading at `moment` will want: decoded meanwhile."""
+    def prefetch(self, audios: Sequence[Audio], batch: BatchKey) -> None:
+        """Starts to decode the sound that `read` will need for this batch, in background threads."""
         live = [audio for audio in audios if audio not in self.entries]
-        self._coming = {(moment, i): self._load(audio, moment, i) for i, audio in enumerate(live)}
+        self._coming = {(batch, i): self._load(audio, batch, i) for i, audio in enumerate(live)}
 
-    def _load(self, audio: Audio, moment: Moment, place: int) -> Future[Tensor]:
-        return self._readers.submit(load, audio, np.random.default_rng([1337, *moment, place]) if moment else None)
+    def _load(self, audio: Audio, batch: BatchKey, position: int) -> Future[Tensor]:
+        return self._readers.submit(load, audio, np.random.default_rng([1337, *batch, position]) if batch else None)
 
-    def _pass(self, audios: Sequence[Audio], moment: Moment) -> list[Tensor]:
+    def _pass(self, audios: Sequence[Audio], batch: BatchKey) -> list[Tensor]:
         if not audios:
             return []
-        coming = [self._coming.get((moment, i)) or self._load(audio, moment, i) for i, audio in enumerate(audios)]
-        waves = [one.result() for one in coming]
+        coming = [self._coming.get((batch, i)) or self._load(audio, batch, i) for i, audio in enumerate(audios)]
+        waves = [future.result() for future in coming]
         self.passed_seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
         order = sorted(range(len(waves)), key=lambda i: -len(waves[i]))
         rows: dict[int, Tensor] = {}
-        for some in fitting(order, lambda i: len(waves[i]), BATCH_SAMPLES[self.request.device]):
-            batch = [waves[i] for i in some], [audios[i] for i in some]
-            rows |= zip(some, _passed(self.request, *batch), strict=True)
+        for group in fitting(order, lambda i: len(waves[i]), BATCH_SAMPLES[self.request.device]):
+            inputs = [waves[i] for i in group], [audios[i] for i in group]
+            rows |= zip(group, _computed(self.request, *inputs), strict=True)
         return [rows[i] for i in range(len(waves))]
 
     def __getitem__(self, audio: Audio) -> Tensor:
-        """Features (rows, layer, dim) of one piece."""
+        """Returns features (rows, layer, dim) of one segment."""
         return self.read([audio])[0]
 
     def check_steady(self) -> None:
-        """Raises `BadUpstream` for a model that has changed while sound passed through it; what it made is dropped."""
+        """Raises `BadUpstream` if the model changed while it computed features; they are then removed from the store."""
         if self.passed_seconds == self._checked_seconds:
             return
         self._checked_seconds = self.passed_seconds
@@ -111,11 +111,11 @@ class Extraction:
 
     @property
     def layers(self) -> int:
-        """How many layers a reading gives."""
+        """Number of layers that `read` returns."""
         return self.request.upstream.layers if self.layer is None else 1
 
     def samples(self, audio: Audio) -> int:
-        """Length of a piece, samples at 16 kHz, before trimming; of a fresh crop, its own."""
+        """Returns the length of a segment (samples at 16 kHz, before trimming); for a fresh crop, the length of the crop."""
         return self.lengths[audio]
 
 
@@ -131,11 +131,11 @@ def extract(
     passing: ForwardOptions = WHOLE,
     since: float | None = None,
 ) -> Extraction:
-    """Features of `audios`, from the store or through the model; raises `BadAudio`, `BadUpstream`, `StoreError`.
+    """Returns features of `audios`, from the store or from the model; raises `BadAudio`, `BadUpstream`, `StoreError`.
 
-    `live` pieces are not stored: they pass when they are read (frames that are too many to store), as do fresh crops of sound
-    that is longer than the crop. With `layer`, frames are stored of that hidden state alone, but for those whose every layer is
-    stored already. What was stored before `since` (Unix time), or before the model's outputs were kept, is made again.
+    Features of `live` segments are not stored but computed at each reading (if there are too many frames to store), as are
+    fresh crops of longer sound. With `layer`, frames are stored only for that hidden state, unless all layers are stored
+    already. Features stored before `since` (Unix time), or before the reference outputs of the model, are computed again.
     """
     began = time.perf_counter()
     since = max(since or 0.0, upstream.outputs.since if upstream.outputs else 0.0)
@@ -147,13 +147,13 @@ def extract(
     uncut = (piece for piece in pieces if piece.audio.crop is None or piece.samples < piece.audio.crop)
     fixed = [piece for piece in uncut if piece.audio not in live]
     if layer is not None and reduction == "frames":
-        whole = _held(result, fixed, reporter)
-        result.entries = {piece.audio: whole[piece.key] for piece in fixed if piece.key in whole}
+        stored = _stored(result, fixed, reporter)
+        result.entries = {piece.audio: stored[piece.key] for piece in fixed if piece.key in stored}
         result.request = replace(result.request, passing=replace(passing, layer=layer))
-        fixed = _pieces(result, [piece.audio for piece in fixed if piece.key not in whole])
+        fixed = _pieces(result, [piece.audio for piece in fixed if piece.key not in stored])
     _make(result, fixed, reporter)
-    found = _held(result, fixed, reporter)
-    result.entries |= {piece.audio: found[piece.key] for piece in fixed}
+    stored = _stored(result, fixed, reporter)
+    result.entries |= {piece.audio: stored[piece.key] for piece in fixed}
     result.work_seconds = time.perf_counter() - began
     return result
 
@@ -163,61 +163,61 @@ def _pieces(result: Extraction, audios: Sequence[Audio]) -> list[Piece]:
 
 
 def _make(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> None:
-    """Those pieces into the store that are not there yet."""
+    """Computes and stores the features of those segments that are not stored yet."""
     store = result.store
     shards = list(result.request.shards(pieces))
-    stored = _held(result, pieces, reporter)
+    stored = _stored(result, pieces, reporter)
     present = store.use(name for name, _ in shards)  # what is about to be computed must not evict them
     if incomplete := [name for name, batches in shards if name in present and _lacking(store, batches)]:
         store.forget_older(incomplete, math.inf)  # the index lost rows of it: all of it is computed again, in the same batches
-        stored = _held(result, pieces, reporter)
+        stored = _stored(result, pieces, reporter)
     total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
-    missing = [(name, wanted) for name, batches in shards if (wanted := unlike(batches, stored))]
+    missing = [(name, absent) for name, batches in shards if (absent := unlike(batches, stored))]
     done = total - sum(seconds_of(batches) for _, batches in missing)
     busy: list[tuple[str, Batches]] = []
-    for patient in (False, True):  # shards that another process is making are left for the end, then waited for
-        for name, batches in missing if not patient else busy:
-            with store.working_on(name, wait=patient) as mine:
-                if not mine:
+    for wait in (False, True):  # first skip shards that other processes compute, then wait for them
+        for name, batches in missing if not wait else busy:
+            with store.working_on(name, wait=wait) as is_locked:
+                if not is_locked:
                     busy.append((name, batches))
                     continue
-                if wanted := _lacking(store, batches):
-                    _run(result, name_of(wanted), wanted, _advance(reporter, done, total))
-                    result.passed_seconds += seconds_of(wanted)
+                if absent := _lacking(store, batches):
+                    _run(result, name_of(absent), absent, _advance(reporter, done, total))
+                    result.passed_seconds += seconds_of(absent)
             done += seconds_of(batches)
             reporter.advance("extract", done, total)
 
 
-def _held(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> dict[bytes, Entry]:
-    """What is stored of the pieces, in shards that are whole and stay as long as this process needs them."""
+def _stored(result: Extraction, pieces: Sequence[Piece], reporter: Reporter) -> dict[bytes, Entry]:
+    """Returns the stored entries of the segments, and pins their shards while this process needs them; drops damaged shards."""
     store, keys = result.store, [piece.key for piece in pieces]
-    found = store.find(keys)
-    if older := store.forget_older({entry.shard for entry in found.values()}, result.since):
-        reporter.note(f"{older} shards of stored features are older than the run or model that asks; their sound passes again")
-        found = store.find(keys)
-    shards = {entry.shard for entry in found.values()}
-    whole = store.use(shards)
+    entries = store.find(keys)
+    if older := store.forget_older({entry.shard for entry in entries.values()}, result.since):
+        reporter.note(f"{older} shards of stored features are older than this run or model; they are computed again")
+        entries = store.find(keys)
+    shards = {entry.shard for entry in entries.values()}
+    intact = store.use(shards)
     for remark in store.remarks():
         reporter.note(remark)
-    if lost := sorted(shards - whole):
-        reporter.note(f"stored features were damaged or gone ({len(lost)} of {len(shards)} shards); their sound passes again")
-    return {key: entry for key, entry in found.items() if entry.shard in whole}
+    if lost := sorted(shards - intact):
+        reporter.note(f"stored features were damaged or missing ({len(lost)} of {len(shards)} shards); they are computed again")
+    return {key: entry for key, entry in entries.items() if entry.shard in intact}
 
 
 def _lacking(store: Store, batches: Batches) -> Batches:
-    """The batches without what the store's index lists."""
+    """Returns the batches without what the store's index lists."""
     return unlike(batches, store.find([piece.key for batch in batches for piece in batch]))
 
 
 def _advance(reporter: Reporter, before: float, total: float) -> Callable[[float], None]:
-    return lambda part: reporter.advance("extract", before + part, total)
+    return lambda seconds: reporter.advance("extract", before + seconds, total)
 
 
 def _run(result: Extraction, name: str, batches: Batches, advance: Callable[[float], None]) -> None:
-    """One shard through the model; the next batch is decoded while this one is computed."""
+    """Computes and stores one shard. The next batch is decoded while the model computes the current one."""
     keys: list[bytes] = []
     values: list[Tensor] = []
-    passed = 0.0
+    seconds = 0.0
     with ThreadPoolExecutor(READERS) as readers:
         pending = [[readers.submit(load, piece.audio) for piece in batch] for batch in batches[:2]]
         for number, batch in enumerate(batches):
@@ -225,29 +225,29 @@ def _run(result: Extraction, name: str, batches: Batches, advance: Callable[[flo
             if number + 2 < len(batches):
                 pending.append([readers.submit(load, piece.audio) for piece in batches[number + 2]])
             keys += [piece.key for piece in batch]
-            values += _passed(result.request, waves, [piece.audio for piece in batch])
-            passed += sum(len(wave) for wave in waves) / SAMPLE_RATE
-            advance(passed)
+            values += _computed(result.request, waves, [piece.audio for piece in batch])
+            seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
+            advance(seconds)
     _unchanged(result.store, [piece for batch in batches for piece in batch])
-    result.store.use([name])  # so that nothing makes it go before it is read
+    result.store.use([name])  # pinned, so that it is not evicted before it is read
     result.store.add(name, keys, values)
     del values, waves
     give_back()
 
 
-def _passed(request: Request, waves: list[Tensor], audios: list[Audio]) -> list[Tensor]:
+def _computed(request: Request, waves: list[Tensor], audios: list[Audio]) -> list[Tensor]:
     return forward(request.upstream, waves, audios, request.reduction, request.device, request.passing)
 
 
 def _unchanged(store: Store, pieces: Sequence[Piece]) -> None:
-    """Raises `BadAudio` for a file that was exchanged after its digest was taken: its features would belong to other sound."""
+    """Raises `BadAudio` if a file changed after its digest was computed: its features would belong to other sound."""
     for piece, sound in zip(pieces, store.sounds([piece.audio.path for piece in pieces]), strict=True):
         if sound.digest != piece.digest:
             raise BadAudio(f"{piece.audio.path} was changed while the run was reading it. Run the same command again.")
 
 
 def means(extraction: Extraction, audios: Sequence[Audio]) -> Tensor:
-    """Stored means of `audios` as one (item, layer, dim) float32 tensor."""
+    """Returns the stored means of `audios` as one (item, layer, dim) float32 tensor."""
     first = extraction[audios[0]]
     gathered = np.empty((len(audios), *first.shape[1:]), np.float32)
     for i, audio in enumerate(audios):

@@ -1,4 +1,4 @@
-"""One batch of sound through the frozen model, reduced to what the head needs."""
+"""Passes a batch of sound through the frozen model, and reduces the frames to what the head needs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 BATCH_SAMPLES = {"cpu": 60 * SAMPLE_RATE, "cuda": 600 * SAMPLE_RATE}
-"""Padded samples that go through the model at once."""
+"""Largest number of padded samples in a batch, by device."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardOptions:
-    """How sound goes through the model.
+    """Options of a forward pass: chunking, precision, layer.
 
-    Sound longer than `chunk` samples passes in equal parts of at most that length, whose frames are joined. `precision` is
-    that of matrix products and convolutions (`bfloat16`: autocast; weights and what is stored stay as they are). Only hidden
-    state `layer` is kept, where one is asked for.
+    Sound longer than `chunk` samples is split into equal parts of at most that length; their frames are concatenated.
+    `precision` applies to matrix products and convolutions (`bfloat16`: autocast; weights and stored features keep their type).
+    If `layer` is given, only that hidden state is kept.
     """
 
     chunk: int | None = None
@@ -44,25 +44,26 @@ def forward(
     audios: Sequence[Audio],
     reduction: Reduction,
     device: str,
-    how: ForwardOptions = WHOLE,
+    options: ForwardOptions = WHOLE,
 ) -> list[Tensor]:
-    """Reduced features of a batch: each (1, layer, dim) for `mean`, (frames, layer, dim) for `frames`, on the CPU.
+    """Returns reduced features of a batch: each (1, layer, dim) for `mean`, (frames, layer, dim) for `frames`, on the CPU.
 
-    An utterance of n samples keeps min(round(n / hop), frames that the model yields for it) frames, at least one. Out of memory
-    halves the batch and goes on; a single utterance that does not fit is an error.
+    An utterance of n samples keeps min(round(n / hop), frames that the model returns for it) frames, at least one. If memory
+    runs out, the batch is halved; `BadUpstream` is raised if a single utterance does not fit.
     """
-    parts = [_parts(wave, upstream.hop, how.chunk) for wave in waves]
-    flat = [part for some in parts for part in some]
-    whose = [audio for some, audio in zip(parts, audios, strict=True) for _ in some]
-    kept = slice(None) if how.layer is None else slice(how.layer, how.layer + 1)
-    frames = (own[kept] for own in _own_frames(upstream, flat, whose, device, how.precision))
+    parts = [_parts(wave, upstream.hop, options.chunk) for wave in waves]
+    flat = [part for wave_parts in parts for part in wave_parts]
+    sources = [audio for wave_parts, audio in zip(parts, audios, strict=True) for _ in wave_parts]
+    layers = slice(None) if options.layer is None else slice(options.layer, options.layer + 1)
+    frames = (part_frames[layers] for part_frames in _frames_of(upstream, flat, sources, device, options.precision))
     return [
-        _reduce(torch.cat([next(frames) for _ in some], dim=1) if len(some) > 1 else next(frames), reduction) for some in parts
+        _reduce(torch.cat([next(frames) for _ in wave_parts], dim=1) if len(wave_parts) > 1 else next(frames), reduction)
+        for wave_parts in parts
     ]
 
 
 def _parts(wave: Tensor, hop: int, chunk: int | None) -> Sequence[Tensor]:
-    """The wave whole, or in equal parts of whole frames."""
+    """Returns the complete wave, or equal parts of it, each a multiple of the hop."""
     if chunk is None or len(wave) <= chunk:
         return [wave]
     count = -(-len(wave) // chunk)
@@ -70,21 +71,21 @@ def _parts(wave: Tensor, hop: int, chunk: int | None) -> Sequence[Tensor]:
     return wave.split(size)
 
 
-def _own_frames(
+def _frames_of(
     upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, precision: Precision
 ) -> list[Tensor]:
-    """The frames (layer, time, dim) of each wave, float32, on the device, without padding.
+    """Returns the frames (layer, time, dim) of each wave, float32, on the device, without padding.
 
-    Waves whose mates would change their features pass in groups of equal length, or one at a time.
+    If features depend on the other items in the batch, waves are grouped by length, or passed one at a time.
     """
     groups = _groups(upstream, [len(wave) for wave in waves])
     if len(groups) == 1:
-        return _together(upstream, waves, audios, device, precision)
-    found: dict[int, Tensor] = {}
+        return _batch_frames(upstream, waves, audios, device, precision)
+    frames: dict[int, Tensor] = {}
     for rows in groups:
-        some = _together(upstream, [waves[i] for i in rows], [audios[i] for i in rows], device, precision)
-        found |= zip(rows, some, strict=True)
-    return [found[i] for i in range(len(waves))]
+        batch = _batch_frames(upstream, [waves[i] for i in rows], [audios[i] for i in rows], device, precision)
+        frames |= zip(rows, batch, strict=True)
+    return [frames[i] for i in range(len(waves))]
 
 
 def _groups(upstream: Loaded, lengths: Sequence[int]) -> list[list[int]]:
@@ -94,10 +95,10 @@ def _groups(upstream: Loaded, lengths: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _together(
+def _batch_frames(
     upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, precision: Precision
 ) -> list[Tensor]:
-    """One call of the model; out of memory, two."""
+    """Returns the frames of one batch, from one call of the model, or from two halves if memory runs out."""
     try:
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
@@ -108,12 +109,12 @@ def _together(
         if len(waves) == 1:
             raise BadUpstream(
                 f"{upstream.alias} does not fit into memory with {audios[0].path} ({len(waves[0]) / SAMPLE_RATE:.1f} s) alone. "
-                "Let long sound pass in parts: --chunk 30"
+                "Split long sound into chunks: --chunk 30"
             ) from error
         half = len(waves) // 2
         return [
-            *_together(upstream, waves[:half], audios[:half], device, precision),
-            *_together(upstream, waves[half:], audios[half:], device, precision),
+            *_batch_frames(upstream, waves[:half], audios[:half], device, precision),
+            *_batch_frames(upstream, waves[half:], audios[half:], device, precision),
         ]
     _check(upstream, frames, len(waves))
     return [
@@ -123,31 +124,33 @@ def _together(
 
 
 def _checked(upstream: Loaded, frames: Tensor, valid: int, samples: int, audio: Audio) -> Tensor:
-    """The frames (layer, time, dim) that belong to the sound itself."""
+    """Returns the frames (layer, time, dim) without padding; raises `BadUpstream` if they break the contract."""
     expected = round(samples / upstream.hop)
     if abs(valid - expected) >= TOLERATED_FRAMES:
         raise BadUpstream(
-            f"{upstream.alias} gives {valid} frames for {audio.path}, which has {samples} samples: expected about "
+            f"{upstream.alias} returns {valid} frames for {audio.path}, which has {samples} samples: expected about "
             f"{expected} at a hop of {upstream.hop}. Correct the model's `hop`, or its `lengths`."
         )
-    own = frames[:, : max(min(expected, valid), 1)]
-    if not own.shape[1]:
-        raise BadUpstream(f"{upstream.alias} gives no frame for {audio.path}, which has {samples} samples: too short for it.")
-    if not torch.isfinite(own).all():
-        raise BadUpstream(f"{upstream.alias} gives NaN or infinite features for {audio.path}.")
-    return own
+    unpadded = frames[:, : max(min(expected, valid), 1)]
+    if not unpadded.shape[1]:
+        raise BadUpstream(
+            f"{upstream.alias} returns no frame for {audio.path}, which has {samples} samples: it is too short for this model."
+        )
+    if not torch.isfinite(unpadded).all():
+        raise BadUpstream(f"{upstream.alias} returns NaN or infinite features for {audio.path}.")
+    return unpadded
 
 
 def _check(upstream: Loaded, frames: Tensor, batch: int) -> None:
     if frames.shape[0] != upstream.layers or frames.shape[1] != batch or frames.shape[3] != upstream.dim:
         raise BadUpstream(
-            f"{upstream.alias} gave frames of shape {tuple(frames.shape)}; it declares (layer, batch, time, dim) = "
+            f"{upstream.alias} returned frames of shape {tuple(frames.shape)}; it declares (layer, batch, time, dim) = "
             f"({upstream.layers}, {batch}, …, {upstream.dim})."
         )
 
 
-def _reduce(own: Tensor, reduction: Reduction) -> Tensor:
+def _reduce(frames: Tensor, reduction: Reduction) -> Tensor:
     if reduction == "mean":
-        return own.mean(dim=1)[None].cpu()
-    kept = own.transpose(0, 1).contiguous().cpu()  # (time, layer, dim)
+        return frames.mean(dim=1)[None].cpu()
+    kept = frames.transpose(0, 1).contiguous().cpu()  # (time, layer, dim)
     return kept.half() if float(kept.abs().max()) <= LARGEST_HALF else kept

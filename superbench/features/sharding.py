@@ -1,7 +1,7 @@
-"""How a request for features is cut: pieces of sound, batches, shards. All of it follows from content alone.
+"""Splits a request for features into segments of sound, batches and shards. The result depends only on content.
 
-Unique pieces are sorted by length, batched by padded samples, and batches are gathered into shards. A shard is the unit of work
-and of resume, so a kill never changes which utterances met in a batch.
+Unique segments are sorted by length and batched by padded samples; batches are gathered into shards. A shard is the unit of
+work and of resuming, so an interruption never changes which utterances are in the same batch.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = {"cpu": 300.0, "cuda": 10_000.0}
-"""Sound in a shard: what a kill can cost at most."""
+"""Seconds of sound in a shard: the most work that an interruption can lose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of sound, its key in the store, how long it is (samples at 16 kHz; before trimming), the digest of its file."""
+    """A segment of sound: its key in the store, its length (samples at 16 kHz, before trimming), and the digest of its file."""
 
     key: bytes
     audio: Audio
@@ -41,7 +41,7 @@ Batches = list[list[Piece]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a model: which features, made on which device, and how sound passes."""
+    """A request to a model: the reduction of its features, the device, and the forward options."""
 
     upstream: Loaded
     reduction: Reduction
@@ -49,35 +49,35 @@ class Request:
     passing: ForwardOptions = WHOLE
 
     def pieces(self, audios: Sequence[Audio], sounds: Sequence[Sound]) -> list[Piece]:
-        """The pieces, the longest first, those of one length in an order of their sound alone, so that the same sounds meet in
-        a batch whatever the model. `sounds`: what is known of the file of each."""
+        """Returns the segments, longest first. The order within one length depends only on the sound, so that every model gets
+        the same batches. `sounds`: facts about the file of each segment."""
         pieces: dict[bytes, Piece] = {}
         order: dict[bytes, tuple[int, str]] = {}
         same: list[Piece] = []
-        kind = self._kind()
+        settings = self._settings()
         for audio, sound in zip(audios, sounds, strict=True):
-            heard = f"{sound.digest}|{audio.start}|{audio.end}|{audio.gain_db}|{audio.trim}"
-            text = f"{self.upstream.revision}|{kind}|{heard}"
+            content = f"{sound.digest}|{audio.start}|{audio.end}|{audio.gain_db}|{audio.trim}"
+            text = f"{self.upstream.revision}|{settings}|{content}"
             whole = round(sound.samples * SAMPLE_RATE / sound.rate)
             samples = min(max(min(audio.end or whole, whole) - audio.start, 1), audio.crop or whole)
             piece = Piece(hashlib.blake2b(text.encode(), digest_size=16).digest(), audio, samples, sound.digest)
-            order[piece.key] = (-samples, heard)
+            order[piece.key] = (-samples, content)
             (same.append(piece) if piece.key in pieces else pieces.setdefault(piece.key, piece))
         return [*sorted(pieces.values(), key=lambda piece: order[piece.key]), *same]
 
-    def _kind(self) -> str:
-        """What keys features besides the model and the sound."""
-        how = self.passing
-        kind = f"{self.reduction}|{self._stored()}|{how.precision}|{self.device}|torch {torch.__version__}"
-        kind += "".join(f"|{library}" for library in self.upstream.libraries) + f"|decoding {DECODING}"
-        kind += f"|chunk {how.chunk}" if how.chunk else ""
-        return kind + (f"|layer {how.layer}" if how.layer is not None else "")
+    def _settings(self) -> str:
+        """Returns the part of a key that depends on neither the model nor the sound."""
+        options = self.passing
+        settings = f"{self.reduction}|{self._stored()}|{options.precision}|{self.device}|torch {torch.__version__}"
+        settings += "".join(f"|{library}" for library in self.upstream.libraries) + f"|decoding {DECODING}"
+        settings += f"|chunk {options.chunk}" if options.chunk else ""
+        return settings + (f"|layer {options.layer}" if options.layer is not None else "")
 
     def _stored(self) -> str:
         return "float32" if self.reduction == "mean" else "float16"
 
     def shards(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, Batches]]:
-        """Batches in order of length, gathered until a shard is full; the name is a digest of the keys in order."""
+        """Yields the name and the batches of each shard. Batches in order of length fill one shard after another."""
         unique = list({piece.key: piece for piece in reversed(pieces)}.values())[::-1]
         shard: Batches = []
         size, seconds = 0, 0.0
@@ -99,7 +99,7 @@ class Request:
 
 
 def fitting(items: Sequence[Any], samples: Callable[[Any], int], budget: int) -> Iterator[list[Any]]:
-    """Neighbours of a list, longest first, gathered while their padded samples stay within `budget`; one at least."""
+    """Yields batches of consecutive items, longest first, whose padded samples stay within `budget`; at least one item each."""
     batch: list[Any] = []
     for item in items:
         if batch and samples(batch[0]) * (len(batch) + 1) > budget:
@@ -111,16 +111,16 @@ def fitting(items: Sequence[Any], samples: Callable[[Any], int], budget: int) ->
 
 
 def unlike(batches: Batches, stored: Container[bytes]) -> Batches:
-    """The batches without what is stored; a piece may lie in another request's shard."""
-    left = ([piece for piece in batch if piece.key not in stored] for batch in batches)
-    return [batch for batch in left if batch]
+    """Returns the batches without stored segments. A segment may be stored in the shard of another request."""
+    absent = ([piece for piece in batch if piece.key not in stored] for batch in batches)
+    return [batch for batch in absent if batch]
 
 
 def seconds_of(batches: Batches) -> float:
-    """Seconds of sound."""
+    """Returns the seconds of sound in the batches."""
     return sum(piece.samples for batch in batches for piece in batch) / SAMPLE_RATE
 
 
 def name_of(shard: Batches) -> str:
-    """A digest of the keys in order."""
+    """Returns the name of a shard: the digest of its keys in order."""
     return hashlib.blake2b(b"".join(piece.key for batch in shard for piece in batch), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""What is kept of features: means always, frames where the disk has room for them."""
+"""Decides which features are stored: means always, frames if the store has room for them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from superbench.features.store import Store
 from superbench.plugins import Loaded
 
 Keep = Literal["mean", "frames", "shared"]
-"""What is stored of an utterance: one mean per layer, all frames, or nothing; then all probes of a sweep share each pass."""
+"""Stored features of an utterance: one mean per layer, all frames, or none (then all probes of a sweep share each pass)."""
 KEEPS: tuple[Keep, ...] = ("mean", "frames", "shared")
 MEAN_BYTES, FRAME_BYTES = 4, 2
 HOUR = 3600.0
 
 
 def choose(reads: Reduction, bytes_on_disk: int, room: int) -> Keep:
-    """How features are kept: means always; frames if all of them fit into the room.
+    """Returns which features are stored: means always; frames if all of them fit into `room` (bytes).
 
     >>> choose("mean", 10, 0), choose("frames", 10, 10), choose("frames", 11, 10)
     ('mean', 'frames', 'shared')
@@ -29,7 +29,7 @@ def choose(reads: Reduction, bytes_on_disk: int, room: int) -> Keep:
 
 
 def mean_bytes(utterances: int, layers: int, dim: int) -> int:
-    """A float32 vector per layer and utterance.
+    """Returns the bytes of means: a float32 vector per layer and utterance.
 
     >>> round(mean_bytes(138_361 + 6_904 + 8_251, 13, 768) / 1e9, 2)  # VoxCeleb1 through HuBERT base, GB
     6.13
@@ -38,7 +38,7 @@ def mean_bytes(utterances: int, layers: int, dim: int) -> int:
 
 
 def frame_bytes(hours: float, utterances: int, hop: int, layers: int, dim: int) -> int:
-    """Float16 frames, one in `hop` samples and at least one per utterance; exact to half a frame per utterance.
+    """Returns the bytes of float16 frames: one per `hop` samples, at least one per utterance; exact to half a frame each.
 
     >>> round(frame_bytes(100.6 + 5.4 + 5.4, 33_862, 320, 13, 768) / 1e9, 1)  # LibriSpeech through HuBERT base, GB
     400.4
@@ -48,17 +48,19 @@ def frame_bytes(hours: float, utterances: int, hop: int, layers: int, dim: int) 
 
 
 def unstored(task: Task, upstream: Loaded, layers: int, folds: Sequence[Fold], store: Store) -> frozenset[Audio]:
-    """Sound whose frames are not kept, so that it passes whenever it is read: none where all of it fits into the store's
-    room, else that of training, else all. Means always fit. Probes of a sweep share each pass."""
+    """Returns the sound whose frames are not stored, so that it passes through the model at every reading. It is empty if all
+    frames fit into the store, else the training sound, else all sound. Means always fit. Probes of a sweep share each pass."""
     reads, room = task.card.reads, store.room()
     train = frozenset(item.audio for fold in folds for item in fold.train.items)
     every = frozenset(audios_of(folds))
-    ways: tuple[frozenset[Audio], ...] = (frozenset(), train, every)
-    return next(live for live in ways if choose(reads, _frame_bytes(upstream, layers, every - live, store), room) != "shared")
+    choices: tuple[frozenset[Audio], ...] = (frozenset(), train, every)
+    return next(
+        live for live in choices if choose(reads, _frame_bytes(upstream, layers, every - live, store), room) != "shared"
+    )
 
 
 def _frame_bytes(upstream: Loaded, layers: int, audios: frozenset[Audio], store: Store) -> int:
-    """What the frames of `audios` take in half precision."""
+    """Returns the bytes of the frames of `audios` in half precision."""
     seconds = sum(
         min(sound.samples / sound.rate, (audio.end or sound.samples) / SAMPLE_RATE) - audio.start / SAMPLE_RATE
         for audio, sound in zip(audios, store.sounds([audio.path for audio in audios]), strict=True)

@@ -13,7 +13,7 @@ from superbench import plugins
 from superbench.board.board import Board
 from superbench.data.synthesis import synthesize
 from superbench.results import Result, read_results
-from superbench.system.background import beside
+from superbench.system.background import in_background
 from superbench.system.progress import Reporter
 from superbench.training.pretraining.pretrain import pretrain
 
@@ -61,7 +61,7 @@ def tell(
         with (
             story.phase("pretraining and baselines"),
             stages() as reporter,
-            beside(partial(_pretrain, trained, data / UNLABELLED), reporter),
+            in_background(partial(_pretrain, trained, data / UNLABELLED), reporter),
         ):
             story.failures += run(["fbank", *(f"{family}:untrained" for family in trained)], "all")
             story.failures += run(["fbank_no_cmvn"], pooled)

@@ -1,1 +1,1 @@
-"""What the operating system gives: whole files, locks, processes, seeds, devices, progress."""
+"""Functions of the operating system: atomic files, locks, processes, seeds, devices, progress."""

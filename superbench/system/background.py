@@ -1,4 +1,4 @@
-"""A piece of work in a process of its own, beside what this process does meanwhile."""
+"""Runs a function in a background process, and forwards its progress and errors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from superbench.system.processes import end, say, start
 from superbench.system.progress import Reporter
 
 
-class _Wire:
-    """A reporter at the other process' end of a pipe."""
+class _PipeReporter:
+    """A reporter in the background process that sends progress through a pipe."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
@@ -28,47 +28,49 @@ class _Wire:
 
 
 @contextlib.contextmanager
-def beside(work: Callable[[Reporter], None], reporter: Reporter) -> Iterator[None]:
-    """`work` goes on in another process, on one thread, while the block runs; leaving the block waits for its end.
+def in_background(work: Callable[[Reporter], None], reporter: Reporter) -> Iterator[None]:
+    """Runs `work` in another process, on one thread, while the block runs. At its end, the block waits for `work`.
 
-    `work` is a function at the top level of a module (or a `partial` of one). Its progress comes to `reporter`, and so does its
-    failure, at once; leaving the block then raises what `work` raised, or `SuperbenchError` where its process died. An error in
-    the block ends `work`.
+    `work` is a function at the top level of a module (or a `partial` of one). `reporter` receives its progress, and its failure
+    as soon as it happens. The end of the block then raises the error of `work`, or `SuperbenchError` if its process died. An
+    error in the block ends `work`.
     """
-    here, there = multiprocessing.Pipe(duplex=False)
-    process = start(_do, there, work, threads=1)
-    there.close()
-    failures, unwanted = list[BaseException](), threading.Event()
-    listener = threading.Thread(target=_listen, args=(here, reporter, failures, unwanted), daemon=True)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = start(_run, sender, work, threads=1)
+    sender.close()
+    failures, block_left = list[BaseException](), threading.Event()
+    listener = threading.Thread(target=_listen, args=(receiver, reporter, failures, block_left), daemon=True)
     listener.start()
     try:
         yield
         listener.join()
     finally:
-        unwanted.set()
+        block_left.set()
         end([process])
     for failure in failures:
         raise failure
 
 
-def _do(pipe: Connection, work: Callable[[Reporter], None]) -> None:
-    """The other process' life."""
+def _run(pipe: Connection, work: Callable[[Reporter], None]) -> None:
+    """Main function of the background process."""
     try:
-        work(_Wire(pipe))
+        work(_PipeReporter(pipe))
         say(pipe, "ended", None)
     except Exception as error:
         say(pipe, "ended", error)
 
 
-def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException], unwanted: threading.Event) -> None:
-    """Pass on what the other process says, until it has ended. A failure is told at once, unless the block has been left."""
-    said: tuple[Any, ...]
+def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException], block_left: threading.Event) -> None:
+    """Forwards messages of the background process until it ends. A failure is reported at once, unless the block was left."""
+    message: tuple[Any, ...]
     try:
-        while (said := pipe.recv())[0] != "ended":
-            getattr(reporter, said[0])(*said[1:])
-        failure = said[1]
+        while (message := pipe.recv())[0] != "ended":
+            getattr(reporter, message[0])(*message[1:])
+        failure = message[1]
     except (EOFError, ConnectionResetError):
-        failure = SuperbenchError("The process beside died, most likely for want of memory. Run again; it goes on.")
-    if failure is not None and not unwanted.is_set():
+        failure = SuperbenchError(
+            "The background process died, probably because memory ran out. Run the command again; it resumes."
+        )
+    if failure is not None and not block_left.is_set():
         failures.append(failure)
-        reporter.note(f"failed: {failure} What runs beside it goes on.")
+        reporter.note(f"failed: {failure} The other work continues.")

@@ -1,7 +1,6 @@
-"""Files that are whole or absent: written beside their place, flushed, and moved there in one step.
+"""Atomic writing of files: a temporary file in the same folder is written, flushed, and renamed in one step.
 
-Those that hold a state (tensors, remembered facts) are sealed: a digest of what they hold goes in with it, and is looked at
-whenever they are read.
+Files with state (tensors, facts) are sealed: they contain a digest of their content, which is checked at every reading.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEAL = "digest"
-"""What the digest of a file is called within it."""
+"""Key of the digest in a sealed file."""
 
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; on success it takes `path`'s place, on failure it is removed.
+    """Yields a temporary path in the folder of `path`. On success that file is renamed to `path`, on failure it is removed.
 
-    Raises `StoreError` when the disk is full or read-only; what stood at `path` before is untouched.
+    Raises `StoreError` when the disk is full or read-only; then an earlier file at `path` stays unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,54 +52,54 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def require_folder(folder: Path, asked: str, *, make: bool = True) -> None:
-    """See before any work that files can be made in `folder`, which is made, unless `make` says that nothing may be written.
+def require_folder(folder: Path, option: str, *, make: bool = True) -> None:
+    """Checks before any work that files can be written to `folder`. The folder is created, unless `make` is False.
 
-    `asked` is how the folder was named, as in `--out results`. Raises `CommandError` where it, or one above it, is a file, or
-    cannot be written.
+    `option` is the option and its value, such as `--out results`. Raises `CommandError` if the folder, or one above it, is a
+    file or not writable.
     """
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(one))
-    if not there.is_dir():
-        raise CommandError(f"{asked}: {there} is not a folder. Choose another place.")
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise CommandError(f"{option}: {existing} is not a folder. Choose another place.")
     try:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
-        elif not os.access(there, os.W_OK | os.X_OK):
+        elif not os.access(existing, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         reason = error.strerror or error
-        raise CommandError(f"{asked}: no file can be made in {folder} ({reason}). Choose another place.") from error
+        raise CommandError(f"{option}: no file can be created in {folder} ({reason}). Choose another place.") from error
 
 
-def require_place(file: Path, asked: str) -> None:
-    """See before any work that `file` can be written: its folder is made, and it is no folder or device itself.
+def require_place(file: Path, option: str) -> None:
+    """Checks before any work that `file` can be written. Its folder is created; `file` must not be a folder or a device.
 
-    `asked` is how it was named, as in `--out board.html`. Raises `CommandError`.
+    `option` is the option and its value, such as `--out board.html`. Raises `CommandError`.
     """
     if file.exists() and not file.is_file():
-        kind = "folder" if file.is_dir() else "device"
-        raise CommandError(f"{asked}: {file} is a {kind}. Give the name of a file that can be written.")
-    require_folder(file.parent, asked)
+        other = "folder" if file.is_dir() else "device"
+        raise CommandError(f"{option}: {file} is a {other}. Give the name of a file that can be written.")
+    require_folder(file.parent, option)
 
 
 def _disk(path: Path, error: OSError) -> StoreError:
     if error.errno == errno.ENOSPC:
-        advice = "The disk is full: free some space and run the same command again; it goes on from here."
+        advice = "The disk is full: free some space and run the same command again; it resumes from here."
     else:
         advice = "Check that the folder is writable, or choose another one."
     return StoreError(f"Could not write {path}: {error.strerror or error}. {advice}")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Writes `text` to `path` atomically; raises `StoreError`."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write rows as CSV under a line of column names, whole or not at all."""
+    """Writes rows as CSV with a header line, atomically; raises `StoreError`."""
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
@@ -109,27 +108,27 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def write_facts(path: Path, facts: Any) -> None:
-    """Write JSON values under their digest, whole or not at all; raises `StoreError`."""
+    """Writes JSON values together with their digest, atomically; raises `StoreError`."""
     text = json.dumps(facts, sort_keys=True)
     write_text(path, json.dumps({SEAL: _digest(text.encode()), "facts": json.loads(text)}, indent=1) + "\n")
 
 
 def read_facts(path: Path) -> Any:
-    """What `write_facts` wrote; raises `DamagedFile` where it is not that, `StoreError` where there is nothing to read."""
+    """Reads what `write_facts` wrote; raises `DamagedFile` if the content differs, `StoreError` if the file cannot be read."""
     try:
-        kept = json.loads(path.read_bytes())
-        if kept[SEAL] == _digest(json.dumps(kept["facts"], sort_keys=True).encode()):
-            return kept["facts"]
+        content = json.loads(path.read_bytes())
+        if content[SEAL] == _digest(json.dumps(content["facts"], sort_keys=True).encode()):
+            return content["facts"]
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFile(f"{path} is damaged: {error}.") from error
-    raise DamagedFile(f"{path} is damaged: it does not hold what was written.")
+    raise DamagedFile(f"{path} is damaged: its content is not what was written.")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
-    """Write tensors and string facts as one safetensors file, whole or not at all. It has no digest: that is for features, of
-    whose files the index of their store has one."""
+    """Writes tensors and text facts to a safetensors file, atomically; raises `StoreError`. The file contains no digest: it is
+    for features, whose digests are in the index of the store."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -142,16 +141,16 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
 
 
 def save_sealed(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
-    """As `save_tensors`, with a digest of all that among the facts."""
+    """Writes a file as `save_tensors` does, with a digest of tensors and facts among the facts."""
     plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     save_tensors(path, plain, {**facts, SEAL: _digest_of(plain, facts)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU) and facts of a safetensors file.
+    """Returns the tensors (on the CPU) and the facts of a safetensors file.
 
-    Raises `DamagedFile` for one that is cut off, is none, or does not hold what its digest says, where it has one; `StoreError`
-    for one that cannot be read.
+    Raises `DamagedFile` if the file is truncated, is no safetensors file, or does not match its digest (if it has one);
+    `StoreError` if it cannot be read.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -164,12 +163,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise DamagedFile(f"{path} is not a readable safetensors file: {error}.") from error
     unsealed = {name: value for name, value in facts.items() if name != SEAL}
     if SEAL in facts and facts[SEAL] != _digest_of(tensors, unsealed):
-        raise DamagedFile(f"{path} is damaged: it does not hold what was written.")
+        raise DamagedFile(f"{path} is damaged: its content is not what was written.")
     return tensors, facts
 
 
 def load_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """As `load_tensors`; a file without a digest is damaged as well."""
+    """Reads a file as `load_tensors` does; a file without a digest counts as damaged."""
     tensors, facts = load_tensors(path)
     if SEAL not in facts:
         raise DamagedFile(f"{path} is damaged: it has no digest.")
@@ -177,7 +176,7 @@ def load_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _digest_of(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
-    """Digest of names, types, shapes and bytes of tensors, and of facts."""
+    """Returns the digest of names, types, shapes and bytes of tensors, and of facts."""
     import torch
 
     parts: list[Any] = [json.dumps(sorted(facts.items())).encode()]

@@ -1,4 +1,4 @@
-"""Is it this superbench that `import superbench` gives? Another project's package has the same name."""
+"""Checks whether another package named superbench hides this one. Another project uses the same name."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ PACKAGE = "superbench"
 
 
 def foreign(path: Sequence[str] | None = None) -> list[str]:
-    """A sentence for each other package named superbench that is installed, or that lies on `path` (default: `sys.path`).
+    """Returns a phrase for each other package named superbench that is installed or is on `path` (default: `sys.path`).
 
-    Microsoft's superbenchmark installs one. Its files and ours then lie in one folder, or the folder that comes first on the
-    path hides the other.
+    Microsoft's superbenchmark installs one. Then the files of both packages are in one folder, or the folder that comes first
+    on the path hides the other.
     """
-    here = Path(__file__).resolve().parents[1]
-    found = [f"the distribution {name} installs one, too" for name in sorted(_distributions() - {OURS})]
+    ours = Path(__file__).resolve().parents[1]
+    others = [f"the distribution {name} installs one, too" for name in sorted(_distributions() - {OURS})]
     for entry in dict.fromkeys(sys.path if path is None else path):
-        place = Path(entry or ".").resolve() / PACKAGE
-        if place != here and (place / "__init__.py").is_file():
-            found.append(f"{place} is another one")
-    return found
+        folder = Path(entry or ".").resolve() / PACKAGE
+        if folder != ours and (folder / "__init__.py").is_file():
+            others.append(f"{folder} is another one")
+    return others
 
 
-def advice(found: Sequence[str]) -> str:
-    """What was found, what was expected, and what to do."""
+def advice(others: Sequence[str]) -> str:
+    """Returns the message for `others` as `foreign` returns them: what was found, what was expected, and what to do."""
     return (
-        f"More than one Python package is called {PACKAGE}: {'; '.join(found)}. Expected the one of {OURS} alone, in "
+        f"More than one Python package is called {PACKAGE}: {'; '.join(others)}. Expected only the one of {OURS}, in "
         f"{Path(__file__).resolve().parents[1]}. The one that comes first hides the other: use an environment of its own for "
         "each."
     )

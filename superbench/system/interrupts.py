@@ -1,8 +1,9 @@
-"""An interrupt from the keyboard ends a command within GRACE seconds, whatever it is doing at that moment.
+"""A keyboard interrupt ends a command within GRACE seconds, in any state of the command.
 
-Python raises `KeyboardInterrupt` in the main thread, between two of its own instructions. That is enough nearly always, but a
-library may catch it with a bare `except:`, and a long call into compiled code or a thread pool that ends may hold it up. So a
-thread hears of the signal as well, and ends the process when the exception has not. What is on the disk is whole at any moment.
+Python raises `KeyboardInterrupt` in the main thread, between two bytecode instructions. That is nearly always enough. But a
+library may catch it with a bare `except:`, and a long call into compiled code, or the shutdown of a thread pool, may delay it.
+Therefore a thread receives the signal too, and ends the process if the exception did not. Files are written atomically, so the
+files on disk are valid at any moment.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from types import FrameType
 from typing import NoReturn
 
 STATUS = 130
-"""The exit status of a command that an interrupt ended, as shells have it."""
+"""The exit status of a command that was ended by an interrupt, as in shells."""
 GRACE = 1.0
-"""Seconds that an orderly end may take."""
-ADVICE = "\nsuperbench: stopped. Run the same command again; it goes on from here.\n"
+"""Seconds that a regular exit may take."""
+ADVICE = "\nsuperbench: stopped. Run the same command again; it resumes from here.\n"
 SHOW_CURSOR = "\x1b[?25h"
-"""Progress bars hide a terminal's cursor."""
+"""The escape sequence that shows the cursor, which progress bars hide."""
 
 
 class Interrupts:
-    """Hears interrupts for the main thread of this process, from `listen` to the end of the process."""
+    """Handles interrupts of this process, from `listen` to the end of the process."""
 
     def __init__(self) -> None:
-        self.heard = self.told = False
+        self.interrupted = self._advised = False
 
     def listen(self) -> None:
-        """Start. Where interrupts are ignored, as in a background process of a script, they stay ignored."""
+        """Starts handling. If interrupts are ignored, as in a background process of a script, they stay ignored."""
         main = threading.current_thread() is threading.main_thread()
         if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return
@@ -44,32 +45,32 @@ class Interrupts:
         threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
 
     def end(self) -> NoReturn:
-        """End this process, now that the exception has come so far; the interpreter would take a second more to end."""
-        self._tell()
+        """Ends this process after the exception reached the command. A regular exit would take a second longer."""
+        self._advise()
         _end_processes()
         atexit._run_exitfuncs()
         os._exit(STATUS)
 
-    def _tell(self) -> None:
-        """Say once that the command was stopped, and how to go on."""
-        if not self.told:
-            self.told = True
+    def _advise(self) -> None:
+        """Prints once that the command was stopped, and how to resume it."""
+        if not self._advised:
+            self._advised = True
             with contextlib.suppress(OSError):  # standard error may be closed
                 os.write(2, ADVICE.encode())
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        """The first interrupt raises; one more must not disturb the end that is under way."""
-        if not self.heard:
-            self.heard = True
+        """Raises at the first interrupt only; a second one must not disturb the exit."""
+        if not self.interrupted:
+            self.interrupted = True
             raise KeyboardInterrupt
 
     def _watch(self, reading: int) -> None:
-        """Python writes the number of each signal to the pipe as it arrives. Who takes the signal over, as a web server does,
-        also ends the process."""
+        """Waits for an interrupt, then ends the process after GRACE seconds. Python writes the number of each signal to the
+        pipe. If other code handles the signal, as a web server does, that code also ends the process."""
         while signal.SIGINT not in os.read(reading, 64) or signal.getsignal(signal.SIGINT) != self._raise:
             pass
         time.sleep(GRACE)
-        self._tell()
+        self._advise()
         if sys.stdout.isatty():
             os.write(1, SHOW_CURSOR.encode())
         _end_processes()
@@ -77,8 +78,8 @@ class Interrupts:
 
 
 def _end_processes() -> None:
-    threading.excepthook = lambda _: None  # threads that waited for these processes have nothing to tell any more
-    if "multiprocessing" in sys.modules:  # else there are none, and its import would take longer than `superbench list`
+    threading.excepthook = lambda _: None  # errors of threads that waited for these processes are of no use now
+    if "multiprocessing" in sys.modules:  # else there are no processes, and the import takes longer than `superbench list`
         from superbench.system.processes import end_all
 
         end_all()

@@ -1,4 +1,4 @@
-"""Memory: the most that a piece of work takes, and giving back what is free."""
+"""Memory: measures the peak of a block, and returns free memory to the operating system."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import torch
 
 
 def give_back() -> None:
-    """Ask the allocator to let go of what it keeps for later: glibc's holds on to hundreds of megabytes after work in pieces of
-    many sizes (shards, batches, jobs). Takes milliseconds; does nothing where another allocator is at work."""
+    """Returns free memory of the allocator to the operating system. After allocations of many sizes (shards, batches, jobs),
+    the allocator of glibc keeps hundreds of megabytes. Takes milliseconds; has no effect with other allocators."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager
 def peak(device: str) -> Iterator[dict[str, int]]:
-    """Bytes that the block takes at its peak beyond what was taken before, under `peak` once it is over.
+    """Measures the peak memory of the block in bytes, beyond the memory in use before; after the block it is under `peak`.
 
-    On a CPU the high-water mark of the process is reset where the system allows it. What is found is a lower bound: memory that
-    the process has freed before and still holds costs nothing.
+    On a CPU the high-water mark of the process is reset, if the system allows it. The value is a lower bound: memory that the
+    process freed before, but did not return to the system, is not counted.
     """
-    found = {"peak": 0}
+    measured = {"peak": 0}
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        yield found
-        found["peak"] = torch.cuda.max_memory_allocated() - before
+        yield measured
+        measured["peak"] = torch.cuda.max_memory_allocated() - before
         return
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
-    yield found
-    found["peak"] = max(_resident("VmHWM") - before, 0)
+    yield measured
+    measured["peak"] = max(_resident("VmHWM") - before, 0)
 
 
 def _resident(field_: str) -> int:

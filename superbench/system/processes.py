@@ -1,4 +1,4 @@
-"""Processes beside this one: they end with it, and an interrupt from the keyboard does not reach them."""
+"""Child processes: they end with their parent, and keyboard interrupts do not reach them."""
 
 from __future__ import annotations
 
@@ -17,39 +17,38 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 LIBRARIES = ("torch._dynamo", "torch.utils.flop_counter", "torchaudio.compliance.kaldi", "scipy.stats", "pydantic")
-"""What every job needs, and takes seconds to load; none of them touches a GPU or starts a thread that a fork would miss."""
+"""Modules that every job needs and that take seconds to load. None uses a GPU or starts a thread (a fork loses threads)."""
 
 LONGEST_FOLDER = 60
-"""A socket's name has at most 107 characters, of which `multiprocessing` needs some thirty within the temporary folder."""
+"""The path of a socket has at most 107 characters; `multiprocessing` appends about thirty to the temporary folder."""
 
 
 PR_SET_PDEATHSIG = 1
-"""Of `prctl` (linux/prctl.h): the signal that a process gets when its parent ends."""
+"""Option of `prctl` (linux/prctl.h) that sets the signal a process receives when its parent ends."""
 
 
 def start(work: Callable[..., None], *arguments: Any, threads: int) -> Any:
-    """`work(*arguments)` in a process of its own, on so many threads; returns the process.
+    """Runs `work(*arguments)` in a child process, on `threads` threads; returns the process.
 
-    It ends with this process, and an interrupt from the keyboard does not reach it: this process hears it, and ends the other.
-    It does not run the user's script again to find `__main__`, of which it needs nothing. On Linux it is forked from one that
-    has loaded the libraries once and does nothing else; elsewhere, and where the path of temporary files is too long for a
-    socket's name, it starts from nothing.
+    The child ends with this process. A keyboard interrupt does not reach it: this process receives it, and ends the child. The
+    child does not import the user's script as `__main__`. On Linux it is forked from a server process that has only loaded the
+    libraries. On other systems, or if the path of temporary files is too long for a socket, a new interpreter is started.
     """
     short = len(os.fsencode(tempfile.gettempdir())) <= LONGEST_FOLDER
     context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" and short else "spawn")
     context.set_forkserver_preload(list(LIBRARIES))
-    environment = dict(os.environ)  # the process that is forked may be older than some of it
-    process = context.Process(target=_live, args=(environment, threads, work, arguments), daemon=True)
-    _unheard(process.start)
+    environment = dict(os.environ)  # the fork server may have been started with an older environment
+    process = context.Process(target=_child_main, args=(environment, threads, work, arguments), daemon=True)
+    _without_interrupts(process.start)
     return process
 
 
 class Orphaned(SystemExit):
-    """The process that this one works for is gone, so that this one ends: no failure of its work."""
+    """The parent process ended, so this process ends too; its work did not fail."""
 
 
 def say(pipe: Connection, *message: Any) -> None:
-    """Send `message` to the parent; raises `Orphaned` where it is gone."""
+    """Sends `message` to the parent; raises `Orphaned` if the parent ended."""
     try:
         pipe.send(message)
     except (BrokenPipeError, ConnectionResetError):
@@ -57,16 +56,16 @@ def say(pipe: Connection, *message: Any) -> None:
 
 
 def end_with(parent: int) -> None:
-    """From now on this process ends, by force, when the process `parent` that started it does, whatever either is doing.
+    """Makes this process end, by force, as soon as its parent process `parent` ends.
 
-    On Linux the kernel sees to it, also within a long call into compiled code, and when `parent` was killed itself; elsewhere a
-    thread looks every half second.
+    On Linux the kernel does this, also during a long call into compiled code, and when `parent` was killed. On other systems a
+    thread checks every half second.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it ended before it could be watched
+    if os.getppid() != parent:  # the parent ended before it could be watched
         os._exit(1)
 
 
@@ -77,27 +76,27 @@ def _watch(parent: int) -> None:
 
 
 def end(processes: Sequence[Any], seconds: float = 5.0) -> None:
-    """End processes that `start` gave: all at once, and by force those that have not ended within `seconds`."""
+    """Ends processes that `start` returned, all at once; kills those that did not end within `seconds`."""
     for process in processes:
         process.terminate()
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     for process in processes:
-        process.join(max(until - time.monotonic(), 0.0))
+        process.join(max(deadline - time.monotonic(), 0.0))
         if process.is_alive():
             process.kill()
 
 
 def end_all() -> None:
-    """End by force every process that this one started through `multiprocessing`: its own end is near."""
-    server = getattr(forkserver, "_forkserver", None)  # it may be loading libraries, and would notice only afterwards
+    """Kills every process that this one started through `multiprocessing`. Called shortly before this process ends."""
+    server = getattr(forkserver, "_forkserver", None)  # while it loads libraries, it would not notice the end of this process
     for number in [*(child.pid for child in multiprocessing.active_children()), getattr(server, "_forkserver_pid", None)]:
         if number is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
 
 
-def _live(environment: Mapping[str, str], threads: int, work: Callable[..., None], arguments: Sequence[Any]) -> None:
-    """The other process' life. Interrupts have been blocked since it was started."""
+def _child_main(environment: Mapping[str, str], threads: int, work: Callable[..., None], arguments: Sequence[Any]) -> None:
+    """Main function of the child process. Interrupts are blocked since its start."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(environment)
@@ -109,7 +108,7 @@ def _live(environment: Mapping[str, str], threads: int, work: Callable[..., None
 
 
 def _die_with_parent() -> None:
-    """End this process when the one that started it is gone."""
+    """Ends this process when its parent has ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
@@ -118,7 +117,7 @@ def _die_with_parent() -> None:
 
 @contextlib.contextmanager
 def _no_main() -> Iterator[None]:
-    """Inside, `__main__` does not say which file it is."""
+    """Removes the file name of `__main__` inside the block, so that a child process does not import it."""
     main = sys.modules["__main__"]
     kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
     for name in kept:
@@ -131,9 +130,9 @@ def _no_main() -> Iterator[None]:
             setattr(main, name, value)
 
 
-def _unheard(call: Callable[[], None]) -> None:
-    """Do `call` in a thread that no interrupt from the keyboard reaches, as none reaches what it starts. This thread hears
-    interrupts meanwhile: what it waits for may load libraries for seconds."""
+def _without_interrupts(call: Callable[[], None]) -> None:
+    """Runs `call` in a thread with blocked keyboard interrupts; processes that it starts inherit this. The calling thread still
+    receives interrupts while it waits, since the start may load libraries for seconds."""
     failures: list[BaseException] = []
 
     def do() -> None:
@@ -144,7 +143,7 @@ def _unheard(call: Callable[[], None]) -> None:
         except BaseException as error:
             failures.append(error)
 
-    resource_tracker.ensure_running()  # which would unblock them, if it were started on the way
+    resource_tracker.ensure_running()  # if `call` started it, it would unblock interrupts
     thread = threading.Thread(target=do, daemon=True)
     thread.start()
     thread.join()

@@ -1,4 +1,4 @@
-"""How long work tells somebody how far it is, without knowing who listens."""
+"""Progress reports of long work, independent of how they are shown."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Hears of progress: `advance("extract", 120, 800)` and single remarks. Calls are cheap and may be frequent."""
+    """Receives progress, as in `advance("extract", 120, 800)`, and single messages. Calls are cheap and may be frequent."""
 
     def advance(self, stage: str, done: float, total: float) -> None:
-        """`done` of `total` units of the stage are finished; the listener works out the remaining time."""
+        """Reports that `done` of `total` units of the stage are finished. The reporter estimates the remaining time."""
         ...
 
     def note(self, text: str) -> None:
-        """Something that a person should know: a resampled corpus, a resumed run."""
+        """Reports a message for the user, such as a resampled corpus or a resumed run."""
         ...
 
 
 class Silence:
-    """A reporter that nobody listens to."""
+    """A reporter that shows nothing."""
 
     def advance(self, stage: str, done: float, total: float) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Does nothing."""

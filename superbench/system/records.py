@@ -1,4 +1,4 @@
-"""Records that may come from strangers: closed, frozen, every field with its bounds."""
+"""Base of records that may come from untrusted sources: frozen, with known fields only, and bounds for every field."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Record(BaseModel):
-    """A closed, frozen record: no field that is not declared, no number that is not finite."""
+    """A frozen record. It rejects undeclared fields, and numbers that are not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

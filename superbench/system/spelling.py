@@ -1,14 +1,14 @@
-"""Text of others, made fit for where it is printed: names of models, labels and messages may hold anything."""
+"""Escapes untrusted text for terminal, LaTeX and CSV: names of models, labels and messages may contain any character."""
 
 from __future__ import annotations
 
 import re
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What moves a terminal's cursor, colours it, or turns the direction of what follows; tabs and line feeds stay."""
+"""Characters that control a terminal or the direction of text; tabs and line feeds are not among them."""
 
 FORMULA = tuple("=+-@＝＋－＠")
-"""How a formula begins."""
+"""First characters of a spreadsheet formula."""
 
 _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
@@ -17,7 +17,7 @@ _LATEX = {
 
 
 def visible(text: str) -> str:
-    r"""`text` with characters that control a terminal written as escapes.
+    r"""Returns `text` with escapes in place of characters that control a terminal.
 
     >>> visible("a\x1b[31mb\u202ec")
     'a\\x1b[31mb\\u202ec'
@@ -25,13 +25,13 @@ def visible(text: str) -> str:
     return _CONTROL.sub(_escape, text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    number = ord(found[0])
+def _escape(match: re.Match[str]) -> str:
+    number = ord(match[0])
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
 def in_latex(text: str) -> str:
-    r"""`text` as LaTeX prints it, on one line.
+    r"""Returns `text` escaped for LaTeX, on one line.
 
     >>> in_latex(r"a_b\input{x}~^$%")
     'a\\_b\\textbackslash{}input\\{x\\}\\textasciitilde{}\\textasciicircum{}\\$\\%'
@@ -40,7 +40,7 @@ def in_latex(text: str) -> str:
 
 
 def in_csv(value: object) -> object:
-    """A cell of a spreadsheet: a text that would be run as a formula gets an apostrophe in front; numbers stay numbers.
+    """Returns a value for a cell of a spreadsheet: an apostrophe is put before text that looks like a formula; numbers stay.
 
     >>> in_csv("=1+1"), in_csv("-0.5"), in_csv(-0.5), in_csv(" @SUM(A1)"), in_csv("apc")
     ("'=1+1", '-0.5', -0.5, "' @SUM(A1)", 'apc')

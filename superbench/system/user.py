@@ -1,4 +1,4 @@
-"""Who runs this: a person with a home folder and a name, or, in a container, a number that has neither."""
+"""The user of this process. In a container the user may be a number without a name and without a home folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from superbench.errors import CommandError
 
 
 def settle() -> None:
-    """Let libraries import for a user without a name, or without a home folder that can be written: torch and librosa keep
-    compiled code in a folder called after the user, and fail for want of it. Theirs lies among temporary files, also in the
-    processes that this one starts. Raises `CommandError` where that place is somebody else's."""
+    """Sets environment variables, so that torch and librosa can be imported without a user name or a writable home folder.
+
+    Both keep compiled code in a folder of the user, and fail without one. Here it becomes a temporary folder, also for child
+    processes. Raises `CommandError` if that folder belongs to another user."""
     try:
         getpass.getuser()
     except (KeyError, OSError):  # OSError from Python 3.13 on
@@ -29,21 +30,21 @@ def settle() -> None:
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME` or `~/.cache`; raises `CommandError` for a user who has neither."""
-    given = os.environ.get("XDG_CACHE_HOME")
-    if not given and is_homeless():
+    """Returns `$XDG_CACHE_HOME` or `~/.cache`; raises `CommandError` for a user who has neither."""
+    configured = os.environ.get("XDG_CACHE_HOME")
+    if not configured and is_homeless():
         raise CommandError(
             f"The user with the number {os.getuid()} has no home folder to keep features in. Give --store DIR, or set HOME or "
             "XDG_CACHE_HOME."
         )
-    return Path(given) if given else Path.home() / ".cache"
+    return Path(configured) if configured else Path.home() / ".cache"
 
 
 def _makeshift() -> Path:
-    """A folder of this user's own among temporary files: compiled code is run, so nobody else may write it."""
-    place = makeshift_home()
-    with contextlib.suppress(OSError):  # whoever needs it says that it cannot be made
-        place.mkdir(mode=0o700, exist_ok=True)
-        if place.stat().st_uid != os.getuid():
-            raise CommandError(f"{place} belongs to another user. Set HOME to a folder of your own.")
-    return place
+    """Returns a temporary folder of this user. It holds code that is executed, so no other user may write to it."""
+    folder = makeshift_home()
+    with contextlib.suppress(OSError):  # the code that uses the folder reports that it cannot be created
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise CommandError(f"{folder} belongs to another user. Set HOME to a folder of your own.")
+    return folder

@@ -51,7 +51,7 @@ class Fixed:
         chosen = self.values[torch.as_tensor(indices)]
         return chosen, torch.full((len(chosen),), chosen.shape[1])
 
-    def expect(self, indices: Sequence[int], moment: tuple[int, ...]) -> None:
+    def prefetch(self, indices: Sequence[int], moment: tuple[int, ...]) -> None:
         """Nothing to prepare."""
 
 

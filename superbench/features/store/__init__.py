@@ -1,4 +1,4 @@
-"""The feature store: `store.py` is what others use; the rest is its index, its files, who needs them, and what may go."""
+"""The feature store: `store.py` is its interface; the other modules are its index, files, pins, eviction and verification."""
 
 from superbench.features.store.sounds import Sound, sounds_at
 from superbench.features.store.store import Entry, Holding, Store, default_root

@@ -1,8 +1,8 @@
-"""Keeping a feature store within its budget: the least recently used shards go, and what dead processes left behind.
+"""Keeps a feature store within its budget: evicts the least recently used shards, and removes files of dead processes.
 
-A shard takes and leaves its place inside a transaction of the index, one process at a time. Files go before their rows: that
-frees the room which the index itself needs on a full disk, and a crash in between leaves rows without a file, which the next
-reader notices and forgets.
+Shards are added and removed in a transaction of the index, by one process at a time. Files are removed before their rows: this
+frees space that the index itself needs on a full disk. A crash in between leaves rows without a file; the next reader notices
+them and drops them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from superbench.features.store.shard import place
 from superbench.system.locks import locked
 
 ABANDONED_SECONDS = 3600.0
-"""Age at which a file that no index knows counts as abandoned, even if some process works under its lock."""
+"""Age from which a file that is not in the index counts as abandoned, even if a process holds its lock."""
 
 Reason = Literal["least recently used", "in no index", "left by a dead process"]
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A shard, or a file that never became one, that was removed."""
+    """A removed shard, or a removed file that never became a shard."""
 
     name: str
     bytes: int
@@ -36,12 +36,12 @@ class Removal:
 
 
 def staging(root: Path, owner: str) -> Path:
-    """Where a process writes shards before they take their place."""
+    """Returns the folder in which a process writes shards before they are added to the store."""
     return root / "writing" / owner
 
 
 def drop(root: Path, index: Index, names: list[str]) -> None:
-    """Remove shards and their entries."""
+    """Removes shards and their entries."""
     with index.transaction():
         for name in names:
             _remove(place(root, name))
@@ -50,9 +50,9 @@ def drop(root: Path, index: Index, names: list[str]) -> None:
 
 
 def evict(root: Path, index: Index, pins: Pins, budget: int, coming: int = 0, but: str = "") -> list[Removal]:
-    """Remove the least recently used shards until `coming` more bytes fit into `budget`, or only pinned ones are left.
+    """Removes the least recently used shards until `coming` more bytes fit into `budget`, or only pinned shards are left.
 
-    The shard `but` is about to be written anew and counts for nothing.
+    The shard `but` is about to be written again, so its present size is not counted.
     """
     with index.transaction():
         [(total,)] = index.rows("SELECT coalesce(sum(bytes), 0) FROM shards WHERE name != ?", (but,))
@@ -65,15 +65,15 @@ def evict(root: Path, index: Index, pins: Pins, budget: int, coming: int = 0, bu
             if excess > 0 and name not in pinned:
                 removed.append(Removal(name, size, "least recently used"))
                 excess -= size
-        drop(root, index, [one.name for one in removed])
+        drop(root, index, [removal.name for removal in removed])
     return removed
 
 
 def sweep(root: Path, index: Index, pins: Pins) -> list[Removal]:
-    """Remove what processes left that died while they wrote."""
+    """Removes files of processes that died while they wrote, and files that are not in the index."""
     with index.transaction():
         pins.bury()
-        removed = [*_staged_by_the_dead(root, pins)]
+        removed = [*_left_by_dead_processes(root, pins)]
         for path in strangers(root, index):
             if _abandoned(root, path):
                 removed.append(Removal(path.name, path.stat().st_size, "in no index"))
@@ -88,7 +88,7 @@ def _remove(path: Path) -> None:
         raise StoreError(f"Could not remove {path}: {error.strerror}. Check that its folder is writable.") from error
 
 
-def _staged_by_the_dead(root: Path, pins: Pins) -> Iterator[Removal]:
+def _left_by_dead_processes(root: Path, pins: Pins) -> Iterator[Removal]:
     for folder in sorted((root / "writing").glob("*")):
         if not pins.alive(folder.name):
             for path in sorted(folder.iterdir()):
@@ -97,13 +97,13 @@ def _staged_by_the_dead(root: Path, pins: Pins) -> Iterator[Removal]:
 
 
 def strangers(root: Path, index: Index) -> list[Path]:
-    """Files among the shards that the index does not know."""
+    """Returns files among the shards that are not in the index."""
     known = {row[0] for row in index.rows("SELECT name FROM shards")}
     files = sorted(path for path in (root / "shards").glob("*/*") if path.is_file())
     return [path for path in files if path.name != f"{path.stem}.safetensors" or path.stem not in known]
 
 
 def _abandoned(root: Path, path: Path) -> bool:
-    """No process works on the shard that the file belongs to (hidden files are those of a writer), or it is long ago."""
+    """Returns True if no process works on the shard of the file, or the file is old. Hidden files are those of a writer."""
     with locked(root / "locks" / path.name.lstrip(".")[:3], wait=False) as free:
         return free or time.time() - path.stat().st_mtime > ABANDONED_SECONDS

@@ -1,8 +1,8 @@
-"""Who needs which shards. A pin is a row of the index; its owner is a process, and counts as long as it lives.
+"""Pins: which processes need which shards. A pin is a row of the index; it is valid while its owner, a process, runs.
 
-An owner is a file in `locks/` that its process keeps locked; the operating system lets go of the lock however the process
-ends, so pins of the dead are recognised by a lock that can be taken. Owners begin and are buried inside transactions of
-the index, one process at a time: nobody meets an owner whose file is there and not locked yet.
+An owner has a file in `locks/` that its process keeps locked. The operating system releases the lock when the process ends, so
+a lock that can be taken shows that the owner is dead. Owners are created and removed in transactions of the index, by one
+process at a time, so no process can see an owner file that is not locked yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from superbench.system.locks import held, lock
 
 
 class Pins:
-    """The pins of one opened store, and a look at those of the others. `folder` holds the lock files."""
+    """The pins of one opened store, with access to the pins of others. `folder` contains the lock files."""
 
     def __init__(self, folder: Path, index: Index) -> None:
         self._folder, self._index = folder, index
@@ -29,21 +29,21 @@ class Pins:
 
     @property
     def owner(self) -> str:
-        """The name of this owner, which from now on is alive."""
+        """The name of this owner. The first access creates and locks its file."""
         if self._file is None:
             with self._index.transaction():
-                self.bury()  # so that pins do not pile up where nothing is ever evicted
+                self.bury()  # else pins would accumulate in a store without eviction
                 self._name = f"owner-{os.getpid()}-{secrets.token_hex(8)}"
                 self._file = lock(self._folder / self._name, wait=False)
         return self._name
 
     def add(self, shards: Iterable[str]) -> None:
-        """This owner needs `shards`, whether they are there yet or not."""
+        """Pins `shards` for this owner; they need not exist yet."""
         with self._index.transaction():
             self._index.write("INSERT OR IGNORE INTO pins VALUES (?,?)", [(self.owner, shard) for shard in shards])
 
     def release(self) -> None:
-        """This owner needs nothing any more. Without its file it is dead, so a full disk cannot keep the pins alive."""
+        """Removes all pins of this owner. Its file is removed first: a full disk may keep the rows, but they are invalid."""
         if self._file is not None:
             (self._folder / self._name).unlink(missing_ok=True)
             self._file.close()
@@ -52,11 +52,11 @@ class Pins:
                 self._index.write("DELETE FROM pins WHERE owner = ?", [(self._name,)])
 
     def alive(self, owner: str) -> bool:
-        """Does the process of an owner still run?"""
+        """Returns True if the process of an owner still runs."""
         return held(self._folder / owner)
 
     def bury(self) -> None:
-        """Drop the pins and lock files of owners that are no more."""
+        """Removes the pins and lock files of owners whose processes have ended."""
         with self._index.transaction():
             owners = {row[0] for row in self._index.rows("SELECT DISTINCT owner FROM pins")}
             owners |= {path.name for path in self._folder.glob("owner-*")}
@@ -66,7 +66,7 @@ class Pins:
                 (self._folder / owner).unlink(missing_ok=True)
 
     def pinned(self) -> set[str]:
-        """Shards that some living process needs."""
-        found = self._index.rows("SELECT owner, shard FROM pins")
-        living = {owner for owner in {row[0] for row in found} if self.alive(owner)}
-        return {shard for owner, shard in found if owner in living}
+        """Returns the shards that a running process needs."""
+        rows = self._index.rows("SELECT owner, shard FROM pins")
+        living = {owner for owner in {row[0] for row in rows} if self.alive(owner)}
+        return {shard for owner, shard in rows if owner in living}

@@ -1,9 +1,9 @@
-"""A shard: one safetensors file of features, and how to know that it still holds what was written.
+"""A shard: one safetensors file of features, and the check that it is unchanged.
 
-Hashing all of it takes long beside reading it, so a file whose hash was right once is recognised by its stamp: size, time of
-change, inode. What changes a file after that (a flipped byte, a cut, a copy put in its place) changes the stamp, and
-the bytes are hashed again before anything is read. Decay of the disk that no write caused leaves the stamp as it was: only
-hashing everything finds it, which is what `superbench store verify` does.
+Hashing a file takes longer than reading it. So a file whose hash was verified once is recognised by its stamp: size,
+modification time, inode. Any later change (a flipped byte, truncation, a replaced file) changes the stamp; then the bytes are
+hashed again before they are read. Disk errors without a write keep the stamp: only hashing all files finds them, as
+`superbench store verify` does.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Damaged(Exception):
-    """A shard's file is not what was written; says why. Stays among the modules of the store."""
+    """The file of a shard differs from what was written; the message is the reason. Used only inside the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the index knows of a shard's file: its size in bytes, its checksum, and the stamp under which that was right."""
+    """Facts about a shard's file in the index: its size in bytes, its checksum, and the stamp at which it was verified."""
 
     bytes: int
     checksum: str
@@ -37,15 +37,15 @@ class Written:
 
 
 def place(root: Path, name: str) -> Path:
-    """Where the file of a shard lies in the store at `root`."""
+    """Returns the path of a shard's file in the store at `root`."""
     return root / "shards" / name[:2] / f"{name}.safetensors"
 
 
 def written(path: Path) -> Written:
-    """Measure a file that was just written.
+    """Returns size, checksum and stamp of a file that was just written.
 
-    Its time of change is set to the nanosecond: the kernel's own clock may tick every 4 ms only, and a second write within
-    the tick would leave it as it was.
+    Its modification time is set in nanoseconds. The kernel's clock may advance only every 4 ms, so a second write within this
+    time would not change the modification time.
     """
     now = time.time_ns()
     os.utime(path, ns=(now, now))
@@ -53,46 +53,44 @@ def written(path: Path) -> Written:
 
 
 def stamp(path: Path) -> str:
-    """Size, time of change (nanoseconds) and inode of a file."""
+    """Returns size, modification time (nanoseconds) and inode of a file as text."""
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 
 def checksum(path: Path) -> str:
-    """BLAKE2b-128 of a file's bytes."""
+    """Returns the BLAKE2b-128 digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def proved(path: Path, known: Written, *, hashing: bool = False) -> str:
-    """The stamp under which the file is known to hold what was written; `hashing`: do not trust the one that is known.
+    """Returns the present stamp of a verified file; with `hashing`, the bytes are hashed even if the stamp is unchanged.
 
-    Raises `Damaged`, or `StoreError` for a file that may be whole and cannot be read.
+    Raises `Damaged`, or `StoreError` if the file cannot be read.
     """
     try:
-        size, found = path.stat().st_size, stamp(path)
+        size, current = path.stat().st_size, stamp(path)
         if size != known.bytes:
             raise Damaged(f"it has {size} bytes, {known.bytes} were written")
-        if (hashing or found != known.stamp) and checksum(path) != known.checksum:
+        if (hashing or current != known.stamp) and checksum(path) != known.checksum:
             raise Damaged("its bytes are not those that were written")
     except FileNotFoundError as error:
         raise Damaged("the file is not there") from error
     except OSError as error:
-        text = (
-            f"The stored features {path} cannot be read: {error.strerror}. See to the permissions of the file, or to the disk."
-        )
+        text = f"The stored features {path} cannot be read: {error.strerror}. Check the permissions of the file, and the disk."
         raise StoreError(text) from error
-    return found
+    return current
 
 
 def opened(path: Path) -> Tensor:
-    """The values (rows, layer, dim) as a view of the mapped file; raises `Damaged` for an unreadable header."""
+    """Returns the values (rows, layer, dim) as a view of the mapped file; raises `Damaged` for an unreadable header."""
     with _values(path, "pt") as values:
         return values[:]
 
 
 def rows(path: Path) -> int:
-    """How many rows a shard has, by its header; raises `Damaged` for an unreadable one."""
+    """Returns the number of rows in the header of a shard; raises `Damaged` for an unreadable header."""
     with _values(path, "np") as values:
         return values.get_shape()[0]
 

@@ -1,7 +1,7 @@
-"""What is known of sound files: a digest of their bytes, and their length. Bytes are read once for each state of a file.
+"""Facts about sound files: a digest of their bytes, and their length. A file is read once, and again after a change.
 
-A file is known by its path and its stamp: size, times of modification and of change, inode. The time of change cannot be set
-back as the time of modification can, so a file that was exchanged for another of the same size and date is read again.
+A file is recognised by its path and its stamp: size, modification time (mtime), change time (ctime), inode. Unlike mtime, ctime
+cannot be set back, so a file that was replaced by another of the same size and date is read again.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 from superbench.features.store.index import VERSION, Index
 
 REMEMBERED_AT_ONCE = 500
-"""Sound files whose digests are written in one go."""
+"""Number of sound files whose digests are written in one transaction."""
 
 Stamp = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Facts of a sound file: digest of its bytes, samples at its own rate, that rate."""
+    """Facts about a sound file: digest of its bytes, samples at its own rate, and that rate (Hz)."""
 
     digest: str
     samples: int
@@ -30,14 +30,14 @@ class Sound:
 
 
 def sounds_at(root: Path) -> Callable[[Sequence[Path]], list[Sound]]:
-    """Reads the facts of sound files as the store at `root` knows them; where there is no store, none is made."""
+    """Returns a function that reads facts about sound files with the store at `root`; it creates no store and changes none."""
     file = root / "index.sqlite"
     index = Index(file, read_only=True) if file.is_file() else None
     return partial(known_sounds, index if index and index.version == VERSION else None, remember=False)
 
 
 def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool = True) -> list[Sound]:
-    """The facts of sound files, from the index or read now; raises `BadAudio` for one that cannot be used."""
+    """Returns facts about sound files, from the index or read now; raises `BadAudio` for a file that cannot be used."""
     memory = index if remember else None
     from superbench.data.audio import header
 
@@ -50,7 +50,7 @@ def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool =
             digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
             known[text] = (*stamp, digest, samples, rate)
             fresh[text] = (text, *known[text])
-        if len(fresh) == REMEMBERED_AT_ONCE:  # a kill costs no more than these
+        if len(fresh) == REMEMBERED_AT_ONCE:  # an interruption loses no more than these
             _remember(memory, fresh)
     _remember(memory, fresh)
     return [Sound(*known[str(path)][4:]) for path in paths]
@@ -69,6 +69,6 @@ def _stamp(path: Path) -> Stamp:
     try:
         status = path.stat()
     except OSError:
-        header(path)  # raises the error that a person can read
+        header(path)  # raises a `BadAudio` with a clear message
         raise
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

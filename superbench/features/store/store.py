@@ -1,9 +1,9 @@
-"""The feature store: what a frozen model said of a piece of sound, kept under a name made of content alone.
+"""The feature store: features of a frozen model for segments of sound, under keys that depend only on content.
 
-On disk: `index.sqlite` (which key lies in which rows of which shard; digests of sound files already seen; who needs what),
-`shards/<xx>/<digest>.safetensors`, `writing/` for shards that have not taken their place yet, `locks/`. A shard is written
-whole, then takes its place and its row in one transaction: after a crash there may be a file that nobody knows, never a
-half-written entry that looks whole. Readers and writers of several processes may work at once.
+On disk: `index.sqlite` (the shard and rows of each key; digests of sound files; pins), `shards/<xx>/<digest>.safetensors`,
+`writing/` for shards that are being written, `locks/`. A shard is written completely; then one transaction renames the file and
+adds its row. After a crash there may be a file without a row, but never a partial entry that looks complete. Several processes
+may read and write at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a key's features lie: rows `start` to `start + rows` of a shard."""
+    """Location of a key's features: rows `start` to `start + rows` of a shard."""
 
     shard: str
     start: int
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A shard as a person sees it: what it holds, when it was made and last used (Unix time), whether somebody needs it."""
+    """A summary of a shard: its size, when it was made and last used (Unix time), and whether a running process needs it."""
 
     shard: str
     entries: int
@@ -55,15 +55,15 @@ class Holding:
 
 
 def default_root() -> Path:
-    """The user's cache folder for features: `$XDG_CACHE_HOME/superbench` or `~/.cache/superbench`."""
+    """Returns the user's cache folder for features: `$XDG_CACHE_HOME/superbench` or `~/.cache/superbench`."""
     return cache_folder() / "superbench"
 
 
 class Store:
-    """Features by key, for one process; open one in each. `root` is made when absent.
+    """Features by key. Each process opens its own `Store`. `root` is created if it does not exist.
 
-    With a `budget` (bytes of shards), the least recently used shards make room for new ones, except those that a living
-    process has said to `use`: rather than fail, the store then grows over its budget.
+    With a `budget` (bytes of shards), the least recently used shards are evicted for new ones, except shards that a running
+    process has pinned with `use`: the store exceeds its budget rather than fail.
     """
 
     def __init__(self, root: Path, budget: int | None = None) -> None:
@@ -81,7 +81,7 @@ class Store:
         self._pins = Pins(root / "locks", self._index)
 
     def _opened_index(self) -> Index:
-        """The index; a new one in place of one that is damaged, unless somebody works with it."""
+        """Returns the index. A damaged index is replaced by a new one, unless a process uses it."""
         path = self.root / "index.sqlite"
         used = any(held(owner) for owner in (self.root / "locks").glob("owner-*"))
         if mark(path).exists() and is_index(path) and not used:
@@ -95,7 +95,7 @@ class Store:
             return self._opened_index()
 
     def close(self) -> None:
-        """Let go of everything: what this store needed may be evicted from now on."""
+        """Closes the store and removes its pins, so that its shards may be evicted."""
         self.release()
         self._open.clear()
         self._index.close()
@@ -107,51 +107,51 @@ class Store:
         self.close()
 
     def sounds(self, paths: Sequence[Path]) -> list[Sound]:
-        """Digest and length of sound files; bytes are read only where a file is new, or changed since they were."""
+        """Returns digests and lengths of sound files; a file is read only if it is new or has changed."""
         return known_sounds(self._index, paths)
 
     # -------------------------------------------------------- features
 
     def room(self) -> int:
-        """Bytes that all features together may take: the budget, or what they take now and nine tenths of what is free."""
+        """Returns the bytes that all features may take: the budget, or their size plus nine tenths of the free space."""
         if self.budget is not None:
             return self.budget
-        ((held,),) = self._index.rows("SELECT coalesce(sum(bytes), 0) FROM shards")
-        return int(held + 0.9 * shutil.disk_usage(self.root).free)
+        ((stored,),) = self._index.rows("SELECT coalesce(sum(bytes), 0) FROM shards")
+        return int(stored + 0.9 * shutil.disk_usage(self.root).free)
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """The entries of those keys that are stored."""
+        """Returns the entries of those keys that are stored."""
         return {key: Entry(*row) for key, row in self._index.known("entries", sorted(keys)).items()}
 
     def remarks(self) -> list[str]:
-        """What was found damaged in the index since this was asked last, and what is done about it."""
-        found, self._renewed = self._renewed, False
+        """Returns messages about damage of the index since the last call, and about the repair."""
+        renewed, self._renewed = self._renewed, False
         rows, self._index.dropped = self._index.dropped, 0
-        whole = "the index of the feature store was damaged: a new one is made, and the features with it"
-        some = f"{rows} rows of the feature store's index were damaged; what they were of is read or made again"
-        return [whole] * found + [some] * bool(rows)
+        new_index = "the index of the feature store was damaged; a new one is created, and features are computed again"
+        lost_rows = f"{rows} rows of the feature store's index were damaged; their sound is read or computed again"
+        return [new_index] * renewed + [lost_rows] * bool(rows)
 
     def use(self, shards: Iterable[str]) -> set[str]:
-        """Pin shards for as long as this process lives (or until `release`); returns those that are there, and whole.
+        """Pins shards until `release` or the end of this process; returns those that exist and are undamaged.
 
-        The others may be pinned before they are made. A shard whose file changed since it was written is hashed here; one that
-        is damaged is forgotten, so that whoever asked makes it anew. What `find` gave may be gone before `use` pins it:
-        the answer counts.
+        Shards may be pinned before they are made. A shard whose file changed since it was written is hashed; a damaged shard is
+        dropped, so that the caller computes it again. A shard may be evicted between `find` and `use`, so rely on the value
+        that `use` returns.
         """
-        wanted = sorted(set(shards))
+        names = sorted(set(shards))
         with self._index.transaction():
-            self._pins.add(wanted)
-            self._index.write("UPDATE shards SET used = ? WHERE name = ?", [(time.time(), name) for name in wanted])
-        return {name for name in wanted if self._whole(name)}
+            self._pins.add(names)
+            self._index.write("UPDATE shards SET used = ? WHERE name = ?", [(time.time(), name) for name in names])
+        return {name for name in names if self._is_intact(name)}
 
     def release(self) -> None:
-        """Drop this store's pins: a process that has done one job and goes on to the next."""
+        """Removes the pins of this store, for example between two jobs of a process."""
         self._pins.release()
 
     def add(self, name: str, keys: Sequence[bytes], values: Sequence[Tensor]) -> None:
-        """Write a shard: `values[i]` (rows, layer, dim) belongs to `keys[i]`. Keys already stored keep what they have.
+        """Writes a shard: `values[i]` (rows, layer, dim) belongs to `keys[i]`. Entries that are already stored stay.
 
-        Makes room first where there is a budget. Raises `StoreError` when the disk is full or cannot be written.
+        With a budget, older shards are evicted first. Raises `StoreError` when the disk is full or cannot be written.
         """
         import torch
 
@@ -165,7 +165,7 @@ class Store:
         try:
             self._place(name, staged, entries)
         except OSError as error:
-            text = f"Could not put {staged} in its place: {error.strerror}. Check that the folder is writable."
+            text = f"Could not move {staged} to its final path: {error.strerror}. Check that the folder is writable."
             raise StoreError(text) from error
         finally:
             with contextlib.suppress(OSError):
@@ -181,7 +181,7 @@ class Store:
             self._index.put("shards", [(name, facts.bytes, facts.checksum)])
             when = "UPDATE shards SET made = ?, used = ?, checked = ? WHERE name = ?"
             self._index.write(when, [(now, now, facts.stamp, name)])
-            self._index.write("DELETE FROM entries WHERE shard = ?", [(name,)])  # of what stood there before
+            self._index.write("DELETE FROM entries WHERE shard = ?", [(name,)])  # entries of the earlier file
             self._index.put("entries", entries, replacing=False)
 
     def _make_room(self, name: str, coming: int) -> None:
@@ -189,11 +189,11 @@ class Store:
             self._closed(evict(self.root, self._index, self._pins, self.budget, coming, name))
 
     def read(self, entry: Entry) -> Tensor:
-        """The stored rows (rows, layer, dim) of an entry, in the stored dtype.
+        """Returns the stored rows (rows, layer, dim) of an entry, in the stored dtype.
 
-        When a process opens a shard for the first time, its size and header are looked at, and its bytes are hashed unless the
-        file is the very one that was hashed before (size, time of change, inode). Raises `StoreError` for a damaged shard,
-        which is then forgotten, and for one that was evicted because this process did not `use` it.
+        At the first access to a shard, its size and header are checked, and its bytes are hashed unless the file is unchanged
+        since the last hashing (size, modification time, inode). Raises `StoreError` for a damaged shard, which is then dropped,
+        and for a shard that was evicted because this process did not pin it with `use`.
         """
         if entry.shard not in self._open:
             self._open[entry.shard] = self._shard(entry.shard)
@@ -201,61 +201,61 @@ class Store:
 
     @contextlib.contextmanager
     def working_on(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """True inside if this process alone works on the shard; without `wait`, False if another one does. Locks die with
-        their holder."""
-        with locked(self.root / "locks" / name[:3], wait=wait) as mine:
-            yield mine
+        """Yields True if this process has locked the shard for writing; without `wait`, False if another process has. The lock
+        is released when its process ends."""
+        with locked(self.root / "locks" / name[:3], wait=wait) as is_locked:
+            yield is_locked
 
     def _shard(self, name: str) -> Tensor:
         try:
-            if not self._prove(name):
+            if not self._verified(name):
                 raise StoreError(
-                    f"The stored features {name} made room for others, because nobody had pinned them. "
-                    "Run the same command again to make them anew."
+                    f"The stored features {name} were evicted; no running process had pinned them. "
+                    "Run the same command again to compute them again."
                 )
             return opened(place(self.root, name))
         except Damaged as error:
-            with contextlib.suppress(StoreError):  # the damage is the message, not that it cannot be put right here
+            with contextlib.suppress(StoreError):  # report the damage, not a failure to drop the shard
                 self.forget(name)
             raise StoreError(
-                f"The stored features {place(self.root, name)} are damaged: {error}. They are forgotten; "
-                "run the same command again to make them anew."
+                f"The stored features {place(self.root, name)} are damaged: {error}. They were dropped; "
+                "run the same command again to compute them again."
             ) from error
 
-    def _whole(self, name: str) -> bool:
+    def _is_intact(self, name: str) -> bool:
         try:
-            return self._prove(name)
+            return self._verified(name)
         except Damaged:
             self.forget(name)
             return False
 
-    def _prove(self, name: str) -> bool:
-        """Is the shard stored? Raises `Damaged` if its file is not what was written."""
-        there = self._index.rows("SELECT checked FROM shards WHERE name = ?", (name,))
-        for row in there:
+    def _verified(self, name: str) -> bool:
+        """Returns True if the shard is stored; raises `Damaged` if its file differs from what was written."""
+        stamps = self._index.rows("SELECT checked FROM shards WHERE name = ?", (name,))
+        for row in stamps:
             facts = self._index.known("shards", [name])
             if name not in facts:
                 raise Damaged("its row in the index is not what was written")
             known = Written(*facts[name], *row)
-            seen = proved(place(self.root, name), known)
-            if seen != known.stamp:
-                remember(self._index, name, seen)
+            current = proved(place(self.root, name), known)
+            if current != known.stamp:
+                remember(self._index, name, current)
             return True
         return False
 
     # -------------------------------------------------------- housekeeping
 
     def contents(self) -> list[Holding]:
-        """What is stored, the most recently used first."""
+        """Returns a summary of each shard, the most recently used first."""
         pinned = self._pins.pinned()
         counts = dict(self._index.rows("SELECT shard, count(*) FROM entries GROUP BY shard"))
         shards = self._index.rows("SELECT name, bytes, made, coalesce(used, made) FROM shards ORDER BY 4 DESC, name")
         return [Holding(name, counts.get(name, 0), size, made, used, name in pinned) for name, size, made, used in shards]
 
     def gc(self, budget: int | None = None) -> list[Removal]:
-        """Remove what dead processes left, then the least recently used shards over `budget` (default: the store's own).
+        """Removes files of dead processes, then the least recently used shards over `budget` (default: that of the store).
 
-        Shards that a living process needs stay, even if the store remains over the budget. Returns what was removed.
+        Shards that a running process has pinned stay, even if the store then exceeds the budget. Returns the removals.
         """
         removed = sweep(self.root, self._index, self._pins)
         limit = self.budget if budget is None else budget
@@ -264,14 +264,14 @@ class Store:
         return removed
 
     def verify(self, reporter: Reporter | None = None) -> Iterator[ShardState]:
-        """Hash every shard and compare with the index; a finding for each, and for files and entries that belong to none.
+        """Hashes every shard and compares it with the index; yields a state for each shard, stray file and lost entry.
 
-        Nothing is changed; `forget` drops a damaged shard, `gc` a stray file.
+        No features are changed; `forget` drops a damaged shard, `gc` removes a stray file.
         """
         return verify(self.root, self._index, reporter or Silence())
 
     def forget(self, name: str) -> None:
-        """Drop a shard and its entries; of a table of the index, the rows that do not hold what was written."""
+        """Drops a shard and its entries. If `name` is a table of the index, drops the damaged rows of that table."""
         if name in SEALED:
             self._index.known(name, self._index.false(name))
             return
@@ -279,8 +279,8 @@ class Store:
         drop(self.root, self._index, [name])
 
     def forget_older(self, shards: Iterable[str], moment: float) -> int:
-        """Drop those of the shards that were made before `moment` (Unix time), also if another process needs them; returns
-        how many."""
+        """Drops those shards that were made before `moment` (Unix time), even if another process needs them; returns their
+        number."""
         query = "SELECT name, made FROM shards WHERE name IN ({})"
         older = [name for name, made in self._index.among(query, sorted(set(shards))) if made < moment]
         for name in older:
@@ -288,6 +288,6 @@ class Store:
         return len(older)
 
     def _closed(self, removed: list[Removal]) -> list[Removal]:
-        for one in removed:
-            self._open.pop(one.name, None)
+        for removal in removed:
+            self._open.pop(removal.name, None)
         return removed

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from superbench.contract import Audio, Item
-from superbench.features.extraction import Extraction, Moment, means
+from superbench.features.extraction import BatchKey, Extraction, means
 
 LARGEST_BYTES = 4 * 2**30
 """Means that are held in memory; more are read from the store batch by batch."""
@@ -53,7 +53,7 @@ class FrameExamples:
     def __init__(self, items: Sequence[Item], extraction: Extraction, device: str) -> None:
         self.items, self.extraction, self.device = items, extraction, device
 
-    def batch(self, indices: Sequence[int] | np.ndarray, moment: Moment = ()) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Sequence[int] | np.ndarray, moment: BatchKey = ()) -> tuple[Tensor, Tensor]:
         """Features (batch, time, layer, dim) float32, zero-padded, and lengths (batch).
 
         Good until the next batch of the same extraction is read: all are laid in one place. Fresh memory for each would cost
@@ -68,9 +68,9 @@ class FrameExamples:
             padded[:, i, len(one) :] = 0
         return padded.to(self.device).movedim(0, -2), lengths.to(self.device)
 
-    def expect(self, indices: Sequence[int] | np.ndarray, moment: Moment) -> None:
+    def prefetch(self, indices: Sequence[int] | np.ndarray, moment: BatchKey) -> None:
         """The batch that will be wanted next."""
-        self.extraction.expect(self._sound(indices), moment)
+        self.extraction.prefetch(self._sound(indices), moment)
 
     def _sound(self, indices: Sequence[int] | np.ndarray) -> list[Audio]:
         return [self.items[i].audio for i in indices]
@@ -101,7 +101,7 @@ class MeanExamples:
             values[list(held)] = means(extraction, list(held.values()))
         return cls(values, device, {i: item.audio for i, item in enumerate(items) if i not in held}, extraction)
 
-    def batch(self, indices: Sequence[int] | np.ndarray, moment: Moment = ()) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Sequence[int] | np.ndarray, moment: BatchKey = ()) -> tuple[Tensor, Tensor]:
         """Features (batch, layer, dim) and lengths of one."""
         index = [int(i) for i in indices]
         places = [place for place, i in enumerate(index) if i in self.live]
@@ -114,11 +114,11 @@ class MeanExamples:
             values[places], values[fixed] = rows, held
         return values, torch.ones(len(index), dtype=torch.long, device=self.device)
 
-    def expect(self, indices: Sequence[int] | np.ndarray, moment: Moment) -> None:
+    def prefetch(self, indices: Sequence[int] | np.ndarray, moment: BatchKey) -> None:
         """The batch that will be wanted next."""
         wanted = [self.live[int(i)] for i in indices if int(i) in self.live]
         if wanted and self.extraction is not None:
-            self.extraction.expect(wanted, moment)
+            self.extraction.prefetch(wanted, moment)
 
     def _held(self, index: list[int]) -> Tensor:
         rows = torch.tensor(index, dtype=torch.long, device=self.device)

@@ -74,7 +74,7 @@ class Sweep:
         coming = self._readings(number)
         if reading == len(coming):
             number, reading, coming = number + 1, 0, self._readings(number + 1)
-        self.examples.expect(np.concatenate(coming[reading]), (number, reading))
+        self.examples.prefetch(np.concatenate(coming[reading]), (number, reading))
 
     def recent(self) -> list[float | None]:
         """Every probe's mean loss over the updates since this was last asked; None where it is no number."""

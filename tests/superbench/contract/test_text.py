@@ -1,4 +1,4 @@
-"""Text files as editors leave them: what is read is what was meant, and what cannot be read is named."""
+"""Text files of any common encoding are read correctly; an error names a file that cannot be read."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_each_line_has_its_own_encoding(tmp_path: Path) -> None:
         (b"one\r\ntwo\0\r\n", "line 2: found a NUL byte"),
         ("one\ntwo\n".encode("utf-16-le"), "line 1: found a NUL byte"),  # UTF-16 that does not say so
         (b"\xff\xfeo\0n", "cannot be read: .*truncated"),
-        (b"\xff\xfe", "cannot be read: it holds a byte-order mark and nothing else"),
-        (MARK, "cannot be read: it holds a byte-order mark and nothing else"),
+        (b"\xff\xfe", "cannot be read: it contains only a byte-order mark"),
+        (MARK, "cannot be read: it contains only a byte-order mark"),
     ],
 )
 def test_what_is_no_text_names_file_and_line_and_says_what_to_do(tmp_path: Path, data: bytes, says: str) -> None:

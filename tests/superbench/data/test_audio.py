@@ -1,4 +1,4 @@
-"""From a reference to a waveform, and every way in which a file can be bad."""
+"""Decoding of audio references, and an error for every fault of a file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_empty_nan_and_missing_files_are_errors(tmp_path: Path) -> None:
         load_audio(Audio(wav(tmp_path / "nan.wav", np.array([0.0, np.nan]))))
     with pytest.raises(BadAudio, match="not there"):
         load_audio(Audio(tmp_path / "gone.wav"))
-    with pytest.raises(BadAudio, match="nothing between samples 9000"):
+    with pytest.raises(BadAudio, match="no sound between samples 9000"):
         load_audio(Audio(wav(tmp_path / "short.wav", np.ones(8000) * 0.1), start=9000))
 
 

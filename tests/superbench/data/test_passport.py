@@ -1,4 +1,4 @@
-"""The data passport: what it counts, what it says of damaged corpora, and that results carry it."""
+"""The data passport: its counts, its differences for damaged corpora, and its copy in results."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from superbench.system.progress import Silence
 
 NAMES = ("asr", "asv", "er", "ic", "ks", "pr", "qbe", "sd", "sf", "sid")
 COUNTS = {"train": 30, "train/high": 5, "train groups": 25, "dev": 10, "test": 20}
-"""Of the plugin's tones, as counted by hand in the folder that seed 0 writes."""
+"""Counts of the plugin's tones, taken by hand in the folder that seed 0 writes."""
 
 
 @pytest.fixture
 def corpora(tone_corpora: Path, tmp_path: Path) -> Corpora:
-    """The tones, to be damaged: no miniature by its marker, so that they count as the published corpus."""
+    """The tones, which a test may damage. They have no miniature marker, so they count as the published corpus."""
     return Corpora(Path(shutil.copytree(tone_corpora, tmp_path / "data")))
 
 
 @pytest.fixture
 def tone(tones: ModuleType) -> Task:
-    """The plugin's task with a card that says what was published."""
+    """The plugin's task with a card that contains published counts."""
     return with_card(tones.TONE, counts=COUNTS, sample_rate=16_000)
 
 
@@ -56,7 +56,7 @@ def look(corpora: Corpora, task: Task, *, deep: bool = False) -> Inspection:
 
 
 def sound(corpora: Corpora, number: int = 0) -> Path:
-    """One of the sounds that the task trains on (those of a single pitch)."""
+    """A training sound of the task (they have a single pitch)."""
     return [path for path in sorted((corpora.root / "Tones/train").glob("*.wav")) if "_" not in path.stem][number]
 
 
@@ -144,13 +144,15 @@ def test_digests_of_lists_follow_labels_and_order_but_not_folders() -> None:
 
 
 def test_a_corpus_as_published_is_complete_and_has_a_passport(corpora: Corpora, tone: Task) -> None:
-    found = look(corpora, tone)
-    assert (found.state, found.remarks) == ("complete", ())
-    assert found.passport is not None
-    assert found.passport.sample_rates == {"16000": 60}
-    assert found.passport.durations["train"].shortest == pytest.approx(4_037 / 16_000, abs=1e-3)
-    assert found.passport.durations["train"].longest == pytest.approx((4_000 + 37 * 59) / 16_000, abs=1e-3)
-    assert found.passport.hours == pytest.approx(sum(one.hours for one in found.passport.durations.values()), abs=2e-4)
+    inspection = look(corpora, tone)
+    assert (inspection.state, inspection.remarks) == ("complete", ())
+    assert inspection.passport is not None
+    assert inspection.passport.sample_rates == {"16000": 60}
+    assert inspection.passport.durations["train"].shortest == pytest.approx(4_037 / 16_000, abs=1e-3)
+    assert inspection.passport.durations["train"].longest == pytest.approx((4_000 + 37 * 59) / 16_000, abs=1e-3)
+    assert inspection.passport.hours == pytest.approx(
+        sum(one.hours for one in inspection.passport.durations.values()), abs=2e-4
+    )
     assert look(corpora, tone, deep=True).state == "complete"
 
 
@@ -162,18 +164,18 @@ def test_a_task_that_says_nothing_of_its_corpus_is_not_compared(corpora: Corpora
 def test_a_count_that_differs_is_said_with_the_published_one(corpora: Corpora, tone: Task) -> None:
     gone = next(path for path in sorted((corpora.root / "Tones/train").glob("*-high-*.wav")))
     gone.unlink()
-    found = look(corpora, tone)
-    assert found.state == "differs"
-    assert "train: 29 in place of 30; train/high: 4 in place of 5" in found.remarks[0]
+    inspection = look(corpora, tone)
+    assert inspection.state == "differs"
+    assert "train: 29 in place of 30; train/high: 4 in place of 5" in inspection.remarks[0]
 
 
 def test_another_sample_rate_names_the_file(corpora: Corpora, tone: Task) -> None:
     wave, _ = soundfile.read(sound(corpora, 3))
     soundfile.write(sound(corpora, 3), wave[::2], 8_000)
-    found = look(corpora, tone)
-    assert found.state == "differs"
-    assert found.remarks[0].startswith("1 of 60 files is at 8000 Hz, published at 16000 Hz")
-    assert str(sound(corpora, 3)) in found.remarks[0]
+    inspection = look(corpora, tone)
+    assert inspection.state == "differs"
+    assert inspection.remarks[0].startswith("1 of 60 files is at 8000 Hz, published at 16000 Hz")
+    assert str(sound(corpora, 3)) in inspection.remarks[0]
 
 
 def cut(path: Path) -> None:
@@ -195,19 +197,19 @@ def test_files_that_cannot_be_used_are_named(
     corpora: Corpora, tone: Task, damage: Callable[[Path], None], says: str | None
 ) -> None:
     damage(sound(corpora, 2))
-    found = look(corpora, tone)
-    assert found.state == ("damaged" if says else "complete")
+    inspection = look(corpora, tone)
+    assert inspection.state == ("damaged" if says else "complete")
     if says:
-        assert says in found.remarks[0]
-        assert str(sound(corpora, 2)) in found.remarks[0]
+        assert says in inspection.remarks[0]
+        assert str(sound(corpora, 2)) in inspection.remarks[0]
 
 
 def test_of_many_bad_files_five_are_named_and_the_rest_counted(corpora: Corpora, tone: Task) -> None:
     for number in range(7):
         cut(sound(corpora, number))
-    found = look(corpora, tone)
-    assert len(found.remarks) == 6
-    assert found.remarks[-1] == "2 more files of 60 cannot be used."
+    inspection = look(corpora, tone)
+    assert len(inspection.remarks) == 6
+    assert inspection.remarks[-1] == "2 more files of 60 cannot be used."
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -216,9 +218,9 @@ def test_a_compressed_file_without_its_end_is_found(tmp_path: Path, deep: bool) 
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 48_000), 16_000)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    found = look(Corpora(tmp_path), listing([path]), deep=deep)
-    assert found.state == "damaged"
-    assert str(path) in found.remarks[0]
+    inspection = look(Corpora(tmp_path), listing([path]), deep=deep)
+    assert inspection.state == "damaged"
+    assert str(path) in inspection.remarks[0]
     path.write_bytes(whole)
     assert look(Corpora(tmp_path), listing([path]), deep=deep).state == "complete"
 
@@ -227,12 +229,12 @@ def test_only_decoding_finds_what_no_header_shows(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     soundfile.write(path, np.full(1_600, np.nan, np.float32), 16_000, subtype="FLOAT")
     assert look(Corpora(tmp_path), listing([path])).state == "complete"
-    found = look(Corpora(tmp_path), listing([path]), deep=True)
-    assert (found.state, "NaN" in found.remarks[0]) == ("damaged", True)
+    inspection = look(Corpora(tmp_path), listing([path]), deep=True)
+    assert (inspection.state, "NaN" in inspection.remarks[0]) == ("damaged", True)
 
 
 def listing(paths: list[Path], error: Exception | None = None) -> Task:
-    """A task that reads what it is told, and looks for nothing itself."""
+    """A task that reads the given files, and does not check whether they exist."""
 
     def read(corpora: Corpora) -> tuple[Fold, ...]:
         if error:
@@ -244,11 +246,11 @@ def listing(paths: list[Path], error: Exception | None = None) -> Task:
 
 
 def test_listed_files_that_are_missing_are_named_and_counted(tmp_path: Path) -> None:
-    found = look(Corpora(tmp_path), listing([tmp_path / f"{n}.wav" for n in range(8)]))
-    assert found.state == "damaged"
-    assert "8 of the 8 files" in found.remarks[0]
-    assert "0.wav" in found.remarks[0]
-    assert "4.wav … and 3 more" in found.remarks[0]
+    inspection = look(Corpora(tmp_path), listing([tmp_path / f"{n}.wav" for n in range(8)]))
+    assert inspection.state == "damaged"
+    assert "8 of the 8 files" in inspection.remarks[0]
+    assert "0.wav" in inspection.remarks[0]
+    assert "4.wav … and 3 more" in inspection.remarks[0]
 
 
 def test_lists_that_name_nothing_are_damage(tmp_path: Path) -> None:
@@ -268,21 +270,21 @@ def test_a_reader_that_fails_does_not_hide_the_other_corpora(corpora: Corpora, t
 
 @pytest.fixture
 def copy(keyword_corpora: Path, tmp_path: Path) -> Path:
-    """The miniature of KS, to be damaged."""
+    """The miniature of KS, which a test may damage."""
     return Path(shutil.copytree(keyword_corpora, tmp_path / "data"))
 
 
 def test_a_miniature_is_compared_with_what_was_written(copy: Path) -> None:
     task = plugins.task("ks")
-    found = look(Corpora(copy), task)
-    assert (found.state, found.remarks) == ("complete", ())
-    assert found.passport is not None
-    assert found.passport.miniature == "miniature corpora, seed 0"
+    inspection = look(Corpora(copy), task)
+    assert (inspection.state, inspection.remarks) == ("complete", ())
+    assert inspection.passport is not None
+    assert inspection.passport.miniature == "miniature corpora, seed 0"
     next(iter(sorted((copy / "SpeechCommands/speech_commands_v0.01/yes").glob("*.wav")))).unlink()
-    found = look(Corpora(copy), task)
-    assert found.state == "differs"
-    assert "in place of" in found.remarks[0]
-    assert "train/yes" in found.remarks[0]
+    inspection = look(Corpora(copy), task)
+    assert inspection.state == "differs"
+    assert "in place of" in inspection.remarks[0]
+    assert "train/yes" in inspection.remarks[0]
     synthesize(copy, 0, ["ks"], Silence())  # a tree that is there stays as it is, and so does what was noted of it
     assert look(Corpora(copy), task).state == "differs"
     (copy / WRITTEN).unlink()
@@ -293,8 +295,8 @@ def test_a_list_of_the_same_length_that_was_changed_is_said(copy: Path) -> None:
     folder = copy / "SpeechCommands/speech_commands_test_set_v0.01"
     first = next(iter(sorted((folder / "yes").glob("*.wav"))))
     first.rename(first.with_name(first.name.replace("_nohash_0", "_nohash_9")))
-    found = look(Corpora(copy), plugins.task("ks"))
-    assert found.remarks == ("Not as written: test: the list is not the one that was written.",)
+    inspection = look(Corpora(copy), plugins.task("ks"))
+    assert inspection.remarks == ("Not as written: test: the list is not the one that was written.",)
 
 
 def test_the_note_of_another_seed_is_not_believed(copy: Path) -> None:
@@ -368,13 +370,13 @@ Call = Callable[..., subprocess.CompletedProcess[str]]
 
 def test_the_command_tells_a_whole_corpus_from_absent_ones(call: Call, copy: Path) -> None:
     done = call("data", "check", "--data", str(copy), "--json")
-    found = {one["task"]: one for one in json.loads(done.stdout)}
+    passports = {row["task"]: row for row in json.loads(done.stdout)}
     assert done.returncode == 0, done.stderr
-    assert found["ks"]["state"] == "complete"
-    assert found["ks"]["passport"]["counts"]["test"] == 576
-    assert found["er"]["state"] == "absent"
-    assert str(copy / "IEMOCAP_full_release") in found["er"]["remarks"][0]
-    assert "https://sail.usc.edu/iemocap/" in found["er"]["obtain"]
+    assert passports["ks"]["state"] == "complete"
+    assert passports["ks"]["passport"]["counts"]["test"] == 576
+    assert passports["er"]["state"] == "absent"
+    assert str(copy / "IEMOCAP_full_release") in passports["er"]["remarks"][0]
+    assert "https://sail.usc.edu/iemocap/" in passports["er"]["obtain"]
 
 
 def test_the_command_fails_where_something_is_not_as_it_should_be(call: Call, copy: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sound files of every kind: cut, written to a pipe, named after another format, or not meant as sound."""
+"""Sound files of all formats: truncated, written to a pipe, with a wrong suffix, or without sound."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def written(path: Path, kind: str, wave: np.ndarray | None = None, rate: int = 1
 
 
 def heard(path: Path) -> int:
-    """Samples of a sound, told alike by everything that reads or counts it."""
+    """Returns the samples of a sound; every function that reads or counts them must agree."""
     count = len(load_audio(Audio(path)))
     assert (count, 16_000) == audio_header(path) == checked(path)
     assert look(path, deep=False) == look(path, deep=True) == (count, 16_000)
@@ -63,15 +63,15 @@ def heard(path: Path) -> int:
 
 
 def refused(path: Path, words: str) -> None:
-    """Everything that reads sound refuses the file, and names it."""
+    """Asserts that every function that reads sound raises an error that names the file."""
     for read in (lambda: load_audio(Audio(path)), lambda: checked(path)):
         with pytest.raises(BadAudio, match=words) as caught:
             read()
         assert str(path) in str(caught.value)
     for deep in (False, True):
-        said = look(path, deep)
-        assert isinstance(said, str)
-        assert str(path) in said
+        message = look(path, deep)
+        assert isinstance(message, str)
+        assert str(path) in message
 
 
 # ---------------------------------------------------------------- cut files
@@ -93,7 +93,7 @@ def test_formats_of_which_a_part_cannot_be_told_from_the_whole_are_refused(tmp_p
     path = tmp_path / "x.wav"
     soundfile.write(path, noise(), 16_000, format=form, subtype="PCM_16")
     assert soundfile.info(path).frames == SAMPLES
-    refused(path, r"Read are wav, .*Convert it")
+    refused(path, r"superbench reads wav, .*Convert it")
 
 
 def test_a_damaged_header_does_not_take_all_memory(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_header_that_is_true_stays_what_it_is(tmp_path: Path) -> None:
 
 
 def without_first_frame(content: bytes) -> bytes:
-    """An mp3 without the frame that says how many there are."""
+    """An mp3 without the frame that declares their number."""
     return content[content.index(content[:2], 4) :]
 
 
@@ -222,9 +222,9 @@ def test_an_mp3_that_does_not_say_its_length_is_heard_whole(tmp_path: Path, loud
     assert soundfile.info(path).frames != 2 * SAMPLES
     count = heard(path)
     assert 2 * SAMPLES <= count < 2 * SAMPLES + 3 * 576  # the encoder's delay is heard
-    found = load_audio(Audio(path))
-    lag = max(range(count - len(whole) + 1), key=lambda at: float(found[at : at + len(whole)] @ whole))
-    torch.testing.assert_close(found[lag : lag + len(whole)], whole, atol=1e-3, rtol=0)
+    wave = load_audio(Audio(path))
+    lag = max(range(count - len(whole) + 1), key=lambda at: float(wave[at : at + len(whole)] @ whole))
+    torch.testing.assert_close(wave[lag : lag + len(whole)], whole, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (2, 22_050), (1, 44_100), (2, 48_000)])
@@ -264,14 +264,14 @@ def test_a_file_that_another_follows_is_not_heard_in_part(tmp_path: Path, kind: 
     path = tmp_path / kind
     content = written(path, kind)
     path.write_bytes(content + content)
-    with pytest.raises(BadAudio, match=r"after another.*Join them"):
+    with pytest.raises(BadAudio, match=r"contains several.*Join them"):
         load_audio(Audio(path))
 
 
 def test_streams_of_different_kinds_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.ogg"
     path.write_bytes(written(path, "x.ogg") + written(path, "x.ogg", rate=44_100))
-    refused(path, "different kinds")
+    refused(path, "different formats")
 
 
 # ---------------------------------------------------------------- by content

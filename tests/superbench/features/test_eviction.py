@@ -1,4 +1,4 @@
-"""Room in the feature store: who goes, who stays, and what dead processes leave behind."""
+"""Eviction from the feature store: which shards are removed, which stay, and what dead processes leave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from superbench.features.store import Store
 NAMES = [f"{number:x}" * 32 for number in range(10)]
 ROWS = 1000
 BYTES = ROWS * 2 * 17 * 2
-"""Of the values of one shard; its header comes on top."""
+"""Bytes of the values of one shard, without its header."""
 BUDGET = 3 * BYTES + 1000
 
 USING = """
@@ -147,7 +147,7 @@ def test_features_at_hand_outlive_their_eviction_and_others_are_said_to_be_gone(
     at_hand = reader.read(entries[key(NAMES[1])])
     Store(tmp_path).gc(0)
     assert at_hand.eq(1).all()
-    with pytest.raises(StoreError, match=r"made room for others.*[Rr]un the same command again"):
+    with pytest.raises(StoreError, match=r"were evicted; no running process had pinned them.*[Rr]un the same command again"):
         reader.read(entries[key(NAMES[0])])
 
 

@@ -1,4 +1,4 @@
-"""What cannot be stored passes through the model when it is read, once for all probes of a sweep."""
+"""Sound without stored features passes through the model when it is read, once for all probes of a sweep."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from superbench.training.probes.updates import Point
 
 @pytest.fixture
 def world(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> Callable[..., tuple[tuple[Fold, ...], Extraction]]:
-    """Folds and features of a tone task; `crop` cuts its training sound, `live` says that nothing of training is stored."""
+    """Folds and features of a tone task; `crop` cuts its training sound; with `live`, no training features are stored."""
 
     def make(task: Any, crop: int | None = None, live: bool = False) -> tuple[tuple[Fold, ...], Extraction]:
         fold = task.read(Corpora(tone_corpora))[0]
@@ -53,13 +53,13 @@ def test_a_fresh_crop_is_drawn_from_the_moment_alone(tmp_path: Path, tones: Modu
     soundfile.write(tmp_path / "short.wav", np.full(3_000, 0.25), 16_000)
     long, short = (Audio(tmp_path / name, crop=4_000) for name in ("long.wav", "short.wav"))
     loaded = plugins.loaded(plugins.parse("spectrum"), tones.Spectrum(), "cpu")
-    found = extract(loaded, [long, short], "mean", Store(tmp_path / "store"), "cpu", Silence())
-    assert set(found.entries) == {short}
-    first, again, later = (found.read([long, short], moment)[0] for moment in ((3, 0), (3, 0), (4, 0)))
+    features = extract(loaded, [long, short], "mean", Store(tmp_path / "store"), "cpu", Silence())
+    assert set(features.entries) == {short}
+    first, again, later = (features.read([long, short], moment)[0] for moment in ((3, 0), (3, 0), (4, 0)))
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
-    assert found.samples(long) == 4_000
-    assert found.passed_seconds == (3_000 + 3 * 4_000) / 16_000
+    assert features.samples(long) == 4_000
+    assert features.passed_seconds == (3_000 + 3 * 4_000) / 16_000
 
 
 def test_a_crop_lies_anywhere_and_has_its_length(tmp_path: Path, tones: ModuleType) -> None:
@@ -102,7 +102,7 @@ def test_all_probes_of_a_sweep_share_each_pass(name: str, world: Callable[..., A
 
 
 class Cut(Exception):
-    """Stands for SIGKILL."""
+    """An exception in place of SIGKILL."""
 
 
 class Scissors(Silence):
@@ -201,7 +201,7 @@ def test_of_one_hidden_state_asked_for_alone_nothing_else_is_stored(tmp_path: Pa
 
 
 class Matrices(torch.nn.Module):
-    """One linear layer over pieces of 320 samples."""
+    """One linear layer over segments of 320 samples."""
 
     sample_rate, hop, layers, dim = 16_000, 320, 1, 32
 

@@ -1,4 +1,4 @@
-"""Once through the model, and never a half-written entry."""
+"""Sound passes through the model once, and the store never returns a partial entry."""
 
 from __future__ import annotations
 
@@ -94,14 +94,14 @@ def test_a_flipped_byte_is_noticed_and_that_shard_is_made_anew(sounds: list[Audi
     content = bytearray(shard.read_bytes())
     content[-5] ^= 1
     shard.write_bytes(bytes(content))
-    said: list[str] = []
+    messages: list[str] = []
 
     class Listening(Silence):
         def note(self, text: str) -> None:
-            said.append(text)
+            messages.append(text)
 
     again = extract(loaded(tones.Spectrum()), sounds, "frames", Store(tmp_path / "store"), "cpu", Listening())
-    assert said == ["stored features were damaged or gone (1 of 1 shards); their sound passes again"]
+    assert messages == ["stored features were damaged or missing (1 of 1 shards); they are computed again"]
     assert again.passed_seconds == good.passed_seconds
     assert all(torch.equal(again[sound], one) for sound, one in zip(sounds, right, strict=True))
 
@@ -144,6 +144,6 @@ def test_out_of_memory_halves_the_batch_and_drops_nothing(sounds: list[Audio], t
                 raise torch.OutOfMemoryError("too much")
             return super().forward(waves, lengths)
 
-    found = extract(loaded(Narrow()), sounds, "mean", Store(tmp_path / "store"), "cpu", Silence())
+    extraction = extract(loaded(Narrow()), sounds, "mean", Store(tmp_path / "store"), "cpu", Silence())
     wide = extract(loaded(tones.Spectrum()), sounds, "mean", Store(tmp_path / "other"), "cpu", Silence())
-    torch.testing.assert_close(means(found, sounds), means(wide, sounds), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(means(extraction, sounds), means(wide, sounds), rtol=1e-6, atol=1e-6)

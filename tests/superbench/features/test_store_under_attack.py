@@ -1,4 +1,4 @@
-"""What breaks a feature store, and what it says: damage, full and read-only disks, two writers, sudden death."""
+"""Faults of a feature store and their messages: damage, full and read-only disks, two writers, killed processes."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ def entry(store: Store, key: bytes = KEYS[1]) -> Entry:
 
 
 def holds_everything(store: Store) -> bool:
-    found = store.find(KEYS)
-    same = (torch.equal(store.read(found[key]), value) for key, value in zip(KEYS, VALUES, strict=True))
-    return len(found) == len(KEYS) and all(same)
+    entries = store.find(KEYS)
+    same = (torch.equal(store.read(entries[key]), value) for key, value in zip(KEYS, VALUES, strict=True))
+    return len(entries) == len(KEYS) and all(same)
 
 
 def writer(root: Path, act: str) -> subprocess.Popen[str]:
-    """A process that waits for a line, then acts."""
+    """Starts a process that waits for a line of input before it continues."""
     process = subprocess.Popen(
         [sys.executable, "-c", WRITING + act, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -201,7 +201,7 @@ def forbidden(path: Path, **_: object) -> str:
 def test_permissions_that_forbid_reading_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = filled(tmp_path)
     monkeypatch.setattr("superbench.features.store.shard.stamp", forbidden)
-    with pytest.raises(StoreError, match=r"cannot be read: Permission denied\. See to the permissions"):
+    with pytest.raises(StoreError, match=r"cannot be read: Permission denied\. Check the permissions"):
         store.read(entry(store))
     assert shard(tmp_path).exists()
     assert store.find(KEYS)
@@ -267,7 +267,10 @@ def test_files_that_cannot_be_removed_or_locked_are_said_and_nothing_is_lost(
             store.read(entry(store))
     assert store.find(KEYS)
     (tmp_path / "locks" / NAME[:3]).mkdir()
-    with pytest.raises(StoreError, match=r"The lock .* cannot be made: Is a directory"), store.working_on(NAME, wait=True):
+    with (
+        pytest.raises(StoreError, match=r"The lock file .* cannot be created: Is a directory"),
+        store.working_on(NAME, wait=True),
+    ):
         pass
 
 
@@ -295,8 +298,8 @@ def test_two_processes_that_write_the_same_shard_at_once_leave_one_whole_shard(t
     store = Store(tmp_path)
     while any(process.poll() is None for process in processes):
         assert not [finding for finding in store.verify() if finding.state == "stray"]
-        found = store.find(KEYS)
-        assert len(found) in (0, len(KEYS))
+        entries = store.find(KEYS)
+        assert len(entries) in (0, len(KEYS))
     assert [process.wait() for process in processes] == [0, 0]
     assert [finding.state for finding in store.verify()] == ["whole"]
     assert holds_everything(store)
@@ -367,7 +370,7 @@ def test_a_store_of_the_first_version_opens_with_all_that_is_in_it(tmp_path: Pat
 
 def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
     filled(tmp_path)._index.rows("PRAGMA user_version = 7")
-    with pytest.raises(StoreError, match=r"made by a newer superbench \(its index has version 7.*Update superbench"):
+    with pytest.raises(StoreError, match=r"created by a newer superbench \(its index has version 7.*Update superbench"):
         Store(tmp_path)
 
 
@@ -381,12 +384,12 @@ def test_verify_names_damage_entries_without_a_shard_and_files_without_a_row(tmp
     store._index.write("INSERT INTO entries (key, shard, start, rows) VALUES (?,?,?,?)", rows)
     stray = shard(tmp_path).with_name(f"{'0' * 32}.safetensors")
     stray.write_bytes(b"?")
-    said = {finding.shard: (finding.state, finding.message) for finding in store.verify()}
-    assert said[NAME] == ("whole", f"4 entries, 400 rows, {shard(tmp_path).stat().st_size} bytes")
-    assert said[OTHER][0] == "damaged"
-    assert "it has 100 rows, the index expects 101" in said[OTHER][1]
-    assert said["gone"] == ("damaged", "1 entries point to the shard gone, which the index does not know")
-    assert said[stray.stem][0] == "stray"
+    states = {finding.shard: (finding.state, finding.message) for finding in store.verify()}
+    assert states[NAME] == ("whole", f"4 entries, 400 rows, {shard(tmp_path).stat().st_size} bytes")
+    assert states[OTHER][0] == "damaged"
+    assert "it has 100 rows, the index expects 101" in states[OTHER][1]
+    assert states["gone"] == ("damaged", "1 entries point to the shard gone, which is not in the index")
+    assert states[stray.stem][0] == "stray"
     store.forget("gone")
     assert "gone" not in {finding.shard for finding in store.verify()}
 
@@ -395,10 +398,10 @@ def test_the_command_verifies_repairs_and_tells_by_its_status(tmp_path: Path) ->
     filled(tmp_path).close()
     assert command("verify", "--store", tmp_path).exit_code == 0
     flip(shard(tmp_path))
-    found = command("verify", "--store", tmp_path)
-    assert found.exit_code == 1
-    assert "0 shards whole, 1 damaged" in found.stdout
-    assert "--repair" in found.stdout
+    done = command("verify", "--store", tmp_path)
+    assert done.exit_code == 1
+    assert "0 shards whole, 1 damaged" in done.stdout
+    assert "--repair" in done.stdout
     assert command("verify", "--store", tmp_path, "--repair").exit_code == 0
     assert "0 shards whole, 0 damaged" in command("verify", "--store", tmp_path).stdout
     assert not shard(tmp_path).exists()
@@ -408,26 +411,26 @@ def test_the_command_lists_and_makes_room(tmp_path: Path) -> None:
     store = filled(tmp_path)
     store.add(OTHER, [b"y" * 16], VALUES[:1])
     store.use([OTHER])
-    said = " ".join(command("ls", "--store", tmp_path).stdout.split())
-    assert "68.2 kB in 2 shards, 5 entries; 13.7 kB pinned" in said
+    output = " ".join(command("ls", "--store", tmp_path).stdout.split())
+    assert "68.2 kB in 2 shards, 5 entries; 13.7 kB pinned" in output
     listed = json.loads(command("ls", "--store", tmp_path, "--json").stdout)
     assert [(one["shard"], one["entries"], one["pinned"]) for one in listed["shards"]] == [(OTHER, 1, True), (NAME, 4, False)]
     assert "Nothing to remove" in command("gc", "--store", tmp_path).stdout
-    said = " ".join(command("gc", "--store", tmp_path, "--gb", "0").stdout.split())
-    assert "Removed 1 files, 54.5 kB: least recently used." in said
-    assert "the rest is pinned by runs that are alive" in said
+    output = " ".join(command("gc", "--store", tmp_path, "--gb", "0").stdout.split())
+    assert "Removed 1 files, 54.5 kB: least recently used." in output
+    assert "the rest is pinned by runs that are alive" in output
 
 
 def test_listing_a_store_does_not_load_torch(tmp_path: Path) -> None:
     filled(tmp_path).close()
-    said = subprocess.run([sys.executable, "-c", LISTING, str(tmp_path)], capture_output=True, text=True, check=True).stdout
-    assert "in 1 shards" in said
-    assert said.endswith("False\n")
+    output = subprocess.run([sys.executable, "-c", LISTING, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    assert "in 1 shards" in output
+    assert output.endswith("False\n")
 
 
 def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
     for action in ("ls", "gc", "verify"):
-        found = command(action, "--store", tmp_path / "nowhere")
-        assert "holds no feature store" in str(found.exception)
-        assert found.exception.exit_status == 2  # type: ignore[union-attr]
+        done = command(action, "--store", tmp_path / "nowhere")
+        assert "holds no feature store" in str(done.exception)
+        assert done.exception.exit_status == 2  # type: ignore[union-attr]
     assert not (tmp_path / "nowhere").exists()

@@ -181,7 +181,7 @@ def test_extraction_does_what_the_doctor_found(change: Callable, mates: str, act
 def test_a_model_that_gives_nothing_for_a_short_sound_is_an_error_that_names_the_file(tones: ModuleType) -> None:
     model = changed(tones, lambda _, features: Features(features.frames[:, :, :0], features.lengths * 0))
     loaded = plugins.loaded(plugins.parse("patient"), model, "cpu")
-    with pytest.raises(BadUpstream, match=r"gives no frame for short\.wav"):
+    with pytest.raises(BadUpstream, match=r"returns no frame for short\.wav"):
         forward(loaded, [torch.ones(100)], [Audio(Path("short.wav"))], "mean", "cpu")
 
 

@@ -1,4 +1,4 @@
-"""Work in a process of its own: its progress arrives, its errors too, and it ends with the block."""
+"""Work in a background process: its progress and its errors are forwarded, and it ends with the block."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 from superbench.errors import CommandError, SuperbenchError
-from superbench.system.background import beside
+from superbench.system.background import in_background
 from superbench.system.progress import Reporter
 
 
-class Ear:
-    """A reporter that remembers."""
+class Recorder:
+    """A reporter that records its calls."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, float, float]] = []
+        self.progress: list[tuple[str, float, float]] = []
         self.notes: list[str] = []
 
     def advance(self, stage: str, done: float, total: float) -> None:
-        self.heard.append((stage, done, total))
+        self.progress.append((stage, done, total))
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -49,11 +49,11 @@ def endless(reporter: Reporter) -> None:
 
 
 def test_progress_arrives_from_another_process_before_the_block_is_left() -> None:
-    ear = Ear()
-    with beside(partial(counted, 3), ear):
+    reporter = Recorder()
+    with in_background(partial(counted, 3), reporter):
         pass
-    assert ear.heard == [("count", 1, 3), ("count", 2, 3), ("count", 3, 3)]
-    assert ear.notes != [f"process {os.getpid()}"]
+    assert reporter.progress == [("count", 1, 3), ("count", 2, 3), ("count", 3, 3)]
+    assert reporter.notes != [f"process {os.getpid()}"]
 
 
 def surroundings(reporter: Reporter) -> None:
@@ -68,40 +68,40 @@ def test_the_process_has_the_environment_of_the_one_that_asks(
     monkeypatch.setattr(tempfile, "tempdir", None if folder == "short" else str(tmp_path / folder))
     for who in ("alice", "bob"):
         monkeypatch.setenv("WHO_ASKS", who)
-        ear = Ear()
-        with beside(surroundings, ear):
+        reporter = Recorder()
+        with in_background(surroundings, reporter):
             pass
-        assert ear.notes == [who]
+        assert reporter.notes == [who]
 
 
 def test_what_the_work_raised_is_raised_here() -> None:
-    ear = Ear()
+    reporter = Recorder()
 
     def told() -> None:
-        with beside(refused, ear):
-            while not ear.notes:  # before the block is left
+        with in_background(refused, reporter):
+            while not reporter.notes:  # before the block is left
                 time.sleep(0.01)
 
     with pytest.raises(CommandError, match="no such thing"):
         told()
-    assert ear.notes[0].startswith("failed: no such thing")
+    assert reporter.notes[0].startswith("failed: no such thing")
 
 
 def test_a_process_that_dies_is_an_error() -> None:
-    with pytest.raises(SuperbenchError, match="died"), beside(killed, Ear()):
+    with pytest.raises(SuperbenchError, match="died"), in_background(killed, Recorder()):
         pass
 
 
 def test_an_error_in_the_block_ends_the_work() -> None:
-    ear = Ear()
+    reporter = Recorder()
 
     def broken() -> None:
-        with beside(endless, ear):
-            while not ear.notes:
+        with in_background(endless, reporter):
+            while not reporter.notes:
                 time.sleep(0.01)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         broken()
     with pytest.raises(ProcessLookupError):
-        os.kill(int(ear.notes[0]), 0)
+        os.kill(int(reporter.notes[0]), 0)

@@ -1,4 +1,4 @@
-"""State in which a bit was flipped, or that was cut off: found, said, made again, never used."""
+"""State files with a flipped bit or a missing part are detected, reported, made again and never used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from superbench.training.pretraining.output import OutputFiles
 
 
 class Heard(Silence):
-    """Keeps notes."""
+    """A reporter that records messages."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -95,7 +95,7 @@ def test_no_bit_of_remembered_facts_can_be_flipped_unseen(tmp_path: Path) -> Non
 
 
 class Counter:
-    """Learns to count."""
+    """A learner that counts."""
 
     def __init__(self) -> None:
         self.weight = torch.zeros(50)
@@ -152,7 +152,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_refused_in_one_sentence(tmp_path: Pa
     load_model(family, path, "apc")
     data = path.read_bytes()
     path.write_bytes(flipped(data, 8 * (len(data) - 100) + 1))
-    with pytest.raises(BadCheckpoint, match=r"is damaged: it does not hold what was written\. .*superbench pretrain apc"):
+    with pytest.raises(BadCheckpoint, match=r"is damaged: its content is not what was written\. .*superbench pretrain apc"):
         load_model(family, path, "apc")
 
 
@@ -251,7 +251,7 @@ def test_verify_names_false_rows_and_forgets_them_when_asked(tmp_path: Path) -> 
         store.add("ab" * 16, [b"k" * 16], [torch.zeros(3, 2, 5)])
         indexed(tmp_path, "UPDATE entries SET rows = 2")
         damaged = [finding for finding in store.verify() if finding.state == "damaged"]
-        assert [finding.message for finding in damaged] == ["1 rows of entries in the index do not hold what was written"]
+        assert [finding.message for finding in damaged] == ["1 rows of entries in the index are damaged"]
         store.forget(damaged[0].shard)
         assert not [finding for finding in store.verify() if finding.state == "damaged"]
 
@@ -268,7 +268,9 @@ def test_an_index_that_sqlite_finds_damaged_is_made_anew_and_said(tmp_path: Path
     with Store(tmp_path) as store, pytest.raises(DamagedFile, match="run the same command again"):
         store.find([number.to_bytes(16) for number in range(200)])
     with Store(tmp_path) as store:
-        assert store.remarks() == ["the index of the feature store was damaged: a new one is made, and the features with it"]
+        assert store.remarks() == [
+            "the index of the feature store was damaged; a new one is created, and features are computed again"
+        ]
         assert not store.remarks()
         assert not store.find([bytes(16)])
         store.add("ab" * 16, [bytes(16)], [torch.zeros(1, 2, 3)])

@@ -1,4 +1,4 @@
-"""Another project's package of the same name is reported, whichever way it came."""
+"""Another project's package of the same name is reported, however it was installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[3] / "superbench"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder as pip leaves it after it installed a foreign superbench."""
+    """A folder in the state in which pip leaves it after it installed a foreign superbench."""
     (tmp_path / "superbench" / "runner").mkdir(parents=True)
     (tmp_path / "superbench" / "__init__.py").write_text("")
     made = tmp_path / "superbench-0.12.0.dist-info"

@@ -40,14 +40,14 @@ while True:
 
 
 def left_behind(leader: int) -> list[str]:
-    """What is still there of a command's process group, a moment later."""
-    until, found = time.monotonic() + 2.0, [""]
-    while found and time.monotonic() < until:
+    """Returns the processes of a command's process group that still run a moment later."""
+    deadline, remaining = time.monotonic() + 2.0, [""]
+    while remaining and time.monotonic() < deadline:
         time.sleep(0.02)
         table = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
         rows = [line.split(None, 2) for line in table.splitlines()]
-        found = [words for group, state, words in rows if int(group) == leader and not state.startswith("Z")]
-    return found
+        remaining = [words for group, state, words in rows if int(group) == leader and not state.startswith("Z")]
+    return remaining
 
 
 @pytest.mark.parametrize("moment", [0.05, 0.4, 1.0, 2.5])
@@ -66,7 +66,7 @@ def test_an_interrupt_ends_a_command_and_all_of_its_processes(
     assert time.monotonic() - began < WITHIN
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
-    assert done.stderr.strip() == "superbench: stopped. Run the same command again; it goes on from here."
+    assert done.stderr.strip() == "superbench: stopped. Run the same command again; it resumes from here."
     assert left_behind(started.process.pid) == []
 
 
@@ -79,10 +79,10 @@ def test_an_interrupt_that_a_library_swallows_ends_the_process_all_the_same() ->
     for _ in range(3):  # an impatient person
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)
-    _, said = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert time.monotonic() - began < WITHIN
     assert process.returncode == 130
-    assert said.count("stopped") == 1
+    assert output.count("stopped") == 1
 
 
 @pytest.mark.parametrize("setting", ["SIG_IGN", "SIG_DFL"])

@@ -1,4 +1,4 @@
-"""File locks: one holder at a time, and a disk without them is refused before any work, with one sentence."""
+"""File locks: one holder at a time; a file system without locks is an error before any work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNSUPPORTED = [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL]
 
 @pytest.fixture(params=UNSUPPORTED, ids=errno.errorcode.__getitem__)
 def without_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """`without_locks(folder)`: from now on, `folder` lies on a file system whose `flock` answers with an error."""
+    """`without_locks(folder)`: makes `flock` fail in `folder`, as on a file system without locks."""
     real = fcntl.flock
 
     def refuse(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path: Path) -> None:
 
 def test_a_lock_that_cannot_be_made_names_the_file(tmp_path: Path) -> None:
     with (
-        pytest.raises(StoreError, match=r"absent.lock cannot be made: No such file"),
+        pytest.raises(StoreError, match=r"absent.lock cannot be created: No such file"),
         locked(tmp_path / "absent" / "lock", wait=True),
     ):
         pass

@@ -1,4 +1,4 @@
-"""Numbers that a person gives: outside their range they are refused before anything runs, by Python and by command."""
+"""Numbers that the user gives: out of range, they are an error before any work, in Python and on the command line."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         ({"learning_rates": [1e-3, rate]}, "--lr .*finite number above 0")
         for rate in (math.nan, math.inf, -math.inf, -1.0, 0.0)
     ),
-    ({"learning_rates": [1e-3, 1e-3]}, "--lr: 0.001 stands twice"),
+    ({"learning_rates": [1e-3, 1e-3]}, "--lr: 0.001 is given twice"),
     ({"learning_rates": []}, "--lr: expected one number or more"),
     ({"seeds": [0, -1]}, "--seeds -1"),
-    ({"seeds": [0, 0]}, "--seeds: 0 stands twice"),
+    ({"seeds": [0, 0]}, "--seeds: 0 is given twice"),
     ({"seeds": []}, "--seeds: expected one number or more"),
     ({"seeds": [2**70]}, "--seeds 1180591620717411303424"),
     ({"seeds": [0.5]}, "--seeds 0.5: expected a whole number"),

@@ -17,7 +17,7 @@ from superbench.system.user import settle
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """This process is run by a number that the system knows nothing of; returns the folder of temporary files."""
+    """Runs this process as a user without a name; returns the folder of temporary files."""
 
     def unknown() -> str:
         raise KeyError("getpwuid(): uid not found: 12345")
@@ -45,10 +45,10 @@ def test_a_default_store_needs_a_home_or_a_cache_folder(nobody: Path, monkeypatc
 
 def test_libraries_get_a_folder_that_is_this_users_alone(nobody: Path) -> None:
     settle()
-    own = nobody / f"superbench-{os.getuid()}"
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(own / "torchinductor")
-    assert os.environ["HOME"] == str(own)
-    assert own.stat().st_mode & 0o777 == 0o700
+    folder = nobody / f"superbench-{os.getuid()}"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "torchinductor")
+    assert os.environ["HOME"] == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_home_that_cannot_be_written_gets_one_for_compiled_code(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:

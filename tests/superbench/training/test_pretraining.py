@@ -436,7 +436,7 @@ def test_a_full_disk_ends_it_with_advice_and_it_goes_on_from_there(
         genuine(*arguments)
 
     monkeypatch.setattr(writer, "save_file", full)
-    with pytest.raises(StoreError, match=r"The disk is full.*goes on from here"):
+    with pytest.raises(StoreError, match=r"The disk is full.*resumes from here"):
         train(tiny, speech, out, name)
     assert OutputFiles(out).resume.is_file()
     assert same(undisturbed, train(tiny, speech, out, name))
