@@ -21,9 +21,9 @@ from superbench.board.bundles.verify import examine
 from superbench.board.page import render, shown_results
 from superbench.board.storage import rulings
 from superbench.board.storage.base import Storage, StoredBundle, Writing, event, now
-from superbench.board.storage.documents import confirm, document_name, known
+from superbench.board.storage.documents import confirm, document_name, references_for
 from superbench.board.storage.folder import FolderStorage
-from superbench.board.storage.sealed_evidence import Proofs
+from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import BadResult, CommandError, Conflict, Refusal
 from superbench.results import Result, find_results, read_predictions, read_result
 from superbench.system.files import require_place, write_text
@@ -69,8 +69,8 @@ class Board:
     """The board at `address`: a folder, `sqlite:///FILE` (or FILE.db), `postgresql://USER@HOST/NAME`; writing makes it."""
 
     def __init__(self, address: Path | str) -> None:
-        self.shelf = storage_at(address)
-        self._proofs = Proofs.own()
+        self.storage = storage_at(address)
+        self._sealed = SealedEvidence.of_user()
 
     # ------------------------------------------------------------ submissions
 
@@ -84,7 +84,7 @@ class Board:
         ready, refused = [], []
         for bundle in bundles:
             try:
-                ready.append(Examined(bundle, examine(bundle, self.known)))
+                ready.append(Examined(bundle, examine(bundle, self.references_for)))
             except Refusal as error:
                 refused.append((error, f"{bundle.upstream}: {error}"))
         if not refused:
@@ -95,37 +95,37 @@ class Board:
         if refused:
             text = "The board refuses this submission, nothing was added. " + "; ".join(reason for _, reason in refused) + "."
             raise type(refused[0][0])(text, refused[0][0].code)
-        with self.shelf.writing() as writer:
+        with self.storage.writing() as writer:
             return [self._accept(writer, one, by, again=True) for one in ready]
 
     def examine(self, data: bytes) -> Examined:
         """Open a bundle, score it again, and draw the board with it; changes nothing, and may take a minute. Raises a
         `Refusal`."""
         bundle = open_bundle(data)
-        found = Examined(bundle, examine(bundle, self.known))
+        found = Examined(bundle, examine(bundle, self.references_for))
         self._require_drawable(found)
         return found
 
     def _require_drawable(self, *examined: Examined) -> None:
-        shown_results.require_drawable(self.shelf, self._proofs, [(one.bundle, one.evidence) for one in examined])
+        shown_results.require_drawable(self.storage, self._sealed, [(one.bundle, one.evidence) for one in examined])
 
     def accept(self, examined: Examined, by: str = "") -> SubmissionReceipt:
         """Take an examined bundle in; when this returns, it is on the disk. Raises `Conflict` for a bundle that is there, or
         whose upstream's name belongs to another token; `Refusal` if the board's references changed meanwhile."""
-        with self.shelf.writing() as writer:
+        with self.storage.writing() as writer:
             return self._accept(writer, examined, by, again=False)
 
     def refuse(self, subject: str, reason: Refusal, by: str = "") -> None:
         """Note in the log why something was refused."""
-        with self.shelf.writing() as writer:
+        with self.storage.writing() as writer:
             writer.log(event(by or KEEPER, "refused", subject[:200], f"{reason.code}: {reason}"[:2000]))
 
     def _accept(self, writer: Writing, examined: Examined, by: str, *, again: bool) -> SubmissionReceipt:
-        bundle, held = examined.bundle, writer.held()
+        bundle, held = examined.bundle, writer.bundles()
         tasks = tuple(sorted(bundle.entries))
         same = [one for one in held if one.digest and bundle.digest.startswith(one.digest)]
         if same:
-            if rulings.of(writer, same[0]).withdrawn:
+            if rulings.ruling_of(writer, same[0]).withdrawn:
                 raise Conflict(f"This very bundle of {bundle.upstream} was withdrawn from this board.", "withdrawn")
             if not again:
                 raise Conflict(
@@ -133,11 +133,11 @@ class Board:
                     "replayed",
                 )
             return SubmissionReceipt(bundle.upstream, tasks, same[0].place, False, bundle.digest)
-        _require_own_name(bundle.upstream, by, rulings.standing(writer))
+        _require_own_name(bundle.upstream, by, rulings.active_bundles(writer))
         for task, evidence in examined.evidence.items():
             fingerprint = bundle.entries[task].result.data.fingerprint
-            confirm(known(writer, task, fingerprint), evidence, task)
-            self._proofs.keep(writer, bundle.digest, task, evidence)
+            confirm(references_for(writer, task, fingerprint), evidence, task)
+            self._sealed.keep(writer, bundle.digest, task, evidence)
         last = held[-1].accepted if held else ""
         moment = max(now(), f"{last}0" if last else "")
         kept = writer.add(StoredBundle(bundle.digest, bundle.upstream, moment, by), bundle.data)
@@ -146,9 +146,9 @@ class Board:
 
     # ------------------------------------------------------------ references
 
-    def known(self, task: str, fingerprint: str) -> References | None:
+    def references_for(self, task: str, fingerprint: str) -> References | None:
         """The board's own references for a task's data; None where it has none for the task. Raises `Refusal`."""
-        return known(self.shelf, task, fingerprint)
+        return references_for(self.storage, task, fingerprint)
 
     def add_references(self, folder: Path) -> list[References]:
         """Take the test items, labels and facts of all results under `folder` (one's own run of any model, on one's own copy of
@@ -164,7 +164,7 @@ class Board:
             if name in found and found[name].digest != one.digest:
                 raise BadResult(f"{folder} holds results of {one.task} on the same data with different labels. Run it again.")
             found[name] = one
-        with self.shelf.writing() as writer:
+        with self.storage.writing() as writer:
             for name, one in found.items():
                 writer.put("references", name, one.to_bytes())
                 writer.log(event(KEEPER, "references", name, one.digest))
@@ -172,7 +172,7 @@ class Board:
 
     def references(self) -> list[str]:
         """What the board has references of its own for, as `task-fingerprint`."""
-        return self.shelf.names("references")
+        return self.storage.names("references")
 
     # ------------------------------------------------------------ what is shown
 
@@ -182,26 +182,26 @@ class Board:
 
     def _counted(self, left_out: list[str]) -> list[shown_results.Counted]:
         """The entries that count. Raises `CommandError` if nothing was ever accepted."""
-        if not self.shelf.held():
+        if not self.storage.bundles():
             raise CommandError(
-                f"{self.shelf.address} is no board: it has no bundle. "
-                f"Submit one: superbench submit DIR --board {self.shelf.address}"
+                f"{self.storage.address} is no board: it has no bundle. "
+                f"Submit one: superbench submit DIR --board {self.storage.address}"
             )
-        return shown_results.counted(self.shelf, left_out)
+        return shown_results.counted(self.storage, left_out)
 
     def _keep(self, fresh: shown_results.Fresh) -> None:
         """Evidence that was made while a page was drawn."""
         if not fresh:
             return
-        with self.shelf.writing() as writer:
+        with self.storage.writing() as writer:
             for (digest, task), evidence in fresh.items():
-                self._proofs.keep(writer, digest, task, evidence)
+                self._sealed.keep(writer, digest, task, evidence)
 
     def _note(self, gone: Mapping[str, str]) -> None:
         """Write into the log what could not be drawn, once."""
-        told = {(one.subject, one.remark) for one in self.shelf.events() if one.what == "not drawn"} if gone else set()
+        told = {(one.subject, one.remark) for one in self.storage.events() if one.what == "not drawn"} if gone else set()
         if new := {digest: why for digest, why in gone.items() if (digest, why) not in told}:
-            with self.shelf.writing() as writer:
+            with self.storage.writing() as writer:
                 for digest, why in new.items():
                     writer.log(event("board", "not drawn", digest, why))
 
@@ -209,9 +209,9 @@ class Board:
         """What the page shows, as plain values; `everything`: superseded published rows too. `refused` in it is what the board
         holds and does not show, since it cannot be read, does not hold (any more, or never did) or cannot be drawn."""
         left_out: list[str] = []
-        shown, fresh = shown_results.proven(self.shelf, self._proofs, self._counted(left_out), left_out, progress)
+        shown, fresh = shown_results.verified(self.storage, self._sealed, self._counted(left_out), left_out, progress)
         self._keep(fresh)
-        found, gone = shown_results.drawn(shown, left_out, everything=everything)
+        found, gone = shown_results.page_data(shown, left_out, everything=everything)
         self._note(gone)
         return found
 
@@ -225,8 +225,8 @@ class Board:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the page itself, in a frame that runs its script and nothing else."""
-        if not self.shelf.held():
-            return f"<p>{escape(str(self.shelf.address))} has no bundle yet.</p>"
+        if not self.storage.bundles():
+            return f"<p>{escape(str(self.storage.address))} has no bundle yet.</p>"
         whole = escape(render.render(self.contents()))
         return f'<iframe srcdoc="{whole}" sandbox="allow-scripts allow-downloads" width="100%" height="640"></iframe>'
 
@@ -234,12 +234,12 @@ class Board:
 
     def withdraw(self, row: str, by: str = KEEPER, why: str = "") -> list[StoredBundle]:
         """Take a row (by its name), or one bundle (by its digest), off the board. Raises `UnknownName`, `CommandError`."""
-        with self.shelf.writing() as writer:
+        with self.storage.writing() as writer:
             return rulings.withdraw(writer, row, by, why)
 
     def history(self, row: str | None = None) -> list[rulings.Version]:
         """All versions of a row, or of all rows, the latest last. Raises `UnknownName`."""
-        return rulings.history(self.shelf, row)
+        return rulings.history(self.storage, row)
 
 
 def _require_own_name(name: str, by: str, held: Sequence[StoredBundle]) -> None:

@@ -37,7 +37,7 @@ def serve(
     from superbench.cli.display import console
 
     kept = Board(board)
-    with kept.shelf.writing():  # a folder that cannot be written, a database that is away: said now
+    with kept.storage.writing():  # a folder that cannot be written, a database that is away: said now
         pass
     limits = Limits(bytes=round(megabytes * 1e6), hourly=hourly, waiting=waiting)
     server = service(application(kept, limits), host, port)

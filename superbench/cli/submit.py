@@ -24,9 +24,9 @@ def submit(
     from superbench.cli.display import console
 
     if board.startswith(("http://", "https://")):
-        from superbench.board.server.client import Served
+        from superbench.board.server.client import ServedBoard
 
-        served = Served(board, token).submit(
+        served = ServedBoard(board, token).submit(
             folder, without_references=without_references, told=lambda text: console.print(f"  {text}", markup=False)
         )
         for one in served:

@@ -26,18 +26,18 @@ def token(
     from superbench.board.storage import tokens
     from superbench.cli.display import console
 
-    shelf = storage_at(board)
+    storage = storage_at(board)
     if (name is not None) + (revoke is not None) + list_ > 1:
         raise CommandError("--name, --revoke and --list do not go together.")
     if list_:
-        for one in tokens.listed(shelf):
+        for one in tokens.listed(storage):
             state = f"revoked {one.revoked}" if one.revoked else "valid"
             console.print(f"{one.name}  {one.role}  made {one.created}  {state}", markup=False)
     elif revoke is not None:
-        tokens.revoke(shelf, revoke)
+        tokens.revoke(storage, revoke)
         console.print(f"The token of {revoke} is revoked; what it submitted stays.", markup=False)
     else:
-        echo(tokens.create(shelf, name or _unused(tokens.listed(shelf)), "admin" if admin else "submitter"))
+        echo(tokens.create(storage, name or _unused(tokens.listed(storage)), "admin" if admin else "submitter"))
 
 
 def _unused(tokens: list) -> str:

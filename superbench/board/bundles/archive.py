@@ -48,8 +48,8 @@ def packed(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def unpacked(data: bytes, welcome: Callable[[str], object], bounds: Bounds = BOUNDS) -> dict[str, bytes]:
-    """The members of a zip file by name; `welcome` says whether a name may be there.
+def unpacked(data: bytes, is_allowed: Callable[[str], object], bounds: Bounds = BOUNDS) -> dict[str, bytes]:
+    """The members of a zip file by name; `is_allowed` says whether a name may be there.
 
     Raises `Malformed` or `TooLarge` before the first member is unpacked; for a member that lies about its size, while it is.
     """
@@ -58,7 +58,7 @@ def unpacked(data: bytes, welcome: Callable[[str], object], bounds: Bounds = BOU
     start = _directory(data, bounds)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check(data, archive.infolist(), start, welcome, bounds)
+            _check(data, archive.infolist(), start, is_allowed, bounds)
             return {info.filename: _member(archive, info) for info in archive.infolist()}
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         raise Malformed(f"This is not a bundle: {error}. Make one with `superbench submit`.", "not_a_bundle") from error
@@ -80,12 +80,12 @@ def _directory(data: bytes, bounds: Bounds) -> int:
     return int(start)
 
 
-def _check(data: bytes, members: list[zipfile.ZipInfo], end: int, welcome: Callable[[str], object], bounds: Bounds) -> None:
+def _check(data: bytes, members: list[zipfile.ZipInfo], end: int, is_allowed: Callable[[str], object], bounds: Bounds) -> None:
     names = [info.filename for info in members]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Malformed(f"The bundle holds {twice[0][:100]!r} twice.", "duplicate_member")
     for info in members:
-        if len(info.filename) > bounds.name or not welcome(info.filename) or info.filename != info.orig_filename:
+        if len(info.filename) > bounds.name or not is_allowed(info.filename) or info.filename != info.orig_filename:
             raise Malformed(f"The bundle holds files that no bundle has: {info.orig_filename[:100]!r}.", "strange_member")
         if info.external_attr >> 16 & _KIND == _LINK:
             raise Malformed(f"{info.filename} in the bundle is a link; bundles hold plain files.", "link")

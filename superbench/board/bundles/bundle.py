@@ -152,7 +152,7 @@ def _manifest(content: bytes | None) -> dict[str, Any]:
     return dict(value)
 
 
-def said_by(file: Path) -> tuple[str, str] | None:
+def name_and_digest(file: Path) -> tuple[str, str] | None:
     """The upstream's name and the digest that a bundle's manifest gives, without a look at anything else; None for a file that
     is no bundle."""
     try:

@@ -26,7 +26,7 @@ from superbench.results.rows import Column, Row, spec_of
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ScoredPredictions:
     """What scoring a result again left behind: its predictions, how wrong each is (see `item_errors`; empty where the board
     keeps that to itself), and the replicates of its metrics."""
 
@@ -35,14 +35,14 @@ class Answers:
     replicates: Mapping[str, Replicates]
 
     @classmethod
-    def of(cls, result: Result, predictions: Sequence[Prediction]) -> Answers:
+    def of(cls, result: Result, predictions: Sequence[Prediction]) -> ScoredPredictions:
         """Score and resample now."""
         scores = plugins.task(result.task.name).score(predictions, result.data.passport.facts)
         drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
         return cls(predictions, item_errors(predictions, scores[result.primary]), drawn)
 
 
-Scored = Callable[[Result], Answers | None]
+Scored = Callable[[Result], ScoredPredictions | None]
 """Where the answers behind a result are found, if the board has them."""
 
 HARDEST = 10
@@ -142,7 +142,7 @@ def behind(rows: Sequence[Row], columns: Sequence[Column], scored: Scored | None
     return {"data": _data(rows), "hardest": hardest, "draws": drawn}
 
 
-def _answers(task: str, rows: Sequence[Row], scored: Scored | None) -> dict[int, Answers]:
+def _answers(task: str, rows: Sequence[Row], scored: Scored | None) -> dict[int, ScoredPredictions]:
     """By place of the row in its table."""
     found = {place: scored(row.results[task]) for place, row in enumerate(rows) if scored and task in row.results}
     return {place: answers for place, answers in found.items() if answers is not None}
@@ -160,7 +160,7 @@ def _data(rows: Sequence[Row]) -> dict[str, Any]:
 # ---------------------------------------------------------------- the hardest items
 
 
-def _hardest(answers: Mapping[int, Answers], open_texts: bool) -> dict[str, Any] | None:
+def _hardest(answers: Mapping[int, ScoredPredictions], open_texts: bool) -> dict[str, Any] | None:
     """The items of most error over the rows that were tested on the same as most; where equal, those that the best misses."""
     items = {
         place: tuple((one.fold, one.id) for one in given.predictions) for place, given in answers.items() if len(given.errors)
@@ -177,7 +177,7 @@ def _hardest(answers: Mapping[int, Answers], open_texts: bool) -> dict[str, Any]
     return {"of": len(kept), "items": [_item(item, errors[:, item], kept, width, open_texts) for item in hard]}
 
 
-def _item(item: int, errors: np.ndarray, kept: Mapping[int, Answers], width: int, open_texts: bool) -> dict[str, Any]:
+def _item(item: int, errors: np.ndarray, kept: Mapping[int, ScoredPredictions], width: int, open_texts: bool) -> dict[str, Any]:
     wrong = {place: bool(error >= 0.5) for place, error in zip(kept, errors, strict=True)}
     first = next(iter(kept.values())).predictions[item]
     shown: dict[str, Any] = {

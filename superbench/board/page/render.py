@@ -30,7 +30,7 @@ def render(board: Mapping[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    shown, behind = apart(board)
+    shown, behind = without_details(board)
     return environment.get_template("page.html.j2").render(
         title=board["title"],
         made=board["made"],
@@ -42,7 +42,7 @@ def render(board: Mapping[str, Any]) -> str:
     )
 
 
-def apart(board: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def without_details(board: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What the tables show, and by group what stands behind it; neither says what goes without saying."""
     shown, behind = [], []
     for group in board["groups"]:

@@ -17,11 +17,11 @@ from superbench.board.bundles.bundle import Bundle, Entry, open_bundle
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.verify import examine_entry
 from superbench.board.page import contents
-from superbench.board.page.details import Answers
+from superbench.board.page.details import ScoredPredictions
 from superbench.board.storage.base import Reading
-from superbench.board.storage.documents import known, usable
-from superbench.board.storage.rulings import standing
-from superbench.board.storage.sealed_evidence import Proofs
+from superbench.board.storage.documents import references_for, usable
+from superbench.board.storage.rulings import active_bundles
+from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import BadResult, Refusal, SuperbenchError, Unavailable
 from superbench.results import rows
 from superbench.results.grouping import Known, grouped
@@ -43,10 +43,10 @@ class Shown:
     evidence: Evidence
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> ScoredPredictions:
         """What stands behind the row."""
         given = sorted(self.entry.predictions, key=lambda one: (one.fold, one.id))
-        return Answers(given, self.evidence.errors, self.evidence.replicates)
+        return ScoredPredictions(given, self.evidence.errors, self.evidence.replicates)
 
     @property
     def known(self) -> Known:
@@ -58,19 +58,19 @@ class Shown:
 # ---------------------------------------------------------------- what counts
 
 
-def counted(shelf: Reading, left_out: list[str]) -> list[Counted]:
+def counted(storage: Reading, left_out: list[str]) -> list[Counted]:
     """The entries that count: of each upstream's task the latest, whatever else its bundle holds; what was withdrawn does not.
 
     Why a bundle cannot be read goes to `left_out`.
     """
     latest: dict[rows.Place, Counted] = {}
-    for held in standing(shelf):
+    for held in active_bundles(storage):
         try:
-            bundle = open_bundle(shelf.data(held.place or held.digest))
+            bundle = open_bundle(storage.data(held.place or held.digest))
         except Unavailable:
             raise
         except Exception as error:  # one bundle, whatever is wrong with it, is not the board
-            left_out.append(f"{PurePath(held.place or held.digest).name}: {_said(error)}")
+            left_out.append(f"{PurePath(held.place or held.digest).name}: {_reason(error)}")
             continue
         for entry in bundle.entries.values():
             place = rows.place_of(entry.result)
@@ -84,9 +84,9 @@ Fresh = Mapping[tuple[str, str], Evidence]
 """Evidence that was made now, by its bundle's digest and task."""
 
 
-def proven(
-    shelf: Reading,
-    proofs: Proofs,
+def verified(
+    storage: Reading,
+    sealed: SealedEvidence,
     entries: Sequence[Counted],
     left_out: list[str],
     progress: Progress = lambda done, total: None,
@@ -101,8 +101,8 @@ def proven(
         home = (entry.result.task.name, entry.result.data.fingerprint)
         try:
             if home not in seen:
-                seen[home] = known(shelf, *home)
-            evidence = usable(proofs.find(shelf, bundle.digest, home[0]), seen[home])
+                seen[home] = references_for(storage, *home)
+            evidence = usable(sealed.find(storage, bundle.digest, home[0]), seen[home])
             if evidence is None:
                 evidence = fresh[bundle.digest, home[0]] = examine_entry(
                     entry, lambda task, fingerprint: seen[task, fingerprint]
@@ -110,7 +110,7 @@ def proven(
         except Unavailable:  # no word about the entry
             raise
         except Exception as error:
-            left_out.append(f"{bundle.upstream}: {home[0]}: {_said(error)}")
+            left_out.append(f"{bundle.upstream}: {home[0]}: {_reason(error)}")
             continue
         shown.append(Shown(bundle, entry, evidence))
     progress(len(entries), len(entries))
@@ -120,7 +120,7 @@ def proven(
 # ---------------------------------------------------------------- drawing
 
 
-def drawn(
+def page_data(
     shown: Sequence[Shown], left_out: Sequence[str] = (), *, everything: bool = False
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The page's data, and the bundles that were left out since they cannot be drawn: digest -> reason.
@@ -130,8 +130,8 @@ def drawn(
     kept, gone = list(shown), dict[str, str]()
     while True:
         try:
-            found = _whole(kept, [*left_out, *gone.values()], everything)
-            heavy = _heavy(kept, found)
+            found = _drawn_together(kept, [*left_out, *gone.values()], everything)
+            heavy = _too_large(kept, found)
         except Exception:
             if not kept:  # the published rows alone: our own mistake
                 raise
@@ -142,34 +142,36 @@ def drawn(
         kept = [one for one in kept if one.bundle.digest not in gone]
 
 
-def require_drawable(shelf: Reading, proofs: Proofs, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]) -> None:
+def require_drawable(
+    storage: Reading, sealed: SealedEvidence, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]
+) -> None:
     """Draw the board as it would be with these bundles; raises `Refusal` if one of them cannot be drawn.
 
     Bundles that were never scored here are not scored for it.
     """
-    shown = {rows.place_of(one.entry.result): one for one in _with_evidence(shelf, proofs, counted(shelf, []))}
+    shown = {rows.place_of(one.entry.result): one for one in _with_evidence(storage, sealed, counted(storage, []))}
     for bundle, evidence in candidates:
         for task, one in evidence.items():
             shown[rows.place_of(bundle.entries[task].result)] = Shown(bundle, bundle.entries[task], one)
-    _, gone = drawn(list(shown.values()))
+    _, gone = page_data(list(shown.values()))
     refused = [gone[bundle.digest] for bundle, _ in candidates if bundle.digest in gone]
     if refused:
         raise Refusal("; ".join(refused), "drawing")
 
 
-def _with_evidence(shelf: Reading, proofs: Proofs, entries: Sequence[Counted]) -> list[Shown]:
+def _with_evidence(storage: Reading, sealed: SealedEvidence, entries: Sequence[Counted]) -> list[Shown]:
     """Those that were scored before; what cannot be read is no hindrance to others."""
     found = []
     for bundle, entry in entries:
         task, fingerprint = entry.result.task.name, entry.result.data.fingerprint
         with contextlib.suppress(BadResult):
-            evidence = usable(proofs.find(shelf, bundle.digest, task), known(shelf, task, fingerprint))
+            evidence = usable(sealed.find(storage, bundle.digest, task), references_for(storage, task, fingerprint))
             if evidence is not None:
                 found.append(Shown(bundle, entry, evidence))
     return found
 
 
-def _whole(shown: Sequence[Shown], left_out: Sequence[str], everything: bool) -> dict[str, Any]:
+def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything: bool) -> dict[str, Any]:
     """Everything that the page shows, as plain values; raises whatever a result makes go wrong."""
     by_key = {rows.key_of(one.entry.result): one for one in shown}
     groups = grouped([one.entry.result for one in shown], {key: one.known for key, one in by_key.items()})
@@ -182,7 +184,7 @@ def _whole(shown: Sequence[Shown], left_out: Sequence[str], everything: bool) ->
     return contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)))
 
 
-def _heavy(shown: Sequence[Shown], found: Mapping[str, Any]) -> dict[str, str]:
+def _too_large(shown: Sequence[Shown], found: Mapping[str, Any]) -> dict[str, str]:
     """Bundles whose rows say more than a page can hold. Raises `ValueError` for a number that is not finite."""
     sizes: dict[tuple[str, str], int] = {}
     for group in found["groups"]:
@@ -201,28 +203,28 @@ def _undrawable(shown: Sequence[Shown], everything: bool) -> dict[str, str]:
     """The bundles that cannot be drawn alone; if all can, the first with which the board cannot be drawn any more."""
     bundles = list(dict.fromkeys(one.bundle.digest for one in shown))
     parts = [[one for one in shown if one.bundle.digest == digest] for digest in bundles]
-    alone = {part[0].bundle.digest: why for part in parts if (why := _fault(part, everything))}
+    alone = {part[0].bundle.digest: why for part in parts if (why := _drawing_error(part, everything))}
     if alone:
         return alone
     low, high = 0, len(parts)  # the first `low` can be drawn together, the first `high` cannot
     while high - low > 1:
         middle = (low + high) // 2
-        fault = _fault([one for part in parts[:middle] for one in part], everything)
+        fault = _drawing_error([one for part in parts[:middle] for one in part], everything)
         low, high = (low, middle) if fault else (middle, high)
     last = parts[high - 1]
     return {last[0].bundle.digest: f"{last[0].bundle.upstream}: cannot be drawn beside the other rows"}
 
 
-def _fault(shown: Sequence[Shown], everything: bool) -> str:
+def _drawing_error(shown: Sequence[Shown], everything: bool) -> str:
     """Why some results cannot be drawn; empty if they can."""
     try:
-        json.dumps(_whole(shown, [], everything), allow_nan=False)
+        json.dumps(_drawn_together(shown, [], everything), allow_nan=False)
     except Exception as error:
-        return f"{shown[0].bundle.upstream}: cannot be drawn: {_said(error)}"
+        return f"{shown[0].bundle.upstream}: cannot be drawn: {_reason(error)}"
     return ""
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """A reason of ours in its words; of anything else its kind too. The page shows no paths."""
     text = (error.strerror or "") if isinstance(error, OSError) else str(error)[:300]
     return text if isinstance(error, SuperbenchError) else f"{type(error).__name__}: {text}"

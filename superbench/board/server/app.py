@@ -22,7 +22,7 @@ from superbench.board.board import Board
 from superbench.board.server import api_page
 from superbench.board.server.answers import BODY, REFUSALS, Health, Problem, State, Withdrawn
 from superbench.board.server.fairness import Limits, TooOften
-from superbench.board.server.headers import HEADERS, Answers
+from superbench.board.server.headers import HEADERS, AddSecurityHeaders
 from superbench.board.server.submissions import Document, SubmissionQueue
 from superbench.board.storage.incoming import Submission
 from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge, TooSlow
@@ -55,7 +55,7 @@ def application(board: Board, limits: Limits | None = None) -> FastAPI:
         title="superbench board", version=__version__, lifespan=living, docs_url=None, redoc_url=None,
         description="Scores are computed again from the predictions of every submission before it counts.",
     )  # fmt: skip
-    app.add_middleware(Answers)
+    app.add_middleware(AddSecurityHeaders)
     _answer_errors(app)
     _reading(app, queue)
     _submitting(app, queue)

@@ -18,7 +18,7 @@ PATIENCE = 3600.0
 PAUSE = 1.0
 
 
-class _StayHere(urllib.request.HTTPRedirectHandler):
+class _SameHostRedirects(urllib.request.HTTPRedirectHandler):
     """Follows a redirection to another path alone: elsewhere somebody else would get the token, and a bundle is not sent
     twice."""
 
@@ -33,7 +33,7 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-class Served:
+class ServedBoard:
     """The board at `address` (http or https), with a token of its keeper's."""
 
     def __init__(self, address: str, token: str | None) -> None:
@@ -43,7 +43,7 @@ class Served:
                 "Its keeper makes one: superbench token BOARD"
             )
         self.address, self.token = address.rstrip("/"), token
-        self._opener = urllib.request.build_opener(_StayHere)
+        self._opener = urllib.request.build_opener(_SameHostRedirects)
 
     def submit(
         self, folder: Path, *, without_references: bool = False, told: Callable[[str], object] = lambda state: None

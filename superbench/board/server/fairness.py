@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import contextlib
 import time
-from collections import Counter as Counts, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -45,13 +45,13 @@ class Limits:
         return 30.0 + size / self.bytes_a_second
 
 
-class Counter:
+class SubmissionLimiter:
     """Counts uploads by token: within the hour, and in flight."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._began: dict[str, list[float]] = defaultdict(list)
-        self._flying: Counts[str] = Counts()
+        self._flying: Counter[str] = Counter()
 
     def remember(self, submissions: Collection[Submission]) -> None:
         """What an earlier server received counts as well."""
@@ -101,5 +101,5 @@ def next_in_turn(submissions: Collection[Submission]) -> Submission | None:
 
 
 def _seconds(moment: str) -> float:
-    """A time as `shelf.now` writes it, in seconds."""
+    """A time as `storage.now` writes it, in seconds."""
     return float(calendar.timegm(time.strptime(moment.partition(".")[0], "%Y%m%dT%H%M%S")))

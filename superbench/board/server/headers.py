@@ -13,7 +13,7 @@ HEADERS = {
 """Where an answer has a policy of its own, it stays."""
 
 
-class Answers:
+class AddSecurityHeaders:
     """An application whose every answer has `HEADERS`."""
 
     def __init__(self, app: ASGIApp) -> None:

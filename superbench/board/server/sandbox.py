@@ -33,7 +33,7 @@ SECONDS = 300
 BYTES = 4_000_000_000
 """Beyond what the modules take; a full bundle takes about 1 GB."""
 
-_KINDS = {kind.__name__: kind for kind in (Refusal, Malformed, NotAllowed, Conflict, TooLarge)}
+_REFUSALS = {kind.__name__: kind for kind in (Refusal, Malformed, NotAllowed, Conflict, TooLarge)}
 Work = Callable[[], tuple[dict[str, Any], bytes]]
 
 
@@ -44,7 +44,7 @@ def opened(data: bytes, seconds: int = OPENING_SECONDS, memory: int = OPENING_BY
         bundle = open_bundle(data)
         return {"upstream": bundle.upstream, "tasks": sorted(bundle.entries), "digest": bundle.digest}, b""
 
-    return _apart(work, seconds, memory, "opening it")[0]
+    return _in_sandbox(work, seconds, memory, "opening it")[0]
 
 
 def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYTES) -> Examined:
@@ -52,7 +52,7 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
     board's storage cannot be used now, and `StoreError` if the process fails for another reason."""
     for task in opened(data)["tasks"]:
         plugins.task(task)
-    address = board.shelf.address
+    address = board.storage.address
 
     def work() -> tuple[dict[str, Any], bytes]:
         _bound_seconds(min(float(seconds), work_of(open_bundle(data)).seconds))
@@ -60,7 +60,7 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
         files = [one.to_bytes() for one in found.values()]
         return {"evidence": [[task, len(file)] for task, file in zip(found, files, strict=True)]}, b"".join(files)
 
-    head, rest = _apart(work, seconds, memory, "its examination")
+    head, rest = _in_sandbox(work, seconds, memory, "its examination")
     evidence = {}
     for task, size in head["evidence"]:
         one, rest = Evidence.parse(rest[:size]), rest[size:]
@@ -69,7 +69,7 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
     return Examined(open_bundle(data), evidence)
 
 
-def _apart(work: Work, seconds: int, memory: int, what: str) -> tuple[dict[str, Any], bytes]:
+def _in_sandbox(work: Work, seconds: int, memory: int, what: str) -> tuple[dict[str, Any], bytes]:
     """What `work` returns in a process of its own. Raises what it raises."""
     context = multiprocessing.get_context("fork")
     answers, answer = context.Pipe(duplex=False)
@@ -96,7 +96,7 @@ def _apart(work: Work, seconds: int, memory: int, what: str) -> tuple[dict[str, 
     if "failed" in head:
         raise StoreError(f"The examination failed: {head['failed']}")
     if "kind" in head:
-        raise _KINDS[head["kind"]](head["text"], head["code"])
+        raise _REFUSALS[head["kind"]](head["text"], head["code"])
     return head, rest
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from superbench.board.board import Board
-from superbench.board.server.fairness import Counter, Limits, next_in_turn
-from superbench.board.server.worker_client import Gone, WorkerClient
+from superbench.board.server.fairness import Limits, SubmissionLimiter, next_in_turn
+from superbench.board.server.worker_client import WorkerClient, WorkerFailed
 from superbench.board.storage import incoming, leases, tokens
 from superbench.board.storage.incoming import Submission
 from superbench.errors import Conflict, Refusal, SuperbenchError, Unavailable
@@ -53,11 +53,11 @@ class SubmissionQueue:
 
     def __init__(self, board: Board, limits: Limits) -> None:
         self.board, self.limits = board, limits
-        self._counter = Counter(limits)
+        self._limiter = SubmissionLimiter(limits)
         self.submissions: dict[str, Submission] = {}
         self.page = self.table = Document.of(b"")
         self.contents: Mapping[str, Any] = {"groups": []}
-        self._porter, self._judge = WorkerClient(board.shelf.address), WorkerClient(board.shelf.address)
+        self._opening_worker, self._scoring_worker = WorkerClient(board.storage.address), WorkerClient(board.storage.address)
         self._name = leases.name()
         self._scoring = ""
         """The submission that this server decides now: nobody else writes its state."""
@@ -70,8 +70,8 @@ class SubmissionQueue:
 
     async def open(self) -> None:
         """Find what an earlier server left undecided, draw the page, begin to work. Raises `SuperbenchError`."""
-        self.submissions = {one.id: one for one in await asyncio.to_thread(incoming.all_of, self.board.shelf)}
-        self._counter.remember(self.submissions.values())
+        self.submissions = {one.id: one for one in await asyncio.to_thread(incoming.all_of, self.board.storage)}
+        self._limiter.remember(self.submissions.values())
         await self._draw()
         self._work.set()
         self._tasks = [asyncio.create_task(self._decide_all()), asyncio.create_task(self._stay_fresh())]
@@ -82,25 +82,25 @@ class SubmissionQueue:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await asyncio.gather(self._porter.close(), self._judge.close())
+        await asyncio.gather(self._opening_worker.close(), self._scoring_worker.close())
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    # ------------------------------------------------------------ the counter
+    # ------------------------------------------------------------ the limiter
 
     async def owner(self, secret: str | None) -> str:
         """Whose token it is; raises `NotAllowed`."""
-        return await asyncio.to_thread(tokens.owner, self.board.shelf, secret)
+        return await asyncio.to_thread(tokens.owner, self.board.storage, secret)
 
     async def withdraw(self, row: str, secret: str | None, why: str) -> list[str]:
         """Take a row off the board, and draw the page without it; returns the digests. Raises `NotAllowed`, `UnknownName`."""
-        by = await asyncio.to_thread(tokens.admin, self.board.shelf, secret)
+        by = await asyncio.to_thread(tokens.admin, self.board.storage, secret)
         gone = await asyncio.to_thread(self.board.withdraw, row, by, why)
-        await self._draw(self._porter)
+        await self._draw(self._opening_worker)
         return [one.digest for one in gone]
 
     def uploading(self, by: str) -> contextlib.AbstractContextManager[None]:
         """Inside, an upload of this token comes in. Raises `TooOften`."""
-        return self._counter.uploading(by, sum(one.pending for one in self.submissions.values() if one.by == by))
+        return self._limiter.uploading(by, sum(one.pending for one in self.submissions.values() if one.by == by))
 
     def temporary(self) -> Path:
         """A place for an upload that is still coming."""
@@ -113,9 +113,9 @@ class SubmissionQueue:
 
         Raises a `Refusal`, `SuperbenchError` when the board cannot be written.
         """
-        found = await self._ask(self._porter, "open", OPENING_SECONDS, path=str(upload))
+        found = await self._request(self._opening_worker, "open", OPENING_SECONDS, path=str(upload))
         async with self._entering:
-            held = await asyncio.to_thread(self.board.shelf.held)
+            held = await asyncio.to_thread(self.board.storage.bundles)
             waiting = {one.digest for one in self.submissions.values() if one.pending}
             if found["digest"] in waiting or any(one.digest and found["digest"].startswith(one.digest) for one in held):
                 raise Conflict(
@@ -123,7 +123,7 @@ class SubmissionQueue:
                 )
             size = upload.stat().st_size
             new = incoming.received(by, size, found["upstream"], tuple(found["tasks"]), found["digest"])
-            await asyncio.to_thread(incoming.keep, self.board.shelf, new, upload.read_bytes())
+            await asyncio.to_thread(incoming.keep, self.board.storage, new, upload.read_bytes())
             self.submissions[new.id] = new
         self._work.set()
         return new
@@ -136,13 +136,13 @@ class SubmissionQueue:
         """A submission of the board, whichever of its servers received it."""
         known = self.submissions.get(identity)
         if known is None or (known.pending and identity != self._scoring):
-            known = await asyncio.to_thread(incoming.read, self.board.shelf, identity)
+            known = await asyncio.to_thread(incoming.read, self.board.storage, identity)
         return known
 
     async def look(self) -> None:
         """Learn what other servers of this board wrote about submissions."""
         ended = {one.id for one in self.submissions.values() if not one.pending}
-        found = await asyncio.to_thread(incoming.all_of, self.board.shelf)
+        found = await asyncio.to_thread(incoming.all_of, self.board.storage)
         self.submissions |= {one.id: one for one in found if one.id not in ended | {self._scoring}}
 
     # ------------------------------------------------------------ the back office
@@ -152,45 +152,45 @@ class SubmissionQueue:
         while True:
             await asyncio.sleep(LOOKING_SECONDS)
             try:
-                if await asyncio.to_thread(self._stamp) != self._drawn:
-                    await self._draw(self._porter)
+                if await asyncio.to_thread(self._state_of_board) != self._drawn:
+                    await self._draw(self._opening_worker)
             except (SuperbenchError, OSError) as error:
                 log.error("%s", error)
 
-    def _stamp(self) -> object:
+    def _state_of_board(self) -> object:
         """What a drawing of the board depends on."""
-        shelf = self.board.shelf
-        return [one.digest for one in shelf.held()], shelf.names("rulings"), shelf.names("references")
+        storage = self.board.storage
+        return [one.digest for one in storage.bundles()], storage.names("rulings"), storage.names("references")
 
     async def _decide_all(self) -> None:
         while True:
             known = self.submissions.values()
             chosen = next_in_turn([one for one in known if not one.pending or leases.is_free(one, self._name)])
             if chosen is None:
-                await self._rest()
+                await self._wait_for_work()
                 continue
             try:
-                leased = await asyncio.to_thread(leases.claim, self.board.shelf, chosen, self._name)
+                leased = await asyncio.to_thread(leases.claim, self.board.storage, chosen, self._name)
                 if leased is None:  # another server's by now
                     await self.look()
                     continue
-                decided = await self._held(leased)
-                await self._note(decided)
+                decided = await self._decide_leased(leased)
+                await self._record(decided)
                 if decided.state == "accepted":
                     await self._draw()
             except (SuperbenchError, OSError) as error:  # the disk is full, the database is away: later, perhaps
                 log.error("%s", error)
                 await asyncio.sleep(5)
 
-    async def _rest(self) -> None:
+    async def _wait_for_work(self) -> None:
         """Until something comes in, or another server of the board may have gone and left a submission."""
         self._work.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._work.wait(), leases.SECONDS)
         if not self._work.is_set():
-            await self._try(self.look())
+            await self._log_failure(self.look())
 
-    async def _held(self, one: Submission) -> Submission:
+    async def _decide_leased(self, one: Submission) -> Submission:
         """Decide it, and renew the lease meanwhile."""
         self._scoring = one.id
         renewing = asyncio.create_task(self._renew(one.id))
@@ -206,9 +206,9 @@ class SubmissionQueue:
         while True:
             await asyncio.sleep(leases.RENEWED)
             one = self.submissions[identity]
-            await self._try(asyncio.shield(asyncio.to_thread(leases.claim, self.board.shelf, one, self._name)))
+            await self._log_failure(asyncio.shield(asyncio.to_thread(leases.claim, self.board.storage, one, self._name)))
 
-    async def _try(self, work: Awaitable[object]) -> None:
+    async def _log_failure(self, work: Awaitable[object]) -> None:
         """Storage that is away now is asked again later."""
         try:
             await work
@@ -219,17 +219,17 @@ class SubmissionQueue:
         """Score it and accept it; it may have been accepted by a server that was killed before it could say so."""
         again = one.state == "scoring"
         one = replace(one, state="scoring")
-        await self._note(one)
-        data = await asyncio.to_thread(incoming.data_of, self.board.shelf, one)
+        await self._record(one)
+        data = await asyncio.to_thread(incoming.data_of, self.board.storage, one)
         if data is None:
             return one.end("failed", 500, "lost", "The bundle's bytes are gone from the board's queue. Submit it again.")
         path = self._folder / f"{one.id}.zip"
         path.write_bytes(data)
         try:
-            await self._ask(self._judge, "judge", self.limits.scoring_seconds, path=str(path), by=one.by)
+            await self._request(self._scoring_worker, "score", self.limits.scoring_seconds, path=str(path), by=one.by)
             return one.end("accepted", 200)
         except Refusal as error:
-            if error.code == "replayed" and (again or await self._taken(one)):
+            if error.code == "replayed" and (again or await self._accepted_elsewhere(one)):
                 return one.end("accepted", 200)
             await self.refuse(one.digest, error, one.by)
             return one.end("refused", error.status, error.code, str(error))
@@ -243,35 +243,35 @@ class SubmissionQueue:
         finally:
             path.unlink(missing_ok=True)
 
-    async def _taken(self, one: Submission) -> bool:
+    async def _accepted_elsewhere(self, one: Submission) -> bool:
         """Did another server of this board accept this very submission?"""
-        held = await asyncio.to_thread(self.board.shelf.held)
+        held = await asyncio.to_thread(self.board.storage.bundles)
         return any(it.by == one.by and it.accepted >= one.received and one.digest.startswith(it.digest or "-") for it in held)
 
-    async def _note(self, one: Submission) -> None:
-        await asyncio.to_thread(incoming.update, self.board.shelf, one)
+    async def _record(self, one: Submission) -> None:
+        await asyncio.to_thread(incoming.update, self.board.storage, one)
         self.submissions[one.id] = one
         old = sorted(key for key, it in self.submissions.items() if not it.pending)[: -incoming.KEPT or None]
         if old:
-            await asyncio.to_thread(incoming.forget, self.board.shelf, old)
+            await asyncio.to_thread(incoming.forget, self.board.storage, old)
             for key in old:
                 del self.submissions[key]
 
-    async def _draw(self, clerk: WorkerClient | None = None) -> None:
+    async def _draw(self, worker: WorkerClient | None = None) -> None:
         """The page and the table anew, one drawing after the other; readers keep the old ones until then."""
         async with self._drawing:
-            stamp = await asyncio.to_thread(self._stamp)
-            await self._ask(clerk or self._judge, "render", RENDERING_SECONDS, folder=str(self._folder))
+            stamp = await asyncio.to_thread(self._state_of_board)
+            await self._request(worker or self._scoring_worker, "render", RENDERING_SECONDS, folder=str(self._folder))
             table = (self._folder / "board.json").read_bytes()
             self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
             self.table = await asyncio.to_thread(Document.of, table)
             self.contents = json.loads(table)
             self._drawn = stamp
 
-    async def _ask(self, clerk: WorkerClient, errand: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+    async def _request(self, worker: WorkerClient, operation: str, seconds: float, **arguments: Any) -> dict[str, Any]:
         try:
-            answer = await clerk.ask(errand, seconds, **arguments)
-        except Gone as error:
+            answer = await worker.request(operation, seconds, **arguments)
+        except WorkerFailed as error:
             raise SuperbenchError(f"The process that scores ended before it answered ({error}).") from error
         if "refused" in answer:
             facts = answer["refused"]

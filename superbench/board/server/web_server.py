@@ -36,7 +36,7 @@ OWN_DESCRIPTORS = 48
 """Files that the server itself has open: pipes to its judges, a database, uploads."""
 
 
-class Patience(H11Protocol):
+class BoundedConnection(H11Protocol):
     """A connection that is closed when its client keeps it waiting, or when there are too many."""
 
     most = MOST_CONNECTIONS
@@ -114,7 +114,7 @@ def _leave(number: int) -> None:
 def service(application: FastAPI, host: str, port: int) -> Service:
     """A server of `application`, ready to run. It takes as many connections as the system lets it have files open."""
     settings: dict[str, Any] = {
-        "http": type("Patience", (Patience,), {"most": _most()}), "ws": "none", "backlog": BACKLOG,
+        "http": type("BoundedConnection", (BoundedConnection,), {"most": _most()}), "ws": "none", "backlog": BACKLOG,
         "timeout_graceful_shutdown": ENDING_SECONDS, "log_level": "error", "access_log": False, "server_header": False,
     }  # fmt: skip
     return Service(uvicorn.Config(application, host=host, port=port, **settings))

@@ -37,7 +37,7 @@ def judged(board: Board, path: str, by: str) -> dict[str, Any]:
 
 def rendered(board: Board, folder: str) -> dict[str, Any]:
     """The page and the same as JSON, as two files in `folder`."""
-    shown = board.contents() if board.shelf.held() else _published_alone()
+    shown = board.contents() if board.storage.bundles() else _published_alone()
     Path(folder, "page.html").write_text(render.render(shown), encoding="utf-8")
     Path(folder, "board.json").write_text(json.dumps(shown, allow_nan=False, ensure_ascii=False), encoding="utf-8")
     return {"models": len({row["name"] for group in shown["groups"] for row in group["rows"] if not group["official"]})}
@@ -49,15 +49,15 @@ def _published_alone() -> dict[str, Any]:
     return contents.contents([rows.Group(contents.PUBLISHED, tuple(published(columns)))], columns)
 
 
-ERRANDS: Mapping[str, Callable[..., dict[str, Any]]] = {"open": opened, "judge": judged, "render": rendered}
+OPERATIONS: Mapping[str, Callable[..., dict[str, Any]]] = {"open": opened, "score": judged, "render": rendered}
 
 
 def answer(board: Board, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Do an errand: `{"done": ...}`, or `{"refused": ...}` with status, code and reason, or `{"failed": ...}`, or
+    """Do an operation: `{"done": ...}`, or `{"refused": ...}` with status, code and reason, or `{"failed": ...}`, or
     `{"away": ...}` where the board's storage cannot be used now."""
-    errand, arguments = request["errand"], {key: value for key, value in request.items() if key != "errand"}
+    operation, arguments = request["operation"], {key: value for key, value in request.items() if key != "operation"}
     try:
-        return {"done": ERRANDS[errand](board, **arguments)}
+        return {"done": OPERATIONS[operation](board, **arguments)}
     except Refusal as error:
         return {"refused": {"status": error.status, "code": error.code, "reason": str(error)[:4000]}}
     except (Unavailable, OSError) as error:

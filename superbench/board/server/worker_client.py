@@ -1,4 +1,4 @@
-"""A server's line to its judge: one errand at a time, a limit on how long, and a new process after one that died."""
+"""A server's line to its judge: one operation at a time, a limit on how long, and a new process after one that died."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 LONGEST_ANSWER = 2**20
 
 
-class Gone(Exception):
+class WorkerFailed(Exception):
     """The judge died, or took longer than it may."""
 
 
@@ -24,20 +24,20 @@ class WorkerClient:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
-    async def ask(self, errand: str, seconds: float, **arguments: Any) -> dict[str, Any]:
-        """The answer; raises `Gone` when there is none within `seconds`."""
+    async def request(self, operation: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+        """The answer; raises `WorkerFailed` when there is none within `seconds`."""
         async with self._turn:
             process = await self._running()
             assert process.stdin is not None
             assert process.stdout is not None
             try:
-                process.stdin.write((json.dumps({"errand": errand, **arguments}) + "\n").encode())
+                process.stdin.write((json.dumps({"operation": operation, **arguments}) + "\n").encode())
                 await process.stdin.drain()
                 line = await asyncio.wait_for(process.stdout.readline(), seconds)
                 return dict(json.loads(line))
             except (TimeoutError, ValueError, OSError) as error:  # no line, half a line, or a closed pipe
                 await self._end()
-                raise Gone(f"{errand}: {type(error).__name__} {error}".strip()) from error
+                raise WorkerFailed(f"{operation}: {type(error).__name__} {error}".strip()) from error
             except asyncio.CancelledError:
                 await self._end()
                 raise

@@ -37,14 +37,14 @@ class Contents:
     left_out: tuple[str, ...] = ()
 
 
-def backup(shelf: Storage, file: Path, progress: Progress = lambda done, total: None) -> Contents:
+def backup(storage: Storage, file: Path, progress: Progress = lambda done, total: None) -> Contents:
     """Write the board to `file`, whole or not at all, while no one writes to it; a bundle that cannot be read is left out, and
     said. Raises `CommandError` if there is no board, `Unavailable` where its storage is away."""
-    if not shelf.exists():
-        raise CommandError(f"{shelf.address} is no board: there is nothing to save.")
+    if not storage.exists():
+        raise CommandError(f"{storage.address} is no board: there is nothing to save.")
     require_place(file, f"The file {file}")
-    with shelf.writing() as writer, whole(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        held = writer.held()
+    with storage.writing() as writer, whole(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        held = writer.bundles()
         sums: dict[str, str] = {}
         listed, left_out = [], []
         for number, one in enumerate(held):
@@ -60,7 +60,7 @@ def backup(shelf: Storage, file: Path, progress: Progress = lambda done, total: 
             _write(archive, sums, f"bundles/{digest}.zip", data)
             listed.append({"digest": digest, "upstream": one.upstream, "accepted": one.accepted, "by": one.by})
         documents = _documents(writer, archive, sums)
-        events = [asdict(one) for one in shelf.events()]
+        events = [asdict(one) for one in storage.events()]
         head = {"schema": 1, "bundles": listed, "files": sums, "events": events}
         archive.writestr(LIST, json.dumps(head, ensure_ascii=False, indent=1))
     progress(len(held), len(held))
@@ -83,29 +83,29 @@ def _write(archive: zipfile.ZipFile, sums: dict[str, str], name: str, data: byte
     archive.writestr(zipfile.ZipInfo(name), data)
 
 
-def restore(file: Path, shelf: Storage, progress: Progress = lambda done, total: None) -> Contents:
+def restore(file: Path, storage: Storage, progress: Progress = lambda done, total: None) -> Contents:
     """Write what `backup` saved into a board that has nothing yet. Raises `BadResult` for a damaged file, `CommandError` if
     something is there."""
-    if shelf.exists() and (shelf.held() or shelf.names("tokens") or shelf.names("references")):
-        raise CommandError(f"{shelf.address} holds a board already. Restore into a place where there is none.")
+    if storage.exists() and (storage.bundles() or storage.names("tokens") or storage.names("references")):
+        raise CommandError(f"{storage.address} holds a board already. Restore into a place where there is none.")
     try:
         with zipfile.ZipFile(file) as archive:
             head = json.loads(archive.read(LIST))
             if head["schema"] != 1:
                 raise BadResult(f"{file} is of schema {head['schema']}; this version of superbench restores schema 1.")
-            return _restore(archive, head, shelf, progress)
+            return _restore(archive, head, storage, progress)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, Refusal) as error:
         raise BadResult(f"{file} is no backup of a board, or is damaged: {error}. Nothing was restored.") from error
 
 
-def _restore(archive: zipfile.ZipFile, head: dict[str, Any], shelf: Storage, progress: Progress) -> Contents:
+def _restore(archive: zipfile.ZipFile, head: dict[str, Any], storage: Storage, progress: Progress) -> Contents:
     for name, digest in head["files"].items():  # all of it first: nothing is written from a damaged file
         if hashlib.sha256(archive.read(name)).hexdigest() != digest:
             raise ValueError(f"{name} was changed")
     bundles = [(_held(one, archive), f"bundles/{one['digest']}.zip") for one in head["bundles"]]
     documents = [_document(name) for name in head["files"] if name not in {place for _, place in bundles}]
     events = [_event(line) for line in head["events"]]
-    with shelf.writing() as writer:
+    with storage.writing() as writer:
         for number, (held, place) in enumerate(bundles):
             progress(number, len(bundles))
             writer.add(held, archive.read(place))

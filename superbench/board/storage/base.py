@@ -1,6 +1,6 @@
 """Where a board keeps its things: what a folder and a database have in common.
 
-A shelf holds accepted bundles in the order in which they came, documents by kind and name, and a log. Everything that changes
+A storage holds accepted bundles in the order in which they came, documents by kind and name, and a log. Everything that changes
 it happens inside `writing()`: one writer at a time, and all of it or nothing.
 """
 
@@ -49,9 +49,9 @@ class Event:
 
 
 class Reading(Protocol):
-    """What anybody may ask of a shelf, also while somebody writes: they see what was there before or all that came after."""
+    """What anybody may ask of a storage, also while somebody writes: they see what was there before or all that came after."""
 
-    def held(self) -> list[StoredBundle]:
+    def bundles(self) -> list[StoredBundle]:
         """All accepted bundles, the latest last."""
         ...
 
@@ -111,7 +111,7 @@ class Storage(Reading, Protocol):
 
 
 def checked(name: str) -> str:
-    """A document's name, which is a file's name where the shelf is a folder; raises `ValueError` for anything else."""
+    """A document's name, which is a file's name where the storage is a folder; raises `ValueError` for anything else."""
     if not _NAME.fullmatch(name) or ".." in name:
         raise ValueError(f"{name!r:.100} is no name of a document")
     return name

@@ -35,7 +35,7 @@ class DatabaseStorage:
 
         if self._file is not None and not Path(self._file).is_file():
             return False
-        with _spoken(self.address), self._engine.connect() as connection, connection.begin():
+        with _readable_errors(self.address), self._engine.connect() as connection, connection.begin():
             there = inspect(connection).has_table("superbench_bundle")
             if there and inspect(connection).has_table("superbench_schema"):
                 self._require_schema(connection)
@@ -58,7 +58,11 @@ class DatabaseStorage:
         """One transaction."""
         if self._file is not None:
             Path(self._file).parent.mkdir(parents=True, exist_ok=True)
-        with _spoken(self.address), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+        with (
+            _readable_errors(self.address),
+            self._engine.connect().execution_options(writing=True) as connection,
+            connection.begin(),
+        ):
             if self._engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             self._tables.create_all(connection)
@@ -68,15 +72,15 @@ class DatabaseStorage:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[DatabaseWriter]:
-        with _spoken(self.address), self._engine.connect() as connection, connection.begin():
+        with _readable_errors(self.address), self._engine.connect() as connection, connection.begin():
             yield DatabaseWriter(connection, self._tables)
 
-    def held(self) -> list[StoredBundle]:
+    def bundles(self) -> list[StoredBundle]:
         """All bundles, by number."""
         if not self.exists():
             return []
         with self._reading() as reader:
-            return reader.held()
+            return reader.bundles()
 
     def data(self, digest: str) -> bytes:
         """A bundle."""
@@ -104,7 +108,7 @@ class DatabaseStorage:
         table = self._tables.tables["superbench_audit"]
         if not self.exists():
             return []
-        with _spoken(self.address), self._engine.connect() as connection:
+        with _readable_errors(self.address), self._engine.connect() as connection:
             rows = connection.execute(select(table).order_by(table.c.number)).all()
             return [Event(row.at, row.who, row.what, row.subject, row.remark) for row in rows]
 
@@ -122,7 +126,7 @@ class DatabaseWriter:
             tables.tables[f"superbench_{name}"] for name in ("bundle", "document", "audit")
         )
 
-    def held(self) -> list[StoredBundle]:
+    def bundles(self) -> list[StoredBundle]:
         """All bundles, by number."""
         from sqlalchemy import select
 
@@ -235,7 +239,7 @@ def _engine(address: str) -> Engine:
 
 
 @contextlib.contextmanager
-def _spoken(address: str) -> Iterator[None]:
+def _readable_errors(address: str) -> Iterator[None]:
     """A database's error in a sentence."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import DataError, DBAPIError, IntegrityError

@@ -15,19 +15,19 @@ def document_name(task: str, fingerprint: str) -> str:
     return f"{task}-{re.sub(r'[^A-Za-z0-9_-]', '_', fingerprint)}"[:150]
 
 
-def known(shelf: Reading, task: str, fingerprint: str) -> References | None:
+def references_for(storage: Reading, task: str, fingerprint: str) -> References | None:
     """The board's own references for a task's data; None where it has none for the task at all.
 
     Raises `Refusal` for data that are not among those that it has references for, `StoreError` for references that are damaged.
     """
     name = document_name(task, fingerprint)
-    own = shelf.get("references", name)
+    own = storage.get("references", name)
     if own is not None:
         try:
             return References.parse(own, f"references/{name}")
         except Malformed as error:  # no word about whoever is scored with them
             raise StoreError(f"The board's own references are damaged: {error}") from error
-    if there := _data_of(shelf, task):
+    if there := _data_of(storage, task):
         raise Refusal(
             f"its data have the fingerprint {fingerprint:.40}, which this board does not know; it has references for "
             f"{', '.join(there)}. Was it run on the same copy of the corpora?",
@@ -36,12 +36,12 @@ def known(shelf: Reading, task: str, fingerprint: str) -> References | None:
     return None
 
 
-def _data_of(shelf: Reading, task: str) -> list[str]:
+def _data_of(storage: Reading, task: str) -> list[str]:
     """Fingerprints of the data that a board has references of a task for."""
     found = []
-    for name in shelf.names("references"):
+    for name in storage.names("references"):
         if name.startswith(document_name(task, "")):
-            head = References.head(shelf.get("references", name) or b"")
+            head = References.head(storage.get("references", name) or b"")
             found += [head["fingerprint"]] if head.get("task") == task else []
     return found
 

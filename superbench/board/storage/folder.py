@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from superbench.board.bundles.bundle import said_by
+from superbench.board.bundles.bundle import name_and_digest
 from superbench.board.storage.base import Event, Kind, StoredBundle, checked, parse_events
 from superbench.errors import CommandError
 from superbench.system.files import require_folder, whole, write_text
@@ -60,7 +60,7 @@ class FolderStorage:
 
     # ------------------------------------------------------------ bundles
 
-    def held(self) -> list[StoredBundle]:
+    def bundles(self) -> list[StoredBundle]:
         """By the files' names, which begin with the moment of acceptance. A file that somebody put there under another name
         counts as well: after all that have a moment, by name."""
         files = (self.root / BUNDLES).glob("*.zip")
@@ -69,11 +69,11 @@ class FolderStorage:
     def _held(self, path: Path) -> StoredBundle:
         found = _FILE.fullmatch(path.name)
         if found is None:
-            name, digest = said_by(path) or (path.stem, "")
+            name, digest = name_and_digest(path) or (path.stem, "")
             return StoredBundle(digest, name, "", "", str(path))
         name = found["name"]
         if "_" in name or len(name) == LONGEST:  # letters were replaced, or cut off: the bundle has its name in full
-            name = (said_by(path) or (name,))[0]
+            name = (name_and_digest(path) or (name,))[0]
         beside = path.with_suffix(".json")
         try:
             by = str(json.loads(beside.read_bytes())["by"]) if beside.is_file() else ""

@@ -1,6 +1,6 @@
-"""Submissions that a served board has received: each with its state, kept on the board's own shelf until long after its end.
+"""Submissions that a served board has received: each with its state, kept on the board's own storage until long after its end.
 
-A submission is on the shelf, bytes first, before its sender hears of it; it leaves the queue only when its end is written down.
+A submission is on the storage, bytes first, before its sender hears of it; it leaves the queue only when its end is written down.
 A server that was killed finds all of them where they were.
 """
 
@@ -65,16 +65,16 @@ def received(by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: 
     return Submission(f"{moment}-{secrets.token_hex(8)}", by, moment, size, upstream, tasks, digest)
 
 
-def keep(shelf: Storage, submission: Submission, data: bytes) -> None:
-    """Put a new submission on the shelf: when this returns, it is on the disk."""
-    with shelf.writing() as writer:
+def keep(storage: Storage, submission: Submission, data: bytes) -> None:
+    """Put a new submission on the storage: when this returns, it is on the disk."""
+    with storage.writing() as writer:
         writer.put("incoming", f"{submission.id}.zip", data)
         writer.put("incoming", f"{submission.id}.json", _packed(submission))
 
 
-def update(shelf: Storage, submission: Submission) -> None:
+def update(storage: Storage, submission: Submission) -> None:
     """Write down its state; of one that ended the bytes go."""
-    with shelf.writing() as writer:
+    with storage.writing() as writer:
         write(writer, submission)
 
 
@@ -85,32 +85,32 @@ def write(writer: Writing, submission: Submission) -> None:
         writer.drop("incoming", f"{submission.id}.zip")
 
 
-def read(shelf: Reading, identity: str) -> Submission | None:
-    """One submission as it stands on the shelf; None for one that is not there, or says nothing that we wrote."""
+def read(storage: Reading, identity: str) -> Submission | None:
+    """One submission as it stands on the storage; None for one that is not there, or says nothing that we wrote."""
     try:
-        one = _RECORD.validate_json(shelf.get("incoming", checked(f"{identity}.json")) or b"")
+        one = _RECORD.validate_json(storage.get("incoming", checked(f"{identity}.json")) or b"")
     except ValueError:
         return None
     return one if one.id == identity else None  # its id is the name of files here and there
 
 
-def forget(shelf: Storage, ids: list[str]) -> None:
+def forget(storage: Storage, ids: list[str]) -> None:
     """Remove the state of submissions that ended long ago."""
-    with shelf.writing() as writer:
+    with storage.writing() as writer:
         for one in ids:
             writer.drop("incoming", f"{one}.json")
 
 
-def data_of(shelf: Reading, submission: Submission) -> bytes | None:
+def data_of(storage: Reading, submission: Submission) -> bytes | None:
     """The bundle's bytes, as long as it is undecided."""
-    return shelf.get("incoming", f"{submission.id}.zip")
+    return storage.get("incoming", f"{submission.id}.zip")
 
 
-def all_of(shelf: Reading) -> list[Submission]:
-    """Every submission on the shelf, oldest first; one that was cut off before its state was written was never received, and
+def all_of(storage: Reading) -> list[Submission]:
+    """Every submission on the storage, oldest first; one that was cut off before its state was written was never received, and
     a file that says nothing that we wrote is none."""
-    names = [name.removesuffix(".json") for name in shelf.names("incoming") if name.endswith(".json")]
-    return sorted((one for name in names if (one := read(shelf, name)) is not None), key=lambda one: one.id)
+    names = [name.removesuffix(".json") for name in storage.names("incoming") if name.endswith(".json")]
+    return sorted((one for name in names if (one := read(storage, name)) is not None), key=lambda one: one.id)
 
 
 def _packed(submission: Submission) -> bytes:

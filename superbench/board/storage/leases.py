@@ -31,9 +31,9 @@ def is_free(one: Submission, server: str) -> bool:
     return one.pending and (one.server in ("", server) or _seconds(one.leased) + SECONDS < time.time() or _is_gone(one.server))
 
 
-def claim(shelf: Storage, one: Submission, server: str) -> Submission | None:
+def claim(storage: Storage, one: Submission, server: str) -> Submission | None:
     """The submission as it stands, with a lease of `server`; None if it is decided, or another server's."""
-    with shelf.writing() as writer:
+    with storage.writing() as writer:
         there = incoming.read(writer, one.id)
         if there is None or not is_free(there, server):
             return None
@@ -56,7 +56,7 @@ def _is_gone(server: str) -> bool:
 
 
 def _seconds(moment: str) -> float:
-    """A time as `shelf.now` writes it; 0 for anything else."""
+    """A time as `storage.now` writes it; 0 for anything else."""
     try:
         return float(calendar.timegm(time.strptime(moment.partition(".")[0], "%Y%m%dT%H%M%S")))
     except ValueError:

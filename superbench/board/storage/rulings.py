@@ -1,6 +1,6 @@
 """What a board's keeper decided about what was accepted: a note beside a bundle, which itself stays as it came.
 
-A ruling is a document of the shelf, named after the bundle's digest, so that it is kept, saved and restored with the board
+A ruling is a document of the storage, named after the bundle's digest, so that it is kept, saved and restored with the board
 whatever the board lives in. A bundle that was withdrawn is shown nowhere and owns no name; it does not come back when it is
 submitted again.
 """
@@ -37,9 +37,9 @@ def name_of(held: StoredBundle) -> str:
     return held.digest[:SHORT] or re.sub(r"[^A-Za-z0-9_-]", "_", held.upstream)[:80] or "_"
 
 
-def rulings(shelf: Reading) -> Mapping[str, Ruling]:
+def rulings(storage: Reading) -> Mapping[str, Ruling]:
     """All rulings by name."""
-    found = {name: shelf.get("rulings", name) for name in shelf.names("rulings")}
+    found = {name: storage.get("rulings", name) for name in storage.names("rulings")}
     return {name: _parsed(data) for name, data in found.items() if data is not None}
 
 
@@ -52,20 +52,20 @@ def _parsed(data: bytes) -> Ruling:
         return Ruling("at a time unknown", "somebody unknown", "the note is damaged")
 
 
-def of(shelf: Reading, held: StoredBundle) -> Ruling:
+def ruling_of(storage: Reading, held: StoredBundle) -> Ruling:
     """The ruling about one bundle."""
-    return rulings(shelf).get(name_of(held), Ruling())
+    return rulings(storage).get(name_of(held), Ruling())
 
 
-def standing(shelf: Reading) -> list[StoredBundle]:
+def active_bundles(storage: Reading) -> list[StoredBundle]:
     """The bundles that were not withdrawn, the latest last."""
-    known = rulings(shelf)
-    return [one for one in shelf.held() if not known.get(name_of(one), Ruling()).withdrawn]
+    known = rulings(storage)
+    return [one for one in storage.bundles() if not known.get(name_of(one), Ruling()).withdrawn]
 
 
-def called(shelf: Reading, row: str) -> list[StoredBundle]:
+def bundles_of(storage: Reading, row: str) -> list[StoredBundle]:
     """The bundles of a row by its name on the page, or the one bundle whose digest begins with `row`. Raises `UnknownName`."""
-    held = shelf.held()
+    held = storage.bundles()
     found = [one for one in held if one.upstream == row]
     if not found and re.fullmatch(rf"[0-9a-f]{{{SHORTEST},64}}", row):
         found = [one for one in held if one.digest and (one.digest.startswith(row) or row.startswith(one.digest))]
@@ -81,7 +81,7 @@ def withdraw(writer: Writing, row: str, by: str, why: str = "") -> list[StoredBu
     Returns what was withdrawn. Raises `UnknownName`, `CommandError` if that was done before.
     """
     known = rulings(writer)
-    leaving = [one for one in called(writer, row) if not known.get(name_of(one), Ruling()).withdrawn]
+    leaving = [one for one in bundles_of(writer, row) if not known.get(name_of(one), Ruling()).withdrawn]
     if not leaving:
         raise CommandError(f"{row!r} was withdrawn before. `superbench board history BOARD` says when, and by whom.")
     for one in leaving:
@@ -98,10 +98,10 @@ def _release(writer: Writing, gone: list[StoredBundle]) -> None:
             forget(writer, bundle.digest, task)
 
 
-def _opened(shelf: Reading, held: StoredBundle) -> Bundle | None:
+def _opened(storage: Reading, held: StoredBundle) -> Bundle | None:
     """None for a bundle that cannot be read: it has no say."""
     try:
-        return open_bundle(shelf.data(held.place or held.digest))
+        return open_bundle(storage.data(held.place or held.digest))
     except Exception:  # whatever is wrong with it, the keeper must be able to remove it
         return None
 
@@ -125,13 +125,13 @@ class Version:
     why: str = ""
 
 
-def history(shelf: Reading, row: str | None = None) -> list[Version]:
+def history(storage: Reading, row: str | None = None) -> list[Version]:
     """All versions of a row (of all rows), the latest last: a newer one stands in place of an older one task by task."""
-    known, held = rulings(shelf), shelf.held() if row is None else called(shelf, row)
+    known, held = rulings(storage), storage.bundles() if row is None else bundles_of(storage, row)
     found: list[Version] = []
     taken: set[Place] = set()
     for one in reversed(held):
-        ruling, bundle = known.get(name_of(one), Ruling()), _opened(shelf, one)
+        ruling, bundle = known.get(name_of(one), Ruling()), _opened(storage, one)
         entries = bundle.entries if bundle else {}
         places = {task: place_of(entry.result) for task, entry in entries.items()}
         fresh = [task for task, place in places.items() if place not in taken and not ruling.withdrawn]

@@ -24,13 +24,13 @@ KEY_BYTES = SEAL_BYTES = 32
 
 
 @dataclass(frozen=True)
-class Proofs:
+class SealedEvidence:
     """Keeps evidence by the seal of `key`; who has another key keeps their own beside it."""
 
     key: bytes
 
     @classmethod
-    def own(cls) -> Proofs:
+    def of_user(cls) -> SealedEvidence:
         """With this user's key, which is made when it is first needed, in the cache folder; where none can be kept, with one
         that lasts as long as this object."""
         try:

@@ -29,14 +29,14 @@ class Token:
     role: Role = "submitter"
 
 
-def create(shelf: Storage, name: str, role: Role = "submitter") -> str:
+def create(storage: Storage, name: str, role: Role = "submitter") -> str:
     """A new token called `name`; the text is to be handed to its owner, it cannot be shown again. Raises `CommandError`."""
     try:
         strict_json.name(name, "The token's name")
     except Malformed as error:
         raise CommandError(str(error)) from error
     secret = PREFIX + secrets.token_urlsafe(32)
-    with shelf.writing() as writer:
+    with storage.writing() as writer:
         if name in {one.name for one in listed(writer) if not one.revoked}:
             raise CommandError(f"This board has a token called {name!r} already. Revoke it first, or choose another name.")
         writer.put("tokens", _digest(secret), _packed(Token(name, now(), role=role)))
@@ -44,9 +44,9 @@ def create(shelf: Storage, name: str, role: Role = "submitter") -> str:
     return secret
 
 
-def revoke(shelf: Storage, name: str) -> None:
+def revoke(storage: Storage, name: str) -> None:
     """Make the token called `name` useless; what was submitted with it stays. Raises `CommandError`."""
-    with shelf.writing() as writer:
+    with storage.writing() as writer:
         for digest in writer.names("tokens"):
             token = _parsed(writer.get("tokens", digest))
             if token.name == name and not token.revoked:
@@ -58,16 +58,16 @@ def revoke(shelf: Storage, name: str) -> None:
     )
 
 
-def listed(shelf: Reading) -> list[Token]:
+def listed(storage: Reading) -> list[Token]:
     """All tokens, by name and age."""
-    found = [_parsed(shelf.get("tokens", digest)) for digest in shelf.names("tokens")]
+    found = [_parsed(storage.get("tokens", digest)) for digest in storage.names("tokens")]
     return sorted(found, key=lambda one: (one.name, one.created))
 
 
-def admin(shelf: Reading, secret: str | None) -> str:
+def admin(storage: Reading, secret: str | None) -> str:
     """The name of an admin's token; raises `NotAllowed`, with status 403 for a token that may only submit."""
-    name = owner(shelf, secret)
-    if _parsed(shelf.get("tokens", _digest(secret or ""))).role != "admin":
+    name = owner(storage, secret)
+    if _parsed(storage.get("tokens", _digest(secret or ""))).role != "admin":
         refusal = NotAllowed(
             f"{name} may submit, and remove nothing. The board's keeper makes an admin's token: --admin", "role"
         )
@@ -76,9 +76,9 @@ def admin(shelf: Reading, secret: str | None) -> str:
     return name
 
 
-def owner(shelf: Reading, secret: str | None) -> str:
+def owner(storage: Reading, secret: str | None) -> str:
     """The name of the token; raises `NotAllowed`."""
-    found = shelf.get("tokens", _digest(secret)) if secret and secret.startswith(PREFIX) else None
+    found = storage.get("tokens", _digest(secret)) if secret and secret.startswith(PREFIX) else None
     token = None if found is None else _parsed(found)
     if token is None or token.revoked:
         state = "revoked" if token else "not known" if secret else "missing"

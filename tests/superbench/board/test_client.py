@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from superbench.board.server.client import Served
+from superbench.board.server.client import ServedBoard
 from superbench.errors import BadResult
 
 DONE = {"id": "1", "state": "accepted", "upstream": "apc", "tasks": ["ks"], "status": 200, "code": "", "reason": ""}
@@ -69,16 +69,16 @@ def test_the_token_is_not_sent_to_another_host(status: int, other: str, a_folder
         there = elsewhere.address.replace("127.0.0.1", other)
         with host(status, f"{there}/api/submissions") as board:
             with pytest.raises(BadResult, match="sends on to"):
-                list(Served(board.address, "sb_secret").submit(a_folder("apc", 20)))
+                list(ServedBoard(board.address, "sb_secret").submit(a_folder("apc", 20)))
             with pytest.raises(BadResult, match="sends on to"):
-                Served(board.address, "sb_secret")._call("GET", "/api/submissions/1")
+                ServedBoard(board.address, "sb_secret")._call("GET", "/api/submissions/1")
             assert [token for _, _, token in board.heard] == ["Bearer sb_secret"] * 2
         assert elsewhere.heard == []
 
 
 def test_a_redirection_on_the_same_host_is_followed_and_never_loses_a_bundle(a_folder: Callable[..., Path]) -> None:
     with host(302, "/moved") as board:
-        assert Served(board.address, "sb_secret")._call("GET", "/api/submissions/1")["state"] == "accepted"
+        assert ServedBoard(board.address, "sb_secret")._call("GET", "/api/submissions/1")["state"] == "accepted"
         assert board.heard[-1] == ("GET", "/moved", "Bearer sb_secret")
         with pytest.raises(BadResult, match="sends on to"):
-            list(Served(board.address, "sb_secret").submit(a_folder("apc", 20)))
+            list(ServedBoard(board.address, "sb_secret").submit(a_folder("apc", 20)))

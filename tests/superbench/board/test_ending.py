@@ -81,8 +81,8 @@ def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpro
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
     )  # fmt: skip
     assert process.stdin is not None
-    errand = {"errand": "judge", "path": str(bundle), "by": "alice"}
-    process.stdin.write(f"{tmp_path / 'board'}\n{json.dumps(errand)}\n".encode())
+    operation = {"operation": "score", "path": str(bundle), "by": "alice"}
+    process.stdin.write(f"{tmp_path / 'board'}\n{json.dumps(operation)}\n".encode())
     process.stdin.flush()
     try:
         assert soon((tmp_path / "busy").is_file, 120)
@@ -122,7 +122,7 @@ def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
             running.process.join(10)
             assert time.monotonic() - began < 5
             assert soon(lambda: not alive(below), 1)
-    kept = {one.id: one for one in incoming.all_of(Board(board).shelf)}
+    kept = {one.id: one for one in incoming.all_of(Board(board).storage)}
     assert set(ids) <= set(kept)
     assert {one.tries for one in kept.values()} == {0}
     with serving(board) as running:
@@ -157,4 +157,4 @@ def test_a_database_that_is_away_is_said_as_such(postgresql: str) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(Unavailable, match="Is it running"):
-        Board(f"postgresql://board@127.0.0.1:{port}/none").shelf.exists()
+        Board(f"postgresql://board@127.0.0.1:{port}/none").storage.exists()

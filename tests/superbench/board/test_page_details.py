@@ -56,7 +56,7 @@ def row(name: str, **more: Any) -> Row:
 def behind(over: list[Column], given: dict[str, Sequence[Prediction]], **more: Any) -> dict[str, Any]:
     """What stands behind a table of rows that gave these answers."""
     rows = [row(name, **more) for name in given]
-    return details.behind(rows, over, lambda result: details.Answers.of(result, given[result.upstream.name]))
+    return details.behind(rows, over, lambda result: details.ScoredPredictions.of(result, given[result.upstream.name]))
 
 
 # ---------------------------------------------------------------- a row
@@ -165,8 +165,8 @@ def test_rows_of_other_items_and_rows_without_answers_are_left_out(over: list[Co
 
 
 def test_what_a_board_keeps_to_itself_is_not_shown(over: list[Column]) -> None:
-    def hidden(result: Result) -> details.Answers:
-        return replace(details.Answers.of(result, said(10)), errors=np.empty(0))
+    def hidden(result: Result) -> details.ScoredPredictions:
+        return replace(details.ScoredPredictions.of(result, said(10)), errors=np.empty(0))
 
     found = details.behind([row("a"), row("b")], over, hidden)
     assert found["hardest"] == {}

@@ -53,11 +53,11 @@ def test_nobody_takes_anothers_row(first: str, second: str, address: str, a_fold
     """Rows that came without a token are the keeper's."""
     board = Board(address)
     accept(board, a_folder("apc:base", 20), first)
-    before = (board.contents(), board.shelf.held())
+    before = (board.contents(), board.storage.bundles())
     with pytest.raises(Conflict, match=r"belongs to (somebody else|the board's keeper)") as caught:
         accept(board, a_folder("apc:base", 40, where="other"), second)
     assert (caught.value.status, caught.value.code) == (409, "name")
-    assert (board.contents(), board.shelf.held()) == before
+    assert (board.contents(), board.storage.bundles()) == before
     accept(board, a_folder("apc:base", 40, where="other"), first)  # its owner may
 
 
@@ -90,7 +90,7 @@ def test_a_row_that_was_withdrawn_is_gone_stays_in_the_history_and_does_not_come
     assert (names(board), len(gone)) == (["tera"], 2)
     assert [one.state for one in board.history("apc")] == ["withdrawn", "withdrawn"]
     assert board.history("apc")[0].why.endswith("by root: trained on the test set")
-    assert [(one.who, one.what) for one in board.shelf.events()][-2:] == [("root", "withdrawn")] * 2
+    assert [(one.who, one.what) for one in board.storage.events()][-2:] == [("root", "withdrawn")] * 2
     for again in (lambda: accept(board, a_folder("apc", 20), "alice"), lambda: board.submit(a_folder("apc", 20))):
         with pytest.raises(Conflict) as caught:
             again()
@@ -120,10 +120,10 @@ def test_rulings_go_with_a_backup(address: str, a_folder: Callable[..., Path], t
     for name in ("apc", "tera"):
         accept(board, a_folder(name, 20))
     board.withdraw("tera", why="asked for")
-    backups.backup(board.shelf, tmp_path / "saved.zip")
+    backups.backup(board.storage, tmp_path / "saved.zip")
     for place in ("restored", "restored.db"):
         other = Board(tmp_path / place)
-        backups.restore(tmp_path / "saved.zip", other.shelf)
+        backups.restore(tmp_path / "saved.zip", other.storage)
         assert (names(other), [one.state for one in other.history("tera")]) == (["apc"], ["withdrawn"])
 
 
@@ -210,6 +210,6 @@ def test_names_in_other_scripts_are_different_names(address: str, a_folder: Call
         (place / "ks" / "result.json").write_text(json.dumps(record))
         accept(board, place, f"person {number}")
     assert names(board) == sorted(several)
-    assert {one.upstream for one in board.shelf.held()} == set(several)
+    assert {one.upstream for one in board.storage.bundles()} == set(several)
     board.withdraw("模型甲")
     assert names(board) == sorted(several[1:])

@@ -76,12 +76,12 @@ def test_a_field_beyond_its_bounds_is_refused_and_the_board_stays(
 ) -> None:
     board, valid = Board(address), pack_bundle(a_folder("model", 30))
     board.submit(a_folder("apc", 20))
-    before = (board.contents(), board.shelf.held(), board.shelf.events())
+    before = (board.contents(), board.storage.bundles(), board.storage.events())
     for what, change in REFUSED.items():
         with pytest.raises(Refusal) as caught:
             board.accept(board.examine(forged(valid, change)))
         assert len(str(caught.value)) < 1_000, what
-    assert (board.contents(), board.shelf.held(), board.shelf.events()) == before
+    assert (board.contents(), board.storage.bundles(), board.storage.events()) == before
 
 
 @pytest.mark.parametrize("what", TAKEN)
@@ -97,12 +97,12 @@ def test_what_is_odd_and_within_bounds_is_drawn(
 def test_a_bundle_that_came_before_the_bounds_is_left_out_said_and_can_be_withdrawn(
     address: str, a_folder: Callable[..., Path], forged: Forge
 ) -> None:
-    """As an earlier version accepted it: it lies on the shelf, and was never drawn."""
+    """As an earlier version accepted it: it lies on the storage, and was never drawn."""
     board, valid = Board(address), pack_bundle(a_folder("model", 30))
     board.submit(a_folder("apc", 20))
     before = board.contents()
     bad = forged(valid, REFUSED["ragged layer weights"])
-    with board.shelf.writing() as writer:
+    with board.storage.writing() as writer:
         writer.add(StoredBundle("ab" * 32, "model", now()), bad)
         writer.add(StoredBundle("cd" * 32, "junk", now()), b"junk")
     found = board.contents()
@@ -149,7 +149,7 @@ def test_what_cannot_be_drawn_is_left_out_said_on_the_page_and_logged_once(
         assert sorted(row["name"] for row in found["groups"][0]["rows"]) == ["apc", "late", "tera"]
         assert found["refused"] == [reason]
         assert reason in render.render(found)
-    assert [one.remark for one in board.shelf.events() if one.what == "not drawn"] == [reason]
+    assert [one.remark for one in board.storage.events() if one.what == "not drawn"] == [reason]
 
 
 def test_a_bundle_with_which_the_board_cannot_be_drawn_is_refused(
@@ -164,7 +164,7 @@ def test_a_bundle_with_which_the_board_cannot_be_drawn_is_refused(
         assert (caught.value.status, caught.value.code) == (422, "drawing")
     with pytest.raises(Refusal, match="nothing was added"):
         board.submit(a_folder("odd", 30))
-    assert [one.upstream for one in board.shelf.held()] == ["apc"]
+    assert [one.upstream for one in board.storage.bundles()] == ["apc"]
     board.submit(a_folder("fine", 30))  # and what stood there before does not hinder the next
 
 
@@ -189,7 +189,7 @@ def test_damage_beside_a_bundle_does_not_stop_the_board(tmp_path: Path, a_folder
     assert [row["name"] for row in board.contents()["groups"][0]["rows"]] == ["apc"]
     with pytest.raises(Conflict):
         board.accept(board.examine(pack_bundle(a_folder("apc", 30, where="other"))), "alice")
-    with board.shelf.writing() as writer:
+    with board.storage.writing() as writer:
         writer.put("references", "ks-f", b"{")
     found = board.contents()
     assert [group["protocol"] for group in found["groups"]] == ["published"]

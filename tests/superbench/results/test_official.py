@@ -219,7 +219,7 @@ def test_seeds_and_intervals_that_do_not_hold_are_refused(
     with pytest.raises(Refusal, match=reason) as caught:
         board.accept(board.examine(forged(pack_bundle(a_folder("guest", 30)), change)))
     assert caught.value.code == code
-    assert board.shelf.held() == []
+    assert board.storage.bundles() == []
 
 
 @pytest.mark.parametrize("said", ["seeds 2, 0, 1 in place of 0", "seeds 0, 1, 2 in place of 0"])
