@@ -1,7 +1,6 @@
-"""What scoring a result again left behind, in a form that can be kept: the replicates of each of its metrics, and how wrong
-each answer was.
+"""Evidence of a scored result, in a form that can be stored: the replicates of each metric, and the error of each item.
 
-A file is one line of JSON, the replicates as little-endian doubles, and the errors as bytes.
+A file contains one line of JSON, the replicates as little-endian doubles, and the errors as bytes.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from superbench.results.intervals import Replicates
 
 @dataclass(frozen=True)
 class Evidence:
-    """The replicates by metric, the digest of the references that were used, whether they were the board's own, and the
-    digest of what was predicted.
+    """The replicates by metric, the digest of the references (`labels`), whether they are the board's own references
+    (`own`), and the digest of the predictions (`predicted`).
 
-    `errors`, from 0 to 1 in steps of 1/255, by (fold, id): see `details.item_errors`. None are kept where the references are
-    the board's own: who knows which items are wrong can guess a hidden test set.
+    `errors`, from 0 to 1 in steps of 1/255, are sorted by (fold, id): see `item_errors`. They are not stored if the references
+    are the board's own: the items that are wrong would help to guess the labels of a hidden test set.
     """
 
     replicates: dict[str, Replicates]
@@ -31,7 +30,7 @@ class Evidence:
     predicted: str = ""
 
     def to_bytes(self) -> bytes:
-        """As a file."""
+        """Returns the content of the file."""
         head = {
             "superbench": __version__, "labels": self.labels, "own": self.own, "items": len(self.errors),
             "predicted": self.predicted,
@@ -49,7 +48,7 @@ class Evidence:
 
     @classmethod
     def parse(cls, data: bytes) -> Evidence | None:
-        """From a file; None if it was made by another version, or is damaged: it can be made again."""
+        """Reads a file; None if another version wrote it, or if it is damaged. The evidence can be computed again."""
         line, _, rest = data.partition(b"\n")
         try:
             head = json.loads(line)
