@@ -138,10 +138,10 @@ class Board:
         same = [stored for stored in accepted if stored.digest and bundle.digest.startswith(stored.digest)]
         if same:
             if rulings.ruling_of(writer, same[0]).withdrawn:
-                raise Conflict(f"This same bundle of {bundle.upstream} was withdrawn from this board.", "withdrawn")
+                raise Conflict(f"The same bundle of {bundle.upstream} was withdrawn from this board.", "withdrawn")
             if not again:
                 raise Conflict(
-                    f"This same bundle of {bundle.upstream} was accepted at {same[0].accepted}; a bundle is accepted only once.",
+                    f"The same bundle of {bundle.upstream} was accepted at {same[0].accepted}; a bundle is accepted once.",
                     "replayed",
                 )
             return SubmissionReceipt(bundle.upstream, tasks, same[0].place, False, bundle.digest)

@@ -215,7 +215,8 @@ def _intervals(result: Result, scores: dict[str, Score], drawn: dict[str, Replic
             problems.append(f"the interval of {metric} differs from the one that its predictions give")
         if result.scores[metric].ci_method not in (None, method):
             problems.append(
-                f"the interval of {metric} is by {method!r}; the result claims {result.scores[metric].ci_method!r:.200}"
+                f"the interval of {metric} is computed by {method!r}; "
+                f"the result claims {result.scores[metric].ci_method!r:.200}"
             )
     return problems
 
