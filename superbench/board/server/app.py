@@ -123,7 +123,7 @@ def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
 
     @app.post(
         "/api/submissions", status_code=202, summary="Submit a bundle", tags=["submit"], responses=REFUSALS, openapi_extra=BODY,
-        response_model=State, 
+        response_model=State,
         description="The format is checked at once; then the bundle waits in the queue. `Location` is its state's address.",
     )  # fmt: skip
     async def submit(request: Request, response: Response, by: Owner) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class SubmissionQueue:
         await asyncio.gather(self._opening_worker.close(), self._scoring_worker.close())
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    # ------------------------------------------------------------ the limiter
+    # ------------------------------------------------------------ requests
 
     async def owner(self, secret: str | None) -> str:
         """Returns the name of the token; raises `NotAllowed`."""
@@ -259,12 +259,8 @@ class SubmissionQueue:
     async def _accepted_elsewhere(self, submission: Submission) -> bool:
         """Returns whether another server of this board has accepted this same submission."""
         bundles = await asyncio.to_thread(self.board.storage.bundles)
-        return any(
-            stored.by == submission.by
-            and stored.accepted >= submission.received
-            and submission.digest.startswith(stored.digest or "-")
-            for stored in bundles
-        )
+        same = [stored for stored in bundles if stored.by == submission.by and stored.accepted >= submission.received]
+        return any(submission.digest.startswith(stored.digest or "-") for stored in same)
 
     async def _record(self, submission: Submission) -> None:
         await asyncio.to_thread(incoming.update, self.board.storage, submission)

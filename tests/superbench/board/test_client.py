@@ -68,9 +68,9 @@ def test_the_token_is_not_sent_to_another_host(status: int, other: str, a_folder
     with host() as elsewhere:
         there = elsewhere.address.replace("127.0.0.1", other)
         with host(status, f"{there}/api/submissions") as board:
-            with pytest.raises(BadResult, match="sends on to"):
+            with pytest.raises(BadResult, match="redirects to"):
                 list(ServedBoard(board.address, "sb_secret").submit(a_folder("apc", 20)))
-            with pytest.raises(BadResult, match="sends on to"):
+            with pytest.raises(BadResult, match="redirects to"):
                 ServedBoard(board.address, "sb_secret")._call("GET", "/api/submissions/1")
             assert [token for _, _, token in board.heard] == ["Bearer sb_secret"] * 2
         assert elsewhere.heard == []
@@ -80,5 +80,5 @@ def test_a_redirection_on_the_same_host_is_followed_and_never_loses_a_bundle(a_f
     with host(302, "/moved") as board:
         assert ServedBoard(board.address, "sb_secret")._call("GET", "/api/submissions/1")["state"] == "accepted"
         assert board.heard[-1] == ("GET", "/moved", "Bearer sb_secret")
-        with pytest.raises(BadResult, match="sends on to"):
+        with pytest.raises(BadResult, match="redirects to"):
             list(ServedBoard(board.address, "sb_secret").submit(a_folder("apc", 20)))

@@ -35,7 +35,7 @@ verify.examine_entry = slow
 from superbench.board.server.worker import main
 main()
 """
-"""A judge whose scorer is busy for hours, within one call into compiled code that holds Python's lock."""
+"""A worker whose scorer is busy for hours, within one call into compiled code that holds Python's lock."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children of a process are looked for in /proc")
 
@@ -71,8 +71,8 @@ def soon(condition: Callable[[], object], seconds: float) -> bool:
 
 
 @pytest.fixture
-def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subprocess.Popen[bytes]]:
-    """A judge that scores, and will for hours; its scorer is below it."""
+def busy_worker(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that scores a bundle for hours in its child process."""
     import json
 
     (bundle := tmp_path / "one.zip").write_bytes(pack_bundle(a_folder("busy", 30)))
@@ -93,12 +93,12 @@ def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpro
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_scorer_ends_with_its_judge(busy_judge: subprocess.Popen[bytes], number: int) -> None:
-    scorers = children(busy_judge.pid)
+def test_a_scorer_ends_with_its_worker(busy_worker: subprocess.Popen[bytes], number: int) -> None:
+    scorers = children(busy_worker.pid)
     assert scorers
     assert alive(scorers) == scorers
-    busy_judge.send_signal(number)
-    busy_judge.wait(5)
+    busy_worker.send_signal(number)
+    busy_worker.wait(5)
     assert soon(lambda: not alive(scorers), 2)
 
 
@@ -132,7 +132,7 @@ def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
 def test_a_board_that_is_away_refuses_nobody(
     address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the storage says while a bundle is scored is no word about the bundle."""
+    """Whatever the storage says while a bundle is scored does not refuse the bundle."""
     board, data = Board(address), pack_bundle(a_folder("honest", 30))
     board.submit(a_folder("first", 20))
 

@@ -118,7 +118,7 @@ def test_a_database_says_of_which_schema_it_is(
         assert connection.execute(sqlalchemy.select(table.c.version)).scalars().all() == [1]
         connection.execute(table.update(), {"version": 2})
     for ask in (board.contents, board.storage.events, lambda: board.submit(a_folder("mfcc", 12)), board.history):
-        with pytest.raises(Unavailable, match=r"schema 2; .* knows schema 1. Bring superbench up to date"):
+        with pytest.raises(Unavailable, match=r"schema 2; .* reads schema 1. Update superbench"):
             ask()
     with engine.connect() as connection, connection.begin():
         table.drop(connection)  # a board from before versions were written

@@ -95,7 +95,7 @@ def test_a_row_that_was_withdrawn_is_gone_stays_in_the_history_and_does_not_come
         with pytest.raises(Conflict) as caught:
             again()
         assert caught.value.code == "withdrawn"
-    with pytest.raises(CommandError, match="withdrawn before"):
+    with pytest.raises(CommandError, match="withdrawn already"):
         board.withdraw("apc")
     with pytest.raises(UnknownName, match="Did you mean tera"):
         board.withdraw("terra")

@@ -28,7 +28,7 @@ def test_an_examination_apart_finds_the_same(address: str, a_folder: Callable[..
     }
     assert board.accept(outside).fresh
     (boast := a_folder("boast", 30) / "ks" / "result.json").write_text(boast.read_text().replace("62.5", "99.5"))
-    with pytest.raises(Refusal, match=r"99\.5000 was claimed") as caught:
+    with pytest.raises(Refusal, match=r"claims 99\.5000") as caught:
         sandbox.examine(board, pack_bundle(boast.parents[1]))
     assert caught.value.code == "score"
 

@@ -155,5 +155,5 @@ def test_a_submission_in_the_queue_whose_name_leads_elsewhere_is_none(address: s
 
 def test_a_document_has_a_plain_name(address: str) -> None:
     for name in ("", ".", "..", "a..b", "a/b", "/a", "a\\b", "a\0b", ".a", "-a", "a" * 201, "ä"):
-        with pytest.raises(ValueError, match="no name of a document"), Board(address).storage.writing() as writer:
+        with pytest.raises(ValueError, match="not a name of a document"), Board(address).storage.writing() as writer:
             writer.put("tokens", name, b"")

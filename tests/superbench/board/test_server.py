@@ -93,7 +93,7 @@ def test_the_description_is_there_to_read_without_the_network(server: Running) -
 
 def test_without_a_valid_token_nothing_is_read_of_the_upload(server: Running, a_folder: Callable[..., Path]) -> None:
     data = pack_bundle(a_folder("stranger", 20))
-    for token, word in ((None, "missing"), ("sb_wrong", "not known"), ("nonsense", "not known")):
+    for token, word in ((None, "missing"), ("sb_wrong", "unknown"), ("nonsense", "unknown")):
         status, headers, problem = server.call("POST", "/api/submissions", data, token)
         assert (status, problem["code"], headers["WWW-Authenticate"]) == (401, "token", "Bearer")
         assert word in problem["reason"]
@@ -303,7 +303,7 @@ def test_the_command_submits_to_a_served_board_and_says_what_it_answered(
 ) -> None:
     place = a_folder("by-command", 33, where="command")
     heard: list[str] = []
-    (state,) = ServedBoard(server.address, server.token).submit(place, told=heard.append)
+    (state,) = ServedBoard(server.address, server.token).submit(place, report=heard.append)
     assert (state["state"], heard[0][:20]) == ("accepted", "by-command: sending ")
     with pytest.raises(BadResult, match=r"409.*replayed"):
         list(ServedBoard(server.address, server.token).submit(place))

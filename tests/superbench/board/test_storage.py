@@ -44,7 +44,7 @@ def test_the_same_bundle_is_there_once_and_a_replay_is_a_conflict(address: str, 
     assert [receipt.fresh for receipt in board.submit(place)] == [True]
     assert [receipt.fresh for receipt in board.submit(place)] == [False]
     board.submit(a_folder("apc", 40, where="newer"))
-    with pytest.raises(Conflict, match="not taken twice") as caught:  # nor does an old one come back on top
+    with pytest.raises(Conflict, match="a bundle is accepted once") as caught:  # nor does an old one come back on top
         board.accept(board.examine(pack_bundle(place)))
     assert (caught.value.status, caught.value.code) == (409, "replayed")
     (result,) = board.results()
@@ -68,7 +68,7 @@ def test_a_refused_submission_leaves_the_board_as_it_was(address: str, a_folder:
     record = json.loads(boast.read_text())
     record["scores"]["accuracy"]["value"] = 99.0
     boast.write_text(json.dumps(record))
-    with pytest.raises(Refusal, match=r"boast: ks: accuracy is 62\.5000 by its predictions, 99\.0000 was claimed"):
+    with pytest.raises(Refusal, match=r"boast: ks: accuracy computed from its predictions is 62\.5000; the result claims 99\.0000"):
         board.submit(boast.parents[2])
     assert (board.storage.bundles(), board.storage.events(), board.contents()) == before
 
@@ -188,7 +188,7 @@ def test_a_backup_brings_everything_back_into_any_kind_of_board(
         assert tokens.owner(restored.storage, secret) == "alice"
         assert [one.by for one in restored.storage.bundles()] == ["alice", ""]
         assert restored.storage.events()[:-1] == board.storage.events()
-        with pytest.raises(CommandError, match="holds a board already"):
+        with pytest.raises(CommandError, match="contains a board already"):
             backups.restore(file, restored.storage)
     damaged = bytearray(file.read_bytes())
     damaged[200] ^= 1
