@@ -68,7 +68,9 @@ def test_a_refused_submission_leaves_the_board_as_it_was(address: str, a_folder:
     record = json.loads(boast.read_text())
     record["scores"]["accuracy"]["value"] = 99.0
     boast.write_text(json.dumps(record))
-    with pytest.raises(Refusal, match=r"boast: ks: accuracy computed from its predictions is 62\.5000; the result claims 99\.0000"):
+    with pytest.raises(
+        Refusal, match=r"boast: ks: accuracy computed from its predictions is 62\.5000; the result claims 99\.0000"
+    ):
         board.submit(boast.parents[2])
     assert (board.storage.bundles(), board.storage.events(), board.contents()) == before
 
@@ -251,7 +253,7 @@ def test_scores_are_computed_again_once(address: str, a_folder: Callable[..., Pa
     [
         ("https://example.org/board", "only its keeper"),
         ("mysql://somewhere/board", "expected a folder"),
-        ("postgresql://host:port/board", "no address of a database"),
+        ("postgresql://host:port/board", "not an address of a database"),
     ],
 )
 def test_an_address_that_is_none_says_so(address: str, words: str) -> None:
