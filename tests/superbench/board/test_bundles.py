@@ -1,4 +1,4 @@
-"""What a board refuses: every refusal has a reason, a status and a code, and leaves the board as it was."""
+"""What a board refuses: every refusal has a reason, a status and a code, and does not change the board."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def zipped(files: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -> bytes:
 
 
 def rezipped(data: bytes, change: dict[str, bytes], *, honest: bool = False) -> bytes:
-    """With some members changed; `honest`: the manifest is made to fit."""
+    """Returns the bundle with some members changed; `honest`: the manifest is updated."""
     files = members(data) | change
     if honest:
         manifest = json.loads(files["manifest.json"])
@@ -181,7 +181,7 @@ def test_a_million_tiny_members_are_refused_without_being_listed() -> None:
 
 
 def test_members_that_overlap_are_refused() -> None:
-    """Two entries of the directory that share the bytes of one member, as in bombs that quote themselves."""
+    """Returns an archive with two directory entries for the bytes of one member, as in overlapping zip bombs."""
     data = zipped([("ks/result.json", b"{}" * 100), ("sid/result.json", b"{}" * 100)])
     end = data.rindex(b"PK\5\6")
     second = data.rindex(b"PK\1\2")
@@ -220,7 +220,7 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(bundle: bytes, nu
 
 
 def _fitted(data: bytes, result: bytes) -> bytes:
-    """A bundle with this text of a result, and a manifest that fits."""
+    """Returns a bundle with this text as its result, and a matching manifest."""
     files = members(data) | {"ks/result.json": result}
     manifest = json.loads(files["manifest.json"])
     manifest["files"]["ks/result.json"] = hashlib.sha256(result).hexdigest()
@@ -401,7 +401,7 @@ def test_own_references_that_come_later_apply_to_accepted_bundles(address: str, 
 
 
 def test_labels_that_may_not_be_handed_on_are_left_out_on_request(a_folder: Callable[..., Path], tmp_path: Path) -> None:
-    """KS may hand them on; intent classification may not (its card says so), and is made up of a KS result here."""
+    """The licence of KS allows sharing labels, that of IC does not (see its card); the IC result is derived from a KS result."""
     from superbench.plugins import task
     from superbench.results import write_result
 
@@ -425,7 +425,7 @@ def test_labels_that_may_not_be_handed_on_are_left_out_on_request(a_folder: Call
 
 
 def intents(a_folder: Callable[..., Path]) -> tuple[Any, list[Prediction]]:
-    """A result of intent classification with whole slots."""
+    """A result of intent classification with complete slots."""
     from superbench.plugins import task
     from superbench.results import read_result
     from superbench.results.intervals import interval

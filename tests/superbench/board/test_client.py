@@ -1,4 +1,4 @@
-"""Submitting to a served board: whom the token is sent to."""
+"""Submitting to a board's server: which hosts receive the token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DONE = {"id": "1", "state": "accepted", "upstream": "apc", "tasks": ["ks"], "sta
 
 @dataclass
 class Host:
-    """A host that answers with `status` and sends on to `target`; or, without one, as a board does."""
+    """A host that answers with `status` and redirects to `target`; without a target, it answers like a board."""
 
     address: str = ""
     status: int = 0

@@ -1,4 +1,4 @@
-"""A served board that is told to end, or killed: soon, with all of its processes, and nothing is lost."""
+"""A server that is stopped or killed ends soon, with all its processes, and loses no submission."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ verify.examine_entry = slow
 from superbench.board.server.worker import main
 main()
 """
-"""A worker whose scorer is busy for hours, within one call into compiled code that holds Python's lock."""
+"""A worker whose scorer is busy for hours, within one call of compiled code that keeps Python's lock."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children of a process are looked for in /proc")
 
 
 def children(number: int) -> set[int]:
-    """All processes below a process."""
+    """Returns all descendants of a process."""
     found: set[int] = set()
     for place in Path(f"/proc/{number}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -51,7 +51,7 @@ def children(number: int) -> set[int]:
 
 
 def alive(numbers: set[int]) -> set[int]:
-    """Those that run still (a zombie has ended)."""
+    """Returns the processes that still run (a zombie has ended)."""
     found = set()
     for number in numbers:
         with contextlib.suppress(OSError):
@@ -61,7 +61,7 @@ def alive(numbers: set[int]) -> set[int]:
 
 
 def soon(condition: Callable[[], object], seconds: float) -> bool:
-    """Does it become true within so many seconds?"""
+    """Returns whether the condition becomes true within this time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():
@@ -132,7 +132,7 @@ def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
 def test_a_board_that_is_away_refuses_nobody(
     address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the storage says while a bundle is scored does not refuse the bundle."""
+    """An error of the storage while a bundle is scored does not refuse the bundle."""
     board, data = Board(address), pack_bundle(a_folder("honest", 30))
     board.submit(a_folder("first", 20))
 

@@ -1,4 +1,4 @@
-"""Who may send a bundle now, and whose is scored next."""
+"""Limits of each token, and the order of scoring."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from superbench.board.storage.incoming import Submission, received
 
 
 def of(by: str) -> Submission:
-    """A submission that waits."""
+    """Returns an undecided submission."""
     return received(by, 10, "model", ("ks",), "d")
 
 

@@ -1,4 +1,4 @@
-"""What every answer of a served board carries, and boards that several servers share."""
+"""Headers of every response of a server, and boards that several servers share."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_two_servers_of_one_board_show_the_same(tmp_path: Path, a_folder: Callab
 def test_what_two_servers_decide_at_once_is_accepted_once(
     tmp_path: Path, a_folder: Callable[..., Path], serving: Callable
 ) -> None:
-    """The second finds the queue of the first, which still lives, and scores the same bundles."""
+    """The second server reads the queue of the first, which still runs, and scores the same bundles."""
     board = tmp_path / "board"
     with serving(board) as first:
         os.kill(first.process.pid, signal.SIGSTOP)

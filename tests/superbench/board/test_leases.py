@@ -1,4 +1,4 @@
-"""Two servers on one board: each submission is one server's to decide, until that server is gone."""
+"""Two servers on one board: only one server decides a submission, unless that server has ended."""
 
 from __future__ import annotations
 

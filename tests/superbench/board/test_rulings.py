@@ -1,4 +1,4 @@
-"""Whose a row is, which of its versions stands, and how its keeper takes it off: on every storage."""
+"""Who owns a row, which of its versions is shown, and how the keeper withdraws it: on every storage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def names(board: Board) -> list[str]:
 
 
 def with_emotions(place: Path, a_result: Callable[..., Result], name: str, right: int, **more: Any) -> Path:
-    """Beside keyword spotting, a made-up result of emotion recognition: a second task of the same model."""
+    """Adds an invented result of emotion recognition to keyword spotting: a second task of the same model."""
     emotions = task("sid")
     said = [Prediction(f"{n:03}.wav", "all", (f"s{n}",), "id10001", "id10001" if n < right else "id10002") for n in range(48)]
     score = emotions.score(said, {})["accuracy"]
@@ -50,7 +50,7 @@ def with_emotions(place: Path, a_result: Callable[..., Result], name: str, right
 
 @pytest.mark.parametrize(("first", "second"), [("", "alice"), ("alice", ""), ("alice", "bob")])
 def test_nobody_takes_anothers_row(first: str, second: str, address: str, a_folder: Callable[..., Path]) -> None:
-    """Rows that came without a token are the keeper's."""
+    """Rows without a token belong to the keeper."""
     board = Board(address)
     accept(board, a_folder("apc:base", 20), first)
     before = (board.contents(), board.storage.bundles())
@@ -130,7 +130,7 @@ def test_rulings_go_with_a_backup(address: str, a_folder: Callable[..., Path], t
 def test_the_command_withdraws_tells_the_history_and_still_writes_the_page(
     call: Any, a_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A first word that is a command is one; a board in a folder of that name is written ./history."""
+    """A first word that is a command's name is the command; a folder of that name is written ./history."""
     for board in ("./history", "page"):
         Board(tmp_path / board).submit(a_folder("apc", 20))
         Board(tmp_path / board).submit(a_folder("tera", 30))

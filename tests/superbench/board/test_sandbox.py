@@ -1,4 +1,4 @@
-"""Examinations in a process of their own: the same verdict, and an end to those that would take for ever."""
+"""Examinations in a sandbox process: the same decision, and a limit for those that would take too long."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_failure_of_the_process_is_told(address: str, a_folder: Callable[..., 
 def test_a_bundle_that_takes_too_much_to_open_is_given_up(
     a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever an archive makes its reader do: the process beside is bounded, this one goes on."""
+    """Whatever an archive makes its reader do: the child process is limited, this process continues."""
 
     def large(data: bytes) -> None:
         bytearray(2 * sandbox.OPENING_BYTES)

@@ -1,4 +1,4 @@
-"""What lies with a board and was not made here proves nothing: evidence without a seal, names that lead elsewhere."""
+"""Files in a board that this user did not make are not trusted: evidence without a seal, names with paths."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from superbench.errors import BadResult
 
 
 def cells(board: Board) -> dict[str, Any]:
-    """The values and intervals on the page, by row."""
+    """Returns the values and intervals on the page, by row."""
     return {row["name"]: row["cells"] for group in board.contents()["groups"] for row in group["rows"]}
 
 
 @pytest.fixture
 def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder, and so a key, of this test's own."""
+    """Gives this test its own cache folder, and so its own key."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
     return tmp_path / "mine" / "superbench" / "board.key"
 
@@ -85,7 +85,7 @@ def test_a_user_who_can_keep_no_key_has_one_for_the_moment(
 
 
 def changed(file: Path, change: Callable[[dict[str, Any], dict[str, bytes]], object]) -> Path:
-    """A backup with its list and its files changed, every sum made to agree."""
+    """Changes the list and the files of a backup, and updates every checksum."""
     with zipfile.ZipFile(file) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     head = json.loads(files.pop("board.json"))

@@ -1,4 +1,4 @@
-"""A served board: who may submit, what is refused with which status, and that nothing accepted is ever lost."""
+"""The server of a board: who may submit, what is refused with which status, and that no accepted bundle is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
 
 
 Running = Any
-"""A server in a process of its own, and a token for it: see `conftest.py`."""
+"""A server in a separate process, and a token for it: see `conftest.py`."""
 Serving = Callable[..., contextlib.AbstractContextManager[Running]]
 
 
@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, serving: Serving) -> Iterat
 
 
 def submitted(server: Running, data: bytes) -> dict[str, Any]:
-    """Submit, and wait for the end."""
+    """Submits a bundle and waits for the decision."""
     status, headers, state = server.call("POST", "/api/submissions", data)
     assert (status, state["state"]) == (202, "queued"), state
     assert headers["Location"] == f"/api/submissions/{state['id']}"
@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], int]] = {
 
 
 def _changed(good: bytes, old: bytes, new: bytes) -> bytes:
-    """The bundle with a piece of its result replaced, its manifest made to agree."""
+    """Returns the bundle with a part of its result replaced, and a matching manifest."""
     import hashlib
 
     with zipfile.ZipFile(io.BytesIO(good)) as archive:
@@ -257,7 +257,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Running, a_folder: Cal
 def test_nothing_received_is_lost_when_the_server_is_killed(
     tmp_path: Path, a_folder: Callable[..., Path], serving: Serving
 ) -> None:
-    """Several senders at once; the server dies at some point of the queue, twice; all that was answered 202 is accepted."""
+    """Several senders at once; the server is killed twice with a full queue; every submission answered with 202 is accepted."""
     board = tmp_path / "board"
     bundles = [pack_bundle(a_folder(f"model{number}", 20 + number)) for number in range(4)]
     ids: list[str] = []

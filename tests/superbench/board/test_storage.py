@@ -1,4 +1,4 @@
-"""Boards in a folder, in SQLite, in PostgreSQL: the same table, whole or unchanged, whoever comes at the same time."""
+"""Boards in a folder, SQLite and PostgreSQL: the same table, and complete or no changes with concurrent writers."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_a_bundle_that_was_put_into_the_folder_by_hand_is_scored_before_it_is_sh
 
 
 def test_a_folder_without_its_hidden_files_shows_the_same(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
-    """What git keeps is enough."""
+    """The files that git keeps are enough."""
     import shutil
 
     board = Board(tmp_path / "board")

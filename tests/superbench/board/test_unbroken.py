@@ -1,4 +1,4 @@
-"""Whatever a stranger sends, and whatever lies on a board by now, the board is drawn."""
+"""The board can be drawn whatever was submitted, and whatever files it contains."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_is_odd_and_within_bounds_is_drawn(
 def test_a_bundle_that_came_before_the_bounds_is_left_out_said_and_can_be_withdrawn(
     address: str, a_folder: Callable[..., Path], forged: Forge
 ) -> None:
-    """As an earlier version accepted it: it lies on the storage, and was never drawn."""
+    """Stores a bundle like an earlier version, which accepted it without drawing it."""
     board, valid = Board(address), pack_bundle(a_folder("model", 30))
     board.submit(a_folder("apc", 20))
     before = board.contents()
@@ -115,7 +115,7 @@ def test_a_bundle_that_came_before_the_bounds_is_left_out_said_and_can_be_withdr
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[str]], bool]) -> None:
-    """Drawing that fails for a reason that nobody thought of: for the names of a table's rows."""
+    """Drawing that fails for an unforeseen reason: for the names of a table's rows."""
     whole = shown_results.contents.contents
 
     def contents(groups: list[rows.Group], *more: Any) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def test_an_undrawable_row_does_not_hinder_the_next_submission(
 
 
 def test_damage_beside_a_bundle_does_not_stop_the_board(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
-    """Notes of owners, rulings and references that were cut off: a folder, or git, may lose the end of any file."""
+    """Owners, rulings and references that were cut off: a folder or git may lose the end of any file."""
     board = Board(tmp_path / "board")
     for name in ("apc", "tera"):
         board.accept(board.examine(pack_bundle(a_folder(name, 20))), "alice")

@@ -1,4 +1,4 @@
-"""Links that show what their sender saw; the pages of a model and a task; the two charts."""
+"""Links that restore the view of their sender; the views of a model and a task; the two charts."""
 
 from __future__ import annotations
 
