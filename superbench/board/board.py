@@ -214,11 +214,11 @@ class Board:
             for (digest, task), evidence in fresh.items():
                 self._sealed.keep(writer, digest, task, evidence)
 
-    def _note(self, gone: Mapping[str, str]) -> None:
+    def _note(self, undrawable: Mapping[str, str]) -> None:
         """Writes into the log which bundles could not be drawn; each reason once."""
-        events = self.storage.events() if gone else []
+        events = self.storage.events() if undrawable else []
         logged = {(event.subject, event.remark) for event in events if event.what == "not drawn"}
-        if new := {digest: reason for digest, reason in gone.items() if (digest, reason) not in logged}:
+        if new := {digest: reason for digest, reason in undrawable.items() if (digest, reason) not in logged}:
             with self.storage.writing() as writer:
                 for digest, reason in new.items():
                     writer.log(event("board", "not drawn", digest, reason))

@@ -107,7 +107,12 @@ def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
 
 
 def _unlabelled(predictions: Sequence[Prediction]) -> bytes:
-    return pack([Prediction(one.id, one.fold, one.group, None, one.prediction) for one in predictions])
+    return pack(
+        [
+            Prediction(prediction.id, prediction.fold, prediction.group, None, prediction.prediction)
+            for prediction in predictions
+        ]
+    )
 
 
 def _packed(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:

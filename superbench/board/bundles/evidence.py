@@ -36,13 +36,13 @@ class Evidence:
             "predicted": self.predicted,
             "metrics": {
                 metric: {
-                    "values": len(one.values), "groups": one.groups, "design": one.design,
-                    "folds": None if one.folds is None else one.folds.tolist(),
+                    "values": len(replicate.values), "groups": replicate.groups, "design": replicate.design,
+                    "folds": None if replicate.folds is None else replicate.folds.tolist(),
                 }
-                for metric, one in self.replicates.items()
+                for metric, replicate in self.replicates.items()
             },
         }  # fmt: skip
-        values = [one.values.astype("<f8").tobytes() for one in self.replicates.values()]
+        values = [replicate.values.astype("<f8").tobytes() for replicate in self.replicates.values()]
         errors = np.rint(self.errors * 255).astype("u1").tobytes()
         return b"\n".join([json.dumps(head).encode(), b"".join(values) + errors])
 
@@ -57,12 +57,12 @@ class Evidence:
             if head["superbench"] != __version__ or len(rest) != size + head["items"]:
                 return None
             parts = np.split(np.frombuffer(rest[:size], "<f8"), np.cumsum(counts)[:-1])
-            found = {
+            by_metric = {
                 metric: Replicates(
                     values, facts["groups"], facts["design"], None if facts["folds"] is None else np.array(facts["folds"], int)
                 )
                 for (metric, facts), values in zip(head["metrics"].items(), parts, strict=True)
             }
-            return cls(found, head["labels"], head["own"], np.frombuffer(rest[size:], "u1") / 255, head["predicted"])
+            return cls(by_metric, head["labels"], head["own"], np.frombuffer(rest[size:], "u1") / 255, head["predicted"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -37,18 +37,18 @@ def _unfit(name: str, where: str, what: str) -> Malformed:
     return Malformed(f"{where}, {name!a:.100}, {what}. Give the model an alias.", "name")
 
 
-def alike(one: str, other: str) -> bool:
+def alike(first: str, second: str) -> bool:
     """Returns whether a reader could confuse the two names.
 
     >>> alike("apc", "APC"), alike("apc", "арс"), alike("HuBERT", "нuBERT"), alike("模型甲", "語音乙"), alike("apc", "tera")
     (True, True, True, False, False)
     """
-    return folded(one) == folded(other) or _same_skeleton(one, other)
+    return folded(first) == folded(second) or _same_skeleton(first, second)
 
 
-def _same_skeleton(one: str, other: str) -> bool:
+def _same_skeleton(first: str, second: str) -> bool:
     """Compares the names as written and in capitals: a Cyrillic en looks like an H only as a capital."""
-    return skeleton(one) == skeleton(other) or skeleton(one.upper()) == skeleton(other.upper())
+    return skeleton(first) == skeleton(second) or skeleton(first.upper()) == skeleton(second.upper())
 
 
 def folded(name: str) -> str:

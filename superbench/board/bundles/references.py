@@ -49,8 +49,10 @@ class References:
     @classmethod
     def of(cls, result: Result, predictions: Sequence[Prediction]) -> References:
         """Takes the references from a trusted result. Raises `Refusal` if an id occurs twice or has no reference."""
-        labels = {(one.fold, one.id): Prediction(one.id, one.fold, one.group, one.reference, None) for one in predictions}
-        if len(labels) != len(predictions) or any(one.reference is None for one in predictions):
+        labels = {
+            (line.fold, line.id): Prediction(line.id, line.fold, line.group, line.reference, None) for line in predictions
+        }
+        if len(labels) != len(predictions) or any(line.reference is None for line in predictions):
             raise Refusal(f"{result.task.name}: an id occurs twice, or has no reference. Run the task again.", "ids")
         return cls(result.task.name, result.data.fingerprint, labels, facts_of(result), is_miniature(result))
 
@@ -75,14 +77,14 @@ class References:
         except (TypeError, KeyError) as error:
             raise Malformed(f"{where} contains no references: {error} is missing. Add them again.", "references") from error
         labels = predictions_of(gunzipped(rest, where), where)
-        return cls(task, fingerprint, {(one.fold, one.id): one for one in labels}, facts, head.get("miniature"))
+        return cls(task, fingerprint, {(label.fold, label.id): label for label in labels}, facts, head.get("miniature"))
 
     def applied(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Returns the predictions with these labels and groups, matched by id, in the order of the references.
 
         Raises `Refusal` if an id is missing, unknown or occurs twice.
         """
-        predicted = {(one.fold, one.id): one for one in predictions}
+        predicted = {(line.fold, line.id): line for line in predictions}
         missing, unknown = self.labels.keys() - predicted.keys(), predicted.keys() - self.labels.keys()
         if len(predicted) != len(predictions):
             raise Refusal("it contains two predictions for the same id", "ids")
@@ -96,8 +98,8 @@ class References:
                 "ids",
             )
         return [
-            Prediction(one.id, one.fold, one.group, one.reference, predicted[key].prediction, predicted[key].also)
-            for key, one in self.labels.items()
+            Prediction(label.id, label.fold, label.group, label.reference, predicted[key].prediction, predicted[key].also)
+            for key, label in self.labels.items()
         ]
 
 
@@ -116,11 +118,11 @@ def facts_of(result: Result) -> dict[str, float]:
 
 def predicted(predictions: Sequence[Prediction]) -> str:
     """Returns a digest of all predictions; their order does not matter."""
-    lines = sorted(json.dumps([one.fold, one.id, one.prediction], sort_keys=True) for one in predictions)
+    lines = sorted(json.dumps([line.fold, line.id, line.prediction], sort_keys=True) for line in predictions)
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:32]
 
 
 def digest(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> str:
     """Returns a digest of the items with their groups and references, and of the facts; the order does not matter."""
-    lines = sorted(json.dumps([one.fold, one.id, one.group, one.reference], sort_keys=True) for one in predictions)
+    lines = sorted(json.dumps([line.fold, line.id, line.group, line.reference], sort_keys=True) for line in predictions)
     return hashlib.sha256(json.dumps([lines, sorted(facts.items())]).encode()).hexdigest()[:32]

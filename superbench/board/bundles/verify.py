@@ -127,8 +127,8 @@ def _labelled(entry: Entry, known: References | None) -> tuple[list[Prediction],
     result, predictions = entry.result, entry.predictions
     if result.predictions != PREDICTIONS:
         raise Refusal(f"its predictions are in {result.predictions!r:.100}; expected {PREDICTIONS}", "schema")
-    for one in predictions:
-        _bounded([one.prediction, dict(one.also)], one.id)
+    for prediction in predictions:
+        _bounded([prediction.prediction, dict(prediction.also)], prediction.id)
     if known is not None:
         if known.miniature not in (None, is_miniature(result)):
             raise Refusal(
@@ -137,18 +137,18 @@ def _labelled(entry: Entry, known: References | None) -> tuple[list[Prediction],
                 "passport",
             )
         return known.applied(predictions), dict(known.facts), True
-    if entry.withheld or any(one.reference is None for one in predictions):
+    if entry.withheld or any(prediction.reference is None for prediction in predictions):
         raise Refusal(
             f"its references are not in the bundle, and this board has none of its own for the data {result.data.fingerprint}",
             "references",
         )
-    ids = {(one.fold, one.id) for one in predictions}
+    ids = {(prediction.fold, prediction.id) for prediction in predictions}
     if not ids or len(ids) != len(predictions):
         raise Refusal("it has no predictions, or two predictions for the same id", "ids")
     _complete(result, predictions)
     facts = facts_of(result)
-    for one in predictions:
-        _bounded(one.reference, one.id)
+    for prediction in predictions:
+        _bounded(prediction.reference, prediction.id)
     return predictions, facts, False
 
 
@@ -162,8 +162,8 @@ def _complete(result: Result, predictions: Sequence[Prediction]) -> None:
     In SD, pieces of a recording are joined before they are scored, so only there are fewer predictions than items possible.
     """
     passport, task = result.data.passport, plugins.task(result.task.name)
-    for fold in {one.fold for one in predictions}:
-        count = sum(one.fold == fold for one in predictions)
+    for fold in {prediction.fold for prediction in predictions}:
+        count = sum(prediction.fold == fold for prediction in predictions)
         expected = passport.trials.get(f"{fold}/test")
         if expected is None:
             expected = result.data.items.get("test" if fold == "all" else f"{fold}/test")

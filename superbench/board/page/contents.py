@@ -123,9 +123,9 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
         "rows": [_row(table, i) for i in order],
         "behind": details.behind([rows[i] for i in order], columns, scored),
         "pairs": {
-            key: significance.pairs(one.comparison, position)
-            for key, one in table.standings.items()
-            if one.comparison and len(rows) <= MOST_PAIRS
+            key: significance.pairs(standings.comparison, position)
+            for key, standings in table.standings.items()
+            if standings.comparison and len(rows) <= MOST_PAIRS
         },
     }
 

@@ -130,19 +130,19 @@ def page_data(
 
     If drawing fails, each bundle is drawn alone. If all can be drawn alone, the first with which drawing fails is left out.
     """
-    kept, gone = list(shown), dict[str, str]()
+    kept, removed = list(shown), dict[str, str]()
     while True:
         try:
-            data = _drawn_together(kept, [*left_out, *gone.values()], everything)
+            data = _drawn_together(kept, [*left_out, *removed.values()], everything)
             undrawable = _too_large(kept, data)
         except Exception:
             if not kept:  # only published rows are left: a bug of superbench
                 raise
             undrawable = _undrawable(kept, everything)
         if not undrawable:
-            return data, gone
-        gone |= undrawable
-        kept = [one for one in kept if one.bundle.digest not in gone]
+            return data, removed
+        removed |= undrawable
+        kept = [result for result in kept if result.bundle.digest not in removed]
 
 
 def require_drawable(
@@ -152,12 +152,12 @@ def require_drawable(
 
     Bundles on the board without evidence are left out; they are not scored for this.
     """
-    shown = {rows.place_of(one.entry.result): one for one in _with_evidence(storage, sealed, counted(storage, []))}
+    shown = {rows.place_of(result.entry.result): result for result in _with_evidence(storage, sealed, counted(storage, []))}
     for bundle, evidence in candidates:
-        for task, one in evidence.items():
-            shown[rows.place_of(bundle.entries[task].result)] = Shown(bundle, bundle.entries[task], one)
-    _, gone = page_data(list(shown.values()))
-    refused = [gone[bundle.digest] for bundle, _ in candidates if bundle.digest in gone]
+        for task, task_evidence in evidence.items():
+            shown[rows.place_of(bundle.entries[task].result)] = Shown(bundle, bundle.entries[task], task_evidence)
+    _, removed = page_data(list(shown.values()))
+    refused = [removed[bundle.digest] for bundle, _ in candidates if bundle.digest in removed]
     if refused:
         raise Refusal("; ".join(refused), "drawing")
 
@@ -176,14 +176,14 @@ def _with_evidence(storage: Reading, sealed: SealedEvidence, entries: Sequence[C
 
 def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything: bool) -> dict[str, Any]:
     """Returns the page's data, as plain values; raises any error that a result causes."""
-    by_key = {rows.key_of(one.entry.result): one for one in shown}
-    groups = grouped([one.entry.result for one in shown], {key: one.known for key, one in by_key.items()})
+    by_key = {rows.key_of(result.entry.result): result for result in shown}
+    groups = grouped([result.entry.result for result in shown], {key: result.known for key, result in by_key.items()})
     used = {key for group in groups for row in group.rows for key in row.cells}
     columns = [column for column in rows.columns() if column.primary or column.reference or column.key in used]
     groups.append(rows.Group(contents.PUBLISHED, tuple(published(columns))))
     if everything:
         groups.append(rows.Group(contents.SUPERSEDED, tuple(superseded(columns))))
-    answers = {key: one.answers for key, one in by_key.items()}
+    answers = {key: result.answers for key, result in by_key.items()}
     return contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)))
 
 
@@ -194,25 +194,27 @@ def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str
         for row in group["rows"]:
             sizes[row["name"], row["revision"]] = len(json.dumps(row, allow_nan=False))
     heavy = {}
-    for one in shown:
-        size = sizes.get((one.entry.result.upstream.name, one.entry.result.upstream.revision), 0)
+    for result in shown:
+        size = sizes.get((result.entry.result.upstream.name, result.entry.result.upstream.revision), 0)
         if size > MOST_DRAWN:
             most = f"at most {MOST_DRAWN / 1e6:.0f} MB are drawn"
-            heavy[one.bundle.digest] = f"{one.bundle.upstream}: its row would take {size / 1e6:.1f} MB of the page; {most}"
+            heavy[result.bundle.digest] = (
+                f"{result.bundle.upstream}: its row would take {size / 1e6:.1f} MB of the page; {most}"
+            )
     return heavy
 
 
 def _undrawable(shown: Sequence[Shown], everything: bool) -> dict[str, str]:
     """Returns the bundles that cannot be drawn alone; if there are none, the first with which drawing the board fails."""
-    bundles = list(dict.fromkeys(one.bundle.digest for one in shown))
-    parts = [[one for one in shown if one.bundle.digest == digest] for digest in bundles]
+    bundles = list(dict.fromkeys(result.bundle.digest for result in shown))
+    parts = [[result for result in shown if result.bundle.digest == digest] for digest in bundles]
     alone = {part[0].bundle.digest: why for part in parts if (why := _drawing_error(part, everything))}
     if alone:
         return alone
     low, high = 0, len(parts)  # the first `low` can be drawn together, the first `high` cannot
     while high - low > 1:
         middle = (low + high) // 2
-        fault = _drawing_error([one for part in parts[:middle] for one in part], everything)
+        fault = _drawing_error([result for part in parts[:middle] for result in part], everything)
         low, high = (low, middle) if fault else (middle, high)
     last = parts[high - 1]
     return {last[0].bundle.digest: f"{last[0].bundle.upstream}: cannot be drawn together with the other rows"}

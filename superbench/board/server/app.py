@@ -242,7 +242,7 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def odd(_: Request, error: RequestValidationError) -> Response:
         return problem(
-            422, "request", "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())[:2000]
+            422, "request", "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())[:2000]
         )
 
     @app.exception_handler(WebException)

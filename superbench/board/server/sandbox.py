@@ -95,8 +95,8 @@ def _in_sandbox(work: Work, seconds: int, memory: int, what: str) -> tuple[dict[
             "an honest bundle needs less",
             "resources",
         )
-    if "away" in head:
-        raise Unavailable(head["away"])
+    if "unavailable" in head:
+        raise Unavailable(head["unavailable"])
     if "failed" in head:
         raise StoreError(f"The examination failed: {head['failed']}")
     if "kind" in head:
@@ -118,7 +118,7 @@ def _answer(answer: Connection, parent: int, work: Work, seconds: int, memory: i
     except MemoryError:
         head = {"spent": True}
     except (Unavailable, OSError) as error:
-        head = {"away": str(error)}
+        head = {"unavailable": str(error)}
     except Exception:  # every other error is sent to the parent
         head = {"failed": traceback.format_exc()[-500:]}
     answer.send_bytes(json.dumps(head).encode())

@@ -292,8 +292,8 @@ class SubmissionQueue:
             refusal = Refusal(facts["reason"], facts["code"])
             refusal.status = facts["status"]
             raise refusal
-        if "away" in answer:
-            raise Unavailable(answer["away"])
+        if "unavailable" in answer:
+            raise Unavailable(answer["unavailable"])
         if "failed" in answer:
             raise SuperbenchError(answer["failed"])
         return dict(answer["done"])

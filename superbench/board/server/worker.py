@@ -55,8 +55,8 @@ OPERATIONS: Mapping[str, Callable[..., dict[str, Any]]] = {"open": opened, "scor
 def answer(board: Board, request: Mapping[str, Any]) -> dict[str, Any]:
     """Runs the operation of a request.
 
-    Returns `{"done": ...}`; `{"refused": ...}` with status, code and reason; `{"failed": ...}`; or `{"away": ...}` if the
-    board's storage cannot be used now.
+    Returns `{"done": ...}`; `{"refused": ...}` with status, code and reason; `{"failed": ...}`; or `{"unavailable": ...}`
+    if the board's storage cannot be used now.
     """
     operation, arguments = request["operation"], {key: value for key, value in request.items() if key != "operation"}
     try:
@@ -64,7 +64,7 @@ def answer(board: Board, request: Mapping[str, Any]) -> dict[str, Any]:
     except Refusal as error:
         return {"refused": {"status": error.status, "code": error.code, "reason": str(error)[:4000]}}
     except (Unavailable, OSError) as error:
-        return {"away": str(error)[:4000]}
+        return {"unavailable": str(error)[:4000]}
     except SuperbenchError as error:
         return {"failed": str(error)[:4000]}
     except Exception as error:  # the server continues; the traceback is in its log

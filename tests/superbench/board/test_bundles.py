@@ -401,7 +401,7 @@ def test_own_references_that_come_later_apply_to_accepted_bundles(address: str, 
 
 
 def test_labels_that_may_not_be_handed_on_are_left_out_on_request(a_folder: Callable[..., Path], tmp_path: Path) -> None:
-    """The licence of KS allows sharing labels, that of IC does not (see its card); the IC result is derived from a KS result."""
+    """The licence of KS allows sharing labels, that of IC does not (see its card); the IC result is made from a KS result."""
     from superbench.plugins import task
     from superbench.results import write_result
 
