@@ -39,7 +39,7 @@ def submitted(address: str, data: bytes, longest: float, left: int) -> tuple[int
     """Submit until the bundle is in; returns the number of kills that it took, and how long the last attempt lasted."""
     kills = 0
     while True:
-        before = [one.digest for one in Board(address).shelf.held()]
+        before = [one.digest for one in Board(address).storage.bundles()]
         began = time.monotonic()
         child, moment = fork(address, data), began + random.uniform(0.0, longest)
         while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and (kills >= left or time.monotonic() < moment):
@@ -50,7 +50,7 @@ def submitted(address: str, data: bytes, longest: float, left: int) -> tuple[int
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         kills += 1
-        after = [one.digest for one in Board(address).shelf.held()]
+        after = [one.digest for one in Board(address).storage.bundles()]
         assert after[: len(before)] == before, "something that was accepted is gone"
         assert drawn(address)["refused"] == []
         if after != before:  # killed after it was in, before it could say so
@@ -60,7 +60,7 @@ def submitted(address: str, data: bytes, longest: float, left: int) -> tuple[int
 def drawn(address: str) -> dict[str, Any]:
     """What the board shows; of a board without a bundle nothing."""
     board = Board(address)
-    return board.contents() if board.shelf.held() else {"groups": [], "refused": []}
+    return board.contents() if board.storage.bundles() else {"groups": [], "refused": []}
 
 
 def main() -> None:

@@ -135,7 +135,7 @@ def main(words: list[str] | None = None) -> None:
         board = Board(root / "board")
         board.submit(root / "there")
         names = [f"new{number}" for number in range(arguments.submitters)]
-        made = [(tokens.create(board.shelf, name), pack_bundle(results(root / "new", name, 0.6))) for name in names]
+        made = [(tokens.create(board.storage, name), pack_bundle(results(root / "new", name, 0.6))) for name in names]
         names = [f"false{number}" for number in range(arguments.hostile)]
         made[:0] = [one for name in names for one in false(board, root / "false", name)]  # they come first
         with served(root / "board") as port:
@@ -152,7 +152,7 @@ def main(words: list[str] | None = None) -> None:
 
 def false(board: Board, folder: Path, name: str, count: int = 4) -> list[tuple[str, bytes]]:
     """Bundles of one submitter that claim more than their predictions give."""
-    token, found = tokens.create(board.shelf, name), []
+    token, found = tokens.create(board.storage, name), []
     for number in range(count):
         record = (place := results(folder, f"{name}-{number}", 0.6)) / "ks" / "result.json"
         facts = json.loads(record.read_text())

@@ -1,1 +1,1 @@
-"""The leaderboard: bundles, re-scoring, ranks, the page."""
+"""The leaderboard: bundles, scoring them again, storage, the page and the server."""

@@ -1,4 +1,4 @@
-"""`superbench backup` and `restore`: a whole board in one file."""
+"""`superbench backup` and `restore`: a complete board in one file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def backup(
     board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
     file: Annotated[Path, typer.Argument(help="The file to write", show_default=False)],
 ) -> None:
-    """Save a board with everything in it (bundles, references, tokens, log) as one file.
+    """Save a complete board (bundles, references, tokens, log) as one file.
 
     Example: superbench backup board board-backup.zip
     """
@@ -24,19 +24,19 @@ def backup(
     from superbench.system.spelling import visible
 
     with stages() as reporter:
-        found = backups.backup(storage_at(board), file, lambda done, total: reporter.advance("save", done, total))
+        saved = backups.backup(storage_at(board), file, lambda done, total: reporter.advance("save", done, total))
     console.print(
-        f"Saved {found.bundles} bundles, {found.documents} documents, {found.events} lines of the log: {file}", markup=False
+        f"Saved {saved.bundles} bundles, {saved.documents} documents, {saved.events} lines of the log: {file}", markup=False
     )
-    for line in found.left_out:
-        console.print(f"Not saved, since it cannot be read: {visible(line)}", markup=False)
+    for line in saved.left_out:
+        console.print(f"Not saved, because it cannot be read: {visible(line)}", markup=False)
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `superbench backup` wrote", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A file that `superbench backup` wrote", show_default=False)],
     board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
 ) -> None:
-    """Bring a saved board back, into a place where there is none; also from a folder into a database.
+    """Restore a saved board into a new folder or an empty database. It may be saved from a folder and restored into a database.
 
     Example: superbench restore board-backup.zip postgresql://me@localhost/board
     """
@@ -45,8 +45,8 @@ def restore(
     from superbench.cli.display import console, stages
 
     with stages() as reporter:
-        found = backups.restore(file, storage_at(board), lambda done, total: reporter.advance("restore", done, total))
+        saved = backups.restore(file, storage_at(board), lambda done, total: reporter.advance("restore", done, total))
     console.print(
-        f"Restored {found.bundles} bundles, {found.documents} documents, {found.events} lines of the log to {board}",
+        f"Restored {saved.bundles} bundles, {saved.documents} documents, {saved.events} lines of the log to {board}",
         markup=False,
     )

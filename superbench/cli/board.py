@@ -1,4 +1,4 @@
-"""`superbench board`: a board as a page, and what its keeper decides about its rows."""
+"""`superbench board`: writes the page of a board, withdraws rows, shows the history."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PAGE = "page"
 
 
 class BoardGroup(TyperGroup):
-    """Writes the page where the first word is no subcommand; a board in a folder of such a name is written `./history`."""
+    """Treats a first word that is no subcommand as a board. A folder with the name of a subcommand is written `./history`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the hidden command that writes the page before a board's name, or before its options."""
+        """Inserts the hidden command that writes the page before the board's name or the options."""
         words = {name for name, command in self.commands.items() if not command.hidden} | set(ctx.help_option_names)
         return super().parse_args(ctx, [PAGE, *args] if args and args[0] not in words else args)
 
@@ -27,8 +27,8 @@ app = typer.Typer(
     cls=BoardGroup,
     no_args_is_help=True,
     help="Write a board as one HTML file: superbench board BOARD --out board.html (see superbench board BOARD --help). "
-    "Or decide about its rows, as its keeper: superbench board withdraw BOARD ROW. "
-    "A board in a folder that is called like a command is written ./history.",
+    "The keeper can remove a row: superbench board withdraw BOARD ROW. "
+    "If a board's folder has the name of a command, write ./history.",
 )
 
 Kept = Annotated[str, typer.Argument(help=BOARD, show_default=False)]
@@ -38,12 +38,12 @@ Kept = Annotated[str, typer.Argument(help=BOARD, show_default=False)]
 def board(
     board: Kept,
     out: Annotated[Path, typer.Option(help="The page to write")] = Path("board.html"),
-    superseded: Annotated[bool, typer.Option("--superseded", help="Show published rows that were withdrawn or printed anew, too")] = False,
+    superseded: Annotated[bool, typer.Option("--superseded", help="Also show published rows that were withdrawn or published again")] = False,
 ) -> None:  # fmt: skip
     """Write a board as one HTML file that opens from disk: sort, search, compare, plots, downloads.
 
-    Bundles that nobody scored yet (put into the folder by hand, or fetched with git) are scored first; one that does not hold,
-    or cannot be drawn, is left out, and said; the exit status is then 1.
+    Bundles that are not scored yet (copied into the folder by hand, or fetched with git) are scored first. A bundle whose scores
+    are not confirmed, or that cannot be drawn, is left out and listed; the exit status is then 1.
     """
     from superbench.board.board import Board
     from superbench.cli.display import console, name_broken, stages
@@ -66,16 +66,16 @@ def withdraw(
     row: Annotated[str, typer.Argument(help="A model's name as the page shows it, or the digest of one bundle", show_default=False)],
     because: Annotated[str, typer.Option(help="Why, for the board's log", show_default=False)] = "",
 ) -> None:  # fmt: skip
-    """Take a row off the board: all its versions, or the one bundle whose digest is given (eight digits are enough).
+    """Remove a row from the board: all its versions, or one bundle if its digest is given (eight digits are enough).
 
-    It stays in the history; the same bundle is not accepted again, the name is free. Example:
+    The row stays in the history. The same bundle is not accepted again; the name is free again. Example:
     superbench board withdraw board apc --because "trained on the test set"
     """
     from superbench.board.board import Board
     from superbench.cli.display import console
 
-    for one in Board(board).withdraw(row, why=because):
-        console.print(f"{one.upstream}: withdrawn ({one.digest[:12] or one.place})", markup=False)
+    for stored in Board(board).withdraw(row, why=because):
+        console.print(f"{stored.upstream}: withdrawn ({stored.digest[:12] or stored.place})", markup=False)
 
 
 @app.command("history")
@@ -84,7 +84,7 @@ def history(
     row: Annotated[str | None, typer.Argument(help="A model's name, or the digest of one bundle [default: all]", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show what was accepted, the latest last: when, by whom, which revision, and which of its tasks the board shows.
+    """Show the accepted bundles, the latest last: time, token, revision, and which of their tasks the board shows.
 
     Example: superbench board history board apc
     """
@@ -96,14 +96,15 @@ def history(
     from superbench.board.board import Board
     from superbench.cli.display import console
 
-    found = Board(board).history(row)
+    versions = Board(board).history(row)
     if as_json:
-        echo_json([asdict(one) for one in found])
+        echo_json([asdict(version) for version in versions])
         return
     table = Table("accepted (UTC)", "model", "by", "bundle", "revision", "tasks on the board", "state")
-    for one in found:
-        told = f"{one.state} {one.why}".strip()
-        tasks = " ".join(task if task in one.standing else f"({task})" for task in one.tasks)
-        cells = (one.accepted or "by hand", one.upstream, one.by or "keeper", one.digest[:12], one.revision[:12], tasks, told)
+    for version in versions:
+        state = f"{version.state} {version.why}".strip()
+        tasks = " ".join(task if task in version.standing else f"({task})" for task in version.tasks)
+        accepted, by = version.accepted or "by hand", version.by or "keeper"
+        cells = (accepted, version.upstream, by, version.digest[:12], version.revision[:12], tasks, state)
         table.add_row(*map(Text, cells))
     console.print(table)

@@ -1,4 +1,4 @@
-"""`superbench report`: results as a table."""
+"""`superbench report`: shows results as a table, or writes them in other formats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def report(
 ) -> None:
     """Show results as a table with 95 % intervals, or write them as Markdown, CSV, LaTeX or JSON to standard output.
 
-    Rows are compared only where protocol, task version and data agree. Example: superbench report results --format latex
+    Rows are compared only if they share protocol, task version and data. Example: superbench report results --format latex
     """
     from superbench.cli.display import console
     from superbench.results import tables as reports

@@ -1,4 +1,4 @@
-"""`superbench serve`: a board on the web."""
+"""`superbench serve`: the web server of a board."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from superbench.system.ranges import require_number
 
 def serve(
     board: Annotated[str, typer.Option(help="The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME", show_default=False)],
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: every one of this machine")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all addresses of this machine")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 8000,
-    megabytes: Annotated[float, typer.Option(help="Largest bundle", min=0.001)] = 300,
-    hourly: Annotated[int, typer.Option(help="Uploads of one token within an hour; refused ones count", min=1)] = 20,
-    waiting: Annotated[int, typer.Option(help="Submissions of one token that wait at once", min=1)] = 5,
+    megabytes: Annotated[float, typer.Option(help="Largest bundle, in MB", min=0.001)] = 300,
+    hourly: Annotated[int, typer.Option(help="Most uploads of one token in an hour; refused ones count", min=1)] = 20,
+    waiting: Annotated[int, typer.Option(help="Most undecided submissions of one token", min=1)] = 5,
 ) -> None:  # fmt: skip
-    """Serve a board: its page, the same as JSON, and a counter for submissions.
+    """Serve a board on the web: its page, its data as JSON, and an API for submissions.
 
-    A submission is looked at when it comes, waits in a queue that survives the server, is scored again by a process of its own,
-    and then stands on the page. Who may submit has a token. Put a web server that speaks https in front of it.
+    A submission is checked on arrival and waits in a queue that is stored with the board. A separate process scores it again;
+    then the page shows it. Submitting needs a token. Put a web server with https in front of this one.
 
-    Example: superbench token board --name alice, then superbench serve --board board, then alice says
+    Example: superbench token board --name alice, then superbench serve --board board, then alice runs
     superbench submit results --board http://HOST:8000 --token TOKEN
     """
     require_number("--megabytes", megabytes, above=0)
@@ -36,11 +36,11 @@ def serve(
     from superbench.board.server.fairness import Limits
     from superbench.cli.display import console
 
-    kept = Board(board)
-    with kept.shelf.writing():  # a folder that cannot be written, a database that is away: said now
+    opened = Board(board)
+    with opened.storage.writing():  # fails now if the folder cannot be written or the database cannot be reached
         pass
     limits = Limits(bytes=round(megabytes * 1e6), hourly=hourly, waiting=waiting)
-    server = service(application(kept, limits), host, port)
+    server = service(application(opened, limits), host, port)
     console.print(f"{board} at http://{host}:{port}/  (API: /docs; stop with Ctrl-C)", markup=False)
     server.run()
     if not server.started:

@@ -1,4 +1,4 @@
-"""`superbench token`: who may submit to a board that is served."""
+"""`superbench token`: makes, lists and revokes the tokens for submitting to a board's server."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from superbench.errors import CommandError
 def token(
     board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
     name: Annotated[str | None, typer.Option(help="Make a token for this person or team", show_default=False)] = None,
-    revoke: Annotated[str | None, typer.Option(help="Make the token of this name useless", show_default=False)] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="Its owner may also take rows off the board")] = False,
+    revoke: Annotated[str | None, typer.Option(help="Revoke the token of this name", show_default=False)] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="The owner may also remove rows from the board")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show all tokens, without their secret")] = False,
 ) -> None:  # fmt: skip
-    """Make a token with which somebody may submit to the served board; it is printed once, and kept as a digest only.
+    """Make a token for submitting to a board's server. It is printed once; the board stores only its digest.
 
     Example: superbench token board --name alice
     """
@@ -26,20 +26,20 @@ def token(
     from superbench.board.storage import tokens
     from superbench.cli.display import console
 
-    shelf = storage_at(board)
+    storage = storage_at(board)
     if (name is not None) + (revoke is not None) + list_ > 1:
-        raise CommandError("--name, --revoke and --list do not go together.")
+        raise CommandError("--name, --revoke and --list exclude each other.")
     if list_:
-        for one in tokens.listed(shelf):
-            state = f"revoked {one.revoked}" if one.revoked else "valid"
-            console.print(f"{one.name}  {one.role}  made {one.created}  {state}", markup=False)
+        for entry in tokens.listed(storage):
+            state = f"revoked {entry.revoked}" if entry.revoked else "valid"
+            console.print(f"{entry.name}  {entry.role}  made {entry.created}  {state}", markup=False)
     elif revoke is not None:
-        tokens.revoke(shelf, revoke)
-        console.print(f"The token of {revoke} is revoked; what it submitted stays.", markup=False)
+        tokens.revoke(storage, revoke)
+        console.print(f"The token of {revoke} is revoked; its submissions stay on the board.", markup=False)
     else:
-        echo(tokens.create(shelf, name or _unused(tokens.listed(shelf)), "admin" if admin else "submitter"))
+        echo(tokens.create(storage, name or _unused(tokens.listed(storage)), "admin" if admin else "submitter"))
 
 
 def _unused(tokens: list) -> str:
-    names = {one.name for one in tokens}
+    names = {token.name for token in tokens}
     return next(f"token-{number}" for number in range(1, len(names) + 2) if f"token-{number}" not in names)

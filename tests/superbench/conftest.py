@@ -188,7 +188,7 @@ def serving(call: Any) -> Serving:
     @contextlib.contextmanager
     def begun(board: Path, *options: str) -> Iterator[Running]:
         secret = board / "secret"  # a server that was killed has a successor, with the same token
-        token = secret.read_text() if secret.is_file() else tokens.create(Board(board).shelf, "alice")
+        token = secret.read_text() if secret.is_file() else tokens.create(Board(board).storage, "alice")
         secret.write_text(token)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

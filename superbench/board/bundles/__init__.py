@@ -1,1 +1,1 @@
-"""Bundles of results: packed, opened, verified, scored again."""
+"""Bundles of results: packing, opening and verifying them, and scoring them again."""

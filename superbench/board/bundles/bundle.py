@@ -1,8 +1,9 @@
-"""A bundle: everything that one upstream achieved, as one zip file that says what is in it.
+"""A bundle: all results of one upstream in one zip file with a manifest.
 
-`manifest.json` (schema 1) names every file with its SHA-256; `<task>/result.json` and `<task>/predictions.jsonl.gz` follow. The
-doctor's certificate and the data passport stand in each result. The same results give the same bytes; a bundle's digest, its
-name, is that of the list in its manifest, so that zipping the same files anew makes no new bundle.
+`manifest.json` (schema 1) lists every file with its SHA-256; `<task>/result.json` and `<task>/predictions.jsonl.gz` follow.
+Each result contains the doctor's certificate and the data passport. The same results give the same bytes. The digest of a
+bundle, which is also its name, is computed from the list in its manifest: compressing the same files again does not make a
+new bundle.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PREDICTIONS = "predictions.jsonl.gz"
 LARGEST_RESULT = 8_000_000
 MOST_PREDICTIONS = 2_000_000
 LONGEST_ID = 500
-"""Characters; the hardest items are shown with theirs."""
+"""Characters of an item's id; the page shows the ids of the hardest items."""
 
 _MEMBER = re.compile(r"[A-Za-z0-9_-]{1,40}/(result\.json|predictions\.jsonl\.gz)")
 _FIELDS = {"schema", "superbench", "upstream", "files", "withheld"}
@@ -42,7 +43,7 @@ _LINE = {"id", "fold", "group", "reference", "prediction"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One task's result, and the file of its predictions. `withheld`: the references are not in it (they read as None)."""
+    """The result of one task, and its predictions file. `withheld`: the file contains no references (they are read as None)."""
 
     result: Result
     packed: bytes
@@ -50,7 +51,7 @@ class Entry:
 
     @cached_property
     def predictions(self) -> list[Prediction]:
-        """The predictions in the file's order; raises `Malformed`."""
+        """The predictions, in the order of the file; raises `Malformed`."""
         return predictions_of(gunzipped(self.packed, self._name), self._name)
 
     @property
@@ -60,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An unpacked bundle: the upstream's name, its entries by task, and its bytes as this version packs them."""
+    """An unpacked bundle: the upstream's name, the entries by task, and the bytes as this version of superbench packs them."""
 
     upstream: str
     entries: Mapping[str, Entry]
@@ -68,33 +69,33 @@ class Bundle:
     data: bytes
 
 
-# ---------------------------------------------------------------- making one
+# ---------------------------------------------------------------- packing
 
 
 def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
-    """The bundle of one upstream's result folder (`OUT/<upstream>`); raises `BadResult` if it holds no result.
+    """Returns the bundle of one upstream's result folder (`OUT/<upstream>`); raises `BadResult` if it contains no result.
 
-    `without_references` leaves out the labels of tasks whose card says that they may not be handed on.
+    `without_references` leaves out the labels of tasks whose licence does not allow sharing them (`TaskCard.withheld`).
     """
-    places = find_results(folder)
-    if not places:
-        raise BadResult(f"{folder} holds no result.json. Give the folder that `superbench run --out` wrote.")
+    result_folders = find_results(folder)
+    if not result_folders:
+        raise BadResult(f"{folder} contains no result.json. Give the folder that `superbench run --out` wrote.")
     files: dict[str, bytes] = {}
     names, withheld = set(), []
-    for place in places:
-        result = read_result(place)
+    for result_folder in result_folders:
+        result = read_result(result_folder)
         names.add(result.upstream.name)
         task = result.task.name
         if f"{task}/result.json" in files:
-            raise BadResult(f"{folder} holds two results of {task}; bundle them one by one.")
+            raise BadResult(f"{folder} contains two results of {task}; bundle them one by one.")
         files[f"{task}/result.json"] = result.to_json().encode()
         if without_references and plugins.task(task).card.withheld:
             withheld.append(task)
-            files[f"{task}/{PREDICTIONS}"] = _unlabelled(read_predictions(place / PREDICTIONS))
+            files[f"{task}/{PREDICTIONS}"] = _unlabelled(read_predictions(result_folder / PREDICTIONS))
         else:
-            files[f"{task}/{PREDICTIONS}"] = (place / PREDICTIONS).read_bytes()
+            files[f"{task}/{PREDICTIONS}"] = (result_folder / PREDICTIONS).read_bytes()
     if len(names) > 1:
-        raise BadResult(f"{folder} holds results of several upstreams ({', '.join(sorted(names))}); bundle them one by one.")
+        raise BadResult(f"{folder} contains results of several upstreams ({', '.join(sorted(names))}); bundle them one by one.")
     manifest = {
         "schema": 1,
         "superbench": __version__,
@@ -106,7 +107,12 @@ def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
 
 
 def _unlabelled(predictions: Sequence[Prediction]) -> bytes:
-    return pack([Prediction(one.id, one.fold, one.group, None, one.prediction) for one in predictions])
+    return pack(
+        [
+            Prediction(prediction.id, prediction.fold, prediction.group, None, prediction.prediction)
+            for prediction in predictions
+        ]
+    )
 
 
 def _packed(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
@@ -114,17 +120,17 @@ def _packed(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
     return packed({MANIFEST: head, **{name: files[name] for name in sorted(files)}})
 
 
-# ---------------------------------------------------------------- opening one
+# ---------------------------------------------------------------- opening
 
 
 def open_bundle(data: bytes) -> Bundle:
-    """Unpack and check a bundle: names, sizes, hashes, schema. Raises a `Refusal` that says what is wrong."""
+    """Unpacks a bundle and checks names, sizes, hashes and schema. Raises a `Refusal` with the reason."""
     files = unpacked(data, lambda name: name == MANIFEST or _MEMBER.fullmatch(name))
     manifest = _manifest(files.pop(MANIFEST, None))
     listed = manifest["files"]
     if set(listed) != set(files):
-        odd = ", ".join(sorted(set(listed) ^ set(files)))
-        raise Malformed(f"The bundle's manifest and its files differ: {odd:.300}. Make the bundle again.", "manifest")
+        differing = ", ".join(sorted(set(listed) ^ set(files)))
+        raise Malformed(f"The bundle's manifest and its files differ: {differing:.300}. Make the bundle again.", "manifest")
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != listed[name]:
             raise Malformed(
@@ -132,18 +138,18 @@ def open_bundle(data: bytes) -> Bundle:
             )
     entries = {name: _entry(name, files, manifest) for name in sorted({member.partition("/")[0] for member in files})}
     if not entries:
-        raise Malformed("The bundle holds no result. Make one with `superbench submit`.", "empty")
+        raise Malformed("The bundle contains no result. Make one with `superbench submit`.", "empty")
     return Bundle(manifest["upstream"], entries, _digest(manifest), _packed(manifest, files))
 
 
 def _manifest(content: bytes | None) -> dict[str, Any]:
     value = strict_json.loads(content or b"", f"The bundle has no usable {MANIFEST}: it")
-    wanted = {"schema": int, "superbench": str, "upstream": str, "files": dict}
-    odd = not isinstance(value, dict) or any(not isinstance(value.get(key), kind) for key, kind in wanted.items())
-    if odd or value["schema"] != 1 or set(value) - _FIELDS or not isinstance(value.setdefault("withheld", []), list):
+    types = {"schema": int, "superbench": str, "upstream": str, "files": dict}
+    wrong = not isinstance(value, dict) or any(not isinstance(value.get(key), expected) for key, expected in types.items())
+    if wrong or value["schema"] != 1 or set(value) - _FIELDS or not isinstance(value.setdefault("withheld", []), list):
         raise Malformed(
             f"The bundle has no usable {MANIFEST}: expected schema 1 with the fields {', '.join(sorted(_FIELDS))}. "
-            "Make the bundle again, or bring this superbench up to date.",
+            "Make the bundle again, or update this superbench.",
             "manifest",
         )
     strict_json.name(value["upstream"], "The upstream's name")
@@ -152,9 +158,11 @@ def _manifest(content: bytes | None) -> dict[str, Any]:
     return dict(value)
 
 
-def said_by(file: Path) -> tuple[str, str] | None:
-    """The upstream's name and the digest that a bundle's manifest gives, without a look at anything else; None for a file that
-    is no bundle."""
+def name_and_digest(file: Path) -> tuple[str, str] | None:
+    """Returns the upstream's name and the digest from a bundle's manifest; None for a file that is no bundle.
+
+    Nothing except the manifest is read or checked.
+    """
     try:
         with zipfile.ZipFile(file) as archive, archive.open(MANIFEST) as member:
             manifest = _manifest(member.read(LARGEST_RESULT))
@@ -175,7 +183,7 @@ def _entry(task: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -
     result = parse_result(files[names[0]], names[0])
     if (result.task.name, result.upstream.name) != (task, manifest["upstream"]):
         raise Refusal(
-            f"{names[0]} is of {result.upstream.name} on {result.task.name}, the manifest speaks of {manifest['upstream']}. "
+            f"{names[0]} is of {result.upstream.name} on {result.task.name}, but the manifest names {manifest['upstream']}. "
             "Make the bundle again.",
             "mixed",
         )
@@ -183,7 +191,7 @@ def _entry(task: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -
 
 
 def parse_result(content: bytes, where: str) -> Result:
-    """The record in `content`; raises `Malformed` for what is no JSON, `Refusal` for what is no result of schema 1."""
+    """Returns the result in `content`; raises `Malformed` if it is not JSON, `Refusal` if it is not a result of schema 1."""
     if len(content) > LARGEST_RESULT:
         raise Malformed(f"{where} has {len(content) / 1e6:.0f} MB; a result has less than {LARGEST_RESULT / 1e6:.0f}.", "size")
     value = strict_json.loads(content, where)
@@ -191,9 +199,9 @@ def parse_result(content: bytes, where: str) -> Result:
         result = Result.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])
         raise Refusal(
-            f"{where} is not a result of schema 1: {place:.200}: {first['msg']}. Run the task again.", "schema"
+            f"{where} is not a result of schema 1: {field:.200}: {first['msg']}. Run the task again.", "schema"
         ) from error
     for part in (result.upstream.name, result.upstream.revision, result.data.fingerprint):
         strict_json.name(part, f"{where}: a name")
@@ -201,7 +209,7 @@ def parse_result(content: bytes, where: str) -> Result:
 
 
 def predictions_of(content: bytes, where: str) -> list[Prediction]:
-    """The lines of an unpacked predictions file; raises `Malformed`."""
+    """Returns the predictions in an unpacked predictions file; raises `Malformed`."""
     lines = content.decode("utf8", "replace").split("\n")
     if lines.pop() or len(lines) > MOST_PREDICTIONS:
         raise Malformed(f"{where} is cut off, or has more than {MOST_PREDICTIONS} lines. Make the bundle again.", "predictions")
@@ -212,23 +220,25 @@ def _prediction(line: Any, where: str) -> Prediction:
     if not isinstance(line, dict) or line.keys() - {"also"} != _LINE:
         raise Malformed(f"{where}: expected lines with {', '.join(sorted(_LINE))}, found {line!r:.200}.", "predictions")
     identity, fold, group = line["id"], line["fold"], line["group"]
-    whole = isinstance(identity, str) and isinstance(fold, str) and isinstance(group, list)
-    if not whole or not all(isinstance(one, str) for one in group):
-        raise Malformed(f"{where}: id and fold are texts, group a list of texts; found {line!r:.200}.", "predictions")
+    typed = isinstance(identity, str) and isinstance(fold, str) and isinstance(group, list)
+    if not typed or not all(isinstance(name, str) for name in group):
+        raise Malformed(f"{where}: id and fold must be texts, group a list of texts; found {line!r:.200}.", "predictions")
     if len(identity) > LONGEST_ID or len(fold) > LONGEST_ID:
         raise Malformed(f"{where}: ids and folds have at most {LONGEST_ID} characters; found {identity:.100}.", "predictions")
     also = line.get("also", {})
     if not isinstance(also, dict):
-        raise Malformed(f"{where}: `also` is what other ways of decoding say, by name; found {also!r:.200}.", "predictions")
+        raise Malformed(
+            f"{where}: `also` must be an object with the outputs of other decoders by name; found {also!r:.200}.", "predictions"
+        )
     return Prediction(identity, fold, tuple(group), line["reference"], line["prediction"], also)
 
 
 def one_per_upstream(folder: Path, without_references: bool) -> list[bytes]:
-    """A bundle for every upstream with results at or below `folder`; or `folder` itself, if it is a bundle."""
+    """Returns a bundle for every upstream with results in `folder` or below it; the file itself if `folder` is a bundle."""
     if folder.is_file():
         return [folder.read_bytes()]
-    places = find_results(folder)
-    if not places:
-        raise BadResult(f"{folder} holds no results. Give the folder that `superbench run --out` wrote.")
-    homes: Collection[Path] = {folder if place == folder else place.parent for place in places}
-    return [pack_bundle(one, without_references=without_references) for one in sorted(homes)]
+    result_folders = find_results(folder)
+    if not result_folders:
+        raise BadResult(f"{folder} contains no results. Give the folder that `superbench run --out` wrote.")
+    upstream_folders: Collection[Path] = {folder if path == folder else path.parent for path in result_folders}
+    return [pack_bundle(path, without_references=without_references) for path in sorted(upstream_folders)]

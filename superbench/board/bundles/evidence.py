@@ -1,7 +1,6 @@
-"""What scoring a result again left behind, in a form that can be kept: the replicates of each of its metrics, and how wrong
-each answer was.
+"""Evidence of a scored result, in a form that can be stored: the replicates of each metric, and the error of each item.
 
-A file is one line of JSON, the replicates as little-endian doubles, and the errors as bytes.
+A file contains one line of JSON, the replicates as little-endian doubles, and the errors as bytes.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from superbench.results.intervals import Replicates
 
 @dataclass(frozen=True)
 class Evidence:
-    """The replicates by metric, the digest of the references that were used, whether they were the board's own, and the
-    digest of what was predicted.
+    """The replicates by metric, the digest of the references (`labels`), whether they are the board's own references
+    (`own`), and the digest of the predictions (`predicted`).
 
-    `errors`, from 0 to 1 in steps of 1/255, by (fold, id): see `details.item_errors`. None are kept where the references are
-    the board's own: who knows which items are wrong can guess a hidden test set.
+    `errors`, from 0 to 1 in steps of 1/255, are sorted by (fold, id): see `item_errors`. They are not stored if the references
+    are the board's own: the items that are wrong would help to guess the labels of a hidden test set.
     """
 
     replicates: dict[str, Replicates]
@@ -31,25 +30,25 @@ class Evidence:
     predicted: str = ""
 
     def to_bytes(self) -> bytes:
-        """As a file."""
+        """Returns the content of the file."""
         head = {
             "superbench": __version__, "labels": self.labels, "own": self.own, "items": len(self.errors),
             "predicted": self.predicted,
             "metrics": {
                 metric: {
-                    "values": len(one.values), "groups": one.groups, "design": one.design,
-                    "folds": None if one.folds is None else one.folds.tolist(),
+                    "values": len(replicate.values), "groups": replicate.groups, "design": replicate.design,
+                    "folds": None if replicate.folds is None else replicate.folds.tolist(),
                 }
-                for metric, one in self.replicates.items()
+                for metric, replicate in self.replicates.items()
             },
         }  # fmt: skip
-        values = [one.values.astype("<f8").tobytes() for one in self.replicates.values()]
+        values = [replicate.values.astype("<f8").tobytes() for replicate in self.replicates.values()]
         errors = np.rint(self.errors * 255).astype("u1").tobytes()
         return b"\n".join([json.dumps(head).encode(), b"".join(values) + errors])
 
     @classmethod
     def parse(cls, data: bytes) -> Evidence | None:
-        """From a file; None if it was made by another version, or is damaged: it can be made again."""
+        """Reads a file; None if another version wrote it, or if it is damaged. The evidence can be computed again."""
         line, _, rest = data.partition(b"\n")
         try:
             head = json.loads(line)
@@ -58,12 +57,12 @@ class Evidence:
             if head["superbench"] != __version__ or len(rest) != size + head["items"]:
                 return None
             parts = np.split(np.frombuffer(rest[:size], "<f8"), np.cumsum(counts)[:-1])
-            found = {
+            by_metric = {
                 metric: Replicates(
                     values, facts["groups"], facts["design"], None if facts["folds"] is None else np.array(facts["folds"], int)
                 )
                 for (metric, facts), values in zip(head["metrics"].items(), parts, strict=True)
             }
-            return cls(found, head["labels"], head["own"], np.frombuffer(rest[size:], "u1") / 255, head["predicted"])
+            return cls(by_metric, head["labels"], head["own"], np.frombuffer(rest[size:], "u1") / 255, head["predicted"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -1,7 +1,7 @@
-"""Names that look alike: what a reader takes for one name must not be two models.
+"""Names that look alike: two models on a board must not have names that a reader would confuse.
 
-Two names look alike if they are equal after folding of case and width (NFKC), or after every character has been replaced by the
-one that it is drawn like (skeletons of Unicode TR 39, by the tables of `confusable-homoglyphs`).
+Two names look alike if they are equal after folding of case and width (NFKC), or after every character has been replaced by its
+prototype, the character that looks the same (skeletons of Unicode TR 39, with the tables of `confusable-homoglyphs`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _BLANK = (
     {0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, 0x16FE4, 0x1D159}
     | set(range(0x180B, 0x1810)) | set(range(0xFE00, 0xFE10)) | set(range(0xE0100, 0xE01F0))
 )  # fmt: skip
-"""Printable to Python, and nothing to see: joiners, fillers, braille blank, variation selectors."""
+"""Characters that Python counts as printable but that are invisible: joiners, fillers, braille blank, variation selectors."""
 MOST_MARKS = 3
-"""Accents on one letter; scripts of India need as many, a name that climbs out of its line needs more."""
+"""Accents on one letter. Indian scripts need up to three; more would cover the lines above and below."""
 
 
 def require_visible(name: str, where: str) -> None:
-    """Raise `Malformed` for a name that holds what cannot be seen, or accents piled up."""
+    """Raises `Malformed` for a name with invisible characters, or with too many accents on one letter."""
     hidden = next((character for character in name if ord(character) in _BLANK), None)
     if hidden is not None:
-        raise _unfit(name, where, f"holds U+{ord(hidden):04X}, which is invisible")
+        raise _unfit(name, where, f"contains U+{ord(hidden):04X}, which is invisible")
     marks = 0
     for character in unicodedata.normalize("NFD", name):
         marks = marks + 1 if unicodedata.combining(character) else 0
@@ -37,22 +37,22 @@ def _unfit(name: str, where: str, what: str) -> Malformed:
     return Malformed(f"{where}, {name!a:.100}, {what}. Give the model an alias.", "name")
 
 
-def alike(one: str, other: str) -> bool:
-    """May a reader take one name for the other?
+def alike(first: str, second: str) -> bool:
+    """Returns whether a reader could confuse the two names.
 
     >>> alike("apc", "APC"), alike("apc", "арс"), alike("HuBERT", "нuBERT"), alike("模型甲", "語音乙"), alike("apc", "tera")
     (True, True, True, False, False)
     """
-    return folded(one) == folded(other) or _same_skeleton(one, other)
+    return folded(first) == folded(second) or _same_skeleton(first, second)
 
 
-def _same_skeleton(one: str, other: str) -> bool:
-    """As they are written, or in capitals: a Cyrillic en is drawn like an H only there."""
-    return skeleton(one) == skeleton(other) or skeleton(one.upper()) == skeleton(other.upper())
+def _same_skeleton(first: str, second: str) -> bool:
+    """Compares the names as written and in capitals: a Cyrillic en looks like an H only as a capital."""
+    return skeleton(first) == skeleton(second) or skeleton(first.upper()) == skeleton(second.upper())
 
 
 def folded(name: str) -> str:
-    """Without differences of case, of width and of blanks.
+    """Returns the name without differences of case, of character width and of blanks.
 
     >>> folded("ＨuBERT  Base")
     'hubert base'
@@ -61,7 +61,7 @@ def folded(name: str) -> str:
 
 
 def skeleton(name: str) -> str:
-    """Each character as the one that it is drawn like, then without case.
+    """Replaces each character by its prototype, the character that looks the same; then removes case.
 
     >>> skeleton("НuВЕRТ")
     'hubert'
@@ -72,7 +72,10 @@ def skeleton(name: str) -> str:
 
 
 def _prototype(character: str) -> str:
-    """The tables list, for a character, its prototype alone; for a prototype, all that are drawn like it."""
+    """Returns a character's prototype.
+
+    The tables list only the prototype for a character, and all characters that look the same for a prototype.
+    """
     from confusable_homoglyphs.confusables import confusables_data
 
     others = confusables_data.get(character, ())
@@ -92,7 +95,7 @@ def _published() -> dict[str, str]:
 
 
 def namesake(name: str) -> str | None:
-    """The published row that is called so, but for case, blanks and dashes; a row of a board is never that row.
+    """Returns the published row of this name, ignoring case, blanks and dashes. A submitted row is never that row.
 
     >>> namesake("hubert_base"), namesake("mine")
     ('HuBERT Base', None)
@@ -101,7 +104,7 @@ def namesake(name: str) -> str | None:
 
 
 def impersonated(name: str) -> str | None:
-    """The published row whose name `name` imitates with characters that are only drawn like its own."""
+    """Returns the published row whose name `name` imitates with other characters that look the same."""
     if namesake(name):
         return None
     return next((published for published in _published().values() if _same_skeleton(published, name)), None)

@@ -1,4 +1,4 @@
-"""JSON from strangers: finite numbers, no key twice, no control characters, no name that hides what it says."""
+"""Reads JSON from untrusted senders: finite numbers, unique keys, no control characters, no invisible characters in names."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from superbench.errors import Malformed
 
 LONGEST_NAME = 200
 LARGEST = 2**53
-"""Beyond it a whole number is not exact as a float."""
+"""Larger integers are not exact as floats."""
 
 
 def loads(text: str | bytes, where: str) -> Any:
-    """The value of a JSON text; raises `Malformed`, with `where` in its message, for anything that JSON does not allow, and
-    for what a float cannot hold."""
+    """Returns the value of a JSON text.
+
+    Raises `Malformed`, with `where` in its message, for anything that JSON does not allow, and for numbers that a float cannot
+    represent.
+    """
     try:
         plain = text.decode() if isinstance(text, bytes) else text
         value = _DECODER.decode(plain)
@@ -27,20 +30,20 @@ def loads(text: str | bytes, where: str) -> Any:
 
 
 def name(text: object, where: str) -> str:
-    """`text`, if it can be printed as a name: 1 to 200 characters, none of which is invisible or controls a terminal."""
+    """Returns `text` if it can be printed as a name: 1 to 200 printable characters. Raises `Malformed` otherwise."""
     if not isinstance(text, str) or not 0 < len(text) <= LONGEST_NAME:
         length = len(text) if isinstance(text, str) else 0
         raise Malformed(f"{where} has {length} characters; expected 1 to {LONGEST_NAME}. Give the model an alias.", "name")
     if not text.isprintable() or text != text.strip():
-        raise Malformed(f"{where}, {text!r:.100}, holds characters that cannot be printed. Give the model an alias.", "name")
+        raise Malformed(f"{where}, {text!r:.100}, contains characters that cannot be printed. Give the model an alias.", "name")
     return text
 
 
 def _plain(value: Any) -> None:
-    """Only texts with a backslash come here: an escape may stand for a control character or for half a character."""
+    """Raises `ValueError` for control characters and unpaired surrogates, which an escape sequence (backslash) can produce."""
     if isinstance(value, str):
         if any(_controls(character) for character in value):
-            raise ValueError(f"the text {value[:50]!a} holds control characters")
+            raise ValueError(f"the text {value[:50]!a} contains control characters")
     elif isinstance(value, dict):
         for key, inner in value.items():
             _plain(key)
@@ -56,27 +59,27 @@ def _controls(character: str) -> bool:
 
 
 def _constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _real(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:30]} is beyond what a number can hold")
+        raise ValueError(f"{text[:30]} is larger than a number may be")
     return value
 
 
 def _whole(text: str) -> int:
     if len(text) > 17 or abs(value := int(text)) > LARGEST:
-        raise ValueError(f"{text[:30]} is beyond what a number can hold")
+        raise ValueError(f"{text[:30]} is larger than a number may be")
     return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return value
 
 
 _DECODER = json.JSONDecoder(parse_float=_real, parse_int=_whole, parse_constant=_constant, object_pairs_hook=_once)

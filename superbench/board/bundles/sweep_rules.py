@@ -1,4 +1,4 @@
-"""Was everything that was not learned chosen as the protocol allows? The receipts of the sweep must show it."""
+"""Checks with the receipts of a sweep that learning rate, seed and settings were chosen as the protocol allows."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from superbench.results.result import Receipt
 from superbench.system.ranges import in_full
 
 RATES, SEEDS = "learning rates", "seeds"
-"""How deviations begin that replace the recipe's grid, and its one seed (`options.Options.deviations`)."""
+"""First words of the deviations that replace the recipe's learning rates, and its one seed (`options.Options.deviations`)."""
 
 Choice = tuple[float | None, int | None, str]
-"""Learning rate, seed, and the setting as far as the sweep lists settings."""
+"""Learning rate, seed, and the setting if the sweep has a row for each setting."""
 
 
 def reasons(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
-    """Why the choices of a result cannot be accepted, one sentence each. `folds` are those of its predictions."""
+    """Returns why the choices of a result cannot be accepted, one sentence each. `folds` are the folds of its predictions."""
     recipe = task.card.recipes.get(result.task.protocol)
     if recipe is None:
         return [f"the task has no protocol {result.task.protocol}; it has {', '.join(task.card.recipes)}"]
     if set(result.chosen) != set(folds) or {row.fold for row in result.sweep} != set(folds):
-        return [f"its sweep, its choices and its predictions are not of the same folds ({', '.join(sorted(folds))})"]
-    found = []
+        return [f"its sweep, choices and predictions must have the same folds ({', '.join(sorted(folds))})"]
+    problems = []
     rates = {row.lr for row in result.sweep}
     expected: set[float | None] = set(recipe.learning_rates) if task.head else {None}
     if rates != expected and not any(deviation.startswith(RATES) for deviation in result.deviations):
-        found.append(
-            f"its sweep has the learning rates {_rates(rates)}, the recipe {_rates(expected)}, and no deviation says so: "
-            "a learning rate without its receipt may have been chosen on the test"
+        problems.append(
+            f"its sweep has the learning rates {_rates(rates)}, the recipe has {_rates(expected)}; no deviation lists them: "
+            "a learning rate without a receipt may have been chosen on the test"
         )
-    found += _seeds(result, {0} if task.head else {None})
+    problems += _seeds(result, {0} if task.head else {None})
     if any(row.steps > recipe.steps for row in result.sweep):
-        found.append(f"it was trained for more than the {recipe.steps} updates of protocol {result.task.protocol}")
-    return found + _chosen(result, task, folds)
+        problems.append(f"it was trained for more than the {recipe.steps} updates of protocol {result.task.protocol}")
+    return problems + _chosen(result, task, folds)
 
 
 def _seeds(result: Result, expected: set[int | None]) -> list[str]:
-    """One seed, the recipe's; others where a deviation names these, and each with every learning rate of every fold."""
-    found = {row.seed for row in result.sweep}
-    words = ", ".join(map(str, sorted(found, key=lambda seed: -1 if seed is None else seed)))
-    if found != expected and f"{SEEDS} {words} in place of 0" not in {_sorted(one) for one in result.deviations}:
+    """Requires the recipe's seed, or the seeds that a deviation lists; each with every learning rate of every fold."""
+    used = {row.seed for row in result.sweep}
+    words = ", ".join(map(str, sorted(used, key=lambda seed: -1 if seed is None else seed)))
+    if used != expected and f"{SEEDS} {words} in place of 0" not in {_sorted(line) for line in result.deviations}:
         return [
-            f"its sweep has the seeds {words:.200}, the recipe {', '.join(map(str, expected))}, and no deviation says so: a "
-            "seed without its receipt may have been chosen on the test"
+            f"its sweep has the seeds {words:.200}, the recipe has {', '.join(map(str, expected))}, and no deviation lists "
+            "them: a seed without a receipt may have been chosen on the test"
         ]
-    points = [{(row.fold, row.lr) for row in result.sweep if row.seed == seed} for seed in found]
-    return [] if all(one == points[0] for one in points) else ["its seeds were not all tried with the same learning rates"]
+    points = [{(row.fold, row.lr) for row in result.sweep if row.seed == seed} for seed in used]
+    return [] if all(point == points[0] for point in points) else ["its seeds were not all tried with the same learning rates"]
 
 
 def _sorted(deviation: str) -> str:
-    """A deviation of seeds with the seeds in order, as a sweep does not keep theirs."""
+    """Sorts the seeds in a deviation, because a sweep does not keep their order."""
     listed = re.fullmatch(rf"{SEEDS} ([\d, ]+) in place of 0", deviation)
-    seeds = sorted(int(one) for one in listed[1].split(",") if one.strip()) if listed else []
+    seeds = sorted(int(number) for number in listed[1].split(",") if number.strip()) if listed else []
     return f"{SEEDS} {', '.join(map(str, seeds))} in place of 0" if listed else deviation
 
 
@@ -65,7 +65,7 @@ def _rates(rates: set[float | None]) -> str:
 
 
 def _chosen(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
-    """The choice must be that of the best value, averaged over folds, among the lowest seed's."""
+    """Requires that the chosen point has the best value, averaged over folds, among the points of the lowest seed."""
     listed = task.head is None or task.select.checkpoints
     by_choice: dict[Choice, dict[str, float]] = {}
     for row in result.sweep:
@@ -83,21 +83,21 @@ def _chosen(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
     if not means:
         return ["its sweep has no receipt with a value"]
     best = max(sign * value for value in means.values())
-    where = "the test, as the protocol has it" if task.select.checkpoints else "dev"
+    where = "the test, as the protocol requires," if task.select.checkpoints else "dev"
     for fold in sorted(folds):
         value = means.get(_choice(result.chosen[fold], listed))
         if value is None:
             return [f"what was chosen for fold {fold} has no receipt in its sweep"]
         if not math.isclose(sign * value, best, rel_tol=1e-9, abs_tol=1e-12):
             return [
-                f"it was not chosen on {where}: {task.select.metric} was {sign * best:.4f} at best in the sweep, "
-                f"{value:.4f} for what was chosen"
+                f"it was not chosen on {where}: the best {task.select.metric} in the sweep was {sign * best:.4f}, "
+                f"the chosen point has {value:.4f}"
             ]
     return []
 
 
 def _choice(row: Mapping[str, Any], listed: bool) -> Choice:
-    """`listed`: does the sweep have a row for each setting (layers of QbE, checkpoints of ASV)?"""
+    """`listed`: whether the sweep has a row for each setting (layers of QbE, checkpoints of ASV)."""
     setting = row.get("setting") or {}
     words = " ".join(f"{key}={setting[key]}" for key in sorted(setting)) if listed and isinstance(setting, dict) else ""
     return row.get("lr"), row.get("seed"), words

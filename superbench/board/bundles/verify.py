@@ -1,7 +1,7 @@
-"""Is a result what its predictions say? Every score is computed again, by id; no number is believed.
+"""Verifies results: computes every score again from the predictions, matched by id, and compares it with the claimed score.
 
-References are the board's own where it has them, else those in the bundle, which bind nobody else: results with other labels
-are not compared. What comes of it beside the verdict is kept: the replicates that intervals and paired tests are made of.
+The references are the board's own if it has them, else those in the bundle; results with different references are not compared
+with each other. The check also returns evidence to store: the replicates for intervals and paired tests.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ from superbench.results.official import contradictions
 from superbench.results.result import Choice, is_miniature
 
 TOLERANCE = 1e-6
-"""Relative; scores are sums of small whole numbers, so only the order of additions may move them."""
+"""Relative tolerance. Scores are sums of small integers, so only the order of additions can change them."""
 
 LONGEST = 20_000
-"""Characters of a text, or entries of a list, in one prediction: ten times what the longest utterance of SUPERB needs."""
+"""Characters of a text, or entries of a list, in one prediction: ten times the longest utterance of SUPERB."""
 
 KEEPER = " (the board's keeper can add references: superbench references BOARD --add RESULTS)"
 
 Known = Callable[[str, str], "References | None"]
-"""(task, fingerprint) -> the board's own references, or nothing; raises `Refusal` for data that a board with references of the
-task does not know."""
+"""(task, fingerprint) -> the board's own references, or None; raises `Refusal` if the board has references of the task for
+other data only."""
 
 
 def nothing_known(task: str, fingerprint: str) -> None:
-    """A board that has no references."""
+    """Returns None, as on a board without references."""
     return
 
 
 def examine(bundle: Bundle, known: Known = nothing_known) -> dict[str, Evidence]:
-    """The evidence for each task of a bundle; raises `Refusal` with every reason why it cannot be accepted."""
-    found: list[tuple[str, str]] = _one_model(bundle)
+    """Returns the evidence for each task of a bundle; raises `Refusal` with all reasons why it cannot be accepted."""
+    problems: list[tuple[str, str]] = _one_model(bundle)
     evidence = {}
     for name, entry in bundle.entries.items():
         try:
             evidence[name] = examine_entry(entry, known)
-        except (Malformed, TooLarge, StoreError):  # the last is the board's trouble, not the bundle's
+        except (Malformed, TooLarge, StoreError):  # `StoreError` is a fault of the board, not of the bundle
             raise
         except Refusal as error:
-            found.append((error.code, f"{name}: {error}"))
+            problems.append((error.code, f"{name}: {error}"))
         except SuperbenchError as error:
-            found.append(("task", f"{name}: {error}"))
-    if found:
-        codes = {code for code, _ in found}
-        text = "; ".join(reason for _, reason in found) + (KEEPER if "references" in codes else "")
+            problems.append(("task", f"{name}: {error}"))
+    if problems:
+        codes = {code for code, _ in problems}
+        text = "; ".join(reason for _, reason in problems) + (KEEPER if "references" in codes else "")
         raise Refusal(text, codes.pop() if len(codes) == 1 else "several")
     return evidence
 
 
 def reasons(bundle: Bundle, known: Known = nothing_known) -> list[str]:
-    """Why a bundle cannot be accepted, one sentence each; empty if it can."""
+    """Returns why a bundle cannot be accepted, one sentence each; empty if it can."""
     try:
         examine(bundle, known)
     except Refusal as error:
@@ -73,17 +73,17 @@ def reasons(bundle: Bundle, known: Known = nothing_known) -> list[str]:
 
 
 def _one_model(bundle: Bundle) -> list[tuple[str, str]]:
-    """A row of a board is one model: all tasks of a bundle must be of the same weights."""
+    """Requires that all results of a bundle have the same weights: a row of a board is one model."""
     for part in ("revision", "hop", "layers", "dim", "params"):
         values = {getattr(entry.result.upstream, part) for entry in bundle.entries.values()}
         if len(values) > 1:
             listed = ", ".join(sorted(map(str, values)))
-            return [("mixed", f"its results are of models that differ in {part} ({listed}); give each a name of its own")]
+            return [("mixed", f"its results are from models that differ in {part} ({listed}); give each model its own name")]
     return []
 
 
 def examine_entry(entry: Entry, known: Known) -> Evidence:
-    """Score one result again. Raises `Refusal` that says what does not hold."""
+    """Scores one result again. Raises `Refusal` with the scores and choices that are not confirmed."""
     result = entry.result
     task = plugins.task(result.task.name)
     if result.task.version != task.card.version:
@@ -92,86 +92,90 @@ def examine_entry(entry: Entry, known: Known) -> Evidence:
         )
     predictions, facts, own = _labelled(entry, known(result.task.name, result.data.fingerprint))
     labels = digest(predictions, facts)
-    if found := contradictions(result, predictions):
-        raise Refusal("; ".join(found), "passport")
+    if problems := contradictions(result, predictions):
+        raise Refusal("; ".join(problems), "passport")
     try:
         scores = task.score(predictions, facts)
-        found = _claims(result, task, scores)
+        problems = _claims(result, task, scores)
         drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
         errors = np.empty(0) if own else _errors(predictions, scores[result.primary])
     except SuperbenchError:
         raise
-    except Exception as error:  # a stranger's predictions may break a scorer in any way
+    except Exception as error:  # untrusted predictions can make a scorer fail in any way
         raise Refusal(f"its predictions cannot be scored ({type(error).__name__}: {error!s:.200})", "predictions") from error
-    if not found:
-        found = _intervals(result, scores, drawn)
-    if found:
-        raise Refusal("; ".join(found), "score")
-    folds = sorted({one.fold for one in predictions})
-    if unsound := sweep_rules.reasons(result, task, folds) + _test_choice(result, task, scores):
-        raise Refusal("; ".join(unsound), "learning_rate")
+    if not problems:
+        problems = _intervals(result, scores, drawn)
+    if problems:
+        raise Refusal("; ".join(problems), "score")
+    folds = sorted({prediction.fold for prediction in predictions})
+    if problems := sweep_rules.reasons(result, task, folds) + _test_choice(result, task, scores):
+        raise Refusal("; ".join(problems), "learning_rate")
     return Evidence(drawn, labels, own, errors, predicted(entry.predictions))
 
 
 def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
-    """How wrong each answer is, by (fold, id); what cannot be said counts as right."""
+    """Returns the error of each prediction, sorted by (fold, id); an undefined error counts as 0."""
     order = sorted(range(len(predictions)), key=lambda i: (predictions[i].fold, predictions[i].id))
     return np.nan_to_num(item_errors(predictions, score))[order]
 
 
-# ---------------------------------------------------------------- predictions and what they are compared with
+# ---------------------------------------------------------------- predictions and references
 
 
 def _labelled(entry: Entry, known: References | None) -> tuple[list[Prediction], dict[str, float], bool]:
-    """Predictions with the references that count, the scorer's facts, and whether they are the board's own."""
+    """Returns the predictions with the references to use, the facts for the scorer, and whether both are the board's own."""
     result, predictions = entry.result, entry.predictions
     if result.predictions != PREDICTIONS:
         raise Refusal(f"its predictions are in {result.predictions!r:.100}; expected {PREDICTIONS}", "schema")
-    for one in predictions:
-        _bounded([one.prediction, dict(one.also)], one.id)
+    for prediction in predictions:
+        _bounded([prediction.prediction, dict(prediction.also)], prediction.id)
     if known is not None:
         if known.miniature not in (None, is_miniature(result)):
             raise Refusal(
-                f"its passport says that the data {result.data.fingerprint} are {_kind(is_miniature(result))}; by this board's "
-                f"own references they are {_kind(known.miniature)}",
+                f"the passport describes the data {result.data.fingerprint} as {_corpora(is_miniature(result))}; this board's "
+                f"own references describe them as {_corpora(known.miniature)}",
                 "passport",
             )
         return known.applied(predictions), dict(known.facts), True
-    if entry.withheld or any(one.reference is None for one in predictions):
+    if entry.withheld or any(prediction.reference is None for prediction in predictions):
         raise Refusal(
             f"its references are not in the bundle, and this board has none of its own for the data {result.data.fingerprint}",
             "references",
         )
-    ids = {(one.fold, one.id) for one in predictions}
+    ids = {(prediction.fold, prediction.id) for prediction in predictions}
     if not ids or len(ids) != len(predictions):
-        raise Refusal("it has no predictions, or predicts something twice", "ids")
+        raise Refusal("it has no predictions, or two predictions for the same id", "ids")
     _complete(result, predictions)
     facts = facts_of(result)
-    for one in predictions:
-        _bounded(one.reference, one.id)
+    for prediction in predictions:
+        _bounded(prediction.reference, prediction.id)
     return predictions, facts, False
 
 
-def _kind(miniature: bool | None) -> str:
-    return "a synthetic miniature" if miniature else "no miniature"
+def _corpora(miniature: bool | None) -> str:
+    return "a synthetic miniature" if miniature else "a real corpus"
 
 
 def _complete(result: Result, predictions: Sequence[Prediction]) -> None:
-    """As many predictions as the passport says. Pieces of recordings are joined before they are scored (SD), so that fewer
-    predictions than items are possible there, and only there."""
+    """Requires as many predictions as the passport lists items or trials.
+
+    In SD, pieces of a recording are joined before they are scored, so only there are fewer predictions than items possible.
+    """
     passport, task = result.data.passport, plugins.task(result.task.name)
-    for fold in {one.fold for one in predictions}:
-        count = sum(one.fold == fold for one in predictions)
+    for fold in {prediction.fold for prediction in predictions}:
+        count = sum(prediction.fold == fold for prediction in predictions)
         expected = passport.trials.get(f"{fold}/test")
         if expected is None:
             expected = result.data.items.get("test" if fold == "all" else f"{fold}/test")
         fewer = task.select.dev is not None and count < (expected or 0)
         if expected != count and not fewer:
-            raise Refusal(f"it has {count} predictions in fold {fold}, its passport {expected} test items or trials", "ids")
+            raise Refusal(
+                f"it has {count} predictions in fold {fold}, but its passport lists {expected} test items or trials", "ids"
+            )
 
 
 def _bounded(value: Any, where: str, depth: int = 0) -> None:
-    """Refuse what would keep a scorer busy for hours."""
+    """Refuses predictions that are so large that scoring them would take hours."""
     if isinstance(value, str | list | dict):
         if len(value) > LONGEST or depth > 4:
             raise Refusal(f"the prediction for {where:.100} has {len(value)} parts; at most {LONGEST} are read", "predictions")
@@ -185,37 +189,40 @@ def _bounded(value: Any, where: str, depth: int = 0) -> None:
 
 def _claims(result: Result, task: Task, scores: dict[str, Score]) -> list[str]:
     if set(scores) != set(result.scores) or result.primary != task.card.primary:
-        return [f"it reports {', '.join(sorted(result.scores)):.200}; the task has {', '.join(sorted(scores))}"]
-    found = []
+        return [f"it reports {', '.join(sorted(result.scores)):.200}; the metrics of the task are {', '.join(sorted(scores))}"]
+    problems = []
     for metric, score in scores.items():
         claimed = result.scores[metric]
         if not _close(score.value, claimed.value):
-            found.append(f"{metric} is {score.value:.4f} by its predictions, {claimed.value:.4f} was claimed")
+            problems.append(
+                f"{metric} computed from its predictions is {score.value:.4f}; the result claims {claimed.value:.4f}"
+            )
         if (score.unit, score.higher_is_better) != (claimed.unit, claimed.higher_is_better):
-            found.append(f"{metric} is given in {claimed.unit}, or in the wrong direction")
+            problems.append(f"{metric} is given in {claimed.unit}, or in the wrong direction")
         if dict(score.counts).keys() != claimed.counts.keys() or not all(
             _close(float(count), claimed.counts[name]) for name, count in score.counts.items()
         ):
-            found.append(f"the counts behind {metric} are not those that its predictions give")
-    return found
+            problems.append(f"the counts of {metric} differ from those that its predictions give")
+    return problems
 
 
 def _intervals(result: Result, scores: dict[str, Score], drawn: dict[str, Replicates]) -> list[str]:
-    found = []
+    problems = []
     for metric, score in scores.items():
         claimed = result.scores[metric].ci
         low, high, method = interval_of(drawn[metric], score.value)
         if claimed is not None and not (_close(low, claimed[0]) and _close(high, claimed[1])):
-            found.append(f"the interval of {metric} is not the one that its predictions give")
+            problems.append(f"the interval of {metric} differs from the one that its predictions give")
         if result.scores[metric].ci_method not in (None, method):
-            found.append(
-                f"the interval of {metric} was made by {method!r}; {result.scores[metric].ci_method!r:.200} was claimed"
+            problems.append(
+                f"the interval of {metric} is computed by {method!r}; "
+                f"the result claims {result.scores[metric].ci_method!r:.200}"
             )
-    return found
+    return problems
 
 
 def _test_choice(result: Result, task: Task, scores: dict[str, Score]) -> list[str]:
-    """Where the protocol chooses among checkpoints on the test (ASV), the receipt of the chosen one is the score itself."""
+    """Requires that the chosen checkpoint's receipt equals the score if the protocol chooses checkpoints on the test (ASV)."""
     if not task.select.checkpoints:
         return []
     choice = next(iter(result.chosen.values()), Choice())
@@ -223,8 +230,8 @@ def _test_choice(result: Result, task: Task, scores: dict[str, Score]) -> list[s
     value = scores[task.card.primary].value
     if any(dev is not None and math.isclose(dev, value, rel_tol=1e-4) for dev in picked):
         return []
-    return [f"the receipt of the chosen checkpoint says {picked}, its predictions give {value:.4f}"]
+    return [f"the receipt of the chosen checkpoint has {picked}, but its predictions give {value:.4f}"]
 
 
-def _close(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+def _close(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=TOLERANCE, abs_tol=TOLERANCE)

@@ -1,1 +1,1 @@
-"""The page of a board: what it shows, drawn as one HTML file."""
+"""The page of a board: its data, and one HTML file that shows them."""

@@ -1,4 +1,4 @@
-"""What the board's page shows, as plain values: groups of rows with cells, standings and everything behind a number."""
+"""The data of the board's page, as plain values: groups of rows with cells, places, and the details of each number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from superbench.results.significance import Standing, Standings
 PUBLISHED = "published"
 SUPERSEDED = "superseded"
 MOST_PAIRS = 40
-"""Rows of a group up to which the page gets every paired difference."""
+"""Largest number of rows in a group for which the page contains every paired difference."""
 
 TITLES = {
     "mini": "Mini recipes on other corpora",
@@ -32,23 +32,26 @@ TITLES = {
 }
 NOTES = {
     "mini": "Protocol mini: official heads and metrics, short training. Compare within this table only.",
-    "superb-once": "Protocol superb-once: official but for random crops (SID, ASV, KS silence). Compare within this table.",
+    "superb-once": "Protocol superb-once: official except random crops (SID, ASV, KS silence). Compare within this table only.",
     "superb": "The official recipes.",
-    PUBLISHED: "Official protocol on the real corpora, as printed: not comparable with rows of other protocols.",
-    SUPERSEDED: "Withdrawn, or printed again later with other figures: the source stands with each row.",
+    PUBLISHED: "Official protocol on the real corpora, as published: not comparable with rows of other protocols.",
+    SUPERSEDED: "Withdrawn, or published again later with other numbers: each row names its source.",
 }
 SMALL = "Miniature corpora"
-"""The title of mini recipes on the corpora that they are made for."""
+"""Title of the table for mini recipes on the miniature corpora."""
 UNSCORED = "There is no SUPERB score: its reference points belong to the official recipes and corpora."
 UNVERIFIED = "labels by the submitter, not verified"
-MISSING = "A task that is missing adds no points to a row's rank, and leaves it without a SUPERB score."
+MISSING = "A missing task adds no points to a row's rank; the row has no SUPERB score."
 
 
 def contents(
     groups: Sequence[Group], columns: Sequence[Column], refused: Sequence[str] = (), scored: Scored | None = None
 ) -> dict[str, Any]:
-    """The page's data; see `render.render`. `refused`: what the board holds and does not show, with the reason. Without
-    `scored`: no paired differences of large tables, and no hardest items."""
+    """Returns the data of the page for `render.render`.
+
+    `refused`: what the board contains but does not show, with the reasons. Without `scored`, the page has no paired
+    differences in large tables and no hardest items.
+    """
     first: dict[tuple[str, str], Group] = {}
     for group in groups:
         first.setdefault((group.protocol, group.corpora), group)
@@ -74,7 +77,7 @@ def _column(column: Column) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Table:
-    """A group with everything that is worked out once for all of its rows."""
+    """A group with the values that are computed once for all its rows."""
 
     group: Group
     columns: Sequence[Column]
@@ -85,7 +88,7 @@ class _Table:
 
     @classmethod
     def of(cls, group: Group, columns: Sequence[Column]) -> _Table:
-        """Ranks, places and the best of every column in which the group has something."""
+        """Computes ranks, places and the best rows, for the columns in which the group has a score."""
         present = {key for row in group.rows for key in row.cells}
         shown = [column for column in columns if column.key in present]
         return cls(
@@ -98,7 +101,7 @@ class _Table:
         )
 
     def missing(self, row: Row) -> list[str]:
-        """Tasks that count for the rank and that others of the group have."""
+        """Returns the tasks that count for the rank, that other rows of the group have, and this row lacks."""
         return sorted(self.counted - {key.partition(".")[0] for key in row.cells})
 
 
@@ -120,9 +123,9 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
         "rows": [_row(table, i) for i in order],
         "behind": details.behind([rows[i] for i in order], columns, scored),
         "pairs": {
-            key: significance.pairs(one.comparison, position)
-            for key, one in table.standings.items()
-            if one.comparison and len(rows) <= MOST_PAIRS
+            key: significance.pairs(standings.comparison, position)
+            for key, standings in table.standings.items()
+            if standings.comparison and len(rows) <= MOST_PAIRS
         },
     }
 
@@ -133,7 +136,7 @@ def _note(group: Group) -> str:
 
 
 def _title(group: Group) -> str:
-    """By its protocol, and by the passports of its results."""
+    """Returns the title of a group, from its protocol and the passports of its results."""
     title = TITLES.get(group.protocol, group.protocol)
     if group.protocol == "mini":
         return SMALL if group.corpora == "miniature" else title
@@ -141,27 +144,31 @@ def _title(group: Group) -> str:
 
 
 def _data(group: Group) -> str:
-    """What the passports of a group's results say of its corpora."""
+    """Describes a group's corpora, from the passports of its results."""
     results = {name: result for row in group.rows for name, result in row.results.items()}
     if not results:
         return ""
     if group.corpora == "miniature":
         return "The corpora are synthetic miniatures."
-    odd = [said_unlike(one) for _, one in sorted(results.items()) if group.protocol != "mini" and unlike_published(one)]
-    return f"These corpora are not as published: {', '.join(odd)}." if odd else "The corpora are no synthetic miniatures."
+    differing = [said_unlike(one) for _, one in sorted(results.items()) if group.protocol != "mini" and unlike_published(one)]
+    return (
+        f"These corpora are not as published: {', '.join(differing)}."
+        if differing
+        else "The corpora are not synthetic miniatures."
+    )
 
 
 def _labels(group: Group) -> str:
-    """Whose the labels are, where they are not the board's own."""
+    """Describes the labels if they are not the board's own references."""
     if not group.unverified:
         return ""
-    some = {name for row in group.rows for name in row.results} - group.unverified
-    for_these = f" for {', '.join(name.upper() for name in sorted(group.unverified))}" if some else ""
+    others = {name for row in group.rows for name in row.results} - group.unverified
+    for_these = f" for {', '.join(name.upper() for name in sorted(group.unverified))}" if others else ""
     return f"This board has no references of its own{for_these}: {UNVERIFIED}."
 
 
 def _standings(group: Group, column: Column) -> Standings:
-    """By paired tests where predictions are known; nobody's place is sure in a published table."""
+    """Returns the places by paired tests of the predictions; published tables have no predictions, so no place is certain."""
     if group.protocol in (PUBLISHED, SUPERSEDED):
         return Standings()
     return significance.standings(group.rows, column)
@@ -185,7 +192,7 @@ def _row(table: _Table, index: int) -> dict[str, Any]:
 
 
 def _cell(cell: Cell, best: bool, standing: Standing | None) -> dict[str, Any]:
-    """`tied`: shares the first place with the best; `place` and `shared` (with how many others): see
+    """Returns a cell. `tied`: shares the first place with the best; `place`, `shared` (number of other rows): see
     `significance.Standing`."""
     low, high = cell.interval or (None, None)
     return {

@@ -1,6 +1,6 @@
-"""What stands behind a board's numbers: where a model comes from, its receipts, its layers, the items that most models miss.
+"""Details behind a board's numbers: origin of a model, receipts, layer weights, and the items with the most errors.
 
-Texts of the corpora appear for the miniature ones only, which are ours: the licences of others forbid it.
+Texts of corpora are shown for the synthetic miniatures only: the licences of the real corpora forbid it.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from superbench.results.rows import Column, Row, spec_of
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What scoring a result again left behind: its predictions, how wrong each is (see `item_errors`; empty where the board
-    keeps that to itself), and the replicates of its metrics."""
+class ScoredPredictions:
+    """A result that was scored again: its predictions, the error of each (see `item_errors`; empty if the board does not
+    publish them), and the replicates of its metrics."""
 
     predictions: Sequence[Prediction]
     errors: np.ndarray
     replicates: Mapping[str, Replicates]
 
     @classmethod
-    def of(cls, result: Result, predictions: Sequence[Prediction]) -> Answers:
-        """Score and resample now."""
+    def of(cls, result: Result, predictions: Sequence[Prediction]) -> ScoredPredictions:
+        """Scores and resamples the predictions."""
         scores = plugins.task(result.task.name).score(predictions, result.data.passport.facts)
         drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
         return cls(predictions, item_errors(predictions, scores[result.primary]), drawn)
 
 
-Scored = Callable[[Result], Answers | None]
-"""Where the answers behind a result are found, if the board has them."""
+Scored = Callable[[Result], ScoredPredictions | None]
+"""Returns the scored predictions of a result, if the board has them."""
 
 HARDEST = 10
 LONGEST = 90
@@ -53,15 +53,15 @@ LONGEST = 90
 
 
 def facts(row: Row) -> dict[str, Any]:
-    """Family, pretraining corpus and speed, as far as they are known."""
+    """Returns family, pretraining corpus and real-time factor (`rtf`) of a row; None if unknown."""
     if row.origin == "published":
         record = _published().get((row.name, row.source), {})
         return {"family": record.get("family") or None, "corpus": record.get("pretraining_corpus") or None, "rtf": None}
     efficiency = [result.efficiency for result in row.results.values()]
     return {
         "family": _family(row),
-        "corpus": next((one["corpus"] for one in efficiency if one.get("corpus")), None),
-        "rtf": next((one["real_time_factor"] for one in efficiency if one.get("real_time_factor")), None),
+        "corpus": next((facts["corpus"] for facts in efficiency if facts.get("corpus")), None),
+        "rtf": next((facts["real_time_factor"] for facts in efficiency if facts.get("real_time_factor")), None),
     }
 
 
@@ -78,7 +78,7 @@ def _family(row: Row) -> str | None:
 
 
 def receipts(row: Row) -> dict[str, Any]:
-    """By task: the sweep with what was chosen, the layer mix, where the time went, what the task has to say."""
+    """Returns by task: the sweep and its choices, the layer weights, the seconds of each step, notes and deviations."""
     return {
         name: {
             "sweep": sweep(result),
@@ -92,21 +92,23 @@ def receipts(row: Row) -> dict[str, Any]:
 
 
 def sweep(result: Result) -> dict[str, Any]:
-    """The points of a sweep by column, for a board has a hundred of them for each model: a list where a column differs from
-    point to point, else its one value, nothing where that goes without saying. `chosen`: their places."""
+    """Returns the points of a sweep by column, in compact form: a board has a hundred points for each model.
+
+    A column is a list if its values differ, else one value; a default value is left out. `chosen`: indices of the points.
+    """
     points = [receipt.model_dump() for receipt in result.sweep]
     columns: dict[str, list[Any]] = {key: [point[key] for point in points] for key in ("fold", "lr", "seed", "steps", "status")}
     columns["dev"] = [None if point["dev"] is None else float(f"{point['dev']:.5g}") for point in points]
     for key in dict.fromkeys(key for point in points for key in point["setting"]):
         columns[f"setting.{key}"] = [point["setting"].get(key) for point in points]
-    silent = {"fold": "all", "seed": 0, "status": None}
-    told = {
+    defaults = {"fold": "all", "seed": 0, "status": None}
+    compact = {
         key: values if any(value != values[0] for value in values) else values[0] for key, values in columns.items() if values
     }
     return {
         "points": len(points),
         "chosen": [place for place, point in enumerate(points) if _chosen(result, point)],
-        **{key: value for key, value in told.items() if key not in silent or value != silent[key]},
+        **{key: value for key, value in compact.items() if key not in defaults or value != defaults[key]},
     }
 
 
@@ -117,7 +119,7 @@ def _chosen(result: Result, point: Mapping[str, Any]) -> bool:
 
 
 def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
-    """The mean over the folds."""
+    """Returns the layer weights averaged over folds."""
     kept = [mix for mix in mixes.values() if mix]
     return [round(float(weight), 4) for weight in np.mean(kept, axis=0)] if kept else []
 
@@ -126,30 +128,36 @@ def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
 
 
 def behind(rows: Sequence[Row], columns: Sequence[Column], scored: Scored | None) -> dict[str, Any]:
-    """What the rows of a table share: `data` and `hardest` items by task, `draws` by column and place of the row. Texts of
-    corpora are shown where every result is of a synthetic miniature."""
+    """Returns what the rows of a table share: `data` and `hardest` items by task, `draws` by column and index of the row.
+
+    Texts of corpora are included only if every result is on a synthetic miniature.
+    """
     most = draws.share(len(rows) * len(columns))
     hardest, drawn = {}, {}
     for task in dict.fromkeys(column.task for column in columns):
         answers = _answers(task, rows, scored)
-        ours = all(is_miniature(row.results[task]) for row in rows if task in row.results)
-        if found := _hardest(answers, ours):
-            hardest[task] = found
+        miniature = all(is_miniature(row.results[task]) for row in rows if task in row.results)
+        if items := _hardest(answers, miniature):
+            hardest[task] = items
         for column in (column for column in columns if column.task == task):
-            known = {place: one.replicates[column.metric] for place, one in answers.items() if column.metric in one.replicates}
+            known = {
+                place: scored_row.replicates[column.metric]
+                for place, scored_row in answers.items()
+                if column.metric in scored_row.replicates
+            }
             if packed := draws.column(known, most):
                 drawn[column.key] = packed
     return {"data": _data(rows), "hardest": hardest, "draws": drawn}
 
 
-def _answers(task: str, rows: Sequence[Row], scored: Scored | None) -> dict[int, Answers]:
-    """By place of the row in its table."""
-    found = {place: scored(row.results[task]) for place, row in enumerate(rows) if scored and task in row.results}
-    return {place: answers for place, answers in found.items() if answers is not None}
+def _answers(task: str, rows: Sequence[Row], scored: Scored | None) -> dict[int, ScoredPredictions]:
+    """Returns the scored predictions of a task by the index of the row in its table."""
+    by_place = {place: scored(row.results[task]) for place, row in enumerate(rows) if scored and task in row.results}
+    return {place: answers for place, answers in by_place.items() if answers is not None}
 
 
 def _data(rows: Sequence[Row]) -> dict[str, Any]:
-    """By task: the fingerprint and the items of each split, which all rows of a table share."""
+    """Returns by task the fingerprint and the number of items of each split, which all rows of a table share."""
     return {
         name: {"fingerprint": result.data.fingerprint, "items": dict(result.data.items)}
         for row in rows
@@ -160,16 +168,21 @@ def _data(rows: Sequence[Row]) -> dict[str, Any]:
 # ---------------------------------------------------------------- the hardest items
 
 
-def _hardest(answers: Mapping[int, Answers], open_texts: bool) -> dict[str, Any] | None:
-    """The items of most error over the rows that were tested on the same as most; where equal, those that the best misses."""
+def _hardest(answers: Mapping[int, ScoredPredictions], open_texts: bool) -> dict[str, Any] | None:
+    """Returns the items with the largest mean error over the rows that share the most common test items.
+
+    Items with equal error are sorted by the error of the best row.
+    """
     items = {
-        place: tuple((one.fold, one.id) for one in given.predictions) for place, given in answers.items() if len(given.errors)
+        place: tuple((prediction.fold, prediction.id) for prediction in scored_row.predictions)
+        for place, scored_row in answers.items()
+        if len(scored_row.errors)
     }
     if not items:
         return None
     usual = Counter(items.values()).most_common(1)[0][0]
-    kept = {place: answers[place] for place, own in items.items() if own == usual}
-    errors = np.nan_to_num(np.stack([one.errors for one in kept.values()]))  # (row, item)
+    kept = {place: answers[place] for place, tested in items.items() if tested == usual}
+    errors = np.nan_to_num(np.stack([scored_row.errors for scored_row in kept.values()]))  # (row, item)
     mean = errors.mean(axis=0)
     order = sorted(range(len(mean)), key=lambda item: (-mean[item], -errors[0][item], item))
     hard = [item for item in order[:HARDEST] if mean[item] > 0]
@@ -177,7 +190,7 @@ def _hardest(answers: Mapping[int, Answers], open_texts: bool) -> dict[str, Any]
     return {"of": len(kept), "items": [_item(item, errors[:, item], kept, width, open_texts) for item in hard]}
 
 
-def _item(item: int, errors: np.ndarray, kept: Mapping[int, Answers], width: int, open_texts: bool) -> dict[str, Any]:
+def _item(item: int, errors: np.ndarray, kept: Mapping[int, ScoredPredictions], width: int, open_texts: bool) -> dict[str, Any]:
     wrong = {place: bool(error >= 0.5) for place, error in zip(kept, errors, strict=True)}
     first = next(iter(kept.values())).predictions[item]
     shown: dict[str, Any] = {
@@ -186,8 +199,8 @@ def _item(item: int, errors: np.ndarray, kept: Mapping[int, Answers], width: int
         "by": "".join("-" if place not in wrong else "x" if wrong[place] else "o" for place in range(width)),
     }  # fmt: skip
     if open_texts and isinstance(first.reference, str | dict):
-        said = Counter(_text(kept[place].predictions[item].prediction) for place, missed in wrong.items() if missed)
-        shown |= {"reference": _text(first.reference), "said": [list(pair) for pair in said.most_common(2)]}
+        outputs = Counter(_text(kept[place].predictions[item].prediction) for place, missed in wrong.items() if missed)
+        shown |= {"reference": _text(first.reference), "said": [list(pair) for pair in outputs.most_common(2)]}
     return shown
 
 

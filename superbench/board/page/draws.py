@@ -1,7 +1,7 @@
-"""What the scores of a column do when its test items are resampled, all rows by the same draws, in little room.
+"""Draws: the scores of a column under resampling of its test items, the same resamples for all rows, in compact form.
 
-Because every row sees the same draws, the spread of the difference between two rows is the spread of the differences of their
-draws: the page compares any two rows without their predictions.
+All rows use the same resamples. The spread of the difference between two rows is therefore the spread of the differences of
+their draws, so the page can compare any two rows without their predictions.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from scipy import special
 from superbench.results.intervals import Replicates
 
 NUMBERS = 1_000_000
-"""Draws that a page holds of all its rows and columns; each takes 2 bytes, 2.7 as text."""
+"""Draws on a page, of all rows and columns together; each takes 2 bytes, 2.7 as text."""
 
 FEWEST = 100
 STEPS = 65_534
-"""A draw is kept as a whole number of steps between the least and the greatest; one more stands for "no value"."""
+"""A draw is stored as an integer number of steps between the least and the greatest draw; `STEPS + 1` means "no value"."""
 
 
 def share(cells: int) -> int:
-    """Draws that each of so many cells may have.
+    """Returns the number of draws for each cell if a page has this number of cells.
 
     >>> share(44), share(5_500)
     (22727, 181)
@@ -34,27 +34,28 @@ def share(cells: int) -> int:
 
 
 def column(rows: Mapping[int, Replicates], most: int) -> dict[str, Any] | None:
-    """A column's draws as the page reads them, each row's by its place in the table; None where nothing can be said.
+    """Returns a column's draws for the page, by the index of the row in the table; None if no rows can be compared.
 
-    Only rows of the same design as most; of a bootstrap at most `most` draws. `folds` (jackknife only) is that of each draw;
+    Contains only rows with the most common design, and at most `most` draws of a bootstrap. `folds`
+    (jackknife only) is the fold of each draw;
     `scale` is G / (G - 1), which the variance of a bootstrap's draws lacks; `quantile` times the standard error is half of a
     95 % interval (Student's t on the groups' degrees of freedom).
     """
     if len(rows) < 2:
         return None
-    usual = Counter(one.design for one in rows.values()).most_common(1)[0][0]
-    kept = {place: one for place, one in rows.items() if one.design == usual}
+    usual = Counter(replicate.design for replicate in rows.values()).most_common(1)[0][0]
+    kept = {place: replicate for place, replicate in rows.items() if replicate.design == usual}
     first = next(iter(kept.values()))
     if len(kept) < 2 or first.freedom < 1:
         return None
     folds = [] if first.folds is None else [int(fold) for fold in first.folds]
     quantile, scale = float(special.stdtrit(first.freedom, 0.975)), first.groups / (first.groups - 1)
-    drawn = {str(place): packed(one.values if folds else one.values[:most]) for place, one in kept.items()}
+    drawn = {str(place): packed(kept_row.values if folds else kept_row.values[:most]) for place, kept_row in kept.items()}
     return {"folds": folds, "quantile": quantile, "scale": scale, "rows": drawn}
 
 
 def packed(values: np.ndarray) -> dict[str, Any]:
-    """Values as text: least, greatest, and 16 bits each between them, little end first, in base64.
+    """Returns values as text: the least, the greatest, and 16-bit steps between them (little-endian, in base64).
 
     >>> packed(np.array([1.0, 3.0, float("nan")]))
     {'lo': 1.0, 'hi': 3.0, 'steps': 'AAD+////'}

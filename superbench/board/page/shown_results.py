@@ -1,7 +1,7 @@
-"""From what a board holds to what its page shows: the results that count, each with its evidence, drawn so that none of them
-can keep the others from being shown.
+"""Selects the results that the page shows, adds their evidence, and draws the page.
 
-What cannot be read, does not hold or cannot be drawn is left out, with the reason; a board is always drawn.
+A result that cannot be read, confirmed or drawn is left out, and the reason is listed. It never prevents the page from being
+drawn with the other results.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from superbench.board.bundles.bundle import Bundle, Entry, open_bundle
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.verify import examine_entry
 from superbench.board.page import contents
-from superbench.board.page.details import Answers
+from superbench.board.page.details import ScoredPredictions
 from superbench.board.storage.base import Reading
-from superbench.board.storage.documents import known, usable
-from superbench.board.storage.rulings import standing
-from superbench.board.storage.sealed_evidence import Proofs
+from superbench.board.storage.documents import references_for, usable
+from superbench.board.storage.rulings import active_bundles
+from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import BadResult, Refusal, SuperbenchError, Unavailable
 from superbench.results import rows
 from superbench.results.grouping import Known, grouped
@@ -31,86 +31,89 @@ Progress = Callable[[int, int], object]
 Counted = tuple[Bundle, Entry]
 
 MOST_DRAWN = 1_000_000
-"""Characters of one row with all that stands behind it; ten tasks with full sweeps need 50 000."""
+"""Most characters of one row with its details; ten tasks with full sweeps need 50 000."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A result that counts, with what scoring it again left behind."""
+    """A result that is shown, with its evidence."""
 
     bundle: Bundle
     entry: Entry
     evidence: Evidence
 
     @property
-    def answers(self) -> Answers:
-        """What stands behind the row."""
-        given = sorted(self.entry.predictions, key=lambda one: (one.fold, one.id))
-        return Answers(given, self.evidence.errors, self.evidence.replicates)
+    def answers(self) -> ScoredPredictions:
+        """Predictions sorted by (fold, id), with their errors and the replicates."""
+        ordered = sorted(self.entry.predictions, key=lambda prediction: (prediction.fold, prediction.id))
+        return ScoredPredictions(ordered, self.evidence.errors, self.evidence.replicates)
 
     @property
     def known(self) -> Known:
-        """What decides whom its result is compared with."""
-        one = self.evidence
-        return Known(one.replicates, one.labels, one.own, one.predicted)
+        """The facts that decide with which other results this one is compared."""
+        evidence = self.evidence
+        return Known(evidence.replicates, evidence.labels, evidence.own, evidence.predicted)
 
 
-# ---------------------------------------------------------------- what counts
+# ---------------------------------------------------------------- which results are shown
 
 
-def counted(shelf: Reading, left_out: list[str]) -> list[Counted]:
-    """The entries that count: of each upstream's task the latest, whatever else its bundle holds; what was withdrawn does not.
+def counted(storage: Reading, left_out: list[str]) -> list[Counted]:
+    """Returns the latest entry of each upstream and task, without withdrawn bundles.
 
-    Why a bundle cannot be read goes to `left_out`.
+    The reason why a bundle cannot be read is added to `left_out`.
     """
     latest: dict[rows.Place, Counted] = {}
-    for held in standing(shelf):
+    for stored in active_bundles(storage):
         try:
-            bundle = open_bundle(shelf.data(held.place or held.digest))
+            bundle = open_bundle(storage.data(stored.place or stored.digest))
         except Unavailable:
             raise
-        except Exception as error:  # one bundle, whatever is wrong with it, is not the board
-            left_out.append(f"{PurePath(held.place or held.digest).name}: {_said(error)}")
+        except Exception as error:  # a damaged bundle must not affect the others
+            left_out.append(f"{PurePath(stored.place or stored.digest).name}: {_reason(error)}")
             continue
         for entry in bundle.entries.values():
             place = rows.place_of(entry.result)
             if place in latest and latest[place][1].packed != entry.packed:
-                del latest[place]  # the same predictions keep their place in the order: who came later with them is the copy
+                del latest[place]  # the same predictions keep their position: a later row with them is the copy
             latest[place] = (bundle, entry)
     return list(latest.values())
 
 
 Fresh = Mapping[tuple[str, str], Evidence]
-"""Evidence that was made now, by its bundle's digest and task."""
+"""Newly computed evidence, by the digest of its bundle and the task."""
 
 
-def proven(
-    shelf: Reading,
-    proofs: Proofs,
+def verified(
+    storage: Reading,
+    sealed: SealedEvidence,
     entries: Sequence[Counted],
     left_out: list[str],
     progress: Progress = lambda done, total: None,
 ) -> tuple[list[Shown], Fresh]:
-    """The entries whose scores hold, with their evidence; what has none yet is scored now (a bundle that somebody put into the
-    folder by hand, or whose references changed). Why others do not hold goes to `left_out`."""
+    """Returns the entries whose scores are confirmed, with their evidence, and the new evidence.
+
+    An entry without evidence is scored now: its bundle was copied into the folder by hand, or its references have changed. The
+    reasons why other entries are not confirmed are added to `left_out`.
+    """
     shown: list[Shown] = []
     seen: dict[tuple[str, str], Any] = {}
     fresh: dict[tuple[str, str], Evidence] = {}
     for number, (bundle, entry) in enumerate(entries):
         progress(number, len(entries))
-        home = (entry.result.task.name, entry.result.data.fingerprint)
+        data_key = (entry.result.task.name, entry.result.data.fingerprint)
         try:
-            if home not in seen:
-                seen[home] = known(shelf, *home)
-            evidence = usable(proofs.find(shelf, bundle.digest, home[0]), seen[home])
+            if data_key not in seen:
+                seen[data_key] = references_for(storage, *data_key)
+            evidence = usable(sealed.find(storage, bundle.digest, data_key[0]), seen[data_key])
             if evidence is None:
-                evidence = fresh[bundle.digest, home[0]] = examine_entry(
+                evidence = fresh[bundle.digest, data_key[0]] = examine_entry(
                     entry, lambda task, fingerprint: seen[task, fingerprint]
                 )
-        except Unavailable:  # no word about the entry
+        except Unavailable:  # a fault of the storage, not of the entry
             raise
         except Exception as error:
-            left_out.append(f"{bundle.upstream}: {home[0]}: {_said(error)}")
+            left_out.append(f"{bundle.upstream}: {data_key[0]}: {_reason(error)}")
             continue
         shown.append(Shown(bundle, entry, evidence))
     progress(len(entries), len(entries))
@@ -120,109 +123,113 @@ def proven(
 # ---------------------------------------------------------------- drawing
 
 
-def drawn(
+def page_data(
     shown: Sequence[Shown], left_out: Sequence[str] = (), *, everything: bool = False
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The page's data, and the bundles that were left out since they cannot be drawn: digest -> reason.
+    """Returns the page's data, and the bundles that cannot be drawn: digest -> reason.
 
-    Where drawing fails, each bundle is drawn alone; if all can be, the one with which it begins to fail goes.
+    If drawing fails, each bundle is drawn alone. If all can be drawn alone, the first with which drawing fails is left out.
     """
-    kept, gone = list(shown), dict[str, str]()
+    kept, removed = list(shown), dict[str, str]()
     while True:
         try:
-            found = _whole(kept, [*left_out, *gone.values()], everything)
-            heavy = _heavy(kept, found)
+            data = _drawn_together(kept, [*left_out, *removed.values()], everything)
+            undrawable = _too_large(kept, data)
         except Exception:
-            if not kept:  # the published rows alone: our own mistake
+            if not kept:  # only published rows are left: a bug of superbench
                 raise
-            heavy = _undrawable(kept, everything)
-        if not heavy:
-            return found, gone
-        gone |= heavy
-        kept = [one for one in kept if one.bundle.digest not in gone]
+            undrawable = _undrawable(kept, everything)
+        if not undrawable:
+            return data, removed
+        removed |= undrawable
+        kept = [result for result in kept if result.bundle.digest not in removed]
 
 
-def require_drawable(shelf: Reading, proofs: Proofs, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]) -> None:
-    """Draw the board as it would be with these bundles; raises `Refusal` if one of them cannot be drawn.
+def require_drawable(
+    storage: Reading, sealed: SealedEvidence, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]
+) -> None:
+    """Draws the board with these bundles added; raises `Refusal` if one of them cannot be drawn.
 
-    Bundles that were never scored here are not scored for it.
+    Bundles on the board without evidence are left out; they are not scored for this.
     """
-    shown = {rows.place_of(one.entry.result): one for one in _with_evidence(shelf, proofs, counted(shelf, []))}
+    shown = {rows.place_of(result.entry.result): result for result in _with_evidence(storage, sealed, counted(storage, []))}
     for bundle, evidence in candidates:
-        for task, one in evidence.items():
-            shown[rows.place_of(bundle.entries[task].result)] = Shown(bundle, bundle.entries[task], one)
-    _, gone = drawn(list(shown.values()))
-    refused = [gone[bundle.digest] for bundle, _ in candidates if bundle.digest in gone]
+        for task, task_evidence in evidence.items():
+            shown[rows.place_of(bundle.entries[task].result)] = Shown(bundle, bundle.entries[task], task_evidence)
+    _, removed = page_data(list(shown.values()))
+    refused = [removed[bundle.digest] for bundle, _ in candidates if bundle.digest in removed]
     if refused:
         raise Refusal("; ".join(refused), "drawing")
 
 
-def _with_evidence(shelf: Reading, proofs: Proofs, entries: Sequence[Counted]) -> list[Shown]:
-    """Those that were scored before; what cannot be read is no hindrance to others."""
-    found = []
+def _with_evidence(storage: Reading, sealed: SealedEvidence, entries: Sequence[Counted]) -> list[Shown]:
+    """Returns the entries that have evidence; skips those that cannot be read."""
+    shown = []
     for bundle, entry in entries:
         task, fingerprint = entry.result.task.name, entry.result.data.fingerprint
         with contextlib.suppress(BadResult):
-            evidence = usable(proofs.find(shelf, bundle.digest, task), known(shelf, task, fingerprint))
+            evidence = usable(sealed.find(storage, bundle.digest, task), references_for(storage, task, fingerprint))
             if evidence is not None:
-                found.append(Shown(bundle, entry, evidence))
-    return found
+                shown.append(Shown(bundle, entry, evidence))
+    return shown
 
 
-def _whole(shown: Sequence[Shown], left_out: Sequence[str], everything: bool) -> dict[str, Any]:
-    """Everything that the page shows, as plain values; raises whatever a result makes go wrong."""
-    by_key = {rows.key_of(one.entry.result): one for one in shown}
-    groups = grouped([one.entry.result for one in shown], {key: one.known for key, one in by_key.items()})
-    had = {key for group in groups for row in group.rows for key in row.cells}
-    columns = [column for column in rows.columns() if column.primary or column.reference or column.key in had]
+def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything: bool) -> dict[str, Any]:
+    """Returns the page's data, as plain values; raises any error that a result causes."""
+    by_key = {rows.key_of(result.entry.result): result for result in shown}
+    groups = grouped([result.entry.result for result in shown], {key: result.known for key, result in by_key.items()})
+    used = {key for group in groups for row in group.rows for key in row.cells}
+    columns = [column for column in rows.columns() if column.primary or column.reference or column.key in used]
     groups.append(rows.Group(contents.PUBLISHED, tuple(published(columns))))
     if everything:
         groups.append(rows.Group(contents.SUPERSEDED, tuple(superseded(columns))))
-    answers = {key: one.answers for key, one in by_key.items()}
+    answers = {key: result.answers for key, result in by_key.items()}
     return contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)))
 
 
-def _heavy(shown: Sequence[Shown], found: Mapping[str, Any]) -> dict[str, str]:
-    """Bundles whose rows say more than a page can hold. Raises `ValueError` for a number that is not finite."""
+def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the bundles whose rows are too large for the page. Raises `ValueError` for a number that is not finite."""
     sizes: dict[tuple[str, str], int] = {}
-    for group in found["groups"]:
+    for group in data["groups"]:
         for row in group["rows"]:
             sizes[row["name"], row["revision"]] = len(json.dumps(row, allow_nan=False))
     heavy = {}
-    for one in shown:
-        size = sizes.get((one.entry.result.upstream.name, one.entry.result.upstream.revision), 0)
+    for result in shown:
+        size = sizes.get((result.entry.result.upstream.name, result.entry.result.upstream.revision), 0)
         if size > MOST_DRAWN:
             most = f"at most {MOST_DRAWN / 1e6:.0f} MB are drawn"
-            heavy[one.bundle.digest] = f"{one.bundle.upstream}: its row would take {size / 1e6:.1f} MB of the page; {most}"
+            heavy[result.bundle.digest] = (
+                f"{result.bundle.upstream}: its row would take {size / 1e6:.1f} MB of the page; {most}"
+            )
     return heavy
 
 
 def _undrawable(shown: Sequence[Shown], everything: bool) -> dict[str, str]:
-    """The bundles that cannot be drawn alone; if all can, the first with which the board cannot be drawn any more."""
-    bundles = list(dict.fromkeys(one.bundle.digest for one in shown))
-    parts = [[one for one in shown if one.bundle.digest == digest] for digest in bundles]
-    alone = {part[0].bundle.digest: why for part in parts if (why := _fault(part, everything))}
+    """Returns the bundles that cannot be drawn alone; if there are none, the first with which drawing the board fails."""
+    bundles = list(dict.fromkeys(result.bundle.digest for result in shown))
+    parts = [[result for result in shown if result.bundle.digest == digest] for digest in bundles]
+    alone = {part[0].bundle.digest: why for part in parts if (why := _drawing_error(part, everything))}
     if alone:
         return alone
     low, high = 0, len(parts)  # the first `low` can be drawn together, the first `high` cannot
     while high - low > 1:
         middle = (low + high) // 2
-        fault = _fault([one for part in parts[:middle] for one in part], everything)
+        fault = _drawing_error([result for part in parts[:middle] for result in part], everything)
         low, high = (low, middle) if fault else (middle, high)
     last = parts[high - 1]
-    return {last[0].bundle.digest: f"{last[0].bundle.upstream}: cannot be drawn beside the other rows"}
+    return {last[0].bundle.digest: f"{last[0].bundle.upstream}: cannot be drawn together with the other rows"}
 
 
-def _fault(shown: Sequence[Shown], everything: bool) -> str:
-    """Why some results cannot be drawn; empty if they can."""
+def _drawing_error(shown: Sequence[Shown], everything: bool) -> str:
+    """Returns why some results cannot be drawn; empty if they can."""
     try:
-        json.dumps(_whole(shown, [], everything), allow_nan=False)
+        json.dumps(_drawn_together(shown, [], everything), allow_nan=False)
     except Exception as error:
-        return f"{shown[0].bundle.upstream}: cannot be drawn: {_said(error)}"
+        return f"{shown[0].bundle.upstream}: cannot be drawn: {_reason(error)}"
     return ""
 
 
-def _said(error: Exception) -> str:
-    """A reason of ours in its words; of anything else its kind too. The page shows no paths."""
+def _reason(error: Exception) -> str:
+    """Returns the text of an error without paths; for errors of other libraries, with the name of the type."""
     text = (error.strerror or "") if isinstance(error, OSError) else str(error)[:300]
     return text if isinstance(error, SuperbenchError) else f"{type(error).__name__}: {text}"

@@ -1,1 +1,1 @@
-"""A board on the web: submissions, the process that scores them, the API."""
+"""The web server of a board: submission queue, scoring worker, API."""

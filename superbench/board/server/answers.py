@@ -1,4 +1,4 @@
-"""What the API of a board answers: records, refusals, the body of a submission. The description at `/docs` is made of them."""
+"""Response models of the API: records, refusals, and the body of a submission. The page `/docs` is generated from them."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ class Problem(BaseModel):
     """Why something was refused."""
 
     code: str = Field(description="The reason in one word", examples=["replayed"])
-    reason: str = Field(description="The reason in a sentence, and what to do")
+    reason: str = Field(description="The reason in a sentence, with the next step")
 
 
 class State(BaseModel):
@@ -34,7 +34,7 @@ class State(BaseModel):
 
 
 class Health(BaseModel):
-    """That the server is there, and how much waits."""
+    """The state of the server, and the number of undecided submissions."""
 
     status: str = "ok"
     version: str = __version__
@@ -43,20 +43,20 @@ class Health(BaseModel):
 
 
 class Withdrawn(BaseModel):
-    """The digests of the bundles that the board does not show any more."""
+    """The digests of the withdrawn bundles, which the board no longer shows."""
 
     bundles: list[str]
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "Not a bundle: cut off, damaged, or made to harm"},
-    401: {"model": Problem, "description": "No token, or one that the board does not know"},
+    400: {"model": Problem, "description": "Not a valid bundle: cut off, damaged or malicious"},
+    401: {"model": Problem, "description": "No token, or an unknown token"},
     408: {"model": Problem, "description": "The upload was too slow"},
-    409: {"model": Problem, "description": "The very same bundle was submitted before"},
-    413: {"model": Problem, "description": "Larger than the board takes"},
-    422: {"model": Problem, "description": "A bundle, but what it says does not hold"},
+    409: {"model": Problem, "description": "The same bundle was submitted before"},
+    413: {"model": Problem, "description": "Larger than this board allows"},
+    422: {"model": Problem, "description": "A bundle whose results could not be confirmed"},
     429: {"model": Problem, "description": "Too many submissions; see Retry-After"},
-    503: {"model": Problem, "description": "The board cannot be written now"},
+    503: {"model": Problem, "description": "The board's storage cannot be written now"},
 }
 BODY = {
     "requestBody": {

@@ -1,4 +1,4 @@
-"""The description of a served board's API as one page that needs nothing from elsewhere."""
+"""The description of the API as one HTML page without external resources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent
 
 
 def render(description: Mapping[str, Any]) -> str:
-    """The page for an OpenAPI description."""
+    """Returns the HTML page for an OpenAPI description."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True)

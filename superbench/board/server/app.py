@@ -1,6 +1,6 @@
-"""A board on the web: its page, the same as JSON, a counter for submissions. What happens behind is in `submissions`.
+"""The web application of a board: its page, its data as JSON, and the API for submissions (the queue is in `submissions`).
 
-Readers get bytes that lie ready; nothing that a submission needs is done while they wait.
+Readers get bytes that are prepared in advance. They never wait for the scoring of a submission.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from superbench.board.board import Board
 from superbench.board.server import api_page
 from superbench.board.server.answers import BODY, REFUSALS, Health, Problem, State, Withdrawn
 from superbench.board.server.fairness import Limits, TooOften
-from superbench.board.server.headers import HEADERS, Answers
+from superbench.board.server.headers import HEADERS, AddSecurityHeaders
 from superbench.board.server.submissions import Document, SubmissionQueue
 from superbench.board.storage.incoming import Submission
 from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge, TooSlow
@@ -42,38 +42,38 @@ Credentials = Annotated[
 
 
 def application(board: Board, limits: Limits | None = None) -> FastAPI:
-    """The web application of a board."""
+    """Returns the web application of a board."""
     queue = SubmissionQueue(board, limits or Limits())
 
     @contextlib.asynccontextmanager
-    async def living(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await queue.open()
         yield
         await queue.close()
 
     app = FastAPI(
-        title="superbench board", version=__version__, lifespan=living, docs_url=None, redoc_url=None,
+        title="superbench board", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         description="Scores are computed again from the predictions of every submission before it counts.",
     )  # fmt: skip
-    app.add_middleware(Answers)
+    app.add_middleware(AddSecurityHeaders)
     _answer_errors(app)
-    _reading(app, queue)
-    _submitting(app, queue)
-    _keeping(app, queue)
+    _add_reading(app, queue)
+    _add_submitting(app, queue)
+    _add_withdrawing(app, queue)
     return app
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _reading(app: FastAPI, queue: SubmissionQueue) -> None:
+def _add_reading(app: FastAPI, queue: SubmissionQueue) -> None:
     @app.get("/", response_class=HTMLResponse, summary="The board's page", tags=["read"])
     async def page(request: Request) -> Response:
-        return _sent(request, queue.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
+        return _response(request, queue.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
 
     @app.get("/api/board", summary="Everything that the page shows", tags=["read"], response_model=dict[str, Any])
     async def table(request: Request) -> Response:
-        return _sent(request, queue.table, "application/json", {})
+        return _response(request, queue.table, "application/json", {})
 
     @app.get("/api/models", summary="The names of all models, by table", tags=["read"])
     async def models() -> dict[str, list[str]]:
@@ -83,7 +83,7 @@ def _reading(app: FastAPI, queue: SubmissionQueue) -> None:
 
     @app.get("/api/models/{name:path}", summary="One model's rows in every table", tags=["read"], responses=missing)
     async def model(name: str) -> list[dict[str, Any]]:
-        """A name may stand in several tables, and may have slashes in it."""
+        """A name may occur in several tables, and may contain slashes."""
         rows = [
             {"group": group["key"], "protocol": group.get("protocol", ""), **row}
             for group in queue.contents["groups"] for row in group["rows"] if row["name"] == name
@@ -92,38 +92,39 @@ def _reading(app: FastAPI, queue: SubmissionQueue) -> None:
             raise HTTPException(404, f"No model on this board has the name {name[:200]!r}. GET /api/models lists all.")
         return rows
 
-    @app.get("/healthz", summary="Is the server there?", tags=["read"])
+    @app.get("/healthz", summary="State of the server", tags=["read"])
     async def health() -> Health:
         groups = [group for group in queue.contents["groups"] if not group["official"]]
         names = {row["name"] for group in groups for row in group["rows"]}
-        return Health(models=len(names), waiting=sum(one.pending for one in queue.submissions.values()))
+        return Health(models=len(names), waiting=sum(submission.pending for submission in queue.submissions.values()))
 
-    @app.get("/docs", response_class=HTMLResponse, summary="This description, to read", tags=["read"])
+    @app.get("/docs", response_class=HTMLResponse, summary="This description as a page", tags=["read"])
     async def docs() -> Response:
         return HTMLResponse(api_page.render(app.openapi()), headers={"Content-Security-Policy": PAGE_POLICY})
 
 
-def _sent(request: Request, document: Document, kind: str, more: dict[str, str]) -> Response:
-    headers = {**more, "ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+def _response(request: Request, document: Document, media_type: str, extra: dict[str, str]) -> Response:
+    headers = {**extra, "ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if document.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(document.packed, media_type=kind, headers={**headers, "Content-Encoding": "gzip"})
-    return Response(document.data, media_type=kind, headers=headers)
+        return Response(document.packed, media_type=media_type, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(document.data, media_type=media_type, headers=headers)
 
 
 # ---------------------------------------------------------------- submitting
 
 
-def _submitting(app: FastAPI, queue: SubmissionQueue) -> None:
-    async def owner(given: Credentials) -> str:
-        return await queue.owner(given.credentials if given else None)
+def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
+    async def owner(credentials: Credentials) -> str:
+        return await queue.owner(credentials.credentials if credentials else None)
 
     Owner = Annotated[str, Depends(owner)]  # noqa: N806 -- a type
 
     @app.post(
         "/api/submissions", status_code=202, summary="Submit a bundle", tags=["submit"], responses=REFUSALS, openapi_extra=BODY,
-        response_model=State, description="The bundle is checked at once, then waits to be scored; `Location` has its state.",
+        response_model=State,
+        description="The format is checked at once; then the bundle waits in the queue. `Location` is its state's address.",
     )  # fmt: skip
     async def submit(request: Request, response: Response, by: Owner) -> dict[str, Any]:
         """Every refusal is logged with the name of the token."""
@@ -142,28 +143,32 @@ def _submitting(app: FastAPI, queue: SubmissionQueue) -> None:
 
     @app.get("/api/submissions", summary="Your submissions, newest first", tags=["submit"], responses={401: REFUSALS[401]})
     async def own(by: Owner) -> list[State]:
-        await queue.look()
-        return [_state(one) for one in sorted(queue.submissions.values(), key=lambda it: it.id)[::-1] if one.by == by]
+        await queue.reload()
+        newest_first = sorted(queue.submissions.values(), key=lambda submission: submission.id, reverse=True)
+        return [_state(submission) for submission in newest_first if submission.by == by]
 
-    missing: dict[int | str, dict[str, Any]] = {401: REFUSALS[401], 404: {"model": Problem, "description": "None of yours"}}
+    missing: dict[int | str, dict[str, Any]] = {
+        401: REFUSALS[401],
+        404: {"model": Problem, "description": "Not a submission of this token"},
+    }
 
-    @app.get("/api/submissions/{identity}", summary="What became of a submission", tags=["submit"], responses=missing)
+    @app.get("/api/submissions/{identity}", summary="The state of a submission", tags=["submit"], responses=missing)
     async def state(identity: str, by: Owner) -> State:
-        found = await queue.find(identity)
-        if found is None or found.by != by:
-            raise HTTPException(404, "You have no submission of this id. GET /api/submissions lists yours.")
-        return _state(found)
+        submission = await queue.find(identity)
+        if submission is None or submission.by != by:
+            raise HTTPException(404, "You have no submission with this id. GET /api/submissions lists yours.")
+        return _state(submission)
 
 
 async def _receive(request: Request, upload: Path, limits: Limits) -> None:
-    """The body into a file; raises `TooLarge`, `Malformed` for one that broke off, `TooSlow`."""
+    """Writes the body into a file; raises `TooLarge`, `TooSlow`, and `Malformed` if the upload was interrupted."""
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
-    large = TooLarge(
-        f"The upload is larger than this board takes ({limits.bytes / 1e6:.0f} MB). Submit fewer tasks at once.", "large"
+    too_large = TooLarge(
+        f"The upload is larger than this board allows ({limits.bytes / 1e6:.0f} MB). Submit fewer tasks at once.", "large"
     )
     if announced is not None and announced > limits.bytes:
-        raise large
+        raise too_large
     size, chunks = 0, request.stream()
     try:
         with upload.open("wb") as file:
@@ -171,45 +176,45 @@ async def _receive(request: Request, upload: Path, limits: Limits) -> None:
                 while (chunk := await asyncio.wait_for(anext(chunks, None), limits.chunk_seconds)) is not None:
                     size += len(chunk)
                     if size > limits.bytes:
-                        raise large
+                        raise too_large
                     file.write(chunk)
     except TimeoutError as error:
-        raise TooSlow(f"The upload was too slow: {size} bytes came. Submit it again.", "slow") from error
+        raise TooSlow(f"The upload was too slow: {size} bytes were received. Submit it again.", "slow") from error
     except ClientDisconnect as error:
-        raise Malformed("The upload broke off. Submit it again.", "cut") from error
+        raise Malformed("The upload was interrupted. Submit it again.", "cut") from error
     if announced is not None and size != announced:
-        raise Malformed(f"The upload broke off: {size} of {announced} bytes came. Submit it again.", "cut")
+        raise Malformed(f"The upload was interrupted: {size} of {announced} bytes were received. Submit it again.", "cut")
 
 
-# ---------------------------------------------------------------- keeping
+# ---------------------------------------------------------------- withdrawing
 
 
-def _keeping(app: FastAPI, queue: SubmissionQueue) -> None:
+def _add_withdrawing(app: FastAPI, queue: SubmissionQueue) -> None:
     @app.delete(
-        "/api/models/{name:path}", summary="Take a row off the board", tags=["keep"],
+        "/api/models/{name:path}", summary="Remove a row from the board", tags=["keep"],
         responses={
             401: REFUSALS[401], 403: {"model": Problem, "description": "Not an admin's token"},
             404: {"model": Problem, "description": "No such model"},
         },
-        description="For a token that `superbench token BOARD --admin` made. By the model's name, or a bundle's digest.",
+        description="Needs a token from `superbench token BOARD --admin`. Takes the name of a model or the digest of a bundle.",
     )  # fmt: skip
-    async def withdraw(name: str, given: Credentials, because: str = "") -> Withdrawn:
+    async def withdraw(name: str, credentials: Credentials, because: str = "") -> Withdrawn:
         try:
-            digests = await queue.withdraw(name, given.credentials if given else None, because[:1000])
+            digests = await queue.withdraw(name, credentials.credentials if credentials else None, because[:1000])
         except CommandError as error:
             raise HTTPException(404, str(error)) from error
         return Withdrawn(bundles=digests)
 
 
-def _state(one: Submission) -> State:
-    return State.model_validate(one.public() | {"tasks": list(one.tasks)})
+def _state(submission: Submission) -> State:
+    return State.model_validate(submission.public() | {"tasks": list(submission.tasks)})
 
 
 # ---------------------------------------------------------------- errors
 
 
 def _answer_errors(app: FastAPI) -> None:
-    """Every error is a `Problem`, whoever raises it."""
+    """Turns every error into a `Problem`."""
 
     def problem(status: int, code: str, reason: str, headers: dict[str, str] | None = None) -> Response:
         body = Problem(code=code, reason=reason).model_dump()
@@ -227,17 +232,17 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(SuperbenchError)
     @app.exception_handler(OSError)
     async def unable(_: Request, error: Exception) -> Response:
-        log.error("%s", error)  # with its paths and addresses, which are nobody else's business
+        log.error("%s", error)  # only in the log: the message may contain paths and addresses
         return problem(503, "unavailable", "The board cannot be used now. Try again in a minute.", {"Retry-After": "60"})
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> Response:
-        return problem(500, "broken", "The server made a mistake; its keeper finds it in the log.")
+        return problem(500, "broken", "Internal error of the server; the board's keeper finds it in the log.")
 
     @app.exception_handler(RequestValidationError)
     async def odd(_: Request, error: RequestValidationError) -> Response:
         return problem(
-            422, "request", "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())[:2000]
+            422, "request", "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())[:2000]
         )
 
     @app.exception_handler(WebException)

@@ -1,4 +1,4 @@
-"""Submitting to a board that somebody serves, and waiting for its verdict."""
+"""Client of a board's server: submits bundles and waits for the decisions."""
 
 from __future__ import annotations
 
@@ -18,54 +18,56 @@ PATIENCE = 3600.0
 PAUSE = 1.0
 
 
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """Follows a redirection to another path alone: elsewhere somebody else would get the token, and a bundle is not sent
-    twice."""
+class _SameHostRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirection only to another path on the same host: another host must not receive the token.
+
+    A request with a bundle is not redirected at all.
+    """
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """The new request; raises `BadResult` for one that goes to another host, port or scheme, or that loses the bundle."""
-        here, there = urlsplit(req.full_url), urlsplit(newurl)
-        if (here.scheme, here.netloc) != (there.scheme, there.netloc) or req.data is not None:
+        """Returns the new request; raises `BadResult` if host, port or scheme change, or if the request contains a bundle."""
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if (old.scheme, old.netloc) != (new.scheme, new.netloc) or req.data is not None:
             raise BadResult(
-                f"{here.scheme}://{here.netloc} sends on to {there.scheme}://{there.netloc}{there.path:.200}; the token was "
-                "not sent there. If you trust that address, give it as --board."
+                f"{old.scheme}://{old.netloc} redirects to {new.scheme}://{new.netloc}{new.path:.200}; the token was "
+                "not sent to that address. If you trust it, give it as --board."
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-class Served:
-    """The board at `address` (http or https), with a token of its keeper's."""
+class ServedBoard:
+    """The board at `address` (http or https), used with a token from its keeper."""
 
     def __init__(self, address: str, token: str | None) -> None:
         if not token:
             raise CommandError(
-                f"{address} wants a token: --token T, or the variable SUPERBENCH_TOKEN. "
-                "Its keeper makes one: superbench token BOARD"
+                f"{address} needs a token: --token T, or the variable SUPERBENCH_TOKEN. "
+                "The board's keeper can make one: superbench token BOARD"
             )
         self.address, self.token = address.rstrip("/"), token
-        self._opener = urllib.request.build_opener(_StayHere)
+        self._opener = urllib.request.build_opener(_SameHostRedirects)
 
     def submit(
-        self, folder: Path, *, without_references: bool = False, told: Callable[[str], object] = lambda state: None
+        self, folder: Path, *, without_references: bool = False, report: Callable[[str], object] = lambda line: None
     ) -> Iterator[dict[str, Any]]:
-        """Send every upstream's results under `folder`; yields the state of each once it is decided.
+        """Sends the results of every upstream under `folder`; yields the state of each submission when it is decided.
 
-        `told` hears of every change. Raises `BadResult` with the server's reason for what is refused.
+        `report` is called with a line of text at every change. Raises `BadResult` with the server's reason for a refusal.
         """
         for data in one_per_upstream(folder, without_references):
             upstream = open_bundle(data).upstream
-            told(f"{upstream}: sending {len(data) / 1e6:.1f} MB")
-            yield self._decided(self._call("POST", "/api/submissions", data), told)
+            report(f"{upstream}: sending {len(data) / 1e6:.1f} MB")
+            yield self._decided(self._call("POST", "/api/submissions", data), report)
 
-    def _decided(self, state: dict[str, Any], told: Callable[[str], object]) -> dict[str, Any]:
+    def _decided(self, state: dict[str, Any], report: Callable[[str], object]) -> dict[str, Any]:
         until, seen = time.monotonic() + PATIENCE, ""
         while state["state"] in ("queued", "scoring"):
             if state["state"] != seen:
-                told(f"{state['upstream']}: {state['state']}")
+                report(f"{state['upstream']}: {state['state']}")
                 seen = state["state"]
             if time.monotonic() > until:
                 raise SuperbenchError(
-                    f"{state['upstream']} is still {state['state']} after an hour. It is safe in the queue: "
+                    f"{state['upstream']} is still {state['state']} after an hour. It stays in the queue; see "
                     f"{self.address}/api/submissions/{state['id']}"
                 )
             time.sleep(PAUSE)
@@ -85,11 +87,11 @@ class Served:
         except urllib.error.HTTPError as error:
             raise BadResult(f"{self.address} refuses it ({error.code}). {_reason(error)}") from error
         except (OSError, ValueError) as error:
-            raise SuperbenchError(f"{self.address} cannot be reached, or is no board: {error}.") from error
+            raise SuperbenchError(f"{self.address} cannot be reached, or is not a board: {error}.") from error
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
-    """What the server says, or the name of its status."""
+    """Returns the server's reason, or the name of the HTTP status."""
     try:
         problem = json.load(error)
         return f"{problem['code']}: {problem['reason']}"

@@ -1,11 +1,11 @@
-"""Who may send another bundle now, and whose bundle is scored next: rules that keep one submitter from starving the others."""
+"""Limits for each token, and the order of scoring: no submitter can block the others."""
 
 from __future__ import annotations
 
 import calendar
 import contextlib
 import time
-from collections import Counter as Counts, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ HOUR = 3600.0
 
 
 class TooOften(Refusal):
-    """More submissions than a token may send; `after` is when to come again, in seconds."""
+    """A token has sent too many submissions; `after` is the time to wait, in seconds."""
 
     status = 429
 
@@ -27,9 +27,12 @@ class TooOften(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a token may send: bytes of one bundle, uploads in an hour (refused ones count), submissions that wait at once; and
-    how many uploads the server takes at once, of one token and of all. `chunk_seconds`: how long an upload may pause;
-    `bytes_a_second`: how slow it may be, beyond a first half minute."""
+    """Limits of a server.
+
+    Of a token: `bytes` of one bundle, `hourly` uploads (refused ones count), `waiting` undecided submissions, `uploads` at the
+    same time. Of all tokens: `all_uploads` at the same time. Of one upload: `chunk_seconds`, the longest pause, and
+    `bytes_a_second`, the least speed after the first 30 seconds. Of one bundle: `scoring_seconds`.
+    """
 
     bytes: int = 300_000_000
     hourly: int = 20
@@ -41,45 +44,48 @@ class Limits:
     bytes_a_second: float = 50_000.0
 
     def upload_seconds(self, size: int) -> float:
-        """Within which an upload of so many bytes must have come."""
+        """Returns the time within which an upload of `size` bytes must be complete."""
         return 30.0 + size / self.bytes_a_second
 
 
-class Counter:
-    """Counts uploads by token: within the hour, and in flight."""
+class SubmissionLimiter:
+    """Counts the uploads of each token, within the last hour and at present, and refuses those beyond the limits."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._began: dict[str, list[float]] = defaultdict(list)
-        self._flying: Counts[str] = Counts()
+        self._uploading: Counter[str] = Counter()
 
     def remember(self, submissions: Collection[Submission]) -> None:
-        """What an earlier server received counts as well."""
-        for one in submissions:
-            self._began[one.by].append(_seconds(one.received))
+        """Counts submissions that an earlier process of the server received."""
+        for submission in submissions:
+            self._began[submission.by].append(_seconds(submission.received))
 
     @contextlib.contextmanager
     def uploading(self, by: str, waiting: int) -> Iterator[None]:
-        """Inside, an upload of the token `by` comes in, of which `waiting` others are undecided. Raises `TooOften`."""
+        """Counts an upload of the token `by` while it is received; `waiting` of its submissions are undecided.
+
+        Raises `TooOften`.
+        """
         self._admit(by, waiting)
         self._began[by].append(time.time())
-        self._flying[by] += 1
+        self._uploading[by] += 1
         try:
             yield
         finally:
-            self._flying[by] -= 1
+            self._uploading[by] -= 1
 
     def _admit(self, by: str, waiting: int) -> None:
-        limits, flying = self.limits, self._flying[by]
-        if waiting + flying >= limits.waiting:
+        limits, uploads = self.limits, self._uploading[by]
+        if waiting + uploads >= limits.waiting:
             raise TooOften(
-                f"{waiting + flying} submissions of yours wait to be scored. Send the next one when they are done.",
+                f"{waiting + uploads} submissions of yours wait to be scored. Send the next one when they are done.",
                 "waiting",
                 30,
             )
-        if flying >= limits.uploads:
-            raise TooOften(f"{flying} uploads of yours are under way. Send the next one when they are done.", "uploads", 10)
-        if self._flying.total() >= limits.all_uploads:
+        if uploads >= limits.uploads:
+            raise TooOften(f"{uploads} uploads of yours are under way. Send the next one when they are done.", "uploads", 10)
+        if self._uploading.total() >= limits.all_uploads:
             raise TooOften(f"{limits.all_uploads} uploads of others are under way. Send this one again soon.", "busy", 10)
         now = time.time()
         recent = self._began[by] = [began for began in self._began[by] if now - began < HOUR]
@@ -92,14 +98,17 @@ class Counter:
 
 
 def next_in_turn(submissions: Collection[Submission]) -> Submission | None:
-    """The oldest submission of whoever has waited longest for a decision: a second one waits for everybody's first."""
+    """Returns the oldest submission of the token that has waited longest for a decision; None if all are decided.
+
+    A token's second submission therefore waits for the first submissions of all other tokens.
+    """
     last: dict[str, str] = defaultdict(str)
-    for one in submissions:
-        last[one.by] = max(last[one.by], one.ended)
-    waiting = [one for one in submissions if one.pending]
-    return min(waiting, key=lambda one: (last[one.by], one.id), default=None)
+    for submission in submissions:
+        last[submission.by] = max(last[submission.by], submission.ended)
+    waiting = [submission for submission in submissions if submission.pending]
+    return min(waiting, key=lambda submission: (last[submission.by], submission.id), default=None)
 
 
 def _seconds(moment: str) -> float:
-    """A time as `shelf.now` writes it, in seconds."""
+    """Parses a time that `base.now` wrote; returns seconds."""
     return float(calendar.timegm(time.strptime(moment.partition(".")[0], "%Y%m%dT%H%M%S")))

@@ -1,5 +1,4 @@
-"""What every answer of a served board has in common: headers that tell browsers to trust nothing, and HEAD as GET without a
-body."""
+"""Adds restrictive security headers to every response, and answers HEAD like GET without a body."""
 
 from __future__ import annotations
 
@@ -10,23 +9,23 @@ NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancest
 HEADERS = {
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Security-Policy": NOTHING,
 }  # fmt: skip
-"""Where an answer has a policy of its own, it stays."""
+"""A header that a response sets itself is not replaced."""
 
 
-class Answers:
-    """An application whose every answer has `HEADERS`."""
+class AddSecurityHeaders:
+    """ASGI middleware that adds `HEADERS` to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back."""
+        """Forwards a request to the application, and its response with the headers to the client."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         head = scope["method"] == "HEAD"
 
-        async def sent(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -35,4 +34,4 @@ class Answers:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self.app({**scope, "method": "GET"} if head else scope, receive, sent)
+        await self.app({**scope, "method": "GET"} if head else scope, receive, send_with_headers)

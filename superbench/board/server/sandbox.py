@@ -1,9 +1,9 @@
-"""Opening and examining a stranger's bundle in a process of its own, which may use only so much time and memory.
+"""Sandbox: opens and scores an untrusted bundle in a child process with limits on computing time and memory.
 
-Archives may unpack to far more than they weigh, and scorers are written for honest predictions: a text made to keep a regular
-expression busy for hours, or turns that last for years, must not hold up a server. The process is forked, so that tasks are
-imported once and not for every bundle; it opens the board anew, for a connection cannot be shared. It answers by lines of JSON
-and, behind them, the evidence's files.
+An archive may unpack to far more than its size, and scorers are written for honest predictions. A text that keeps a regular
+expression busy for hours, or speaker turns that last for years, must not block a server. The process is forked, so that tasks
+are imported only once; it opens the board again, because a database connection cannot be shared between processes. It sends
+one JSON message, then the files of the evidence.
 """
 
 from __future__ import annotations
@@ -27,50 +27,54 @@ from superbench.errors import Conflict, Malformed, NotAllowed, Refusal, StoreErr
 from superbench.system.processes import end_with
 
 OPENING_SECONDS, OPENING_BYTES = 20, 1_500_000_000
-"""Of computing, and beyond what the modules take: twice what a bundle unpacks to at most."""
+"""Limits for opening a bundle: seconds of computing, and memory beyond that of the imported modules (twice the largest
+unpacked size)."""
 SECONDS = 300
-"""Of computing, where a bundle's own work allows as much (see `work`); a full bundle takes less than a minute."""
+"""Limit for scoring, in seconds of computing; less for a small bundle (see `scoring_cost`). Ten tasks take under a minute."""
 BYTES = 4_000_000_000
-"""Beyond what the modules take; a full bundle takes about 1 GB."""
+"""Limit of memory for scoring, beyond that of the imported modules. Ten tasks take about 1 GB."""
 
-_KINDS = {kind.__name__: kind for kind in (Refusal, Malformed, NotAllowed, Conflict, TooLarge)}
+_REFUSALS = {refusal.__name__: refusal for refusal in (Refusal, Malformed, NotAllowed, Conflict, TooLarge)}
 Work = Callable[[], tuple[dict[str, Any], bytes]]
 
 
 def opened(data: bytes, seconds: int = OPENING_SECONDS, memory: int = OPENING_BYTES) -> dict[str, Any]:
-    """Name, tasks and digest of a bundle; no score is looked at. Raises as `examine` does."""
+    """Returns the upstream, tasks and digest of a bundle, without scoring it. Raises the same errors as `examine`."""
 
     def work() -> tuple[dict[str, Any], bytes]:
         bundle = open_bundle(data)
         return {"upstream": bundle.upstream, "tasks": sorted(bundle.entries), "digest": bundle.digest}, b""
 
-    return _apart(work, seconds, memory, "opening it")[0]
+    return _in_sandbox(work, seconds, memory, "opening it")[0]
 
 
 def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYTES) -> Examined:
-    """`Board.examine` within bounds. Raises a `Refusal`, also for a bundle that takes more, `Unavailable` where the
-    board's storage cannot be used now, and `StoreError` if the process fails for another reason."""
+    """Runs `Board.examine` within limits.
+
+    Raises a `Refusal`, also for a bundle that exceeds the limits; `Unavailable` if the board's storage cannot be used now;
+    `StoreError` if the process fails for another reason.
+    """
     for task in opened(data)["tasks"]:
         plugins.task(task)
-    address = board.shelf.address
+    address = board.storage.address
 
     def work() -> tuple[dict[str, Any], bytes]:
         _bound_seconds(min(float(seconds), work_of(open_bundle(data)).seconds))
-        found = Board(address).examine(data).evidence
-        files = [one.to_bytes() for one in found.values()]
-        return {"evidence": [[task, len(file)] for task, file in zip(found, files, strict=True)]}, b"".join(files)
+        by_task = Board(address).examine(data).evidence
+        files = [evidence.to_bytes() for evidence in by_task.values()]
+        return {"evidence": [[task, len(file)] for task, file in zip(by_task, files, strict=True)]}, b"".join(files)
 
-    head, rest = _apart(work, seconds, memory, "its examination")
+    head, rest = _in_sandbox(work, seconds, memory, "its examination")
     evidence = {}
     for task, size in head["evidence"]:
-        one, rest = Evidence.parse(rest[:size]), rest[size:]
-        assert one is not None
-        evidence[task] = one
+        parsed, rest = Evidence.parse(rest[:size]), rest[size:]
+        assert parsed is not None
+        evidence[task] = parsed
     return Examined(open_bundle(data), evidence)
 
 
-def _apart(work: Work, seconds: int, memory: int, what: str) -> tuple[dict[str, Any], bytes]:
-    """What `work` returns in a process of its own. Raises what it raises."""
+def _in_sandbox(work: Work, seconds: int, memory: int, what: str) -> tuple[dict[str, Any], bytes]:
+    """Runs `work` in a child process with limits; returns its result or raises its error."""
     context = multiprocessing.get_context("fork")
     answers, answer = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(answer, os.getpid(), work, seconds, memory), daemon=True)
@@ -79,7 +83,7 @@ def _apart(work: Work, seconds: int, memory: int, what: str) -> tuple[dict[str, 
     try:
         head, rest = json.loads(answers.recv_bytes()), answers.recv_bytes()
     except EOFError:
-        process.join()  # negative: ended by a signal, the limit's or for want of memory
+        process.join()  # a negative code: ended by a signal, because a limit was exceeded or memory was exhausted
         head = {"spent": True} if (process.exitcode or 0) < 0 else {"failed": f"the process ended with {process.exitcode}"}
         rest = b""
     finally:
@@ -87,21 +91,21 @@ def _apart(work: Work, seconds: int, memory: int, what: str) -> tuple[dict[str, 
     process.join()
     if "spent" in head:
         raise Refusal(
-            f"{what} took more than {seconds} s of computing (less where there is less in it) or {memory / 1e9:.1f} GB of "
-            "memory; honest ones do not",
+            f"{what} took more than {seconds} s of computing (less for a small bundle) or {memory / 1e9:.1f} GB of memory; "
+            "an honest bundle needs less",
             "resources",
         )
-    if "away" in head:
-        raise Unavailable(head["away"])
+    if "unavailable" in head:
+        raise Unavailable(head["unavailable"])
     if "failed" in head:
         raise StoreError(f"The examination failed: {head['failed']}")
     if "kind" in head:
-        raise _KINDS[head["kind"]](head["text"], head["code"])
+        raise _REFUSALS[head["kind"]](head["text"], head["code"])
     return head, rest
 
 
 def _answer(answer: Connection, parent: int, work: Work, seconds: int, memory: int) -> None:
-    """The process: bounds itself, then works. It ends with the one that asked, which may be killed at any moment."""
+    """Main function of the child process: sets its limits, runs `work`, sends the result. It ends when its parent ends."""
     end_with(parent)
     head: dict[str, Any]
     rest = b""
@@ -114,15 +118,15 @@ def _answer(answer: Connection, parent: int, work: Work, seconds: int, memory: i
     except MemoryError:
         head = {"spent": True}
     except (Unavailable, OSError) as error:
-        head = {"away": str(error)}
-    except Exception:  # whatever it is, the server hears of it
+        head = {"unavailable": str(error)}
+    except Exception:  # every other error is sent to the parent
         head = {"failed": traceback.format_exc()[-500:]}
     answer.send_bytes(json.dumps(head).encode())
     answer.send_bytes(rest)
 
 
 def _bound_seconds(seconds: float) -> None:
-    """Of computing from now on. The kernel ends the process when they are spent; a bound can be made smaller, not larger."""
+    """Limits the computing time from now on. The kernel ends the process after it; a limit can be lowered, not raised."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     until = int(used.ru_utime + used.ru_stime + seconds) + 1
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -131,7 +135,7 @@ def _bound_seconds(seconds: float) -> None:
 
 
 def _bound_memory(size: int) -> None:
-    """Beyond what is mapped now."""
+    """Limits the memory to `size` bytes more than is mapped now."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pages = Path("/proc/self/statm")
     if pages.is_file():  # Linux

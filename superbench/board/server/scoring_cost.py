@@ -1,7 +1,7 @@
-"""How much work it is to score a bundle: known from what is in it, before anything is scored.
+"""Estimates the cost of scoring a bundle from its contents, before anything is scored.
 
-Scorers compare texts by their characters (edit distances, regular expressions), and draw groups anew for every interval. The
-bounds are estimates, a good deal above what an official run of all ten tasks has.
+Scorers compare texts by characters (edit distances, regular expressions), and resample groups for every interval. The limits
+are estimates, well above the cost of an official run of all ten tasks.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from superbench.contract import Prediction
 from superbench.errors import Refusal
 
 GROUPS_OF_ONE = 16
-"""Groups of one item; SUPERB's have at most two (the speakers of a trial or a mixture)."""
+"""Most groups of one item; the items of SUPERB have at most two (the speakers of a trial or a mixture)."""
 GROUPS = 200_000
-"""Different groups of a bundle; those of all ten tasks are its test speakers, sessions, queries and documents."""
+"""Most different groups of a bundle: the test speakers, sessions, queries and documents of all its tasks."""
 CHARACTERS = 100_000_000
-"""Of all predictions and references."""
+"""Most characters of all predictions and references together."""
 AREA = 100_000_000_000
-"""Sum of the squares of the characters of each item: 2 600 utterances of 600 characters, as in PR, come to 1e9."""
+"""Largest sum, over items, of the squared number of characters: 2 600 utterances of 600 characters, as in PR, give 1e9."""
 LEAST_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Items, different groups, characters, and the sum of their squares by item."""
+    """The size of a bundle: items, different groups, characters, and the sum of squared characters over items (`area`)."""
 
     items: int
     groups: int
@@ -37,37 +37,39 @@ class Work:
 
     @property
     def seconds(self) -> float:
-        """Of computing that scoring it may take, generously."""
+        """Upper estimate of the computing time for scoring, in seconds."""
         return LEAST_SECONDS + self.items / 10_000 + self.groups / 2_000 + self.characters / 200_000 + self.area / 1e9
 
 
 def work_of(bundle: Bundle) -> Work:
-    """Count; raises `Refusal` for more than is scored."""
+    """Counts the work of scoring a bundle; raises `Refusal` if it is beyond the limits."""
     items = characters = area = 0
     groups: set[str] = set()
-    for one in chain.from_iterable(entry.predictions for entry in bundle.entries.values()):
-        if len(one.group) > GROUPS_OF_ONE:
-            raise Refusal(f"{one.id:.100} has {len(one.group)} groups; an item has at most {GROUPS_OF_ONE}", "work")
-        groups.update(one.group)
-        size = _size(one)
+    for prediction in chain.from_iterable(entry.predictions for entry in bundle.entries.values()):
+        if len(prediction.group) > GROUPS_OF_ONE:
+            raise Refusal(
+                f"{prediction.id:.100} has {len(prediction.group)} groups; an item has at most {GROUPS_OF_ONE}", "work"
+            )
+        groups.update(prediction.group)
+        size = _size(prediction)
         items, characters, area = items + 1, characters + size, area + size * size
-    found = Work(items, len(groups), characters, area)
+    work = Work(items, len(groups), characters, area)
     for what, count, most in (
-        ("groups", found.groups, GROUPS),
-        ("characters", found.characters, CHARACTERS),
-        ("characters, squared by item,", found.area, AREA),
+        ("groups", work.groups, GROUPS),
+        ("characters", work.characters, CHARACTERS),
+        ("characters, squared by item,", work.area, AREA),
     ):
         if count > most:
             raise Refusal(f"its predictions have {count:.2g} {what}; at most {most:.2g} are scored", "work")
-    return found
+    return work
 
 
-def _size(one: Prediction) -> int:
-    return _characters([one.reference, one.prediction, *one.also.values()])
+def _size(prediction: Prediction) -> int:
+    return _characters([prediction.reference, prediction.prediction, *prediction.also.values()])
 
 
 def _characters(values: Iterable[Any]) -> int:
-    """Characters of texts, entries of lists; numbers are one each."""
+    """Counts the characters of texts and the entries of objects; every other value counts as one."""
     size = 0
     for value in values:
         if isinstance(value, str):

@@ -1,6 +1,7 @@
-"""The web server in front of a board: how many connections it holds, how long it waits for each, and that it ends when told to.
+"""The HTTP server of a board: limits on connections and waiting times, and a prompt end after a signal.
 
-uvicorn waits for ever for the head of a request, for whoever reads an answer slowly, and for open requests when it is to end.
+Without these limits, uvicorn waits for ever for the headers of a request, for a client that reads slowly, and for open requests
+when it is stopped.
 """
 
 from __future__ import annotations
@@ -21,30 +22,30 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from superbench.board.server.headers import HEADERS
 
 HEAD_SECONDS = 10.0
-"""Within which the head of a request must have come, from the moment when a connection is there for it."""
+"""Time for the headers of a request to arrive, from the opening of the connection or the end of the request before."""
 READING_SECONDS = 120.0
-"""Within which a client must have taken what was sent to it."""
+"""Time for a client to read what was sent to it."""
 ENDING_SECONDS = 2
-"""That open requests have, once the server is to end."""
+"""Time for open requests after the server was told to stop."""
 LONGEST_END = 4.0
-"""Seconds after which it ends whatever it waits for: a database that is away, a board that is being drawn."""
+"""Seconds after which the server ends in any case, even while it waits for a database or for a page to be drawn."""
 
 MOST_CONNECTIONS = 1_000
 BACKLOG = 32
-"""Connections that are taken at once, before any of them can be turned away."""
+"""Connections that the system accepts before the server can close any of them."""
 OWN_DESCRIPTORS = 48
-"""Files that the server itself has open: pipes to its judges, a database, uploads."""
+"""File descriptors of the server itself: pipes to its workers, a database, uploads."""
 
 
-class Patience(H11Protocol):
-    """A connection that is closed when its client keeps it waiting, or when there are too many."""
+class BoundedConnection(H11Protocol):
+    """A connection that is closed if its client is too slow, or if there are too many connections."""
 
     most = MOST_CONNECTIONS
     _waiting: asyncio.TimerHandle | None = None
     _sending: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Turn it away, or wait for a head."""
+        """Closes the connection if there are too many; else waits for the headers of a request."""
         super().connection_made(transport)
         if len(self.connections) > self.most:
             transport.abort()
@@ -52,19 +53,19 @@ class Patience(H11Protocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Cancels all timers."""
         for timer in (self._waiting, self._sending):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Wait for the next head."""
+        """Waits for the headers of the next request."""
         self._wait()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """To what is no request: uvicorn's answer with the headers of all others."""
+        """Answers what is not a valid request: uvicorn's response with the security headers."""
         head = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
         head += [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
         for event in (h11.Response(status_code=400, headers=head), h11.Data(data=msg.encode("ascii")), h11.EndOfMessage()):
@@ -72,12 +73,12 @@ class Patience(H11Protocol):
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client has not taken all that was sent: give it time."""
+        """Starts a timer: the client has not read all that was sent."""
         super().pause_writing()
         self._sending = self._sending or self.loop.call_later(READING_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has taken it."""
+        """Cancels the timer: the client has read it."""
         super().resume_writing()
         if self._sending is not None:
             self._sending.cancel()
@@ -97,7 +98,7 @@ class Service(uvicorn.Server):
     """Serves until SIGINT or SIGTERM, and ends within `LONGEST_END` seconds of it."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end; what has not ended in time is left behind, and what is on the disk is whole at any moment."""
+        """Starts to stop; after `LONGEST_END` open work is abandoned. Files on the disk are complete at any time."""
         if not self.should_exit:
             timer = threading.Timer(LONGEST_END, _leave, [sig])
             timer.daemon = True
@@ -106,26 +107,26 @@ class Service(uvicorn.Server):
 
 
 def _leave(number: int) -> None:
-    """End with the status of a signal; the judges end with this process."""
+    """Ends with the exit status of a signal; the workers end with this process."""
     atexit._run_exitfuncs()
     os._exit(128 + number)
 
 
 def service(application: FastAPI, host: str, port: int) -> Service:
-    """A server of `application`, ready to run. It takes as many connections as the system lets it have files open."""
+    """Returns a server of `application`, ready to run, with as many connections as there are file descriptors."""
     settings: dict[str, Any] = {
-        "http": type("Patience", (Patience,), {"most": _most()}), "ws": "none", "backlog": BACKLOG,
+        "http": type("BoundedConnection", (BoundedConnection,), {"most": _most()}), "ws": "none", "backlog": BACKLOG,
         "timeout_graceful_shutdown": ENDING_SECONDS, "log_level": "error", "access_log": False, "server_header": False,
     }  # fmt: skip
     return Service(uvicorn.Config(application, host=host, port=port, **settings))
 
 
 def _most() -> int:
-    """Connections for which there are descriptors, when as many as the system allows have been asked for."""
+    """Raises the limit of open files as far as possible and needed; returns the number of connections it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + BACKLOG + OWN_DESCRIPTORS
-    if hard == resource.RLIM_INFINITY or hard >= wanted:
-        hard = wanted
+    needed = MOST_CONNECTIONS + BACKLOG + OWN_DESCRIPTORS
+    if hard == resource.RLIM_INFINITY or hard >= needed:
+        hard = needed
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     return max(8, min(MOST_CONNECTIONS, max(soft, hard) - BACKLOG - OWN_DESCRIPTORS))

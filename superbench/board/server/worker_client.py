@@ -1,4 +1,4 @@
-"""A server's line to its judge: one errand at a time, a limit on how long, and a new process after one that died."""
+"""Client of a worker process: one operation at a time, with a time limit; a process that ended is replaced."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from typing import Any
 LONGEST_ANSWER = 2**20
 
 
-class Gone(Exception):
-    """The judge died, or took longer than it may."""
+class WorkerFailed(Exception):
+    """The worker ended, or exceeded its time limit."""
 
 
 class WorkerClient:
-    """Runs `superbench.board.server.worker` for the board at `address` and asks it."""
+    """Runs `superbench.board.server.worker` for the board at `address` and sends it requests."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
-    async def ask(self, errand: str, seconds: float, **arguments: Any) -> dict[str, Any]:
-        """The answer; raises `Gone` when there is none within `seconds`."""
+    async def run(self, operation: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+        """Runs an operation and returns its answer; raises `WorkerFailed` if there is none within `seconds`."""
         async with self._turn:
             process = await self._running()
             assert process.stdin is not None
             assert process.stdout is not None
             try:
-                process.stdin.write((json.dumps({"errand": errand, **arguments}) + "\n").encode())
+                process.stdin.write((json.dumps({"operation": operation, **arguments}) + "\n").encode())
                 await process.stdin.drain()
                 line = await asyncio.wait_for(process.stdout.readline(), seconds)
                 return dict(json.loads(line))
-            except (TimeoutError, ValueError, OSError) as error:  # no line, half a line, or a closed pipe
+            except (TimeoutError, ValueError, OSError) as error:  # no line, an incomplete line, or a closed pipe
                 await self._end()
-                raise Gone(f"{errand}: {type(error).__name__} {error}".strip()) from error
+                raise WorkerFailed(f"{operation}: {type(error).__name__} {error}".strip()) from error
             except asyncio.CancelledError:
                 await self._end()
                 raise
 
     async def close(self) -> None:
-        """End the process."""
+        """Ends the process."""
         await self._end()
 
     async def _running(self) -> asyncio.subprocess.Process:
@@ -51,7 +51,7 @@ class WorkerClient:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "superbench.board.server.worker", str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LONGEST_ANSWER,
-                env={**os.environ, "OMP_NUM_THREADS": "1"}, process_group=0,  # a terminal's interrupts are for the server
+                env={**os.environ, "OMP_NUM_THREADS": "1"}, process_group=0,  # a terminal's interrupts go to the server only
             )  # fmt: skip
             assert self._process.stdin is not None
             self._process.stdin.write(f"{self.address}\n".encode())

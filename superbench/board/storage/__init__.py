@@ -1,1 +1,1 @@
-"""Where a board keeps its bundles: a folder or a database, with tokens, submissions and rulings."""
+"""Storage of a board in a folder or a database: bundles, tokens, submissions and rulings."""

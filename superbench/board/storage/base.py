@@ -1,7 +1,7 @@
-"""Where a board keeps its things: what a folder and a database have in common.
+"""The storage of a board: the interface that a folder and a database share.
 
-A shelf holds accepted bundles in the order in which they came, documents by kind and name, and a log. Everything that changes
-it happens inside `writing()`: one writer at a time, and all of it or nothing.
+A storage contains accepted bundles in the order of their acceptance, documents by kind and name, and a log. All changes are
+made inside `writing()`: by one writer at a time, and completely or not at all.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 Kind = Literal["references", "labels", "tokens", "evidence", "incoming", "rulings"]
-"""The board's own references; `labels`, which earlier versions kept and nothing reads; tokens; replicates (may be made again);
-submissions that wait for a server; what the keeper decided about single bundles."""
+"""`references`: the board's own references. `labels`: stored by earlier versions and no longer read. `tokens`. `evidence`:
+replicates, which can be computed again. `incoming`: submissions of a server's queue. `rulings`: the keeper's decisions."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
-    """An accepted bundle: its digest, its upstream, when it was accepted (UTC), by whose token ("" = no token was asked for),
-    where it lies."""
+    """An accepted bundle: its digest, its upstream, the time of acceptance (UTC), the name of the token (`by`; "" = accepted
+    without a token) and its path or key in the storage (`place`)."""
 
     digest: str
     upstream: str
@@ -35,7 +35,7 @@ class StoredBundle:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the log: when, who, what was done, to what, and a remark."""
+    """One line of the log: time, person, action, its subject, and a remark."""
 
     at: str
     who: str
@@ -44,97 +44,97 @@ class Event:
     remark: str = ""
 
     def to_json(self) -> str:
-        """As a line."""
+        """Returns the line."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
 class Reading(Protocol):
-    """What anybody may ask of a shelf, also while somebody writes: they see what was there before or all that came after."""
+    """Read access to a storage, also during a write: a reader sees either none or all of the changes of a writer."""
 
-    def held(self) -> list[StoredBundle]:
-        """All accepted bundles, the latest last."""
+    def bundles(self) -> list[StoredBundle]:
+        """Returns all accepted bundles, the latest last."""
         ...
 
     def data(self, digest: str) -> bytes:
-        """A bundle's bytes; raises `KeyError`."""
+        """Returns the bytes of a bundle; raises `KeyError`."""
         ...
 
     def get(self, kind: Kind, name: str) -> bytes | None:
-        """A document."""
+        """Returns a document; None if there is none of this name."""
         ...
 
     def names(self, kind: Kind) -> list[str]:
-        """The names of all documents of a kind, sorted."""
+        """Returns the names of all documents of a kind, sorted."""
         ...
 
 
 class Writing(Reading, Protocol):
-    """What a writer may do besides; it is done when `writing()` ends without an error."""
+    """Write access; the changes are made when `writing()` ends without an error."""
 
-    def add(self, held: StoredBundle, data: bytes) -> StoredBundle:
-        """Keep a bundle; returns where it lies."""
+    def add(self, stored: StoredBundle, data: bytes) -> StoredBundle:
+        """Adds a bundle; returns its record with `place` set."""
         ...
 
     def put(self, kind: Kind, name: str, data: bytes) -> None:
-        """Keep a document in place of the one of that name."""
+        """Writes a document; replaces an existing one of that name."""
         ...
 
     def drop(self, kind: Kind, name: str) -> None:
-        """Remove a document, if there."""
+        """Removes a document if it exists."""
         ...
 
     def log(self, event: Event) -> None:
-        """Add to the log."""
+        """Appends an event to the log."""
         ...
 
 
 class Storage(Reading, Protocol):
-    """A folder or a database with a board in it (or none yet)."""
+    """A folder or a database that contains a board, or will contain one after the first write."""
 
     address: str
 
     def exists(self) -> bool:
-        """Is there a board?"""
+        """Returns whether there is a board."""
         ...
 
     def writing(self) -> AbstractContextManager[Writing]:
-        """The one writer; makes the board if there is none. Waits for another writer to end."""
+        """Returns the only writer; waits until another writer has ended. Creates the board if there is none."""
         ...
 
     def events(self) -> list[Event]:
-        """The log, oldest first."""
+        """Returns the log, oldest event first."""
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Closes all connections."""
         ...
 
 
 def checked(name: str) -> str:
-    """A document's name, which is a file's name where the shelf is a folder; raises `ValueError` for anything else."""
+    """Returns `name` if it is a valid name of a document (and of a file); raises `ValueError` otherwise."""
     if not _NAME.fullmatch(name) or ".." in name:
-        raise ValueError(f"{name!r:.100} is no name of a document")
+        raise ValueError(f"{name!r:.100} is not a name of a document")
     return name
 
 
 def now() -> str:
-    """UTC to the microsecond, so that texts sort in the order of time: `20261124T180102.000003Z`."""
+    """Returns the time (UTC) in microseconds, as a text that sorts by time: `20261124T180102.000003Z`."""
     moment = time.time_ns()
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(moment // 10**9))}.{moment // 1000 % 10**6:06d}Z"
 
 
 def event(who: str, what: str, subject: str, remark: str = "") -> Event:
-    """Something that happens now."""
+    """Returns an event with the current time."""
     return Event(now(), who, what, subject, remark)
 
 
 def parse_events(lines: Sequence[str]) -> list[Event]:
-    """Events from lines; a last one that was cut off is left out."""
-    found = []
+    """Parses the lines of a log; skips a line that was cut off."""
+    events = []
     for line in lines:
         try:
             value: Any = json.loads(line)
-            found.append(Event(**value))
+            events.append(Event(**value))
         except (ValueError, TypeError):
             continue
-    return found
+    return events

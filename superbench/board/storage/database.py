@@ -1,6 +1,7 @@
-"""A board in a database, through SQLAlchemy: an SQLite file by default, PostgreSQL by its URL.
+"""A board in a database, through SQLAlchemy: an SQLite file or a PostgreSQL database.
 
-A writer is one transaction: SQLite's `BEGIN IMMEDIATE` (readers go on, in its write-ahead mode), or PostgreSQL's advisory lock.
+A write is one transaction: with SQLite's `BEGIN IMMEDIATE` (in write-ahead mode, which does not block readers) or PostgreSQL's
+advisory lock.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ WAIT_SECONDS = 60
 
 
 class DatabaseStorage:
-    """The board in a database; its tables are made when somebody writes. Raises `MissingExtra`, `CommandError`."""
+    """A board in a database; the first write creates the tables. Raises `MissingExtra`, `CommandError`."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -30,91 +31,95 @@ class DatabaseStorage:
         self._file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
 
     def exists(self) -> bool:
-        """Are there tables of a board?"""
+        """Returns whether the database contains the tables of a board."""
         from sqlalchemy import inspect
 
         if self._file is not None and not Path(self._file).is_file():
             return False
-        with _spoken(self.address), self._engine.connect() as connection, connection.begin():
-            there = inspect(connection).has_table("superbench_bundle")
-            if there and inspect(connection).has_table("superbench_schema"):
+        with _readable_errors(self.address), self._engine.connect() as connection, connection.begin():
+            has_board = inspect(connection).has_table("superbench_bundle")
+            if has_board and inspect(connection).has_table("superbench_schema"):
                 self._require_schema(connection)
-            return there
+            return has_board
 
     def _require_schema(self, connection: Connection) -> bool:
-        """Is its version written down? Raises `Unavailable` for one that this superbench does not know."""
+        """Returns whether the schema's version is stored. Raises `Unavailable` for a version that cannot be read."""
         from sqlalchemy import select
 
-        found = connection.execute(select(self._tables.tables["superbench_schema"].c.version)).scalar()
-        if found not in (None, SCHEMA):
+        version = connection.execute(select(self._tables.tables["superbench_schema"].c.version)).scalar()
+        if version not in (None, SCHEMA):
             raise Unavailable(
-                f"The board in this database is of schema {found}; this superbench knows schema {SCHEMA}. Bring superbench up "
-                "to date, or restore a backup of the board into another database."
+                f"The board in this database has schema {version}; this superbench reads schema {SCHEMA}. Update superbench, "
+                "or restore a backup of the board into another database."
             )
-        return found is not None
+        return version is not None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[DatabaseWriter]:
-        """One transaction."""
+        """Opens one transaction."""
         if self._file is not None:
             Path(self._file).parent.mkdir(parents=True, exist_ok=True)
-        with _spoken(self.address), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+        with (
+            _readable_errors(self.address),
+            self._engine.connect().execution_options(writing=True) as connection,
+            connection.begin(),
+        ):
             if self._engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             self._tables.create_all(connection)
-            if not self._require_schema(connection):  # a new board, or one from before versions were written
+            if not self._require_schema(connection):  # a new board, or one of an earlier superbench that stored no version
                 connection.execute(self._tables.tables["superbench_schema"].insert(), {"version": SCHEMA})
             yield DatabaseWriter(connection, self._tables)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[DatabaseWriter]:
-        with _spoken(self.address), self._engine.connect() as connection, connection.begin():
+        with _readable_errors(self.address), self._engine.connect() as connection, connection.begin():
             yield DatabaseWriter(connection, self._tables)
 
-    def held(self) -> list[StoredBundle]:
-        """All bundles, by number."""
+    def bundles(self) -> list[StoredBundle]:
+        """Returns all bundles in the order of acceptance."""
         if not self.exists():
             return []
         with self._reading() as reader:
-            return reader.held()
+            return reader.bundles()
 
     def data(self, digest: str) -> bytes:
-        """A bundle."""
+        """Returns the bytes of a bundle."""
         with self._reading() as reader:
             return reader.data(digest)
 
     def get(self, kind: Kind, name: str) -> bytes | None:
-        """A document."""
+        """Returns a document; None if there is none of this name."""
         if not self.exists():
             return None
         with self._reading() as reader:
             return reader.get(kind, name)
 
     def names(self, kind: Kind) -> list[str]:
-        """Names of documents."""
+        """Returns the names of all documents of a kind, sorted."""
         if not self.exists():
             return []
         with self._reading() as reader:
             return reader.names(kind)
 
     def events(self) -> list[Event]:
-        """The log's table."""
+        """Returns the log, oldest event first."""
         from sqlalchemy import select
 
         table = self._tables.tables["superbench_audit"]
         if not self.exists():
             return []
-        with _spoken(self.address), self._engine.connect() as connection:
+        with _readable_errors(self.address), self._engine.connect() as connection:
             rows = connection.execute(select(table).order_by(table.c.number)).all()
             return [Event(row.at, row.who, row.what, row.subject, row.remark) for row in rows]
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Closes the connections."""
         self._engine.dispose()
 
 
 class DatabaseWriter:
-    """What can be done within one transaction."""
+    """Reads and writes within one transaction."""
 
     def __init__(self, connection: Connection, tables: MetaData) -> None:
         self._connection = connection
@@ -122,8 +127,8 @@ class DatabaseWriter:
             tables.tables[f"superbench_{name}"] for name in ("bundle", "document", "audit")
         )
 
-    def held(self) -> list[StoredBundle]:
-        """All bundles, by number."""
+    def bundles(self) -> list[StoredBundle]:
+        """Returns all bundles in the order of acceptance."""
         from sqlalchemy import select
 
         table = self._bundles.c
@@ -133,47 +138,53 @@ class DatabaseWriter:
         return [StoredBundle(row.digest, row.upstream, row.accepted, row.who, row.digest) for row in rows]
 
     def data(self, digest: str) -> bytes:
-        """A bundle; raises `KeyError`."""
+        """Returns the bytes of a bundle; raises `KeyError`."""
         from sqlalchemy import select
 
-        found = self._connection.execute(select(self._bundles.c.data).where(self._bundles.c.digest == digest)).scalar()
-        if found is None:
+        data = self._connection.execute(select(self._bundles.c.data).where(self._bundles.c.digest == digest)).scalar()
+        if data is None:
             raise KeyError(digest)
-        return bytes(found)
+        return bytes(data)
 
-    def add(self, held: StoredBundle, data: bytes) -> StoredBundle:
-        """A row."""
-        row = {"digest": held.digest, "upstream": held.upstream, "accepted": held.accepted, "who": held.by, "data": data}
+    def add(self, stored: StoredBundle, data: bytes) -> StoredBundle:
+        """Inserts a bundle as a row."""
+        row = {
+            "digest": stored.digest,
+            "upstream": stored.upstream,
+            "accepted": stored.accepted,
+            "who": stored.by,
+            "data": data,
+        }
         self._connection.execute(self._bundles.insert(), row)
-        return StoredBundle(held.digest, held.upstream, held.accepted, held.by, held.digest)
+        return StoredBundle(stored.digest, stored.upstream, stored.accepted, stored.by, stored.digest)
 
     def get(self, kind: Kind, name: str) -> bytes | None:
-        """A document."""
+        """Returns a document; None if there is none of this name."""
         from sqlalchemy import select
 
         table = self._documents.c
-        found = self._connection.execute(select(table.data).where(table.kind == kind, table.name == name)).scalar()
-        return None if found is None else bytes(found)
+        data = self._connection.execute(select(table.data).where(table.kind == kind, table.name == name)).scalar()
+        return None if data is None else bytes(data)
 
     def names(self, kind: Kind) -> list[str]:
-        """Names of documents; sorted here, since databases sort by the rules of a language."""
+        """Returns the names of all documents of a kind, sorted in Python: databases sort by the rules of a language."""
         from sqlalchemy import select
 
         table = self._documents.c
         return sorted(self._connection.execute(select(table.name).where(table.kind == kind)).scalars())
 
     def put(self, kind: Kind, name: str, data: bytes) -> None:
-        """In place of what was there."""
+        """Writes a document; replaces an existing one."""
         self.drop(kind, checked(name))
         self._connection.execute(self._documents.insert(), {"kind": kind, "name": name, "data": data})
 
     def drop(self, kind: Kind, name: str) -> None:
-        """Remove a document."""
+        """Removes a document if it exists."""
         table = self._documents
         self._connection.execute(table.delete().where(table.c.kind == kind, table.c.name == name))
 
     def log(self, event: Event) -> None:
-        """A row of the log."""
+        """Inserts an event into the log."""
         row = {"at": event.at, "who": event.who, "what": event.what, "subject": event.subject, "remark": event.remark}
         self._connection.execute(self._audit.insert(), row)
 
@@ -181,21 +192,21 @@ class DatabaseWriter:
 def _tables() -> MetaData:
     from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, Text
 
-    found = MetaData()
-    Table("superbench_schema", found, Column("version", Integer, primary_key=True))
+    tables = MetaData()
+    Table("superbench_schema", tables, Column("version", Integer, primary_key=True))
     Table(
-        "superbench_bundle", found, Column("number", Integer, primary_key=True), Column("digest", String(64), unique=True),
+        "superbench_bundle", tables, Column("number", Integer, primary_key=True), Column("digest", String(64), unique=True),
         Column("upstream", Text), Column("accepted", String(32)), Column("who", Text), Column("data", LargeBinary),
     )  # fmt: skip
     Table(
-        "superbench_document", found, Column("kind", String(20), primary_key=True),
+        "superbench_document", tables, Column("kind", String(20), primary_key=True),
         Column("name", String(200), primary_key=True), Column("data", LargeBinary),
     )  # fmt: skip
     Table(
-        "superbench_audit", found, Column("number", Integer, primary_key=True), Column("at", String(32)), Column("who", Text),
+        "superbench_audit", tables, Column("number", Integer, primary_key=True), Column("at", String(32)), Column("who", Text),
         Column("what", String(40)), Column("subject", Text), Column("remark", Text),
     )  # fmt: skip
-    return found
+    return tables
 
 
 def _engine(address: str) -> Engine:
@@ -209,14 +220,14 @@ def _engine(address: str) -> Engine:
             address = "postgresql+psycopg://" + address.removeprefix(plain)
     try:
         url = make_url(address)
-        kind = url.get_backend_name()
-        if kind not in ("sqlite", "postgresql"):
-            raise CommandError(f"A board in {kind}: expected a folder, sqlite:///FILE or postgresql://USER@HOST/NAME.")
-        if kind == "postgresql":
+        backend = url.get_backend_name()
+        if backend not in ("sqlite", "postgresql"):
+            raise CommandError(f"A board in {backend}: expected a folder, sqlite:///FILE or postgresql://USER@HOST/NAME.")
+        if backend == "postgresql":
             return create_engine(url, pool_pre_ping=True)
         engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise CommandError(f"{address} is no address of a database: {error}. Example: sqlite:///board.db") from error
+        raise CommandError(f"{address} is not an address of a database: {error}. Example: sqlite:///board.db") from error
     except ImportError as error:
         raise MissingExtra("A board in PostgreSQL", "psycopg", "server") from error
 
@@ -235,8 +246,8 @@ def _engine(address: str) -> Engine:
 
 
 @contextlib.contextmanager
-def _spoken(address: str) -> Iterator[None]:
-    """A database's error in a sentence."""
+def _readable_errors(address: str) -> Iterator[None]:
+    """Turns an error of the database into a message with the next step."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
@@ -245,5 +256,7 @@ def _spoken(address: str) -> Iterator[None]:
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         shown = make_url(address).render_as_string(hide_password=True)
-        kind = StoreError if isinstance(error, DataError | IntegrityError) else Unavailable
-        raise kind(f"The board's database {shown} cannot be used: {reason}. Is it running, and may you write to it?") from error
+        error_type = StoreError if isinstance(error, DataError | IntegrityError) else Unavailable
+        raise error_type(
+            f"The board's database {shown} cannot be used: {reason}. Is it running, and may you write to it?"
+        ) from error

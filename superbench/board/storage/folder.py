@@ -1,11 +1,12 @@
-"""A board in a folder, friendly to git: an accepted bundle is a file to commit.
+"""A board in a folder that can be kept in git: each accepted bundle is one file to commit.
 
-    bundles/<moment>-<upstream>-<digest>.zip     with a .json beside it where a token was asked for
+    bundles/<moment>-<upstream>-<digest>.zip     and a .json with the token's name if it was submitted with a token
     references/ tokens/ rulings/                 documents, one file each
     audit.jsonl                                  the log
-    .evidence/ .incoming/ .lock                  not for git (.gitignore says so)
+    .evidence/ .incoming/ .lock                  not for git (listed in .gitignore)
 
-A bundle is there when its file is: files are written whole, the bundle's last but for the log.
+A bundle is accepted when its file exists. Files are written completely or not at all; the bundle is written after all others
+except the log.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from superbench.board.bundles.bundle import said_by
+from superbench.board.bundles.bundle import name_and_digest
 from superbench.board.storage.base import Event, Kind, StoredBundle, checked, parse_events
 from superbench.errors import CommandError
 from superbench.system.files import require_folder, whole, write_text
@@ -28,24 +29,24 @@ HIDDEN = {"evidence": ".evidence", "incoming": ".incoming"}
 IGNORED = "".join(f"{name}\n" for name in (".lock", *(f"{folder}/" for folder in HIDDEN.values())))
 SHORT = 12
 LONGEST = 80
-"""Letters of an upstream's name in a file's."""
+"""Letters of an upstream's name in the name of a file."""
 _FILE = re.compile(r"(?P<accepted>[0-9TZ.]+)-(?P<name>.+)-(?P<short>[0-9a-f]{12})\.zip")
 
 
 class FolderStorage:
-    """The board in the folder `root`; made when somebody writes."""
+    """A board in the folder `root`; the first write creates it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.address = str(root)
 
     def exists(self) -> bool:
-        """Is there anything that a board consists of?"""
+        """Returns whether the folder contains any part of a board."""
         return any((self.root / name).exists() for name in (BUNDLES, "references", "tokens", "audit.jsonl"))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[FolderStorage]:
-        """Held by the operating system's lock, which a killed process lets go."""
+        """Locks the folder with a lock of the operating system, which is released when its process ends."""
         if self.root.exists() and not self.root.is_dir():
             raise CommandError(f"{self.root} is a file. A board is a folder, or a database: sqlite:///{self.root}.db")
         if not self.root.is_dir():
@@ -56,50 +57,53 @@ class FolderStorage:
             yield self
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: a folder has no open connections."""
 
     # ------------------------------------------------------------ bundles
 
-    def held(self) -> list[StoredBundle]:
-        """By the files' names, which begin with the moment of acceptance. A file that somebody put there under another name
-        counts as well: after all that have a moment, by name."""
-        files = (self.root / BUNDLES).glob("*.zip")
-        return sorted((self._held(path) for path in files), key=lambda one: (one.accepted == "", one.accepted, one.place))
+    def bundles(self) -> list[StoredBundle]:
+        """Returns all bundles, sorted by the time of acceptance in their files' names.
 
-    def _held(self, path: Path) -> StoredBundle:
-        found = _FILE.fullmatch(path.name)
-        if found is None:
-            name, digest = said_by(path) or (path.stem, "")
+        A file with any other name, which somebody copied into the folder, counts as well; these come last, sorted by name.
+        """
+        files = (self.root / BUNDLES).glob("*.zip")
+        stored = (self._stored(path) for path in files)
+        return sorted(stored, key=lambda bundle: (bundle.accepted == "", bundle.accepted, bundle.place))
+
+    def _stored(self, path: Path) -> StoredBundle:
+        match = _FILE.fullmatch(path.name)
+        if match is None:
+            name, digest = name_and_digest(path) or (path.stem, "")
             return StoredBundle(digest, name, "", "", str(path))
-        name = found["name"]
-        if "_" in name or len(name) == LONGEST:  # letters were replaced, or cut off: the bundle has its name in full
-            name = (said_by(path) or (name,))[0]
-        beside = path.with_suffix(".json")
+        name = match["name"]
+        if "_" in name or len(name) == LONGEST:  # letters were replaced or cut off: read the full name from the bundle
+            name = (name_and_digest(path) or (name,))[0]
+        owner = path.with_suffix(".json")
         try:
-            by = str(json.loads(beside.read_bytes())["by"]) if beside.is_file() else ""
+            by = str(json.loads(owner.read_bytes())["by"]) if owner.is_file() else ""
         except (ValueError, KeyError, TypeError, OSError):
-            by = f"unknown: {beside.name} is damaged"  # nobody's token: the row is shown, and nobody takes its name
-        return StoredBundle(found["short"], name, found["accepted"], by, str(path))
+            by = f"unknown: {owner.name} is damaged"  # no token has this name: the row is shown, and its name cannot be taken
+        return StoredBundle(match["short"], name, match["accepted"], by, str(path))
 
     def data(self, digest: str) -> bytes:
-        """By the digest, its beginning, or the path that `held` gave."""
+        """Returns the bytes of a bundle by its digest, the first digits of it, or its path (`StoredBundle.place`)."""
         if digest.endswith(".zip"):
             return Path(digest).read_bytes()
-        found = sorted((self.root / BUNDLES).glob(f"*-{checked(digest)[:SHORT]}.zip"))
-        if not found:
+        paths = sorted((self.root / BUNDLES).glob(f"*-{checked(digest)[:SHORT]}.zip"))
+        if not paths:
             raise KeyError(digest)
-        return found[0].read_bytes()
+        return paths[0].read_bytes()
 
-    def add(self, held: StoredBundle, data: bytes) -> StoredBundle:
-        """Whose it is first, then the bundle."""
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", held.upstream)[:LONGEST]
-        path = self.root / BUNDLES / f"{held.accepted}-{name}-{held.digest[:SHORT]}.zip"
-        if held.by:
-            write_text(path.with_suffix(".json"), json.dumps({"by": held.by}) + "\n")
+    def add(self, stored: StoredBundle, data: bytes) -> StoredBundle:
+        """Writes the name of its token first, then the bundle."""
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", stored.upstream)[:LONGEST]
+        path = self.root / BUNDLES / f"{stored.accepted}-{name}-{stored.digest[:SHORT]}.zip"
+        if stored.by:
+            write_text(path.with_suffix(".json"), json.dumps({"by": stored.by}) + "\n")
         with whole(path) as temporary:
             temporary.write_bytes(data)
         _sync(path.parent)
-        return StoredBundle(held.digest, held.upstream, held.accepted, held.by, str(path))
+        return StoredBundle(stored.digest, stored.upstream, stored.accepted, stored.by, str(path))
 
     # ------------------------------------------------------------ documents
 
@@ -107,42 +111,42 @@ class FolderStorage:
         return self.root / HIDDEN.get(kind, kind)
 
     def get(self, kind: Kind, name: str) -> bytes | None:
-        """A file's content."""
+        """Returns the content of a document's file; None if there is none."""
         try:
             return (self._folder(kind) / checked(name)).read_bytes()
         except FileNotFoundError:
             return None
 
     def names(self, kind: Kind) -> list[str]:
-        """Files of the kind's folder."""
+        """Returns the names of the files in the folder of this kind, sorted."""
         return sorted(path.name for path in self._folder(kind).glob("[!.]*"))
 
     def put(self, kind: Kind, name: str, data: bytes) -> None:
-        """Whole or not at all."""
+        """Writes a document, completely or not at all; replaces an existing one."""
         with whole(self._folder(kind) / checked(name)) as temporary:
             temporary.write_bytes(data)
 
     def drop(self, kind: Kind, name: str) -> None:
-        """Remove the file."""
+        """Removes the document's file if it exists."""
         (self._folder(kind) / checked(name)).unlink(missing_ok=True)
 
     # ------------------------------------------------------------ log
 
     def log(self, event: Event) -> None:
-        """Append a line, and see it onto the disk."""
+        """Appends a line to the log and flushes it to the disk."""
         with (self.root / "audit.jsonl").open("a", encoding="utf8") as file:
             file.write(event.to_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def events(self) -> list[Event]:
-        """The lines of `audit.jsonl`."""
+        """Returns the events in `audit.jsonl`, oldest first."""
         path = self.root / "audit.jsonl"
         return parse_events(path.read_text(encoding="utf8").splitlines()) if path.is_file() else []
 
 
 def _sync(folder: Path) -> None:
-    """A new name is on the disk when its folder is."""
+    """Flushes a folder to the disk: the name of a new file is stored in its folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,7 +1,7 @@
-"""Submissions that a served board has received: each with its state, kept on the board's own shelf until long after its end.
+"""Submissions that a board's server has received, with their states. They are documents in the board's own storage.
 
-A submission is on the shelf, bytes first, before its sender hears of it; it leaves the queue only when its end is written down.
-A server that was killed finds all of them where they were.
+A submission is stored (its bytes first) before the server answers its sender. It leaves the queue only when its decision is
+stored. A server that restarts after a kill therefore continues with the same queue.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from superbench.board.storage.base import Reading, Storage, Writing, checked, no
 State = Literal["queued", "scoring", "accepted", "refused", "failed"]
 ENDED: tuple[State, ...] = ("accepted", "refused", "failed")
 KEPT = 1_000
-"""Ended submissions whose state is remembered."""
+"""Decided submissions whose state is kept; older ones are removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What its sender may see, and which `server` decides it, as of when it was `leased` last. `status`, `code` and `reason`
-    say why it was refused; times are UTC."""
+    """The state of a submission. `status`, `code` and `reason` explain a refusal; times are UTC.
+
+    `tries`, `server` (which server decides it) and `leased` (time of the latest lease) are not shown to the sender.
+    """
 
     id: str
     by: str
@@ -44,15 +46,15 @@ class Submission:
 
     @property
     def pending(self) -> bool:
-        """Is it still to be decided?"""
+        """Whether it is undecided."""
         return self.state not in ENDED
 
     def end(self, state: State, status: int, code: str = "", reason: str = "") -> Submission:
-        """The same, decided now."""
+        """Returns the submission with a decision made now."""
         return replace(self, state=state, status=status, code=code, reason=reason, ended=now())
 
     def public(self) -> dict[str, Any]:
-        """As plain values for the sender."""
+        """Returns what the sender may see, as plain values."""
         return {key: value for key, value in asdict(self).items() if key not in ("tries", "server", "leased")}
 
 
@@ -60,57 +62,60 @@ _RECORD = TypeAdapter(Submission)
 
 
 def received(by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: str) -> Submission:
-    """A new submission; its id cannot be guessed, and sorts by time."""
+    """Returns a new submission with an id that cannot be guessed and that sorts by time."""
     moment = now()
     return Submission(f"{moment}-{secrets.token_hex(8)}", by, moment, size, upstream, tasks, digest)
 
 
-def keep(shelf: Storage, submission: Submission, data: bytes) -> None:
-    """Put a new submission on the shelf: when this returns, it is on the disk."""
-    with shelf.writing() as writer:
+def keep(storage: Storage, submission: Submission, data: bytes) -> None:
+    """Stores a new submission; when this returns, it is on the disk."""
+    with storage.writing() as writer:
         writer.put("incoming", f"{submission.id}.zip", data)
         writer.put("incoming", f"{submission.id}.json", _packed(submission))
 
 
-def update(shelf: Storage, submission: Submission) -> None:
-    """Write down its state; of one that ended the bytes go."""
-    with shelf.writing() as writer:
+def update(storage: Storage, submission: Submission) -> None:
+    """Stores the state of a submission; removes the bytes of a decided one."""
+    with storage.writing() as writer:
         write(writer, submission)
 
 
 def write(writer: Writing, submission: Submission) -> None:
-    """The same within a write that has begun."""
+    """Does the same as `update`, within a write that is already open."""
     writer.put("incoming", f"{submission.id}.json", _packed(submission))
     if not submission.pending:
         writer.drop("incoming", f"{submission.id}.zip")
 
 
-def read(shelf: Reading, identity: str) -> Submission | None:
-    """One submission as it stands on the shelf; None for one that is not there, or says nothing that we wrote."""
+def read(storage: Reading, identity: str) -> Submission | None:
+    """Reads one submission from the storage; None if it does not exist or its record is not valid."""
     try:
-        one = _RECORD.validate_json(shelf.get("incoming", checked(f"{identity}.json")) or b"")
+        submission = _RECORD.validate_json(storage.get("incoming", checked(f"{identity}.json")) or b"")
     except ValueError:
         return None
-    return one if one.id == identity else None  # its id is the name of files here and there
+    return submission if submission.id == identity else None  # the id becomes a file name: it must be the checked one
 
 
-def forget(shelf: Storage, ids: list[str]) -> None:
-    """Remove the state of submissions that ended long ago."""
-    with shelf.writing() as writer:
-        for one in ids:
-            writer.drop("incoming", f"{one}.json")
+def forget(storage: Storage, ids: list[str]) -> None:
+    """Removes the states of submissions that were decided long ago."""
+    with storage.writing() as writer:
+        for identity in ids:
+            writer.drop("incoming", f"{identity}.json")
 
 
-def data_of(shelf: Reading, submission: Submission) -> bytes | None:
-    """The bundle's bytes, as long as it is undecided."""
-    return shelf.get("incoming", f"{submission.id}.zip")
+def data_of(storage: Reading, submission: Submission) -> bytes | None:
+    """Returns the bundle's bytes; None for a decided submission."""
+    return storage.get("incoming", f"{submission.id}.zip")
 
 
-def all_of(shelf: Reading) -> list[Submission]:
-    """Every submission on the shelf, oldest first; one that was cut off before its state was written was never received, and
-    a file that says nothing that we wrote is none."""
-    names = [name.removesuffix(".json") for name in shelf.names("incoming") if name.endswith(".json")]
-    return sorted((one for name in names if (one := read(shelf, name)) is not None), key=lambda one: one.id)
+def all_of(storage: Reading) -> list[Submission]:
+    """Returns all submissions in the storage, oldest first.
+
+    Bytes without a state were never received completely, and files without a valid record are skipped.
+    """
+    names = [name.removesuffix(".json") for name in storage.names("incoming") if name.endswith(".json")]
+    submissions = (read(storage, name) for name in names)
+    return sorted(filter(None, submissions), key=lambda submission: submission.id)
 
 
 def _packed(submission: Submission) -> bytes:

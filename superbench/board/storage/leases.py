@@ -1,7 +1,7 @@
-"""Which server of a board decides a submission: a lease in its record, so that two servers score no bundle twice.
+"""Leases: the record of a submission names the server that decides it, so that two servers never score the same bundle.
 
-A server takes the lease inside a write of the board, renews it while it scores, and gives it up with the decision. A lease
-that is not renewed ends by itself; one whose server ran on this machine and is gone ends at once.
+A server takes the lease inside a write to the board, renews it while it scores, and releases it with the decision. A lease
+that is not renewed expires. The lease of a server that ran on this machine and has ended expires at once.
 """
 
 from __future__ import annotations
@@ -22,27 +22,30 @@ RENEWED = 10.0
 
 
 def name() -> str:
-    """This server's: machine and process."""
+    """Returns the name of this server: machine and process id."""
     return f"{socket.gethostname()} {os.getpid()}"
 
 
-def is_free(one: Submission, server: str) -> bool:
-    """May `server` decide it?"""
-    return one.pending and (one.server in ("", server) or _seconds(one.leased) + SECONDS < time.time() or _is_gone(one.server))
+def is_free(submission: Submission, server: str) -> bool:
+    """Returns whether `server` may decide the submission."""
+    if not submission.pending:
+        return False
+    owned = submission.server in ("", server)
+    return owned or _seconds(submission.leased) + SECONDS < time.time() or _has_ended(submission.server)
 
 
-def claim(shelf: Storage, one: Submission, server: str) -> Submission | None:
-    """The submission as it stands, with a lease of `server`; None if it is decided, or another server's."""
-    with shelf.writing() as writer:
-        there = incoming.read(writer, one.id)
-        if there is None or not is_free(there, server):
+def claim(storage: Storage, submission: Submission, server: str) -> Submission | None:
+    """Takes or renews the lease of `server`; returns the submission, or None if it is decided or leased to another server."""
+    with storage.writing() as writer:
+        stored = incoming.read(writer, submission.id)
+        if stored is None or not is_free(stored, server):
             return None
-        leased = replace(there, server=server, leased=now())
+        leased = replace(stored, server=server, leased=now())
         incoming.write(writer, leased)
         return leased
 
 
-def _is_gone(server: str) -> bool:
+def _has_ended(server: str) -> bool:
     machine, _, number = server.rpartition(" ")
     if machine != socket.gethostname() or not number.isdecimal():
         return False
@@ -56,7 +59,7 @@ def _is_gone(server: str) -> bool:
 
 
 def _seconds(moment: str) -> float:
-    """A time as `shelf.now` writes it; 0 for anything else."""
+    """Parses a time that `base.now` wrote; returns 0 for any other text."""
     try:
         return float(calendar.timegm(time.strptime(moment.partition(".")[0], "%Y%m%dT%H%M%S")))
     except ValueError:

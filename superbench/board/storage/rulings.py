@@ -1,8 +1,7 @@
-"""What a board's keeper decided about what was accepted: a note beside a bundle, which itself stays as it came.
+"""Rulings: the keeper's decisions about accepted bundles. The bundles themselves are not changed.
 
-A ruling is a document of the shelf, named after the bundle's digest, so that it is kept, saved and restored with the board
-whatever the board lives in. A bundle that was withdrawn is shown nowhere and owns no name; it does not come back when it is
-submitted again.
+A ruling is a document of the storage, named after the bundle's digest, so that it is stored, saved and restored with the board.
+A withdrawn bundle is not shown, and its name is free again. The same bundle is refused if it is submitted again.
 """
 
 from __future__ import annotations
@@ -20,89 +19,90 @@ from superbench.results.rows import Place, place_of
 
 SHORT = 12
 SHORTEST = 8
-"""Digits of a digest by which a single bundle may be called."""
+"""Least number of digits of a digest that select a single bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """When a bundle was withdrawn (empty: it was not), by whom, and why."""
+    """The time when a bundle was withdrawn (empty: it was not withdrawn), by whom, and why."""
 
     withdrawn: str = ""
     by: str = ""
     why: str = ""
 
 
-def name_of(held: StoredBundle) -> str:
-    """What a bundle's ruling is called: the beginning of its digest, or, for a file that nobody can read, of its own name."""
-    return held.digest[:SHORT] or re.sub(r"[^A-Za-z0-9_-]", "_", held.upstream)[:80] or "_"
+def name_of(stored: StoredBundle) -> str:
+    """Returns the name of a bundle's ruling: the first digits of its digest, or the name of a file that cannot be read."""
+    return stored.digest[:SHORT] or re.sub(r"[^A-Za-z0-9_-]", "_", stored.upstream)[:80] or "_"
 
 
-def rulings(shelf: Reading) -> Mapping[str, Ruling]:
-    """All rulings by name."""
-    found = {name: shelf.get("rulings", name) for name in shelf.names("rulings")}
-    return {name: _parsed(data) for name, data in found.items() if data is not None}
+def rulings(storage: Reading) -> Mapping[str, Ruling]:
+    """Returns all rulings by name."""
+    documents = {name: storage.get("rulings", name) for name in storage.names("rulings")}
+    return {name: _parsed(data) for name, data in documents.items() if data is not None}
 
 
 def _parsed(data: bytes) -> Ruling:
-    """A ruling that was damaged still rules; fields of later versions are left out."""
+    """Parses a ruling. A damaged ruling counts as a withdrawal; fields of later versions are ignored."""
     try:
         facts = json.loads(data)
         return Ruling(*(str(facts.get(field.name, "")) for field in fields(Ruling)))
     except (ValueError, AttributeError):
-        return Ruling("at a time unknown", "somebody unknown", "the note is damaged")
+        return Ruling("at an unknown time", "an unknown person", "the ruling is damaged")
 
 
-def of(shelf: Reading, held: StoredBundle) -> Ruling:
-    """The ruling about one bundle."""
-    return rulings(shelf).get(name_of(held), Ruling())
+def ruling_of(storage: Reading, stored: StoredBundle) -> Ruling:
+    """Returns the ruling about one bundle."""
+    return rulings(storage).get(name_of(stored), Ruling())
 
 
-def standing(shelf: Reading) -> list[StoredBundle]:
-    """The bundles that were not withdrawn, the latest last."""
-    known = rulings(shelf)
-    return [one for one in shelf.held() if not known.get(name_of(one), Ruling()).withdrawn]
+def active_bundles(storage: Reading) -> list[StoredBundle]:
+    """Returns the bundles that are not withdrawn, the latest last."""
+    known = rulings(storage)
+    return [stored for stored in storage.bundles() if not known.get(name_of(stored), Ruling()).withdrawn]
 
 
-def called(shelf: Reading, row: str) -> list[StoredBundle]:
-    """The bundles of a row by its name on the page, or the one bundle whose digest begins with `row`. Raises `UnknownName`."""
-    held = shelf.held()
-    found = [one for one in held if one.upstream == row]
-    if not found and re.fullmatch(rf"[0-9a-f]{{{SHORTEST},64}}", row):
-        found = [one for one in held if one.digest and (one.digest.startswith(row) or row.startswith(one.digest))]
-    if not found:
-        names = {one.upstream for one in held}
+def bundles_of(storage: Reading, row: str) -> list[StoredBundle]:
+    """Returns the bundles of the row with this name, or the bundle whose digest begins with `row`. Raises `UnknownName`."""
+    bundles = storage.bundles()
+    matching = [stored for stored in bundles if stored.upstream == row]
+    if not matching and re.fullmatch(rf"[0-9a-f]{{{SHORTEST},64}}", row):
+        digests = [stored for stored in bundles if stored.digest]  # a digest may be shortened
+        matching = [stored for stored in digests if stored.digest.startswith(row) or row.startswith(stored.digest)]
+    if not matching:
+        names = {stored.upstream for stored in bundles}
         raise UnknownName("row of this board", row, names, "superbench board history BOARD")
-    return found
+    return matching
 
 
 def withdraw(writer: Writing, row: str, by: str, why: str = "") -> list[StoredBundle]:
-    """Take a row off the board, all its versions; or one bundle, if `row` is a digest: then the version before it stands again.
+    """Removes all versions of a row from the board; or one bundle, if `row` is a digest, so that the version before is shown.
 
-    Returns what was withdrawn. Raises `UnknownName`, `CommandError` if that was done before.
+    Returns the withdrawn bundles. Raises `UnknownName`; `CommandError` if they are withdrawn already.
     """
     known = rulings(writer)
-    leaving = [one for one in called(writer, row) if not known.get(name_of(one), Ruling()).withdrawn]
-    if not leaving:
-        raise CommandError(f"{row!r} was withdrawn before. `superbench board history BOARD` says when, and by whom.")
-    for one in leaving:
-        writer.put("rulings", name_of(one), (json.dumps(asdict(Ruling(now(), by, why))) + "\n").encode())
-        writer.log(event(by, "withdrawn", one.digest or one.upstream, f"{one.upstream}: {why}".rstrip(": ")))
-    _release(writer, leaving)
-    return leaving
+    withdrawn = [stored for stored in bundles_of(writer, row) if not known.get(name_of(stored), Ruling()).withdrawn]
+    if not withdrawn:
+        raise CommandError(f"{row!r} is withdrawn already. `superbench board history BOARD` shows when and by whom.")
+    for stored in withdrawn:
+        writer.put("rulings", name_of(stored), (json.dumps(asdict(Ruling(now(), by, why))) + "\n").encode())
+        writer.log(event(by, "withdrawn", stored.digest or stored.upstream, f"{stored.upstream}: {why}".rstrip(": ")))
+    _remove_evidence(writer, withdrawn)
+    return withdrawn
 
 
-def _release(writer: Writing, gone: list[StoredBundle]) -> None:
-    """What was worked out for withdrawn bundles is not needed any more."""
-    for bundle in filter(None, (_opened(writer, one) for one in gone)):
+def _remove_evidence(writer: Writing, withdrawn: list[StoredBundle]) -> None:
+    """Removes the evidence of withdrawn bundles, which is no longer needed."""
+    for bundle in filter(None, (_opened(writer, stored) for stored in withdrawn)):
         for task in bundle.entries:
             forget(writer, bundle.digest, task)
 
 
-def _opened(shelf: Reading, held: StoredBundle) -> Bundle | None:
-    """None for a bundle that cannot be read: it has no say."""
+def _opened(storage: Reading, stored: StoredBundle) -> Bundle | None:
+    """Opens a bundle; returns None if it cannot be read."""
     try:
-        return open_bundle(shelf.data(held.place or held.digest))
-    except Exception:  # whatever is wrong with it, the keeper must be able to remove it
+        return open_bundle(storage.data(stored.place or stored.digest))
+    except Exception:  # the keeper must be able to remove a bundle with any fault
         return None
 
 
@@ -111,8 +111,7 @@ def _opened(shelf: Reading, held: StoredBundle) -> Bundle | None:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One bundle of a row: `standing` are its tasks that the board shows; `state` is stands, superseded, withdrawn or
-    unreadable."""
+    """One bundle of a row. `standing`: its tasks that the board shows; `state`: stands, superseded, withdrawn or unreadable."""
 
     upstream: str
     accepted: str
@@ -125,23 +124,23 @@ class Version:
     why: str = ""
 
 
-def history(shelf: Reading, row: str | None = None) -> list[Version]:
-    """All versions of a row (of all rows), the latest last: a newer one stands in place of an older one task by task."""
-    known, held = rulings(shelf), shelf.held() if row is None else called(shelf, row)
-    found: list[Version] = []
+def history(storage: Reading, row: str | None = None) -> list[Version]:
+    """Returns all versions of a row, or of all rows, the latest last. A newer version replaces an older one task by task."""
+    known, bundles = rulings(storage), storage.bundles() if row is None else bundles_of(storage, row)
+    versions: list[Version] = []
     taken: set[Place] = set()
-    for one in reversed(held):
-        ruling, bundle = known.get(name_of(one), Ruling()), _opened(shelf, one)
+    for stored in reversed(bundles):
+        ruling, bundle = known.get(name_of(stored), Ruling()), _opened(storage, stored)
         entries = bundle.entries if bundle else {}
         places = {task: place_of(entry.result) for task, entry in entries.items()}
         fresh = [task for task, place in places.items() if place not in taken and not ruling.withdrawn]
         taken |= {places[task] for task in fresh}
         state = "withdrawn" if ruling.withdrawn else "stands" if fresh else "superseded" if bundle else "unreadable"
         revision = next((entry.result.upstream.revision for entry in entries.values()), "")
-        found.append(
+        versions.append(
             Version(
-                one.upstream, one.accepted, one.by, one.digest, revision, tuple(entries), tuple(fresh), state,
+                stored.upstream, stored.accepted, stored.by, stored.digest, revision, tuple(entries), tuple(fresh), state,
                 f"{ruling.withdrawn} by {ruling.by}: {ruling.why}".rstrip(": ") if ruling.withdrawn else "",
             )
         )  # fmt: skip
-    return found[::-1]
+    return versions[::-1]

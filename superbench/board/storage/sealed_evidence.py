@@ -1,8 +1,8 @@
-"""Evidence that is kept beside a board, sealed: only what this user worked out is believed.
+"""Sealed evidence: a board uses only stored evidence that this user computed.
 
-A board may come from git, from a backup, from somebody else; evidence in it that was not made here would put intervals, ranks
-and hidden mistakes on the page that no predictions gave. So each piece is sealed with a key that never lies with a board, for
-the digest of its bundle; what has no true seal is worked out again from the bundle.
+A board may come from git, from a backup or from another person. Forged evidence in it would put intervals, ranks and item
+errors on the page that the predictions do not support. Each piece of evidence is therefore sealed (HMAC) for the digest of its
+bundle, with a key that is never stored with a board. Evidence without a valid seal is computed again from the bundle.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ KEY_BYTES = SEAL_BYTES = 32
 
 
 @dataclass(frozen=True)
-class Proofs:
-    """Keeps evidence by the seal of `key`; who has another key keeps their own beside it."""
+class SealedEvidence:
+    """Reads and writes evidence sealed with `key`. A user with another key stores separate evidence in the same board."""
 
     key: bytes
 
     @classmethod
-    def own(cls) -> Proofs:
-        """With this user's key, which is made when it is first needed, in the cache folder; where none can be kept, with one
-        that lasts as long as this object."""
+    def of_user(cls) -> SealedEvidence:
+        """Uses this user's key in the cache folder, which is created at the first use.
+
+        If the key cannot be stored, a temporary one is used that is lost with this object.
+        """
         try:
-            return cls(_kept(cache_folder() / "superbench" / "board.key"))
+            return cls(_key_in(cache_folder() / "superbench" / "board.key"))
         except (OSError, CommandError):
             return cls(secrets.token_bytes(KEY_BYTES))
 
     def find(self, reader: Reading, bundle: str, task: str) -> Evidence | None:
-        """The evidence for a task of the bundle with this digest; None where there is none with a true seal."""
-        kept = reader.get("evidence", self._name(bundle, task)) or b""
-        seal, data = kept[:SEAL_BYTES], kept[SEAL_BYTES:]
+        """Returns the evidence for a task of the bundle with this digest; None if there is none with a valid seal."""
+        stored = reader.get("evidence", self._name(bundle, task)) or b""
+        seal, data = stored[:SEAL_BYTES], stored[SEAL_BYTES:]
         return Evidence.parse(data) if hmac.compare_digest(seal, self._seal(bundle, task, data)) else None
 
     def keep(self, writer: Writing, bundle: str, task: str, evidence: Evidence) -> None:
-        """In place of what was there."""
+        """Seals and stores evidence; replaces earlier evidence of the same user."""
         data = evidence.to_bytes()
         writer.put("evidence", self._name(bundle, task), self._seal(bundle, task, data) + data)
 
@@ -57,7 +59,7 @@ class Proofs:
 
 
 def forget(writer: Writing, bundle: str, task: str) -> None:
-    """Remove the evidence for a task of a bundle, whoever sealed it."""
+    """Removes the evidence for a task of a bundle, sealed with any key."""
     for name in writer.names("evidence"):
         if name.startswith(_of(bundle, task)):
             writer.drop("evidence", name)
@@ -67,17 +69,17 @@ def _of(bundle: str, task: str) -> str:
     return f"{bundle[:32]}-{task}-"
 
 
-def _kept(place: Path) -> bytes:
-    """The key in the file; whoever comes first makes it."""
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = place.with_name(f"{place.name}.{secrets.token_hex(8)}")
+def _key_in(path: Path) -> bytes:
+    """Returns the key in a file; creates the file if it does not exist. Raises `OSError`."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
         with contextlib.suppress(FileExistsError):
-            os.link(fresh, place)  # whole, and only if there is none
+            os.link(fresh, path)  # complete, and only if another process has not created it
         fresh.unlink()
-    key = place.read_bytes()
+    key = path.read_bytes()
     if len(key) != KEY_BYTES:
-        raise OSError(f"{place} is no key")
+        raise OSError(f"{path} is not a key")
     return key

@@ -1,6 +1,6 @@
-"""Tokens: who may submit to a board that is served. Only a digest of each is kept, with its name and when it was made.
+"""Tokens: who may submit to a board's server. The board stores a digest of each token, its name and its date, not the token.
 
-A token is 256 random bits, so that a plain digest is as good as a slow one; it is shown once.
+A token has 256 random bits, so a fast digest is as safe as a slow one. It is shown only once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Role = Literal["submitter", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token. `revoked` is when, or empty. An `admin` may remove the rows of others too."""
+    """The record of a token. `revoked` is a time, or empty. An `admin` may also remove the rows of other tokens."""
 
     name: str
     created: str
@@ -29,59 +29,58 @@ class Token:
     role: Role = "submitter"
 
 
-def create(shelf: Storage, name: str, role: Role = "submitter") -> str:
-    """A new token called `name`; the text is to be handed to its owner, it cannot be shown again. Raises `CommandError`."""
+def create(storage: Storage, name: str, role: Role = "submitter") -> str:
+    """Creates a token called `name` and returns its text for the owner; it cannot be shown again. Raises `CommandError`."""
     try:
         strict_json.name(name, "The token's name")
     except Malformed as error:
         raise CommandError(str(error)) from error
     secret = PREFIX + secrets.token_urlsafe(32)
-    with shelf.writing() as writer:
-        if name in {one.name for one in listed(writer) if not one.revoked}:
-            raise CommandError(f"This board has a token called {name!r} already. Revoke it first, or choose another name.")
+    with storage.writing() as writer:
+        if name in {token.name for token in listed(writer) if not token.revoked}:
+            raise CommandError(f"This board already has a token called {name!r}. Revoke it first, or choose another name.")
         writer.put("tokens", _digest(secret), _packed(Token(name, now(), role=role)))
         writer.log(event("keeper", "token created", name, role))
     return secret
 
 
-def revoke(shelf: Storage, name: str) -> None:
-    """Make the token called `name` useless; what was submitted with it stays. Raises `CommandError`."""
-    with shelf.writing() as writer:
+def revoke(storage: Storage, name: str) -> None:
+    """Revokes the token called `name`; its submissions stay on the board. Raises `CommandError`."""
+    with storage.writing() as writer:
         for digest in writer.names("tokens"):
             token = _parsed(writer.get("tokens", digest))
             if token.name == name and not token.revoked:
                 writer.put("tokens", digest, _packed(replace(token, revoked=now())))
                 writer.log(event("keeper", "token revoked", name))
                 return
-    raise CommandError(
-        f"This board has no token called {name!r} that could be revoked. `superbench token BOARD --list` shows all."
-    )
+    raise CommandError(f"This board has no valid token called {name!r}. `superbench token BOARD --list` lists all tokens.")
 
 
-def listed(shelf: Reading) -> list[Token]:
-    """All tokens, by name and age."""
-    found = [_parsed(shelf.get("tokens", digest)) for digest in shelf.names("tokens")]
-    return sorted(found, key=lambda one: (one.name, one.created))
+def listed(storage: Reading) -> list[Token]:
+    """Returns all tokens, sorted by name and date."""
+    tokens = [_parsed(storage.get("tokens", digest)) for digest in storage.names("tokens")]
+    return sorted(tokens, key=lambda token: (token.name, token.created))
 
 
-def admin(shelf: Reading, secret: str | None) -> str:
-    """The name of an admin's token; raises `NotAllowed`, with status 403 for a token that may only submit."""
-    name = owner(shelf, secret)
-    if _parsed(shelf.get("tokens", _digest(secret or ""))).role != "admin":
+def admin(storage: Reading, secret: str | None) -> str:
+    """Returns the name of an admin's token; raises `NotAllowed`, with status 403 for a token that may only submit."""
+    name = owner(storage, secret)
+    if _parsed(storage.get("tokens", _digest(secret or ""))).role != "admin":
         refusal = NotAllowed(
-            f"{name} may submit, and remove nothing. The board's keeper makes an admin's token: --admin", "role"
+            f"The token of {name} may submit, but not remove rows. The board's keeper can make an admin's token: --admin",
+            "role",
         )
         refusal.status = 403
         raise refusal
     return name
 
 
-def owner(shelf: Reading, secret: str | None) -> str:
-    """The name of the token; raises `NotAllowed`."""
-    found = shelf.get("tokens", _digest(secret)) if secret and secret.startswith(PREFIX) else None
-    token = None if found is None else _parsed(found)
+def owner(storage: Reading, secret: str | None) -> str:
+    """Returns the name of a token; raises `NotAllowed`."""
+    record = storage.get("tokens", _digest(secret)) if secret and secret.startswith(PREFIX) else None
+    token = None if record is None else _parsed(record)
     if token is None or token.revoked:
-        state = "revoked" if token else "not known" if secret else "missing"
+        state = "revoked" if token else "unknown" if secret else "missing"
         raise NotAllowed(f"The token is {state}. Ask the board's keeper for one: superbench token BOARD --name YOU", "token")
     return token.name
 

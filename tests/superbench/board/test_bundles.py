@@ -1,4 +1,4 @@
-"""What a board refuses: every refusal has a reason, a status and a code, and leaves the board as it was."""
+"""What a board refuses: every refusal has a reason, a status and a code, and does not change the board."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def zipped(files: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -> bytes:
 
 
 def rezipped(data: bytes, change: dict[str, bytes], *, honest: bool = False) -> bytes:
-    """With some members changed; `honest`: the manifest is made to fit."""
+    """Returns the bundle with some members changed; `honest`: the manifest is updated."""
     files = members(data) | change
     if honest:
         manifest = json.loads(files["manifest.json"])
@@ -96,12 +96,12 @@ def test_the_same_files_zipped_anew_are_the_same_bundle(bundle: bytes) -> None:
     ("change", "reason", "code"),
     [
         ({"ks/result.json": b"{}"}, "changed after it was made", "changed"),
-        ({"../evil.json": b"{}"}, "files that no bundle has", "strange_member"),
-        ({"/etc/evil/result.json": b"{}"}, "files that no bundle has", "strange_member"),
-        ({"ks/../../result.json": b"{}"}, "files that no bundle has", "strange_member"),
-        ({"ks\\result.json": b"{}"}, "files that no bundle has", "strange_member"),
-        ({"ks/": b""}, "files that no bundle has", "strange_member"),
-        ({"k" * 60 + "/result.json": b"{}"}, "files that no bundle has", "strange_member"),
+        ({"../evil.json": b"{}"}, "file with an unexpected name", "strange_member"),
+        ({"/etc/evil/result.json": b"{}"}, "file with an unexpected name", "strange_member"),
+        ({"ks/../../result.json": b"{}"}, "file with an unexpected name", "strange_member"),
+        ({"ks\\result.json": b"{}"}, "file with an unexpected name", "strange_member"),
+        ({"ks/": b""}, "file with an unexpected name", "strange_member"),
+        ({"k" * 60 + "/result.json": b"{}"}, "file with an unexpected name", "strange_member"),
         ({"sid/result.json": b"{}"}, "manifest and its files differ", "manifest"),
         ({"manifest.json": b"{}"}, "no usable manifest", "manifest"),
         ({"manifest.json": b"[" * 100_000}, "no usable manifest", "json"),
@@ -181,7 +181,7 @@ def test_a_million_tiny_members_are_refused_without_being_listed() -> None:
 
 
 def test_members_that_overlap_are_refused() -> None:
-    """Two entries of the directory that share the bytes of one member, as in bombs that quote themselves."""
+    """Returns an archive with two directory entries for the bytes of one member, as in overlapping zip bombs."""
     data = zipped([("ks/result.json", b"{}" * 100), ("sid/result.json", b"{}" * 100)])
     end = data.rindex(b"PK\5\6")
     second = data.rindex(b"PK\1\2")
@@ -220,7 +220,7 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(bundle: bytes, nu
 
 
 def _fitted(data: bytes, result: bytes) -> bytes:
-    """A bundle with this text of a result, and a manifest that fits."""
+    """Returns a bundle with this text as its result, and a matching manifest."""
     files = members(data) | {"ks/result.json": result}
     manifest = json.loads(files["manifest.json"])
     manifest["files"]["ks/result.json"] = hashlib.sha256(result).hexdigest()
@@ -273,23 +273,23 @@ def test_control_characters_are_refused_in_any_text(bundle: bytes, character: st
         (lambda r: r["upstream"].update(extra=1), "upstream.extra", "schema"),
         (lambda r: r.update(schema=9), "schema", "schema"),
         (lambda r: r["task"].update(version=99), "this board scores version", "version"),
-        (lambda r: r["task"].update(name="sid"), "the manifest speaks of", "mixed"),
-        (lambda r: r["scores"]["accuracy"].update(value=62.6), r"62\.5000 by its predictions, 62\.6000 was claimed", "score"),
+        (lambda r: r["task"].update(name="sid"), "but the manifest names", "mixed"),
+        (lambda r: r["scores"]["accuracy"].update(value=62.6), r"is 62\.5000; the result claims 62\.6000", "score"),
         (lambda r: r["scores"]["accuracy"].update(ci=[62.0, 63.0]), "the interval of accuracy", "score"),
-        (lambda r: r["scores"]["accuracy"]["counts"].update(items=1.0), "counts behind accuracy", "score"),
+        (lambda r: r["scores"]["accuracy"]["counts"].update(items=1.0), "counts of accuracy", "score"),
         (lambda r: r["scores"]["accuracy"].update(higher_is_better=False), "wrong direction", "score"),
-        (lambda r: r["scores"].update(other=r["scores"]["accuracy"]), "the task has accuracy", "score"),
-        (lambda r: r["data"]["items"].update(test=97), "96 predictions in fold all, its passport 97", "ids"),
-        (lambda r: r["data"].update(items={}), "its passport None", "ids"),
+        (lambda r: r["scores"].update(other=r["scores"]["accuracy"]), "metrics of the task are accuracy", "score"),
+        (lambda r: r["data"]["items"].update(test=97), "96 predictions in fold all, but its passport lists 97", "ids"),
+        (lambda r: r["data"].update(items={}), "its passport lists None", "ids"),
         (lambda r: r.update(predictions="../../secret"), "expected predictions.jsonl.gz", "schema"),
-        (lambda r: r["sweep"].pop(), "no deviation says so", "learning_rate"),
-        (lambda r: r["sweep"].append(r["sweep"][0] | {"lr": 0.0123}), "no deviation says so", "learning_rate"),
+        (lambda r: r["sweep"].pop(), "no deviation lists them", "learning_rate"),
+        (lambda r: r["sweep"].append(r["sweep"][0] | {"lr": 0.0123}), "no deviation lists them", "learning_rate"),
         (lambda r: r["sweep"].append(r["sweep"][0]), "two receipts", "learning_rate"),
         (lambda r: r["chosen"]["all"].update(lr=r["sweep"][1]["lr"]), "it was not chosen on dev", "learning_rate"),
         (lambda r: r["chosen"]["all"].update(lr=0.0123), "no receipt in its sweep", "learning_rate"),
         (lambda r: r["sweep"][0].update(dev=None, status="diverged"), "no receipt in its sweep", "learning_rate"),
         (lambda r: r["sweep"][0].update(steps=10**9), "trained for more than", "learning_rate"),
-        (lambda r: r.update(chosen={}), "not of the same folds", "learning_rate"),
+        (lambda r: r.update(chosen={}), "must have the same folds", "learning_rate"),
     ],
 )  # fmt: skip
 def test_a_result_that_does_not_hold_is_refused_with_the_reason(
@@ -316,7 +316,7 @@ def test_one_changed_prediction_is_refused_with_the_difference(bundle: bytes) ->
     changed = with_lines(bundle, lambda lines: [lines[0].replace('"prediction": "no"', '"prediction": "up"'), *lines[1:]])
     error = refused(changed)
     assert error.code == "score"
-    assert "61.4583 by its predictions, 62.5000 was claimed" in str(error)
+    assert "computed from its predictions is 61.4583; the result claims 62.5000" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_the_boards_own_references_count_and_those_of_a_bundle_do_not(address: s
     shuffled = list(reversed(open_bundle(pack_bundle(a_folder("x", 30))).entries["ks"].predictions))
     blank = [Prediction(one.id, one.fold, ("me",), "lies", one.prediction) for one in shuffled]
     assert [receipt.fresh for receipt in board.submit(a_folder("apc", 30, predictions=blank))] == [True]
-    with pytest.raises(Refusal, match=r"accuracy is 62\.5000 by its predictions, 100\.0000 was claimed"):
+    with pytest.raises(Refusal, match=r"accuracy computed from its predictions is 62\.5000; the result claims 100\.0000"):
         board.submit(a_folder("cheat", 48, predictions=relabelled(shuffled)))
     for wrong, words in (
         (shuffled[1:], "1 missing"),
@@ -388,7 +388,7 @@ def test_predictions_for_another_corpus_are_refused(address: str, a_folder: Call
     assert (caught.value.status, caught.value.code) == (422, "ids")
 
 
-def test_own_references_that_come_later_judge_what_is_there(address: str, a_folder: Callable[..., Path]) -> None:
+def test_own_references_that_come_later_apply_to_accepted_bundles(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     board.submit(
         a_folder("cheat", 48, predictions=relabelled(open_bundle(pack_bundle(a_folder("x", 30))).entries["ks"].predictions))
@@ -396,12 +396,12 @@ def test_own_references_that_come_later_judge_what_is_there(address: str, a_fold
     assert [row["name"] for row in board.contents()["groups"][0]["rows"]] == ["cheat"]
     board.add_references(a_folder("mine", 3, where="mine"))
     found = board.contents()
-    assert "100.0000 was claimed" in found["refused"][0]
+    assert "claims 100.0000" in found["refused"][0]
     assert [group["protocol"] for group in found["groups"]] == ["published"]
 
 
 def test_labels_that_may_not_be_handed_on_are_left_out_on_request(a_folder: Callable[..., Path], tmp_path: Path) -> None:
-    """KS may hand them on; intent classification may not (its card says so), and is made up of a KS result here."""
+    """The licence of KS allows sharing labels, that of IC does not (see its card); the IC result is made from a KS result."""
     from superbench.plugins import task
     from superbench.results import write_result
 
@@ -425,7 +425,7 @@ def test_labels_that_may_not_be_handed_on_are_left_out_on_request(a_folder: Call
 
 
 def intents(a_folder: Callable[..., Path]) -> tuple[Any, list[Prediction]]:
-    """A result of intent classification with whole slots."""
+    """A result of intent classification with complete slots."""
     from superbench.plugins import task
     from superbench.results import read_result
     from superbench.results.intervals import interval

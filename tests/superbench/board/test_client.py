@@ -1,4 +1,4 @@
-"""Submitting to a served board: whom the token is sent to."""
+"""Submitting to a board's server: which hosts receive the token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from superbench.board.server.client import Served
+from superbench.board.server.client import ServedBoard
 from superbench.errors import BadResult
 
 DONE = {"id": "1", "state": "accepted", "upstream": "apc", "tasks": ["ks"], "status": 200, "code": "", "reason": ""}
@@ -20,7 +20,7 @@ DONE = {"id": "1", "state": "accepted", "upstream": "apc", "tasks": ["ks"], "sta
 
 @dataclass
 class Host:
-    """A host that answers with `status` and sends on to `target`; or, without one, as a board does."""
+    """A host that answers with `status` and redirects to `target`; without a target, it answers like a board."""
 
     address: str = ""
     status: int = 0
@@ -68,17 +68,17 @@ def test_the_token_is_not_sent_to_another_host(status: int, other: str, a_folder
     with host() as elsewhere:
         there = elsewhere.address.replace("127.0.0.1", other)
         with host(status, f"{there}/api/submissions") as board:
-            with pytest.raises(BadResult, match="sends on to"):
-                list(Served(board.address, "sb_secret").submit(a_folder("apc", 20)))
-            with pytest.raises(BadResult, match="sends on to"):
-                Served(board.address, "sb_secret")._call("GET", "/api/submissions/1")
+            with pytest.raises(BadResult, match="redirects to"):
+                list(ServedBoard(board.address, "sb_secret").submit(a_folder("apc", 20)))
+            with pytest.raises(BadResult, match="redirects to"):
+                ServedBoard(board.address, "sb_secret")._call("GET", "/api/submissions/1")
             assert [token for _, _, token in board.heard] == ["Bearer sb_secret"] * 2
         assert elsewhere.heard == []
 
 
 def test_a_redirection_on_the_same_host_is_followed_and_never_loses_a_bundle(a_folder: Callable[..., Path]) -> None:
     with host(302, "/moved") as board:
-        assert Served(board.address, "sb_secret")._call("GET", "/api/submissions/1")["state"] == "accepted"
+        assert ServedBoard(board.address, "sb_secret")._call("GET", "/api/submissions/1")["state"] == "accepted"
         assert board.heard[-1] == ("GET", "/moved", "Bearer sb_secret")
-        with pytest.raises(BadResult, match="sends on to"):
-            list(Served(board.address, "sb_secret").submit(a_folder("apc", 20)))
+        with pytest.raises(BadResult, match="redirects to"):
+            list(ServedBoard(board.address, "sb_secret").submit(a_folder("apc", 20)))

@@ -1,4 +1,4 @@
-"""A served board that is told to end, or killed: soon, with all of its processes, and nothing is lost."""
+"""A server that is stopped or killed ends soon, with all its processes, and loses no submission."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ verify.examine_entry = slow
 from superbench.board.server.worker import main
 main()
 """
-"""A judge whose scorer is busy for hours, within one call into compiled code that holds Python's lock."""
+"""A worker whose scorer is busy for hours, within one call of compiled code that keeps Python's lock."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children of a process are looked for in /proc")
 
 
 def children(number: int) -> set[int]:
-    """All processes below a process."""
+    """Returns all descendants of a process."""
     found: set[int] = set()
     for place in Path(f"/proc/{number}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -51,7 +51,7 @@ def children(number: int) -> set[int]:
 
 
 def alive(numbers: set[int]) -> set[int]:
-    """Those that run still (a zombie has ended)."""
+    """Returns the processes that still run (a zombie has ended)."""
     found = set()
     for number in numbers:
         with contextlib.suppress(OSError):
@@ -61,7 +61,7 @@ def alive(numbers: set[int]) -> set[int]:
 
 
 def soon(condition: Callable[[], object], seconds: float) -> bool:
-    """Does it become true within so many seconds?"""
+    """Returns whether the condition becomes true within this time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():
@@ -71,8 +71,8 @@ def soon(condition: Callable[[], object], seconds: float) -> bool:
 
 
 @pytest.fixture
-def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subprocess.Popen[bytes]]:
-    """A judge that scores, and will for hours; its scorer is below it."""
+def busy_worker(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that scores a bundle for hours in its child process."""
     import json
 
     (bundle := tmp_path / "one.zip").write_bytes(pack_bundle(a_folder("busy", 30)))
@@ -81,8 +81,8 @@ def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpro
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
     )  # fmt: skip
     assert process.stdin is not None
-    errand = {"errand": "judge", "path": str(bundle), "by": "alice"}
-    process.stdin.write(f"{tmp_path / 'board'}\n{json.dumps(errand)}\n".encode())
+    operation = {"operation": "score", "path": str(bundle), "by": "alice"}
+    process.stdin.write(f"{tmp_path / 'board'}\n{json.dumps(operation)}\n".encode())
     process.stdin.flush()
     try:
         assert soon((tmp_path / "busy").is_file, 120)
@@ -93,12 +93,12 @@ def busy_judge(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpro
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_scorer_ends_with_its_judge(busy_judge: subprocess.Popen[bytes], number: int) -> None:
-    scorers = children(busy_judge.pid)
+def test_a_scorer_ends_with_its_worker(busy_worker: subprocess.Popen[bytes], number: int) -> None:
+    scorers = children(busy_worker.pid)
     assert scorers
     assert alive(scorers) == scorers
-    busy_judge.send_signal(number)
-    busy_judge.wait(5)
+    busy_worker.send_signal(number)
+    busy_worker.wait(5)
     assert soon(lambda: not alive(scorers), 2)
 
 
@@ -122,7 +122,7 @@ def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
             running.process.join(10)
             assert time.monotonic() - began < 5
             assert soon(lambda: not alive(below), 1)
-    kept = {one.id: one for one in incoming.all_of(Board(board).shelf)}
+    kept = {one.id: one for one in incoming.all_of(Board(board).storage)}
     assert set(ids) <= set(kept)
     assert {one.tries for one in kept.values()} == {0}
     with serving(board) as running:
@@ -132,7 +132,7 @@ def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
 def test_a_board_that_is_away_refuses_nobody(
     address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the storage says while a bundle is scored is no word about the bundle."""
+    """An error of the storage while a bundle is scored does not refuse the bundle."""
     board, data = Board(address), pack_bundle(a_folder("honest", 30))
     board.submit(a_folder("first", 20))
 
@@ -157,4 +157,4 @@ def test_a_database_that_is_away_is_said_as_such(postgresql: str) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(Unavailable, match="Is it running"):
-        Board(f"postgresql://board@127.0.0.1:{port}/none").shelf.exists()
+        Board(f"postgresql://board@127.0.0.1:{port}/none").storage.exists()

@@ -1,4 +1,4 @@
-"""Who may send a bundle now, and whose is scored next."""
+"""Limits of each token, and the order of scoring."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from superbench.board.board import Board
-from superbench.board.server.fairness import Counter, Limits, TooOften, next_in_turn
+from superbench.board.server.fairness import Limits, SubmissionLimiter, TooOften, next_in_turn
 from superbench.board.storage.incoming import Submission, received
 
 
 def of(by: str) -> Submission:
-    """A submission that waits."""
+    """Returns an undecided submission."""
     return received(by, 10, "model", ("ks",), "d")
 
 
@@ -38,43 +38,43 @@ def test_who_was_served_last_waits_for_a_newcomer() -> None:
 
 
 def test_every_upload_counts_towards_the_hour_whatever_becomes_of_it() -> None:
-    counter = Counter(Limits(hourly=3))
+    limiter = SubmissionLimiter(Limits(hourly=3))
     for _ in range(3):
-        with contextlib.suppress(ValueError), counter.uploading("mallory", 0):
+        with contextlib.suppress(ValueError), limiter.uploading("mallory", 0):
             raise ValueError("junk")
-    with pytest.raises(TooOften, match="refused ones count") as caught, counter.uploading("mallory", 0):
+    with pytest.raises(TooOften, match="refused ones count") as caught, limiter.uploading("mallory", 0):
         pass
     assert (caught.value.status, caught.value.code) == (429, "rate")
     assert 3_590 < caught.value.after <= 3_601
-    with counter.uploading("alice", 0):
+    with limiter.uploading("alice", 0):
         pass
 
 
 def test_what_an_earlier_server_received_counts() -> None:
-    counter = Counter(Limits(hourly=2))
-    counter.remember([of("alice"), replace(of("alice"), received="20200101T000000.000000Z"), of("alice"), of("bob")])
-    with pytest.raises(TooOften), counter.uploading("alice", 0):
+    limiter = SubmissionLimiter(Limits(hourly=2))
+    limiter.remember([of("alice"), replace(of("alice"), received="20200101T000000.000000Z"), of("alice"), of("bob")])
+    with pytest.raises(TooOften), limiter.uploading("alice", 0):
         pass
-    with counter.uploading("bob", 0):
+    with limiter.uploading("bob", 0):
         pass
 
 
 def test_uploads_in_flight_are_counted() -> None:
-    counter = Counter(Limits(waiting=5, uploads=2, all_uploads=3))
+    limiter = SubmissionLimiter(Limits(waiting=5, uploads=2, all_uploads=3))
     with contextlib.ExitStack() as flying:
-        flying.enter_context(counter.uploading("alice", 0))
-        flying.enter_context(counter.uploading("alice", 0))
-        with pytest.raises(TooOften) as caught, counter.uploading("alice", 0):
+        flying.enter_context(limiter.uploading("alice", 0))
+        flying.enter_context(limiter.uploading("alice", 0))
+        with pytest.raises(TooOften) as caught, limiter.uploading("alice", 0):
             pass
         assert caught.value.code == "uploads"
-        with pytest.raises(TooOften) as caught, counter.uploading("alice", 3):
+        with pytest.raises(TooOften) as caught, limiter.uploading("alice", 3):
             pass
         assert caught.value.code == "waiting"
-        flying.enter_context(counter.uploading("bob", 0))
-        with pytest.raises(TooOften) as caught, counter.uploading("carol", 0):
+        flying.enter_context(limiter.uploading("bob", 0))
+        with pytest.raises(TooOften) as caught, limiter.uploading("carol", 0):
             pass
         assert caught.value.code == "busy"
-    with counter.uploading("carol", 0):
+    with limiter.uploading("carol", 0):
         pass
 
 
@@ -83,7 +83,7 @@ def test_junk_is_429_after_an_hours_worth(tmp_path: Path, serving: Callable) -> 
     with serving(tmp_path / "board", "--hourly", "3") as running:
         statuses = [running.call("POST", "/api/submissions", b"junk")[0] for _ in range(6)]
         assert statuses == [400, 400, 400, 429, 429, 429]
-        log = [one.remark for one in Board(running.board).shelf.events()]
+        log = [one.remark for one in Board(running.board).storage.events()]
         assert sum("This is not a bundle" in remark for remark in log) == 3
         assert not [remark for remark in log if "within the hour" in remark]  # who is told 429 fills no log
 

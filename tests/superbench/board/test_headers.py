@@ -1,4 +1,4 @@
-"""What every answer of a served board carries, and boards that several servers share."""
+"""Headers of every response of a server, and boards that several servers share."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_two_servers_of_one_board_show_the_same(tmp_path: Path, a_folder: Callab
         assert second.decided(state["id"])["state"] == "accepted"
         assert [one["state"] for one in second.call("GET", "/api/submissions")[2]] == ["accepted"]
         assert second.shows("apc")
-        stranger = tokens.create(Board(board).shelf, "mallory")
+        stranger = tokens.create(Board(board).storage, "mallory")
         assert second.call("GET", f"/api/submissions/{state['id']}", token=stranger)[0] == 404
         Board(board).withdraw("apc")
         for server in (first, second):
@@ -85,7 +85,7 @@ def test_two_servers_of_one_board_show_the_same(tmp_path: Path, a_folder: Callab
 def test_what_two_servers_decide_at_once_is_accepted_once(
     tmp_path: Path, a_folder: Callable[..., Path], serving: Callable
 ) -> None:
-    """The second finds the queue of the first, which still lives, and scores the same bundles."""
+    """The second server reads the queue of the first, which still runs, and scores the same bundles."""
     board = tmp_path / "board"
     with serving(board) as first:
         os.kill(first.process.pid, signal.SIGSTOP)
@@ -95,14 +95,14 @@ def test_what_two_servers_decide_at_once_is_accepted_once(
             for one in data:
                 bundle = open_bundle(one)
                 new = incoming.received("alice", len(one), bundle.upstream, ("ks",), bundle.digest)
-                incoming.keep(Board(board).shelf, new, one)
+                incoming.keep(Board(board).storage, new, one)
                 ids.append(new.id)
             with serving(board) as second:
                 Board(board).accept(Board(board).examine(data[1]), "alice")  # as another server would
                 assert {second.decided(one)["state"] for one in ids} == {"accepted"}
         finally:
             os.kill(first.process.pid, signal.SIGCONT)
-    assert sorted(one.upstream for one in Board(board).shelf.held()) == ["model0", "model1"]
+    assert sorted(one.upstream for one in Board(board).storage.bundles()) == ["model0", "model1"]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -112,17 +112,17 @@ def test_a_database_says_of_which_schema_it_is(
     address = f"sqlite:///{tmp_path}/board.db" if kind == "sqlite" else request.getfixturevalue("database")
     board = Board(address)
     board.submit(a_folder("apc", 20))
-    table = board.shelf._tables.tables["superbench_schema"]  # type: ignore[attr-defined]
-    engine = board.shelf._engine  # type: ignore[attr-defined]
+    table = board.storage._tables.tables["superbench_schema"]  # type: ignore[attr-defined]
+    engine = board.storage._engine  # type: ignore[attr-defined]
     with engine.connect() as connection, connection.begin():
         assert connection.execute(sqlalchemy.select(table.c.version)).scalars().all() == [1]
         connection.execute(table.update(), {"version": 2})
-    for ask in (board.contents, board.shelf.events, lambda: board.submit(a_folder("mfcc", 12)), board.history):
-        with pytest.raises(Unavailable, match=r"schema 2; .* knows schema 1. Bring superbench up to date"):
+    for ask in (board.contents, board.storage.events, lambda: board.submit(a_folder("mfcc", 12)), board.history):
+        with pytest.raises(Unavailable, match=r"schema 2; .* reads schema 1. Update superbench"):
             ask()
     with engine.connect() as connection, connection.begin():
         table.drop(connection)  # a board from before versions were written
     assert Board(address).contents()["groups"][0]["rows"][0]["name"] == "apc"
-    tokens.create(board.shelf, "alice")
+    tokens.create(board.storage, "alice")
     with engine.connect() as connection, connection.begin():
         assert connection.execute(sqlalchemy.select(table.c.version)).scalars().all() == [1]

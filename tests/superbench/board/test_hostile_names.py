@@ -1,4 +1,4 @@
-"""Names and notes that would mean something to a terminal, a spreadsheet or LaTeX are printed as what they are."""
+"""Names and notes with control sequences of a terminal, formulas or LaTeX commands are printed as plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands behind a board's numbers: receipts, families, the items that most models miss, and the draws of paired tests."""
+"""Details behind a board's numbers: receipts, families, the hardest items, and the draws of paired tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def over() -> list[Column]:
 
 
 def said(right: int, first: int = 0) -> list[Prediction]:
-    """Keywords of 30 speakers; those from `first` on, `right` in number, get their two words right."""
+    """Keywords of 30 speakers; for `right` speakers from `first` on, both predictions are correct."""
     return [
         Prediction(f"{word}/{n:02}.wav", "all", (f"s{n}",), word, word if first <= n < first + right else "stop")
         for n in range(30)
@@ -54,9 +54,9 @@ def row(name: str, **more: Any) -> Row:
 
 
 def behind(over: list[Column], given: dict[str, Sequence[Prediction]], **more: Any) -> dict[str, Any]:
-    """What stands behind a table of rows that gave these answers."""
+    """Returns the details of a table of rows with these predictions."""
     rows = [row(name, **more) for name in given]
-    return details.behind(rows, over, lambda result: details.Answers.of(result, given[result.upstream.name]))
+    return details.behind(rows, over, lambda result: details.ScoredPredictions.of(result, given[result.upstream.name]))
 
 
 # ---------------------------------------------------------------- a row
@@ -165,8 +165,8 @@ def test_rows_of_other_items_and_rows_without_answers_are_left_out(over: list[Co
 
 
 def test_what_a_board_keeps_to_itself_is_not_shown(over: list[Column]) -> None:
-    def hidden(result: Result) -> details.Answers:
-        return replace(details.Answers.of(result, said(10)), errors=np.empty(0))
+    def hidden(result: Result) -> details.ScoredPredictions:
+        return replace(details.ScoredPredictions.of(result, said(10)), errors=np.empty(0))
 
     found = details.behind([row("a"), row("b")], over, hidden)
     assert found["hardest"] == {}

@@ -1,4 +1,4 @@
-"""Whose a row is, which of its versions stands, and how its keeper takes it off: on every storage."""
+"""Who owns a row, which of its versions is shown, and how the keeper withdraws it: on every storage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def names(board: Board) -> list[str]:
 
 
 def with_emotions(place: Path, a_result: Callable[..., Result], name: str, right: int, **more: Any) -> Path:
-    """Beside keyword spotting, a made-up result of emotion recognition: a second task of the same model."""
+    """Adds an invented result of emotion recognition to keyword spotting: a second task of the same model."""
     emotions = task("sid")
     said = [Prediction(f"{n:03}.wav", "all", (f"s{n}",), "id10001", "id10001" if n < right else "id10002") for n in range(48)]
     score = emotions.score(said, {})["accuracy"]
@@ -50,14 +50,14 @@ def with_emotions(place: Path, a_result: Callable[..., Result], name: str, right
 
 @pytest.mark.parametrize(("first", "second"), [("", "alice"), ("alice", ""), ("alice", "bob")])
 def test_nobody_takes_anothers_row(first: str, second: str, address: str, a_folder: Callable[..., Path]) -> None:
-    """Rows that came without a token are the keeper's."""
+    """Rows without a token belong to the keeper."""
     board = Board(address)
     accept(board, a_folder("apc:base", 20), first)
-    before = (board.contents(), board.shelf.held())
+    before = (board.contents(), board.storage.bundles())
     with pytest.raises(Conflict, match=r"belongs to (somebody else|the board's keeper)") as caught:
         accept(board, a_folder("apc:base", 40, where="other"), second)
     assert (caught.value.status, caught.value.code) == (409, "name")
-    assert (board.contents(), board.shelf.held()) == before
+    assert (board.contents(), board.storage.bundles()) == before
     accept(board, a_folder("apc:base", 40, where="other"), first)  # its owner may
 
 
@@ -90,12 +90,12 @@ def test_a_row_that_was_withdrawn_is_gone_stays_in_the_history_and_does_not_come
     assert (names(board), len(gone)) == (["tera"], 2)
     assert [one.state for one in board.history("apc")] == ["withdrawn", "withdrawn"]
     assert board.history("apc")[0].why.endswith("by root: trained on the test set")
-    assert [(one.who, one.what) for one in board.shelf.events()][-2:] == [("root", "withdrawn")] * 2
+    assert [(one.who, one.what) for one in board.storage.events()][-2:] == [("root", "withdrawn")] * 2
     for again in (lambda: accept(board, a_folder("apc", 20), "alice"), lambda: board.submit(a_folder("apc", 20))):
         with pytest.raises(Conflict) as caught:
             again()
         assert caught.value.code == "withdrawn"
-    with pytest.raises(CommandError, match="withdrawn before"):
+    with pytest.raises(CommandError, match="withdrawn already"):
         board.withdraw("apc")
     with pytest.raises(UnknownName, match="Did you mean tera"):
         board.withdraw("terra")
@@ -120,17 +120,17 @@ def test_rulings_go_with_a_backup(address: str, a_folder: Callable[..., Path], t
     for name in ("apc", "tera"):
         accept(board, a_folder(name, 20))
     board.withdraw("tera", why="asked for")
-    backups.backup(board.shelf, tmp_path / "saved.zip")
+    backups.backup(board.storage, tmp_path / "saved.zip")
     for place in ("restored", "restored.db"):
         other = Board(tmp_path / place)
-        backups.restore(tmp_path / "saved.zip", other.shelf)
+        backups.restore(tmp_path / "saved.zip", other.storage)
         assert (names(other), [one.state for one in other.history("tera")]) == (["apc"], ["withdrawn"])
 
 
 def test_the_command_withdraws_tells_the_history_and_still_writes_the_page(
     call: Any, a_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A first word that is a command is one; a board in a folder of that name is written ./history."""
+    """A first word that is a command's name is the command; a folder of that name is written ./history."""
     for board in ("./history", "page"):
         Board(tmp_path / board).submit(a_folder("apc", 20))
         Board(tmp_path / board).submit(a_folder("tera", 30))
@@ -210,6 +210,6 @@ def test_names_in_other_scripts_are_different_names(address: str, a_folder: Call
         (place / "ks" / "result.json").write_text(json.dumps(record))
         accept(board, place, f"person {number}")
     assert names(board) == sorted(several)
-    assert {one.upstream for one in board.shelf.held()} == set(several)
+    assert {one.upstream for one in board.storage.bundles()} == set(several)
     board.withdraw("模型甲")
     assert names(board) == sorted(several[1:])

@@ -1,4 +1,4 @@
-"""Examinations in a process of their own: the same verdict, and an end to those that would take for ever."""
+"""Examinations in a sandbox process: the same decision, and a limit for those that would take too long."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_an_examination_apart_finds_the_same(address: str, a_folder: Callable[..
     }
     assert board.accept(outside).fresh
     (boast := a_folder("boast", 30) / "ks" / "result.json").write_text(boast.read_text().replace("62.5", "99.5"))
-    with pytest.raises(Refusal, match=r"99\.5000 was claimed") as caught:
+    with pytest.raises(Refusal, match=r"claims 99\.5000") as caught:
         sandbox.examine(board, pack_bundle(boast.parents[1]))
     assert caught.value.code == "score"
 
@@ -72,7 +72,7 @@ def test_a_failure_of_the_process_is_told(address: str, a_folder: Callable[..., 
 def test_a_bundle_that_takes_too_much_to_open_is_given_up(
     a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever an archive makes its reader do: the process beside is bounded, this one goes on."""
+    """Whatever an archive makes its reader do: the child process is limited, this process continues."""
 
     def large(data: bytes) -> None:
         bytearray(2 * sandbox.OPENING_BYTES)

@@ -1,4 +1,4 @@
-"""What lies with a board and was not made here proves nothing: evidence without a seal, names that lead elsewhere."""
+"""Files in a board that this user did not make are not trusted: evidence without a seal, names with paths."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from superbench.errors import BadResult
 
 
 def cells(board: Board) -> dict[str, Any]:
-    """The values and intervals on the page, by row."""
+    """Returns the values and intervals on the page, by row."""
     return {row["name"]: row["cells"] for group in board.contents()["groups"] for row in group["rows"]}
 
 
 @pytest.fixture
 def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder, and so a key, of this test's own."""
+    """Gives this test its own cache folder, and so its own key."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
     return tmp_path / "mine" / "superbench" / "board.key"
 
@@ -35,12 +35,12 @@ def test_forged_evidence_is_ignored_and_made_again(address: str, a_folder: Calla
     board.submit(a_folder("mfcc", 12))
     honest = cells(board)
     assert own_key.stat().st_mode & 0o077 == 0
-    names = board.shelf.names("evidence")
-    kept = {name: board.shelf.get("evidence", name) or b"" for name in names}
+    names = board.storage.names("evidence")
+    kept = {name: board.storage.get("evidence", name) or b"" for name in names}
     own, other = names
     bare = kept[own][sealed_evidence.SEAL_BYTES :]
     (entry,) = board._counted([])[:1]
-    stranger = replace(sealed_evidence.Proofs.own(), key=b"x" * 32)
+    stranger = replace(sealed_evidence.SealedEvidence.of_user(), key=b"x" * 32)
     lies = {
         "without a seal": bare,
         "a seal of zeros": bytes(32) + bare,
@@ -51,10 +51,10 @@ def test_forged_evidence_is_ignored_and_made_again(address: str, a_folder: Calla
         "a stranger's seal": stranger._seal(entry[0].digest, "ks", bare) + bare,
     }
     for what, lie in lies.items():
-        with board.shelf.writing() as writer:
+        with board.storage.writing() as writer:
             writer.put("evidence", own, lie)
         assert cells(Board(address)) == honest, what
-        assert board.shelf.get("evidence", own) == kept[own], what
+        assert board.storage.get("evidence", own) == kept[own], what
 
 
 def test_who_has_another_key_works_it_out_again_beside_the_first(
@@ -62,13 +62,13 @@ def test_who_has_another_key_works_it_out_again_beside_the_first(
 ) -> None:
     board = Board(address)
     board.submit(a_folder("apc", 20))
-    honest, before = cells(board), board.shelf.names("evidence")
+    honest, before = cells(board), board.storage.names("evidence")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "theirs"))
     assert cells(Board(address)) == honest
-    assert len(board.shelf.names("evidence")) == 2
-    assert set(before) < set(board.shelf.names("evidence"))
+    assert len(board.storage.names("evidence")) == 2
+    assert set(before) < set(board.storage.names("evidence"))
     board.withdraw("apc")
-    assert board.shelf.names("evidence") == []
+    assert board.storage.names("evidence") == []
 
 
 def test_a_user_who_can_keep_no_key_has_one_for_the_moment(
@@ -85,7 +85,7 @@ def test_a_user_who_can_keep_no_key_has_one_for_the_moment(
 
 
 def changed(file: Path, change: Callable[[dict[str, Any], dict[str, bytes]], object]) -> Path:
-    """A backup with its list and its files changed, every sum made to agree."""
+    """Changes the list and the files of a backup, and updates every checksum."""
     with zipfile.ZipFile(file) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     head = json.loads(files.pop("board.json"))
@@ -130,30 +130,30 @@ def test_a_backup_with_names_that_no_board_has_restores_nothing(
 ) -> None:
     board = Board(tmp_path / "board")
     board.submit(a_folder("apc", 20))
-    backup.backup(board.shelf, file := tmp_path / "backup.zip")
+    backup.backup(board.storage, file := tmp_path / "backup.zip")
     forged = changed(file, OUTSIDE[what])
     before = set(tmp_path.rglob("*"))
     for place in (tmp_path / "again", f"sqlite:///{tmp_path}/again.db"):
         with pytest.raises(BadResult, match="Nothing was restored"):
-            backup.restore(forged, Board(place).shelf)
+            backup.restore(forged, Board(place).storage)
     assert {path.name for path in set(tmp_path.rglob("*")) - before} <= {"again.db"}
-    assert not Board(f"sqlite:///{tmp_path}/again.db").shelf.held()
+    assert not Board(f"sqlite:///{tmp_path}/again.db").storage.bundles()
 
 
 def test_a_submission_in_the_queue_whose_name_leads_elsewhere_is_none(address: str, a_folder: Callable[..., Path]) -> None:
-    shelf = Board(address).shelf
+    storage = Board(address).storage
     honest = incoming.received("alice", 5, "apc", ("ks",), "d" * 64)
-    incoming.keep(shelf, honest, b"bytes")
-    record = json.loads(shelf.get("incoming", f"{honest.id}.json") or b"")
+    incoming.keep(storage, honest, b"bytes")
+    record = json.loads(storage.get("incoming", f"{honest.id}.json") or b"")
     for number, text in enumerate(
         [json.dumps(record | {"id": "../../outside"}), json.dumps(record | {"tasks": 7}), json.dumps([1]), "{", ""]
     ):
-        with shelf.writing() as writer:
+        with storage.writing() as writer:
             writer.put("incoming", f"forged{number}.json", text.encode())
-    assert incoming.all_of(shelf) == [honest]
+    assert incoming.all_of(storage) == [honest]
 
 
 def test_a_document_has_a_plain_name(address: str) -> None:
     for name in ("", ".", "..", "a..b", "a/b", "/a", "a\\b", "a\0b", ".a", "-a", "a" * 201, "ä"):
-        with pytest.raises(ValueError, match="no name of a document"), Board(address).shelf.writing() as writer:
+        with pytest.raises(ValueError, match="not a name of a document"), Board(address).storage.writing() as writer:
             writer.put("tokens", name, b"")

@@ -1,4 +1,4 @@
-"""A served board: who may submit, what is refused with which status, and that nothing accepted is ever lost."""
+"""The server of a board: who may submit, what is refused with which status, and that no accepted bundle is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import pytest
 
 from superbench.board.board import Board
 from superbench.board.bundles.bundle import pack_bundle
-from superbench.board.server.client import Served
+from superbench.board.server.client import ServedBoard
 from superbench.board.storage import tokens
 from superbench.board.storage.base import StoredBundle, now
 from superbench.errors import BadResult, CommandError
@@ -34,7 +34,7 @@ pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
 
 
 Running = Any
-"""A server in a process of its own, and a token for it: see `conftest.py`."""
+"""A server in a separate process, and a token for it: see `conftest.py`."""
 Serving = Callable[..., contextlib.AbstractContextManager[Running]]
 
 
@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, serving: Serving) -> Iterat
 
 
 def submitted(server: Running, data: bytes) -> dict[str, Any]:
-    """Submit, and wait for the end."""
+    """Submits a bundle and waits for the decision."""
     status, headers, state = server.call("POST", "/api/submissions", data)
     assert (status, state["state"]) == (202, "queued"), state
     assert headers["Location"] == f"/api/submissions/{state['id']}"
@@ -93,13 +93,13 @@ def test_the_description_is_there_to_read_without_the_network(server: Running) -
 
 def test_without_a_valid_token_nothing_is_read_of_the_upload(server: Running, a_folder: Callable[..., Path]) -> None:
     data = pack_bundle(a_folder("stranger", 20))
-    for token, word in ((None, "missing"), ("sb_wrong", "not known"), ("nonsense", "not known")):
+    for token, word in ((None, "missing"), ("sb_wrong", "unknown"), ("nonsense", "unknown")):
         status, headers, problem = server.call("POST", "/api/submissions", data, token)
         assert (status, problem["code"], headers["WWW-Authenticate"]) == (401, "token", "Bearer")
         assert word in problem["reason"]
-    shelf = Board(server.board).shelf
-    bob = tokens.create(shelf, "bob")
-    tokens.revoke(shelf, "bob")
+    storage = Board(server.board).storage
+    bob = tokens.create(storage, "bob")
+    tokens.revoke(storage, "bob")
     assert "revoked" in server.call("POST", "/api/submissions", data, bob)[2]["reason"]
 
 
@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], int]] = {
 
 
 def _changed(good: bytes, old: bytes, new: bytes) -> bytes:
-    """The bundle with a piece of its result replaced, its manifest made to agree."""
+    """Returns the bundle with a part of its result replaced, and a matching manifest."""
     import hashlib
 
     with zipfile.ZipFile(io.BytesIO(good)) as archive:
@@ -160,7 +160,7 @@ def test_a_false_score_is_refused_once_it_was_scored_again(server: Running, a_fo
     assert (state["state"], state["status"]) == ("refused", 422)
     assert "62.5" in state["reason"]
     assert "liar" not in server.names()
-    assert any(event.what == "refused" and "62.5" in event.remark for event in Board(server.board).shelf.events())
+    assert any(event.what == "refused" and "62.5" in event.remark for event in Board(server.board).storage.events())
 
 
 def test_a_replay_is_a_conflict(server: Running, a_folder: Callable[..., Path]) -> None:
@@ -172,7 +172,7 @@ def test_a_replay_is_a_conflict(server: Running, a_folder: Callable[..., Path]) 
 
 def test_a_name_belongs_to_the_token_that_brought_it(server: Running, a_folder: Callable[..., Path]) -> None:
     assert submitted(server, pack_bundle(a_folder("mine", 24)))["state"] == "accepted"
-    carol = tokens.create(Board(server.board).shelf, f"carol{time.time_ns()}")
+    carol = tokens.create(Board(server.board).storage, f"carol{time.time_ns()}")
     other = pack_bundle(a_folder("mine", 30, where="other"))
     status, _, state = server.call("POST", "/api/submissions", other, carol)
     assert status == 202
@@ -190,7 +190,7 @@ def test_a_server_starts_on_a_board_that_holds_what_cannot_be_drawn(
     board = Board(tmp_path / "board")
     board.submit(a_folder("apc", 20))
     ragged = forged(pack_bundle(a_folder("odd", 30)), lambda r: r.update(layer_weights={"a": [1.0], "b": [0.5, 0.5]}))
-    with board.shelf.writing() as writer:
+    with board.storage.writing() as writer:
         writer.add(StoredBundle("ab" * 32, "odd", now()), ragged)
     with serving(tmp_path / "board") as server:
         assert server.names() == ["apc"]
@@ -204,7 +204,7 @@ def test_an_admin_takes_a_row_off_the_board_and_nobody_else_can(server: Running,
     name = "hf/somebody/model:base"
     data = pack_bundle(a_folder(name, 24))
     digest = submitted(server, data)["digest"]
-    admin = tokens.create(Board(server.board).shelf, f"root{time.time_ns()}", "admin")
+    admin = tokens.create(Board(server.board).storage, f"root{time.time_ns()}", "admin")
     assert server.call("DELETE", f"/api/models/{name}", token=None)[0] == 401
     status, _, problem = server.call("DELETE", f"/api/models/{name}")
     assert (status, problem["code"]) == (403, "role")
@@ -257,7 +257,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Running, a_folder: Cal
 def test_nothing_received_is_lost_when_the_server_is_killed(
     tmp_path: Path, a_folder: Callable[..., Path], serving: Serving
 ) -> None:
-    """Several senders at once; the server dies at some point of the queue, twice; all that was answered 202 is accepted."""
+    """Several senders at once; the server is killed twice with a full queue; every submission answered with 202 is accepted."""
     board = tmp_path / "board"
     bundles = [pack_bundle(a_folder(f"model{number}", 20 + number)) for number in range(4)]
     ids: list[str] = []
@@ -282,7 +282,7 @@ def test_nothing_received_is_lost_when_the_server_is_killed(
             send(running, data)
         states = [running.decided(identity) for identity in ids]
         assert {state["state"] for state in states} == {"accepted"}, states
-        held = [one.upstream for one in Board(board).shelf.held()]
+        held = [one.upstream for one in Board(board).storage.bundles()]
         assert sorted(held) == sorted(state["upstream"] for state in states)  # each once
         assert len(held) == 4
 
@@ -303,9 +303,9 @@ def test_the_command_submits_to_a_served_board_and_says_what_it_answered(
 ) -> None:
     place = a_folder("by-command", 33, where="command")
     heard: list[str] = []
-    (state,) = Served(server.address, server.token).submit(place, told=heard.append)
+    (state,) = ServedBoard(server.address, server.token).submit(place, report=heard.append)
     assert (state["state"], heard[0][:20]) == ("accepted", "by-command: sending ")
     with pytest.raises(BadResult, match=r"409.*replayed"):
-        list(Served(server.address, server.token).submit(place))
+        list(ServedBoard(server.address, server.token).submit(place))
     with pytest.raises(CommandError, match="superbench token"):
-        Served(server.address, None)
+        ServedBoard(server.address, None)

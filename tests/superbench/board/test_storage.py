@@ -1,4 +1,4 @@
-"""Boards in a folder, in SQLite, in PostgreSQL: the same table, whole or unchanged, whoever comes at the same time."""
+"""Boards in a folder, SQLite and PostgreSQL: the same table, and complete or no changes with concurrent writers."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_the_same_bundle_is_there_once_and_a_replay_is_a_conflict(address: str, 
     assert [receipt.fresh for receipt in board.submit(place)] == [True]
     assert [receipt.fresh for receipt in board.submit(place)] == [False]
     board.submit(a_folder("apc", 40, where="newer"))
-    with pytest.raises(Conflict, match="not taken twice") as caught:  # nor does an old one come back on top
+    with pytest.raises(Conflict, match="a bundle is accepted once") as caught:  # nor does an old one come back on top
         board.accept(board.examine(pack_bundle(place)))
     assert (caught.value.status, caught.value.code) == (409, "replayed")
     (result,) = board.results()
     assert result.scores["accuracy"].value == pytest.approx(100 * 40 / 48)
-    assert len(board.shelf.held()) == 2  # history is kept
+    assert len(board.storage.bundles()) == 2  # history is kept
 
 
 def test_a_newer_revision_stands_in_place_of_the_older_one(address: str, a_folder: Callable[..., Path]) -> None:
@@ -62,25 +62,27 @@ def test_a_newer_revision_stands_in_place_of_the_older_one(address: str, a_folde
 def test_a_refused_submission_leaves_the_board_as_it_was(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     board.submit(a_folder("apc", 20))
-    before = (board.shelf.held(), board.shelf.events(), board.contents())
+    before = (board.storage.bundles(), board.storage.events(), board.contents())
     a_folder("honest", 30, where="mixed")
     boast = a_folder("boast", 30, where="mixed") / "ks" / "result.json"
     record = json.loads(boast.read_text())
     record["scores"]["accuracy"]["value"] = 99.0
     boast.write_text(json.dumps(record))
-    with pytest.raises(Refusal, match=r"boast: ks: accuracy is 62\.5000 by its predictions, 99\.0000 was claimed"):
+    with pytest.raises(
+        Refusal, match=r"boast: ks: accuracy computed from its predictions is 62\.5000; the result claims 99\.0000"
+    ):
         board.submit(boast.parents[2])
-    assert (board.shelf.held(), board.shelf.events(), board.contents()) == before
+    assert (board.storage.bundles(), board.storage.events(), board.contents()) == before
 
 
 def test_an_error_inside_a_write_takes_all_of_it_back(database: str, tmp_path: Path, a_folder: Callable[..., Path]) -> None:
     for address in (f"sqlite:///{tmp_path}/board.db", database):
         board = Board(address)
         board.submit(a_folder("apc", 20))
-        with contextlib.suppress(RuntimeError), board.shelf.writing() as writer:
+        with contextlib.suppress(RuntimeError), board.storage.writing() as writer:
             writer.put("labels", "half", b"half")
             raise RuntimeError
-        assert "half" not in board.shelf.names("labels")
+        assert "half" not in board.storage.names("labels")
 
 
 def test_ten_submitters_at_once_are_all_accepted_and_readers_never_see_half(
@@ -95,7 +97,7 @@ def test_ten_submitters_at_once_are_all_accepted_and_readers_never_see_half(
         try:
             board = Board(address)
             board.accept(board.examine(data), by="")
-            board.shelf.close()
+            board.storage.close()
         except BaseException as error:
             errors.append(error)
 
@@ -111,7 +113,7 @@ def test_ten_submitters_at_once_are_all_accepted_and_readers_never_see_half(
     assert errors == []
     assert sorted(seen) == seen
     assert len(reader.results()) == 11
-    assert sum(event.what == "accepted" for event in reader.shelf.events()) == 11
+    assert sum(event.what == "accepted" for event in reader.storage.events()) == 11
 
 
 SUBMITTER = """
@@ -138,7 +140,7 @@ def test_what_was_accepted_survives_a_kill(address: str, a_folder: Callable[...,
     told += process.stdout.read().split()
     process.wait()
     board = Board(address)
-    held = [one.digest for one in board.shelf.held()]
+    held = [one.digest for one in board.storage.bundles()]
     assert all(any(digest.startswith(one) for one in held) for digest in told if len(digest) == 64)
     assert len(board.results()) == len(held)
     (group, _), refused = board.contents()["groups"], board.contents()["refused"]
@@ -151,25 +153,25 @@ def test_names_belong_to_the_token_that_used_them_first(address: str, a_folder: 
     with pytest.raises(Conflict, match="belongs to somebody else"):
         board.accept(board.examine(pack_bundle(a_folder("apc", 40, where="other"))), by="mallory")
     board.accept(board.examine(pack_bundle(a_folder("apc", 30, where="newer"))), by="alice")
-    assert [one.by for one in board.shelf.held()] == ["alice", "alice"]
+    assert [one.by for one in board.storage.bundles()] == ["alice", "alice"]
 
 
 def test_tokens_are_kept_as_digests_and_can_be_revoked(address: str) -> None:
     board = Board(address)
-    secret = tokens.create(board.shelf, "alice")
-    assert tokens.owner(board.shelf, secret) == "alice"
-    stored = b"".join(board.shelf.get("tokens", name) or b"" for name in board.shelf.names("tokens"))
+    secret = tokens.create(board.storage, "alice")
+    assert tokens.owner(board.storage, secret) == "alice"
+    stored = b"".join(board.storage.get("tokens", name) or b"" for name in board.storage.names("tokens"))
     assert secret.encode() not in stored
     with pytest.raises(CommandError, match="already"):
-        tokens.create(board.shelf, "alice")
+        tokens.create(board.storage, "alice")
     for wrong in (None, "", "sb_wrong", secret[:-1], "x" * 1000, "sb_\x00"):
         with pytest.raises(NotAllowed) as caught:
-            tokens.owner(board.shelf, wrong)
+            tokens.owner(board.storage, wrong)
         assert caught.value.status == 401
-    tokens.revoke(board.shelf, "alice")
+    tokens.revoke(board.storage, "alice")
     with pytest.raises(NotAllowed, match="revoked"):
-        tokens.owner(board.shelf, secret)
-    assert [event.what for event in board.shelf.events()] == ["token created", "token revoked"]
+        tokens.owner(board.storage, secret)
+    assert [event.what for event in board.storage.events()] == ["token created", "token revoked"]
 
 
 def test_a_backup_brings_everything_back_into_any_kind_of_board(
@@ -178,23 +180,23 @@ def test_a_backup_brings_everything_back_into_any_kind_of_board(
     board = Board(address)
     board.accept(board.examine(pack_bundle(a_folder("apc", 20))), by="alice")
     board.submit(a_folder("mfcc", 12))
-    secret = tokens.create(board.shelf, "alice")
+    secret = tokens.create(board.storage, "alice")
     file = tmp_path / "backup.zip"
-    assert backups.backup(board.shelf, file).bundles == 2
+    assert backups.backup(board.storage, file).bundles == 2
     for other in (tmp_path / "again", f"sqlite:///{tmp_path}/again.db"):
         restored = Board(other)
-        backups.restore(file, restored.shelf)
+        backups.restore(file, restored.storage)
         assert restored.contents() == board.contents()
-        assert tokens.owner(restored.shelf, secret) == "alice"
-        assert [one.by for one in restored.shelf.held()] == ["alice", ""]
-        assert restored.shelf.events()[:-1] == board.shelf.events()
-        with pytest.raises(CommandError, match="holds a board already"):
-            backups.restore(file, restored.shelf)
+        assert tokens.owner(restored.storage, secret) == "alice"
+        assert [one.by for one in restored.storage.bundles()] == ["alice", ""]
+        assert restored.storage.events()[:-1] == board.storage.events()
+        with pytest.raises(CommandError, match="contains a board already"):
+            backups.restore(file, restored.storage)
     damaged = bytearray(file.read_bytes())
     damaged[200] ^= 1
     file.write_bytes(bytes(damaged))
     with pytest.raises(BadResult, match="Nothing was restored"):
-        backups.restore(file, Board(tmp_path / "third").shelf)
+        backups.restore(file, Board(tmp_path / "third").storage)
     assert not (tmp_path / "third").exists()
 
 
@@ -219,7 +221,7 @@ def test_a_bundle_that_was_put_into_the_folder_by_hand_is_scored_before_it_is_sh
 
 
 def test_a_folder_without_its_hidden_files_shows_the_same(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
-    """What git keeps is enough."""
+    """The files that git keeps are enough."""
     import shutil
 
     board = Board(tmp_path / "board")
@@ -251,7 +253,7 @@ def test_scores_are_computed_again_once(address: str, a_folder: Callable[..., Pa
     [
         ("https://example.org/board", "only its keeper"),
         ("mysql://somewhere/board", "expected a folder"),
-        ("postgresql://host:port/board", "no address of a database"),
+        ("postgresql://host:port/board", "not an address of a database"),
     ],
 )
 def test_an_address_that_is_none_says_so(address: str, words: str) -> None:
@@ -263,7 +265,7 @@ def test_a_database_that_is_not_running_is_said_in_a_sentence_without_its_passwo
     from superbench.errors import StoreError
 
     with pytest.raises(StoreError, match="Is it running") as caught:
-        Board("postgresql://me:secret@127.0.0.1:1/board").shelf.held()
+        Board("postgresql://me:secret@127.0.0.1:1/board").storage.bundles()
     assert "secret" not in str(caught.value)
 
 
@@ -272,11 +274,11 @@ def test_a_bundle_that_cannot_be_read_is_left_out_of_a_backup_and_said(
 ) -> None:
     board = Board(address)
     board.submit(a_folder("apc", 30))
-    with board.shelf.writing() as writer:
+    with board.storage.writing() as writer:
         writer.add(StoredBundle("ab" * 32, "junk", now()), b"junk")
     file, other = tmp_path / "saved.zip", Board(tmp_path / "other")
-    found = backups.backup(board.shelf, file)
+    found = backups.backup(board.storage, file)
     assert (found.bundles, len(found.left_out)) == (1, 1)
     assert found.left_out[0].startswith("junk (abababababab): ")
-    assert backups.restore(file, other.shelf).bundles == 1
+    assert backups.restore(file, other.storage).bundles == 1
     assert [result.upstream.name for result in other.results()] == ["apc"]

@@ -1,4 +1,4 @@
-"""Whatever a stranger sends, and whatever lies on a board by now, the board is drawn."""
+"""The board can be drawn whatever was submitted, and whatever files it contains."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def test_a_field_beyond_its_bounds_is_refused_and_the_board_stays(
 ) -> None:
     board, valid = Board(address), pack_bundle(a_folder("model", 30))
     board.submit(a_folder("apc", 20))
-    before = (board.contents(), board.shelf.held(), board.shelf.events())
+    before = (board.contents(), board.storage.bundles(), board.storage.events())
     for what, change in REFUSED.items():
         with pytest.raises(Refusal) as caught:
             board.accept(board.examine(forged(valid, change)))
         assert len(str(caught.value)) < 1_000, what
-    assert (board.contents(), board.shelf.held(), board.shelf.events()) == before
+    assert (board.contents(), board.storage.bundles(), board.storage.events()) == before
 
 
 @pytest.mark.parametrize("what", TAKEN)
@@ -97,12 +97,12 @@ def test_what_is_odd_and_within_bounds_is_drawn(
 def test_a_bundle_that_came_before_the_bounds_is_left_out_said_and_can_be_withdrawn(
     address: str, a_folder: Callable[..., Path], forged: Forge
 ) -> None:
-    """As an earlier version accepted it: it lies on the shelf, and was never drawn."""
+    """Stores a bundle like an earlier version, which accepted it without drawing it."""
     board, valid = Board(address), pack_bundle(a_folder("model", 30))
     board.submit(a_folder("apc", 20))
     before = board.contents()
     bad = forged(valid, REFUSED["ragged layer weights"])
-    with board.shelf.writing() as writer:
+    with board.storage.writing() as writer:
         writer.add(StoredBundle("ab" * 32, "model", now()), bad)
         writer.add(StoredBundle("cd" * 32, "junk", now()), b"junk")
     found = board.contents()
@@ -115,7 +115,7 @@ def test_a_bundle_that_came_before_the_bounds_is_left_out_said_and_can_be_withdr
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[str]], bool]) -> None:
-    """Drawing that fails for a reason that nobody thought of: for the names of a table's rows."""
+    """Drawing that fails for an unforeseen reason: for the names of a table's rows."""
     whole = shown_results.contents.contents
 
     def contents(groups: list[rows.Group], *more: Any) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def test_what_cannot_be_drawn_is_left_out_said_on_the_page_and_logged_once(
         assert sorted(row["name"] for row in found["groups"][0]["rows"]) == ["apc", "late", "tera"]
         assert found["refused"] == [reason]
         assert reason in render.render(found)
-    assert [one.remark for one in board.shelf.events() if one.what == "not drawn"] == [reason]
+    assert [one.remark for one in board.storage.events() if one.what == "not drawn"] == [reason]
 
 
 def test_a_bundle_with_which_the_board_cannot_be_drawn_is_refused(
@@ -162,9 +162,9 @@ def test_a_bundle_with_which_the_board_cannot_be_drawn_is_refused(
         with pytest.raises(Refusal, match="cannot be drawn") as caught:
             examine(pack_bundle(a_folder("odd", 30)))
         assert (caught.value.status, caught.value.code) == (422, "drawing")
-    with pytest.raises(Refusal, match="nothing was added"):
+    with pytest.raises(Refusal, match="Nothing was added"):
         board.submit(a_folder("odd", 30))
-    assert [one.upstream for one in board.shelf.held()] == ["apc"]
+    assert [one.upstream for one in board.storage.bundles()] == ["apc"]
     board.submit(a_folder("fine", 30))  # and what stood there before does not hinder the next
 
 
@@ -179,7 +179,7 @@ def test_an_undrawable_row_does_not_hinder_the_next_submission(
 
 
 def test_damage_beside_a_bundle_does_not_stop_the_board(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
-    """Notes of owners, rulings and references that were cut off: a folder, or git, may lose the end of any file."""
+    """Owners, rulings and references that were cut off: a folder or git may lose the end of any file."""
     board = Board(tmp_path / "board")
     for name in ("apc", "tera"):
         board.accept(board.examine(pack_bundle(a_folder(name, 20))), "alice")
@@ -189,7 +189,7 @@ def test_damage_beside_a_bundle_does_not_stop_the_board(tmp_path: Path, a_folder
     assert [row["name"] for row in board.contents()["groups"][0]["rows"]] == ["apc"]
     with pytest.raises(Conflict):
         board.accept(board.examine(pack_bundle(a_folder("apc", 30, where="other"))), "alice")
-    with board.shelf.writing() as writer:
+    with board.storage.writing() as writer:
         writer.put("references", "ks-f", b"{")
     found = board.contents()
     assert [group["protocol"] for group in found["groups"]] == ["published"]

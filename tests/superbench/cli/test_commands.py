@@ -134,7 +134,7 @@ def test_help_shows_every_placeholder() -> None:
         (("run", "fbank", "--data", "{data}", "--protocol", "best"), 2, "expected one of superb"),
         (("pretrain", "fbank", "--audio", "{data}", "--out", "{data}/x"), 2, "cannot be pretrained"),
         (("report", "{data}"), 1, "holds no result.json"),
-        (("board", "{data}/nowhere"), 2, "is no board"),
+        (("board", "{data}/nowhere"), 2, "is not a board"),
         (("check", "nothing"), 2, "superbench list upstreams"),
         (("data", "check", "--data", "{data}", "--tasks", "ic"), 1, "absent"),
     ],
@@ -171,7 +171,7 @@ def test_results_go_from_report_to_board(call: Call, results: Path, tmp_path: Pa
     assert call("report", str(results), "--format", "xml").returncode == 2
     board = tmp_path / "board"
     assert "accepted" in call("submit", str(results), "--board", str(board)).stdout
-    assert call("submit", str(results), "--board", str(board)).stdout.count("was there already") == 2
+    assert call("submit", str(results), "--board", str(board)).stdout.count("already on the board") == 2
     page = tmp_path / "board.html"
     assert call("board", str(board), "--out", str(page)).returncode == 0
     assert "mfcc" in page.read_text()

@@ -195,7 +195,7 @@ def ragged(record: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "code"),
     [
-        (seeded(7), "has the seeds 7, the recipe 0, and no deviation says so", "learning_rate"),
+        (seeded(7), "has the seeds 7, the recipe has 0, and no deviation lists them", "learning_rate"),
         (seeded(0, 1, 2), "has the seeds 0, 1, 2, the recipe 0", "learning_rate"),
         (seeded(0, 1, 2, said="seeds 0, 1 in place of 0"), "has the seeds 0, 1, 2", "learning_rate"),
         (seeded(7, said="seeds 70 in place of 0"), "has the seeds 7", "learning_rate"),
@@ -203,7 +203,7 @@ def ragged(record: dict[str, Any]) -> None:
         (ragged, "not all tried with the same learning rates", "learning_rate"),
         (
             lambda r: r["scores"]["accuracy"].update(ci_method="bootstrap over 10000 groups"),
-            "made by 'cluster bootstrap over 48 groups'; 'bootstrap over 10000 groups' was claimed", "score",
+            "computed by 'cluster bootstrap over 48 groups'; the result claims 'bootstrap over 10000 groups'", "score",
         ),
     ],
 )  # fmt: skip
@@ -219,7 +219,7 @@ def test_seeds_and_intervals_that_do_not_hold_are_refused(
     with pytest.raises(Refusal, match=reason) as caught:
         board.accept(board.examine(forged(pack_bundle(a_folder("guest", 30)), change)))
     assert caught.value.code == code
-    assert board.shelf.held() == []
+    assert board.storage.bundles() == []
 
 
 @pytest.mark.parametrize("said", ["seeds 2, 0, 1 in place of 0", "seeds 0, 1, 2 in place of 0"])

@@ -86,7 +86,7 @@ def test_pretraining_a_board_and_a_store_say_so_too(without_locks: Callable[[Pat
     without_locks(tmp_path)
     calls: list[Callable[[], object]] = [
         lambda: pretrain("apc", tmp_path, tmp_path / "apc.safetensors", steps=1, seed=0, device="cpu", reporter=Silence()),
-        lambda: Board(str(tmp_path / "board")).shelf.writing().__enter__(),
+        lambda: Board(str(tmp_path / "board")).storage.writing().__enter__(),
         lambda: Store(tmp_path / "store"),
     ]
     for call in calls:

@@ -1,16 +1,16 @@
-// The board as the page knows it: tables (groups) of rows, their columns, and what stands behind the numbers.
+// The data of the page: tables (groups) of rows, their columns, and the details of each number.
 
 const board = JSON.parse(byId("board").textContent);
 const domains = [...new Set(board.columns.map((column) => column.domain))];
 const arrow = (column) => (column.higher ? "↑" : "↓");
 const words = (key) => key.replaceAll("_", " ");
-/** The field's own spelling of a metric. */
+/** Usual spelling of each metric. */
 const spelling = { per: "PER", wer: "WER", cer: "CER", eer: "EER", der: "DER", mtwv: "MTWV", slot_type_f1: "slot F1",
   slot_value_cer: "slot CER" };
 const metricName = (column) => spelling[column.metric] ?? words(column.metric ?? "");
 const headOf = (column) => `${column.task.toUpperCase()} ${metricName(column)}\u00a0${arrow(column)}`;
 
-/** Columns that stand before the scores. */
+/** Columns before the scores. */
 const leading = [
   { key: "name", label: "Model", higher: false, read: (row) => row.name },
   { key: "rank", label: "Rank", higher: false, read: (row) => row.rank, note: "By the leaderboard's rank points among these rows" },
@@ -19,11 +19,11 @@ const leading = [
   { key: "params", label: "Size", small: "M params", higher: false, optional: true, read: (row) => row.params,
     note: "Millions of parameters" },
 ];
-const unsaid = { lo: null, hi: null, method: null, best: false, tied: false, deviations: [] };
-const whole = (cells) => Object.fromEntries(Object.entries(cells ?? {}).map(([key, cell]) => [key, { ...unsaid, ...cell }]));
+const defaults = { lo: null, hi: null, method: null, best: false, tied: false, deviations: [] };
+const withDefaults = (cells) => Object.fromEntries(Object.entries(cells ?? {}).map(([key, cell]) => [key, { ...defaults, ...cell }]));
 const groups = board.groups.map((group, place) => ({
   ...group, place,
-  rows: group.rows.map((row, index) => ({ ...row, index, place, id: `row-${place}-${index}`, cells: whole(row.cells) })),
+  rows: group.rows.map((row, index) => ({ ...row, index, place, id: `row-${place}-${index}`, cells: withDefaults(row.cells) })),
   columns: board.columns.filter((column) => group.rows.some((row) => row.cells?.[column.key])).map((column) => ({
     ...column, read: (row) => row.cells[column.key]?.value ?? null,
   })),
@@ -38,7 +38,7 @@ const columnsOf = (group, task) => group.columns.filter((column) => column.task 
 const titleOf = (task) => board.columns.find((column) => column.task === task)?.title ?? task;
 const allTasks = [...new Set(board.columns.map((column) => column.task))];
 
-/** A row's name where it is the only one so called; else with its table, and its place there if it must be. */
+/** A row's name if no other row has it; else with its table, and with its index in the table if necessary. */
 const called = Object.groupBy(everyRow, (row) => row.name);
 function keyOf(row) {
   const same = called[row.name];
@@ -49,14 +49,14 @@ function keyOf(row) {
 const rowsByKey = new Map(everyRow.map((row) => [keyOf(row), row]));
 const rowCalled = (key) => rowsByKey.get(key) ?? called[key]?.[0] ?? null;
 
-/** What stands behind the numbers, read when it is first asked for. */
-let held = null;
+/** Details of all tables, parsed at the first use. */
+let parsedDetails = null;
 function behind(group) {
-  held ??= JSON.parse(byId("behind").textContent);
-  return held[group.place] ?? {};
+  parsedDetails ??= JSON.parse(byId("behind").textContent);
+  return parsedDetails[group.place] ?? {};
 }
 const unfolded = new Map();
-/** Details of a row by task, each point of a sweep as an object of its own. */
+/** Details of a row by task; each point of a sweep is an object. */
 function detailsOf(row) {
   if (!unfolded.has(row)) {
     const { details, texts, data } = behind(groupOf(row));
@@ -70,9 +70,9 @@ function pointsOf({ points, chosen: places, ...columns } = { points: 0 }) {
   return Array.from({ length: points }, (_, place) => {
     const point = { chosen: places.includes(place), setting: {} };
     for (const [key, value] of Object.entries(columns)) {
-      const own = Array.isArray(value) ? value[place] : value;
-      if (!key.startsWith("setting.")) point[key] = own;
-      else if (present(own)) point.setting[key.slice(8)] = own;
+      const cell = Array.isArray(value) ? value[place] : value;
+      if (!key.startsWith("setting.")) point[key] = cell;
+      else if (present(cell)) point.setting[key.slice(8)] = cell;
     }
     return point;
   });
@@ -80,17 +80,17 @@ function pointsOf({ points, chosen: places, ...columns } = { points: 0 }) {
 const hardestOf = (group, task) => behind(group).hardest?.[task] ?? null;
 const drawsOf = (group, column) => behind(group).draws?.[column.key] ?? null;
 
-/** The layer mix of a row in a task, or nothing. */
+/** Layer weights of a row in a task; empty if there are none. */
 const layersOf = (row, task) => behind(groupOf(row)).details?.[row.index]?.[task]?.layers ?? [];
 const deviationsOf = (row) => [...new Set(Object.values(row.cells).flatMap((cell) => cell.deviations ?? []))];
 const hasInterval = (cell) => Boolean(cell) && present(cell.lo) && present(cell.hi);
 const timed = (group) => group.rows.some((row) => row.rtf > 0);
-/** Place of a row in a column: 1 for the best; rows between which no difference is sure share one, where the board tested that. */
+/** Place of a row in a column, 1 for the best. Rows without a significant difference share a place if the board tested them. */
 function placeOf(group, column, row) {
   const cell = row.cells[column.key];
   if (cell.deviations?.length) return null;
   if (present(cell.place)) return cell.place;
-  const own = cell.value;
+  const { value } = cell;
   return 1 + group.rows.filter((other) => present(column.read(other)) && !other.cells[column.key].deviations?.length
-    && (column.higher ? column.read(other) > own : column.read(other) < own)).length;
+    && (column.higher ? column.read(other) > value : column.read(other) < value)).length;
 }

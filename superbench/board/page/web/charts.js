@@ -1,4 +1,4 @@
-// Two charts over a whole table: score against cost with the rows that nobody cheaper beats, and the layers that the tasks use.
+// Two charts of a table: score against cost, with the Pareto front (rows that no cheaper row beats), and layer weights.
 
 const costs = [["params", "Parameters"], ["macs", "MACs"], ["rtf", "Real-time factor"]];
 const chosen = { costGroup: 0, score: "", cost: "", layerGroup: 0, layerView: "" };
@@ -50,7 +50,7 @@ function costChart(group, width) {
       : "") + ` ${arrow(column)}` };
   const x = { at: (value) => margin.left + (width - margin.left - margin.right) * Math.log(value / xs[0]) / Math.log(xs[1] / xs[0]),
     ticks: logTicks(...xs), text: short, title: costs.find(([key]) => key === chosen.cost)[1] };
-  return svg(width, height, `${y.title} against ${x.title}; the rows that nobody cheaper beats: ${listed(front.map(({ row }) => row.name)) || "none"}`,
+  return svg(width, height, `${y.title} against ${x.title}; the rows that no cheaper row beats: ${listed(front.map(({ row }) => row.name)) || "none"}`,
     frame(width, height, margin, x, y), ...free.map((point) => freeLine(point, width, margin, y)),
       frontLine(front, x, y, width - margin.right),
     ...whiskers(sized, x, y), ...sized.map((point) => dot(point, front.includes(point), x, y, column, group)),
@@ -73,7 +73,7 @@ function dot({ row, x: across, y: value }, leads, x, y, column, group) {
   shape.addEventListener("click", () => goTo({ kind: "model", key: keyOf(row) }));
   return shape;
 }
-/** Names beside points, those of the front first, as long as they do not cover each other. */
+/** Names next to points, first those of the front; names that would overlap are left out. */
 function namesOf(front, sized, x, y, width) {
   const taken = [];
   const others = sized.length <= 14 ? sized.filter((point) => !front.includes(point)) : [];
@@ -91,11 +91,11 @@ function namesOf(front, sized, x, y, width) {
 }
 function noteCost(rows, points, free, front) {
   const lost = rows.length - points.filter((point) => present(point.x)).length;
-  fill(byId("cost-note"), front.length ? make("span", {}, "Nobody cheaper beats ",
+  fill(byId("cost-note"), front.length ? make("span", {}, "No cheaper row beats ",
     ...front.flatMap((point, place) => [place ? ", " : "", viewLink("model", keyOf(point.row), point.row.name)]), ". ") : null,
-    free.length ? "Dotted lines: nothing to learn, no size. " : null, points.some(({ row, x }) => row.kind === "untrained" && x > 0)
+    free.length ? "Dotted lines: models without parameters. " : null, points.some(({ row, x }) => row.kind === "untrained" && x > 0)
       ? "Open circles: untrained controls. " : null,
-    lost ? `Left out, for want of a number: ${lost} of ${plural(rows.length, "row")}.` : null);
+    lost ? `Left out, because the number is missing: ${lost} of ${plural(rows.length, "row")}.` : null);
 }
 
 // ---- layers

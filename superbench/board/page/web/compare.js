@@ -1,13 +1,13 @@
-// Compare rows of one table: the first is the reference, the others' differences from it with paired intervals, and a radar.
+// Compares rows of one table: differences from the first row (the reference) with paired intervals, and a radar chart.
 
 function pick(row) {
-  const others = state.picked.filter((one) => one !== row && one.place === row.place); // rows of two tables are not comparable
+  const others = state.picked.filter((other) => other !== row && other.place === row.place); // rows of two tables are not comparable
   state.picked = state.picked.includes(row) ? others : [...others.slice(-(MOST - 1)), row];
   drawPicks();
   keepHash();
 }
 function refer(row) {
-  state.picked = [row, ...state.picked.filter((one) => one !== row)];
+  state.picked = [row, ...state.picked.filter((other) => other !== row)];
   drawPicks();
   keepHash();
   byId("comparison").querySelector("button")?.focus();
@@ -80,7 +80,7 @@ function differenceParts(column, found, one, other, digits, reach) {
 }
 
 // ---- radar
-/** Each axis runs from the worst row that is shown (centre) to the best. */
+/** Each axis runs from the worst visible row (centre) to the best. */
 function radar(width) {
   const [group, rows] = [groupOf(state.picked[0]), state.picked];
   const columns = visibleColumns(group).filter((column) => column.primary !== false && rows.every((row) => present(column.read(row))));

@@ -1,4 +1,4 @@
-// What is shown, as a file: the visible rows and columns in their present order, numbers in full.
+// Downloads: the visible rows and columns in their present order, with unrounded numbers.
 
 function downloads(group) {
   const kinds = [["CSV", "csv", "text/csv", asCsv], ["LaTeX", "tex", "text/plain", asLatex], ["JSON", "json", "application/json", asJson]];
@@ -13,7 +13,7 @@ function save(group, kind, type, text) {
 }
 const facts = ["name", "origin", "source", "kind", "family", "corpus", "rank", "superb", "params", "macs", "rtf", "copied"];
 
-/** A text that a spreadsheet would run as a formula gets an apostrophe in front. */
+/** Puts an apostrophe before a text that a spreadsheet would run as a formula. */
 function asCsv(group) {
   const text = (value) => (typeof value === "string" ? value.replace(/^(?=\s*[=+\-@＝＋－＠]|[\t\r\n])/, "'") : String(value ?? ""));
   const field = (value) => (/[",\r\n]/.test(text(value)) ? `"${text(value).replaceAll('"', '""')}"` : text(value));

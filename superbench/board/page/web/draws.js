@@ -1,6 +1,6 @@
-// Is the difference of two rows real? Their scores under the same resamples of the test items, subtracted one from the other.
+// Confidence interval of the difference of two rows, from their scores under the same resamples of the test items.
 
-/** 16-bit steps between the least and the greatest; the last number stands for "no value". */
+/** Decodes 16-bit steps between the least and the greatest value; 65535 means "no value". */
 function unpacked({ lo, hi, steps }) {
   const bytes = Uint8Array.from(atob(steps), (letter) => letter.charCodeAt(0));
   const view = new DataView(bytes.buffer);
@@ -13,7 +13,7 @@ const spreadOf = (values) => {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
 };
-/** The variance of values under resampled groups, or (within folds) with one group left out at a time. */
+/** Variance of a bootstrap over groups, or (with folds) of a jackknife that leaves out one group at a time. */
 function varianceOf(values, { folds, scale }) {
   const finite = values.filter(Number.isFinite);
   if (!folds.length) return scale * spreadOf(finite) / (finite.length - 1);
@@ -21,15 +21,15 @@ function varianceOf(values, { folds, scale }) {
     .map((list) => list.map(({ value }) => value).filter(Number.isFinite)).filter((list) => list.length > 1)
     .reduce((sum, list) => sum + (list.length - 1) / list.length * spreadOf(list), 0);
 }
-/** The board's own test of a pair, where it has one: [first, second, first - second, half of the interval, p after Holm]. */
+/** The board's own test of a pair, if there is one: [first, second, first - second, half of the interval, p after Holm]. */
 function testedPair(group, column, one, other) {
   const pair = group.pairs?.[column.key]?.find(([a, b]) => (a === one.index && b === other.index)
     || (a === other.index && b === one.index));
   return pair ? { half: pair[3], p: pair[4] } : null;
 }
 /**
- * `other` minus `one` in a column: {difference, lo, hi, p}. `lo` and `hi` are null where the rows share no test items, `p` (after
- * correction for all pairs of the column) where the board made no such test.
+ * `other` minus `one` in a column: {difference, lo, hi, p}. `lo` and `hi` are null if the rows share no test items; `p` (after
+ * correction for all pairs of the column) is null if the board did not test the pair.
  */
 function difference(group, column, one, other) {
   const mid = other.cells[column.key].value - one.cells[column.key].value;
@@ -45,7 +45,7 @@ function halfFromDraws(group, column, one, other) {
   const from = unpacked(first);
   return draws.quantile * Math.sqrt(varianceOf(unpacked(second).map((value, index) => value - from[index]), draws));
 }
-/** "better", "worse", "unsure", or "unknown" where there is nothing to judge by. */
+/** "better", "worse", "unsure", or "unknown" if there are no intervals. */
 function verdict(column, found, one, other) {
   const better = (found.difference > 0) === column.higher ? "better" : "worse";
   if (present(found.lo)) return found.lo <= 0 && found.hi >= 0 ? "unsure" : better;

@@ -1,4 +1,4 @@
-// Figures in SVG at the size of their place: drawn when they come into view, drawn again when their width changes.
+// SVG figures at the size of their container: drawn when they become visible, drawn again when the width changes.
 
 const awaiting = new IntersectionObserver((entries) => {
   for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
@@ -15,14 +15,14 @@ function paint(host) {
   host.drawnAt = host.clientWidth;
   fill(host, host.figure(host.clientWidth));
 }
-/** Let `figure(width)` give what stands in `host`. */
+/** Fills `host` with the result of `figure(width)`, now or when it becomes visible. */
 function figureIn(host, figure) {
   host.figure = figure;
   if (host.seen) return paint(host);
   awaiting.observe(host);
   widths.observe(host);
 }
-/** Paper has no scrolling: all figures at once. */
+/** Before printing, draw all figures. */
 window.addEventListener("beforeprint", () => {
   for (const host of document.querySelectorAll(".figure")) if (host.figure && !host.hidden) paint(host);
 });
@@ -30,7 +30,7 @@ const svg = (width, height, label, ...children) =>
   draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, ...children);
 const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
-/** Marks that stay apart without colour. */
+/** Marks that can be distinguished without colour. */
 function mark(shape, x, y, size, attributes, ...children) {
   const third = size / 3;
   const paths = {

@@ -1,4 +1,4 @@
-// What narrows the tables: search, family, size, protocol, corpus, and which columns are shown.
+// Filters of the tables: search, family, size, protocol, corpus, and visible columns.
 
 function setFilters() {
   byId("query").value = state.query;

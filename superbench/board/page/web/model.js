@@ -1,4 +1,4 @@
-// The page of one model: where it stands in every task and how sure that is, its receipts, its layers, the items it misses.
+// The view of one model: its place in every task with intervals, its receipts, its layer weights, the hardest items.
 
 function modelView(row) {
   const group = groupOf(row);
@@ -33,14 +33,14 @@ function standsText(group, row, columns) {
   const tied = count((cell) => cell.tied && !cell.best);
   const ranked = group.rows.filter((other) => present(other.rank)).length;
   const rank = present(row.rank) ? `${ordinal(row.rank)} of ${ranked} by rank points`
-    : deviationsOf(row).length ? "without a rank, for it departs from its recipe" : "without a rank";
+    : deviationsOf(row).length ? "without a rank, because it deviates from its recipe" : "without a rank";
   return `${group.title}: ${rank}. Best in ${best} of ${plural(columns.length, "column")}${tied ? `, tied with the best in ${tied}` : ""}.`;
 }
 function factList(row) {
   const facts = [
     ["SUPERB score", present(row.superb) && number(row.superb, 0)],
     ["Copy", row.copied],
-    ["Only called like", row.namesake && `${row.namesake}: not the published row`],
+    ["Same name only", row.namesake && `${row.namesake}: not the published row`],
     ["Family", row.family],
     ["Pretrained on", row.corpus],
     ["Source", row.source],
@@ -50,7 +50,7 @@ function factList(row) {
     ["Hop", present(row.hop) && `${row.hop} samples, ${row.hop / 16} ms`],
     ["Layers × dim", row.layers && `${row.layers} × ${row.dim}`],
     ["Revision", row.revision],
-    ["Departs from the recipe", deviationsOf(row).join(", ")],
+    ["Deviates from the recipe", deviationsOf(row).join(", ")],
   ];
   return make("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([key, value]) =>
     make("div", {}, make("dt", {}, key), make("dd", {}, value))));
@@ -79,8 +79,8 @@ function tieText(cell) {
 function hardCard(group, tasks, row = null) {
   const found = tasks.map((task) => [task, hardestOf(group, task)]).filter(([, hard]) => hard?.items.length);
   if (!found.length) return null;
-  return card(row ? "The hardest items, and what this model makes of them" : "The hardest items",
-    make("p", { class: "soft" }, "Test items of most error over all rows of the table. A graded answer counts as wrong from half of it upwards."),
+  return card(row ? "The hardest items, and this model's answers" : "The hardest items",
+    make("p", { class: "soft" }, "Test items with the largest mean error over all rows of the table. An error of one half or more counts as wrong."),
     ...found.map(([task, hard], place) => make("details", { open: !row || place === 0 },
       make("summary", {}, `${titleOf(task)}, ${plural(hard.items.length, "item")}`), hardTable(group, task, hard, row))));
 }
@@ -88,10 +88,10 @@ function hardTable(group, task, hard, row) {
   const texts = hard.items.some((item) => present(item.reference));
   const answers = (item) => (item.said ?? []).map(([text, count]) =>
     make("span", { class: "said" }, text || "nothing", count > 1 ? make("small", {}, ` × ${count}`) : null));
-  const own = { o: ["left better", "✓ right"], x: ["left worse", "✗ wrong"] };
+  const outcome = { o: ["left better", "✓ right"], x: ["left worse", "✗ wrong"] };
   const line = (item) => make("tr", {}, cellOf("left id", item.fold && item.fold !== "all" ? `${item.fold}: ${item.id}` : item.id),
     texts && cellOf("left", item.reference ?? "–"), texts && cellOf("left", ...answers(item)), cellOf("", `${number(100 * item.error, 0)} %`),
-    cellOf("", `${item.wrong} of ${hard.of}`), row && cellOf(...own[item.by[row.index]] ?? ["left", "–"]));
+    cellOf("", `${item.wrong} of ${hard.of}`), row && cellOf(...outcome[item.by[row.index]] ?? ["left", "–"]));
   const heads = [["Item", "left"], texts && ["Reference", "left"], texts && ["Wrong answers", "left"], ["Mean error"], ["Wrong in"],
     row && ["This model", "left"]];
   return plainTable(`Hardest items: ${titleOf(task)}, ${group.title}`, "hard", heads, make("tbody", {}, ...hard.items.map(line)));

@@ -1,4 +1,4 @@
-// Making nodes: text is always text, an attribute is always a value; nothing here reads markup.
+// Creates nodes. Texts and attributes are always inserted as plain values; no markup is parsed.
 
 const byId = (id) => document.getElementById(id);
 const present = (value) => value !== null && value !== undefined;
@@ -15,7 +15,7 @@ const draw = (tag, attributes = {}, ...children) =>
   dress(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 const button = (text, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, text);
 const labelled = (text, node) => make("label", {}, make("span", {}, text), dress(node, { "aria-label": text }, []));
-/** A name that may break after the marks that part its words, as browsers do not by themselves. */
+/** A name with line breaks allowed after `_`, `:` and `/`, which browsers do not allow by default. */
 const breaking = (name) => make("span", {}, ...name.split(/(?<=[_:/])/).flatMap((part, place) => (place ? [make("wbr"), part] : [part])));
 const fill = (node, ...children) => node.replaceChildren(...children.filter((child) => present(child) && child !== false));
 
@@ -27,17 +27,17 @@ function choice(id, pairs, value, onchange) {
   return node;
 }
 
-/** A table on a card, which keys can scroll where it is wider than the screen: `label` says which it is; `heads` are [text, "left" or "wide" or nothing], those that are false left out. */
+/** A table that keys can scroll if it is wider than the screen. `label` names it; `heads` are [text, "left", "wide" or nothing]; false heads are left out. */
 const plainTable = (label, kind, heads, body) => make("div", { class: "plain", tabindex: "0", role: "region", "aria-label": label }, make("table", { class: kind },
   make("thead", {}, make("tr", {}, ...heads.filter(Boolean).map(([text, side]) => make("th", { scope: "col", class: side ?? null }, text)))),
   body));
 const rowHead = (...children) => make("th", { scope: "row", class: "left" }, ...children);
 const cellOf = (side, ...children) => make("td", { class: side || null }, ...children);
 
-/** What a screen reader should hear now. */
+/** Announces a text to screen readers. */
 const say = (text) => { byId("said").textContent = text; };
 
-/** Work in slices, so that the page stays alive; a new call with the same `owner` ends the one before. */
+/** Calls `each` for a list in slices, so that the page stays responsive; a new call with the same `owner` cancels the earlier one. */
 const running = new WeakMap();
 function slices(owner, list, size, each) {
   const turn = {};
@@ -45,7 +45,7 @@ function slices(owner, list, size, each) {
   const later = window.requestIdleCallback ?? ((work) => setTimeout(work, 0));
   const step = (start) => {
     if (running.get(owner) !== turn) return;
-    for (const one of list.slice(start, start + size)) each(one);
+    for (const item of list.slice(start, start + size)) each(item);
     if (start + size < list.length) later(() => step(start + size), { timeout: 250 });
   };
   step(0);

@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Formats numbers for readers.
 
 const minus = (text) => text.replace("-", "−");
 const number = (value, digits) => minus(value.toFixed(digits));
@@ -10,7 +10,7 @@ function short(value) {
   const [size, unit] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]].find(([least]) => Math.abs(value) >= least) ?? [1, ""];
   return minus(`${Number((value / size).toPrecision(3))}${unit && ` ${unit}`}`);
 }
-/** One digit less where intervals say that the last one means nothing. */
+/** Number of digits; one less if the column has intervals, which are wider than the last digit. */
 function digitsOf(group, column) {
   group.digits ??= new Map();
   if (!group.digits.has(column.key)) {
@@ -23,7 +23,7 @@ function rangeOf(values) {
   const known = values.filter(present);
   return known.length ? [known.reduce((a, b) => Math.min(a, b)), known.reduce((a, b) => Math.max(a, b))] : [0, 1];
 }
-/** Least and greatest number of a column, intervals and all. */
+/** Least and greatest number of a column, including the intervals. */
 function spanOf(group, column) {
   group.spans ??= new Map();
   if (!group.spans.has(column.key)) {
@@ -44,7 +44,7 @@ function ticksOf(low, high, count = 5) {
   for (let tick = Math.ceil(low / step); tick * step <= high + step / 1e6; tick += 1) found.push(Number((tick * step).toPrecision(12)));
   return found;
 }
-/** Powers of ten and, where they are few, their doubles and fives. */
+/** Powers of ten; also two and five times each over a small range. */
 function logTicks(low, high) {
   const digits = high / low > 1e4 ? [1] : [1, 2, 5];
   const found = [];

@@ -1,4 +1,4 @@
-// Receipts of a sweep: every learning rate (or setting) that was tried, its dev score, and which was chosen.
+// Receipts of a sweep: every learning rate or setting, its dev score, and which one was chosen.
 
 const settingText = (setting) => Object.entries(setting ?? {}).map(([key, value]) => `${words(key)} ${value}`).join(", ");
 const rateOf = (entry) => (present(entry.lr) ? exponential(entry.lr) : "");
@@ -8,19 +8,19 @@ function pointText(entry) {
   return [present(entry.lr) ? `learning rate ${rateOf(entry)}` : "", settingText(entry.setting), foldOf(entry),
     entry.seed ? `seed ${entry.seed}` : "", `dev ${devText(entry)}`].filter(Boolean).join(", ");
 }
-/** What was chosen, in few words: one learning rate, though there be folds. */
+/** The chosen learning rates and settings in short; a rate that several folds chose is listed once. */
 function chosenText(sweep) {
   const chosen = sweep.filter((entry) => entry.chosen);
   const rates = [...new Set(chosen.map(rateOf))].filter(Boolean);
   const settings = [...new Set(chosen.map((entry) => settingText(entry.setting)))].filter(Boolean);
   return [rates.length ? `lr ${rates.join(", ")}` : "", settings.length <= 2 ? settings.join(" / ") : ""].filter(Boolean).join(", ");
 }
-/** Only what differs from point to point: `3` for layer 3 of several, all by one distance. */
+/** Only the settings that differ between points: `3` for layer 3 if all points use the same distance. */
 function shortSetting(entry, sweep) {
   const differing = Object.entries(entry.setting ?? {}).filter(([key, value]) => sweep.some((other) => other.setting?.[key] !== value));
   return differing.map(([, value]) => value).join(" ");
 }
-/** The sweep as a picture: dev score against learning rate, or against the settings in turn where one rate was tried. */
+/** Plots dev score against learning rate, or against the settings if there is only one rate. */
 function sweepFigure(sweep) {
   const rates = new Set(sweep.map((entry) => entry.lr));
   const stop = rates.size > 1 ? (entry) => entry.lr : (entry) => shortSetting(entry, sweep) || rateOf(entry);
@@ -47,7 +47,7 @@ function sweepFigure(sweep) {
         draw("title", {}, pointText(entry)))
       : draw("text", { x: x(entry), y: 77, class: "lost" }, "×", draw("title", {}, pointText(entry))))));
 }
-/** The same as a table; columns that say nothing are left out. */
+/** The sweep as a table; empty columns are left out. */
 function sweepTable(label, sweep) {
   const columns = [["Fold", foldOf, "left"], ["Learning rate", rateOf], ["Setting", (entry) => settingText(entry.setting), "left"],
     ["Seed", (entry) => (entry.seed ? String(entry.seed) : "")], ["Updates", (entry) => (entry.steps ? String(entry.steps) : "")],
@@ -56,7 +56,7 @@ function sweepTable(label, sweep) {
     cellOf("left", entry.chosen ? "✓ chosen" : ""));
   return plainTable(label, null, [...columns.map(([title, , side]) => [title, side]), ["", "left"]], make("tbody", {}, ...sweep.map(line)));
 }
-/** Items of each split; where there are folds, of one of them. */
+/** Number of items of each split; with folds, the range over folds. */
 function itemsText(items) {
   const splits = Object.groupBy(Object.entries(items), ([key]) => key.split("/").at(-1));
   return Object.entries(splits).map(([split, counts]) => {

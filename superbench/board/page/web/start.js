@@ -1,6 +1,6 @@
-// Where the reader is: the board, a model or a task; the theme; keys; and the first drawing of it all.
+// Navigation between board, model and task; theme; keyboard; and the first drawing of the page.
 
-/** A link to a view. A plain click keeps what was chosen; the address that it shows works by itself. */
+/** A link to a view. A plain click keeps the filters; the address of the link also works alone. */
 function viewLink(kind, key, text, attributes = {}) {
   const plain = kind === "board" ? "#" : `#${new URLSearchParams({ [kind]: key })}`;
   return make("a", { href: plain, ...attributes, onclick: (event) => {
@@ -33,17 +33,17 @@ function showView() {
 }
 const nowhere = (kind, key) => [viewHead("Not on this board"),
   make("p", {}, `There is no ${kind} called ${key} here. It may have been renamed or withdrawn.`)];
-/** Back on the board: to the place and the link that the reader left it by. */
+/** Returns to the board, at the scroll position and the link that the reader left. */
 function comeBack() {
   fill(byId("view"));
   if (!state.left) return;
   scrollTo({ top: state.left.top, behavior: "instant" });
   const { kind, key } = state.left.from;
   const href = `#${new URLSearchParams({ [kind]: key })}`;
-  [...byId("board-view").querySelectorAll("a")].find((one) => one.getAttribute("href") === href)?.focus({ preventScroll: true });
+  [...byId("board-view").querySelectorAll("a")].find((link) => link.getAttribute("href") === href)?.focus({ preventScroll: true });
   state.left = null;
 }
-/** Someone typed an address, or went back. */
+/** The reader changed the address or went back. */
 function followHash() {
   if (location.hash === handled) return;
   handled = location.hash;
@@ -78,7 +78,7 @@ function setTheme() {
   system.addEventListener("change", show);
   show();
 }
-/** Esc closes what is open, one thing at a time; a slash goes to the search, as on many pages. */
+/** Esc closes the open parts one by one; a slash moves to the search field. */
 function onKey(event) {
   if (event.key === "Escape") {
     if (!byId("columns").hidden) showColumns(false);
@@ -92,7 +92,7 @@ function onKey(event) {
     byId("query").focus();
   }
 }
-/** A jump within the page leaves the address alone, which holds what was chosen. */
+/** A jump within the page does not change the address, which contains the filters. */
 function jump(event) {
   const target = event.target.closest?.('a[href^="#"]');
   const place = target && !event.defaultPrevented ? byId(target.getAttribute("href").slice(1)) : null;

@@ -1,12 +1,12 @@
-// What the reader chose, and the same in the address: a link shows what its sender saw.
+// The reader's choices, and the same in the address, so that a copied link shows the same view.
 
 const state = {
   view: { kind: "board", key: "" }, query: "", family: "", size: "", protocol: "", corpus: "",
   hidden: new Set(), sorts: new Map(), picked: [],
 };
-const MOST = 6; // rows compared at once: as many as the palette tells apart
+const MOST = 6; // rows compared at once: as many as the palette has colours
 const sizes = [
-  ["0", "nothing to learn", (params) => params === 0], ["1", "up to 10 M", (params) => params > 0 && params <= 10e6],
+  ["0", "no parameters", (params) => params === 0], ["1", "up to 10 M", (params) => params > 0 && params <= 10e6],
   ["2", "10 to 100 M", (params) => params > 10e6 && params <= 100e6], ["3", "100 to 200 M", (params) => params > 100e6 && params <= 200e6],
   ["4", "over 200 M", (params) => params > 200e6], ["none", "not stated", (params) => !present(params)],
 ];
@@ -24,7 +24,7 @@ function hashOf(view = state.view) {
   return `#${told}`;
 }
 
-/** Take the state from the address; what it names and the board does not have is left out. */
+/** Reads the state from the address; ignores names that are not on the board. */
 function readHash() {
   const told = new URLSearchParams(location.hash.slice(1));
   const [model, task] = [told.get("model"), told.get("task")];
@@ -43,9 +43,9 @@ function readHash() {
   const picked = told.getAll("compare").map(rowCalled).filter(Boolean);
   state.picked = [...new Set(picked)].filter((row) => row.place === picked[0].place).slice(0, MOST);
 }
-/** This page's address with another hash. In a notebook's frame, a hash alone would be read against the notebook's address. */
+/** This page's address with another hash. In a notebook's frame, a hash alone would be relative to the notebook's address. */
 const here = (hash) => location.href.split("#")[0] + hash;
-/** Write the state into the address without a new entry in the browser's history. */
+/** Writes the state into the address without a new entry in the browser's history. */
 function keepHash() {
   const hash = hashOf();
   if (hash !== location.hash && !(hash === "#" && !location.hash)) history.replaceState(null, "", here(hash));
@@ -63,11 +63,11 @@ function passes(row) {
 }
 function visibleRows(group) {
   const sort = sortOf(group);
-  const column = [...leading, ...group.columns].find((one) => one.key === sort.key) ?? leading[1];
+  const column = [...leading, ...group.columns].find((candidate) => candidate.key === sort.key) ?? leading[1];
   const sign = sort.down ? -1 : 1;
   return group.rows.filter(passes).sort((a, b) => {
     const [one, other] = [column.read(a), column.read(b)];
-    if (!present(one) || !present(other)) return present(other) - present(one); // missing: last, either way
+    if (!present(one) || !present(other)) return present(other) - present(one); // missing values come last in both directions
     return sign * (typeof one === "string" ? one.localeCompare(other, "en", { numeric: true }) : one - other);
   });
 }

@@ -1,6 +1,6 @@
-// The tables: a heading that says who leads and how sure that is, sticky heads that sort, cells with their intervals.
+// The tables: a heading with the leading row and its certainty, sticky heads that sort, cells with their intervals.
 
-const FIRST = 40; // rows drawn at once; the others follow as the browser has time
+const FIRST = 40; // rows drawn at once; the others follow when the browser is idle
 
 function tableSection(group) {
   group.head = make("thead");
@@ -27,11 +27,11 @@ function legend(group) {
     cells.some(hasInterval) && make("span", {}, make("span", { class: "bar sample", style: "--lo:22%;--hi:78%;--at:50%" }),
       " 95 % interval; further right is better"),
     group.rows.some((row) => deviationsOf(row).length) && make("span", {}, make("span", { class: "dagger" }, "†"),
-      " departs from its recipe, so it has no rank"));
+      " deviates from its recipe, so it has no rank"));
 }
 
-// ---- who leads, in a sentence
-/** The best of a column and whether that is sure: it could be compared (where the board says so), and nobody is tied with it. */
+// ---- the heading
+/** The best rows of a column; `sure`: there is one best row, it could be compared, and no other row is tied with it. */
 function standing(group, column) {
   const cells = group.rows.filter((row) => row.cells[column.key]).map((row) => [row, row.cells[column.key]]);
   const best = cells.filter(([, cell]) => cell.best).map(([row]) => row);
@@ -96,7 +96,7 @@ function markSort(group) {
 }
 
 // ---- rows
-/** All of a table anew; `columns`: other columns than before, so that no drawn row can be kept. */
+/** Draws a table again; `columns`: the visible columns have changed, so no drawn row can be reused. */
 function drawTable(group, columns = true) {
   if (columns) { group.lines.clear(); drawHead(group); }
   drawBody(group);
@@ -154,7 +154,7 @@ function scoreText(group, column, cell) {
     dagger(cell.deviations ?? []));
 }
 const intervalText = (group, column, cell) => `${number(cell.lo, digitsOf(group, column))} – ${number(cell.hi, digitsOf(group, column))}`;
-/** The interval as a stroke on the range of all rows: to the right is better, whatever the metric. */
+/** The interval as a bar on the range of all rows; further right is better for every metric. */
 function bar(group, column, cell) {
   const [low, high] = spanOf(group, column);
   const at = (value) => `${(100 * (column.higher ? value - low : high - value) / (high - low || 1)).toFixed(1)}%`;

@@ -1,4 +1,4 @@
-// The page of one task: all rows from best to worst with their intervals, chosen rates, layers, and the hardest items.
+// The view of one task: all rows from best to worst with their intervals, chosen rates, layer weights, and the hardest items.
 
 function taskView(task) {
   const about = board.columns.find((column) => column.task === task);
@@ -58,7 +58,7 @@ function ratesCard(group, task, rows) {
     const { sweep } = detailsOf(row)[task];
     const devs = sweep.map((entry) => entry.dev).filter(present);
     const [least, greatest] = devs.length ? rangeOf(devs).map((dev) => devText({ dev })) : ["–", "–"];
-    body.append(make("tr", {}, rowHead(viewLink("model", keyOf(row), row.name)), cellOf("left", chosenText(sweep) || "the only one"),
+    body.append(make("tr", {}, rowHead(viewLink("model", keyOf(row), row.name)), cellOf("left", chosenText(sweep) || "the only point"),
       cellOf("", String(sweep.length)), cellOf("", least), cellOf("", greatest)));
   });
   const heads = [["Model", "left"], ["Chosen", "left"], ["Points tried"], ["Least dev"], ["Greatest dev"]];

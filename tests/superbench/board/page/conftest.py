@@ -1,4 +1,4 @@
-"""A board of two tables with everything that a page may show, and a browser that has no network and no patience."""
+"""A board of two tables with everything that a page can show, and a browser without network and with short timeouts."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def published_row(number: int) -> dict[str, Any]:
 
 
 def resampled(rows: list[dict[str, Any]]) -> dict[str, Replicates]:
-    """Draws of the keyword column: all rows go up and down together, each wavers a little besides; fbank and mfcc as one."""
+    """Draws of the keyword column: all rows vary together, each with a small variation of its own; fbank and mfcc are equal."""
     random = np.random.default_rng(5)
     together = random.normal(0, 3, 1000)
     own = {row["name"]: random.normal(0, 0.5, 1000) for row in rows}
@@ -132,19 +132,19 @@ def full_board() -> dict[str, Any]:
 
 @pytest.fixture
 def board() -> dict[str, Any]:
-    """The board's data, to be changed at will."""
+    """The board's data, a copy that a test may change."""
     return full_board()
 
 
 @pytest.fixture(scope="session")
 def hostile() -> str:
-    """The name of a model that would like to be markup."""
+    """A model's name that contains markup."""
     return HOSTILE
 
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the board's page lies, as a `file://`."""
+    """The address of the board's page, as a `file://` URL."""
     path = tmp_path_factory.mktemp("page") / "board.html"
     path.write_text(render(full_board()), encoding="utf-8")
     return path.as_uri()

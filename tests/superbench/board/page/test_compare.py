@@ -1,4 +1,4 @@
-"""Comparing rows on the page: paired differences are those that Python computes, and the radar shows who is who."""
+"""Comparing rows on the page: paired differences equal those of Python, and the radar distinguishes the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The board inside a notebook: the whole page in a frame, with the frame's script and without a network."""
+"""The board inside a notebook: the complete page in a frame, with its script and without network."""
 
 from __future__ import annotations
 

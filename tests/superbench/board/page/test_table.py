@@ -22,7 +22,7 @@ def names(page: Any, table: int = 0) -> list[str]:
 
 
 def wait_for_rows(until: Any, count: int, table: int = 0) -> None:
-    """The rows beyond the first come as the browser has time."""
+    """Waits for the rows that the page draws when the browser is idle."""
     until(f"document.querySelectorAll('#table-{table} tbody tr').length === {count}")
 
 

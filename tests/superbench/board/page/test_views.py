@@ -1,4 +1,4 @@
-"""Links that show what their sender saw; the pages of a model and a task; the two charts."""
+"""Links that restore the view of their sender; the views of a model and a task; the two charts."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_hostile_texts_are_text_in_every_view(page: Any, hostile: str) -> None:
     page.evaluate("(name) => { location.hash = new URLSearchParams({ model: name }); }", hostile)
     page.wait_for_selector("#view h2")
     assert page.locator("#view h2").inner_text().startswith(hostile[:20])
-    assert "without a rank, for it departs from its recipe" in page.locator("#view").inner_text()
+    assert "without a rank, because it deviates from its recipe" in page.locator("#view").inner_text()
     assert hostile.strip()[:40] in page.locator("#view .said").nth(1).text_content()
     page.evaluate("(name) => { location.hash = new URLSearchParams([['compare', name], ['compare', 'apc']]); }", hostile)
     page.wait_for_selector("#comparison table")
