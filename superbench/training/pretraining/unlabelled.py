@@ -1,9 +1,9 @@
 """Unlabelled audio: the files under a folder, and the waveforms of every update, which depend on (seed, update) alone.
 
-A schedule reads either crops or whole utterances. Crops: `batch` files are drawn with replacement, and a random piece of at most
-`seconds` is cut from each. Whole utterances (of at most `seconds`) are read once per epoch. They are bucketed by length, so that
-a batch needs little padding; a batch holds up to `batch · seconds` of audio, including padding. In every epoch, neighbouring
-batches are shuffled again.
+A schedule reads either crops or whole utterances. Crops: `batch` files are drawn with replacement, and a random piece of at
+most `seconds` is cut from each. Whole utterances (of at most `seconds`) are read once per epoch. They are bucketed by length,
+so that a batch needs little padding; a batch holds up to `batch · seconds` of audio, including padding. In every epoch,
+neighbouring utterances are shuffled again.
 """
 
 from __future__ import annotations

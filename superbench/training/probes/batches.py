@@ -22,7 +22,7 @@ class Traits:
 class BatchPlan:
     """The batches of a recipe over a training set; `plan(number)` returns the micro-batches (item indices) of an update.
 
-    The order is shuffled in each epoch with `seed`. It does not depend on the probe: all probes of a sweep get the same batches.
+    The order is shuffled per epoch with `seed`. It does not depend on the probe: all probes of a sweep have the same batches.
     """
 
     def __init__(self, recipe: Recipe, traits: Traits, seed: int = 1337) -> None:
