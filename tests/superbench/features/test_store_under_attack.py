@@ -397,10 +397,10 @@ def test_the_command_verifies_repairs_and_tells_by_its_status(tmp_path: Path) ->
     flip(shard(tmp_path))
     found = command("verify", "--store", tmp_path)
     assert found.exit_code == 1
-    assert "0 shards whole, 1 damaged" in found.stdout
+    assert "0 shards intact, 1 damaged" in found.stdout
     assert "--repair" in found.stdout
     assert command("verify", "--store", tmp_path, "--repair").exit_code == 0
-    assert "0 shards whole, 0 damaged" in command("verify", "--store", tmp_path).stdout
+    assert "0 shards intact, 0 damaged" in command("verify", "--store", tmp_path).stdout
     assert not shard(tmp_path).exists()
 
 

@@ -313,7 +313,7 @@ def test_evaluation_results_are_what_the_hubs_own_library_reads(tmp_path: Path) 
 def test_a_card_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     stored(tmp_path / "results", "ks")
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(CommandError, match="is there already"):
+    with pytest.raises(CommandError, match="exists already"):
         card(tmp_path / "results", tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
 

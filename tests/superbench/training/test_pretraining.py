@@ -307,11 +307,11 @@ def test_a_checkpoint_of_another_run_is_not_overwritten_and_what_differs_is_said
     assert not same(first, train(tiny, speech, out, seed=5, replace=True))
     notes = Notes()
     train(tiny, speech, out, seed=5, replace=False, reporter=notes)
-    assert any("was there already" in said for said in notes.said)
+    assert any("exists already" in said for said in notes.said)
     with pytest.raises(CommandError, match=r"model .*Tiny there, .*Plain here"):
         train(tiny, speech, out, "Plain", seed=5, replace=False)
     out.write_bytes(b"something else")
-    with pytest.raises(CommandError, match="does not say how it was made"):
+    with pytest.raises(CommandError, match="does not record how it was made"):
         train(tiny, speech, out, replace=False)
 
 
@@ -320,7 +320,7 @@ def test_the_same_sound_in_another_place_is_the_same_run(tiny: Path, speech: Pat
     train(tiny, speech, out)
     shutil.copytree(speech, moved)
     train(tiny, moved, out, replace=False, reporter=notes)
-    assert any("was there already" in said for said in notes.said)
+    assert any("exists already" in said for said in notes.said)
     (moved / "a" / "01.flac").unlink()
     with pytest.raises(CommandError, match=r"sound 40 files .* there, 39 files"):
         train(tiny, moved, out, replace=False)
@@ -345,11 +345,11 @@ def test_other_sound_of_the_same_names_sizes_and_dates_is_trained_on_anew(tiny: 
     notes = Notes()
     second = train(tiny, sound, out, replace=False, reporter=notes)
     assert not same(first, second)
-    assert any("trained anew" in said for said in notes.said)
+    assert any("trained again" in said for said in notes.said)
     (former,) = tmp_path.glob("out.former-*.safetensors")
     assert same(first, load_tensors(former)[0])
     train(tiny, sound, out, replace=False, reporter=notes)
-    assert "was there already" in notes.said[-1]
+    assert "exists already" in notes.said[-1]
 
 
 def test_sound_that_is_exchanged_while_training_goes_on_ends_it(tiny: Path, speech: Path, tmp_path: Path) -> None:
@@ -360,10 +360,10 @@ def test_sound_that_is_exchanged_while_training_goes_on_ends_it(tiny: Path, spee
     (sound / "b/c/04.wav").touch()  # another date, the same sound
     Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
     exchanged(sound / "b/c/04.wav")
-    with pytest.raises(BadAudio, match=r"04\.wav was exchanged since training began"):
+    with pytest.raises(BadAudio, match=r"04\.wav has changed since training began"):
         Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
     (sound / "b/c/04.wav").unlink()
-    with pytest.raises(BadAudio, match=r"04\.wav is gone since training began"):
+    with pytest.raises(BadAudio, match=r"04\.wav has been removed since training began"):
         Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
 
 
@@ -404,7 +404,7 @@ def test_what_is_left_out_is_said_and_what_can_be_decoded_is_heard(speech: Path,
     assert "ffmpeg -i" in said
     for path in folder.glob("[hH]*"):
         path.unlink()
-    with pytest.raises(BadCorpus, match=r"holds no sound file .*Left out: 2 \.m4a, 1 \.opus, 1 \.webm, .*convert"):
+    with pytest.raises(BadCorpus, match=r"contains no audio file .*Left out: 2 \.m4a, 1 \.opus, 1 \.webm, .*convert"):
         recordings(folder, notes)
 
 
@@ -484,7 +484,7 @@ def test_a_loss_that_bursts_ends_the_training(tiny: Path, speech: Path, tmp_path
     [
         ("fbank", {}, r"cannot be pretrained; these can: .*apc"),
         ("apc:huge", {}, "expected one of the sizes mini, base"),
-        ("apc", {"teacher": "fbank"}, "learns from sound alone"),
+        ("apc", {"teacher": "fbank"}, "does not use a teacher"),
         ("apc", {"device": "tpu"}, "expected auto, cpu or cuda"),
         ("apc", {"precision": "int8"}, "expected auto, float32 or bfloat16"),
     ],
