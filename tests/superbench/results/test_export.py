@@ -225,9 +225,9 @@ def test_what_is_not_official_is_said_in_the_folder_too(tmp_path: Path) -> None:
     stored(tmp_path / "results", "ic", deviations=["at most 4 updates"])
     done = predict(tmp_path / "results", tmp_path)
     said = "\n".join(done.warnings)
-    assert "ks: made under protocol mini, not superb" in said
+    assert "ks: made with protocol mini, not superb" in said
     assert "ic: deviates from the recipe: at most 4 updates." in said
-    assert "Not there: asr, asv, er, pr, qbe, sd, sf, sid." in said
+    assert "Missing tasks: asr, asv, er, pr, qbe, sd, sf, sid." in said
     readme = (done.folder / "README.md").read_text()
     assert all(warning in readme for warning in done.warnings)
 
@@ -235,7 +235,7 @@ def test_what_is_not_official_is_said_in_the_folder_too(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_is_not_mixed_with_new_files(tmp_path: Path) -> None:
     stored(tmp_path / "results", "ks")
     predict(tmp_path / "results", tmp_path)
-    with pytest.raises(CommandError, match="holds something already"):
+    with pytest.raises(CommandError, match="is not empty"):
         predict(tmp_path / "results", tmp_path)
 
 
@@ -253,7 +253,7 @@ def test_one_upstream_goes_out_at_a_time(tmp_path: Path) -> None:
 
 def test_predictions_of_another_kind_are_named(tmp_path: Path) -> None:
     wrong = [one("a-1", {"action": "bring"}, "bring")]
-    with pytest.raises(BadResult, match="is not what ic predicts"):
+    with pytest.raises(BadResult, match="does not contain predictions of ic"):
         predict(stored(tmp_path / "results", "ic", wrong), tmp_path)
 
 
@@ -331,7 +331,7 @@ def test_the_command_writes_both_forms_and_refuses_what_does_not_belong(
 
     stored(tmp_path / "results", "ks")
     assert call("--to", "predict") == 0
-    assert "Not there: asr" in capsys.readouterr().out
+    assert "Missing tasks: asr" in capsys.readouterr().out
     assert (tmp_path / "export/predict/ks_public/predict.txt").is_file()
     assert call("--to", "hf") == 0
     assert (tmp_path / "export/README.md").is_file()

@@ -92,7 +92,7 @@ def test_a_model_that_cannot_generate_is_named_with_one_that_can(tmp_path: Path,
 
 
 def test_a_checkpoint_that_is_absent_or_no_checkpoint_is_told_apart(tmp_path: Path, prompt: Path) -> None:
-    with pytest.raises(BadCheckpoint, match=r"is not there(.|\n)*superbench pretrain"):
+    with pytest.raises(BadCheckpoint, match=r"does not exist(.|\n)*superbench pretrain"):
         continued(tmp_path / "none.safetensors", prompt)
     (tmp_path / "text.safetensors").write_text("not one")
     with pytest.raises(BadCheckpoint, match="no checkpoint of superbench"):

@@ -284,14 +284,14 @@ def test_a_file_that_cannot_be_read_is_named_before_anything_is_trained(tiny: Pa
     shutil.copytree(speech, broken)
     (broken / "a" / "01.flac").write_bytes(b"fLaC and nothing more")
     (broken / "a" / "03.mp3").write_bytes(b"")
-    with pytest.raises(BadAudio, match=r"01\.flac.*1 more of the 40 files.*nothing was trained"):
+    with pytest.raises(BadAudio, match=r"01\.flac.*1 more of the 40 files.*Nothing was trained"):
         train(tiny, broken, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_folder_without_sound_says_what_was_looked_for(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for folder, words in (("empty", "holds no sound file"), ("nowhere", "is not a folder")):
+    for folder, words in (("empty", "contains no audio file"), ("nowhere", "is not a folder")):
         with pytest.raises(BadCorpus, match=rf"{words} \(\.wav, \.flac, \.mp3, \.ogg\)"):
             train(tiny, tmp_path / folder, tmp_path / "out.safetensors")
 
@@ -301,14 +301,14 @@ def test_a_checkpoint_of_another_run_is_not_overwritten_and_what_differs_is_said
 ) -> None:
     out = tmp_path / "out.safetensors"
     first = train(tiny, speech, out)
-    with pytest.raises(CommandError, match=r"seed 0 there, 5 here.*--replace"):
+    with pytest.raises(CommandError, match=r"seed 0 in the file, 5 now.*--replace"):
         train(tiny, speech, out, seed=5, replace=False)
     assert same(first, load_tensors(out)[0])
     assert not same(first, train(tiny, speech, out, seed=5, replace=True))
     notes = Notes()
     train(tiny, speech, out, seed=5, replace=False, reporter=notes)
     assert any("exists already" in said for said in notes.said)
-    with pytest.raises(CommandError, match=r"model .*Tiny there, .*Plain here"):
+    with pytest.raises(CommandError, match=r"model .*Tiny in the file, .*Plain now"):
         train(tiny, speech, out, "Plain", seed=5, replace=False)
     out.write_bytes(b"something else")
     with pytest.raises(CommandError, match="does not record how it was made"):
@@ -322,7 +322,7 @@ def test_the_same_sound_in_another_place_is_the_same_run(tiny: Path, speech: Pat
     train(tiny, moved, out, replace=False, reporter=notes)
     assert any("exists already" in said for said in notes.said)
     (moved / "a" / "01.flac").unlink()
-    with pytest.raises(CommandError, match=r"sound 40 files .* there, 39 files"):
+    with pytest.raises(CommandError, match=r"sound 40 files .* in the file, 39 files"):
         train(tiny, moved, out, replace=False)
 
 
@@ -415,7 +415,7 @@ def test_sound_that_cannot_be_meant_is_named_before_anything_is_trained(tiny: Pa
     for name, samples in (("cancel.wav", np.stack([wave, -wave], 1)), ("whole.wav", wave * 32768)):
         soundfile.write(folder / name, samples, rate, subtype="FLOAT")
     (folder / "gone.wav").symlink_to("nowhere.wav")
-    with pytest.raises(BadAudio, match=r"cancel\.wav cancel each other.*2 more of the 3 files.*nothing was trained"):
+    with pytest.raises(BadAudio, match=r"cancel\.wav cancel each other.*2 more of the 3 files.*Nothing was trained"):
         train(tiny, folder, tmp_path / "out.safetensors")
 
 
