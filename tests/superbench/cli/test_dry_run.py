@@ -1,4 +1,4 @@
-"""`superbench run --dry-run`: what would run, with nothing done."""
+"""`superbench run --dry-run`: prints the jobs that would run, and writes nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def words(done: Any) -> str:
 
 
 def rows(done: Any) -> dict[str, str]:
-    """`upstream task` -> the rest of its row."""
+    """`upstream task` -> the other cells of its row."""
     found = re.findall(r"^ ?(\S+) +(\w+) +((?:runs|found already|absent|fails).*)$", done.output, re.MULTILINE)
     return {f"{upstream} {task}": " ".join(rest.split()) for upstream, task, rest in found}
 

@@ -1,4 +1,4 @@
-"""What is written for others can be read back, and says what it is not."""
+"""Exported files can be read back, and list what is not official."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from superbench.results.modelcard import card
 
 HOP = 320
 Said = Mapping[tuple[str, str], Any]
-"""(fold, name in the upload) -> what the upload says."""
+"""(fold, name in the upload) -> content of the upload."""
 
 
 def one(name: str, reference: Any, prediction: Any, fold: str = "all") -> Prediction:
@@ -117,7 +117,7 @@ def detections(root: Path) -> Said:
 
 
 def rttm(root: Path, threshold: float = 0.4, median: int = 1) -> Said:
-    """As the official scripts make turns of `T_hat`."""
+    """Convert `T_hat` to speaker turns like the official scripts."""
     shift = int((root / "sd_public/frame_shift").read_text()) / 16_000
     found = {}
     for path in (root / "sd_public/scoring/predictions").glob("*.h5"):
@@ -156,7 +156,7 @@ READERS: dict[str, tuple[Callable[[Path], Said], Callable[[str], str]]] = {
 
 
 def stored(root: Path, name: str, predictions: Sequence[Prediction] | None = None, **more: Any) -> Path:
-    """`root/<task>` with a result whose scores are those of its predictions."""
+    """Write `root/<task>` with a result whose scores agree with its predictions."""
     said = list(predictions or PREDICTIONS[name])
     scores = {
         metric: {

@@ -1,4 +1,4 @@
-"""Results as Markdown: one line for each metric and upstream, and names that Markdown leaves alone."""
+"""Results as Markdown: one line for each metric and upstream; names are escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads that give one answer to nearly every item are told from those that do not."""
+"""Collapsed heads (one answer for almost every item) are detected; other heads are not reported."""
 
 from __future__ import annotations
 

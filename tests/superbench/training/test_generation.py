@@ -1,4 +1,4 @@
-"""`superbench generate`: what was said before stays, what follows repeats with the seed, and every refusal says what to do."""
+"""`superbench generate`: the prompt is unchanged, the seed determines the continuation, errors suggest a command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prompt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(path: Path, module: Any, name: str) -> Path:
-    """A checkpoint of a model that never trained, named by its file, as a plugin without an entry point is."""
+    """A checkpoint of an untrained model, which is named by its file, like a plugin without an entry point."""
     family = getattr(module, name)
     model: Any = fresh_model(family, "mini", 0)
     save_model(path, model, family=f"{module.__file__}:{name}", size="mini", facts={})

@@ -1,4 +1,4 @@
-"""Pretraining: any folder of sound, the same weights however it was interrupted, and files that know which run made them."""
+"""Pretraining: any folder of audio, the same weights after any interruption, and files that record their run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from superbench.training.pretraining.pretrain import pretrain
 from superbench.training.pretraining.unlabelled import Buckets, Unlabelled, recordings
 
 TINY = '''
-"""A model with everything that pretraining knows: dropout, a scaffold, a moving average, a buffer."""
+"""A model with every feature that pretraining supports: dropout, a scaffold, a moving average, a buffer."""
 import copy
 import time
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class Bursting(Tiny):
 
 
 class Notes(Silence):
-    """A reporter that remembers what was said."""
+    """A reporter that stores its notes."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -214,7 +214,7 @@ def test_killed_at_random_points_the_weights_are_those_of_an_undisturbed_run(
 
 
 def test_gradients_in_parts_are_those_of_the_whole_batch(tiny: Path, speech: Path) -> None:
-    """`Plain` has a loss that is a mean over frames, and no dropout; its crops are equally long."""
+    """`Plain` has no dropout, and its loss is a mean over frames; its crops have equal length."""
     long = [one for one in recordings(speech, Silence()) if one.samples >= 8000 * 1.1]
     weights = []
     for parts in (1, 2, 4):
@@ -327,7 +327,7 @@ def test_the_same_sound_in_another_place_is_the_same_run(tiny: Path, speech: Pat
 
 
 def exchanged(path: Path) -> None:
-    """Another sound of the same length under the same name, with the dates of the one before."""
+    """Replace a file by another waveform of the same length, with the same name and dates."""
     before = path.stat()
     wave, rate = soundfile.read(path)
     soundfile.write(path, wave[::-1], rate)
