@@ -32,24 +32,24 @@ def check(
     Example: superbench check torchaudio/wavlm_base_plus --quick
     """
     from superbench.cli.display import stages
-    from superbench.runs.commands import check as checked
+    from superbench.runs.commands import check as run_checks
     from superbench.system.installation import advice, foreign
     from superbench.system.progress import Silence
 
     others = foreign()
     with stages() as bars:
-        found = checked(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
-    examination = found.examination
+        outcome = run_checks(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
+    examination = outcome.examination
     if as_json:
-        mates = {"mates": examination.mates} if found.kind == "upstream" else {}
+        mates = {"mates": examination.mates} if outcome.kind == "upstream" else {}
         rows = [asdict(finding) for finding in examination.findings]
-        facts = {"name": name, "foreign": others, **found.facts, "healthy": found.healthy, **mates}
-        echo_json({**facts, "reasons": found.reasons, "findings": rows})
+        facts = {"name": name, "foreign": others, **outcome.facts, "healthy": outcome.healthy, **mates}
+        echo_json({**facts, "reasons": outcome.reasons, "findings": rows})
     else:
-        _show(name, examination, "a task" if found.kind == "task" else "an upstream")
+        _show(name, examination, "a task" if outcome.kind == "task" else "an upstream")
     if others:
         typer.echo(visible(f"! {advice(others)}"), err=True)
-    if not found.healthy:
+    if not outcome.healthy:
         raise typer.Exit(1)
 
 

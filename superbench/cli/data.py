@@ -45,7 +45,7 @@ def synth(
 
 @app.command("check")
 def check_(
-    data: Annotated[Path, typer.Option(help="Folder that holds the corpora", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Folder with the corpora", show_default=False)],
     tasks: Tasks = "all",
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode all audio files, to find damage that their headers do not show; takes hours")

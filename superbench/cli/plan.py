@@ -25,7 +25,7 @@ CHOSEN = "✓"
 def plan(
     upstream: Annotated[str, typer.Argument(help="[alias=]spec, as for run", show_default=False)],
     tasks: Tasks = "all",
-    data: Annotated[Path | None, typer.Option(help="Folder that holds the corpora [default: the sizes of the official corpora]", show_default=False)] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the corpora [default: the sizes of the official corpora]", show_default=False)] = None,
     protocol: Protocol = None,
     device: Device = "auto",
     lr: Rates = None,
@@ -65,35 +65,35 @@ def plan(
 # ---------------------------------------------------------------- how it is shown
 
 
-def show(cost: Forecast) -> None:
+def show(forecast: Forecast) -> None:
     """Print a forecast: the table, and its assumptions."""
     from superbench.cli.display import console
 
-    console.print(_table(cost))
-    for line in _remarks(cost):
+    console.print(_table(forecast))
+    for line in _remarks(forecast):
         console.print(line, markup=False)
-    for task, reason in cost.absent.items():
+    for task, reason in forecast.absent.items():
         console.print("absent", style="yellow", end="")
         console.print(f" {task}: {reason}")
 
 
-def _table(cost: Forecast) -> Table:
+def _table(forecast: Forecast) -> Table:
     """Return a table with a row for each task; tasks that share audio are listed together."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
-    total = cost.plan
+    total = forecast.plan
     for header, footer in (
-        ("task", "sum"), ("sound", ""), ("hours of it\ntrain/dev/test", ""), ("utter-\nances", ""), ("updates\n× batch", ""),
-        ("kept\nas", ""), ("GB on disk if\nmean/frames/shared", _gigabytes(total.bytes)), ("passes", ""),
-        ("through\nmodel, h", _hours(total.model_hours)), ("its time\nhere", duration(total.seconds)),
+        ("task", "sum"), ("sound", ""), ("hours\ntrain/dev/test", ""), ("utter-\nances", ""), ("updates\n× batch", ""),
+        ("stored\nas", ""), ("GB on disk if\nmean/frames/shared", _gigabytes(total.bytes)), ("passes", ""),
+        ("through\nmodel, h", _hours(total.model_hours)), ("time\nhere", duration(total.seconds)),
     ):  # fmt: skip
         table.add_column(header, footer, justify="left" if header in ("task", "sound") else "right", no_wrap=header != "sound")
     costs = {cost.task: cost for cost in total.tasks}
     for sound in total.sounds:
         for task in sound.tasks:
-            table.add_row(*_of_task(costs[task]), sound.keep, *_of_sound(sound, costs[task], cost.speed.seconds_per_second))
+            table.add_row(*_of_task(costs[task]), sound.keep, *_of_sound(sound, costs[task], forecast.speed.seconds_per_second))
     return table
 
 
@@ -129,31 +129,33 @@ def _of_sound(sound: SoundCost, cost: TaskCost, rate: float) -> list[str]:
     return [disk, f"{hours / max(sound.hours, 1e-12):.1f}", _hours(hours), duration(hours * 3600 * rate)]
 
 
-def _remarks(cost: Forecast) -> Iterator[str]:
-    total, speed = cost.plan, cost.speed
+def _remarks(forecast: Forecast) -> Iterator[str]:
+    total, speed = forecast.plan, forecast.speed
     sizes = (
-        "sizes of the official corpora, from the tasks' cards" if cost.source == "official" else "sizes of the given corpora"
+        "sizes of the official corpora, from the tasks' cards"
+        if forecast.source == "official"
+        else "sizes of the given corpora"
     )
-    yield f"{cost.upstream}: {cost.shape.layers} layers of {cost.shape.dim}, hop {cost.shape.hop}; protocol {cost.protocol}; {sizes}."
+    yield f"{forecast.upstream}: {forecast.shape.layers} layers of {forecast.shape.dim}, hop {forecast.shape.hop}; protocol {forecast.protocol}; {sizes}."
     yield (
         f"Speed: {speed.seconds_per_second:.3g} s of work per second of sound ({speed.utterances} pieces of noise, "
         f"{speed.sound_seconds:.0f} s in total, took {speed.work_seconds:.1f} s on {speed.device} with {speed.threads} threads, after a warm-up)."
     )
-    yield f"Free space on the disk of {cost.store}: {_gigabytes(total.room)} GB; the run needs {_gigabytes(total.bytes)} GB of it."
+    yield f"Free space on the disk of {forecast.store}: {_gigabytes(total.room)} GB; the run needs {_gigabytes(total.bytes)} GB of it."
     if any(sound.keep == "shared" for sound in total.sounds):
         needed = sum(sound.bytes[sound.reads] for sound in total.sounds)
         hours = sum(sound.hours_if[sound.reads] for sound in total.sounds)
         yield f"With {_gigabytes(needed)} GB of free space all features would be stored: {_hours(hours)} h through the model."
-    yield from _reference(cost)
+    yield from _reference(forecast)
     if fresh := [f"{cost.task} {_hours(cost.fresh_hours)} h" for cost in total.tasks if cost.fresh_hours]:
         yield f"Redrawn at each access, so computed again, once for all probes: {', '.join(fresh)} of these hours."
-    if cost.deviations:
-        yield f"Deviations from the recipes: {'; '.join(cost.deviations)}."
-    yield f"Not in this forecast: {', '.join(cost.not_forecast)}."
+    if forecast.deviations:
+        yield f"Deviations from the recipes: {'; '.join(forecast.deviations)}."
+    yield f"Not in this forecast: {', '.join(forecast.not_forecast)}."
 
 
-def _reference(cost: Forecast) -> Iterator[str]:
-    total, rate = cost.plan, cost.speed.seconds_per_second
+def _reference(forecast: Forecast) -> Iterator[str]:
+    total, rate = forecast.plan, forecast.speed.seconds_per_second
     if not total.tasks:
         return
     probes = ", ".join(str(number) for number in sorted({cost.probes for cost in total.tasks if cost.probes}))

@@ -80,8 +80,8 @@ def left(seconds: float) -> str:
     >>> left(0.0), left(59.4), left(90.0), left(5400.0)
     ('about 1 s left', 'about 59 s left', 'about 1.5 min left', 'about 1.5 h left')
     """
-    whole = max(round(seconds), 1)
-    return f"about {whole} s left" if whole < 60 else f"about {duration(seconds)} left"
+    rounded = max(round(seconds), 1)
+    return f"about {rounded} s left" if rounded < 60 else f"about {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:

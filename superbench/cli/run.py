@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(
     upstreams: Annotated[list[str], typer.Argument(help="[alias=]spec: apc@FILE, apc:untrained, fbank, hf/ID, torchaudio/BUNDLE, s3prl/ENTRY, file.py:Class", show_default=False)],
     tasks: Tasks = "all",
-    data: Annotated[Path, typer.Option(help="Folder that holds the corpora")] = Path("data"),
+    data: Annotated[Path, typer.Option(help="Folder with the corpora")] = Path("data"),
     out: Annotated[Path, typer.Option(help="Folder for results")] = Path("results"),
     protocol: Protocol = None,
     device: Device = "auto",

@@ -23,7 +23,7 @@ DOMAINS = ("content", "speaker", "semantics", "emotion")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric of one task. `reference` holds its values for FBANK and for the reference SOTA, the two reference points of
+    """One metric of one task. `reference` contains its values for FBANK and for the reference SOTA, the two reference points of
     the SUPERB score (None: it does not count). `chosen_on` is the split on which the probes are chosen."""
 
     task: str

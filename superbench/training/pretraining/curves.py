@@ -30,7 +30,7 @@ class Curves:
             writer.add_scalar("learning rate", rate, step)
 
     def check(self, rows: list[Any]) -> None:
-        """Record an evaluation. `rows` holds all evaluations so far; the newest is the last."""
+        """Record an evaluation. `rows` contains all evaluations so far, the newest last."""
         write_table(self._csv, COLUMNS, rows)
         if (writer := self._opened(rows[-1]["step"])) is not None:
             writer.add_scalar("loss/held out", rows[-1]["held out"], rows[-1]["step"])

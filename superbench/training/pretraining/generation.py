@@ -51,7 +51,7 @@ def generate(
     model = plugins.upstream(plugins.parse(f"{name}@{checkpoint}"), torch_device).model
     if not isinstance(model, Generative):
         raise CommandError(
-            f"{checkpoint} holds {name!r}, which cannot generate audio: it has no method `generate`. Pretrain one that has: "
+            f"{checkpoint} contains {name!r}, which cannot generate audio: it has no method `generate`. Pretrain one that has: "
             "superbench pretrain speech_gpt --audio DIR --out speech_gpt.safetensors"
         )
     wave = load(Audio(prompt))[-LONGEST_PROMPT * SAMPLE_RATE :]

@@ -37,7 +37,7 @@ def collapses(predictions: Sequence[Prediction]) -> list[str]:
 
 
 def _collapse(predictions: Sequence[Prediction]) -> str:
-    answers, references = [one.prediction for one in predictions], [one.reference for one in predictions]
+    answers, references = [item.prediction for item in predictions], [item.reference for item in predictions]
     if all(_number(answer) for answer in answers) and not all(isinstance(answer, Integral) for answer in answers):
         return _one_score(answers, references)
     if note := _one_answer(answers, references, "items"):
