@@ -95,7 +95,7 @@ def test_a_checkpoint_that_is_absent_or_no_checkpoint_is_told_apart(tmp_path: Pa
     with pytest.raises(BadCheckpoint, match=r"does not exist(.|\n)*superbench pretrain"):
         continued(tmp_path / "none.safetensors", prompt)
     (tmp_path / "text.safetensors").write_text("not one")
-    with pytest.raises(BadCheckpoint, match="no checkpoint of superbench"):
+    with pytest.raises(BadCheckpoint, match="Copy the file again, or repeat the pretraining"):
         continued(tmp_path / "text.safetensors", prompt)
 
 
