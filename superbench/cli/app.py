@@ -1,4 +1,4 @@
-"""The application: its commands by group. Heavy modules load inside the commands, so that `--help` and `list` are quick."""
+"""The application: all commands. Large modules are imported inside the commands, so that `--help` and `list` are fast."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from superbench.cli import (
 app = typer.Typer(
     name="superbench",
     help="How good is a speech model's representation, at everything, against everyone else's?\n\n"
-    "Start with `superbench demo`: ten SUPERB tasks on miniature corpora, a pretrained model, a ranked board, in minutes. "
+    "Start with `superbench demo`: it runs ten SUPERB tasks on miniature corpora with a pretrained model, and writes a ranked "
+    "board, in minutes. "
     "Then `superbench run UPSTREAM --tasks all --data /corpora --out results`. `--debug` on any command shows tracebacks.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -37,15 +38,15 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"superbench {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
-    """Options of all commands."""
+    """Define the options of all commands."""
 
 
 app.command("demo")(demo.demo)

@@ -1,4 +1,4 @@
-"""Options that several commands share, each written once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Protocol = Annotated[str | None, typer.Option(help="superb, superb-once or mini 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Rates = Annotated[str | None, typer.Option("--lr", help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)]  # fmt: skip
 Seeds = Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2; the lowest is reported")]
-MaxSteps = Annotated[int | None, typer.Option(help="Train no longer than this (stands in the result as a deviation)", min=1, show_default=False)]  # fmt: skip
-Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant of a task's recipe, as its card names it (`superbench check ks` shows which); may be repeated", show_default=False)]  # fmt: skip
+MaxSteps = Annotated[int | None, typer.Option(help="The most updates to train (recorded in the result as a deviation)", min=1, show_default=False)]  # fmt: skip
+Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant of a task's recipe (`superbench check ks` lists the names); may be repeated", show_default=False)]  # fmt: skip
 StoreFolder = Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def numbers(option: str, text: str | None, kind: type) -> tuple | None:
-    """The numbers of an option's text, separated by commas; raises `CommandError`."""
+    """Parse the numbers of an option, separated by commas; raises `CommandError`."""
     if text is None:
         return None
     try:

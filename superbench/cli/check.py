@@ -1,4 +1,4 @@
-"""`superbench check`: is a model, or a task, sound? What was measured, and what will be done about it."""
+"""`superbench check`: runs the contract checks for an upstream or a task, and shows measurements and consequences."""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ if TYPE_CHECKING:
 def check(
     name: Annotated[str, typer.Argument(help="An upstream (apc@FILE, hf/./folder, my_model.py:MyModel, ...) or a task", show_default=False)],
     as_json: AsJson = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A long sound of 12 s in place of 60 s, for large models on a CPU")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Use a long input of 12 s instead of 60 s, for large models on a CPU")] = False,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """The doctor: does an upstream, or a task, keep its contract? Prints what was measured, or the reasons; exit status 1 if
-    unfit.
+    """Check whether an upstream, or a task, satisfies its contract. Prints the measurements, or the reasons; exit status 1 if it
+    does not.
 
-    A model is called on noise, silence, clipped, very short and long sound, alone and beside others; it must declare what it
-    gives, give the same twice, and learn nothing. `superbench run` does the same before anything is extracted.
+    A model is called on noise, silence, clipped, very short and long audio, alone and in batches. Its outputs must have the
+    declared shape and must be repeatable, and it must not be trained. `superbench run` makes the same checks before extraction.
 
     Warns if another package named superbench is installed (Microsoft's superbenchmark has one).
 
     Example: superbench check torchaudio/wavlm_base_plus --quick
     """
     from superbench.cli.display import stages
-    from superbench.runs.commands import check as checked
+    from superbench.runs.commands import check as run_checks
     from superbench.system.installation import advice, foreign
     from superbench.system.progress import Silence
 
     others = foreign()
     with stages() as bars:
-        found = checked(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
-    examination = found.examination
+        outcome = run_checks(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
+    examination = outcome.examination
     if as_json:
-        mates = {"mates": examination.mates} if found.kind == "upstream" else {}
+        mates = {"mates": examination.mates} if outcome.kind == "upstream" else {}
         rows = [asdict(finding) for finding in examination.findings]
-        facts = {"name": name, "foreign": others, **found.facts, "healthy": found.healthy, **mates}
-        echo_json({**facts, "reasons": found.reasons, "findings": rows})
+        facts = {"name": name, "foreign": others, **outcome.facts, "healthy": outcome.healthy, **mates}
+        echo_json({**facts, "reasons": outcome.reasons, "findings": rows})
     else:
-        _show(name, examination, "a task" if found.kind == "task" else "an upstream")
+        _show(name, examination, "a task" if outcome.kind == "task" else "an upstream")
     if others:
         typer.echo(visible(f"! {advice(others)}"), err=True)
-    if not found.healthy:
+    if not outcome.healthy:
         raise typer.Exit(1)
 
 
-def _show(name: str, found: Examination, kind: str) -> None:
+def _show(name: str, examination: Examination, subject: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from superbench.cli.display import console
 
     table = Table("", "check", "measured")
-    for finding in found.findings:
+    for finding in examination.findings:
         mark = ("✓", "green") if finding.holds else ("✗", "red") if finding.fatal else ("!", "yellow")
-        then = f"\n→ {finding.action}" if finding.action and not finding.holds else ""
-        table.add_row(Text(*mark), finding.name, finding.measured + then)
+        action = f"\n→ {finding.action}" if finding.action and not finding.holds else ""
+        table.add_row(Text(*mark), finding.name, finding.measured + action)
     console.print(table)
-    if not found.healthy:
-        console.print(f"{name} does not keep the contract of {kind}:", markup=False)
-        for reason in found.reasons:
+    if not examination.healthy:
+        console.print(f"{name} does not keep the contract of {subject}:", markup=False)
+        for reason in examination.reasons:
             console.print(f"  {reason}", markup=False)
         return
-    console.print(f"{name} keeps the contract of {kind}.", markup=False)
-    for action in found.actions:
+    console.print(f"{name} keeps the contract of {subject}.", markup=False)
+    for action in examination.actions:
         console.print(f"  Extraction: {action}.", markup=False)

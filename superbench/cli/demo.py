@@ -1,4 +1,4 @@
-"""`superbench demo`: the whole story on the miniature corpora."""
+"""`superbench demo`: all steps from corpora to a board, on miniature corpora."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for corpora, models, results and the board")] = Path("demo"),
     full: Annotated[bool, typer.Option("--full", help="Add tera (masked) and its untrained control")] = False,
     seed: Annotated[
-        int, typer.Option(help="Of the miniature corpora (0, 3, 7 and 11 were used while the recipes were chosen)")
+        int, typer.Option(help="Seed of the miniature corpora (0, 3, 7 and 11 were used to choose the recipes)")
     ] = 23,
 ) -> None:
-    """Synthesise ten miniature corpora, pretrain a model on the spot, run ten tasks, rank, and write a board to look at.
+    """Synthesise ten miniature corpora, pretrain a model, run ten tasks, rank the models, and write a board as a web page.
 
-    No download, no GPU. The table holds the filter-bank baseline and an untrained control of each architecture: a gain
-    counts only over both.
+    Needs no download and no GPU. The table contains the filter-bank baseline and an untrained control of each architecture: a
+    pretrained model is an improvement only if it is better than both.
     """
     from superbench.cli.display import console
     from superbench.results import tables
@@ -43,7 +43,7 @@ def demo(
 
 
 class _Display:
-    """How the story is shown: bars of its own for each phase, which the jobs of the phase share."""
+    """The display of the demo: each phase has its own progress bars, which its jobs share."""
 
     def __init__(self, out: Path) -> None:
         self.places = {"data": out / "data", "out": out / "results", "store": out / "store"}

@@ -1,4 +1,4 @@
-"""`superbench diff`: two results, or one and a published row, beside each other."""
+"""`superbench diff`: compares two results, or a result and a published row."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def diff(
     a: Annotated[str, typer.Argument(help="A result folder, a result.json, an upstream's folder, or 'published:HuBERT Base'", show_default=False)],
     b: Annotated[str, typer.Argument(help="The other one", show_default=False)],
     tasks: Annotated[str | None, typer.Option(help="These tasks only: ks,pr [default: all that both have]", show_default=False)] = None,
-    items: Annotated[int, typer.Option(help="How many test items to show for either side: those that speak for it most", min=0)] = 5,
+    items: Annotated[int, typer.Option(help="Number of test items to show for each side: those on which it is better by most", min=0)] = 5,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Why do two scores differ? Shows what differs in how they were made, the weightiest first, and by how much they differ.
+    """Explain why two scores differ: lists the differences of the two runs, the most important first, and of the scores.
 
-    Where both have predictions on the same test items, the difference is paired: its 95 % interval comes from resampling the
-    speakers (or queries) of both at once, and the items on which they differ most are shown.
+    If both have predictions on the same test items, the difference is paired: its 95 % interval is computed by resampling the
+    speakers (or queries) of both together, and the items on which they differ most are shown.
 
     Example: superbench diff results/apc results/fbank --tasks ks
 
@@ -40,33 +40,33 @@ def diff(
     from superbench.results.diff.sides import side
     from superbench.runs.commands import compare
 
-    one, other = side(a), side(b)
+    first, second = side(a), side(b)
     names = list(filter(None, tasks.split(","))) if tasks else []
     if as_json:
-        echo_json(plain(one, other, compare(one, other, names, items)))
+        echo_json(plain(first, second, compare(first, second, names, items)))
         return
     with stages() as reporter:
-        found = compare(one, other, names, items, reporter)
-    _print(found, (a, one), (b, other))
+        comparisons = compare(first, second, names, items, reporter)
+    _print(comparisons, (a, first), (b, second))
 
 
-def _print(found: Sequence[Comparison], *sides: tuple[str, Side]) -> None:
-    """The comparison, each side as it was given and as it was read."""
+def _print(comparisons: Sequence[Comparison], *sides: tuple[str, Side]) -> None:
+    """Print the comparisons; `sides` are the argument of each side and what was read from it."""
     from superbench.cli.display import console
 
-    (a, one), (b, other) = sides
-    for label, given, here in (("A", a, one), ("B", b, other)):
-        console.print(f"{label} = {here.name}{'' if here.row else f' ({given})'}", markup=False)
-    everywhere = (
-        [one for one in found[0].differences if all(one in other.differences for other in found)] if len(found) > 1 else []
-    )
-    if everywhere:
+    (a, first), (b, second) = sides
+    for label, argument, side in (("A", a, first), ("B", b, second)):
+        console.print(f"{label} = {side.name}{'' if side.row else f' ({argument})'}", markup=False)
+    common = []
+    if len(comparisons) > 1:
+        common = [fact for fact in comparisons[0].differences if all(fact in task.differences for task in comparisons)]
+    if common:
         console.print("\nin every task", style="bold")
-        _show_differences(everywhere)
-    for comparison in found:
-        _show(comparison, everywhere)
-    for label, here, there in (("A", one, other), ("B", other, one)):
-        if only := [name for name in here.tasks if name not in there.tasks]:
+        _show_differences(common)
+    for comparison in comparisons:
+        _show(comparison, common)
+    for label, side, other in (("A", first, second), ("B", second, first)):
+        if only := [name for name in side.tasks if name not in other.tasks]:
             console.print(f"Only {label} has {', '.join(only)}.", markup=False)
 
 
@@ -77,13 +77,13 @@ def _show_differences(differences: Sequence[Difference]) -> None:
     from superbench.cli.display import console
 
     table = Table("what differs", "A", "B", "why it matters")
-    for one in differences:
-        table.add_row(*(Text(text) for text in (one.what, _short(one.a), _short(one.b), one.why)))
+    for fact in differences:
+        table.add_row(*(Text(text) for text in (fact.what, _short(fact.a), _short(fact.b), fact.why)))
     console.print(table)
 
 
-def _show(comparison: Comparison, told: Sequence[Difference]) -> None:
-    """A task's scores, what differs in its making but for what was told already, and its items."""
+def _show(comparison: Comparison, shown: Sequence[Difference]) -> None:
+    """Print the scores of a task, the differences that are not in `shown`, and the items that differ most."""
     from rich.table import Table
     from rich.text import Text
 
@@ -98,15 +98,15 @@ def _show(comparison: Comparison, told: Sequence[Difference]) -> None:
         console.print(f"Not paired: {comparison.unpaired}.", markup=False)
     for warning in comparison.warnings:
         console.print(Text(f"! {warning}", style="yellow"))
-    if own := [one for one in comparison.differences if one not in told]:
-        _show_differences(own)
+    if further := [fact for fact in comparison.differences if fact not in shown]:
+        _show_differences(further)
     if comparison.disagreements:
         ranked = isinstance(comparison.disagreements[0].a, (int, float))
-        said = Table("test item", "reference", "A", "B", f"speaks for, by {'% of ranks' if ranked else 'points'}")
+        table = Table("test item", "reference", "A", "B", f"better, by {'% of ranks' if ranked else 'points'}")
         for item in comparison.disagreements:
             texts = (item.id, _short(item.reference), _short(item.a), _short(item.b))
-            said.add_row(*map(Text, texts), f"{'B' if item.gain > 0 else 'A'} {abs(item.gain):.3g}")
-        console.print(said)
+            table.add_row(*map(Text, texts), f"{'B' if item.gain > 0 else 'A'} {abs(item.gain):.3g}")
+        console.print(table)
 
 
 def _title(metric: Metric) -> str:
@@ -126,10 +126,10 @@ def _paired(metric: Metric) -> tuple[str, str]:
         if metric.a is None or metric.b is None:
             return "", ""
         return f"{metric.b.value - metric.a.value:+.{_digits(metric)}f} (not paired)", ""
-    found, digits = metric.paired, _digits(metric)
-    between = f" ({found.interval[0]:+.{digits}f} – {found.interval[1]:+.{digits}f})" if found.interval else ""
-    verdict = {"a": "A is better", "b": "B is better", "tie": "no sure difference"}[found.verdict]
-    return f"{found.difference:+.{digits}f}{between}", verdict
+    paired, digits = metric.paired, _digits(metric)
+    between = f" ({paired.interval[0]:+.{digits}f} – {paired.interval[1]:+.{digits}f})" if paired.interval else ""
+    verdict = {"a": "A is better", "b": "B is better", "tie": "no significant difference"}[paired.verdict]
+    return f"{paired.difference:+.{digits}f}{between}", verdict
 
 
 def _digits(metric: Metric) -> int:
@@ -137,13 +137,13 @@ def _digits(metric: Metric) -> int:
 
 
 def _short(value: Any) -> str:
-    """A value for a person, cut where it is long."""
+    """Return a value as text, cut after `WIDEST` characters."""
     if value is None:
         return "–"
     if isinstance(value, dict):
-        text = ", ".join(f"{key} {_short(one)}" for key, one in value.items())
+        text = ", ".join(f"{key} {_short(item)}" for key, item in value.items())
     elif isinstance(value, (list, tuple)):
-        text = "; ".join(_short(one) for one in value)
+        text = "; ".join(_short(item) for item in value)
     else:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"

@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: bars with honest remaining times on a terminal, plain lines elsewhere."""
+"""Progress display: bars with remaining times on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from superbench.runs.runner import Report
 
 PLAIN_SECONDS = 15.0
-"""How often a running job speaks where there is no terminal."""
+"""Seconds between the progress lines of a running job if output does not go to a terminal."""
 FIRST_PART = 0.01
-"""Of a stage: less of it says nothing about the pace."""
+"""The part of a stage that must be done before its remaining time is estimated."""
 
 
 class PlainConsole(Console):
-    """A console that spells what its encoding lacks, and what would control a terminal, plainly, before columns are laid out.
+    """A console that replaces characters that its encoding lacks, and control characters, before columns are laid out.
 
-    The one that commands print with takes no markup from strings: a model may be called `[/foo]`. Colours are `Text`s.
+    The console of the commands reads no markup in strings, because a model may be named `[/foo]`. Colours are set with `Text`.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Text from a string."""
+        """Return `Text` from a string."""
         return super().render_str(spelled(visible(text), self.encoding), **options)
 
     def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
-        """Segments; whatever they were made of, none of their texts controls the terminal."""
+        """Yield segments; none of their texts contains control characters."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
@@ -47,8 +47,8 @@ console = PlainConsole(highlight=False, markup=False, width=None if sys.stdout.i
 
 
 def bars() -> Progress:
-    """Progress bars as all commands show them; none where output goes into a pipe, even if colours are asked for there (as
-    Jupyter does, by FORCE_COLOR)."""
+    """Return the progress bars of all commands. They are disabled if output goes into a pipe, even if FORCE_COLOR is set (as in
+    Jupyter)."""
     return Progress(
         TextColumn("{task.description}", markup=False), BarColumn(24), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, disable=not (console.is_terminal and sys.stdout.isatty()),
@@ -63,7 +63,7 @@ class StageBars:
         self._began: dict[str, tuple[float, float]] = {}
 
     def advance(self, stage: str, done: float, total: float) -> None:
-        """Move the bar of a stage; off a terminal, print a line now and then."""
+        """Move the bar of a stage; without a terminal, print a line every `PLAIN_SECONDS`."""
         if stage not in self._bars:
             self._bars[stage] = self.progress.add_task(stage, total=total)
             self._began[stage] = (time.monotonic(), done)
@@ -71,7 +71,7 @@ class StageBars:
         now = time.monotonic()
         if self.progress.disable and now - self._spoken > PLAIN_SECONDS:
             self._spoken = now
-            began, first = self._began[stage]  # what was done before (a resumed run) does not count for the pace
+            began, first = self._began[stage]  # work done before (a resumed run) does not count for the pace
             pace = (now - began) / (done - first) if done - first > FIRST_PART * total else None
             more = "" if pace is None else f", {left(pace * (total - done))}"
             print(f"  {stage} {100 * done / max(total, 1e-9):.0f}%{more}", flush=True)
@@ -83,15 +83,15 @@ class StageBars:
 
 @contextmanager
 def stages() -> Iterator[StageBars]:
-    """Bars for one job."""
+    """Show the bars of one job within the context."""
     with bars() as progress:
         yield StageBars(progress)
 
 
 class RunDisplay:
-    """A `Watcher` of a run: one bar for each running job, one for the whole, a line for each job that ends.
+    """A `Watcher` of a run: one bar for each running job, one for all jobs, and a line for each job that ends.
 
-    Off a terminal, each of these lines says how long the rest will take: see `Pace`.
+    Without a terminal, each of these lines contains the remaining time; see `Pace`.
     """
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,19 +102,19 @@ class RunDisplay:
         self._count = self._over = 0
 
     def planned(self, shares: Mapping[Job, float]) -> None:
-        """The bar of the whole gets its length."""
+        """Set the length of the bar of all jobs."""
         self.pace.planned(shares)
         self._count = len(shares)
         self.progress.update(self._all, total=len(shares))
 
     def started(self, job: Job) -> None:
-        """A new bar."""
+        """Add a bar for the job."""
         self.pace.started(job)
         self._spoken[job] = self.clock()
         self._bars[job] = self.progress.add_task(str(job), total=None)
 
     def advance(self, job: Job, stage: str, done: float, total: float) -> None:
-        """Move the job's bar."""
+        """Move the bar of the job."""
         self.progress.update(self._bars[job], description=f"{job} · {stage}", completed=done, total=total)
         now = self.clock()
         if self.progress.disable and now - self._spoken[job] > PLAIN_SECONDS:
@@ -145,28 +145,30 @@ def _line(ended: Ended) -> Text:
         score = ended.result.scores[ended.result.primary]
         half = f" ± {(score.ci[1] - score.ci[0]) / 2:.2f}" if score.ci else ""
         unit = " %" if score.unit == "%" else ""
-        again = (" (was there)", "dim") if ended.state == "found" else ""
-        return Text.assemble(("✓", "green"), f" {job} {ended.result.primary} {score.value:.2f}{half}{unit}", again)
+        earlier = (" (existing result)", "dim") if ended.state == "found" else ""
+        return Text.assemble(("✓", "green"), f" {job} {ended.result.primary} {score.value:.2f}{half}{unit}", earlier)
     mark = ("–", "yellow") if ended.state == "absent" else ("✗", "red")
     return Text.assemble(mark, f" {job} {ended.state}")
 
 
 def split_of(report: Report) -> str:
-    """Where the time of a run went, summed over the results made in it, and how much of their sound passed a model."""
-    made = report.of("done")
+    """Return a line with the time of each stage, summed over all new results, and the hours of audio that a model processed."""
+    jobs = report.of("done")
     parts = {"extraction": 0.0, "heads": 0.0, "scoring": 0.0}
-    for seconds in (ended.result.seconds for ended in made if ended.result):
+    for seconds in (ended.result.seconds for ended in jobs if ended.result):
         parts["extraction"] += seconds.extract
         parts["heads"] += seconds.train
         parts["scoring"] += seconds.evaluate
     work = " · ".join(f"{name} {value:.0f} s" for name, value in parts.items())
-    heard, passed = sum(one.sound_seconds for one in made), sum(one.passed_seconds for one in made)
-    passes = f" · {passed / 60:.1f} min of sound through models for {heard / 60:.1f} min read ({passed / max(heard, 1e-9):.2f} passes)"
-    return f"{report.seconds:.0f} s wall; work of all processes: {work}{passes if made else ''}"
+    read, passed = sum(job.sound_seconds for job in jobs), sum(job.passed_seconds for job in jobs)
+    passes = (
+        f" · models processed {passed / 60:.1f} min of {read / 60:.1f} min of audio ({passed / max(read, 1e-9):.2f} passes)"
+    )
+    return f"{report.seconds:.0f} s wall time; work of all processes: {work}{passes if jobs else ''}"
 
 
 def name_broken() -> None:
-    """Say on standard error which registered tasks are left out because they are broken."""
+    """Print to standard error which registered tasks are left out because they cannot be loaded."""
     from superbench import plugins
 
     for reason in plugins.broken().values():

@@ -1,4 +1,4 @@
-"""`superbench run --dry-run`: what would run, and what it would cost, with nothing extracted, trained or written."""
+"""`superbench run --dry-run`: shows the jobs that would run and their cost; nothing is extracted, trained or written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from superbench.runs.runner import Asked
 
 States = dict[str, tuple[str, str]]
-"""Task -> what a run would do with it, and why not."""
+"""Task -> (state, reason if it would not run)."""
 RUNS, FOUND, ABSENT, FAILS = "runs", "found already", "absent", "fails"
 COLOURS = {RUNS: "green", FOUND: "dim", ABSENT: "yellow", FAILS: "red"}
 
@@ -37,56 +37,56 @@ def rehearse(upstreams: Sequence[str], tasks: str, **options: Unpack[RunOptions]
 
     out, root = Path(options["out"]), Path(options.get("store") or default_root())
     require_folder(out, f"--out {out}", make=False)
-    wanted = asked(upstreams, tasks, **options).into(out)
-    once = {name: replace(task, read=lru_cache(maxsize=1)(task.read)) for name, task in wanted.tasks.items()}
-    wanted = replace(wanted, tasks=once)  # reads each corpus once, for the states and for the forecast
-    loaded = [healthy(spec, wanted.options.device, root, remember=False) for spec in wanted.specs]
+    request = asked(upstreams, tasks, **options).into(out)
+    once = {name: replace(task, read=lru_cache(maxsize=1)(task.read)) for name, task in request.tasks.items()}
+    request = replace(request, tasks=once)  # each corpus is read once, for the states and for the forecast
+    loaded = [healthy(spec, request.options.device, root, remember=False) for spec in request.specs]
     sounds = sounds_at(root)
-    states = {upstream.alias: _states(wanted, upstream, out, sounds) for upstream in loaded}
+    states = {upstream.alias: _states(request, upstream, out, sounds) for upstream in loaded}
     console.print("Dry run: nothing is extracted, trained or written.")
-    console.print(_table(wanted, states))
-    for line in _summary(wanted, states, processes(options, wanted), out):
+    console.print(_table(request, states))
+    for line in _summary(request, states, processes(options, request), out):
         console.print(line, markup=False)
     for upstream in loaded:
-        left = [wanted.tasks[name] for name, (state, _) in states[upstream.alias].items() if state == RUNS]
-        if left:
+        pending = [request.tasks[name] for name, (state, _) in states[upstream.alias].items() if state == RUNS]
+        if pending:
             with stages() as reporter:
-                found = forecast(upstream, left, wanted.options, root, wanted.corpora, reporter)
-            show(found)
+                cost = forecast(upstream, pending, request.options, root, request.corpora, reporter)
+            show(cost)
 
 
-def _summary(wanted: Asked, states: Mapping[str, States], processes: int, out: Path) -> Iterator[str]:
-    """What the table does not say, line by line."""
-    options = wanted.options
+def _summary(request: Asked, states: Mapping[str, States], processes: int, out: Path) -> Iterator[str]:
+    """Yield lines with the facts that the table does not contain."""
+    options = request.options
     count = sum(state == RUNS for rows in states.values() for state, _ in rows.values())
     yield (
-        f"{count} of {len(wanted.jobs)} jobs would run, on {options.device}, protocol {options.protocol}, worker processes: "
+        f"{count} of {len(request.jobs)} jobs would run, on {options.device}, protocol {options.protocol}, worker processes: "
         f"{processes}. Results: {out}/<upstream>/<task>"
     )
-    if deviations := options.deviations(*(task.card for task in wanted.tasks.values())):
-        yield f"Overrides of the recipes, which the results will list: {'; '.join(deviations)}."
+    if deviations := options.deviations(*(task.card for task in request.tasks.values())):
+        yield f"Deviations from the recipes, which the results will list: {'; '.join(deviations)}."
     reasons = {task: reason for rows in states.values() for task, (_, reason) in rows.items() if reason}
     yield from (f"{task}: {reason}" for task, reason in reasons.items())
 
 
-def _states(wanted: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> States:
-    """Task -> what a run would do with it, and why not."""
+def _states(request: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> States:
+    """Return for each task its state, and the reason if it would not run."""
     from superbench.errors import MissingCorpus, SuperbenchError
     from superbench.runs.job import finished
 
-    found = {}
-    for name, task in wanted.tasks.items():
+    states = {}
+    for name, task in request.tasks.items():
         try:
-            earlier = finished(task, upstream, wanted.corpora, out, wanted.options, sounds)
-            found[name] = (FOUND if earlier else RUNS, "")
+            earlier = finished(task, upstream, request.corpora, out, request.options, sounds)
+            states[name] = (FOUND if earlier else RUNS, "")
         except MissingCorpus as error:
-            found[name] = (ABSENT if wanted.lenient else FAILS, str(error))
+            states[name] = (ABSENT if request.lenient else FAILS, str(error))
         except SuperbenchError as error:
-            found[name] = (FAILS, str(error))
-    return found
+            states[name] = (FAILS, str(error))
+    return states
 
 
-def _table(wanted: Asked, states: Mapping[str, States]) -> Table:
+def _table(request: Asked, states: Mapping[str, States]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -96,15 +96,15 @@ def _table(wanted: Asked, states: Mapping[str, States]) -> Table:
         table.add_column(header)
     for alias, rows in states.items():
         for name, (state, _) in rows.items():
-            recipe = wanted.options.recipe(wanted.tasks[name])
-            table.add_row(alias, name, Text(state, COLOURS[state]), *_recipe(wanted, recipe))
+            recipe = request.options.recipe(request.tasks[name])
+            table.add_row(alias, name, Text(state, COLOURS[state]), *_recipe(request, recipe))
     return table
 
 
-def _recipe(wanted: Asked, recipe: Recipe) -> list[str]:
+def _recipe(request: Asked, recipe: Recipe) -> list[str]:
     if not recipe.steps:
         return ["–", "–", "–", "–", ", ".join(recipe.variants)]
-    points = wanted.options.points(recipe)
+    points = request.options.points(recipe)
     batch = f"{recipe.batch} × {recipe.accumulate}" if recipe.accumulate > 1 else str(recipe.batch)
     rates = " ".join(in_full(rate) for rate in dict.fromkeys(point.lr for point in points))
     seeds = " ".join(str(seed) for seed in dict.fromkeys(point.seed for point in points))

@@ -1,4 +1,4 @@
-"""`superbench export`: results in the forms that others take."""
+"""`superbench export`: writes results in the formats of the official leaderboard and of model hubs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from superbench.errors import CommandError
 
 
 class Form(str, Enum):
-    """What can be written."""
+    """The formats that can be written."""
 
     predict = "predict"
     hf = "hf"
@@ -22,13 +22,13 @@ def export(
     folder: Annotated[Path, typer.Argument(help="One upstream's results: `OUT/<upstream>` of superbench run", show_default=False)],
     to: Annotated[Form, typer.Option("--to", help="predict: the official upload folder; hf: metadata for a model hub", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder to write into")] = Path("export"),
-    tasks: Annotated[str, typer.Option(help="all that are there, or names: pr,ks")] = "all",
-    url: Annotated[str | None, typer.Option(help="hf: where the results can be seen, such as a board [default: SUPERB's paper]", show_default=False)] = None,
+    tasks: Annotated[str, typer.Option(help="all, or names: pr,ks")] = "all",
+    url: Annotated[str | None, typer.Option(help="hf: public address of the results, such as a board [default: SUPERB's paper]", show_default=False)] = None,
 ) -> None:  # fmt: skip
     """Write results for the official SUPERB leaderboard, or for a model hub.
 
-    `--to predict` writes OUT/predict/ with the files that the leaderboard's upload holds (pr_public/predict.ark, …) and a
-    README.md that says what in it is not official. `--to hf` writes a model card with `model-index`, and .eval_results/.
+    `--to predict` writes OUT/predict/ with the files of the leaderboard's upload (pr_public/predict.ark, …) and a README.md that
+    lists what is not official. `--to hf` writes a model card with `model-index`, and .eval_results/.
 
     Example: superbench export results/apc --to predict --out upload && (cd upload && zip -r predict.zip predict)
     """
@@ -37,14 +37,14 @@ def export(
     from superbench.results.modelcard import PROTOCOL_PAPER, card
 
     if url is not None and to is not Form.hf:
-        raise CommandError("--url belongs to --to hf. Leave it out.")
+        raise CommandError("--url can only be used with --to hf. Remove it.")
     names = [] if tasks == "all" else list(filter(None, tasks.split(",")))
     with stages() as reporter:
         if to is Form.predict:
-            done = predict(folder, out, names, reporter)
+            exported = predict(folder, out, names, reporter)
         else:
-            done = card(folder, out, names, url or PROTOCOL_PAPER)
-    console.print(f"Wrote {done.folder}: {', '.join(done.tasks)}", markup=False)
-    for warning in done.warnings:
+            exported = card(folder, out, names, url or PROTOCOL_PAPER)
+    console.print(f"Wrote {exported.folder}: {', '.join(exported.tasks)}", markup=False)
+    for warning in exported.warnings:
         console.print("! ", style="yellow", end="")
         console.print(warning, markup=False)

@@ -1,4 +1,4 @@
-"""`superbench generate`: let a pretrained model go on speaking."""
+"""`superbench generate`: continues a recording with a pretrained model."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from superbench.cli.arguments import Device
 
 def generate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a model that generates (speech_gpt)", show_default=False)],
-    prompt: Annotated[Path, typer.Option(help="The recording to continue (wav, flac, mp3, ogg; its last 30 s are heard)", show_default=False)],
-    out: Annotated[Path, typer.Option(help="The wav to write: the prompt, then what may follow", show_default=False)],
-    seconds: Annotated[float, typer.Option(help="How much to add", min=0.02, max=600)] = 3.0,
-    temperature: Annotated[float, typer.Option(help="Low: keeps to what is likeliest; high: dares more", min=0.01)] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the draws; the same seed gives the same sound")] = 0,
-    alone: Annotated[bool, typer.Option("--alone", help="Leave the prompt out of the wav")] = False,
+    prompt: Annotated[Path, typer.Option(help="The recording to continue (wav, flac, mp3, ogg; the model receives its last 30 s)", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The wav to write: the prompt and its continuation", show_default=False)],
+    seconds: Annotated[float, typer.Option(help="Length of the continuation", min=0.02, max=600)] = 3.0,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature: low values give likely, high values give varied continuations", min=0.01)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling; the same seed gives the same waveform")] = 0,
+    alone: Annotated[bool, typer.Option("--alone", help="Write the continuation without the prompt")] = False,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """Continue a recording with a model that was pretrained to predict the next unit of sound.
+    """Continue a recording with a model that was pretrained to predict the next unit of speech.
 
-    For example: superbench pretrain speech_gpt --audio DIR --out gpt.safetensors, then
+    Example: superbench pretrain speech_gpt --audio DIR --out gpt.safetensors, then
     superbench generate gpt.safetensors --prompt hello.wav --seconds 3 --out more.wav
     """
     from superbench.cli.display import console, stages
     from superbench.system.files import require_place
-    from superbench.training.pretraining.generation import generate as continued, write_sound
+    from superbench.training.pretraining.generation import generate as continue_recording, write_sound
 
     require_place(out, f"--out {out}")
     with stages() as reporter:
-        found = continued(
+        continued = continue_recording(
             checkpoint, prompt, seconds=seconds, temperature=temperature, seed=seed, device=device, reporter=reporter
         )
-    write_sound(out, found.wave[found.start :] if alone else found.wave)
-    facts = ", ".join(f"{name} {value:.4g}" for name, value in found.facts.items())
+    write_sound(out, continued.wave[continued.start :] if alone else continued.wave)
+    facts = ", ".join(f"{name} {value:.4g}" for name, value in continued.facts.items())
     console.print(
-        f"Wrote {out}: {(len(found.wave) - found.start) / 16_000:.2f} s after a prompt of {found.start / 16_000:.2f} s"
+        f"Wrote {out}: {(len(continued.wave) - continued.start) / 16_000:.2f} s after a prompt of {continued.start / 16_000:.2f} s"
     )
     console.print(f"{facts}")

@@ -1,4 +1,4 @@
-"""`superbench list`: the upstreams, tasks and hubs that there are."""
+"""`superbench list`: lists upstreams and tasks, and the models of a hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from superbench.cli.printing import echo_json
 
 
 class Kind(str, Enum):
-    """What can be listed."""
+    """The types of objects that can be listed."""
 
     upstreams = "upstreams"
     tasks = "tasks"
@@ -20,10 +20,10 @@ class Kind(str, Enum):
 
 def list_(
     kind: Annotated[Kind, typer.Argument(help="upstreams or tasks", show_default=False)],
-    hub: Annotated[str | None, typer.Option(help="Names that a hub offers: torchaudio, s3prl", show_default=False)] = None,
+    hub: Annotated[str | None, typer.Option(help="List the names of a hub: torchaudio, s3prl", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is registered: name, module, distribution, one line. Imports none of it.
+    """List the registered upstreams or tasks: name, description, module, distribution. Imports none of them.
 
     Example: superbench list upstreams --hub s3prl
     """

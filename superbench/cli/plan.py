@@ -1,4 +1,4 @@
-"""`superbench plan`: what a run would cost, before anything runs."""
+"""`superbench plan`: forecasts the cost of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHOSEN = "✓"
 def plan(
     upstream: Annotated[str, typer.Argument(help="[alias=]spec, as for run", show_default=False)],
     tasks: Tasks = "all",
-    data: Annotated[Path | None, typer.Option(help="Folder that holds the corpora [default: the official corpora's sizes]", show_default=False)] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the corpora [default: the sizes of the official corpora]", show_default=False)] = None,
     protocol: Protocol = None,
     device: Device = "auto",
     lr: Rates = None,
@@ -35,10 +35,10 @@ def plan(
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """What a run would cost: passes through the model, disk, the upstream's time on this device; and which way features are
-    kept.
+    """Forecast the cost of a run: passes through the model, disk space, time of the upstream on this device; and how features
+    would be stored.
 
-    Trains nothing and stores nothing: only the upstream's speed is measured, on a minute of noise.
+    Nothing is trained or stored; only the speed of the upstream is measured, on a minute of noise.
 
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
@@ -49,51 +49,51 @@ def plan(
     if tasks == "all":
         name_broken()
     with stages() as reporter:
-        found = forecast(
+        cost = forecast(
             upstream, tasks, data=data, store=store, reporter=Silence() if as_json else reporter,
             protocol=protocol, device=device, learning_rates=numbers("--lr", lr, float),  # type: ignore[arg-type]
             seeds=numbers("--seeds", seeds, int) or (), max_steps=max_steps, variants=variant or (),
         )  # fmt: skip
     if as_json:
-        echo_json(found.plain())
+        echo_json(cost.plain())
     else:
-        show(found)
-    if found.absent and tasks != "all":
+        show(cost)
+    if cost.absent and tasks != "all":
         raise typer.Exit(1)
 
 
 # ---------------------------------------------------------------- how it is shown
 
 
-def show(found: Forecast) -> None:
-    """Print a forecast: the table, and what it rests on."""
+def show(forecast: Forecast) -> None:
+    """Print a forecast: the table, and its assumptions."""
     from superbench.cli.display import console
 
-    console.print(_table(found))
-    for line in _remarks(found):
+    console.print(_table(forecast))
+    for line in _remarks(forecast):
         console.print(line, markup=False)
-    for task, reason in found.absent.items():
+    for task, reason in forecast.absent.items():
         console.print("absent", style="yellow", end="")
         console.print(f" {task}: {reason}")
 
 
-def _table(found: Forecast) -> Table:
-    """A row for each task; tasks that share sound stand together."""
+def _table(forecast: Forecast) -> Table:
+    """Return a table with a row for each task; tasks that share audio are listed together."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True)
-    total = found.plan
+    total = forecast.plan
     for header, footer in (
-        ("task", "sum"), ("sound", ""), ("hours of it\ntrain/dev/test", ""), ("utter-\nances", ""), ("updates\n× batch", ""),
-        ("kept\nas", ""), ("GB on disk if\nmean/frames/shared", _gigabytes(total.bytes)), ("passes", ""),
-        ("through\nmodel, h", _hours(total.model_hours)), ("its time\nhere", duration(total.seconds)),
+        ("task", "sum"), ("sound", ""), ("hours\ntrain/dev/test", ""), ("utter-\nances", ""), ("updates\n× batch", ""),
+        ("stored\nas", ""), ("GB on disk if\nmean/frames/shared", _gigabytes(total.bytes)), ("passes", ""),
+        ("through\nmodel, h", _hours(total.model_hours)), ("time\nhere", duration(total.seconds)),
     ):  # fmt: skip
         table.add_column(header, footer, justify="left" if header in ("task", "sound") else "right", no_wrap=header != "sound")
     costs = {cost.task: cost for cost in total.tasks}
     for sound in total.sounds:
         for task in sound.tasks:
-            table.add_row(*_of_task(costs[task]), sound.keep, *_of_sound(sound, costs[task], found.speed.seconds_per_second))
+            table.add_row(*_of_task(costs[task]), sound.keep, *_of_sound(sound, costs[task], forecast.speed.seconds_per_second))
     return table
 
 
@@ -116,7 +116,8 @@ def _steps(cost: TaskCost) -> str:
 
 
 def _of_sound(sound: SoundCost, cost: TaskCost, rate: float) -> list[str]:
-    """Disk, passes, hours, time; what is stored stands once, in the row of the first task, what is not passes for each task."""
+    """Return disk space, passes, hours and time. Stored features are counted in the row of the first task that uses them;
+    features that are not stored are counted for each task."""
     from superbench.features.storage_policy import KEEPS
 
     first = cost.task == sound.tasks[0]
@@ -128,37 +129,41 @@ def _of_sound(sound: SoundCost, cost: TaskCost, rate: float) -> list[str]:
     return [disk, f"{hours / max(sound.hours, 1e-12):.1f}", _hours(hours), duration(hours * 3600 * rate)]
 
 
-def _remarks(found: Forecast) -> Iterator[str]:
-    total, speed = found.plan, found.speed
-    sizes = "the official corpora's sizes, as the tasks' cards have them" if found.source == "official" else "the corpora given"
-    yield f"{found.upstream}: {found.shape.layers} layers of {found.shape.dim}, hop {found.shape.hop}; protocol {found.protocol}; {sizes}."
+def _remarks(forecast: Forecast) -> Iterator[str]:
+    total, speed = forecast.plan, forecast.speed
+    sizes = (
+        "sizes of the official corpora, from the tasks' cards"
+        if forecast.source == "official"
+        else "sizes of the given corpora"
+    )
+    yield f"{forecast.upstream}: {forecast.shape.layers} layers of {forecast.shape.dim}, hop {forecast.shape.hop}; protocol {forecast.protocol}; {sizes}."
     yield (
         f"Speed: {speed.seconds_per_second:.3g} s of work per second of sound ({speed.utterances} pieces of noise, "
-        f"{speed.sound_seconds:.0f} s in all, took {speed.work_seconds:.1f} s on {speed.device} with {speed.threads} threads, after a warm-up)."
+        f"{speed.sound_seconds:.0f} s in total, took {speed.work_seconds:.1f} s on {speed.device} with {speed.threads} threads, after a warm-up)."
     )
-    yield f"Room on the disk of {found.store}: {_gigabytes(total.room)} GB; this takes {_gigabytes(total.bytes)} GB of it."
+    yield f"Free space on the disk of {forecast.store}: {_gigabytes(total.room)} GB; the run needs {_gigabytes(total.bytes)} GB of it."
     if any(sound.keep == "shared" for sound in total.sounds):
         needed = sum(sound.bytes[sound.reads] for sound in total.sounds)
         hours = sum(sound.hours_if[sound.reads] for sound in total.sounds)
-        yield f"With {_gigabytes(needed)} GB of room all would be kept: {_hours(hours)} h through the model."
-    yield from _reference(found)
+        yield f"With {_gigabytes(needed)} GB of free space all features would be stored: {_hours(hours)} h through the model."
+    yield from _reference(forecast)
     if fresh := [f"{cost.task} {_hours(cost.fresh_hours)} h" for cost in total.tasks if cost.fresh_hours]:
-        yield f"Cut anew at every access, so passed again, once for all probes: {', '.join(fresh)} of those hours."
-    if found.deviations:
-        yield f"Overrides: {'; '.join(found.deviations)}."
-    yield f"Not in this forecast: {', '.join(found.not_forecast)}."
+        yield f"Redrawn at each access, so computed again, once for all probes: {', '.join(fresh)} of these hours."
+    if forecast.deviations:
+        yield f"Deviations from the recipes: {'; '.join(forecast.deviations)}."
+    yield f"Not in this forecast: {', '.join(forecast.not_forecast)}."
 
 
-def _reference(found: Forecast) -> Iterator[str]:
-    total, rate = found.plan, found.speed.seconds_per_second
+def _reference(forecast: Forecast) -> Iterator[str]:
+    total, rate = forecast.plan, forecast.speed.seconds_per_second
     if not total.tasks:
         return
     probes = ", ".join(str(number) for number in sorted({cost.probes for cost in total.tasks if cost.probes}))
-    one, sweep = total.reference_hours, total.reference_hours_sweep
+    single, sweep = total.reference_hours, total.reference_hours_sweep
     ours = max(total.model_hours, 1e-12)
     yield (
-        f"As the reference does it, with the model in every step: {_hours(one)} h for one probe per task ({_times(one / ours)} times this, "
-        f"{duration(one * 3600 * rate)} here), {_hours(sweep)} h for the whole sweep of {probes or 'no'} probes "
+        f"The reference runs the model in every step: {_hours(single)} h for one probe per task ({_times(single / ours)} times as long, "
+        f"{duration(single * 3600 * rate)} here), {_hours(sweep)} h for the complete sweep of {probes or 'no'} probes "
         f"({_times(sweep / ours)} times, {duration(sweep * 3600 * rate)})."
     )
 

@@ -1,4 +1,4 @@
-"""`superbench pretrain`: an upstream learns from a folder of unlabelled sound."""
+"""`superbench pretrain`: trains an upstream on a folder of unlabelled audio."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from superbench.cli.arguments import Device
 
 def pretrain(
     name: Annotated[str, typer.Argument(help="A pretrainable upstream, with a size: apc, tera:mini, mockingjay:base", show_default=False)],
-    audio: Annotated[Path, typer.Option(help="Folder of sound, searched recursively, links too (wav, flac, mp3, ogg, and others that can be decoded)", show_default=False)],
+    audio: Annotated[Path, typer.Option(help="Folder of audio files (wav, flac, mp3, ogg, and others that can be decoded); searched recursively, links are followed", show_default=False)],
     out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors)", show_default=False)],
-    steps: Annotated[int | None, typer.Option(help="Updates [default: the size's own schedule]", min=1, show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Of initialisation, masks and crops", min=0)] = 0,
-    teacher: Annotated[str | None, typer.Option(help="Upstream to learn from (any spec), frozen: distil needs one", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of updates [default: the schedule of the size]", min=1, show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of initialisation, masks and crops", min=0)] = 0,
+    teacher: Annotated[str | None, typer.Option(help="Frozen upstream to learn from (any spec); distil needs one", show_default=False)] = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto (bfloat16 on a GPU), float32 or bfloat16; weights stay float32")] = "auto",
-    accumulate: Annotated[int, typer.Option(help="Pass each update's batch in N parts, when memory is short. Models that contrast utterances (simclr) then contrast within a part", min=1)] = 1,
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite what another run left at --out")] = False,
+    accumulate: Annotated[int, typer.Option(help="Split the batch of each update into N parts, to need less memory. Contrastive models (simclr) then compare utterances within a part only", min=1)] = 1,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite the files of another run at --out")] = False,
 ) -> None:  # fmt: skip
-    """Pretrain an upstream on unlabelled speech. Repeat the command after an interruption: it goes on where it stopped.
+    """Pretrain an upstream on unlabelled speech. To resume after an interruption, repeat the command.
 
-    Writes OUT, OUT's .csv (loss, held-out loss), and TensorBoard curves in OUT's .events/ where tensorboard is installed
-    (tensorboard --logdir .). Use what it writes as NAME@OUT:
+    Writes OUT, OUT's .csv (loss, held-out loss), and TensorBoard curves in OUT's .events/ if tensorboard is installed
+    (tensorboard --logdir .). Use the checkpoint as NAME@OUT:
 
     superbench pretrain apc --audio speech/ --out apc.safetensors
 

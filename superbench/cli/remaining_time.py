@@ -1,4 +1,4 @@
-"""How long the rest of a run will take, from how long its jobs took so far."""
+"""Estimates the remaining time of a run from the duration of its finished jobs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from superbench.runs.jobs import Ended, Job
 
 LEAST = 0.05
-"""No job counts for less than this part of the mean share: one without training reads, extracts and scores all the same."""
+"""The smallest share of a job, relative to the mean share: a job without training also reads, extracts and scores."""
 
 YEAR = 365.25 * 24 * 3600
 UNITS = ((YEAR, "years"), (86_400.0, "days"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))
 
 
 class Pace:
-    """Told of jobs as they are planned, start and end; says how long the others will take.
+    """Records when jobs are planned, start and end, and estimates the time of the remaining jobs.
 
-    A task that was done for one upstream is expected to take as long for the next. One that has not been done yet takes its
-    share of the work at the pace of all jobs done so far. Jobs whose result was there, whose corpus is absent or that failed
-    say nothing about the pace, and cost nothing any more.
+    A task that is done for one upstream is expected to take the same time for the next. A task that is not done yet is expected
+    to take its share of the work, at the pace of all jobs done so far. Jobs whose result existed, whose corpus is absent or that
+    failed do not count for the pace and need no more time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,17 +35,17 @@ class Pace:
         self._at_once = 1
 
     def planned(self, shares: Mapping[Job, float]) -> None:
-        """All jobs, each with a rough share of the work, in any unit."""
+        """Set all jobs, each with its approximate share of the work, in any unit."""
         least = LEAST * mean(shares.values()) if shares else 0.0
         self._shares = {job: max(share, least) or 1.0 for job, share in shares.items()}
 
     def started(self, job: Job) -> None:
-        """A worker took the job."""
+        """Record that a worker has started the job."""
         self._began[job] = self.clock()
         self._at_once = max(self._at_once, len(self._began.keys() - self._over))
 
     def ended(self, ended: Ended) -> float:
-        """The job is over; returns the seconds that it took."""
+        """Record that the job has ended; return the seconds that it took."""
         now = self.clock()
         spent = now - self._began.get(ended.job, now)
         self._over.add(ended.job)
@@ -56,7 +56,7 @@ class Pace:
         return spent
 
     def remaining(self) -> float | None:
-        """Seconds until the last job ends; None while none was done that could say."""
+        """Return the seconds until the last job ends; None as long as no job is done."""
         if not self._seconds:
             return None
         now = self.clock()
@@ -68,24 +68,24 @@ class Pace:
         return max(sum(left) / self._at_once, max(left, default=0.0))
 
     def _expected(self, job: Job) -> float:
-        if seen := [seconds for other, seconds in self._seconds.items() if other.task == job.task]:
-            return mean(seen)
+        if of_task := [seconds for other, seconds in self._seconds.items() if other.task == job.task]:
+            return mean(of_task)
         pace = sum(self._seconds.values()) / sum(self._shares[other] for other in self._seconds)
         return self._shares[job] * pace
 
 
 def left(seconds: float) -> str:
-    """A remaining time for a person.
+    """Return a remaining time as text.
 
     >>> left(0.0), left(59.4), left(90.0), left(5400.0)
     ('about 1 s left', 'about 59 s left', 'about 1.5 min left', 'about 1.5 h left')
     """
-    whole = max(round(seconds), 1)
-    return f"about {whole} s left" if whole < 60 else f"about {duration(seconds)} left"
+    rounded = max(round(seconds), 1)
+    return f"about {rounded} s left" if rounded < 60 else f"about {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that leaves at least one.
+    """Return a duration in the largest unit in which it is at least one.
 
     >>> duration(5.0), duration(5400.0), duration(4e8)
     ('5.0 s', '1.5 h', '12.7 years')

@@ -1,4 +1,4 @@
-"""`superbench run`: upstreams × tasks."""
+"""`superbench run`: runs tasks on upstreams."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
 def run(
     upstreams: Annotated[list[str], typer.Argument(help="[alias=]spec: apc@FILE, apc:untrained, fbank, hf/ID, torchaudio/BUNDLE, s3prl/ENTRY, file.py:Class", show_default=False)],
     tasks: Tasks = "all",
-    data: Annotated[Path, typer.Option(help="Folder that holds the corpora")] = Path("data"),
+    data: Annotated[Path, typer.Option(help="Folder with the corpora")] = Path("data"),
     out: Annotated[Path, typer.Option(help="Folder for results")] = Path("results"),
     protocol: Protocol = None,
     device: Device = "auto",
     lr: Rates = None,
     seeds: Seeds = "0",
     max_steps: MaxSteps = None,
-    layer: Annotated[int | None, typer.Option(help="This hidden state alone, in place of the weighted sum over all", min=0, show_default=False)] = None,
-    chunk: Annotated[float | None, typer.Option(help="Let sound longer than so many seconds pass in parts, for want of memory; features change a little at the joints", min=1, show_default=False)] = None,
-    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, of the upstream's matrix products [default: bfloat16 on a GPU that has it, but for protocol superb; else float32]", show_default=False)] = None,
+    layer: Annotated[int | None, typer.Option(help="Use this hidden state only, instead of the weighted sum of all", min=0, show_default=False)] = None,
+    chunk: Annotated[float | None, typer.Option(help="Split audio longer than so many seconds into chunks, to bound memory; features differ slightly at chunk boundaries", min=1, show_default=False)] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, for the matrix products of the upstream [default: bfloat16 on a GPU that supports it, except with protocol superb; else float32]", show_default=False)] = None,
     variant: Variants = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes [default: by the machine]", min=1, show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of worker processes [default: depends on the machine]", min=1, show_default=False)] = None,
     store: StoreFolder = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, on which corpora, by which recipe and at what cost; extract, train and write nothing")] = False,
-    redo: Annotated[bool, typer.Option("--redo", help="Run again what is finished, and make stored features again")] = False,
-    store_gb: Annotated[float | None, typer.Option(help="Keep the store within so many GB: what was not used for longest goes, and frames that cannot fit are not kept [default: what the disk holds]", min=0, show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs that would run, their corpora, recipes and cost; extract, train and write nothing")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Run finished jobs again, and extract stored features again")] = False,
+    store_gb: Annotated[float | None, typer.Option(help="Largest size of the store in GB: the least recently used features are evicted, and frames that do not fit are not stored [default: the free disk space]", min=0, show_default=False)] = None,
 ) -> None:  # fmt: skip
     """Run downstream tasks on frozen upstreams.
 
-    Every sound passes through the model once; tasks, learning rates and later runs share the stored features. Repeat the
-    command after an interruption: it goes on where it stopped. Results lie in `OUT/<upstream>/<task>/result.json`, those of
-    other options in `OUT/<upstream>--<options>/`. A finished job is not repeated while model, data, options and versions stay.
+    Each audio file is passed through the model once; tasks, learning rates and later runs share the stored features. To resume
+    after an interruption, repeat the command. Results are written to `OUT/<upstream>/<task>/result.json`, those with other
+    options to `OUT/<upstream>--<options>/`. A finished job is run again only if model, data, options or versions have changed.
 
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
     from superbench.cli.dry_run import rehearse
     from superbench.runs.options import RunOptions
 
-    rates, several = numbers("--lr", lr, float), numbers("--seeds", seeds, int) or ()
+    rates, seed_numbers = numbers("--lr", lr, float), numbers("--seeds", seeds, int) or ()
     options = RunOptions(
-        data=data, out=out, protocol=protocol, device=device, learning_rates=rates, seeds=several, max_steps=max_steps, layer=layer,  # type: ignore[typeddict-item]
+        data=data, out=out, protocol=protocol, device=device, learning_rates=rates, seeds=seed_numbers, max_steps=max_steps, layer=layer,  # type: ignore[typeddict-item]
         chunk_seconds=chunk, precision=precision, variants=variant or (), workers=workers, store=store, store_gb=store_gb, redo=redo,  # type: ignore[typeddict-item]
     )  # fmt: skip
     if dry_run:
@@ -58,8 +58,8 @@ def run(
 
 
 def perform(upstreams: list[str], tasks: str, *, table: bool = True, progress: Progress | None = None, **options: Any) -> int:
-    """Run with a display (its bars among those of `progress`, where given), then print the table (if wanted), what failed and
-    where the time went; returns the number of failures."""
+    """Run with a display (its bars are added to `progress`, if given), then print the table (unless `table` is False), failed
+    jobs and the time of each stage; return the number of failed jobs."""
     from superbench.cli.display import RunDisplay, bars, console, split_of
     from superbench.results import tables
     from superbench.runs.runner import run as run_jobs
@@ -79,6 +79,6 @@ def perform(upstreams: list[str], tasks: str, *, table: bool = True, progress: P
 
 
 def _debug() -> bool:
-    """Was the command given with --debug?"""
+    """Return whether the command was given with --debug."""
     context = click.get_current_context(silent=True)
     return bool(context and context.obj)

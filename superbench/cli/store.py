@@ -1,4 +1,4 @@
-"""`superbench store`: what lies in the feature store, room for more, and whether it is still what was written."""
+"""`superbench store`: lists the feature store, evicts shards, and verifies its files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from superbench.system.ranges import require_number
 if TYPE_CHECKING:
     from superbench.features.store import Store
 
-app = typer.Typer(help="The feature store: list, make room, verify.", no_args_is_help=True)
+app = typer.Typer(help="The feature store: list, evict, verify.", no_args_is_help=True)
 
 SHOWN = 30
 
 
 @app.command("ls")
 def ls(store: StoreFolder = None, as_json: AsJson = False) -> None:
-    """What is stored: the total, then the shards, the most recently used first.
+    """List the stored features: the total size, then the shards, the most recently used first.
 
-    A shard is a file of features of some hundred utterances by one model; all tasks and later runs share it. Pinned: a run
-    that is alive needs it, so nothing evicts it.
+    A shard is a file with features of some hundred utterances from shard model; all tasks and later runs share it. A pinned shard
+    is in use by a running process and is never evicted.
     """
     import shutil
 
@@ -35,44 +35,44 @@ def ls(store: StoreFolder = None, as_json: AsJson = False) -> None:
     from superbench.cli.display import console
 
     with _opened(store) as opened:
-        held = opened.contents()
+        shards = opened.contents()
         root = opened.root
-    total, free = sum(one.bytes for one in held), shutil.disk_usage(root).free
-    pinned = sum(one.bytes for one in held if one.pinned)
+    total, free = sum(shard.bytes for shard in shards), shutil.disk_usage(root).free
+    pinned = sum(shard.bytes for shard in shards if shard.pinned)
     if as_json:
         facts = {"store": str(root), "bytes": total, "pinned_bytes": pinned, "free_bytes": free}
-        echo_json(facts | {"shards": [asdict(one) for one in held]})
+        echo_json(facts | {"shards": [asdict(shard) for shard in shards]})
         return
-    entries = sum(one.entries for one in held)
+    entries = sum(shard.entries for shard in shards)
     console.print(
-        f"{root}: {size(total)} in {len(held)} shards, {entries} entries; {size(pinned)} pinned, {size(free)} free on the disk.",
+        f"{root}: {size(total)} in {len(shards)} shards, {entries} entries; {size(pinned)} pinned, {size(free)} free on the disk.",
         markup=False,
     )
-    if held:
+    if shards:
         table = Table("shard", "entries", "size", "made", "last used", "pinned")
-        for one in held[:SHOWN]:
+        for shard in shards[:SHOWN]:
             table.add_row(
-                one.shard[:12],
-                str(one.entries),
-                size(one.bytes),
-                _moment(one.made),
-                _moment(one.used),
-                "yes" if one.pinned else "",
+                shard.shard[:12],
+                str(shard.entries),
+                size(shard.bytes),
+                _moment(shard.made),
+                _moment(shard.used),
+                "yes" if shard.pinned else "",
             )
         console.print(table)
-    if len(held) > SHOWN:
-        console.print(f"… and {len(held) - SHOWN} shards used before these; --json lists all.")
+    if len(shards) > SHOWN:
+        console.print(f"… and {len(shards) - SHOWN} shards used before these; --json lists all.")
 
 
 @app.command()
 def gc(
     store: StoreFolder = None,
-    gb: Annotated[float | None, typer.Option(help="Keep at most so many gigabytes (10⁹ bytes) [default: evict nothing]", min=0, show_default=False)] = None,
+    gb: Annotated[float | None, typer.Option(help="Largest size of the store in gigabytes (10⁹ bytes) [default: evict nothing]", min=0, show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Make room: remove what killed runs left behind and, with --gb, the shards that were used least recently.
+    """Free disk space: remove files that killed runs left and, with --gb, evict the least recently used shards.
 
-    What a run that is alive needs stays. Removed features are made anew by the next run that wants them.
+    Shards that a running process needs are kept. Evicted features are extracted again by the next run that needs them.
 
     Example: superbench store gc --gb 100
     """
@@ -84,30 +84,33 @@ def gc(
         removed = opened.gc(None if gb is None else round(gb * 1e9))
         left = opened.contents()
     if as_json:
-        echo_json([asdict(one) for one in removed])
+        echo_json([asdict(item) for item in removed])
         return
-    for reason in dict.fromkeys(one.reason for one in removed):
-        some = [one.bytes for one in removed if one.reason == reason]
-        console.print(f"Removed {len(some)} files, {size(sum(some))}: {reason}.")
+    for reason in dict.fromkeys(item.reason for item in removed):
+        sizes = [item.bytes for item in removed if item.reason == reason]
+        console.print(f"Removed {len(sizes)} files, {size(sum(sizes))}: {reason}.")
     if not removed:
         console.print("Nothing to remove.")
-    kept = sum(one.bytes for one in left)
+    kept = sum(item.bytes for item in left)
     console.print(f"{size(kept)} in {len(left)} shards remain.")
     if gb is not None and kept > gb * 1e9:
         console.print(
-            "More than asked for: the rest is pinned by runs that are alive. Repeat the command when they have ended."
+            "The store is still larger than --gb, because running processes need these shards. Repeat the command when they have ended."
         )
 
 
 @app.command("verify")
 def verify(
     store: StoreFolder = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Forget damaged shards; the next run makes them anew")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove damaged shards; the next run extracts their features again")
+    ] = False,
 ) -> None:
-    """Is every stored feature what was written? Reads and hashes every byte: a few seconds for a gigabyte.
+    """Verify that all stored features are unchanged. Reads and hashes every byte: a few seconds per gigabyte.
 
-    A run itself notices a file that was changed after it was written; this finds decay of the disk as well. Exit status 1 if
-    something is damaged and not repaired. Files in no index are named, and are no damage: `superbench store gc` removes them.
+    A run detects files that were modified after they were written; this command also detects disk errors. Exit status 1 if a
+    shard is damaged and not repaired. Files that are in no index are listed, but are not damage: `superbench store gc` removes
+    them.
     """
     from superbench.cli.display import console, stages
 
@@ -119,30 +122,30 @@ def verify(
                 console.print(finding.message, markup=False)
             if finding.state == "damaged" and repair:
                 opened.forget(finding.shard)
-    console.print(f"{states['whole']} shards whole, {states['damaged']} damaged, {states['stray']} files in no index.")
+    console.print(f"{states['whole']} shards intact, {states['damaged']} damaged, {states['stray']} files in no index.")
     if states["damaged"] and repair:
-        console.print("The damaged ones are forgotten; the next run that needs them makes them anew.")
+        console.print("The damaged shards are removed; the next run that needs their features extracts them again.")
     elif states["damaged"]:
         console.print(
-            "`superbench store verify --repair` forgets the damaged ones; the next run that needs them makes them anew."
+            "`superbench store verify --repair` removes the damaged shards; the next run that needs their features extracts them again."
         )
         raise typer.Exit(1)
 
 
 def _opened(store: Path | None) -> Store:
-    """The store in a folder that is there: looking must not make one."""
+    """Open the store of an existing folder; raises `CommandError` if the folder has no store, and never creates one."""
     from superbench.features.store import Store, default_root
 
     root = store or default_root()
     if not (root / "index.sqlite").is_file():
         raise CommandError(
-            f"{root} holds no feature store (no index.sqlite). `superbench run` makes one; give its folder with --store DIR."
+            f"{root} contains no feature store (no index.sqlite). `superbench run` creates one; give its folder with --store DIR."
         )
     return Store(root)
 
 
 def size(count: int) -> str:
-    """Bytes for a person, in powers of ten as disks are sold.
+    """Return a number of bytes as text, with decimal units.
 
     >>> size(0), size(40_200), size(6_100_000_000)
     ('0 B', '40.2 kB', '6.1 GB')

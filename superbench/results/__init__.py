@@ -1,4 +1,4 @@
-"""The record of a score: its files, intervals, ranking, tables, comparison, export."""
+"""Results: records and their files, confidence intervals, ranking, tables, comparison, export."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The folder that the official leaderboard takes, `predict/`, made of one upstream's results.
+"""Writes the upload folder of the official leaderboard, `predict/`, from the results of one upstream.
 
-Each task writes its own part (`Task.upload`); any subset of the tasks may be present. What a result cannot give, or gives only
-under another protocol, is said in `predict/README.md` and to whoever asked for the folder.
+Each task writes its own files (`Task.upload`); any subset of the tasks may be present. Warnings, such as missing tasks or
+another protocol, are written to `predict/README.md` and returned to the caller.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OFFICIAL = "superb"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Where the folder lies, which tasks are in it, and what a person must know before it is sent anywhere."""
+    """The folder that was written, the tasks in it, and warnings that the user must read before an upload."""
 
     folder: Path
     tasks: tuple[str, ...]
@@ -33,74 +33,76 @@ class Exported:
 
 
 def gathered(folder: Path, tasks: Sequence[str] = ()) -> dict[Path, Result]:
-    """The results of one upstream under `folder`, by their folders; `tasks` leaves out others.
+    """Return the results of one upstream under `folder`, by their folders (only those of `tasks`, if given).
 
-    Raises `BadResult` where there is none, `CommandError` where there are several upstreams or a task is absent.
+    Raises `BadResult` if there is none, `CommandError` if there are several upstreams or if a task is missing.
     """
-    found = read_results(folder)
-    names = sorted({result.upstream.name for result in found.values()})
+    results = read_results(folder)
+    names = sorted({result.upstream.name for result in results.values()})
     if len(names) > 1:
         raise CommandError(
-            f"{folder} holds results of {', '.join(names)}; one upstream goes out at a time: give its own folder."
+            f"{folder} contains results of {', '.join(names)}, but one upstream is exported at a time. Give its own folder."
         )
-    absent = set(tasks) - {result.task.name for result in found.values()}
+    absent = set(tasks) - {result.task.name for result in results.values()}
     if absent:
-        raise CommandError(f"{folder} has no result of {', '.join(sorted(absent))}. Run these tasks, or leave them out.")
-    return {place: result for place, result in found.items() if not tasks or result.task.name in tasks}
+        raise CommandError(
+            f"{folder} has no result of {', '.join(sorted(absent))}. Run these tasks, or remove them from --tasks."
+        )
+    return {result_folder: result for result_folder, result in results.items() if not tasks or result.task.name in tasks}
 
 
 def predict(folder: Path, out: Path, tasks: Sequence[str] = (), reporter: Reporter | None = None) -> Exported:
-    """Write `out/predict/` from the results of one upstream under `folder` (of `tasks` alone, if any are named).
+    """Write `out/predict/` from the results of one upstream under `folder` (only of `tasks`, if given).
 
-    Raises `BadResult`, `CommandError` (also where `out/predict` holds something), `MissingExtra`.
+    Raises `BadResult`, `CommandError` (also if `out/predict` is not empty), `MissingExtra`.
     """
     results = gathered(folder, tasks)
     target = out / "predict"
     if target.exists() and any(target.iterdir()):
-        raise CommandError(f"{target} holds something already. Remove it, or choose another folder with --out.")
+        raise CommandError(f"{target} is not empty. Remove it, or choose another folder with --out.")
     require_folder(target, f"--out {out}")
     known = plugins.tasks()
     files, remarks, written = dict[str, bytes](), list[str](), list[str]()
-    for number, (place, result) in enumerate(results.items()):
+    for number, (result_folder, result) in enumerate(results.items()):
         (reporter or Silence()).advance("tasks", number, len(results))
         name = result.task.name
         writer = known[name].upload if name in known else None
         if writer is None:
-            remarks.append(f"{name}: left out; it is no task of the official leaderboard, or is not installed here.")
+            remarks.append(f"{name}: left out; it is not a task of the official leaderboard, or it is not installed here.")
             continue
-        predictions = read_predictions(place / result.predictions)
+        predictions = read_predictions(result_folder / result.predictions)
         try:
             part = writer(predictions, result.upstream.hop)
         except (KeyError, ValueError, TypeError) as error:
             raise BadResult(
-                f"{place / result.predictions} is not what {name} predicts: {error}. Run the task again."
+                f"{result_folder / result.predictions} does not contain predictions of {name}: {error}. Run the task again."
             ) from error
         files |= part.files
         remarks += part.remarks
         written.append(name)
     if not written:
-        raise BadResult(f"{folder} holds no result of a task that the official leaderboard has.")
+        raise BadResult(f"{folder} contains no result of a task of the official leaderboard.")
     warnings = (*_doubts(list(results.values()), known), *remarks)
     files["README.md"] = _readme(list(results.values()), written, warnings).encode()
     _write(target, files)
     return Exported(target, tuple(written), warnings)
 
 
-def _doubts(some: Sequence[Result], known: Mapping[str, Task]) -> Iterator[str]:
-    """What keeps the numbers from being official ones, and which tasks are missing."""
-    for protocol in sorted({result.task.protocol for result in some} - {OFFICIAL}):
-        names = ", ".join(result.task.name for result in some if result.task.protocol == protocol)
-        yield f"{names}: made under protocol {protocol}, not {OFFICIAL}: these numbers may not stand beside official ones."
-    if small := ", ".join(result.task.name for result in some if is_miniature(result)):
-        yield f"{small}: made on synthetic miniatures, not on the official corpora."
-    for result in some:
+def _doubts(results: Sequence[Result], known: Mapping[str, Task]) -> Iterator[str]:
+    """Yield the reasons why the scores are not official, and the missing tasks."""
+    for protocol in sorted({result.task.protocol for result in results} - {OFFICIAL}):
+        names = ", ".join(result.task.name for result in results if result.task.protocol == protocol)
+        yield f"{names}: made with protocol {protocol}, not {OFFICIAL}: these scores cannot be compared with official ones."
+    if small := ", ".join(result.task.name for result in results if is_miniature(result)):
+        yield f"{small}: made on synthetic miniature corpora, not on the official corpora."
+    for result in results:
         if result.deviations:
             yield f"{result.task.name}: deviates from the recipe: {'; '.join(result.deviations)}."
-    if len({result.upstream.revision for result in some}) > 1:
+    if len({result.upstream.revision for result in results}) > 1:
         yield "The results come from different revisions of the upstream: run the older ones again."
     official = [name for name, task in known.items() if task.upload]
-    if absent := [name for name in official if name not in {result.task.name for result in some}]:
-        yield f"Not there: {', '.join(absent)}. Any subset may be sent; the SUPERB score needs all."
+    if absent := [name for name in official if name not in {result.task.name for result in results}]:
+        yield f"Missing tasks: {', '.join(absent)}. Any subset may be submitted; the SUPERB score needs all tasks."
 
 
 def _readme(results: Sequence[Result], written: Sequence[str], warnings: Sequence[str]) -> str:
@@ -116,7 +118,7 @@ def _readme(results: Sequence[Result], written: Sequence[str], warnings: Sequenc
         [
             f"# Predictions of {facts.name}",
             "",
-            f"Written by superbench {__version__} in the layout that the official SUPERB leaderboard takes.",
+            f"Written by superbench {__version__} in the layout of the official SUPERB leaderboard.",
             f"Stride {facts.hop / 16:g} ms, {facts.params:,} parameters, MACs on the official 32 lengths: {macs}.",
             "",
             "| task | protocol | metric | value of the result |",
@@ -126,7 +128,7 @@ def _readme(results: Sequence[Result], written: Sequence[str], warnings: Sequenc
             "## Read this first",
             "",
             *(f"* {warning}" for warning in warnings),
-            *(["Nothing to say: official recipes, all tasks."] if not warnings else []),
+            *(["No warnings: official recipes, all tasks."] if not warnings else []),
             "",
         ]
     )
@@ -135,6 +137,6 @@ def _readme(results: Sequence[Result], written: Sequence[str], warnings: Sequenc
 def _write(target: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
-            raise SuperbenchError(f"A task wants to write {name!r}, outside of {target}. Tell its authors.")
+            raise SuperbenchError(f"A task tries to write {name!r}, outside of {target}. Report this to its authors.")
         with whole(target / name) as temporary:
             temporary.write_bytes(content)

@@ -1,7 +1,7 @@
-"""The files of one result: the record (see `result`), the predictions beside it, and the note of a failure.
+"""Reads and writes the files of one result: the record (see `result`), its predictions, or the record of a failure.
 
-`OUT/<upstream>/<task>/` holds `result.json` and `predictions.jsonl.gz` (and `learning.csv` where heads learn), or
-`failure.json`. The result is written last, each file whole or not at all: a folder with a `result.json` is complete.
+`OUT/<upstream>/<task>/` contains `result.json` and `predictions.jsonl.gz` (and `learning.csv` if heads are trained), or
+`failure.json`. Each file is written atomically, the result last: a folder with a `result.json` is complete.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from superbench.system.files import whole, write_table, write_text
 
 SCHEMA = 1
 REPLACED = "replaced"
-"""Folder beside a result for those that it took the place of, each in a folder named after its job."""
+"""Folder next to a result for the results that it replaced, each in a folder named after its job."""
 LEARNING = "learning.csv"
-"""Where heads learn: a row for every look at every probe."""
+"""Learning curves, if heads are trained: a row for every evaluation of every probe."""
 
 
 def write_result(
     folder: Path, result: Result, predictions: Sequence[Prediction], learning: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """Write predictions, then the result; a failure that was noted there is removed. Where heads learn, `learning.csv` says
-    how: a row for every look at every probe. The result is sealed with digests of itself and of these files. Raises
-    `StoreError` on a full disk."""
+    """Write the predictions, then the result; remove the record of an earlier failure.
+
+    If heads are trained, `learning.csv` has a row for every evaluation of every probe. The result contains digests of itself
+    and of these files (its seal). Raises `StoreError` on a full disk.
+    """
     (folder / LEARNING).unlink(missing_ok=True)
     if learning:
         write_table(folder / LEARNING, list(learning[0]), learning)
@@ -47,7 +49,7 @@ def write_result(
 
 
 def read_result(folder: Path) -> Result:
-    """The result of a folder; raises `BadResult` that says which field is wrong."""
+    """Read the result of a folder; raises `BadResult`, which names the first invalid field."""
     path = folder / "result.json"
     try:
         return Result.model_validate_json(path.read_text(encoding="utf-8"))
@@ -62,19 +64,19 @@ def read_result(folder: Path) -> Result:
 
 
 def check_whole(folder: Path, result: Result) -> None:
-    """Are a result of this folder and the files beside it what was written? Raises `BadResult` that says what is not.
+    """Check that the result of this folder and its files are unchanged since they were written; raises `BadResult`.
 
-    Results of superbench 0.1 have no seal: of their predictions, only that they can be read is looked at.
+    Results of superbench 0.1 have no seal; for them, only the format of the predictions is checked.
     """
     path, seal = folder / result.predictions, result.environment.get("seal")
     if not isinstance(seal, dict):
         read_predictions(path)
         return
     if seal.get("result") != _digest(result):
-        raise BadResult(f"{folder / 'result.json'} is damaged: it does not hold what was written.")
+        raise BadResult(f"{folder / 'result.json'} is damaged: its content has changed since it was written.")
     for file, digest in ((path, seal.get("predictions")), (folder / LEARNING, seal.get("learning"))):
         if (digest is not None or file == path) and _digest_of_file(file) != digest:
-            raise BadResult(f"{file} is damaged: it does not hold what was written.")
+            raise BadResult(f"{file} is damaged: its content has changed since it was written.")
 
 
 def _digest_of_file(path: Path) -> str:
@@ -94,21 +96,22 @@ def _digest(result: Result) -> str:
 
 
 def write_failure(folder: Path, task: str, upstream: str, error: str, message: str) -> None:
-    """Note why a task failed; the next success removes it."""
+    """Record why a task failed; the next result of the task removes this file."""
     text = {"task": task, "upstream": upstream, "error": error, "message": message}
     write_text(folder / "failure.json", json.dumps(text, indent=1, ensure_ascii=False) + "\n")
 
 
 def find_results(root: Path) -> list[Path]:
-    """Folders with a `result.json` at, one below, or two below `root`, sorted; one that links lead to twice is given once.
-    Results that were replaced are found where `root` names their folder."""
-    found = sorted({path.parent for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}result.json")})
-    standing = [folder for folder in found if not re.search(rf"(^|/){REPLACED}/\w{{16}}$", folder.relative_to(root).as_posix())]
-    return list({folder.resolve(): folder for folder in reversed(standing)}.values())[::-1]
+    """Return the folders with a `result.json` in `root`, or one or two levels below, sorted. A folder that several links point
+    to is returned once. Replaced results are returned only if `root` is their own folder."""
+    folders = sorted({path.parent for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}result.json")})
+    replaced = re.compile(rf"(^|/){REPLACED}/\w{{16}}$")
+    current = [folder for folder in folders if not replaced.search(folder.relative_to(root).as_posix())]
+    return list({folder.resolve(): folder for folder in reversed(current)}.values())[::-1]
 
 
 def read_results(root: Path) -> dict[Path, Result]:
-    """The results that `find_results` finds, by folder; raises `BadResult` where there is none, or for a damaged one."""
+    """Read the results that `find_results` returns, by folder; raises `BadResult` if there is none, or if one is damaged."""
     if not (folders := find_results(root)):
-        raise BadResult(f"{root} holds no result.json. Give a folder that `superbench run --out` wrote.")
+        raise BadResult(f"{root} contains no result.json. Give a folder that `superbench run --out` wrote.")
     return {folder: read_result(folder) for folder in folders}

@@ -1,7 +1,7 @@
-"""From results to rows, and from rows to groups that may be compared.
+"""Gathers results into rows, and rows into groups that may be compared.
 
-A group has one protocol and one kind of corpora; for each task one version, one data fingerprint and one set of labels. Groups
-are made around the data that most rows have, so that a row on data of its own parts nobody from the others.
+A group has one protocol and one type of corpora, and for each task one version, one data fingerprint and one set of labels.
+Groups are built around the data that most rows share, so that a row on other data does not separate the remaining rows.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from superbench.results.result import Result
 from superbench.results.rows import Cell, Data, Group, Key, Row, columns, key_of, kind_of
 
 Kind = tuple[str, Corpora]
-"""Protocol, and what it was run on."""
+"""Protocol and type of corpora."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What scoring a result again showed: replicates by metric, the digest of its labels and whether these are the board's own,
-    the digest of what it predicts."""
+    """What scoring a result again has given: replicates by metric, the digest of its labels and whether these are the board's
+    own labels, and the digest of its predictions."""
 
     replicates: Mapping[str, Replicates] = field(default_factory=dict)
     labels: str = ""
@@ -33,7 +33,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A row to be, with what each of its results is on."""
+    """A future row, with the data of each of its results."""
 
     kind: Kind
     results: Mapping[str, Result]
@@ -41,42 +41,48 @@ class _Member:
 
 
 def grouped(results: Iterable[Result], known: Mapping[Key, Known] | None = None) -> list[Group]:
-    """Results gathered into rows, and rows into groups that may be compared; the group of most rows first.
+    """Gather results into rows, and rows into groups that may be compared; the group with most rows comes first.
 
-    `known`: what is known of each result besides, the earliest first.
+    `known`: further facts about each result, the earliest result first.
     """
     about = known or {}
-    members = [_Member(kind, own, {name: _data(one, about) for name, one in own.items()}) for kind, own in _gathered(results)]
+    members = [
+        _Member(kind, by_task, {name: _data(result, about) for name, result in by_task.items()})
+        for kind, by_task in _gathered(results)
+    ]
     usual = _usual(members)
     gathered: list[tuple[Kind, dict[str, Data], list[_Member]]] = []
-    for member in sorted(members, key=lambda it: (_odd(it, usual), -len(it.data))):
-        home = next((one for one in gathered if one[0] == member.kind and _agree(one[1], member.data)), None)
-        if home is None:
-            gathered.append(home := (member.kind, {}, []))
-        home[1].update(member.data)
-        home[2].append(member)
+    for member in sorted(members, key=lambda member: (_odd(member, usual), -len(member.data))):
+        matching = (group for group in gathered if group[0] == member.kind and _agree(group[1], member.data))
+        group = next(matching, None)
+        if group is None:
+            gathered.append(group := (member.kind, {}, []))
+        group[1].update(member.data)
+        group[2].append(member)
     first = first_to_predict(about)
-    groups = [_group(kind, data, its, about, first) for kind, data, its in gathered]
+    groups = [_group(kind, data, of_group, about, first) for kind, data, of_group in gathered]
     return sorted(groups, key=lambda group: -len(group.rows))
 
 
 def apart(group: Group, first: Group) -> str:
-    """Why `group`, of the same protocol and kind of corpora, is not ranked with `first`: the tasks whose version, data or
-    labels differ."""
-    words = [
+    """Explain why `group`, of the same protocol and type of corpora, is not ranked with `first`: the tasks whose version, data
+    or labels differ."""
+    reasons = [
         _difference(name, group.data[name], first.data[name])
         for name in sorted(group.data.keys() & first.data.keys())
         if group.data[name] != first.data[name]
     ]
-    words.sort(key=lambda said: " version " not in said)
-    return f"On other data than the first table of this protocol ({'; '.join(words)}): not ranked together." if words else ""
+    reasons.sort(key=lambda reason: " version " not in reason)
+    return (
+        f"On other data than the first table of this protocol ({'; '.join(reasons)}): not ranked together." if reasons else ""
+    )
 
 
-def _difference(name: str, own: Data, other: Data) -> str:
-    if own[0] != other[0]:
-        return f"{name.upper()} version {own[0]} there {other[0]}"
-    if own[1] != other[1]:
-        return f"{name.upper()} {own[1]:.40}, there {other[1]:.40}"
+def _difference(name: str, data: Data, first: Data) -> str:
+    if data[0] != first[0]:
+        return f"{name.upper()} version {data[0]}, there {first[0]}"
+    if data[1] != first[1]:
+        return f"{name.upper()} {data[1]:.40}, there {first[1]:.40}"
     return f"{name.upper()} with other items or labels"
 
 
@@ -84,16 +90,16 @@ def _difference(name: str, own: Data, other: Data) -> str:
 
 
 def _gathered(results: Iterable[Result]) -> list[tuple[Kind, dict[str, Result]]]:
-    """Results by task, row by row. One upstream's results of a task on two corpora are two rows."""
+    """Return the results of each row, by task. Results of one upstream and task on two corpora become two rows."""
     rows: dict[tuple[Kind, str, str], list[dict[str, Result]]] = {}
     for result in results:
         kind: Kind = (result.task.protocol, corpora_of(result))
-        own = rows.setdefault((kind, result.upstream.name, result.upstream.revision), [])
-        free = next((row for row in own if result.task.name not in row), None)
+        of_upstream = rows.setdefault((kind, result.upstream.name, result.upstream.revision), [])
+        free = next((row for row in of_upstream if result.task.name not in row), None)
         if free is None:
-            own.append(free := {})
+            of_upstream.append(free := {})
         free[result.task.name] = result
-    return [(key[0], row) for key, own in rows.items() for row in own]
+    return [(key[0], row) for key, of_upstream in rows.items() for row in of_upstream]
 
 
 def _data(result: Result, known: Mapping[Key, Known]) -> Data:
@@ -101,29 +107,29 @@ def _data(result: Result, known: Mapping[Key, Known]) -> Data:
 
 
 def _usual(members: Sequence[_Member]) -> dict[tuple[Kind, str], Data]:
-    """What most rows of a kind are on, task by task; of equally many, what came first."""
+    """Return the data that most rows use, by protocol, corpora and task; among equally frequent data, the first."""
     counts: dict[tuple[Kind, str], Counter[Data]] = {}
     for member in members:
         for name, data in member.data.items():
             counts.setdefault((member.kind, name), Counter())[data] += 1
-    return {place: found.most_common(1)[0][0] for place, found in counts.items()}
+    return {key: counter.most_common(1)[0][0] for key, counter in counts.items()}
 
 
 def _odd(member: _Member, usual: Mapping[tuple[Kind, str], Data]) -> int:
     return sum(usual[member.kind, name] != data for name, data in member.data.items())
 
 
-def _agree(one: Mapping[str, Data], other: Mapping[str, Data]) -> bool:
-    return all(one[name] == other[name] for name in one.keys() & other.keys())
+def _agree(first: Mapping[str, Data], second: Mapping[str, Data]) -> bool:
+    return all(first[name] == second[name] for name in first.keys() & second.keys())
 
 
 def first_to_predict(known: Mapping[Key, Known]) -> dict[tuple[str, str], str]:
-    """Task and digest of predictions -> who came with them first."""
-    found: dict[tuple[str, str], str] = {}
-    for key, one in known.items():
-        if one.predicted:
-            found.setdefault((key[2], one.predicted), key[0])
-    return found
+    """Return for each task and digest of predictions the upstream that submitted them first."""
+    upstreams: dict[tuple[str, str], str] = {}
+    for key, facts in known.items():
+        if facts.predicted:
+            upstreams.setdefault((key[2], facts.predicted), key[0])
+    return upstreams
 
 
 # ---------------------------------------------------------------- groups
@@ -139,8 +145,8 @@ def _group(
     rows = [_row(member.results, known, first) for member in members]
     points = rank_points(rows, columns())
     rows.sort(key=lambda row: (-points[id(row)], row.name))
-    results = [one for member in members for one in member.results.values()]
-    unverified = frozenset(one.task.name for one in results if not known.get(key_of(one), Known()).own)
+    results = [result for member in members for result in member.results.values()]
+    unverified = frozenset(result.task.name for result in results if not known.get(key_of(result), Known()).own)
     return Group(kind[0], tuple(rows), data, unverified)
 
 
@@ -152,8 +158,8 @@ def _row(by_task: Mapping[str, Result], known: Mapping[Key, Known], first: Mappi
         for name, result in by_task.items()
         for metric, score in result.scores.items()
     }
-    drawn = {f"{name}.{metric}": one for name in by_task for metric, one in about[name].replicates.items()}
-    earlier = {name: first.get((name, one.predicted), facts.name) for name, one in about.items()}
+    drawn = {f"{name}.{metric}": replicates for name in by_task for metric, replicates in about[name].replicates.items()}
+    earlier = {name: first.get((name, scored.predicted), facts.name) for name, scored in about.items()}
     return Row(
         facts.name, "local", kind_of(next(iter(by_task.values()))), cells, "", facts.params, facts.macs, facts.hop,
         facts.layers, facts.dim, facts.revision, by_task, drawn,

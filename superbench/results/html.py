@@ -1,4 +1,4 @@
-"""Results as HTML tables, for notebooks: the cells of `tables.terminal`, upstreams across and metrics down."""
+"""Results as HTML tables for notebooks: the same cells as `tables.terminal`, upstreams in columns and metrics in rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from superbench.system.spelling import visible
 
 
 def tables(results: Iterable[Result]) -> str:
-    """One `<table>` for each group of comparable rows. Bold: best. ≈: its interval overlaps that of the best."""
+    """Return one `<table>` for each group of comparable rows. Bold: best. ≈: its interval overlaps that of the best."""
     return "".join(_table(group, present) for group, present in shown(results))
 
 
 def text(value: str) -> str:
-    """Text that HTML and the terminal leave as it is.
+    """Return text with HTML markup and control characters escaped.
 
     >>> text("<a&b>")
     '&lt;a&amp;b&gt;'

@@ -1,20 +1,20 @@
-"""How sure a score is: intervals from resampled groups, never from single items.
+"""Confidence intervals of scores, computed by resampling groups, never single items.
 
-Utterances of one speaker resemble each other, so groups (speakers, sessions, queries) are what is drawn. With one fold and at
-least 20 groups: the percentile cluster bootstrap (Efron & Tibshirani 1993, chapter 13; groups with replacement), its
-percentiles moved outward for few groups, to Φ(√(G/(G-1)) t_(G-1)) (Hesterberg 2015, "What teachers should know about the
-bootstrap"). Otherwise the delete-one-group jackknife within folds, variance Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))², with
-Student's t on G - folds degrees of freedom (Shao & Tu 1995, 6.2).
+Utterances of one speaker are not independent, so groups (speakers, sessions, queries) are resampled. With one fold and at
+least 20 groups: the percentile cluster bootstrap (Efron & Tibshirani 1993, chapter 13; groups with replacement). For few groups
+its percentiles are moved outward, to Φ(√(G/(G-1)) t_(G-1)) (Hesterberg 2015, "What teachers should know about the bootstrap").
+Otherwise: the delete-one-group jackknife within folds, with variance Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))² and Student's t
+with G - folds degrees of freedom (Shao & Tu 1995, 6.2).
 
-How often a 95 % interval holds the truth, measured on error rates of 10 % whose speakers differ
+Coverage of the 95 % interval, measured on simulated error rates of 10 % that differ between speakers
 (`benchmarks/interval_coverage.py`, 2 000 to 3 000 corpora each, so ± 1 %):
 
     groups      4       10      20      30      50      100
-    holds it    91 %    91 %    94 %    94 %    94 %    94 %
+    coverage    91 %    91 %    94 %    94 %    94 %    94 %
     width       21.0    10.1    6.6     5.4     4.1     2.9 points
 
-With 4 or 10 groups it is too narrow for a rate this skewed: 7 % of the intervals lie below the truth, 1 % above it. Percentiles
-that are not moved outward hold it 92 % of the time with 20 groups, 93 % with 30.
+With 4 or 10 groups the interval is too narrow for such a skewed distribution: 7 % of the intervals lie below the true value,
+1 % above it. Without the outward move of the percentiles, the coverage is 92 % with 20 groups and 93 % with 30.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ENOUGH_GROUPS = 20
 
 @dataclass(frozen=True)
 class Replicates:
-    """A score computed again on the groups drawn with replacement (bootstrap), or on all groups but one (jackknife).
+    """A score computed again on groups drawn with replacement (bootstrap), or on all groups except one (jackknife).
 
-    Two scores over the same items have the same draws: their replicates can be subtracted one from the other. `design` is a
-    digest of folds, groups and draws; `folds` (jackknife only) says for each replicate which fold lacks a group.
+    Two scores over the same items use the same draws, so their replicates can be subtracted from each other. `design` is a
+    digest of folds, groups and draws; `folds` (jackknife only) is the fold from which each replicate omits a group.
     """
 
     values: np.ndarray
@@ -51,11 +51,11 @@ class Replicates:
 
 
 def replicates(predictions: Sequence[Prediction], score: Score, resamples: int = 1000, seed: int = 0) -> Replicates:
-    """The score under each resample, or without each group; NaN where it cannot be computed."""
-    folds = sorted({one.fold for one in predictions})
-    names = sorted({(one.fold, group) for one in predictions for group in one.group})
+    """Return the score of each resample, or without each group; NaN if it cannot be computed."""
+    folds = sorted({prediction.fold for prediction in predictions})
+    names = sorted({(prediction.fold, group) for prediction in predictions for group in prediction.group})
     index = {name: i for i, name in enumerate(names)}
-    members = [[index[one.fold, group] for group in one.group] for one in predictions]
+    members = [[index[prediction.fold, group] for group in prediction.group] for prediction in predictions]
     digest = hashlib.sha256(repr((names, resamples, seed)).encode()).hexdigest()[:16]
     if len(folds) == 1 and len(names) >= ENOUGH_GROUPS:
         return Replicates(_drawn(_table(members, len(names)), len(names), score, resamples, seed), len(names), digest)
@@ -67,29 +67,29 @@ def replicates(predictions: Sequence[Prediction], score: Score, resamples: int =
 def interval(
     predictions: Sequence[Prediction], score: Score, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float, str]:
-    """(low, high, method) at `level`, in the score's unit; NaN where nothing can be said (a single group)."""
+    """Return (low, high, method) at `level`, in the unit of the score; NaN if there is no interval (a single group)."""
     return interval_of(replicates(predictions, score, resamples, seed), score.value, level)
 
 
-def interval_of(found: Replicates, value: float, level: float = 0.95) -> tuple[float, float, str]:
-    """(low, high, method) of a score of `value` with these replicates."""
-    if found.folds is None:
-        kept = found.values[np.isfinite(found.values)]
+def interval_of(drawn: Replicates, value: float, level: float = 0.95) -> tuple[float, float, str]:
+    """Return (low, high, method) for a score of `value` with these replicates."""
+    if drawn.folds is None:
+        kept = drawn.values[np.isfinite(drawn.values)]
         if not len(kept):
             return float("nan"), float("nan"), "no resample gave a value"
-        tail = special.ndtr(special.stdtrit(found.groups - 1, (1 - level) / 2) * (found.groups / (found.groups - 1)) ** 0.5)
+        tail = special.ndtr(special.stdtrit(drawn.groups - 1, (1 - level) / 2) * (drawn.groups / (drawn.groups - 1)) ** 0.5)
         low, high = np.quantile(kept, [tail, 1 - tail])
-        return float(low), float(high), f"cluster bootstrap over {found.groups} groups"
-    if found.freedom < 1:
+        return float(low), float(high), f"cluster bootstrap over {drawn.groups} groups"
+    if drawn.freedom < 1:
         return float("nan"), float("nan"), "a single group says nothing of its like"
-    half = float(special.stdtrit(found.freedom, (1 + level) / 2)) * jackknife_variance(found.values, found.folds) ** 0.5
-    folds = found.groups - found.freedom
-    text = f"jackknife over {found.groups} groups in {folds} fold{'s' * (folds > 1)}, t with {found.freedom} degrees of freedom"
+    half = float(special.stdtrit(drawn.freedom, (1 + level) / 2)) * jackknife_variance(drawn.values, drawn.folds) ** 0.5
+    folds = drawn.groups - drawn.freedom
+    text = f"jackknife over {drawn.groups} groups in {folds} fold{'s' * (folds > 1)}, t with {drawn.freedom} degrees of freedom"
     return value - half, value + half, text
 
 
 def jackknife_variance(values: np.ndarray, folds: np.ndarray) -> float:
-    """Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))² over the finite replicates."""
+    """Return Σ_folds (G-1)/G Σ_g (θ_(g) - mean θ_(.))² over the finite replicates."""
     variance = 0.0
     for fold in range(int(folds.max(initial=0)) + 1):
         finite = values[(folds == fold) & np.isfinite(values)]
@@ -99,10 +99,10 @@ def jackknife_variance(values: np.ndarray, folds: np.ndarray) -> float:
 
 
 def _table(members: Sequence[Sequence[int]], groups: int) -> np.ndarray:
-    """Groups of each item (items, widest); the number of groups stands for "no further group"."""
-    table = np.full((len(members), max((len(one) for one in members), default=0)), groups)
-    for row, one in zip(table, members, strict=True):
-        row[: len(one)] = one
+    """Return the groups of each item (items, most groups of an item), padded with the value `groups`."""
+    table = np.full((len(members), max((len(of_item) for of_item in members), default=0)), groups)
+    for row, of_item in zip(table, members, strict=True):
+        row[: len(of_item)] = of_item
     return table
 
 

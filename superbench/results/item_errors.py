@@ -1,4 +1,4 @@
-"""How wrong each answer of a test set is, item by item."""
+"""Computes the error of each test item."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from superbench.contract import Prediction, Score
 
 
 def item_errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
-    """How wrong each item is, from 0 to 1; NaN where it cannot be said.
+    """Return the error of each item, from 0 to 1; NaN if it cannot be computed.
 
-    An item's error is the score of the item alone. Trials (reference 0 or 1, prediction a number) have none alone: they are
-    wrong where they fall on the wrong side of the threshold of equal errors.
+    The error of an item is the score of this item alone. A single trial (reference 0 or 1, prediction a number) has no score;
+    its error is 1 if its prediction is on the wrong side of the equal-error threshold, else 0.
 
-    >>> said = [Prediction("a", "all", (), 1, 0.9), Prediction("b", "all", (), 1, 0.2), Prediction("c", "all", (), 0, 0.4)]
-    >>> item_errors(said + [Prediction("d", "all", (), 0, 0.1)], Score(50.0, "%", False, {}, lambda weights: 50.0)).tolist()
+    >>> trials = [(1, 0.9), (1, 0.2), (0, 0.4), (0, 0.1)]
+    >>> predictions = [Prediction(str(i), "all", (), target, score) for i, (target, score) in enumerate(trials)]
+    >>> item_errors(predictions, Score(50.0, "%", False, {}, lambda weights: 50.0)).tolist()
     [0.0, 1.0, 1.0, 0.0]
     """
-    if all(one.reference in (0, 1) and isinstance(one.prediction, float | int) for one in predictions):
+    if all(item.reference in (0, 1) and isinstance(item.prediction, float | int) for item in predictions):
         return _trial_errors(predictions)
     weights = np.zeros(len(predictions))
     values = np.empty(len(predictions))
@@ -32,8 +33,8 @@ def item_errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
 
 
 def _trial_errors(predictions: Sequence[Prediction]) -> np.ndarray:
-    scores = np.array([float(one.prediction) for one in predictions])
-    match = np.array([one.reference == 1 for one in predictions])
+    scores = np.array([float(item.prediction) for item in predictions])
+    match = np.array([item.reference == 1 for item in predictions])
     order = np.argsort(scores, kind="stable")
     misses = np.cumsum(match[order]) / max(1, match.sum())  # if the threshold lies above the trial
     false_alarms = 1 - np.cumsum(~match[order]) / max(1, (~match).sum())

@@ -1,7 +1,7 @@
-"""One upstream's results as metadata of a model hub: a card with `model-index`, and `.eval_results/*.yaml`.
+"""Writes the results of one upstream as metadata of a model hub: a card with `model-index`, and `.eval_results/*.yaml`.
 
-Forms: Hugging Face's model cards and evaluation results (huggingface.co/docs/hub/model-cards, .../eval-results). Licence and
-training data are for the model's owner to fill in.
+Formats: Hugging Face's model cards and evaluation results (huggingface.co/docs/hub/model-cards, .../eval-results). The owner of
+the model must add licence and training data.
 """
 
 from __future__ import annotations
@@ -22,41 +22,46 @@ from superbench.system.files import require_folder, write_text
 from superbench.system.ranges import in_full
 
 PROTOCOL_PAPER = "https://arxiv.org/abs/2105.01051"
-"""SUPERB (Yang et al. 2021): where a number leads, unless somebody says where the results themselves can be seen."""
+"""SUPERB (Yang et al. 2021): the link of each number, if the user gives no URL of the results themselves."""
 
 HUB_DATASET = "s3prl/superb"
 PRIVATE_DATASET = "speech-superbench"
-"""Owner of datasets that no hub has: results of other protocols are documented under it and shown nowhere."""
+"""Owner of dataset names that exist on no hub; results of other protocols use it, so that no hub ranks them."""
 
 
 def card(folder: Path, out: Path, tasks: Sequence[str] = (), url: str = PROTOCOL_PAPER) -> Exported:
     """Write `out/README.md` and `out/.eval_results/*.yaml` from the results of one upstream under `folder`.
 
-    `url` is where the results can be seen. Raises `BadResult`, `CommandError` (also where `out` has a README.md already).
+    `url` is the public address of the results. Raises `BadResult`, `CommandError` (also if `out` has a README.md already).
     """
     results = list(gathered(folder, tasks).values())
     page = out / "README.md"
     if page.exists():
-        raise CommandError(f"{page} is there already. Choose another folder with --out, and merge the two cards by hand.")
+        raise CommandError(f"{page} exists already. Choose another folder with --out, and merge the two cards by hand.")
     require_folder(out, f"--out {out}")
     cards = {name: task.card for name, task in plugins.tasks().items()}
     known = [(result, cards[result.task.name]) for result in results if result.task.name in cards]
     if not known:
-        raise CommandError(f"No task of {folder} is installed here, so nobody knows what its numbers mean.")
-    write_text(page, _page([(result, one) for result, one in known], url))
+        raise CommandError(
+            f"No task of the results in {folder} is installed here. Install the plugins that define these tasks."
+        )
+    write_text(page, _page(known, url))
     for official, protocol in sorted({(_official(result), result.task.protocol) for result, _ in known}):
-        own = [(result, one) for result, one in known if (_official(result), result.task.protocol) == (official, protocol)]
         name = "superb" if official else f"superbench-{protocol}"
-        entries = [_entry(result, one, url) for result, one in own]
+        entries = [
+            _entry(result, task_card, url)
+            for result, task_card in known
+            if (_official(result), result.task.protocol) == (official, protocol)
+        ]
         write_text(out / ".eval_results" / f"{name}.yaml", "\n".join(block(entries)) + "\n")
     return Exported(out, tuple(result.task.name for result, _ in known), tuple(_doubts([result for result, _ in known])))
 
 
 def _doubts(results: Sequence[Result]) -> Iterator[str]:
-    yield "The licence is yours to fill in (README.md, first lines)."
+    yield "Add the licence of your model (README.md, first lines)."
     other = [result.task.name for result in results if not _official(result)]
     if other:
-        yield f"{', '.join(other)}: not the official protocol and corpus; the card says so, and no hub ranks these numbers."
+        yield f"{', '.join(other)}: not the official protocol and corpus; the card states this, and no hub ranks these scores."
     for result in results:
         if result.deviations:
             yield f"{result.task.name}: deviates from the recipe: {'; '.join(result.deviations)}."
@@ -113,7 +118,7 @@ def _warned(known: Sequence[tuple[Result, TaskCard]]) -> Iterator[str]:
 
 
 def _indexed(result: Result, card: TaskCard, url: str) -> dict[str, Any]:
-    """One entry of `model-index`: a task on a corpus, all its metrics."""
+    """Return one entry of `model-index`: a task on a corpus, with all its metrics."""
     return {
         "task": {"type": _slug(card.title), "name": card.title},
         "dataset": {
@@ -136,7 +141,7 @@ def _corpus(result: Result, card: TaskCard) -> str:
 
 
 def _official(result: Result) -> bool:
-    """By the official recipe, on the official corpus."""
+    """Return whether the result was made with the official recipe on the official corpus."""
     return result.task.protocol == OFFICIAL and not is_miniature(result)
 
 
@@ -146,16 +151,16 @@ def _args(score: ScoreFacts) -> dict[str, Any]:
 
 
 def _entry(result: Result, card: TaskCard, url: str) -> dict[str, Any]:
-    """One entry of `.eval_results`: the primary metric of a task."""
+    """Return one entry of `.eval_results`: the primary metric of a task."""
     private = "miniature" if result.task.protocol == OFFICIAL else result.task.protocol
     score = result.scores[result.primary]
-    said = [f"{_metric(result.primary)}{' in percent' if score.unit == '%' else ''}", f"protocol {result.task.protocol}"]
+    notes = [f"{_metric(result.primary)}{' in percent' if score.unit == '%' else ''}", f"protocol {result.task.protocol}"]
     return {
         "dataset": {"id": HUB_DATASET if _official(result) else f"{PRIVATE_DATASET}/{private}", "task_id": card.name},
         "value": score.value,
         **({"date": result.environment["date"]} if "date" in result.environment else {}),
         "source": {"url": url, "name": "superbench"},
-        "notes": ", ".join([*said, *result.deviations]),
+        "notes": ", ".join([*notes, *result.deviations]),
     }
 
 
@@ -179,7 +184,7 @@ def _slug(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name as text of Markdown, never as markup."""
+    """Return a name with the special characters of Markdown escaped."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", text)
 
 
@@ -187,28 +192,28 @@ def _plain(text: str) -> str:
 
 
 def block(value: Mapping[str, Any] | Sequence[Any]) -> list[str]:
-    """Lines of YAML: mappings and lists of mappings in blocks, everything else as JSON, which YAML contains.
+    """Return lines of YAML: mappings and lists of mappings in block style, everything else as JSON (a subset of YAML).
 
     >>> block({"name": "apc", "results": [{"value": 6.6e-05, "args": {"ci": [1, 2]}}]})
     ['name: "apc"', 'results:', '  - value: 0.000066', '    args:', '      ci: [1, 2]']
     """
     lines: list[str] = []
     if isinstance(value, Mapping):
-        for key, one in value.items():
-            nested = (isinstance(one, Mapping) and one) or (isinstance(one, list) and one and isinstance(one[0], Mapping))
-            lines += [f"{key}:", *(f"  {line}" for line in block(one))] if nested else [f"{key}: {_scalar(one)}"]
+        for key, item in value.items():
+            nested = (isinstance(item, Mapping) and item) or (isinstance(item, list) and item and isinstance(item[0], Mapping))
+            lines += [f"{key}:", *(f"  {line}" for line in block(item))] if nested else [f"{key}: {_scalar(item)}"]
         return lines
-    for one in value:
-        first, *rest = block(one)
+    for item in value:
+        first, *rest = block(item)
         lines += [f"- {first}", *(f"  {line}" for line in rest)]
     return lines
 
 
 def _scalar(value: Any) -> str:
-    """JSON, but for floats, which YAML 1.1 takes for text when they have an exponent and no point."""
+    """Return JSON, with floats in fixed-point notation: YAML 1.1 reads a float with an exponent but no point as text."""
     if isinstance(value, float):
         text = f"{value:.6f}".rstrip("0")
         return text + "0" if text.endswith(".") else text
     if isinstance(value, list):
-        return f"[{', '.join(_scalar(one) for one in value)}]"
+        return f"[{', '.join(_scalar(item) for item in value)}]"
     return json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,8 @@
-"""Which corpora a result was made on, as far as a board can tell: the published ones, synthetic miniatures, others.
+"""Determines the corpora of a result: the published ones, synthetic miniatures, or others.
 
-The official protocol counts as such on the published corpora alone. The fingerprint covers the bytes of every sound, so that it
-cannot be worked out from public lists; what can be is how many items, classes, speakers and trials there are, which each card
-has. A passport must have these numbers, and those of its test must be the ones that the predictions show.
+Results count as official only on the published corpora. The fingerprint covers the bytes of every audio file, so it cannot be
+computed from public lists. The numbers of items, classes, speakers and trials can; each card contains them. The passport of a
+result must contain the same numbers, and the numbers of its test split must agree with the predictions.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from superbench.errors import BrokenPlugin, UnknownName, first_of
 from superbench.results.result import Result, is_miniature
 
 UNSCORED = {"mini"}
-"""Protocols without a SUPERB score; they are made for any corpora."""
+"""Protocols without a SUPERB score; they may be used on any corpora."""
 
 Corpora = Literal["published", "miniature", "other"]
 
 
 def corpora_of(result: Result) -> Corpora:
-    """By its passport; `mini` recipes are on a miniature or on another corpus."""
+    """Return the corpora of a result, from its passport; `mini` recipes count as `miniature` or `other`."""
     if is_miniature(result):
         return "miniature"
     return "other" if result.task.protocol in UNSCORED or unlike_published(result) else "published"
 
 
 def unlike_published(result: Result) -> list[str]:
-    """How the passport of a result departs from the published corpus, one phrase for each count; of a task that cannot be
-    loaded here, or whose card has no counts, nothing is known."""
+    """Return the differences between the passport of a result and the published corpus, one phrase for each count; an empty
+    list if the task cannot be loaded here, or if its card has no counts."""
     try:
         card = plugins.task(result.task.name).card
     except (UnknownName, BrokenPlugin):
@@ -44,30 +44,30 @@ def unlike_published(result: Result) -> list[str]:
 
 
 def said_unlike(result: Result) -> str:
-    """The same in a phrase: `KS (test: 96 in place of 3081, and 26 more)`."""
+    """Return the same differences as one phrase: `KS (test: 96 in place of 3081, and 26 more)`."""
     return f"{result.task.name.upper()} ({first_of(unlike_published(result), between='; ')})"
 
 
 def contradictions(result: Result, predictions: Sequence[Prediction]) -> list[str]:
-    """Where the passport's counts of the test are not those of the predictions, whose references count: items, or trials, and
-    each of their classes."""
-    passport, folds = result.data.passport, sorted({one.fold for one in predictions})
-    found = []
+    """Return where the passport's counts of the test split differ from the predictions: items or trials, in total and per class
+    of the references."""
+    passport, folds = result.data.passport, sorted({prediction.fold for prediction in predictions})
+    differing = []
     for fold in folds:
         key = "test" if len(folds) == 1 else f"{fold}/test"
         what = f"{key} trials" if passport.trials.get(f"{fold}/test") else key
-        own = [one for one in predictions if one.fold == fold]
-        found += _unlike(passport.counts, what, own)
-    return found
+        of_fold = [prediction for prediction in predictions if prediction.fold == fold]
+        differing += _unlike(passport.counts, what, of_fold)
+    return differing
 
 
 def _unlike(counts: Mapping[str, int], what: str, predictions: Sequence[Prediction]) -> list[str]:
-    classes = Counter(str(one.reference) for one in predictions)
-    there = {what: len(predictions)} | {
+    classes = Counter(str(prediction.reference) for prediction in predictions)
+    predicted = {what: len(predictions)} | {
         key: classes[key.removeprefix(f"{what}/")] for key in counts if key.startswith(f"{what}/")
     }
     return [
         f"its passport counts {counts[key]} of {key}, its predictions {number}"
-        for key, number in there.items()
+        for key, number in predicted.items()
         if counts.get(key, number) != number
     ]

@@ -1,4 +1,4 @@
-"""Predictions as lines of JSON, packed: written beside a result, read back."""
+"""Writes and reads predictions as compressed lines of JSON, the file next to a result."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from superbench.errors import BadResult
 
 
 def pack(predictions: Sequence[Prediction]) -> bytes:
-    """Predictions as gzipped JSON lines sorted by (fold, id); the same predictions give the same bytes."""
+    """Return predictions as gzipped JSON lines, sorted by (fold, id); the same predictions give the same bytes."""
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as file:
-        for one in sorted(predictions, key=lambda one: (one.fold, one.id)):
+        for item in sorted(predictions, key=lambda item: (item.fold, item.id)):
             line = {
-                "id": one.id, "fold": one.fold, "group": list(one.group),
-                "reference": one.reference, "prediction": one.prediction,
-            } | ({"also": dict(one.also)} if one.also else {})  # fmt: skip
+                "id": item.id, "fold": item.fold, "group": list(item.group),
+                "reference": item.reference, "prediction": item.prediction,
+            } | ({"also": dict(item.also)} if item.also else {})  # fmt: skip
             file.write((json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return buffer.getvalue()
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """The predictions of a file, in its order; raises `BadResult` for anything that is not as written."""
+    """Read the predictions of a file, in its order; raises `BadResult` if the file has another format."""
     try:
         with gzip.open(path, "rt", encoding="utf8") as file:
             rows = [json.loads(line, parse_constant=_no_constant) for line in file]
@@ -38,4 +38,4 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 
 def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")

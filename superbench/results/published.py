@@ -1,6 +1,6 @@
-"""The published results of SUPERB, as rows of a board.
+"""Reads the published results of SUPERB as rows of a board.
 
-`published_scores.csv` holds one row per (upstream, source), each figure as its source prints it; an empty cell was not seen.
+`published_scores.csv` has one row per (upstream, source), with each number as in its source; an empty cell is not published.
 Sources: the SUPERB paper (Yang et al. 2021, arXiv 2105.01051), the leaderboard's data of April 2022, tables of later papers.
 """
 
@@ -13,39 +13,39 @@ from importlib.resources import files
 from superbench.results.rows import Cell, Column, Row
 
 SUPERSEDED = {"superb_prelim2021"}
-"""The first table of July 2021, made with last-layer features and withdrawn within weeks."""
+"""The first table of July 2021; it used features of the last layer and was withdrawn within weeks."""
 
 PREFERRED = ("superb_lb2022", "superb2021")
-"""Where several sources print one upstream: the leaderboard's later figures first (its FBANK row is the one without CMVN on
-pooled tasks, which the reference points of the SUPERB score use)."""
+"""The order of the sources if several contain the same upstream. The leaderboard's later numbers come first: its FBANK row is
+the one without CMVN on pooled tasks, which the reference points of the SUPERB score use."""
 
 
 def published(columns: Sequence[Column]) -> list[Row]:
-    """One row per published upstream, from its preferred source."""
+    """Return one row per published upstream, from its preferred source."""
     return [_row(record, columns) for record in preferred(records())]
 
 
 def superseded(columns: Sequence[Column]) -> list[Row]:
-    """The rows that `published` leaves out: withdrawn ones, and the same upstream from another source."""
+    """Return the rows that `published` omits: withdrawn ones, and rows of the same upstreams from other sources."""
     table = records()
     shown = preferred(table)
     return [_row(record, columns, superseded=True) for record in table if record not in shown]
 
 
 def records() -> list[dict[str, str]]:
-    """The table as it lies in the package."""
+    """Read the table of the package, `published_scores.csv`."""
     with files("superbench.results").joinpath("published_scores.csv").open(encoding="utf8") as file:
         return list(csv.DictReader(file))
 
 
 def preferred(table: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """One record per upstream, in the table's order; superseded sources are left out."""
+    """Return one record per upstream, in the order of the table, without superseded sources."""
     best: dict[str, dict[str, str]] = {}
     for record in table:
         if record["source"] in SUPERSEDED:
             continue
-        held = best.get(record["upstream"])
-        if held is None or _rank(record) < _rank(held):
+        earlier = best.get(record["upstream"])
+        if earlier is None or _rank(record) < _rank(earlier):
             best[record["upstream"]] = record
     return list(best.values())
 

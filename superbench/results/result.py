@@ -1,8 +1,8 @@
-"""The record of one result, schema 1: every field with its type, its range and its size.
+"""The record of one result, schema 1: the type, range and maximal size of every field.
 
-A result may come from a stranger, and what it says is drawn on pages: so no field is without bounds, and none takes whatever
-comes. Where keys are free (metrics, folds, settings), their number, their length and their values are bounded. The bounds are
-many times what the largest corpora and models of SUPERB need. Fields that came later are optional: older results stay readable.
+A result may come from an unknown person, and its content is shown on web pages. Therefore every field has a type and bounds. If
+keys are free (metrics, folds, settings), their number, their length and their values are bounded. The bounds are much larger
+than the largest corpora and models of SUPERB need. Fields that were added later are optional, so older results remain readable.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from superbench.system.records import (
 from superbench.system.spelling import visible
 
 MOST_POINTS = 5_000
-"""Of a sweep: folds × learning rates × seeds × checkpoints."""
+"""The most points of a sweep: folds × learning rates × seeds × checkpoints."""
 MOST_SETTINGS = 12
-"""Different names of settings in one sweep: each is a column beside every point."""
+"""The most different names of settings in one sweep; each is a column of the sweep's table."""
 Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | Real | Annotated[str, Field(max_length=100)]
 Setting = Annotated[dict[Annotated[str, Field(max_length=40)], Value], Field(max_length=8)]
-"""What is chosen without learning: a layer, a distance, a threshold."""
+"""Values that are chosen without training: a layer, a distance, a threshold."""
 
 
 class TaskFacts(Record):
-    """Which task, which version of it, under which protocol."""
+    """The task, its version, and the protocol."""
 
     name: Name
     version: Count
@@ -52,7 +52,7 @@ class TaskFacts(Record):
 
 
 class UpstreamFacts(Record):
-    """Which model: alias, digest of weights and source, sizes; `hop` in samples, `macs` over SUPERB's 32 lengths."""
+    """The model: alias, digest of weights and source code, sizes; `hop` in samples, `macs` for SUPERB's 32 lengths."""
 
     name: Name
     revision: Name
@@ -64,7 +64,7 @@ class UpstreamFacts(Record):
 
 
 class ScoreFacts(Record):
-    """A metric: value, unit, direction, 95 % interval (or null) with how it was made, the counts that it is made of."""
+    """A metric: value, unit, direction, 95 % interval (or null) and its method, and the counts from which it is computed."""
 
     value: Real
     unit: Literal["%", "fraction"]
@@ -75,7 +75,7 @@ class ScoreFacts(Record):
 
 
 class Receipt(Record):
-    """One point of the sweep: where its best dev value came; null where it diverged. `setting` was chosen without learning."""
+    """One point of the sweep: its best dev value (null if it diverged) and the step. `setting` was chosen without training."""
 
     fold: Name
     lr: Rate | None
@@ -88,7 +88,7 @@ class Receipt(Record):
 
 @with_config(CLOSED)
 class Choice(TypedDict, total=False):
-    """What was chosen for a fold: learning rate, seed, step, setting."""
+    """The choice for a fold: learning rate, seed, step, setting."""
 
     lr: Rate | None
     seed: Count | None
@@ -97,8 +97,8 @@ class Choice(TypedDict, total=False):
 
 
 class DataFacts(Record):
-    """Which data: digest of sound, labels and trials; items per split as they were cut; digests of the sound of each split as
-    it was read; the passport."""
+    """The data: digest of audio, labels and trials; number of items per split, after segmentation; digests of the audio of each
+    split as it was read; the passport."""
 
     fingerprint: Name
     items: Few[Count]
@@ -108,7 +108,7 @@ class DataFacts(Record):
 
 @with_config(CLOSED)
 class Outputs(TypedDict, total=False):
-    """A model's outputs on a few fixed sounds; see `plugins.reference_outputs`."""
+    """The outputs of a model for a few fixed waveforms; see `plugins.reference_outputs`."""
 
     setting: Line
     values: Annotated[list[Real], Field(max_length=100_000)]
@@ -116,7 +116,7 @@ class Outputs(TypedDict, total=False):
 
 @with_config(CLOSED)
 class Seal(TypedDict, total=False):
-    """Digests of the record, of its predictions and of its learning curves, as they were written."""
+    """Digests of the record, of its predictions and of its learning curves, at the time of writing."""
 
     result: Digest
     predictions: Digest
@@ -125,7 +125,7 @@ class Seal(TypedDict, total=False):
 
 @with_config(CLOSED)
 class Surroundings(TypedDict, total=False):
-    """Versions and machine; what tells the job, its model and its options apart from others; outputs and seal."""
+    """Versions and machine; identifiers of the job, its model and its options; outputs and seal."""
 
     superbench: Line
     python: Line
@@ -150,7 +150,7 @@ class Surroundings(TypedDict, total=False):
 
 @with_config(CLOSED)
 class Examined(TypedDict, total=False):
-    """One finding of the doctor's."""
+    """One contract check of the upstream: whether it holds, what was measured, and what the run does about it."""
 
     holds: bool
     measured: Text
@@ -159,7 +159,7 @@ class Examined(TypedDict, total=False):
 
 @with_config(CLOSED)
 class Measured(TypedDict, total=False):
-    """How the speed was measured."""
+    """The conditions under which the speed was measured."""
 
     device: Line
     threads: Count
@@ -169,7 +169,7 @@ class Measured(TypedDict, total=False):
 
 @with_config(CLOSED)
 class Cost(TypedDict, total=False):
-    """What the model costs; see `efficiency.Efficiency`. `corpus`: what it was pretrained on, where somebody says so."""
+    """The cost of the model; see `efficiency.Efficiency`. `corpus`: the pretraining corpus, if it is known."""
 
     params: Count | None
     macs: Count | None
@@ -183,7 +183,7 @@ class Cost(TypedDict, total=False):
 
 
 class Seconds(Record):
-    """Where the time went."""
+    """The seconds spent in each stage."""
 
     extract: Amount
     train: Amount
@@ -220,7 +220,7 @@ class Result(Record):
 
     @model_validator(mode="after")
     def _one_mix_of_the_layers(self) -> Result:
-        """The mixes of all folds are of the same layers; a head that takes one layer has one weight."""
+        """Check that all folds have the same number of layer weights; a head that reads one layer has one weight."""
         lengths = {len(mix) for mix in self.layer_weights.values()} - {0}
         if len(lengths) > 1 or max(lengths, default=0) > self.upstream.layers:
             raise ValueError(
@@ -230,11 +230,11 @@ class Result(Record):
         return self
 
     def to_json(self) -> str:
-        """The text of `result.json`."""
+        """Return the text of `result.json`."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a row for each metric with its 95 % interval; deviations and notes below."""
+        """Return HTML for notebooks: a row for each metric with its 95 % interval; deviations and notes below."""
         head = f"{self.upstream.name} · {self.task.name} (version {self.task.version}, protocol {self.task.protocol})"
         rows = ""
         for metric, score in self.scores.items():
@@ -242,13 +242,13 @@ class Result(Record):
             arrow = "↑" if score.higher_is_better else "↓"
             cells = [f"{metric} {arrow}", f"{score.value:.4g}{' %' if score.unit == '%' else ''}", interval]
             rows += f"<tr>{''.join(f'<td>{escape(visible(cell))}</td>' for cell in cells)}</tr>"
-        lines = [f"deviates from the recipe: {one}" for one in self.deviations] + list(self.notes)
+        lines = [f"deviates from the recipe: {deviation}" for deviation in self.deviations] + list(self.notes)
         below = "".join(f"<br><small>{escape(visible(line))}</small>" for line in lines)
         titles = "<tr><th>metric</th><th>value</th><th>95 % interval</th></tr>"
         return f"<table><caption>{escape(visible(head))}</caption>{titles}{rows}</table>{below}"
 
 
 def is_miniature(result: Result) -> bool:
-    """Was a result made on a synthetic miniature corpus? Passports without lists do not say; then `mini` results were."""
+    """Return whether a result was made on a synthetic miniature corpus. If the passport has no lists, `mini` results were."""
     passport = result.data.passport
     return bool(passport.miniature) or (result.task.protocol == "mini" and not passport.lists)

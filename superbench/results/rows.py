@@ -1,4 +1,4 @@
-"""Columns, rows and groups of a board: what a table or a page is made of."""
+"""Columns, rows and groups of a board, from which tables and pages are made."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from superbench.results.official import UNSCORED, Corpora, corpora_of
 from superbench.results.result import Result
 
 Key = tuple[str, str, str, str, int, str]
-"""Upstream, revision, task, protocol, version of the task, data fingerprint: what stands once on a board."""
+"""Upstream, revision, task, protocol, version of the task, data fingerprint; unique on a board."""
 Place = tuple[str, str, str, int, str]
-"""The same without the revision: what a newer version of an upstream takes from an older one, task by task."""
+"""The same without the revision: a newer revision of an upstream replaces the older one with the same value."""
 Data = tuple[int, str, str]
-"""Version of a task, data fingerprint, digest of the labels that it was scored on (empty where nobody asked)."""
+"""Version of a task, data fingerprint, digest of the labels used for scoring (empty if it was not computed)."""
 DOMAINS = ("content", "speaker", "semantics", "emotion")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric of one task. `reference` = its value for FBANK and for the reference SOTA; both count in the SUPERB score.
-    `chosen_on` is the split that its probes are chosen on."""
+    """One metric of one task. `reference` contains its values for FBANK and for the reference SOTA, the two reference points of
+    the SUPERB score (None: it does not count). `chosen_on` is the split on which the probes are chosen."""
 
     task: str
     metric: str
@@ -40,18 +40,18 @@ class Column:
 
     @property
     def key(self) -> str:
-        """`ks.accuracy`."""
+        """The key of the column: `ks.accuracy`."""
         return f"{self.task}.{self.metric}"
 
     @property
     def label(self) -> str:
-        """`KS accuracy ↑`, as a table's head says it."""
+        """The header of the column in a table: `KS accuracy ↑`."""
         return f"{self.task.upper()} {self.metric.replace('_', ' ')} {'↑' if self.higher_is_better else '↓'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value with its 95 % interval, where there is one."""
+    """A value with its 95 % interval, if it has one."""
 
     value: float
     interval: tuple[float, float] | None = None
@@ -61,8 +61,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One upstream's cells. `results` (by task) are there for rows that were run, not for published ones; `replicates` (by
-    column) for rows whose predictions are known; `copies`: task -> the earlier row that predicts the very same."""
+    """The cells of one upstream. Published rows have no `results` (by task); rows without known predictions have no
+    `replicates` (by column). `copies`: task -> the earlier row with identical predictions."""
 
     name: str
     origin: Literal["local", "published"]
@@ -82,12 +82,12 @@ class Row:
 
     @property
     def shortened(self) -> bool:
-        """Does any cell deviate from its recipe?"""
+        """Whether any cell deviates from its recipe."""
         return any(cell.deviations for cell in self.cells.values())
 
     @property
     def copied(self) -> list[str]:
-        """`copies`, in words."""
+        """`copies` as text."""
         others: dict[str, list[str]] = {}
         for task, other in sorted(self.copies.items()):
             others.setdefault(other, []).append(task)
@@ -96,8 +96,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that may be compared: one protocol, one kind of corpora, and for each task one version, one data fingerprint and
-    one set of labels. `unverified`: tasks whose labels are those that their submitters brought."""
+    """Rows that may be compared: one protocol, one type of corpora, and for each task one version, one data fingerprint and
+    one set of labels. `unverified`: tasks whose labels come from the submitters."""
 
     protocol: str
     rows: tuple[Row, ...]
@@ -106,33 +106,33 @@ class Group:
 
     @property
     def scored(self) -> bool:
-        """May its rows have a SUPERB score? Its reference points belong to the official recipes and corpora."""
+        """Whether its rows have a SUPERB score. The reference points are valid only for the official recipes and corpora."""
         return self.protocol not in UNSCORED and self.corpora == "published"
 
     @property
     def corpora(self) -> Corpora:
-        """What its results were made on; nothing else is known of published rows."""
+        """The corpora of its results; groups of published rows alone count as `published`."""
         return next((corpora_of(result) for row in self.rows for result in row.results.values()), "published")
 
 
 def columns() -> list[Column]:
-    """All metrics of all registered tasks that a board shows, by domain: those that count, and those that are published besides
-    (without reference points; they move as the task's primary metric does). Imports the tasks."""
-    found = []
+    """Return the columns of a board, by domain: all metrics of all registered tasks that count in the SUPERB score, and other
+    published metrics (without reference points; with the direction of the task's primary metric). Imports the tasks."""
+    listed = []
     for name, task in plugins.tasks().items():
         card = task.card
         for metric in dict.fromkeys([card.primary, *card.reference_points, *card.published]):
             reference = card.reference_points.get(metric)
-            guide = reference or card.reference_points.get(card.primary)
-            rising = guide is None or guide[1] > guide[0]
+            points = reference or card.reference_points.get(card.primary)
+            higher_is_better = points is None or points[1] > points[0]
             unit: Literal["%", "fraction"] = "fraction" if reference and max(reference) <= 1 else "%"
-            found.append(
+            listed.append(
                 Column(
                     name,
                     metric,
                     card.title,
                     unit,
-                    rising,
+                    higher_is_better,
                     card.domain,
                     metric == card.primary,
                     reference,
@@ -141,23 +141,23 @@ def columns() -> list[Column]:
                     task.select.on,
                 )
             )
-    return sorted(found, key=lambda c: DOMAINS.index(c.domain) if c.domain in DOMAINS else len(DOMAINS))
+    return sorted(listed, key=lambda c: DOMAINS.index(c.domain) if c.domain in DOMAINS else len(DOMAINS))
 
 
 def key_of(result: Result) -> Key:
-    """What a result is of: a later one with the same key takes its place."""
+    """Return the key of a result; a later result with the same key replaces it."""
     task, upstream = result.task, result.upstream
     return upstream.name, upstream.revision, task.name, task.protocol, task.version, result.data.fingerprint
 
 
 def place_of(result: Result) -> Place:
-    """Where a result stands: a later one takes its place, of whichever revision."""
+    """Return the place of a result on a board; a later result with the same place replaces it, of whatever revision."""
     task = result.task
     return result.upstream.name, task.name, task.protocol, task.version, result.data.fingerprint
 
 
 def kind_of(result: Result) -> Literal["pretrained", "untrained", "spectral"]:
-    """Nothing to learn, random weights as a control, or trained."""
+    """Return the type of a model: `spectral` (no parameters), `untrained` (random weights, a control) or `pretrained`."""
     if not result.upstream.params:
         return "spectral"
     spec = spec_of(result)
@@ -165,7 +165,7 @@ def kind_of(result: Result) -> Literal["pretrained", "untrained", "spectral"]:
 
 
 def spec_of(result: Result) -> plugins.Spec | None:
-    """The spec that the model was named by, taken apart, without its file; None where that cannot be done."""
+    """Return the parsed spec of the model, without its file; None if it cannot be parsed."""
     try:
         return plugins.parse(result.environment.get("spec", "").partition("@")[0])
     except CommandError:

@@ -1,9 +1,10 @@
-"""Which differences between rows are real: a paired test for every pair of a column, and ranks that are shared where none is.
+"""Tests which differences between rows are significant: a paired test for each pair of rows in a column; ties share a rank.
 
-All rows of a column were tested on the same items, and the same groups were drawn for each of them (`probing.intervals`): the
-difference of two rows' replicates is the replicate of their difference. So a row costs one resampling, whoever it is compared
-with, and every pair follows from a covariance. The statistic is the difference over its standard error, Student's t on the
-groups' degrees of freedom, two-sided; Holm (1979) over all pairs of the column keeps the chance of any false "better" at 5 %.
+All rows of a column were tested on the same items, and the same groups are drawn for each row (`results/intervals.py`).
+Therefore the difference of two rows' replicates is the replicate of their difference: each row is resampled once, and every
+pair follows from a covariance. The statistic is the difference divided by its standard error, with Student's t on the degrees
+of freedom of the groups, two-sided. Holm's method (1979) over all pairs of the column limits the probability of any false
+"better" to 5 %.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class PairedTests:
-    """One column over some rows. `rows` are indices of those that could be compared; arrays are (rows, rows).
+    """The tests of one column. `rows` are the indices of the rows that could be compared; arrays are (rows, rows).
 
-    `difference[i, j]` = value of i - value of j; `error` its standard error; `p` adjusted by Holm; `better[i, j]`: i is surely
-    better than j.
+    `difference[i, j]` is the value of i minus the value of j, `error` its standard error, `p` the p value adjusted by Holm's
+    method; `better[i, j]`: i is significantly better than j.
     """
 
     rows: tuple[int, ...]
@@ -36,15 +37,16 @@ class PairedTests:
     freedom: int
 
     def half(self) -> float:
-        """How many standard errors a 95 % interval of one difference reaches to either side."""
+        """Return the half width of the 95 % interval of one difference, in standard errors."""
         return float(special.stdtrit(self.freedom, 1 - LEVEL / 2)) if self.freedom > 0 else float("nan")
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a row stands in a column: 1 + the number of rows that are surely better; `tied`: how many others stand there.
+    """The rank of a row in a column: 1 + the number of rows that are significantly better; `tied`: the number of other rows
+    with the same rank.
 
-    `sure` is False for a row that could not be compared, which then stands by its value.
+    `sure` is False for a row that could not be tested; its rank follows from its value.
     """
 
     place: int
@@ -54,40 +56,40 @@ class Standing:
 
 @dataclass
 class Standings:
-    """A column's standings by row index, and the comparisons they follow from (one for each set of test groups)."""
+    """The standings of a column by row index, and the paired tests from which they follow."""
 
     places: dict[int, Standing] = field(default_factory=dict)
     comparison: PairedTests | None = None
 
 
 def standings(rows: Sequence[Row], column: Column) -> Standings:
-    """Standings of the rows that have the column and do not deviate from its recipe.
+    """Return the standings of the rows that have the column and do not deviate from its recipe.
 
     >>> standings([], Column("ks", "accuracy", "", "%", True, "content", True, None, "")).places
     {}
     """
     fair = [i for i, row in enumerate(rows) if column.key in row.cells and not row.cells[column.key].deviations]
-    found = Standings(comparison=compare(rows, fair, column))
+    ranking = Standings(comparison=compare(rows, fair, column))
     sign = 1.0 if column.higher_is_better else -1.0
     values = {i: sign * rows[i].cells[column.key].value for i in fair}
     places = {i: 1 + sum(other > values[i] for other in values.values()) for i in fair}
-    compared = found.comparison.rows if found.comparison else ()
-    if found.comparison is not None and len(compared) == len(fair):
-        ahead = found.comparison.better.sum(axis=0)
+    compared = ranking.comparison.rows if ranking.comparison else ()
+    if ranking.comparison is not None and len(compared) == len(fair):
+        ahead = ranking.comparison.better.sum(axis=0)
         places = {row: 1 + int(count) for row, count in zip(compared, ahead, strict=True)}
     shared = list(places.values())
-    found.places = {i: Standing(place, shared.count(place) - 1, i in compared) for i, place in places.items()}
-    return found
+    ranking.places = {i: Standing(place, shared.count(place) - 1, i in compared) for i, place in places.items()}
+    return ranking
 
 
 def compare(rows: Sequence[Row], among: Sequence[int], column: Column) -> PairedTests | None:
-    """The paired test of every pair among those rows that have replicates of the commonest design; None below two."""
+    """Test every pair of the rows that have replicates of the most frequent design; None if there are fewer than two."""
     known = {i: rows[i].replicates[column.key] for i in among if column.key in rows[i].replicates}
-    designs = [one.design for one in known.values()]
+    designs = [replicates.design for replicates in known.values()]
     if not designs:
         return None
     design = max(sorted(set(designs)), key=designs.count)
-    chosen = [i for i, one in known.items() if one.design == design]
+    chosen = [i for i, replicates in known.items() if replicates.design == design]
     if len(chosen) < 2:
         return None
     values = np.array([rows[i].cells[column.key].value for i in chosen])
@@ -95,12 +97,12 @@ def compare(rows: Sequence[Row], among: Sequence[int], column: Column) -> Paired
 
 
 def compared(rows: tuple[int, ...], values: np.ndarray, drawn: Sequence[Replicates], higher_is_better: bool) -> PairedTests:
-    """The comparison of rows with these values and replicates, all of one design."""
-    matrix, freedom = np.array([one.values for one in drawn]), drawn[0].freedom
+    """Return the paired tests of rows with these values and replicates, all of one design."""
+    matrix, freedom = np.array([replicates.values for replicates in drawn]), drawn[0].freedom
     covariance = _covariance(matrix, drawn[0])
-    own = np.diag(covariance)
-    variance = own[:, None] + own[None, :] - 2 * covariance
-    variance[variance < 1e-9 * (own[:, None] + own[None, :])] = 0.0  # nothing but rounding
+    single = np.diag(covariance)
+    variance = single[:, None] + single[None, :] - 2 * covariance
+    variance[variance < 1e-9 * (single[:, None] + single[None, :])] = 0.0  # rounding errors only
     error = np.sqrt(variance)
     difference = values[:, None] - values[None, :]
     p = _adjusted(_p_values(difference, error, freedom, drawn[0].groups))
@@ -109,8 +111,9 @@ def compared(rows: tuple[int, ...], values: np.ndarray, drawn: Sequence[Replicat
 
 
 def _covariance(matrix: np.ndarray, design: Replicates) -> np.ndarray:
-    """Of the scores, from their replicates (rows, replicates). The bootstrap's is enlarged by G / (G - 1), which the plug-in
-    variance of G groups lacks; the jackknife's is summed over folds, as in `intervals.jackknife_variance`."""
+    """Return the covariance of the scores, from their replicates (rows, replicates). That of the bootstrap is multiplied by
+    G / (G - 1), to correct the plug-in variance of G groups; that of the jackknife is summed over folds, as in
+    `intervals.jackknife_variance`."""
     kept = np.isfinite(matrix).all(axis=0)
     if design.folds is None:
         centred = matrix[:, kept] - matrix[:, kept].mean(axis=1, keepdims=True)
@@ -125,8 +128,8 @@ def _covariance(matrix: np.ndarray, design: Replicates) -> np.ndarray:
 
 
 def _p_values(difference: np.ndarray, error: np.ndarray, freedom: int, groups: int) -> np.ndarray:
-    """Two-sided. Where every group shows the same difference there is no error to divide by: then what an exact test by signs
-    can say of so many groups."""
+    """Return two-sided p values. If all groups have the same difference, the standard error is zero; then the smallest p value
+    of an exact sign test with so many groups is used."""
     if freedom < 1:
         return np.ones_like(difference)
     ratio = np.divide(np.abs(difference), error, out=np.full_like(difference, np.inf), where=error > 0)
@@ -135,7 +138,7 @@ def _p_values(difference: np.ndarray, error: np.ndarray, freedom: int, groups: i
 
 
 def _adjusted(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down over the pairs above the diagonal."""
+    """Return p values adjusted with Holm's step-down method over the pairs above the diagonal."""
     upper = np.triu_indices(len(p), 1)
     single = p[upper]
     order = np.argsort(single, kind="stable")
@@ -148,14 +151,14 @@ def _adjusted(p: np.ndarray) -> np.ndarray:
 
 
 def pairs(comparison: PairedTests, order: Mapping[int, int]) -> list[list[float | int]]:
-    """[first, second, difference, half of its 95 % interval, p after Holm] of every pair, rows numbered by `order`."""
+    """Return [first, second, difference, half of its 95 % interval, adjusted p] of every pair, rows numbered by `order`."""
     half = comparison.half()
     return [
         [
-            order[one], order[other], float(comparison.difference[i, j]), float(half * comparison.error[i, j]),
+            order[first], order[second], float(comparison.difference[i, j]), float(half * comparison.error[i, j]),
             float(comparison.p[i, j]),
         ]
-        for i, one in enumerate(comparison.rows)
-        for j, other in enumerate(comparison.rows)
+        for i, first in enumerate(comparison.rows)
+        for j, second in enumerate(comparison.rows)
         if i < j
     ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Results as a table: for a terminal, a page of Markdown, a spreadsheet, a paper, a program.
+"""Results as tables: for the terminal, Markdown, CSV, LaTeX and JSON.
 
-Rows that may not be compared (other protocol, task version or data) stand in tables of their own.
+Rows that cannot be compared (other protocol, task version or data) are put into separate tables.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMATS = ("table", "markdown", "csv", "latex", "json")
 
 
 def load_results(*folders: Path | str) -> list[Result]:
-    """All results under the folders; raises `BadResult` for a folder without any."""
+    """Read all results under the folders; raises `BadResult` for a folder without results."""
     return [result for folder in folders for result in read_results(Path(folder)).values()]
 
 
@@ -43,38 +43,38 @@ def warnings(*folders: Path | str) -> list[str]:
 
 
 def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:
-    """Each group with the columns that any of its rows has."""
-    every = columns()
-    found = []
-    there = list(results)
-    for group in grouped(there, _known(there)):
+    """Return each group with the columns that any of its rows has; raises `BadResult` if a group has no known column."""
+    known = columns()
+    keys = {column.key for column in known}
+    tables = []
+    every = list(results)
+    for group in grouped(every, _known(every)):
         present = {key for row in group.rows for key in row.cells}
-        known = {column.key for column in every}
-        odd = sorted(key.split(".")[0] for key in present - known)
-        if not present & known:
+        unknown = sorted(key.split(".")[0] for key in present - keys)
+        if not present & keys:
             raise BadResult(
-                f"No registered task has these results ({', '.join(odd)}). `superbench list tasks` shows which there are."
+                f"The tasks of these results are not installed ({', '.join(unknown)}). `superbench list tasks` lists all tasks."
             )
-        found.append((group, [column for column in every if column.key in present]))
-    return found
+        tables.append((group, [column for column in known if column.key in present]))
+    return tables
 
 
 def _known(results: Iterable[Result]) -> dict[Key, Known]:
-    """The digests of predictions, as they were written."""
-    return {key_of(one): Known(predicted=one.environment.get("seal", {}).get("predictions", "")) for one in results}
+    """Return the digests of the predictions, as recorded in the results."""
+    return {key_of(result): Known(predicted=result.environment.get("seal", {}).get("predictions", "")) for result in results}
 
 
 def copies(group: Group) -> list[str]:
-    """Rows that predict the very same as an earlier one: `tera: ks: the same predictions as apc`."""
-    return [f"{row.name}: {said}" for row in group.rows for said in row.copied]
+    """Return a line for each row with the same predictions as an earlier row: `tera: ks: the same predictions as apc`."""
+    return [f"{row.name}: {copied}" for row in group.rows for copied in row.copied]
 
 
 # ---------------------------------------------------------------- a terminal
 
 
 def terminal(results: Iterable[Result]) -> RenderableType:
-    """Tables for rich, upstreams across and metrics down, so that ten tasks fit on 100 columns; the best bold, those whose
-    interval overlaps the best one's marked ≈. What the corpora's readers remarked stands below."""
+    """Return tables for rich, upstreams in columns and metrics in rows, so that ten tasks fit into 100 characters. The best
+    value is bold; values whose interval overlaps that of the best are marked ≈. Remarks on the corpora follow below."""
     from rich.console import Group as Stack
 
     return Stack(*(part for group, present in shown(results) for part in _table(group, present)))
@@ -98,28 +98,28 @@ def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
     legend = "bold: best · ≈: its interval overlaps that of the best"
     if any(row.shortened for row in group.rows):
         legend += " · †: deviates from the recipe, not ranked"
-    said = [visible(line) for line in copies(group)]
-    return [table, *(Text(line, style="dim") for line in (legend, *said, *remarks(group)))]
+    copied = [visible(line) for line in copies(group)]
+    return [table, *(Text(line, style="dim") for line in (legend, *copied, *remarks(group)))]
 
 
 def remarks(group: Group) -> list[str]:
-    """What the readers of the corpora remarked, once for each task: `sd: one speaker for all speech … has a DER of 35.80 %`."""
-    found = (
+    """Return the remarks on the corpora, each once per task: `sd: one speaker for all speech … has a DER of 35.80 %`."""
+    lines = (
         f"{task}: {remark}"
         for row in group.rows
         for task, result in row.results.items()
         for remark in result.data.passport.remarks
     )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(lines))
 
 
 def mark(row: Row, tied: set[int]) -> str:
-    """A sign behind a tied cell, and the same width behind others."""
+    """Return the sign after a tied cell, or spaces of the same width."""
     return " ≈" if id(row) in tied else "  "
 
 
 def cell_text(row: Row, column: Column) -> str:
-    """`89.9 ±1.6`; a dagger marks a shortened run; a dash an absent one."""
+    """Return the text of a cell: `89.9 ±1.6`. A dagger marks a deviation from the recipe, a dash a missing value."""
     cell = row.cells.get(column.key)
     if cell is None:
         return "–"
@@ -132,16 +132,16 @@ def cell_text(row: Row, column: Column) -> str:
 
 
 def as_csv(results: Iterable[Result]) -> str:
-    """One line per upstream and metric: value, interval, what was chosen, where it was made."""
+    """Return one line per upstream and metric: value, interval, unit, deviations, data fingerprint, copied row."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
         ["protocol", "upstream", "task", "metric", "value", "low", "high", "unit", "primary", "deviations", "data", "copy of"]
     )
-    there = list(results)
-    known = _known(there)
+    every = list(results)
+    known = _known(every)
     first = first_to_predict(known)
-    for result in there:
+    for result in every:
         name = result.upstream.name
         other = first.get((result.task.name, known[key_of(result)].predicted), name)
         for metric, score in result.scores.items():
@@ -156,12 +156,12 @@ def as_csv(results: Iterable[Result]) -> str:
 
 
 def plain(results: Iterable[Result]) -> list[dict[str, Any]]:
-    """The full records, as JSON values."""
+    """Return the complete records as JSON values."""
     return [result.model_dump(mode="json", by_alias=True) for result in results]
 
 
 def as_markdown(results: Iterable[Result]) -> str:
-    """A table per group, a line per metric and upstream: version, value, what it was tested on, what was chosen, parameters."""
+    """Return a table per group, a line per metric and upstream: version, value, test size, learning rate, parameters."""
     return "\n".join(_markdown(group, present) for group, present in shown(results))
 
 
@@ -181,28 +181,26 @@ def _markdown(group: Group, present: Sequence[Column]) -> str:
             lines.append(f"| {' | '.join(cells)} |")
     legend = "Bold: best of its metric. ≈: its interval overlaps that of the best."
     if any(row.shortened for row in group.rows):
-        legend += " †: departs from the recipe, not ranked."
+        legend += " †: deviates from the recipe, not ranked."
     return "\n".join([*lines, "", legend, *(f"\n{_plain(remark)}." for remark in (*copies(group), *remarks(group))), ""])
 
 
 def size_of_test(result: Result) -> str:
-    """How much was tested: trials where there are any, else items, over all folds.
-
-    A result of ten thousand trials over 320 recordings says `10,000 trials`.
-    """
+    """Return the size of the test set over all folds: the number of trials, if the task has trials (`10,000 trials`), else the
+    number of items."""
     trials = sum(n for key, n in result.data.passport.trials.items() if key.endswith("/test"))
     items = sum(n for key, n in result.data.items.items() if key.rpartition("/")[2] == "test")
     return f"{trials:,} trials" if trials else f"{items:,}"
 
 
 def chosen_rate(result: Result) -> str:
-    """The learning rate that was chosen, `1e-3`; a dash where nothing is learned."""
+    """Return the chosen learning rate, `1e-3`; a dash if nothing is trained."""
     rates = {rate for choice in result.chosen.values() if (rate := choice.get("lr")) is not None}
     return ", ".join(f"{rate:.0e}".replace("e-0", "e-").replace("e+00", "") for rate in sorted(rates)) or "–"
 
 
 def _plain(text: str) -> str:
-    """A name that Markdown leaves as it is.
+    """Return a name with the special characters of Markdown escaped.
 
     >>> _plain("a|b_c")
     'a\\\\|b\\\\_c'
@@ -211,7 +209,7 @@ def _plain(text: str) -> str:
 
 
 def as_latex(results: Iterable[Result]) -> str:
-    r"""A `booktabs` table per group, metrics down, the best bold."""
+    r"""Return a `booktabs` table per group, metrics in rows, the best value bold."""
     return "\n".join(_latex(group, present) for group, present in shown(results))
 
 

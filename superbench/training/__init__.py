@@ -1,1 +1,1 @@
-"""One loop that trains anything; heads on features in `probes`, models on unlabelled sound in `pretraining`."""
+"""Training: one loop for everything; `probes` trains heads on features, `pretraining` trains models on unlabelled audio."""

@@ -1,7 +1,7 @@
-"""One plain loop that trains anything: a sweep of probes side by side, or an upstream in pretraining.
+"""The training loop: it trains a sweep of probes in parallel, or one upstream in pretraining.
 
-A `Learner` takes a step when told its number; data order and dropout derive from that number alone, so a loop that
-was killed and goes on from its checkpoint ends with the same weights as one that was not.
+A `Learner` makes update number n. Data order and dropout depend on n alone, so a loop that was killed and resumed from its
+checkpoint ends with the same weights as a loop that ran without interruption.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from superbench.system.progress import Reporter
 
 
 class Learner(Protocol):
-    """Something with weights and an optimizer."""
+    """An object with weights and an optimizer that `fit` can train."""
 
     def step(self, number: int) -> float:
-        """Make update `number` (from 0) and return a loss for the progress line."""
+        """Make update `number` (from 0) and return its loss."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that a later `restore` needs: weights, optimizer moments, best-so-far."""
+        """Return everything that `restore` needs: weights, optimizer moments, the best weights so far."""
         ...
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Put back what `state` gave."""
+        """Load a state that `state` returned."""
         ...
 
 
@@ -53,12 +53,12 @@ def fit(
     checkpoint_seconds: float = math.inf,
     updated: Callable[[int, float], None] | None = None,
 ) -> None:
-    """Take `steps` updates; call `evaluate(n)` after each `evaluate_every` of them and after the last.
+    """Make `steps` updates; call `evaluate(n)` after every `evaluate_every` updates and after the last one.
 
-    `evaluate` may write into `log` (JSON values) and into the learner. Every `checkpoint_every` updates, learner and log go to
-    `checkpoint`, atomically, and besides whenever the last time was `checkpoint_seconds` ago; a checkpoint of the same
-    `identity` found at the start is continued from, another is ignored, as is a damaged one, which is said. `updated(n, loss)`
-    hears of every update.
+    `evaluate` may write into `log` (JSON values) and change the learner. Learner and log are saved to `checkpoint`, atomically,
+    every `checkpoint_every` updates, and also when `checkpoint_seconds` have passed since the last save. Training resumes from
+    an existing checkpoint of the same `identity`. A checkpoint of another identity is ignored; a damaged one is ignored with
+    a note. `updated(n, loss)` is called after every update.
     """
     start = _resume(learner, log, checkpoint, identity, reporter)
     saved = time.monotonic()
@@ -81,7 +81,7 @@ def _resume(learner: Learner, log: list[object], checkpoint: Path, identity: str
     try:
         tensors, facts = load_sealed(checkpoint)
     except DamagedFile as error:
-        reporter.note(f"{error} Training begins again from its first update")
+        reporter.note(f"{error} Training starts again from the first update")
         return 0
     if facts.get("identity") != identity:
         return 0
@@ -92,9 +92,9 @@ def _resume(learner: Learner, log: list[object], checkpoint: Path, identity: str
 
 @contextlib.contextmanager
 def flushed() -> Iterator[None]:
-    """Inside, this thread takes numbers nearer to zero than 1.2e-38 for zero.
+    """Within the context, this thread treats numbers below 1.2e-38 in absolute value (denormals) as zero.
 
-    The gradients of a head that is sure are full of such numbers, and a processor is a hundred times slower with them.
+    The gradients of a confident head contain many denormals, and a CPU computes a hundred times slower with them.
     """
     before = float(torch.tensor(1e-40)) == 0.0
     torch.set_flush_denormal(True)

@@ -1,1 +1,1 @@
-"""Two results beside each other: what differs in how they were made, and by how much they differ."""
+"""Compares two results: the differences in how they were made, and the differences of their scores."""

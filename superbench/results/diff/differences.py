@@ -1,4 +1,4 @@
-"""What differs in how two results were made, the weightiest first, each with why it matters."""
+"""Lists the differences in how two results were made, the most important first, each with its likely effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from superbench.results.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A fact, what it is on either side (None: absent), and why it matters."""
+    """A fact that differs: its value on each side (None: absent), and why it matters."""
 
     what: str
     a: Any
@@ -56,7 +56,7 @@ def _environment(*keys: str) -> Callable[[Result], Any]:
     return lambda result: _bare({key: value for key, value in result.environment.items() if key in keys})
 
 
-_TOLD = (
+_SHOWN_ELSEWHERE = (
     "superbench",
     "python",
     "torch",
@@ -77,99 +77,107 @@ _TOLD = (
 )
 
 FACETS = (
-    _Facet("task version", lambda r: r.task.version, "a new version of a task may move every score: not comparable"),
+    _Facet("task version", lambda r: r.task.version, "a new version of a task may change every score: not comparable"),
     _Facet(
         "protocol",
         lambda r: r.task.protocol,
-        "another recipe, and for mini other corpora: the numbers measure different things",
+        "another recipe, and for mini also other corpora: the scores measure different things",
     ),
     _Facet(
         "data fingerprint",
         lambda r: r.data.fingerprint,
-        "other sound, items, labels or trials: part of the difference is the data's",
+        "other audio, items, labels or trials: these explain part of the difference",
     ),
-    _Facet("items", lambda r: r.data.items, "another number of items to learn from or to be tested on"),
-    _Facet("deviations", lambda r: r.deviations or None, "a shortened or changed recipe can move a score by tens of points"),
-    _Facet("upstream revision", lambda r: r.upstream.revision, "other weights, configuration or source: another model"),
+    _Facet("items", lambda r: r.data.items, "another number of items for training or test"),
+    _Facet("deviations", lambda r: r.deviations or None, "a shortened or changed recipe can change a score by tens of points"),
+    _Facet("upstream revision", lambda r: r.upstream.revision, "other weights, configuration or source code: another model"),
     _Facet(
-        "hidden states", lambda r: f"{r.upstream.layers} × {r.upstream.dim}", "the head sees other layers and another width"
+        "hidden states",
+        lambda r: f"{r.upstream.layers} × {r.upstream.dim}",
+        "the head receives another number of layers or dimensions",
     ),
     _Facet(
-        "stride (ms)", lambda r: r.upstream.hop / 16, "finer or coarser frames: CTC needs enough of them, SD's labels follow"
+        "stride (ms)",
+        lambda r: r.upstream.hop / 16,
+        "shorter or longer frames: CTC needs enough frames, and SD's labels have the same stride",
     ),
-    _Facet("learning rate", _chosen("lr"), "the one choice that SUPERB leaves open; SID moves by ten points with it"),
-    _Facet("setting", _chosen("setting"), "chosen without learning: a layer (QbE), a checkpoint (ASV), a threshold (SD)"),
-    _Facet("sweep", _sweep, "a wider grid finds a better learning rate; the best at its edge may not be the best there is"),
+    _Facet("learning rate", _chosen("lr"), "the only choice that SUPERB leaves open; it can change SID by ten points"),
+    _Facet("setting", _chosen("setting"), "chosen without training: a layer (QbE), a checkpoint (ASV), a threshold (SD)"),
+    _Facet("sweep", _sweep, "a wider grid may contain a better learning rate, above all if the best one is at its edge"),
     _Facet(
         "seeds", lambda r: sorted({x.seed for x in r.sweep if x.seed is not None}), "initialisation and dropout: --seeds 0,1,2"
     ),
-    _Facet("best step", _chosen("step"), "when dev was best; a step near the last asks for a longer training"),
+    _Facet(
+        "best step", _chosen("step"), "the step with the best dev value; if it is near the last one, longer training may help"
+    ),
     _Facet(
         "data passport",
         lambda r: r.model_dump()["data"]["passport"],
-        "the same lists over other sound: length, sample rates, trials",
+        "the lists or audio files differ: length, sample rates, trials",
     ),
     _Facet(
-        "doctor's findings", _certificate, "a model that feels its batch mates, or is not repeatable, measures its batches too"
+        "doctor's findings",
+        _certificate,
+        "if features depend on the other items in the batch, or are not repeatable, so do the scores",
     ),
-    _Facet("notes", lambda r: r.notes or None, "what the run itself found worth saying"),
-    _Facet("dtype", _environment("dtype"), "half precision rounds features: usually below 0.1 points"),
+    _Facet("notes", lambda r: r.notes or None, "remarks of the run itself"),
+    _Facet("dtype", _environment("dtype"), "half precision rounds features: usually less than 0.1 points"),
     _Facet(
-        "device", _environment("device"), "sums in another order: usually below 0.1 points, more where training is unstable"
+        "device", _environment("device"), "sums in another order: usually less than 0.1 points, more if training is unstable"
     ),
-    _Facet("superbench", _environment("superbench"), "the changelog's heading Scores says what moved"),
+    _Facet("superbench", _environment("superbench"), "see the headings Scores of the changelog"),
     _Facet(
         "packages",
         _environment("torch", "torchaudio", "numpy", "python", "libraries"),
-        "other kernels and random streams: usually small",
+        "other kernels and random numbers: usually a small effect",
     ),
     _Facet(
         "environment",
-        lambda r: {key: value for key, value in r.environment.items() if key not in _TOLD} or None,
-        "recorded with the run; an effect is not known",
+        lambda r: {key: value for key, value in r.environment.items() if key not in _SHOWN_ELSEWHERE} or None,
+        "recorded with the run; no known effect",
     ),
-    _Facet("threads", _environment("threads"), "sums in another order: the last digits"),
-    _Facet("machine", _environment("platform"), "the last digits"),
-    _Facet("date", _environment("date"), "none by itself"),
+    _Facet("threads", _environment("threads"), "sums in another order: affects the last digits"),
+    _Facet("machine", _environment("platform"), "affects the last digits"),
+    _Facet("date", _environment("date"), "no effect by itself"),
 )
-"""From what makes numbers incomparable down to what moves their last digits."""
+"""Ordered from differences that make scores incomparable to differences that change their last digits."""
 
 
 def differences(a: Result, b: Result) -> list[Difference]:
-    """All that differs between two results of a task."""
-    found = []
+    """Return all differences between two results of a task."""
+    differing = []
     for facet in FACETS:
-        one, other = _pruned(facet.of(a), facet.of(b))
-        if one != other:
-            found.append(Difference(facet.what, one, other, facet.why))
-    return found
+        first, second = _pruned(facet.of(a), facet.of(b))
+        if first != second:
+            differing.append(Difference(facet.what, first, second, facet.why))
+    return differing
 
 
 def _pruned(a: Any, b: Any) -> tuple[Any, Any]:
-    """Of two mappings (in mappings), or two lists of sentences, only what the other lacks."""
+    """Remove what both sides have in common from two mappings (recursively), or from two lists of texts."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         pairs = {key: _pruned(a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)}
-        return {key: one for key, (one, _) in pairs.items() if key in a}, {
-            key: other for key, (_, other) in pairs.items() if key in b
+        return {key: first for key, (first, _) in pairs.items() if key in a}, {
+            key: second for key, (_, second) in pairs.items() if key in b
         }
-    if all(isinstance(side, list) and all(isinstance(one, str) for one in side) for side in (a, b)):
-        return [one for one in a if one not in b], [one for one in b if one not in a]
+    if all(isinstance(side, list) and all(isinstance(first, str) for first in side) for side in (a, b)):
+        return [first for first in a if first not in b], [first for first in b if first not in a]
     return a, b
 
 
 def to_published(result: Result, row: Row, flipped: bool) -> list[Difference]:
-    """How a result differs from a published row, of which little is known. `flipped`: the published row is side A."""
+    """Return the known differences between a result and a published row. `flipped`: the published row is side A."""
 
     def facts() -> Iterator[tuple[str, Any, Any, str]]:
-        """What differs, the result's side, the published side, why it matters."""
+        """Yield the name of the fact, its value in the result and in the published row, and why it matters."""
         if result.task.protocol != "superb":
             yield "protocol", result.task.protocol, "superb", FACETS[1].why
         corpora = "a synthetic miniature" if is_miniature(result) else f"fingerprint {result.data.fingerprint}"
-        yield "data", corpora, "the official corpora", "a printed number comes without its lists: nothing can be paired"
+        yield "data", corpora, "the official corpora", "a published number has no item lists, so nothing can be paired"
         if result.deviations:
             yield "deviations", result.deviations, None, FACETS[4].why
         if row.params is not None and abs(row.params - result.upstream.params) > 0.01 * max(row.params, 1):
-            yield "parameters", result.upstream.params, row.params, "another size of model"
+            yield "parameters", result.upstream.params, row.params, "another model size"
         if row.hop is not None and row.hop != result.upstream.hop:
             yield "stride (ms)", result.upstream.hop / 16, row.hop / 16, FACETS[7].why
         yield "learning rate", _chosen("lr")(result), "not published", FACETS[8].why
@@ -177,11 +185,13 @@ def to_published(result: Result, row: Row, flipped: bool) -> list[Difference]:
         yield (
             "implementation",
             implementation,
-            f"s3prl, or as {row.source} says",
-            "docs and tests/parity say where the two differ",
+            f"s3prl, or see {row.source}",
+            "docs and tests/parity list where the two differ",
         )
         if result.notes:
-            yield "notes", result.notes, None, "what the run itself found worth saying"
-        yield "interval", "of the test set's groups", None, "a printed number does not say how sure it is"
+            yield "notes", result.notes, None, "remarks of the run itself"
+        yield "interval", "of the test set's groups", None, "a published number has no confidence interval"
 
-    return [Difference(what, other if flipped else own, own if flipped else other, why) for what, own, other, why in facts()]
+    return [
+        Difference(what, theirs if flipped else ours, ours if flipped else theirs, why) for what, ours, theirs, why in facts()
+    ]

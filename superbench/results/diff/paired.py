@@ -1,7 +1,7 @@
-"""How far two results differ on the very same test items, and on which of them most.
+"""Computes the difference of two results on the same test items, and lists the items on which they differ most.
 
-The difference of the two scores is itself a score: resampling groups (speakers, queries) moves both at once, so what is hard
-for both cancels. Intervals: `results/intervals.py`.
+The difference of the two scores is itself a score. Groups (speakers, queries) are resampled for both at once, so effects that
+are common to both cancel. Intervals: `results/intervals.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from superbench.results.intervals import interval
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The difference B - A of a metric with its 95 % interval, and what it says."""
+    """The difference B - A of a metric, its 95 % interval, and the verdict (a, b or tie)."""
 
     difference: float
     interval: tuple[float, float] | None
@@ -30,10 +30,10 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A test item on which the two differ.
+    """A test item on which the two results differ.
 
-    `gain`: the points that the item adds to the difference of the scores, positive where B does better. For trials with a
-    score: by how many percent of all trials B ranks it nearer to where it belongs.
+    `gain`: the points that the item adds to the difference of the scores, positive if B is better. For trials with a score:
+    the improvement of the trial's rank in B, in percent of all trials.
     """
 
     id: str
@@ -45,69 +45,69 @@ class Disagreement:
 
 
 def aligned(a: Sequence[Prediction], b: Sequence[Prediction]) -> tuple[list[Prediction], list[Prediction]] | str:
-    """Both in the same order; or why they cannot be paired."""
-    ours, theirs = ({(one.fold, one.id): one for one in side} for side in (a, b))
-    if ours.keys() != theirs.keys():
-        only = len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys())
+    """Return both sides in the same order, or the reason why they cannot be paired."""
+    first, second = ({(prediction.fold, prediction.id): prediction for prediction in side} for side in (a, b))
+    if first.keys() != second.keys():
+        only = len(first.keys() - second.keys()), len(second.keys() - first.keys())
         return f"their test items differ ({only[0]} only in A, {only[1]} only in B)"
-    keys = sorted(ours)
-    changed = sum(ours[key].reference != theirs[key].reference for key in keys)
+    keys = sorted(first)
+    changed = sum(first[key].reference != second[key].reference for key in keys)
     if changed:
         return f"the references of {changed} test items differ"
-    return [ours[key] for key in keys], [theirs[key] for key in keys]
+    return [first[key] for key in keys], [second[key] for key in keys]
 
 
 def paired(predictions: Sequence[Prediction], a: Score, b: Score) -> Paired:
-    """The difference of two scores over the same items in the same order (`predictions` of either side give the groups)."""
+    """Return the difference of two scores over the same items in the same order (`predictions`, of either side: the groups)."""
     difference = Score(
         b.value - a.value, a.unit, a.higher_is_better, {}, lambda weights: b.reweighted(weights) - a.reweighted(weights)
     )
     low, high, method = interval(predictions, difference)
     if not (np.isfinite(low) and np.isfinite(high)):
         return Paired(difference.value, None, method, "tie")
-    sure = low > 0 or high < 0
-    rises = (difference.value > 0) == a.higher_is_better
-    return Paired(difference.value, (low, high), method, ("b" if rises else "a") if sure else "tie")
+    significant = low > 0 or high < 0
+    b_is_better = (difference.value > 0) == a.higher_is_better
+    return Paired(difference.value, (low, high), method, ("b" if b_is_better else "a") if significant else "tie")
 
 
 def disagreements(
     a: Sequence[Prediction], b: Sequence[Prediction], scores: tuple[Score, Score], most: int
 ) -> list[Disagreement]:
-    """The `most` items that speak for B and the `most` that speak for A, in turn, the strongest first."""
-    numbers = all(isinstance(one.prediction, (int, float)) for side in (a, b) for one in side)
+    """Return the `most` items with the largest gain and the `most` with the largest loss of B, alternating, largest first."""
+    numbers = all(isinstance(prediction.prediction, (int, float)) for side in (a, b) for prediction in side)
     gains = _rank_gains(a, b) if numbers else _point_gains(a, b, scores)
-    order = sorted(gains, key=lambda place: (-abs(gains[place]), a[place].id))
-    better, worse = ([place for place in order if sign * gains[place] > 0][:most] for sign in (1, -1))
-    first = [place for both in zip_longest(better, worse) for place in both if place is not None]
+    order = sorted(gains, key=lambda item: (-abs(gains[item]), a[item].id))
+    better, worse = ([item for item in order if sign * gains[item] > 0][:most] for sign in (1, -1))
+    chosen = [item for both in zip_longest(better, worse) for item in both if item is not None]
     return [
-        Disagreement(a[i].id, a[i].fold, a[i].reference, a[i].prediction, b[i].prediction, round(gains[i], 4)) for i in first
+        Disagreement(a[i].id, a[i].fold, a[i].reference, a[i].prediction, b[i].prediction, round(gains[i], 4)) for i in chosen
     ]
 
 
 def _rank_gains(a: Sequence[Prediction], b: Sequence[Prediction]) -> Mapping[int, float]:
-    """Trials: how much farther up (targets) or down (others) B ranks each, in percent of all trials."""
-    ranks = [stats.rankdata([one.prediction for one in side]) * 100 / len(side) for side in (a, b)]
-    signs = np.array([1.0 if one.reference else -1.0 for one in a])
+    """Return how much higher (targets) or lower (non-targets) B ranks each trial, in percent of all trials."""
+    ranks = [stats.rankdata([prediction.prediction for prediction in side]) * 100 / len(side) for side in (a, b)]
+    signs = np.array([1.0 if prediction.reference else -1.0 for prediction in a])
     return dict(enumerate((signs * (ranks[1] - ranks[0])).tolist()))
 
 
 def _point_gains(a: Sequence[Prediction], b: Sequence[Prediction], scores: tuple[Score, Score]) -> Mapping[int, float]:
-    """Items with unlike predictions: the points that each adds to the difference of the scores, better being positive.
+    """Return the points that each item with different predictions adds to the difference of the scores (positive: B is better).
 
-    An item's own value is the score of that item alone, r; its share of the whole, s, follows from the score v without it,
-    v' = (v - s r) / (1 - s). It adds s (r_B - r_A); the sum over all items is the difference, where a score is a ratio.
+    r is the score of the item alone. Its share s of the score v of all items follows from the score v' without the item,
+    v' = (v - s r) / (1 - s). The item adds s (r_B - r_A). If the score is a ratio, the sum over all items is the difference.
     """
     sign = 1.0 if scores[0].higher_is_better else -1.0
     alone, rest, gains = np.zeros(len(a)), np.ones(len(a)), dict[int, float]()
-    for place, (one, other) in enumerate(zip(a, b, strict=True)):
-        if one.prediction == other.prediction:
+    for item, (first, second) in enumerate(zip(a, b, strict=True)):
+        if first.prediction == second.prediction:
             continue
-        alone[place], rest[place] = 1.0, 0.0
-        own = [score.reweighted(alone) for score in scores]
+        alone[item], rest[item] = 1.0, 0.0
+        single = [score.reweighted(alone) for score in scores]
         without = [score.reweighted(rest) for score in scores]
-        alone[place], rest[place] = 0.0, 1.0
-        clear = max((0, 1), key=lambda side: abs(own[side] - without[side]))
-        if own[0] != own[1] and own[clear] != without[clear] and np.isfinite([*own, *without]).all():
-            share = (scores[clear].value - without[clear]) / (own[clear] - without[clear])
-            gains[place] = sign * share * (own[1] - own[0])
+        alone[item], rest[item] = 0.0, 1.0
+        clear = max((0, 1), key=lambda side: abs(single[side] - without[side]))
+        if single[0] != single[1] and single[clear] != without[clear] and np.isfinite([*single, *without]).all():
+            share = (scores[clear].value - without[clear]) / (single[clear] - without[clear])
+            gains[item] = sign * share * (single[1] - single[0])
     return gains

@@ -1,4 +1,4 @@
-"""What is compared: results on disk, or a published row."""
+"""The two sides of a comparison: results on disk, or a published row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PUBLISHED = "published:"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two: results by task with their folders, or a published `row`."""
+    """One side of a comparison: results by task with their folders, or a published `row`."""
 
     name: str
     results: Mapping[str, Result] = field(default_factory=dict)
@@ -27,14 +27,14 @@ class Side:
 
     @property
     def tasks(self) -> list[str]:
-        """Names of the tasks that this side has a score of."""
+        """The names of the tasks for which this side has a score."""
         return list(self.results) if self.row is None else list(dict.fromkeys(key.split(".")[0] for key in self.row.cells))
 
 
 def side(text: str) -> Side:
-    """`published:NAME`, a result.json, its folder, or an upstream's folder of several.
+    """Read a side: `published:NAME`, a result.json, its folder, or the folder of an upstream with several results.
 
-    Raises `CommandError` for what is none of these (the nearest published names are offered), `BadResult` for a damaged one.
+    Raises `CommandError` for anything else (with the nearest published names), `BadResult` for a damaged result.
     """
     if text.startswith(PUBLISHED):
         row = _published(text.removeprefix(PUBLISHED).strip())
@@ -44,18 +44,18 @@ def side(text: str) -> Side:
         path = path.parent
     if not path.is_dir():
         raise CommandError(
-            f"{text} is no folder with results. Expected OUT/<upstream>, OUT/<upstream>/<task>, a result.json, or a row of the "
-            f"published table such as '{PUBLISHED}HuBERT Base'."
+            f"{text} is not a folder with results. Expected OUT/<upstream>, OUT/<upstream>/<task>, a result.json, or a row of "
+            f"the published table such as '{PUBLISHED}HuBERT Base'."
         )
     results = read_results(path)
     names = sorted({result.upstream.name for result in results.values()})
     if len(names) > 1:
-        some = ", ".join(sorted({str(place.parent) for place in results})[:4])
-        raise CommandError(f"{path} holds results of {len(names)} upstreams. Compare two of them by their own folders: {some}")
+        folders = ", ".join(sorted({str(folder.parent) for folder in results})[:4])
+        raise CommandError(f"{path} contains results of {len(names)} upstreams. Give the folder of one upstream: {folders}")
     return Side(
         names[0],
         {result.task.name: result for result in results.values()},
-        {result.task.name: place for place, result in results.items()},
+        {result.task.name: folder for folder, result in results.items()},
     )
 
 
@@ -64,7 +64,7 @@ def _published(name: str) -> Row:
     if name.lower() in rows:
         return rows[name.lower()]
     near = difflib.get_close_matches(name.lower(), rows, n=3, cutoff=0.4)
-    guess = f" Did you mean {_or([PUBLISHED + rows[one].name for one in near])}?" if near else ""
+    guess = f" Did you mean {_or([PUBLISHED + rows[match].name for match in near])}?" if near else ""
     raise CommandError(
         f"No published row is called {name!r}.{guess} The page that `superbench board` writes shows all {len(rows)}."
     )

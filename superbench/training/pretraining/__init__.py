@@ -1,1 +1,1 @@
-"""Learning from unlabelled sound: the sound, the model in training, and the curves that it leaves."""
+"""Pretraining on unlabelled audio: the data, the model in training, its output files and learning curves."""

@@ -1,4 +1,4 @@
-"""How a pretraining went: `OUT.csv`, and TensorBoard event files in `OUT.events/` where tensorboard is installed."""
+"""Learning curves of a pretraining: `OUT.csv`, and TensorBoard event files in `OUT.events/` if tensorboard is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = ("step", "loss", "held out", "learning rate")
 
 
 class Curves:
-    """Both kinds of curves beside a checkpoint. The events of a killed run that are made again replace the old ones."""
+    """Writer of both files next to a checkpoint. A resumed run replaces the events of the updates that it repeats."""
 
     def __init__(self, out: Path, reporter: Reporter) -> None:
         self._csv, self.events = out.with_suffix(".csv"), out.with_suffix(".events")
@@ -24,20 +24,20 @@ class Curves:
         self._reporter = reporter
 
     def update(self, step: int, loss: float, rate: float) -> None:
-        """One update's loss, for TensorBoard alone."""
+        """Record the loss and learning rate of one update (TensorBoard only)."""
         if (writer := self._opened(step)) is not None:
             writer.add_scalar("loss/training", loss, step)
             writer.add_scalar("learning rate", rate, step)
 
     def check(self, rows: list[Any]) -> None:
-        """A check was made: `rows` are all so far, this one the last."""
+        """Record an evaluation. `rows` contains all evaluations so far, the newest last."""
         write_table(self._csv, COLUMNS, rows)
         if (writer := self._opened(rows[-1]["step"])) is not None:
             writer.add_scalar("loss/held out", rows[-1]["held out"], rows[-1]["step"])
             writer.flush()
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Write the events that are still in memory."""
         if self._writer is not None:
             self._writer.close()
 
@@ -47,7 +47,7 @@ class Curves:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 self._absent = True
-                self._reporter.note(f"curves go to {self._csv} alone; for TensorBoard: pip install 'speech-superbench[curves]'")
+                self._reporter.note(f"curves go to {self._csv} only; for TensorBoard: pip install 'speech-superbench[curves]'")
                 return None
             if step == 1:
                 for old in self.events.glob("events.out.tfevents.*"):

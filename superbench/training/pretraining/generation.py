@@ -1,4 +1,4 @@
-"""`superbench generate`: a model that predicts what comes next goes on where a recording stops."""
+"""`superbench generate`: an autoregressive model continues a recording."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from superbench.system.ranges import require_number, require_whole
 from superbench.system.seeding import seeded
 
 LONGEST_PROMPT = 30
-"""Seconds of a prompt that are heard, counted from its end."""
+"""The model receives at most the last so many seconds of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """The sound (samples,), at which sample it begins to be new, and facts about it."""
+    """A continued recording: `wave` (samples,), the sample `start` where the generated part begins, and facts about it."""
 
     wave: Tensor
     start: int
@@ -37,32 +37,33 @@ def generate(
     checkpoint: Path | str, prompt: Path | str, *, seconds: float = 3.0, temperature: float = 1.0, seed: int = 0,
     device: str = "auto", reporter: Reporter | None = None,
 ) -> Continuation:  # fmt: skip
-    """Continue the recording `prompt` with the model of a checkpoint that `superbench pretrain` wrote; same seed, same sound.
+    """Continue the recording `prompt` with the model of a checkpoint that `superbench pretrain` wrote.
 
-    Raises `BadCheckpoint`, `BadAudio`, and `CommandError` for a model that cannot generate.
+    The same seed gives the same waveform. Raises `BadCheckpoint`, `BadAudio`, and `CommandError` for a model that cannot
+    generate.
     """
-    checkpoint, prompt, listener = Path(checkpoint), Path(prompt), reporter or Silence()
+    checkpoint, prompt, progress = Path(checkpoint), Path(prompt), reporter or Silence()
     require_number("--seconds", seconds, above=0)
     require_number("--temperature", temperature, above=0)
     require_whole("--seed", seed)
-    place = device_of(device)
+    torch_device = device_of(device)
     name = _family(checkpoint)
-    model = plugins.upstream(plugins.parse(f"{name}@{checkpoint}"), place).model
+    model = plugins.upstream(plugins.parse(f"{name}@{checkpoint}"), torch_device).model
     if not isinstance(model, Generative):
         raise CommandError(
-            f"{checkpoint} holds {name!r}, which cannot generate sound: it has no `generate`. Pretrain a model that has: "
+            f"{checkpoint} contains {name!r}, which cannot generate audio: it has no method `generate`. Pretrain one that has: "
             "superbench pretrain speech_gpt --audio DIR --out speech_gpt.safetensors"
         )
     wave = load(Audio(prompt))[-LONGEST_PROMPT * SAMPLE_RATE :]
     with seeded(seed), torch.inference_mode():
-        sound, facts = model.generate(
-            wave.to(place), seconds, temperature, lambda done, total: listener.advance("generate", done, total)
+        continued, facts = model.generate(
+            wave.to(torch_device), seconds, temperature, lambda done, total: progress.advance("generate", done, total)
         )
-    return Continuation(sound.cpu(), len(wave), facts)
+    return Continuation(continued.cpu(), len(wave), facts)
 
 
 def write_sound(path: Path, wave: Tensor) -> None:
-    """Write (samples,) as a 16-bit wav, lowered if it would clip, whole or not at all."""
+    """Write (samples,) as a 16-bit wav, atomically. The amplitude is scaled down if it would clip."""
     peak = float(wave.abs().max())
     with whole(path) as temporary:
         soundfile.write(temporary, (wave / max(peak, 1.0)).numpy(), SAMPLE_RATE, subtype="PCM_16", format="WAV")
@@ -71,12 +72,12 @@ def write_sound(path: Path, wave: Tensor) -> None:
 def _family(checkpoint: Path) -> str:
     if not checkpoint.is_file():
         raise BadCheckpoint(
-            f"{checkpoint} is not there. Make it: superbench pretrain speech_gpt --audio DIR --out {checkpoint}"
+            f"{checkpoint} does not exist. Create it: superbench pretrain speech_gpt --audio DIR --out {checkpoint}"
         )
     try:
-        found = load_tensors(checkpoint)[1].get("family")
+        family = load_tensors(checkpoint)[1].get("family")
     except StoreError as error:
-        raise BadCheckpoint(f"{error} Fetch it again, or pretrain it again.") from error
-    if not found:
-        raise BadCheckpoint(f"{checkpoint} is none that superbench wrote (no family in its header).")
-    return found
+        raise BadCheckpoint(f"{error} Copy the file again, or repeat the pretraining.") from error
+    if not family:
+        raise BadCheckpoint(f"{checkpoint} was not written by superbench (its header has no family).")
+    return family

@@ -1,7 +1,7 @@
-"""Where a pretraining writes: one process at a time, enough room before it starts, no file of another run overwritten.
+"""Output files of a pretraining: one process at a time, disk space checked before the start, files of other runs protected.
 
-A run is described by plain facts (model, steps, seed, sound, ...), which its files carry; those of another run are known by the
-facts that differ.
+A run is described by text facts (model, steps, seed, sound, ...), which are stored in its files. Two runs differ if any of
+these facts differs.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from superbench.system.locks import locked
 
 Run = Mapping[str, str]
 HEADER = 2**20
-"""Bytes within which the facts of a checkpoint stand."""
+"""The facts of a checkpoint lie within its first so many bytes."""
 
 
 class OutputFiles:
-    """`out`, and what stands beside it while the training goes on: `OUT.resume`, `OUT.lock`."""
+    """The checkpoint `out`, and the files next to it during training: `OUT.resume`, `OUT.lock`."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -35,16 +35,16 @@ class OutputFiles:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Inside, no other process writes here; what killed ones left half-written is swept away.
+        """Lock the output within the context, and delete incomplete files that killed processes left.
 
-        Raises `CommandError` if another process is at work, or the folder cannot be written.
+        Raises `CommandError` if another process holds the lock, or if the folder cannot be written.
         """
         require_place(self.out, f"--out {self.out}")
         with locked(self.lock, wait=False) as mine:
             if not mine:
-                raise CommandError(f"Another process is pretraining into {self.out}. Let it end, or choose another --out.")
+                raise CommandError(f"Another process is pretraining into {self.out}. Wait for it, or choose another --out.")
             written = "|".join(re.escape(path.name) for path in (self.out, self.resume, self.out.with_suffix(".csv")))
-            half = re.compile(rf"\.({written})\.[a-z0-9_]{{8}}")  # as files.whole calls them
+            half = re.compile(rf"\.({written})\.[a-z0-9_]{{8}}")  # the temporary names of `files.whole`
             for left in self.out.parent.iterdir():
                 if half.fullmatch(left.name):
                     left.unlink(missing_ok=True)
@@ -54,11 +54,12 @@ class OutputFiles:
                 self.lock.unlink(missing_ok=True)
 
     def made(self, run: Run, replace: bool) -> bool:
-        """Is the finished checkpoint of this very run there? Unless `replace`, raises `CommandError` for files of another.
+        """Return whether the finished checkpoint of this run exists. Raises `CommandError` for files of another run, unless
+        `replace`.
 
-        A checkpoint of the same run, made when other sound lay under the same names, moves to `former`; one of ours that does
-        not hold what was written moves to `damaged`, and is made again. A file to resume from that is damaged is no hindrance:
-        whoever would go on from it says so, and begins again.
+        If only the content of the audio files has changed since the checkpoint was written, it moves to `former`. A damaged
+        checkpoint of superbench moves to `damaged`. In both cases training starts again. A damaged resume file is ignored
+        here; the training loop reports it and starts from the first update.
         """
         if self.resume.is_file() and not _is_damaged(self.resume):
             self._belongs(self.resume, run, replace)
@@ -70,35 +71,35 @@ class OutputFiles:
         return self._belongs(self.out, run, replace)
 
     def room(self, weights: int) -> None:
-        """Raises `StoreError` unless the disk has room for a checkpoint of so many bytes and what it is resumed from, twice."""
+        """Raise `StoreError` unless the disk has space for a checkpoint of `weights` bytes and for two resume files."""
         needed, free = weights * (1 + 2 * 3), shutil.disk_usage(self.out.parent).free
         if free < needed:
             raise StoreError(
                 f"{self.out.parent} has {free / 1e9:.1f} GB free; training writes up to {needed / 1e9:.1f} GB there (the "
-                "checkpoint, and twice the weights with their moments on the way). Free some space, or choose another --out."
+                "checkpoint, and two resume files with weights and moments). Free some space, or choose another --out."
             )
 
     def _belongs(self, file: Path, run: Run, replace: bool) -> bool:
-        found = run_of(file)
-        if found == run:
+        earlier = run_of(file)
+        if earlier == run:
             return True
-        if not replace and found and _exchanged(found, run):
+        if not replace and earlier and _exchanged(earlier, run):
             if file == self.out:
-                content = hashlib.sha256(found["sound"].encode()).hexdigest()[:8]
+                content = hashlib.sha256(earlier["sound"].encode()).hexdigest()[:8]
                 self.former = file.with_name(f"{file.stem}.former-{content}{file.suffix}")
                 file.replace(self.former)
             return False
         if not replace:
             raise CommandError(
-                f"{file} is there already, and {differences(found, run)}. Repeat the command that made it, choose another "
-                "--out, or add --replace to train anew in its place."
+                f"{file} exists already, and {differences(earlier, run)}. Repeat the command that wrote it, choose another "
+                "--out, or add --replace to train again and overwrite it."
             )
         return False
 
 
-def _exchanged(found: Run, run: Run) -> bool:
-    """Do two runs differ in nothing but what lay under the same names?"""
-    return {**found, "sound": ""} == {**run, "sound": ""}
+def _exchanged(earlier: Run, run: Run) -> bool:
+    """Return whether two runs differ only in the content of their audio files, under the same file names."""
+    return {**earlier, "sound": ""} == {**run, "sound": ""}
 
 
 def _is_damaged(file: Path) -> bool:
@@ -106,20 +107,20 @@ def _is_damaged(file: Path) -> bool:
         load_tensors(file)
     except DamagedFile:
         return True
-    except StoreError:  # it may be whole, and cannot be read
+    except StoreError:  # unreadable, but not known to be damaged
         return False
     return False
 
 
 def _is_ours(file: Path) -> bool:
-    """Does a file begin as superbench's checkpoints do, whatever became of the rest? One that is empty is nobody's."""
+    """Return whether a file starts like a checkpoint of superbench, or is empty; the rest may be damaged."""
     with file.open("rb") as opened:
         start = opened.read(HEADER)
     return not start or b'"superbench"' in start
 
 
 def run_of(file: Path) -> Run | None:
-    """The facts of the run that made a file; None if it is not one of ours, or says nothing."""
+    """Return the facts of the run that wrote a file; None if the file is not from superbench, or contains no facts."""
     try:
         facts = load_tensors(file)[1]
         return json.loads(facts.get("run") or facts["identity"])
@@ -127,11 +128,11 @@ def run_of(file: Path) -> Run | None:
         return None
 
 
-def differences(found: Run | None, run: Run) -> str:
-    """In words, how the run that made a file differs from the one that was asked for."""
-    if found is None:
-        return "does not say how it was made (another program's, an older version's, or damaged)"
-    different = [key for key in {**run, **found} if found.get(key) != run.get(key)]
+def differences(earlier: Run | None, run: Run) -> str:
+    """Describe how the run that wrote a file (None: unknown) differs from the requested run."""
+    if earlier is None:
+        return "does not record how it was made (it is from another program or an older version, or it is damaged)"
+    different = [key for key in {**run, **earlier} if earlier.get(key) != run.get(key)]
     return "was made by another run: " + "; ".join(
-        f"{key} {found.get(key, 'not known')} there, {run.get(key, 'not known')} here" for key in different
+        f"{key} {earlier.get(key, 'unknown')} in the file, {run.get(key, 'unknown')} now" for key in different
     )

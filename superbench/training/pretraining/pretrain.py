@@ -1,7 +1,7 @@
-"""`superbench pretrain`: an upstream learns from a folder of unlabelled sound.
+"""`superbench pretrain`: trains an upstream on a folder of unlabelled audio.
 
-Every update draws its files, crops and masks from (seed, update) alone, so training that was killed and repeated ends with the
-same weights as training that was not. One file in twenty is held out; its loss is written beside the training loss.
+The files, crops and masks of an update depend on (seed, update) alone. Training that was killed and resumed therefore ends with
+the same weights as training without interruption. One file in twenty is held out; its loss is reported with the training loss.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from superbench.training.pretraining.output import OutputFiles
 from superbench.training.pretraining.unlabelled import HELD_OUT, Recording, Unlabelled, identity, recordings
 
 MINI_THREADS = 2
-"""At most, for `mini` sizes on a CPU: more do not help steps so small."""
+"""The most threads for `mini` sizes on a CPU; more threads do not speed up such small updates."""
 CHECKS = 10
 CHECK_UPDATES = 1000
 RESUME_SECONDS = 600.0
@@ -51,14 +51,15 @@ def pretrain(
     teacher: str | None = None,
     replace: bool = False,
 ) -> None:
-    """Train upstream `name` (a size may follow: `apc:base`) on the sound under `audio`, and write its checkpoint to `out`.
+    """Train upstream `name` (a size may follow: `apc:base`) on the audio files under `audio`; write its checkpoint to `out`.
 
-    `steps`: updates; left out, the size's own schedule. `precision`: auto (bfloat16 on a GPU), float32 or bfloat16. Each
-    update's batch passes in `accumulate` parts. `teacher` is the spec of a frozen upstream for models that learn from one.
+    `steps` is the number of updates (default: the schedule of the size). `precision`: auto (bfloat16 on a GPU), float32 or
+    bfloat16. The batch of each update is split into `accumulate` parts. `teacher` is the spec of a frozen upstream, for models
+    that learn from one.
 
-    A run that was killed goes on where its last `OUT.resume` stands; files of another run are an error, or with `replace`
-    overwritten. Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without sound, `BadAudio` for
-    sound that cannot be read.
+    A run that was killed resumes from its last `OUT.resume`. Files of another run are an error; with `replace` they are
+    overwritten. Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without audio, `BadAudio` for
+    files that cannot be read.
     """
     _check_numbers(steps, seed, accumulate)
     spec, family, size = _model(name, teacher)
@@ -69,8 +70,8 @@ def pretrain(
     )  # fmt: skip
     files = OutputFiles(Path(out))
     with files.alone(), repeatable(device):
-        guide = plugins.upstream(plugins.parse(teacher), device) if teacher else None
-        training = _Training(spec, family, size, options, guide, files, reporter or Silence())
+        teaching = plugins.upstream(plugins.parse(teacher), device) if teacher else None
+        training = _Training(spec, family, size, options, teaching, files, reporter or Silence())
         training.perform(Path(audio), replace=replace)
 
 
@@ -83,7 +84,7 @@ def _check_numbers(steps: int | None, seed: int, accumulate: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Training:
-    """One training of one model, from sound to a checkpoint."""
+    """One training of one model, from audio files to a checkpoint."""
 
     spec: Spec
     family: Any
@@ -95,18 +96,18 @@ class _Training:
 
     @property
     def plan(self) -> Pretraining:
-        """The size's schedule."""
+        """The schedule of the size."""
         return self.family.pretraining[self.size]
 
     def perform(self, audio: Path, *, replace: bool) -> None:
-        """Train on the sound under `audio`, or find it done."""
+        """Train on the audio under `audio`, unless the finished checkpoint exists already."""
         recorded = recordings(audio, self.reporter)
         model = fresh_model(self.family, self.size, self.options.seed)
         run = _run(self.spec, self.size, model, self.plan, self.options, self.teacher) | identity(recorded, audio)
         if self.files.made(run, replace):
-            self.reporter.note(f"{self.files.out} was there already, made from the same sound with the same settings")
+            self.reporter.note(f"{self.files.out} exists already, trained on the same audio with the same settings")
             return
-        _say_beforehand(self.files, len(recorded), self.reporter)
+        _note_before_training(self.files, len(recorded), self.reporter)
         self.files.room(sum(weight.nbytes for weight in model.state_dict().values()))
         with _threads(self.options.device, self.size):
             self.train(model, recorded, run)
@@ -117,10 +118,10 @@ class _Training:
         self.files.resume.unlink(missing_ok=True)
 
     def train(self, model: nn.Module, recorded: list[Recording], run: dict[str, str]) -> None:
-        """Fit the model; curves and the file to resume from stand beside the checkpoint."""
+        """Fit the model; curves and the resume file are written next to the checkpoint."""
         options, reporter = self.options, self.reporter
-        sound = Unlabelled(recorded, self.plan, options.seed)
-        learner = Learner(model, sound, self.plan, options, self.teacher.model if self.teacher else None)
+        unlabelled = Unlabelled(recorded, self.plan, options.seed)
+        learner = Learner(model, unlabelled, self.plan, options, self.teacher.model if self.teacher else None)
         curves = Curves(self.files.out, reporter)
         log: list[Any] = []
         every = min(max(options.steps // CHECKS, 1), CHECK_UPDATES)
@@ -143,13 +144,16 @@ class _Training:
             learner.close()
 
 
-def _say_beforehand(place: OutputFiles, files: int, reporter: Reporter) -> None:
-    if place.damaged:
-        reporter.note(f"{place.out} was damaged: it did not hold what was written; trained anew. It is kept as {place.damaged}")
-    if place.former:
-        reporter.note(f"sound was exchanged under the same names: trained anew; the checkpoint of before is {place.former}")
+def _note_before_training(outputs: OutputFiles, files: int, reporter: Reporter) -> None:
+    if outputs.damaged:
+        reporter.note(f"{outputs.out} was damaged, so the model is trained again. The damaged file is now {outputs.damaged}")
+    if outputs.former:
+        reporter.note(
+            "the content of the audio files has changed, so the model is trained again. "
+            f"The earlier checkpoint is now {outputs.former}"
+        )
     if files < HELD_OUT:
-        reporter.note(f"{files} files: too few to hold one out, so the held-out loss is of a file that was trained on")
+        reporter.note(f"{files} files: too few to hold one out, so the held-out loss is that of a training file")
 
 
 @contextlib.contextmanager
@@ -164,19 +168,18 @@ def _threads(device: str, size: str) -> Iterator[None]:
 
 
 def _model(name: str, teacher: str | None) -> tuple[Spec, Any, str]:
-    """Spec, class and size of what is to be trained."""
+    """Return spec, class and size of the model to train; raises `CommandError` if it cannot be trained."""
     spec = plugins.parse(name)
     family = plugins.plugin(spec)
     size = spec.options[0] if spec.options else "mini"
     if spec.hub or spec.file or not hasattr(family, "configs"):
         raise CommandError(
-            f"{name!r} cannot be pretrained; these can: {', '.join(_trainable())}. `superbench list upstreams` says what they "
-            "are."
+            f"{name!r} cannot be pretrained; these can: {', '.join(_trainable())}. `superbench list upstreams` describes them."
         )
     if size not in family.configs or len(spec.options) > 1:
         raise CommandError(f"{name!r}: expected one of the sizes {', '.join(family.configs)}.")
     if teacher and not hasattr(family, "prepare"):
-        raise CommandError(f"{spec.name} learns from sound alone; leave out --teacher {teacher}.")
+        raise CommandError(f"{spec.name} does not use a teacher; remove --teacher {teacher}.")
     return spec, family, size
 
 
@@ -186,33 +189,33 @@ def _trainable() -> list[str]:
         try:
             names += [row.name] if hasattr(plugins.plugin(plugins.parse(row.name)), "configs") else []
         except SuperbenchError:
-            continue  # a plugin that does not import is no answer to this question
+            continue  # a plugin that cannot be imported cannot be trained
     return names
 
 
-def _device(wanted: str) -> str:
-    device = device_of(wanted)
+def _device(requested: str) -> str:
+    device = device_of(requested)
     if device == "cuda":
         repeatable_sums()
     return device
 
 
-def _precision(wanted: str, device: str) -> Precision:
-    """bfloat16 where a GPU computes in it, unless something else is asked for."""
-    if wanted == "auto":
+def _precision(requested: str, device: str) -> Precision:
+    """Return the requested precision; `auto` is bfloat16 on a GPU that supports it, else float32."""
+    if requested == "auto":
         return fast_precision(device)
     known: dict[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16"}
-    if wanted not in known:
-        raise CommandError(f"--precision {wanted}: expected auto, float32 or bfloat16.")
-    return known[wanted]
+    if requested not in known:
+        raise CommandError(f"--precision {requested}: expected auto, float32 or bfloat16.")
+    return known[requested]
 
 
 def _run(
-    spec: Spec, size: str, model: nn.Module, plan: Pretraining, way: TrainingOptions, teacher: Loaded | None
+    spec: Spec, size: str, model: nn.Module, plan: Pretraining, options: TrainingOptions, teacher: Loaded | None
 ) -> dict[str, str]:
-    """Everything that the weights follow from, in words."""
+    """Return everything that determines the weights, as text."""
     run = {"model": spec.name, "size": size, "configuration": _text(asdict(model.config))}  # type: ignore[call-overload]
-    run |= {key: str(value) for key, value in asdict(way).items()} | {"schedule": _text(asdict(plan))}
+    run |= {key: str(value) for key, value in asdict(options).items()} | {"schedule": _text(asdict(plan))}
     if isinstance(model, Prepared):
         run["teacher"] = f"{teacher.alias} {teacher.revision}" if teacher else "none"
     return run

@@ -1,8 +1,9 @@
-"""Unlabelled sound: the files under a folder, and the waves of every update, drawn from (seed, update) alone.
+"""Unlabelled audio: the files under a folder, and the waveforms of every update, which depend on (seed, update) alone.
 
-A schedule reads either crops (`batch` files drawn with replacement, a random piece of at most `seconds` of each) or whole
-utterances (of at most `seconds`, each once an epoch). Those are bucketed: sorted by length, so that a batch pads little, which
-holds up to `batch · seconds` of sound, padding counted; and shuffled among neighbours anew in every epoch.
+A schedule reads either crops or whole utterances. Crops: `batch` files are drawn with replacement, and a random piece of at
+most `seconds` is cut from each. Whole utterances (of at most `seconds`) are read once per epoch. They are bucketed by length,
+so that a batch needs little padding; a batch holds up to `batch · seconds` of audio, including padding. In every epoch,
+neighbouring utterances are shuffled again.
 """
 
 from __future__ import annotations
@@ -25,28 +26,28 @@ from superbench.errors import BadAudio, BadCorpus
 from superbench.system.progress import Reporter
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
-"""A file of this name must be sound."""
+"""Files with these suffixes must be audio; otherwise they are an error."""
 OTHER_SUFFIXES = (
     ".3gp", ".aac", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".m4a", ".mka", ".mp2", ".mp4", ".mpga", ".nist",
     ".oga", ".opus", ".ra", ".rf64", ".shn", ".snd", ".sph", ".spx", ".w64", ".webm", ".wma", ".wv",
 )  # fmt: skip
-"""A file of this name may be sound: it is heard if what it holds can be decoded, and otherwise said to be left out."""
+"""Files with these suffixes may be audio: they are used if they can be decoded, and otherwise left out with a note."""
 READERS, AT_ONCE = 8, 32
-"""Threads that read files, and how many each reads before it reports."""
+"""Threads that read files, and how many files a thread reads before the progress is updated."""
 HELD_OUT = 20
 HELD_OUT_FILES, HELD_OUT_SECONDS = 32, 10
 IN_MEMORY_BYTES = 2 * 2**30
 BUCKET = 8
-"""Batches whose utterances are shuffled among each other."""
+"""Number of neighbouring batches whose utterances are shuffled together."""
 
 Stamp = tuple[int, int, int, int]
-"""Size, times of change of content and of the entry (nanoseconds) and inode: a file that was exchanged has another, even if it
-was given the size and the date of the one before."""
+"""Size, mtime and ctime (nanoseconds) and inode of a file. A replaced file has another stamp, even if it has the same size and
+mtime as the earlier file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A sound file: where it is, how many samples it gives at 16 kHz, a digest of its bytes, and how to know it again."""
+    """An audio file: its path, its number of samples at 16 kHz, the digest of its bytes, and its stamp."""
 
     path: Path
     samples: int
@@ -55,39 +56,39 @@ class Recording:
 
 
 def recordings(folder: Path, reporter: Reporter) -> list[Recording]:
-    """Sound files under a folder, sorted, `._*` companions left out, each read once. Links are followed, a folder heard once.
+    """Return the audio files under a folder, sorted, without `._*` companions. Links are followed; each folder is read once.
 
-    What looks like sound and is left out is noted. Raises `BadCorpus` if there is none, `BadAudio` that counts and names those
-    that cannot be read.
+    A note reports files that look like audio but are left out. Raises `BadCorpus` if no file is found, `BadAudio` if files
+    cannot be read (with the first file and the number of others).
     """
     files, others = _files(folder)
     left_out = _described(others)
     if not files:
-        state = "holds no sound file" if folder.is_dir() else "is not a folder"
+        state = "contains no audio file" if folder.is_dir() else "is not a folder"
         left = f" Left out: {left_out}." if others else ""
         raise BadCorpus(
             f"{folder} {state} ({', '.join(SUFFIXES)}). Give --audio a folder of speech; it is searched recursively.{left}"
         )
     if others:
         reporter.note(f"left out: {left_out}")
-    found: list[Recording] = []
+    recorded: list[Recording] = []
     broken: list[str] = []
     done, total = 0, sum(file.stat().st_size for file in files if file.exists())
     chunks = [files[at : at + AT_ONCE] for at in range(0, len(files), AT_ONCE)]
     with ThreadPoolExecutor(READERS) as readers:
-        for read in readers.map(lambda some: [_read(file) for file in some], chunks):
-            found += [one for one in read if isinstance(one, Recording)]
-            broken += [one for one in read if isinstance(one, str)]
-            done += sum(one.stamp[0] for one in read if isinstance(one, Recording))
+        for results in readers.map(lambda chunk: [_read(file) for file in chunk], chunks):
+            recorded += [result for result in results if isinstance(result, Recording)]
+            broken += [result for result in results if isinstance(result, str)]
+            done += sum(result.stamp[0] for result in results if isinstance(result, Recording))
             reporter.advance("read sound", done, total)
     if broken:
         more = f" {len(broken) - 1} more of the {len(files)} files cannot be read either." if len(broken) > 1 else ""
-        raise BadAudio(f"{broken[0]}{more} Mend them, or take them out of {folder}; nothing was trained yet.")
-    return found
+        raise BadAudio(f"{broken[0]}{more} Repair these files, or remove them from {folder}. Nothing was trained yet.")
+    return recorded
 
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Files to hear, and files that are named like sound and are none that can be decoded; each sorted."""
+    """Return the audio files, and the files that have a suffix of audio but cannot be decoded; both sorted."""
     files, others = [], []
     for path in sorted(_under(folder)):
         suffix = path.suffix.lower()
@@ -99,7 +100,7 @@ def _files(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _under(folder: Path) -> Iterator[Path]:
-    """Files in and below a folder, links followed; a folder that several links lead to, or a loop, is entered once."""
+    """Yield the files in and below a folder. Links are followed; a folder that several links point to is read once."""
     seen: set[tuple[int, int]] = set()
 
     def refuse(error: OSError) -> None:
@@ -114,24 +115,24 @@ def _under(folder: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
         paths = (Path(root, name) for name in names if not name.startswith("._"))
-        yield from (path for path in paths if path.is_file() or path.is_symlink())  # no pipe, which nobody may write to
+        yield from (path for path in paths if path.is_file() or path.is_symlink())  # no pipes: reading them may block
 
 
 def _described(others: Sequence[Path]) -> str:
     if not others:
         return ""
     counts = Counter(path.suffix.lower() for path in others)
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    numbers = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
     first = others[0]
-    return f"{kinds}, such as {first}, which cannot be decoded here; convert it: ffmpeg -i {first.name} {first.stem}.wav"
+    return f"{numbers}, such as {first}, which cannot be decoded here; convert it: ffmpeg -i {first.name} {first.stem}.wav"
 
 
 def _read(file: Path) -> Recording | str:
-    """What there is to know of a file, or what is wrong with it."""
+    """Return the record of a file, or a message if it cannot be read."""
     try:
         samples, rate = checked(file)
         if not samples:
-            return f"{file} holds no samples."
+            return f"{file} contains no samples."
         stamp = _stamp(file)
         return Recording(file, round(samples * SAMPLE_RATE / rate), _digest(file), stamp)
     except (BadAudio, OSError) as error:
@@ -148,39 +149,40 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "blake2b").hexdigest()
 
 
-def identity(found: Sequence[Recording], folder: Path) -> dict[str, str]:
-    """What the files are called under `folder`, and what they hold: the same after the folder has moved."""
-    names = "\n".join(str(one.path.relative_to(folder)) for one in found)
-    content = f"{names}\n" + "\n".join(one.digest for one in found)
+def identity(recorded: Sequence[Recording], folder: Path) -> dict[str, str]:
+    """Return digests of the file names under `folder` and of their content; they do not change if the folder moves."""
+    names = "\n".join(str(recording.path.relative_to(folder)) for recording in recorded)
+    content = f"{names}\n" + "\n".join(recording.digest for recording in recorded)
     short = {what: hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16] for what, text in
              (("names", names), ("content", content))}  # fmt: skip
-    return {"sound": f"{len(found)} files of content {short['content']}", "names of sound files": short["names"]}
+    return {"sound": f"{len(recorded)} files of content {short['content']}", "names of sound files": short["names"]}
 
 
-def _must_be(one: Recording) -> None:
-    """Raise `BadAudio` if what lies there now is not the sound that was listed."""
-    if not one.path.is_file():
-        raise BadAudio(f"{one.path} is gone since training began. Bring it back and run the same command again.")
-    if _stamp(one.path) != one.stamp and _digest(one.path) != one.digest:
-        raise BadAudio(f"{one.path} was exchanged since training began. Bring it back, or train anew on sound that stays.")
+def _require_unchanged(recording: Recording) -> None:
+    """Raise `BadAudio` if the file is missing, or if its content has changed since it was listed."""
+    path = recording.path
+    if not path.is_file():
+        raise BadAudio(f"{path} has been removed since training began. Restore it and run the same command again.")
+    if _stamp(path) != recording.stamp and _digest(path) != recording.digest:
+        raise BadAudio(f"{path} has changed since training began. Restore it, or train again on files that do not change.")
 
 
 class Unlabelled:
-    """Recordings, one in twenty of them held out, as the batches of a schedule. Waves are 16-bit numbers."""
+    """The batches of a schedule, drawn from recordings; one recording in twenty is held out. Waveforms are 16-bit integers."""
 
-    def __init__(self, found: Sequence[Recording], plan: Pretraining, seed: int) -> None:
+    def __init__(self, recorded: Sequence[Recording], plan: Pretraining, seed: int) -> None:
         self.plan, self.seed = plan, seed
-        self.training = [one for i, one in enumerate(found) if i % HELD_OUT or len(found) < HELD_OUT]
-        self.testing = found[::HELD_OUT][:HELD_OUT_FILES]
+        self.training = [recording for i, recording in enumerate(recorded) if i % HELD_OUT or len(recorded) < HELD_OUT]
+        self.testing = recorded[::HELD_OUT][:HELD_OUT_FILES]
         self._longest = round(plan.seconds * SAMPLE_RATE)
-        self._listed = {one.path: one for one in found}
+        self._listed = {recording.path: recording for recording in recorded}
         self._waves: dict[Path, np.ndarray] = {}
-        self._room = IN_MEMORY_BYTES
-        lengths = [min(one.samples, self._longest) for one in self.training]
+        self._bytes_left = IN_MEMORY_BYTES
+        lengths = [min(recording.samples, self._longest) for recording in self.training]
         self._buckets = Buckets(lengths, plan.batch * self._longest, seed) if plan.whole_utterances else None
 
     def batch(self, number: int) -> list[np.ndarray]:
-        """The waves of update `number`."""
+        """Return the waveforms of update `number`."""
         random = np.random.default_rng([self.seed, number])
         if self._buckets is None:
             chosen = random.integers(0, len(self.training), self.plan.batch)
@@ -194,34 +196,34 @@ class Unlabelled:
         return waves
 
     def held_out(self, batch: int) -> list[list[np.ndarray]]:
-        """The files that are never trained on, in batches, cut to ten seconds."""
+        """Return the waveforms of the held-out files in batches, each cut to ten seconds."""
         longest = HELD_OUT_SECONDS * SAMPLE_RATE
         return [
-            [self._wave(one.path)[:longest] for one in self.testing[at : at + batch]]
+            [self._wave(recording.path)[:longest] for recording in self.testing[at : at + batch]]
             for at in range(0, len(self.testing), batch)
         ]
 
     def wave(self, file: Path) -> torch.Tensor:
-        """A whole file (samples,) as a model hears it."""
+        """Return the complete waveform of a file, (samples,) float32, as a model receives it."""
         return torch.from_numpy(self._wave(file).astype(np.float32) / 32767)
 
     def _wave(self, file: Path) -> np.ndarray:
-        """The wave, kept in memory while there is room. Raises `BadAudio` if the file is no longer the one that was listed."""
+        """Return the waveform; it stays in memory up to `IN_MEMORY_BYTES`. Raises `BadAudio` if the file has changed."""
         if file not in self._waves:
-            _must_be(self._listed[file])
+            _require_unchanged(self._listed[file])
             wave = (load(Audio(file)).clamp(-1, 1) * 32767).to(torch.int16).numpy()
-            if wave.nbytes > self._room:
+            if wave.nbytes > self._bytes_left:
                 return wave
-            self._room -= wave.nbytes
+            self._bytes_left -= wave.nbytes
             self._waves[file] = wave
         return self._waves[file]
 
 
 class Buckets:
-    """Batches of utterances of similar length that hold at most `budget` samples, padding counted.
+    """Batches of utterances of similar length, with at most `budget` samples each, including padding.
 
     >>> buckets = Buckets([1, 9, 2, 10, 2, 1], budget=20, seed=0)
-    >>> buckets.epoch, sorted(int(one) for number in range(3) for one in buckets.batch(number))
+    >>> buckets.epoch, sorted(int(index) for number in range(3) for index in buckets.batch(number))
     (3, [0, 1, 2, 3, 4, 5])
     """
 
@@ -239,11 +241,11 @@ class Buckets:
         self._shuffled: tuple[int, list[np.ndarray]] = (-1, [])
 
     def batch(self, number: int) -> np.ndarray:
-        """Which utterances update `number` reads; every `epoch` updates read each once."""
-        epoch, place = divmod(number, self.epoch)
+        """Return the indices of the utterances of update `number`; within `epoch` updates each is read once."""
+        epoch, position = divmod(number, self.epoch)
         if self._shuffled[0] != epoch:
             self._shuffled = (epoch, self._shuffle(epoch))
-        return self._shuffled[1][place]
+        return self._shuffled[1][position]
 
     def _shuffle(self, epoch: int) -> list[np.ndarray]:
         random = np.random.default_rng([self.seed, epoch, 1])

@@ -1,1 +1,1 @@
-"""Probes on features: the layer mix, heads side by side, their training and evaluation."""
+"""Probes on frozen features: the weighted sum of the layers, the heads, their training and evaluation."""

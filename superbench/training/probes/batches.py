@@ -1,4 +1,4 @@
-"""Which items meet in which update: a plan that (seed, update number) determine alone, so that any update can be made again."""
+"""The batches of each update. They depend on (seed, update number) alone, so any update can be computed again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from superbench.contract import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What samplers look at, one value per training item: sound length (samples), target length (tokens), class."""
+    """What samplers use, one value per training item: audio length (samples), target length (tokens), class."""
 
     samples: Sequence[int]
     tokens: Sequence[int]
@@ -20,9 +20,9 @@ class Traits:
 
 
 class BatchPlan:
-    """The batches of a recipe over a training set; `plan(number)` are the micro-batches (item indices) of an update.
+    """The batches of a recipe over a training set; `plan(number)` returns the micro-batches (item indices) of an update.
 
-    Order is shuffled per epoch by `seed` and never depends on the probe: all probes of a sweep see the same batches.
+    The order is shuffled per epoch with `seed`. It does not depend on the probe: all probes of a sweep have the same batches.
     """
 
     def __init__(self, recipe: Recipe, traits: Traits, seed: int = 1337) -> None:
@@ -32,13 +32,13 @@ class BatchPlan:
         self.batches_per_epoch = len(self._order(0))
 
     def __call__(self, update: int) -> list[np.ndarray]:
-        """The `accumulate` micro-batches of update number `update` (from 0)."""
+        """Return the `accumulate` micro-batches of update number `update` (from 0)."""
         first = update * self.recipe.accumulate
         return [self._batch(first + i) for i in range(self.recipe.accumulate)]
 
     def _batch(self, number: int) -> np.ndarray:
-        epoch, place = divmod(number, self.batches_per_epoch)
-        return self._order(epoch)[place]
+        epoch, position = divmod(number, self.batches_per_epoch)
+        return self._order(epoch)[position]
 
     def _order(self, epoch: int) -> list[np.ndarray]:
         if self._epoch[0] != epoch:
@@ -60,7 +60,7 @@ class BatchPlan:
 
 
 def _groups(recipe: Recipe, traits: Traits) -> list[np.ndarray] | None:
-    """Batches that stay together over the epochs: `windows` and `buckets` (protocol.md 2.1, 2.2)."""
+    """Return the batches that contain the same items in every epoch: `windows` and `buckets` (protocol.md 2.1, 2.2)."""
     samples, size = np.asarray(traits.samples), recipe.batch
     if recipe.sampler == "windows":
         order = np.argsort(-np.asarray(traits.tokens), kind="stable")
@@ -73,7 +73,7 @@ def _groups(recipe: Recipe, traits: Traits) -> list[np.ndarray] | None:
         groups = []
         for at in range(0, len(order), size):
             group = order[at : at + size]
-            whole = recipe.halve_above is None or samples[group[0]] <= recipe.halve_above or len(group) < size  # as the source
-            groups += [group] if whole else [group[: size // 2], group[size // 2 :]]
+            short = recipe.halve_above is None or samples[group[0]] <= recipe.halve_above or len(group) < size  # as in s3prl
+            groups += [group] if short else [group[: size // 2], group[size // 2 :]]
         return [group for group in groups if len(group) > (1 if recipe.drop_last else 0)]
     return None

@@ -1,6 +1,6 @@
-"""Whether answers tell items apart at all: one answer for nearly every item is a head that collapsed, whatever its score.
+"""Detects collapsed heads: a head that gives the same answer to almost every item has collapsed, whatever its score.
 
-Judged from predictions beside their references alone: classes, transcripts, several answers to an item, scores of trials.
+The test compares predictions with references: classes, transcripts, several answers per item, or scores of trials.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ import numpy as np
 from superbench.contract import Prediction
 
 SHARE = 0.9
-"""So many items with one answer are nearly all."""
+"""A head may have collapsed if at least this share of the items has the same answer."""
 SURPLUS = 0.2
-"""... unless the commonest reference is as common, but for this share of the items."""
+"""It has collapsed only if the share of this answer exceeds that of the most common reference by this much."""
 LEAST = 5
-"""Fewer items say nothing."""
+"""With fewer items the test is not made."""
 SPREAD = 1e-5
-"""Scores that differ by less, relative to large ones, are one score."""
+"""Scores that differ by less, relative to the largest scores, count as equal."""
 
 
 def collapses(predictions: Sequence[Prediction]) -> list[str]:
-    """A note of what collapsed, with the folds where it did; none where answers differ as references do."""
+    """Return a note for every fold in which the head collapsed; an empty list if the answers vary like the references."""
     folds: dict[str, list[Prediction]] = {}
-    for one in predictions:
-        folds.setdefault(one.fold, []).append(one)
-    found = {name: text for name, own in folds.items() if len(own) >= LEAST and (text := _collapse(own))}
+    for prediction in predictions:
+        folds.setdefault(prediction.fold, []).append(prediction)
+    notes = {name: text for name, members in folds.items() if len(members) >= LEAST and (text := _collapse(members))}
     if len(folds) < 2:
-        return list(found.values())
-    return [f"fold {name}: {text}" for name, text in found.items()]
+        return list(notes.values())
+    return [f"fold {name}: {text}" for name, text in notes.items()]
 
 
 def _collapse(predictions: Sequence[Prediction]) -> str:
-    answers, references = [one.prediction for one in predictions], [one.reference for one in predictions]
+    answers, references = [item.prediction for item in predictions], [item.reference for item in predictions]
     if all(_number(answer) for answer in answers) and not all(isinstance(answer, Integral) for answer in answers):
         return _one_score(answers, references)
-    if whole := _one_answer(answers, references, "items"):
-        return whole
+    if note := _one_answer(answers, references, "items"):
+        return note
     if all(isinstance(answer, Mapping) for answer in [*answers, *references]):
         return _one_field(answers, references)
     if all(isinstance(answer, str) for answer in [*answers, *references]):
@@ -52,35 +52,35 @@ def _collapse(predictions: Sequence[Prediction]) -> str:
 def _one_answer(answers: Sequence[Any], references: Sequence[Any], what: str) -> str:
     if not answers or not references:
         return ""
-    given, expected = Counter(map(_key, answers)), Counter(map(_key, references))
-    (answer, times), often = given.most_common(1)[0], expected.most_common(1)[0][1] / len(references)
-    share = times / len(answers)
-    if share < SHARE or share - often < SURPLUS:
+    answer, count = Counter(map(_key, answers)).most_common(1)[0]
+    share = count / len(answers)
+    share_of_reference = Counter(map(_key, references)).most_common(1)[0][1] / len(references)
+    if share < SHARE or share - share_of_reference < SURPLUS:
         return ""
     return (
-        f"collapsed: {_percent(share)} of the {len(answers)} {what} in the predictions are {_shown(answer)}, the commonest "
-        f"reference has {_percent(often)}: the score tells little of the features"
+        f"collapsed: {_percent(share)} of the {len(answers)} {what} in the predictions are {_shown(answer)}; the most common "
+        f"reference has {_percent(share_of_reference)}. The score says little about the features"
     )
 
 
 def _one_field(answers: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]) -> str:
     for name in references[0]:
-        found = _one_answer([one.get(name) for one in answers], [one.get(name) for one in references], "items")
-        if found:
-            return f"{name} {found}"
+        note = _one_answer([answer.get(name) for answer in answers], [answer.get(name) for answer in references], "items")
+        if note:
+            return f"{name} {note}"
     return ""
 
 
 def _one_score(scores: Sequence[float], references: Sequence[Any]) -> str:
-    values, kinds = np.asarray(scores, dtype=float), np.array([_key(reference) for reference in references])
+    values, labels = np.asarray(scores, dtype=float), np.array([_key(reference) for reference in references])
     middle, large = np.median(values), np.quantile(np.abs(values), SHARE)
     same = np.abs(values - middle) <= SPREAD * large
-    shares = [same[kinds == kind].mean() for kind in np.unique(kinds)]
+    shares = [same[labels == label].mean() for label in np.unique(labels)]
     if len(shares) < 2 or min(shares) < SHARE:
         return ""
     return (
-        f"collapsed: {_percent(same.mean())} of the {len(values)} scores are {middle:.4g}, for targets and others alike: the "
-        "score tells little of the features"
+        f"collapsed: {_percent(same.mean())} of the {len(values)} scores are {middle:.4g}, for targets and non-targets alike. "
+        "The score says little about the features"
     )
 
 

@@ -1,4 +1,4 @@
-"""A whole split, in order, through a probe: what its head decodes, by item id."""
+"""Evaluates probes on a complete split, in order, and returns what their heads decode, by item id."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Reading = Callable[[Any, Tensor, Tensor], Sequence[Any]]
 
 
 def plainly(head: Any, outputs: Tensor, lengths: Tensor) -> Sequence[Any]:
-    """What the head decodes."""
+    """Return what the head decodes."""
     return head.decode(outputs, lengths)
 
 
 def fully(head: Any, outputs: Tensor, lengths: Tensor) -> Sequence[tuple[Any, Mapping[str, Any]]]:
-    """What the head decodes, and what it decodes also, by other ways; most heads know none."""
+    """Return what the head decodes, and what it decodes with other methods (`decode_also`; most heads have none)."""
     further = head.decode_also(outputs, lengths) if hasattr(head, "decode_also") else [{}] * len(lengths)
     return list(zip(head.decode(outputs, lengths), further, strict=True))
 
@@ -36,14 +36,14 @@ def decode(
     reading: Reading = plainly,
     reporter: Reporter | None = None,
 ) -> list[Mapping[str, Any]]:
-    """For each probe, item id -> decoded value; every batch of features is read once for all probes."""
+    """Return for each probe: item id -> decoded value. Every batch of features is read once for all probes."""
     decoded: list[dict[str, Any]] = [{} for _ in probes]
-    listener = reporter or Silence()
+    progress = reporter or Silence()
     for at in range(0, len(items), batch):
-        some = range(at, min(at + batch, len(items)))
-        features, lengths = examples.batch(some)
+        indices = range(at, min(at + batch, len(items)))
+        features, lengths = examples.batch(indices)
         for values, probe in zip(decoded, probes, strict=True):
             outputs = probe(features, lengths)
-            values |= zip((items[i].id for i in some), reading(probe.head, outputs, lengths), strict=True)
-        listener.advance("test", some.stop, len(items))
+            values |= zip((items[i].id for i in indices), reading(probe.head, outputs, lengths), strict=True)
+        progress.advance("test", indices.stop, len(items))
     return list(decoded)

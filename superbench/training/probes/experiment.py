@@ -1,6 +1,6 @@
-"""One task on one upstream: train the sweep of every fold, choose on dev, test once.
+"""An experiment is one task on one upstream: train the sweep of every fold, choose on dev, test once.
 
-Nothing here knows a task: what differs between them is in their `Selection` and their heads.
+This module contains no code for particular tasks. Tasks differ in their `Selection` and in their heads.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from superbench.training.probes.updates import Point
 
 @dataclass(slots=True)
 class Outcome:
-    """What an experiment found: receipts of the sweep, what was chosen, test predictions and their scores. `learning` has a row
-    for every look at a probe: what its training loss and dev value were by then."""
+    """The outcome of an experiment: all points of the sweep, the choice per fold, test predictions and their scores. `learning`
+    has a row for every evaluation of a probe, with its training loss and dev value."""
 
     sweep: list[dict[str, Any]] = field(default_factory=list)
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ def _choose_and_test(conditions: Conditions, trained: Sequence[Trained], extract
         setting, predictions = _best_setting(conditions, run.fold, run.fold.test, outputs, outcome)
         name = run.fold.name
         outcome.chosen[name] = {"lr": point.lr, "seed": point.seed, "step": run.steps[number], "setting": dict(setting)}
-        outcome.predictions += [replace(one, also=also[one.id]) if also.get(one.id) else one for one in predictions]
+        outcome.predictions += [replace(p, also=also[p.id]) if also.get(p.id) else p for p in predictions]
         outcome.facts |= run.fold.test.facts
         outcome.layer_weights[name] = probe.layer_weights()
     outcome.notes += _unfinished(conditions, [run for run in trained if run.steps[number] == conditions.recipe.steps])
@@ -84,17 +84,17 @@ def _choose_and_test(conditions: Conditions, trained: Sequence[Trained], extract
 
 
 def _unfinished(conditions: Conditions, last: Sequence[Trained]) -> list[str]:
-    """A note of the folds whose dev value was best at the very end."""
+    """Return a note if the dev value of any fold was best at the last update (`last`: these folds)."""
     where = "" if len(last) < 2 else f" in {len(last)} folds"
-    return [f"dev was best at the last of {conditions.recipe.steps} updates{where}: more might help"] if last else []
+    return [f"dev was best at the last of {conditions.recipe.steps} updates{where}: more updates might help"] if last else []
 
 
 def _learning(run: Trained) -> Iterator[dict[str, Any]]:
-    """How the probes of a fold came along, one after the other."""
+    """Yield the learning curve of every probe of a fold, one probe after another."""
     for number, point in enumerate(run.sweep.points):
         for row in run.log:
-            seen = {"step": row["step"], "loss": row["loss"][number], "dev": row["dev"][number]}
-            yield {"fold": run.fold.name, "lr": point.lr, "seed": point.seed} | seen
+            values = {"step": row["step"], "loss": row["loss"][number], "dev": row["dev"][number]}
+            yield {"fold": run.fold.name, "lr": point.lr, "seed": point.seed} | values
 
 
 def _row(fold: str, point: Point, dev: float, steps: int, setting: Setting | None = None) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _row(fold: str, point: Point, dev: float, steps: int, setting: Setting | Non
 
 
 def _best_point(conditions: Conditions, trained: Sequence[Trained]) -> int:
-    """The learning rate of best dev value, averaged over folds; among seeds the lowest is reported."""
+    """Return the index of the learning rate with the best dev value, averaged over folds, for the lowest seed."""
     lowest = min(point.seed for point in conditions.points)
     sign = 1.0 if conditions.task.select.higher_is_better else -1.0
     averages = {
@@ -134,17 +134,20 @@ def _test_outputs(conditions: Conditions, run: Trained, probes: Sequence[Probe],
 def _tested(
     conditions: Conditions, run: Trained, probe: Probe, extraction: Extraction
 ) -> tuple[Outputs, dict[str, Mapping[str, Any]]]:
-    """What the chosen probe decodes of test, and what it decodes also."""
+    """Return what the chosen probe decodes for test, with its main method and with its other ones (`decode_also`)."""
     items = run.fold.test.items
     examples, batch = examples_of(conditions, items, extraction), conditions.recipe.evaluate_batch
     (both,) = decode([probe], items, examples, batch, fully, conditions.reporter)
-    return {key: one for key, (one, _) in both.items()}, {key: also for key, (_, also) in both.items()}
+    return {key: output for key, (output, _) in both.items()}, {key: also for key, (_, also) in both.items()}
 
 
 def _best_setting(
     conditions: Conditions, fold: Fold, split: Split, outputs: Outputs, outcome: Outcome
 ) -> tuple[Setting, list[Prediction]]:
-    """The candidate of best primary score on this split; official where the protocol chooses on test, and then noted."""
+    """Return the setting with the best primary score on this split, and its predictions.
+
+    If there are several settings, the official protocol chooses on test; a note reports this.
+    """
     task, primary = conditions.task, conditions.task.card.primary
     candidates = list(task.select.candidates(fold.name, split, outputs, None))
     if len(candidates) == 1:
@@ -154,7 +157,7 @@ def _best_setting(
     best = max(scored, key=lambda entry: sign * entry[0].value)
     values = ", ".join(f"{_words(setting)}: {score.value:.2f}" for score, setting, _ in scored)
     outcome.notes.append(
-        f"{primary} of the {len(scored)} settings, the best chosen on {split.name}, as the official protocol does: {values}"
+        f"{primary} is that of the best of {len(scored)} settings, chosen on {split.name} as in the official protocol: {values}"
     )
     return best[1], best[2]
 
@@ -164,7 +167,7 @@ def _words(setting: Setting) -> str:
 
 
 def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extraction, outcome: Outcome) -> None:
-    """ASV: every kept checkpoint of every learning rate is tested, the best reported, as the official protocol does."""
+    """Test every kept checkpoint of every learning rate and report the best, as the official protocol does (ASV)."""
     task, primary, fold = conditions.task, conditions.task.card.primary, run.fold
     lowest = min(point.seed for point in conditions.points)
     best: tuple[float, int, int] | None = None
@@ -201,13 +204,13 @@ def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extracti
 
 
 def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extraction) -> Outcome:
-    """QbE: no training; the setting of best dev score is tested."""
+    """Test the setting with the best dev score; nothing is trained (QbE)."""
     task, outcome = conditions.task, Outcome()
-    only = None if conditions.layer is None else {"layer": conditions.layer}
+    fixed = None if conditions.layer is None else {"layer": conditions.layer}
     for fold in folds:
         scored = []
-        heard = StoredFrames(fold.dev, extraction, conditions.device)
-        for setting, predictions in task.select.candidates(fold.name, fold.dev, heard, only):
+        frames = StoredFrames(fold.dev, extraction, conditions.device)
+        for setting, predictions in task.select.candidates(fold.name, fold.dev, frames, fixed):
             value = task.score(predictions, fold.dev.facts)[task.select.metric].value
             scored.append((value, dict(setting)))
             outcome.sweep.append(
@@ -227,23 +230,23 @@ def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Stored frames of one item: `frames(layer)` is (time, dim) float32, on the device of the run."""
+    """The stored frames of one item; `frames(layer)` returns (time, dim) float32 on the device of the run."""
 
     stored: torch.Tensor
     device: str = "cpu"
 
     @property
     def layers(self) -> int:
-        """How many layers there are."""
+        """The number of layers."""
         return self.stored.shape[1]
 
     def frames(self, layer: int) -> torch.Tensor:
-        """One layer, (time, dim)."""
+        """Return one layer, (time, dim)."""
         return self.stored[:, layer].to(self.device).float()
 
 
 class StoredFrames(dict[str, Frames]):
-    """Item id -> stored frames, read when asked for."""
+    """Item id -> stored frames, which are read at access."""
 
     def __init__(self, split: Split, extraction: Extraction, device: str) -> None:
         super().__init__()

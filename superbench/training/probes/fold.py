@@ -1,4 +1,4 @@
-"""The sweep of one fold: trained, judged on dev at every evaluation, its best weights kept."""
+"""Trains the sweep of one fold, evaluates it on dev, and keeps the best weights of every probe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEST = "best"
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """All that an experiment is made under."""
+    """The conditions of an experiment: task, recipe, grid, model sizes, device and output folder."""
 
     task: Task
     recipe: Recipe
@@ -40,8 +40,8 @@ class Conditions:
 
 @dataclass(slots=True)
 class Trained:
-    """A fold whose sweep is trained. `dev[i]` is the best dev value of probe i and `steps[i]` when it came; NaN where it
-    diverged. `log` has a row for every look: `step`, and for each probe `loss`, `dev` and `skipped`."""
+    """A fold whose sweep is trained. `dev[i]` is the best dev value of probe i (NaN if it diverged), and `steps[i]` the update
+    at which it was reached. `log` has a row for every evaluation: `step`, and for each probe `loss`, `dev` and `skipped`."""
 
     fold: Fold
     sweep: Sweep
@@ -51,7 +51,7 @@ class Trained:
 
 
 def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained:
-    """Train the whole grid on a fold; goes on from its checkpoint where there is one."""
+    """Train the complete grid on a fold; training resumes from a checkpoint if one exists."""
     task, recipe = conditions.task, conditions.recipe
     sweep = _sweep(conditions, fold, extraction)
     dev = examples_of(conditions, fold.dev.items, extraction)
@@ -59,7 +59,7 @@ def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained
     better = max if task.select.higher_is_better else min
 
     def evaluate(step: int) -> None:
-        """Every probe on dev; the best of each is kept."""
+        """Evaluate every probe on dev, and keep its weights if they are the best so far."""
         steady = _steady(sweep, step, log)
         if not fold.dev.items:
             values = [math.nan] * len(steady)
@@ -88,24 +88,24 @@ def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained
         reporter=conditions.reporter,
         stage="train" if fold.name == "all" else f"train {fold.name}",
     )
-    return _receipts(fold, sweep, log, better)
+    return _trained(fold, sweep, log, better)
 
 
 def _steady(sweep: Sweep, step: int, log: list[Any]) -> list[bool]:
-    """False for a probe most of whose updates since the last look were skipped for NaN: it has diverged, whatever it
-    answers."""
+    """Return False for each probe of which most updates since the last evaluation were skipped because of NaN: it has
+    diverged, whatever it predicts."""
     updates = step - (log[-1]["step"] if log else 0)
     before = log[-1]["skipped"] if log else [0.0] * len(sweep.points)
-    return [now - then <= updates / 2 for now, then in zip(sweep.skipped.tolist(), before, strict=True)]
+    return [now - earlier <= updates / 2 for now, earlier in zip(sweep.skipped.tolist(), before, strict=True)]
 
 
-def _receipts(fold: Fold, sweep: Sweep, log: list[Any], better: Callable) -> Trained:
+def _trained(fold: Fold, sweep: Sweep, log: list[Any], better: Callable) -> Trained:
     dev, steps = [], []
     for number in range(len(sweep.points)):
-        seen = [(row["dev"][number], row["step"]) for row in log if row["dev"][number] is not None]
-        best = better(value for value, _ in seen) if seen else math.nan
+        values = [(row["dev"][number], row["step"]) for row in log if row["dev"][number] is not None]
+        best = better(value for value, _ in values) if values else math.nan
         dev.append(best)
-        steps.append(next((step for value, step in seen if value == best), log[-1]["step"]))
+        steps.append(next((step for value, step in values if value == best), log[-1]["step"]))
     return Trained(fold, sweep, dev, steps, log)
 
 
@@ -125,18 +125,18 @@ def _sweep(conditions: Conditions, fold: Fold, extraction: Extraction) -> Sweep:
 
 
 def examples_of(conditions: Conditions, items: Sequence[Item], extraction: Extraction) -> Examples:
-    """Items as the task's heads read them."""
-    kind = MeanExamples.of if conditions.task.card.reads == "mean" else FrameExamples
-    return kind(items, extraction, conditions.device)
+    """Return the items as the task's heads read them: time-averaged features, or frames."""
+    examples = MeanExamples.of if conditions.task.card.reads == "mean" else FrameExamples
+    return examples(items, extraction, conditions.device)
 
 
 def decoded(conditions: Conditions, probes: Sequence[Probe], items: Sequence[Item], examples: Examples) -> list[Outputs]:
-    """What each probe's head decodes for the items."""
+    """Return what each probe's head decodes for the items."""
     return list(decode(probes, items, examples, conditions.recipe.evaluate_batch))
 
 
 def dev_value(task: Task, fold: Fold, outputs: Outputs) -> float:
-    """The number by which dev is judged: `Selection.dev`, or the score of that name."""
+    """Return the value that is compared on dev: that of `Selection.dev`, or the score `Selection.metric`."""
     if task.select.dev is not None:
         return task.select.dev(fold.dev, outputs)
     _, predictions = next(iter(task.select.candidates(fold.name, fold.dev, outputs, None)))

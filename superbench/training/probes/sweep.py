@@ -1,6 +1,6 @@
-"""A sweep: probes of all learning rates and seeds, trained side by side on the same batches.
+"""A sweep: probes of all learning rates and seeds, trained in parallel on the same batches.
 
-A batch is read once for all of them; `updates.py` says how they learn from it. Selection is per probe.
+Each batch is read once for all probes; `updates.py` contains the update rules. Selection is per probe.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from superbench.training.probes.updates import Point, Reading, learning
 
 
 class Sweep:
-    """The grid, its probes and how they learn, the weights kept so far, the count of skipped updates."""
+    """The grid, its probes and their update rule, the weights kept so far, and the number of skipped updates."""
 
     def __init__(
         self,
@@ -45,86 +45,88 @@ class Sweep:
         self.own = self._learning.own
 
     def step(self, number: int) -> float:
-        """One update of every probe; returns the mean loss."""
+        """Update every probe once; return the mean loss."""
         with flushed():
             readings = [self._learning.learn(self._read(parts, number, i)) for i, parts in enumerate(self._readings(number))]
-            for passed in self._learning.update():
-                self.skipped[passed] += 1
-        self._losses.append([sum(some) for some in zip(*readings, strict=True)])
+            for skipped in self._learning.update():
+                self.skipped[skipped] += 1
+        self._losses.append([sum(losses) for losses in zip(*readings, strict=True)])
         return sum(self._losses[-1]) / len(self.probes)
 
     def _read(self, parts: Sequence[np.ndarray], number: int, reading: int) -> Reading:
         moment = (number, reading)
         features, lengths = self.examples.batch(np.concatenate(parts), moment)
-        self._expect(number, reading + 1)
-        return Reading(features, lengths, [self._wanted(part) for part in parts], moment)
+        self._prefetch(number, reading + 1)
+        return Reading(features, lengths, [self._targets_of(part) for part in parts], moment)
 
     def _readings(self, number: int) -> list[list[np.ndarray]]:
-        """The micro-batches of an update as they are read: one by one, or, where an item is one row, all at once."""
+        """Return the micro-batches of an update by reading: one per reading, or all in one reading if an item is one row."""
         parts = self.plan(number)
         return [parts] if self.examples.one_row else [[part] for part in parts]
 
-    def _wanted(self, part: np.ndarray) -> Any:
+    def _targets_of(self, part: np.ndarray) -> Any:
         if isinstance(self.targets, Tensor):
             return self.targets[torch.as_tensor(part, device=self.device)]
         return [self.targets[i] for i in part]
 
-    def _expect(self, number: int, reading: int) -> None:
-        """What is read after this may be decoded meanwhile."""
-        coming = self._readings(number)
-        if reading == len(coming):
-            number, reading, coming = number + 1, 0, self._readings(number + 1)
-        self.examples.prefetch(np.concatenate(coming[reading]), (number, reading))
+    def _prefetch(self, number: int, reading: int) -> None:
+        """Prefetch the batch of this reading, so that it is decoded in the background."""
+        readings = self._readings(number)
+        if reading == len(readings):
+            number, reading, readings = number + 1, 0, self._readings(number + 1)
+        self.examples.prefetch(np.concatenate(readings[reading]), (number, reading))
 
     def recent(self) -> list[float | None]:
-        """Every probe's mean loss over the updates since this was last asked; None where it is no number."""
-        means = [sum(some) / len(some) for some in zip(*self._losses, strict=True)]
+        """Return the mean loss of each probe over the updates since the last call; None if it is not finite."""
+        means = [sum(losses) / len(losses) for losses in zip(*self._losses, strict=True)]
         self._losses.clear()
         return [value if math.isfinite(value) else None for value in means]
 
     def keep(self, number: int, name: str) -> None:
-        """Remember the present weights of probe `number` under `name` (`best`, or a step)."""
+        """Store a copy of the current weights of probe `number` under `name` (`best`, or a step)."""
         for key, value in self.own[number].items():
             self.kept[f"{number}/{name}/{key}"] = value.detach().clone()
 
     def probe(self, number: int, name: str) -> Probe:
-        """Probe `number` with the weights kept under `name`, in eval mode."""
+        """Return probe `number` with the weights kept under `name`, in eval mode."""
         prefix = f"{number}/{name}/"
-        return self._with(number, {key[len(prefix) :]: value for key, value in self.kept.items() if key.startswith(prefix)})
+        return self._copy_with(
+            number, {key[len(prefix) :]: value for key, value in self.kept.items() if key.startswith(prefix)}
+        )
 
     def current(self, number: int) -> Probe:
-        """Probe `number` with its present weights, in eval mode."""
-        return self._with(number, self.own[number])
+        """Return probe `number` with its current weights, in eval mode."""
+        return self._copy_with(number, self.own[number])
 
-    def _with(self, number: int, weights: Mapping[str, Tensor]) -> Probe:
+    def _copy_with(self, number: int, weights: Mapping[str, Tensor]) -> Probe:
         probe = copy.deepcopy(self.probes[number])
         probe.load_state_dict(dict(probe.state_dict()) | {key: value.detach() for key, value in weights.items()})
         return probe.eval()
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, Adam's moments, kept weights."""
+        """Return weights, Adam's moments, kept weights and the numbers of skipped updates."""
         state = {f"kept/{key}": value for key, value in self.kept.items()} | {"skipped": self.skipped}
-        for number, own in enumerate(self.own):
-            state |= {f"probe/{number}/{key}": weight.detach().clone() for key, weight in own.items()}
-        for prefix, weight in self._learnt():
+        for number, weights in enumerate(self.own):
+            state |= {f"probe/{number}/{key}": weight.detach().clone() for key, weight in weights.items()}
+        for prefix, weight in self._optimized():
             moments = self._learning.optimizer.state.get(weight, {})
             state |= {prefix + name: value.clone() for name, value in moments.items()}
         return state
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state` gave."""
+        """Load a state that `state` returned."""
         self.kept = {key[5:]: value.to(self.device) for key, value in state.items() if key.startswith("kept/")}
         self.skipped = state["skipped"]
-        for number, own in enumerate(self.own):
-            for key, weight in own.items():
+        for number, weights in enumerate(self.own):
+            for key, weight in weights.items():
                 weight.copy_(state[f"probe/{number}/{key}"])
-        for prefix, weight in self._learnt():
+        for prefix, weight in self._optimized():
             moments = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
             self._learning.optimizer.state[weight] = {name: value.to(self.device) for name, value in moments.items()}
 
-    def _learnt(self) -> Iterator[tuple[str, Tensor]]:
-        """What the optimizer moves, and what the names of its moments begin with."""
+    def _optimized(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield each tensor that the optimizer updates, with the prefix of its moments' names in the state."""
         for number, group in enumerate(self._learning.optimizer.param_groups):
             for slot, weight in enumerate(group["params"]):
                 yield f"adam/{number}/{slot}/", weight

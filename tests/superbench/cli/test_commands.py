@@ -1,4 +1,4 @@
-"""The command line: what it lists, how it refuses, and that it is quick."""
+"""The command line: its lists, its errors and its speed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ except SystemExit:
 
 
 def started_from_nothing(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The fixture `call` has the libraries loaded; this has not."""
+    """Unlike the fixture `call`, this starts a process without loaded libraries."""
     command = [sys.executable, "-m", "superbench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
@@ -103,7 +103,7 @@ def test_help_names_the_commands() -> None:
 
 
 def commands(group: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command with the words that call it."""
+    """Every command with its arguments on the command line."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, *names, name)

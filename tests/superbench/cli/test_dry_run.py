@@ -1,4 +1,4 @@
-"""`superbench run --dry-run`: what would run, with nothing done."""
+"""`superbench run --dry-run`: prints the jobs that would run, and writes nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def words(done: Any) -> str:
 
 
 def rows(done: Any) -> dict[str, str]:
-    """`upstream task` -> the rest of its row."""
+    """`upstream task` -> the other cells of its row."""
     found = re.findall(r"^ ?(\S+) +(\w+) +((?:runs|found already|absent|fails).*)$", done.output, re.MULTILINE)
     return {f"{upstream} {task}": " ".join(rest.split()) for upstream, task, rest in found}
 
@@ -51,7 +51,7 @@ def test_jobs_recipes_and_costs_are_said_and_nothing_is_written(
     for part in (
         "nothing is extracted, trained or written", "2 of 20 jobs would run, on cpu, protocol mini, worker processes: 1",
         "seeds 0, 3 in place of 0; variant sampled-dev: dev is drawn once", "Speech Commands", "s of work per second of sound",
-        "Room on the disk", f"ic: fluent_speech_commands_dataset is not there: looked for {keyword_corpora}",
+        "Free space on the disk", f"ic: fluent_speech_commands_dataset is not there: looked for {keyword_corpora}",
     ):  # fmt: skip
         assert part in said
     assert everything(keyword_corpora) == before

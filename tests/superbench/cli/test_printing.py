@@ -1,4 +1,4 @@
-"""A terminal, or a file, whose encoding lacks our marks gets plain ones; what programs read stays what it is."""
+"""Terminals and files with a limited encoding get plain characters; output for programs does not change."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NAME = "модель-é"
 
 
 def command(encoding: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Started from nothing: Python settles its encoding when it starts."""
+    """Start a new process: Python sets its encoding at the start."""
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "TERM": "dumb"}
     return subprocess.run([sys.executable, "-m", "superbench", *arguments], capture_output=True, env=environment, check=False)
 
 
 @pytest.fixture
 def results(a_folder: Callable[..., Path]) -> Path:
-    """Two upstreams; one has a name of other letters."""
+    """Two upstreams; the name of one is not in ASCII."""
     a_folder("plain", 20)
     return a_folder(NAME, 40).parent
 
@@ -107,7 +107,7 @@ def test_the_line_of_a_job_is_printed_in_any_encoding(keyword_corpora: Path, war
 
 
 def test_colours_asked_for_in_a_pipe_bring_no_moving_bars() -> None:
-    """Jupyter sets FORCE_COLOR for what its cells start; bars would fill the cell with control codes."""
+    """Jupyter sets FORCE_COLOR for commands in its cells; bars would fill the cell with control codes."""
     code = "from superbench.cli.display import bars; print(bars().disable)"
     environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-color"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

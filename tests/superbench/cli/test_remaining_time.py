@@ -1,4 +1,4 @@
-"""The remaining time of a run, by a clock that the test turns: never absurd, whatever the first jobs were."""
+"""The remaining time of a run, with a simulated clock: plausible, whatever the first jobs are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from superbench.runs.runner import _cost
 
 
 class Clock:
-    """Shows what it is set to."""
+    """A clock with a time that the test sets."""
 
     now = 1000.0
 
@@ -31,7 +31,7 @@ def job(task: str, upstream: str = "fbank") -> Job:
 
 
 class Run:
-    """A run whose jobs take as long as the test says."""
+    """A run whose jobs take the time that the test gives."""
 
     def __init__(self, shares: Mapping[Job, float]) -> None:
         self.clock = Clock()

@@ -400,10 +400,10 @@ def test_the_command_verifies_repairs_and_tells_by_its_status(tmp_path: Path) ->
     flip(shard(tmp_path))
     done = command("verify", "--store", tmp_path)
     assert done.exit_code == 1
-    assert "0 shards whole, 1 damaged" in done.stdout
+    assert "0 shards intact, 1 damaged" in done.stdout
     assert "--repair" in done.stdout
     assert command("verify", "--store", tmp_path, "--repair").exit_code == 0
-    assert "0 shards whole, 0 damaged" in command("verify", "--store", tmp_path).stdout
+    assert "0 shards intact, 0 damaged" in command("verify", "--store", tmp_path).stdout
     assert not shard(tmp_path).exists()
 
 

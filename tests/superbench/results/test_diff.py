@@ -1,4 +1,4 @@
-"""Why two scores differ: what is found, in which order, and what pairing adds."""
+"""Comparison of two results: the differences, their order, and the paired interval."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def record(name: str = "apc", said: Sequence[Prediction] = (), kind: str = "ks",
 
 
 def words(right: int, speakers: int = 40, hard: Callable[[int], bool] = lambda n: False) -> list[Prediction]:
-    """Two words of each speaker; the first `right` speakers are understood, but for those who are hard."""
+    """Two words of each speaker; those of the first `right` speakers are recognised, except for the hard speakers."""
     return [
         Prediction(f"{word}/{n:02}.wav", "all", (f"s{n:02}",), word, word if n < right and not hard(n) else "stop")
         for n in range(speakers)
@@ -106,7 +106,7 @@ def test_every_facet_is_tested_and_two_equal_results_have_no_difference() -> Non
     assert differences(record(), record("another name")) == []
 
 
-def test_the_weightiest_difference_comes_first() -> None:
+def test_the_most_important_difference_comes_first() -> None:
     environment = record().environment | {"date": "2026-02-03", "torch": "2.12"}
     other = record(**CHANGES["protocol"], **CHANGES["learning rate"], **CHANGES["deviations"], environment=environment)
     assert [one.what for one in differences(record(), other)] == ["protocol", "deviations", "learning rate", "packages", "date"]
@@ -116,7 +116,7 @@ def test_the_weightiest_difference_comes_first() -> None:
 
 
 def test_pairing_finds_a_difference_that_overlapping_intervals_hide() -> None:
-    """Half of the speakers are hard for both; B understands three more of the others."""
+    """Half of the speakers are hard for both; B recognises three more of the others."""
     a, b = (words(right, 60, lambda n: n % 2 == 0) for right in (52, 60))
     one, other = (task("ks").score(said, {})["accuracy"] for said in (a, b))
     (low_a, high_a, _), (low_b, high_b, _) = interval(a, one), interval(b, other)
@@ -140,7 +140,7 @@ def test_an_interval_of_the_difference_is_that_of_resampled_speakers_worked_out_
     found = paired(a, *scores)
     gains = 100 * (right[1].astype(float) - right[0])
     means = [gains[random.integers(0, 50, 50)].mean() for _ in range(20_000)]
-    tail = 0.0212  # what `interval` takes in place of 0.025 for 50 groups (its docstring says why)
+    tail = 0.0212  # what `interval` takes in place of 0.025 for 50 groups (see its docstring)
     assert found.interval == pytest.approx(tuple(np.quantile(means, [tail, 1 - tail])), abs=2.5)  # gains come in steps of 2
 
 
@@ -223,7 +223,7 @@ def test_a_score_that_its_predictions_do_not_give_is_pointed_out(tmp_path: Path)
     text = (b / "ks/result.json").read_text()
     (b / "ks/result.json").write_text(text.replace('"value": 90.0', '"value": 99.0'))
     (found,) = compare(side(str(a)), side(str(b)))
-    assert found.warnings == ["B: its predictions give accuracy 90.0000, its result says 99.0000."]
+    assert found.warnings == ["B: its predictions give accuracy 90.0000, but its result contains 99.0000."]
 
 
 def test_a_published_row_is_found_by_its_name_and_compared_either_way(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is written for others can be read back, and says what it is not."""
+"""Exported files can be read back, and list what is not official."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from superbench.results.modelcard import card
 
 HOP = 320
 Said = Mapping[tuple[str, str], Any]
-"""(fold, name in the upload) -> what the upload says."""
+"""(fold, name in the upload) -> content of the upload."""
 
 
 def one(name: str, reference: Any, prediction: Any, fold: str = "all") -> Prediction:
@@ -117,7 +117,7 @@ def detections(root: Path) -> Said:
 
 
 def rttm(root: Path, threshold: float = 0.4, median: int = 1) -> Said:
-    """As the official scripts make turns of `T_hat`."""
+    """Convert `T_hat` to speaker turns like the official scripts."""
     shift = int((root / "sd_public/frame_shift").read_text()) / 16_000
     found = {}
     for path in (root / "sd_public/scoring/predictions").glob("*.h5"):
@@ -156,7 +156,7 @@ READERS: dict[str, tuple[Callable[[Path], Said], Callable[[str], str]]] = {
 
 
 def stored(root: Path, name: str, predictions: Sequence[Prediction] | None = None, **more: Any) -> Path:
-    """`root/<task>` with a result whose scores are those of its predictions."""
+    """Write `root/<task>` with a result whose scores agree with its predictions."""
     said = list(predictions or PREDICTIONS[name])
     scores = {
         metric: {
@@ -225,9 +225,9 @@ def test_what_is_not_official_is_said_in_the_folder_too(tmp_path: Path) -> None:
     stored(tmp_path / "results", "ic", deviations=["at most 4 updates"])
     done = predict(tmp_path / "results", tmp_path)
     said = "\n".join(done.warnings)
-    assert "ks: made under protocol mini, not superb" in said
+    assert "ks: made with protocol mini, not superb" in said
     assert "ic: deviates from the recipe: at most 4 updates." in said
-    assert "Not there: asr, asv, er, pr, qbe, sd, sf, sid." in said
+    assert "Missing tasks: asr, asv, er, pr, qbe, sd, sf, sid." in said
     readme = (done.folder / "README.md").read_text()
     assert all(warning in readme for warning in done.warnings)
 
@@ -235,7 +235,7 @@ def test_what_is_not_official_is_said_in_the_folder_too(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_is_not_mixed_with_new_files(tmp_path: Path) -> None:
     stored(tmp_path / "results", "ks")
     predict(tmp_path / "results", tmp_path)
-    with pytest.raises(CommandError, match="holds something already"):
+    with pytest.raises(CommandError, match="is not empty"):
         predict(tmp_path / "results", tmp_path)
 
 
@@ -253,7 +253,7 @@ def test_one_upstream_goes_out_at_a_time(tmp_path: Path) -> None:
 
 def test_predictions_of_another_kind_are_named(tmp_path: Path) -> None:
     wrong = [one("a-1", {"action": "bring"}, "bring")]
-    with pytest.raises(BadResult, match="is not what ic predicts"):
+    with pytest.raises(BadResult, match="does not contain predictions of ic"):
         predict(stored(tmp_path / "results", "ic", wrong), tmp_path)
 
 
@@ -313,7 +313,7 @@ def test_evaluation_results_are_what_the_hubs_own_library_reads(tmp_path: Path) 
 def test_a_card_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     stored(tmp_path / "results", "ks")
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(CommandError, match="is there already"):
+    with pytest.raises(CommandError, match="exists already"):
         card(tmp_path / "results", tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
 
@@ -331,7 +331,7 @@ def test_the_command_writes_both_forms_and_refuses_what_does_not_belong(
 
     stored(tmp_path / "results", "ks")
     assert call("--to", "predict") == 0
-    assert "Not there: asr" in capsys.readouterr().out
+    assert "Missing tasks: asr" in capsys.readouterr().out
     assert (tmp_path / "export/predict/ks_public/predict.txt").is_file()
     assert call("--to", "hf") == 0
     assert (tmp_path / "export/README.md").is_file()

@@ -1,4 +1,4 @@
-"""Intervals hold the truth about as often as they say, follow groups, and are the same every time."""
+"""Intervals have about the nominal coverage, depend on the groups, and are repeatable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from superbench.results.intervals import interval
 
 
 def corpus(groups: int, seed: int, spread: bool = True) -> tuple[list[Prediction], Score]:
-    """The errors of speakers, whose rates are 10 % on average, gathered by speaker."""
+    """Errors grouped by speaker; the mean error rate of the speakers is 10 %."""
     random = np.random.default_rng([seed, groups])
     rates = random.beta(2, 18, groups) if spread else np.full(groups, 0.1)
     words = np.array([random.integers(3, 20, random.integers(5, 16)).sum() for _ in range(groups)])
@@ -28,7 +28,7 @@ def test_a_95_percent_interval_holds_the_truth_as_often_as_its_documentation_say
 
 
 def test_utterances_of_one_speaker_count_as_one_group() -> None:
-    """Each speaker's errors said in ten pieces: ten times the items, and the same interval."""
+    """Each item is split into ten: ten times the items, and the same interval."""
     lines, score = corpus(30, 0)
     pieces = [Prediction(f"{one.id}/{n}", "all", one.group, "", "") for one in lines for n in range(10)]
     value = score.reweighted
@@ -43,7 +43,7 @@ def test_an_interval_is_the_same_every_time_and_wider_where_speakers_differ() ->
 
 
 def test_percentiles_are_moved_outward_by_students_t() -> None:
-    """With 20 groups, 95 % are taken between the percentiles Φ(±2.093 · √(20/19)) = 1.59 % and 98.41 %."""
+    """With 20 groups, the 95 % interval lies between the percentiles Φ(±2.093 · √(20/19)) = 1.59 % and 98.41 %."""
     lines, score = corpus(20, 1)
     low, high, method = interval(lines, score, resamples=4_000)
     random = np.random.default_rng(0)
@@ -53,6 +53,6 @@ def test_percentiles_are_moved_outward_by_students_t() -> None:
 
 
 def _places(lines: list[Prediction]) -> np.ndarray:
-    """The number of each line's group, groups being sorted by name."""
+    """Return the index of each line's group, with the groups sorted by name."""
     names = sorted(one.group[0] for one in lines)
     return np.array([names.index(one.group[0]) for one in lines])

@@ -1,4 +1,4 @@
-"""What counts as official is earned: protocol, passport and predictions agree; labels, seeds and intervals are known."""
+"""Official results: protocol, passport and predictions agree; labels, seeds and intervals are known."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_miniature_never_counts_as_the_official_protocol_and_takes_no_score_fr
 
 
 def test_a_row_of_another_task_on_a_miniature_leaves_the_score_to_the_others(a_result: Callable[..., Result]) -> None:
-    """They share no task, so that nothing but the kind of corpora keeps them apart."""
+    """They share no task, so only the type of corpora separates them."""
     real = {"fingerprint": "f", "items": {"test": 96}, "passport": {"counts": COUNTS}}
     other = a_result("guest", 30, protocol="superb")
     small = other.model_copy(
@@ -236,7 +236,7 @@ def test_seeds_that_are_told_are_taken_and_not_ranked(
 
 
 def test_the_same_predictions_under_another_name_are_shown_as_a_copy(address: str, a_folder: Callable[..., Path]) -> None:
-    """Whatever the order of their lines, and also when the first one is sent again in a newer version."""
+    """In any order of the lines, and also if the first one is submitted again in a newer version."""
     board = Board(address)
     own = open_bundle(pack_bundle(a_folder("x", 30))).entries["ks"].predictions
     board.submit(a_folder("first", 30))

@@ -1,4 +1,4 @@
-"""The board's arithmetic against the published table, what is compared with what, and the tables that come of it."""
+"""The board's scores and ranks against the published table, the groups of comparable rows, and the tables."""
 
 from __future__ import annotations
 

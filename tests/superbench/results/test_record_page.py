@@ -1,4 +1,4 @@
-"""The part of the page on results that is written by hand says what bundles hold."""
+"""The hand-written part of the page on results agrees with the content of bundles."""
 
 from __future__ import annotations
 

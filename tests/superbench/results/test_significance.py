@@ -1,4 +1,4 @@
-"""Which differences the board calls real: hand-worked pairs, an independent test, and many simulated boards."""
+"""Significant differences: pairs computed by hand, an independent library, and many simulated boards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMN = Column("ks", "accuracy", "Keyword spotting", "%", True, "content", True
 
 
 def predictions(correct: np.ndarray, fold: str = "all") -> list[Prediction]:
-    """From what is right, (groups, items)."""
+    """Replicates from correct answers, (groups, items)."""
     return [
         Prediction(f"{group}/{item}", fold, (f"g{group:03}",), "yes", "yes" if hit else "no")
         for group, row in enumerate(correct)
@@ -78,7 +78,7 @@ def pair(*right: np.ndarray) -> PairedTests:
 
 
 def test_pairing_sees_what_overlapping_intervals_hide() -> None:
-    """Speakers differ a lot, one model is a little better on each of them: the intervals overlap, the difference is real."""
+    """Speakers differ much, and one model is slightly better on each: intervals overlap, the difference is significant."""
     random = np.random.default_rng(3)
     ease = random.uniform(0.1, 0.9, 60)
     luck = random.random((60, 40))
@@ -151,7 +151,7 @@ def test_jackknife_variance_of_a_mean_is_that_of_the_textbook() -> None:
 
 @pytest.mark.parametrize(("groups", "items", "power"), [(48, 8, 0.7), (24, 20, 0.5), (10, 60, 0.1)])
 def test_false_claims_of_being_better_are_rare(groups: int, items: int, power: float) -> None:
-    """Boards of six models, three equal ones on each of two levels; speakers differ, and models fit speakers differently.
+    """Boards of six models, three equal ones on each of two levels; speakers and model-speaker interactions vary.
 
     A claim is false where truth is equal or the other way round. At most 5 % of the boards may hold one (Holm bounds just
     that); real differences must be found all the same.

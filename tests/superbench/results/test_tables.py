@@ -1,4 +1,4 @@
-"""Results as Markdown: one line for each metric and upstream, and names that Markdown leaves alone."""
+"""Results as Markdown: one line for each metric and upstream; names are escaped."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_line_says_task_version_metric_value_size_rate_and_parameters() -> Non
 def test_runs_that_depart_from_their_recipe_are_marked_and_explained() -> None:
     text = tables.as_markdown([made("apc", 90.0), made("short", 95.0, deviations=["--max-steps 10"])])
     assert "95.0 ±3.0†" in text
-    assert "†: departs from the recipe" in text
+    assert "†: deviates from the recipe" in text
 
 
 def test_what_the_reader_of_a_corpus_remarked_stands_once_below_the_table() -> None:

@@ -188,7 +188,7 @@ def test_all_tasks_are_planned_without_corpora() -> None:
         "with asr",
         "✓",
         "s of work per second of sound",
-        "As the reference does it, with the model in every step",
+        "The reference runs the model in every step",
         "Room on",
     ):
         assert part in words

@@ -1,4 +1,4 @@
-"""Heads that give one answer to nearly every item are told from those that do not."""
+"""Collapsed heads (one answer for almost every item) are detected; other heads are not reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_one_class_for_nearly_all_is_noted_with_its_share_and_that_of_the_refere
     (note,) = collapses(answers(["yes"] * 37 + ["no"] * 3, CLASSES * 10))
     assert note.startswith("collapsed: 92.5 % of the 40 items")
     assert "'yes'" in note
-    assert "the commonest reference has 25 %" in note
+    assert "the most common reference has 25 %" in note
 
 
 @pytest.mark.parametrize(

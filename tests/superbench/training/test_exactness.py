@@ -32,7 +32,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 class OnFrames(nn.Module):
-    """The plain way: (batch, layer, time, dim) → mix → project → mean over valid frames → classify."""
+    """Reference model: (batch, layer, time, dim) → weighted sum → project → mean over valid frames → classify."""
 
     def __init__(self, probe: Probe) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class OnFrames(nn.Module):
 
 
 def material(head: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Frames (item, layer, time, dim) of different lengths with rubbish in the padding, lengths, means, targets."""
+    """Frames (item, layer, time, dim) of different lengths with random values in the padding, lengths, means, targets."""
     random = torch.Generator().manual_seed(3)
     lengths = torch.randint(3, LONGEST + 1, (ITEMS,), generator=random)
     targets = [head.encode(label) for label in labels(head, random)]
@@ -92,7 +92,7 @@ def sweep(probes: list[Probe], rates: tuple[float, ...], means: Tensor, targets:
 def plainly(
     model: nn.Module, inputs: tuple[Tensor, ...], targets: list[Tensor], rate: float, plan: BatchPlan, recipe: Recipe
 ) -> list[float]:
-    """Train as one would write it down: micro-batches, clipping, `torch.optim.Adam`; returns the loss of every update.
+    """Reference training loop: micro-batches, clipping, `torch.optim.Adam`; returns the loss of every update.
 
     `inputs` have the item first.
     """
@@ -177,7 +177,7 @@ def test_a_sweep_in_single_precision_predicts_as_each_probe_alone(head: str, rat
 
 
 def both_ways(head: str, dtype: torch.dtype, rates: tuple[float, ...], steps: int) -> tuple[Sweep, list[Probe], Tensor]:
-    """All rates trained together, and each by itself, from different seeds, on SID's batches of 4 x 8."""
+    """All learning rates trained together, and each separately, from different seeds, with SID's batches of 4 x 8."""
     recipe = Recipe(steps=steps, batch=8, evaluate_every=steps, learning_rates=(), accumulate=4)
     alone = [fresh(head, dtype, seed) for seed in range(len(rates))]
     _, lengths, means, targets = material(alone[0].head, dtype)

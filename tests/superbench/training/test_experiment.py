@@ -1,4 +1,4 @@
-"""The sweep: two ways to train it with one meaning, and exact resume."""
+"""The sweep: both update rules give the same weights, and training resumes exactly."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from superbench.training.probes.updates import Point
 
 
 class Cut(Exception):
-    """Stands for SIGKILL: leaves training at a chosen update."""
+    """Simulates SIGKILL: training ends at a chosen update."""
 
 
 class Scissors(Silence):
@@ -79,7 +79,7 @@ def test_a_task_is_learnt(tones: ModuleType, tone_corpora: Path, tmp_path: Path)
 
 
 def test_what_was_learnt_is_told_look_by_look(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
-    """Losses fall, the best dev value is the receipt's, and a best one at the very end is pointed out."""
+    """Losses fall, the receipt has the best dev value, and a note reports a best value at the last update."""
     folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
     recipe = replace(tones.TONE.card.recipes["mini"], steps=25, evaluate_every=10)
     card = replace(tones.TONE.card, recipes={"mini": recipe})
@@ -95,7 +95,7 @@ def test_what_was_learnt_is_told_look_by_look(tones: ModuleType, tone_corpora: P
 
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
 def test_a_head_that_gives_one_answer_is_noted(name: str, tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
-    """Features that are zero everywhere: the bias alone decides."""
+    """Features that are all zero: the head can learn its bias only."""
 
     class Silent(tones.Spectrum):  # type: ignore[name-defined, misc]
         def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> Features:
@@ -134,7 +134,7 @@ def test_a_stacked_sweep_equals_its_probes_one_by_one(optimizer: str, tones: Mod
 
 
 class SideBySideOnMeans(Sweep):
-    """The plain way, given stacked targets as heads on means expect them."""
+    """The sequential update, with stacked targets as heads on time-averaged features expect them."""
 
     def step(self, number: int) -> float:
         probe = self.probes[0].train()

@@ -1,4 +1,4 @@
-"""`superbench generate`: what was said before stays, what follows repeats with the seed, and every refusal says what to do."""
+"""`superbench generate`: the prompt is unchanged, the seed determines the continuation, errors suggest a command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prompt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(path: Path, module: Any, name: str) -> Path:
-    """A checkpoint of a model that never trained, named by its file, as a plugin without an entry point is."""
+    """A checkpoint of an untrained model, which is named by its file, like a plugin without an entry point."""
     family = getattr(module, name)
     model: Any = fresh_model(family, "mini", 0)
     save_model(path, model, family=f"{module.__file__}:{name}", size="mini", facts={})
@@ -92,10 +92,10 @@ def test_a_model_that_cannot_generate_is_named_with_one_that_can(tmp_path: Path,
 
 
 def test_a_checkpoint_that_is_absent_or_no_checkpoint_is_told_apart(tmp_path: Path, prompt: Path) -> None:
-    with pytest.raises(BadCheckpoint, match=r"is not there(.|\n)*superbench pretrain"):
+    with pytest.raises(BadCheckpoint, match=r"does not exist(.|\n)*superbench pretrain"):
         continued(tmp_path / "none.safetensors", prompt)
     (tmp_path / "text.safetensors").write_text("not one")
-    with pytest.raises(BadCheckpoint, match="no checkpoint of superbench"):
+    with pytest.raises(BadCheckpoint, match="Copy the file again, or repeat the pretraining"):
         continued(tmp_path / "text.safetensors", prompt)
 
 

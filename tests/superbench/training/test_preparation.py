@@ -1,4 +1,4 @@
-"""A model that asks for it sees training sound before its first update: so much of it, and the same for the same seed."""
+"""A model with `prepare` receives training audio before its first update: the requested length, determined by the seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILES = [Path(str(i)) for i in range(10)]
 
 
 class Listener:
-    """Remembers what it was shown, and one draw."""
+    """A model that stores the waveforms that it received, and one random number."""
 
     prepare_seconds = 2.5
 

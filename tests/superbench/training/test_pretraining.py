@@ -1,4 +1,4 @@
-"""Pretraining: any folder of sound, the same weights however it was interrupted, and files that know which run made them."""
+"""Pretraining: any folder of audio, the same weights after any interruption, and files that record their run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from superbench.training.pretraining.pretrain import pretrain
 from superbench.training.pretraining.unlabelled import Buckets, Unlabelled, recordings
 
 TINY = '''
-"""A model with everything that pretraining knows: dropout, a scaffold, a moving average, a buffer."""
+"""A model with every feature that pretraining supports: dropout, a scaffold, a moving average, a buffer."""
 import copy
 import time
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class Bursting(Tiny):
 
 
 class Notes(Silence):
-    """A reporter that remembers what was said."""
+    """A reporter that stores its notes."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -214,7 +214,7 @@ def test_killed_at_random_points_the_weights_are_those_of_an_undisturbed_run(
 
 
 def test_gradients_in_parts_are_those_of_the_whole_batch(tiny: Path, speech: Path) -> None:
-    """`Plain` has a loss that is a mean over frames, and no dropout; its crops are equally long."""
+    """`Plain` has no dropout, and its loss is a mean over frames; its crops have equal length."""
     long = [one for one in recordings(speech, Silence()) if one.samples >= 8000 * 1.1]
     weights = []
     for parts in (1, 2, 4):
@@ -284,14 +284,14 @@ def test_a_file_that_cannot_be_read_is_named_before_anything_is_trained(tiny: Pa
     shutil.copytree(speech, broken)
     (broken / "a" / "01.flac").write_bytes(b"fLaC and nothing more")
     (broken / "a" / "03.mp3").write_bytes(b"")
-    with pytest.raises(BadAudio, match=r"01\.flac.*1 more of the 40 files.*nothing was trained"):
+    with pytest.raises(BadAudio, match=r"01\.flac.*1 more of the 40 files.*Nothing was trained"):
         train(tiny, broken, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_folder_without_sound_says_what_was_looked_for(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for folder, words in (("empty", "holds no sound file"), ("nowhere", "is not a folder")):
+    for folder, words in (("empty", "contains no audio file"), ("nowhere", "is not a folder")):
         with pytest.raises(BadCorpus, match=rf"{words} \(\.wav, \.flac, \.mp3, \.ogg\)"):
             train(tiny, tmp_path / folder, tmp_path / "out.safetensors")
 
@@ -301,17 +301,17 @@ def test_a_checkpoint_of_another_run_is_not_overwritten_and_what_differs_is_said
 ) -> None:
     out = tmp_path / "out.safetensors"
     first = train(tiny, speech, out)
-    with pytest.raises(CommandError, match=r"seed 0 there, 5 here.*--replace"):
+    with pytest.raises(CommandError, match=r"seed 0 in the file, 5 now.*--replace"):
         train(tiny, speech, out, seed=5, replace=False)
     assert same(first, load_tensors(out)[0])
     assert not same(first, train(tiny, speech, out, seed=5, replace=True))
     notes = Notes()
     train(tiny, speech, out, seed=5, replace=False, reporter=notes)
-    assert any("was there already" in said for said in notes.said)
-    with pytest.raises(CommandError, match=r"model .*Tiny there, .*Plain here"):
+    assert any("exists already" in said for said in notes.said)
+    with pytest.raises(CommandError, match=r"model .*Tiny in the file, .*Plain now"):
         train(tiny, speech, out, "Plain", seed=5, replace=False)
     out.write_bytes(b"something else")
-    with pytest.raises(CommandError, match="does not say how it was made"):
+    with pytest.raises(CommandError, match="does not record how it was made"):
         train(tiny, speech, out, replace=False)
 
 
@@ -320,14 +320,14 @@ def test_the_same_sound_in_another_place_is_the_same_run(tiny: Path, speech: Pat
     train(tiny, speech, out)
     shutil.copytree(speech, moved)
     train(tiny, moved, out, replace=False, reporter=notes)
-    assert any("was there already" in said for said in notes.said)
+    assert any("exists already" in said for said in notes.said)
     (moved / "a" / "01.flac").unlink()
-    with pytest.raises(CommandError, match=r"sound 40 files .* there, 39 files"):
+    with pytest.raises(CommandError, match=r"sound 40 files .* in the file, 39 files"):
         train(tiny, moved, out, replace=False)
 
 
 def exchanged(path: Path) -> None:
-    """Another sound of the same length under the same name, with the dates of the one before."""
+    """Replace a file by another waveform of the same length, with the same name and dates."""
     before = path.stat()
     wave, rate = soundfile.read(path)
     soundfile.write(path, wave[::-1], rate)
@@ -345,11 +345,11 @@ def test_other_sound_of_the_same_names_sizes_and_dates_is_trained_on_anew(tiny: 
     notes = Notes()
     second = train(tiny, sound, out, replace=False, reporter=notes)
     assert not same(first, second)
-    assert any("trained anew" in said for said in notes.said)
+    assert any("trained again" in said for said in notes.said)
     (former,) = tmp_path.glob("out.former-*.safetensors")
     assert same(first, load_tensors(former)[0])
     train(tiny, sound, out, replace=False, reporter=notes)
-    assert "was there already" in notes.said[-1]
+    assert "exists already" in notes.said[-1]
 
 
 def test_sound_that_is_exchanged_while_training_goes_on_ends_it(tiny: Path, speech: Path, tmp_path: Path) -> None:
@@ -360,10 +360,10 @@ def test_sound_that_is_exchanged_while_training_goes_on_ends_it(tiny: Path, spee
     (sound / "b/c/04.wav").touch()  # another date, the same sound
     Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
     exchanged(sound / "b/c/04.wav")
-    with pytest.raises(BadAudio, match=r"04\.wav was exchanged since training began"):
+    with pytest.raises(BadAudio, match=r"04\.wav has changed since training began"):
         Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
     (sound / "b/c/04.wav").unlink()
-    with pytest.raises(BadAudio, match=r"04\.wav is gone since training began"):
+    with pytest.raises(BadAudio, match=r"04\.wav has been removed since training began"):
         Unlabelled(found, plan, 0).wave(sound / "b/c/04.wav")
 
 
@@ -404,7 +404,7 @@ def test_what_is_left_out_is_said_and_what_can_be_decoded_is_heard(speech: Path,
     assert "ffmpeg -i" in said
     for path in folder.glob("[hH]*"):
         path.unlink()
-    with pytest.raises(BadCorpus, match=r"holds no sound file .*Left out: 2 \.m4a, 1 \.opus, 1 \.webm, .*convert"):
+    with pytest.raises(BadCorpus, match=r"contains no audio file .*Left out: 2 \.m4a, 1 \.opus, 1 \.webm, .*convert"):
         recordings(folder, notes)
 
 
@@ -415,7 +415,7 @@ def test_sound_that_cannot_be_meant_is_named_before_anything_is_trained(tiny: Pa
     for name, samples in (("cancel.wav", np.stack([wave, -wave], 1)), ("whole.wav", wave * 32768)):
         soundfile.write(folder / name, samples, rate, subtype="FLOAT")
     (folder / "gone.wav").symlink_to("nowhere.wav")
-    with pytest.raises(BadAudio, match=r"cancel\.wav cancel each other.*2 more of the 3 files.*nothing was trained"):
+    with pytest.raises(BadAudio, match=r"cancel\.wav cancel each other.*2 more of the 3 files.*Nothing was trained"):
         train(tiny, folder, tmp_path / "out.safetensors")
 
 
@@ -484,7 +484,7 @@ def test_a_loss_that_bursts_ends_the_training(tiny: Path, speech: Path, tmp_path
     [
         ("fbank", {}, r"cannot be pretrained; these can: .*apc"),
         ("apc:huge", {}, "expected one of the sizes mini, base"),
-        ("apc", {"teacher": "fbank"}, "learns from sound alone"),
+        ("apc", {"teacher": "fbank"}, "does not use a teacher"),
         ("apc", {"device": "tpu"}, "expected auto, cpu or cuda"),
         ("apc", {"precision": "int8"}, "expected auto, float32 or bfloat16"),
     ],
