@@ -260,7 +260,8 @@ def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
     Raises `MissingExtra` without h5py.
     """
     files = {
-        f"sd_public/scoring/predictions/{answer.id}.h5": hdf5("T_hat", _decided(answer.prediction, hop)) for answer in predictions
+        f"sd_public/scoring/predictions/{answer.id}.h5": hdf5("T_hat", _decided(answer.prediction, hop))
+        for answer in predictions
     }
     remarks = [
         "sd: T_hat holds the decisions (1 or 0) of the setting that this result chose, not posteriors: results contain none. "

@@ -158,7 +158,7 @@ def _item(corpus: VoxCeleb, utterance: str) -> Item:
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
     """Selects training utterances longer than `min_seconds` after trimming; other splits stay complete.
 
-    A training utterance is read completely, cut to its first `cut_seconds`, or, with `crop: random`, cropped again at each access.
+    A training utterance is complete, cut to its first `cut_seconds`, or, with `crop: random`, cropped again at each access.
     """
     if split.name != "train":
         return split
@@ -215,7 +215,7 @@ class XVector(nn.Module):
         return F.relu(self.embedding(statistics(hidden, lengths - self.lost)))
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
-        """Computes AM-softmax: the cross-entropy of s · (cos θ - m for the true speaker, cos θ for the others), s = 30, m = 0.4."""
+        """Computes AM-softmax: cross-entropy of s · (cos θ - m for the true speaker, cos θ for the others), s = 30, m = 0.4."""
         speakers = torch.stack(list(targets))
         cosines = F.normalize(F.relu(self.training_layer(outputs))) @ F.normalize(self.classes, dim=0)
         margins = self.margin * F.one_hot(speakers, cosines.shape[1])

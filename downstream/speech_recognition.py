@@ -3,7 +3,7 @@
 Corpus: LibriSpeech, train-clean-100 / dev-clean / test-clean: 28 539 / 2 703 / 2 620 utterances. Licence: CC BY 4.0.
 Paper: Panayotov, Chen, Povey, Khudanpur (ICASSP 2015).
 Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAug; decoded greedily, without a language model;
-dev chooses by this score. If the corpus folder has a word n-gram, the chosen weights are also decoded with it on test: `wer_lm`.
+dev chooses by this score. If the corpus folder has a word n-gram, the chosen weights also decode test with it: `wer_lm`.
 """
 
 from __future__ import annotations
