@@ -3,8 +3,9 @@
 Corpus: IEMOCAP, improvised and scripted: 5 531 utterances of ten actors in five sessions; `exc` counts as `hap`, labels other
 than these are dropped. Paper: Busso et al. (2008), doi 10.1007/s10579-008-9076-6. Licence: on signed agreement with SAIL, USC.
 Rules (protocol of SUPERB): five folds, each tests on one session; a fifth of the rest is dev. The official dev sets were drawn
-at random from s3prl's lists; shared/iemocap_dev.csv contains them. If the corpus lacks an utterance of them (a miniature, a part),
-dev is drawn again with seed 0, in the order of sessions, label files by name, lines. ER is the mean of the five accuracies.
+at random from s3prl's lists; shared/iemocap_dev.csv contains them. If the corpus lacks an utterance of them (a miniature, a
+part), dev is drawn again with seed 0, in the order of sessions, label files by name, lines. ER is the mean of the five
+accuracies.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def official_dev() -> dict[str, frozenset[str]]:
 
 
 def _session(folder: Path) -> Iterator[tuple[Item, str]]:
-    """Yields the utterances of a session with one of the labels, in the order of label files and lines, with their locations."""
+    """Yields a session's utterances with one of the labels, in the order of label files and lines, and their locations."""
     labels = folder / "dialog" / "EmoEvaluation"
     files = sorted(path for path in labels.glob("*.txt") if not path.name.startswith("._"))
     if not files:
@@ -167,7 +168,7 @@ def _session(folder: Path) -> Iterator[tuple[Item, str]]:
 
 
 def actor(utterance: str) -> str:
-    """Returns the actor: the session, and the sex at the start of the turn's number (the dialog's letter tells who wore sensors).
+    """Returns the actor: the session, and the sex at the start of the turn's number (the dialog's letter: who wore sensors).
 
     >>> actor("Ses01F_impro01_M003")
     'Ses01M'

@@ -159,7 +159,10 @@ def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, 
 
 
 def _normalised(scores: Tensor) -> Tensor:
-    """Normalises each row of (query, document) to zero mean and unit (population) deviation; a row of equal scores becomes 0."""
+    """Normalises each row of (query, document) to zero mean and unit (population) deviation.
+
+    A row of equal scores becomes 0.
+    """
     scores = scores.double()
     return (scores - scores.mean(1, keepdim=True)) / scores.std(1, correction=0, keepdim=True).clamp_min(TINY)
 

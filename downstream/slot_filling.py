@@ -118,7 +118,8 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
     """Computes the F1 of slot types, averaged over utterances, and the CER of slot values, both in percent.
 
-    >>> answers = [Prediction("a", "all", (), "SET A B-room BEDROOM E-room ALARM", "SET B-room BEDROM E-room B-city ALARM E-city")]
+    >>> answers = [Prediction("a", "all", (), "SET A B-room BEDROOM E-room ALARM", "SET B-room BEDROM E-room B-city ALARM
+    E-city")]
     >>> {name: round(score.value, 2) for name, score in score(answers, {}).items()}
     {'slot_type_f1': 66.67, 'slot_value_cer': 14.29}
     """
@@ -154,10 +155,11 @@ def type_f1(reference: set[str], hypothesis: set[str]) -> float:
 
 
 def value_edits(reference: Mapping[str, Sequence[str]], hypothesis: Mapping[str, Sequence[str]]) -> tuple[int, int]:
-    """Counts character edits and reference characters of an utterance; compares each reference value with the nearest of its type.
+    """Counts character edits and reference characters of an utterance.
 
-    A type that the hypothesis lacks counts as an empty value, and so does a type whose values all need 100 times the reference's
-    length in edits or more, as in the source. Types that only the hypothesis has do not count.
+    Compares each reference value with the nearest of its type.
+    A type that the hypothesis lacks counts as an empty value, and so does a type whose values all need 100 times the
+    reference's length in edits or more, as in the source. Types that only the hypothesis has do not count.
     """
     errors = characters = 0
     for slot, values in reference.items():

@@ -14,8 +14,8 @@ FAR = np.float32(1e30)
 def align(costs: np.ndarray, queries: np.ndarray, documents: np.ndarray, first: int, last: int, result: np.ndarray) -> None:
     """Writes the least cost of a path, per query frame, into `result` (query, document), for documents `first` … `last` - 1.
 
-    `costs` (frames of all queries, frames of all documents), float32. Query q has the rows `queries[q]` to `queries[q + 1]` - 1;
-    document d has the columns `documents[d]` to `documents[d + 1]` - 1. First, each row in a document is mapped to [0, 1].
+    `costs` (frames of all queries, frames of all documents), float32. Query q has the rows `queries[q]` to `queries[q + 1]` -
+    1; document d has the columns `documents[d]` to `documents[d + 1]` - 1. First, each row in a document is mapped to [0, 1].
     """
     for document in range(first, last):
         start, end = documents[document], documents[document + 1]

@@ -1,4 +1,4 @@
-"""Heads that output text: a network over frames, trained by connectionist temporal classification, decoded greedily (PR, ASR, SF).
+"""Heads that output text: a network over frames, trained by connectionist temporal classification (PR, ASR, SF).
 
 Paper: Graves, Fernández, Gomez, Schmidhuber, "Connectionist temporal classification" (ICML 2006).
 """
@@ -39,7 +39,8 @@ class Blstm(nn.Module):
     """One bidirectional LSTM layer over padded sequences, (batch, time, dim) → (batch, time, 2 × width).
 
     The backward direction reads each sequence reversed within its own length, so valid frames equal those of a packed
-    `nn.LSTM(bidirectional=True)` with the same weights; on a CPU this takes a third of the time. Outputs at padding are undefined.
+    `nn.LSTM(bidirectional=True)` with the same weights; on a CPU this takes a third of the time. Outputs at padding are
+    undefined.
     """
 
     def __init__(self, dim: int, width: int) -> None:
@@ -112,7 +113,10 @@ class CtcHead(nn.Module):
         return self.network(features, lengths)
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
-        """Computes CTC: the loss of each utterance over its target length, averaged; an utterance too short for its target counts 0."""
+        """Computes CTC: the loss of each utterance over its target length, averaged.
+
+        An utterance too short for its target counts 0.
+        """
         rows = outputs.float().log_softmax(-1).transpose(0, 1)  # (time, batch, symbols)
         sizes = torch.tensor([len(target) for target in targets], device=outputs.device)
         return F.ctc_loss(rows, torch.cat(list(targets)), lengths, sizes, blank=BLANK, zero_infinity=True)

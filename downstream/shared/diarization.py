@@ -1,7 +1,7 @@
 """Who speaks when: turns, frames, and the diarization error rate.
 
-A turn is (start, end, speaker), in seconds. All scored times are multiples of a hundredth of a second, as RTTM files print them.
-The error is therefore exact: no tolerance, no sampling.
+A turn is (start, end, speaker), in seconds. All scored times are multiples of a hundredth of a second, as RTTM files print
+them. The error is therefore exact: no tolerance, no sampling.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def padded(documents: Sequence[Tensor]) -> Tensor:
 def cosine_exp(query: Tensor, documents: Tensor) -> Tensor:
     """Computes costs (query time, document, document time) of a query (query time, dim) in documents (document, time, dim).
 
-    All frames have unit length. The cost is exp(1 - cos) - 1. Then each row (the costs of a query frame in a document) is mapped
-    to [0, 1] by its least and its greatest value. A row of equal costs is 0.
+    All frames have unit length. The cost is exp(1 - cos) - 1. Then each row (the costs of a query frame in a document) is
+    mapped to [0, 1] by its least and its greatest value. A row of equal costs is 0.
     """
     count, longest, dim = documents.shape
     cosine = query @ documents.reshape(-1, dim).T

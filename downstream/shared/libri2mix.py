@@ -83,8 +83,8 @@ def _mixture(folder: Path, name: str, turns: list[Turn]) -> Mixture:
 def _kaldi(folder: Path) -> dict[str, list[Turn]]:
     """Reads turns by recording from `wav.scp`, `segments` and `utt2spk`.
 
-    The name of a segment consists of its mixture and its milliseconds. Two speakers who begin and end at the same time therefore
-    share a name (this happens in one mixture of train); both then get a turn.
+    The name of a segment consists of its mixture and its milliseconds. Two speakers who begin and end at the same time
+    therefore share a name (this happens in one mixture of train); both then get a turn.
     """
     recordings = [(recording, f"line {number}") for number, (recording, *_) in _lines(folder / "wav.scp", 2)]
     only_once(recordings, str(folder / "wav.scp"), "mixtures", AGAIN)
@@ -105,7 +105,7 @@ def _kaldi(folder: Path) -> dict[str, list[Turn]]:
 
 
 def _paired(spans: list[tuple[str, float, float]], speakers: list[str]) -> Iterable[tuple[tuple[str, float, float], str]]:
-    """Pairs the lines of one name in `segments` and `utt2spk`: in order, or each with each if a program dropped repeated lines."""
+    """Pairs lines of one name in `segments` and `utt2spk`: in order, or each with each if repeated lines were dropped."""
     return zip(spans, speakers, strict=True) if len(spans) == len(speakers) else product(spans, speakers)
 
 
@@ -161,7 +161,10 @@ def _seconds(path: Path, number: int, *fields: str) -> tuple[float, float]:
 
 
 def _lines(path: Path, fields: int) -> Iterator[tuple[int, list[str]]]:
-    """Yields the fields of each line; raises `BadCorpus` for a line with fewer than `fields`, or if the last line is cut off."""
+    """Yields the fields of each line.
+
+    Raises `BadCorpus` for a line with fewer than `fields`, or if the last line is cut off.
+    """
     before = words = [""] * fields
     for number, line in lines_of(path, AGAIN):
         before, words = words, line.split()

@@ -72,7 +72,7 @@ def read_fold(corpora: Corpora, label: Callable[[str], str] = str) -> Fold:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A line of a chapter's transcript: its location, the utterance, its original text, the sound file, and whether that exists."""
+    """A line of a transcript: its location, the utterance, its original text, the sound file, and whether that exists."""
 
     place: str
     name: str

@@ -25,15 +25,18 @@ def lines_of(path: Path, advice: str, blank: bool = False) -> Iterator[tuple[int
 
 
 def unfinished(path: Path, advice: str) -> str:
-    """Returns the text after the last line feed, which may be a line that was cut off; empty if the list ends with a line feed."""
+    """Returns the text after the last line feed, which may be a line that was cut off.
+
+    Empty if the list ends with a line feed.
+    """
     return read_text(path, advice).rpartition("\n")[2]
 
 
 def rows_of(path: Path, columns: Sequence[str], advice: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields the rows of a CSV file as column -> field, with line numbers; rows of empty fields are left out.
 
-    A row is a line. Raises `BadCorpus` with `advice` if one of `columns` is missing, for a row with more or fewer fields than the
-    header, and for an unclosed quotation mark.
+    A row is a line. Raises `BadCorpus` with `advice` if one of `columns` is missing, for a row with more or fewer fields than
+    the header, and for an unclosed quotation mark.
     """
     head: list[str] = []
     for number, line in lines_of(path, advice):
@@ -62,7 +65,7 @@ def _fields(path: Path, number: int, line: str, advice: str) -> list[str]:
 
 
 def only_once(named: Iterable[tuple[str, str]], listing: str, what: str, advice: str) -> None:
-    """Raises `BadCorpus` if a name occurs twice in pairs of a name and its location (`line 7`), with their number and locations.
+    """Raises `BadCorpus` if a name occurs twice in pairs of name and location (`line 7`); the message has the locations.
 
     >>> only_once([("a", "line 1"), ("b", "line 2"), ("a", "line 3")], "the list", "trials", "Fetch it again.")
     Traceback (most recent call last):

@@ -1,8 +1,8 @@
 """The head of KS, SID, IC and ER: Linear(dim, 256) → mean over an utterance's frames → Linear(256, classes).
 
 SUPERB's utterance-level head (s3prl, `downstream/model.py`: `UtteranceLevel` with `MeanPooling`). It has no activation and no
-dropout, so it is affine in the frames, and Linear → mean → Linear equals mean → Linear → Linear. It therefore reads only the mean
-feature. Initialisation is PyTorch's default; the loss is cross-entropy.
+dropout, so it is affine in the frames, and Linear → mean → Linear equals mean → Linear → Linear. It therefore reads only the
+mean feature. Initialisation is PyTorch's default; the loss is cross-entropy.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ class PooledLinear(Pooled):
 
 
 class PooledSlots(Pooled):
-    """A head that chooses a value for each of several slots (IC: action, object, location); the logits of all slots are concatenated."""
+    """A head that chooses a value for each of several slots (IC: action, object, location).
+
+    The logits of all slots are concatenated.
+    """
 
     def __init__(self, dim: int, slots: Mapping[str, Sequence[str]]) -> None:
         super().__init__(dim, sum(len(values) for values in slots.values()))
@@ -80,7 +83,10 @@ class PooledSlots(Pooled):
         return torch.tensor([_place(label[slot], index) for slot, index in self.index.items()])
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
-        """Computes the sum over slots of the cross-entropy of a slot's logits with its value numbers; `targets` (batch, slots)."""
+        """Computes the sum over slots of the cross-entropy of a slot's logits with its value numbers.
+
+        `targets` (batch, slots).
+        """
         slices = outputs.split(self.sizes, dim=-1)
         return torch.stack([cross_entropy(part, targets[:, n]) for n, part in enumerate(slices)]).sum()
 

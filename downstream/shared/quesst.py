@@ -219,7 +219,7 @@ def _write_list(top: Path, name: str, folder: str, english: Sequence[str], forei
 
 
 def _write_truth(top: Path, split: str, documents: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
-    """Writes the ground truth in the form of the organisers: a line for each pair, and one for each document without queries."""
+    """Writes the ground truth in the organisers' form: a line for each pair, and for each document without queries."""
     matched = {document for _, document in pairs}
     rows = sorted([*pairs, *((NO_KEYWORD, document) for document in documents if document not in matched)])
     path = top / "scoring" / f"groundtruth_quesst14_{split}" / f"quesst14_{split}.rttm"

@@ -63,7 +63,10 @@ def levelled(speech: np.ndarray, volume: float) -> np.ndarray:
 
 
 def placed(speech: np.ndarray, samples: int, random: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Puts `speech` at a random position in silence (samples,), cut at the end if it is longer; returns it and its first sample."""
+    """Puts `speech` at a random position in silence (samples,), cut at the end if it is longer.
+
+    Returns it and its first sample.
+    """
     start = int(random.integers(max(samples - len(speech), 0) + 1))
     wave = np.zeros(samples, np.float32)
     wave[start : start + len(speech)] = speech[:samples]

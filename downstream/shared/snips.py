@@ -40,7 +40,8 @@ SNIPS/all.iob.snips.txt    "<Speaker>-snips-<split>-<n> BOS W1 ... WK EOS<tab>O 
 SNIPS/slots.txt            (checked where it is there) O, then the 39 slots, one a line
 """
 OBTAIN = """\
-The sentences are CC0; the sound is under the terms of the voices. With SoX and its mp3 format (Debian: libsox-fmt-mp3), run in the data root:
+The sentences are CC0; the sound is under the terms of the voices. With SoX and its mp3 format (Debian: libsox-fmt-mp3), run in
+the data root:
   git clone https://github.com/s3prl/s3prl
   bash s3prl/s3prl/preprocess/snips_prepare_data.sh "$PWD"
 It fetches https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding with its sound (audio_slu_v3.zip) and
@@ -58,7 +59,10 @@ PUBLISHED = {
 
 
 def read_fold(corpora: Corpora) -> Fold:
-    """Reads the one fold; a label is the words with their slots, the group is the speaker. Raises `MissingCorpus`, `BadCorpus`."""
+    """Reads the one fold; a label is the words with their slots, the group is the speaker.
+
+    Raises `MissingCorpus`, `BadCorpus`.
+    """
     root = corpora.place("SNIPS")
     if not (root / TRANSCRIPTS).is_file():
         raise IncompleteCorpus(
@@ -83,7 +87,10 @@ def read_fold(corpora: Corpora) -> Fold:
 
 
 def _remarks(fold: Fold, low: int) -> Iterator[str]:
-    """Yields remarks on changes by the reader, and on characters outside the alphabet; the published list has such characters too."""
+    """Yields remarks on changes by the reader, and on characters outside the alphabet.
+
+    The published list has such characters too.
+    """
     if low:
         yield f"{low:,} lines of {TRANSCRIPTS} hold words or slots in another case, which were read as in the published list"
     items = [item for split in (fold.train, fold.dev, fold.test) for item in split.items]
@@ -139,7 +146,10 @@ def _transcripts(path: Path) -> tuple[dict[str, Slotted], int]:
 
 
 def _labelled(path: Path, number: int, line: str) -> tuple[str, Slotted, bool]:
-    """Parses an utterance and its words with their slots; also returns whether any was in another case than in the published list."""
+    """Parses an utterance and its words with their slots.
+
+    Also returns whether any was in another case than in the published list.
+    """
     key, words, slots = _fields(path, number, line)
     upper, named = [word.upper() for word in words], [CASES.get(slot.lower(), slot) for slot in slots]
     if unknown := set(named) - {"O", *SLOTS}:

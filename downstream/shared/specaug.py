@@ -15,8 +15,8 @@ class SpecAug(nn.Module):
     """Warps and masks (batch, time, dim) in training mode; in evaluation mode the features are returned unchanged.
 
     Widths of masks are drawn from 0 … width - 1. A mask starts early enough for the widest mask of the batch to fit, as in the
-    source; along time it may lie in the padding. Random numbers come from torch's generator on the CPU, so they are equal on every
-    device.
+    source; along time it may lie in the padding. Random numbers come from torch's generator on the CPU, so they are equal on
+    every device.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class SpecAug(nn.Module):
 def warp(lengths: Tensor, time: int, window: int) -> tuple[Tensor, Tensor]:
     """Draws a time warp for utterances of `lengths`, padded to `time`: each frame is a weighted sum of four frames.
 
-    Returns their numbers and weights, both (batch, time, 4). A random frame moves by less than about `window`, and both sides are
-    stretched to fit (bicubic with repeated borders, as in `interpolate`). Padding gets zero weights; an utterance that is too short
-    to be warped stays unchanged.
+    Returns their numbers and weights, both (batch, time, 4). A random frame moves by less than about `window`, and both sides
+    are stretched to fit (bicubic with repeated borders, as in `interpolate`). Padding gets zero weights; an utterance that is
+    too short to be warped stays unchanged.
     """
     length = lengths[:, None]
     center, moved = torch.tensor([_drawn(count, window) for count in lengths.tolist()], device=lengths.device).T[:, :, None]

@@ -77,10 +77,10 @@ def voice(seed: int, number: int, *, female: bool | None = None) -> Voice:
 class Line:
     """A text to synthesise, with its speaker, its manner, and the file to write.
 
-    `path` ends in `.wav` (16 bit PCM) or `.flac`. `seed` determines all random numbers of this line. `speed`, `pitch`, `range` (of
-    pitch) and `volume` are relative to those of the voice. `seconds` pads with background, or cuts, to exactly this length, with
-    the speech at a random position; None leaves 0.1-0.3 s around it. `snr` is drawn between two bounds in dB. `peak` is the value
-    of the highest sample; None draws the level within ±3 dB.
+    `path` ends in `.wav` (16 bit PCM) or `.flac`. `seed` determines all random numbers of this line. `speed`, `pitch`, `range`
+    (of pitch) and `volume` are relative to those of the voice. `seconds` pads with background, or cuts, to exactly this length,
+    with the speech at a random position; None leaves 0.1-0.3 s around it. `snr` is drawn between two bounds in dB. `peak` is
+    the value of the highest sample; None draws the level within ±3 dB.
     """
 
     path: Path

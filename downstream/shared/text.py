@@ -89,7 +89,10 @@ class LetterAlphabet:
     silent: frozenset[str] = frozenset({"<s>", "</s>"})
 
     def encode(self, label: str) -> list[int]:
-        """Returns the indices of the letters with `|` after every word, and `</s>`; raises `BadCorpus` for any other character."""
+        """Returns the indices of the letters with `|` after every word, and `</s>`.
+
+        Raises `BadCorpus` for any other character.
+        """
         if strange := strangers([(label, label)], LETTERS):
             raise BadCorpus(f"{strange}. Expected words of A-Z and apostrophes.")
         return _indices(self.symbols, [*"".join(word + "|" for word in label.split()), "</s>"])
@@ -106,9 +109,9 @@ Slotted = tuple[tuple[str, str], ...]
 class SlotAlphabet:
     """Characters and the tags `B-<slot>`, `E-<slot>` around the words of a slot; 109 outputs with the 39 slots of SNIPS.
 
-    The quirks of s3prl (`CharacterTextSlotEncoder`) are kept, because they are part of the references: a word that is a substring
-    of `?!.,;-` is skipped, together with its tag, and with the end symbol if it is last; `&` is read as AND; neighbouring slots of
-    one type are merged.
+    The quirks of s3prl (`CharacterTextSlotEncoder`) are kept, because they are part of the references: a word that is a
+    substring of `?!.,;-` is skipped, together with its tag, and with the end symbol if it is last; `&` is read as AND;
+    neighbouring slots of one type are merged.
 
     >>> slots = SlotAlphabet(["room"])
     >>> spelled(slots, slots.encode((("SET", "O"), ("A", "O"), ("BEDROOM", "room"), ("ALARM", "O"))))

@@ -31,8 +31,9 @@ class Absent:
 
 
 def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
-    """Computes MTWV, a fraction: a trial `query|document` is detected if its score is at least θ; θ = ∞ detects none and gives 0.
+    """Computes MTWV, a fraction: a trial `query|document` is detected if its score is at least θ.
 
+    Θ = ∞ detects none and gives 0.
     A query without any target is left out of the mean. Reweighting chooses θ again; the weight of a query is the mean weight of
     its trials, and absent queries keep their share.
 
@@ -61,7 +62,7 @@ def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Trials sorted by falling score: index in the predictions, query, whether it is a target, whether the next score is lower."""
+    """Trials sorted by falling score: index in the predictions, query, target or not, whether the next score is lower."""
 
     place: np.ndarray
     query: np.ndarray
@@ -112,7 +113,10 @@ class _Ranked:
 
     @cached_property
     def _curves(self) -> np.ndarray | None:
-        """Returns the gain of each query at thresholds that end at a target (thresholds, queries); None if the array is too large."""
+        """Returns the gain of each query at thresholds that end at a target (thresholds, queries).
+
+        None if the array is too large.
+        """
         ends = self.last[np.unique(np.searchsorted(self.last, np.flatnonzero(self.target > 0)))]
         if len(ends) * len(self.sizes) > LARGEST_TABLE:
             return None
@@ -129,7 +133,7 @@ class _Ranked:
         return present / (present + self.absent.queries)
 
     def _rewards(self, weights: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns, for each query, the reward of a hit and the penalty of a false alarm, from its weight and that of its targets."""
+        """Returns the reward of a hit and the penalty of a false alarm of each query, from its weight and its targets' weight."""
         non_targets = weights * self.sizes - targets + weights * (self.absent.documents - self.targets_absent)
         targets = targets + weights * self.targets_absent
         return _over(weights, targets) * self.scored, BETA * _over(weights, non_targets) * self.scored

@@ -31,7 +31,7 @@ def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> Score:
 
 
 def minimum_cost(scores: np.ndarray, labels: np.ndarray, *, target_probability: float) -> Score:
-    """Computes the least cost P·misses + (1 - P)·false alarms over thresholds / the cost of the better constant answer (a fraction).
+    """Computes the least cost P·misses + (1 - P)·false alarms over thresholds / the cost of the better constant answer.
 
     NIST's detection cost with both unit costs 1; never above 1, since rejecting (or accepting) everything is allowed.
 

@@ -89,7 +89,7 @@ class VoxCeleb:
         return self.speakers.get(speaker, self._folder(speaker) / speaker) / rest
 
     def _folder(self, speaker: str) -> Path:
-        """Returns the folder in which a missing speaker is expected: that of their part of the corpus, or of the complete corpus."""
+        """Returns the folder in which a missing speaker is expected: that of their part of the corpus, or of all speakers."""
         tested = speaker in TEST_SPEAKERS
         whole = self.root / "wav"
         beside = [path.parent for name, path in self.speakers.items() if (name in TEST_SPEAKERS) == tested]
@@ -240,7 +240,10 @@ def _person(seed: int, number: int) -> Voice:
 
 
 def _line(path: Path, person: Voice, random: np.random.Generator) -> Line:
-    """Returns a recording. Channel and noise are drawn for each recording, independent of the speaker; pitch varies by up to 4 %."""
+    """Returns a recording. Channel and noise are drawn for each recording, independent of the speaker.
+
+    Pitch varies by up to 4 %.
+    """
     return Line(
         path,
         sentence(random, short=True),
