@@ -1,10 +1,11 @@
 """KS, keyword spotting: which of ten words was said, or another word, or nothing?
 
 Corpus: Speech Commands v0.01 and its test archive: 51 088 / 6 798 / 3 081 utterances of at most 1 s, 16 kHz, in 12 classes.
-Paper: Warden (2018), arXiv 1804.03209. Licence: CC BY 4.0. Rules (protocol of SUPERB): the hash of a speaker decides between
-train and dev (a tenth). Another tenth would be a test set; it is not used, because the test archive is. The six noise files are
-silence in train and in dev. Train draws classes equally; dev and test are read completely and in order; the variant
-`sampled-dev` draws dev as s3prl does. Sound is 3 dB softer than in the files.
+Paper: Warden (2018), arXiv 1804.03209. Licence: CC BY 4.0.
+Rules (protocol of SUPERB): the hash of a speaker decides between train and dev (a tenth). Another tenth would be a test set; it
+is not used, because the test archive is. The six noise files are silence in train and in dev. Train draws classes equally; dev
+and test are read completely and in order; the variant `sampled-dev` draws dev as s3prl does. Sound is 3 dB softer than in the
+files.
 """
 
 from __future__ import annotations

@@ -118,9 +118,8 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
     """Computes the F1 of slot types, averaged over utterances, and the CER of slot values, both in percent.
 
-    >>> answers = [Prediction("a", "all", (), "SET A B-room BEDROOM E-room ALARM", "SET B-room BEDROM E-room B-city ALARM
-    E-city")]
-    >>> {name: round(score.value, 2) for name, score in score(answers, {}).items()}
+    >>> rows = [Prediction("a", "all", (), "SET A B-room BEDROOM E-room ALARM", "SET B-room BEDROM E-room B-city ALARM E-city")]
+    >>> {name: round(score.value, 2) for name, score in score(rows, {}).items()}
     {'slot_type_f1': 66.67, 'slot_value_cer': 14.29}
     """
     pairs = [(slots(str(p.reference)), slots(str(p.prediction))) for p in predictions]

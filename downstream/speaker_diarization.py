@@ -2,11 +2,11 @@
 
 Corpus: Libri2Mix (two speakers and noise, 16 kHz, `max` mode), 13 900 / 3 000 / 3 000 mixtures. Paper: Cosentino et al. (2020),
 arXiv 2005.11262; diarization by permutation-invariant training after Fujita et al. (2019), arXiv 1909.05952. Licence: CC BY 4.0
-(LibriSpeech), with noise from WHAM! under CC BY-NC 4.0. Test speakers are not in the training set. Rules (protocol of SUPERB):
-pieces of 2 000 frames; weights by frame accuracy on dev; then the lowest DER of ten settings (threshold × median filter) *on
-test*, optimistic, and kept so that numbers compare. A turn that spans a complete piece is labelled; the reference
-implementation loses it, and so does the variant `reference-chunk-labels`, which also rounds the length of a recording as the
-reference does.
+(LibriSpeech), with noise from WHAM! under CC BY-NC 4.0. Test speakers are not in the training set.
+Rules (protocol of SUPERB): pieces of 2 000 frames; weights by frame accuracy on dev; then the lowest DER of ten settings
+(threshold × median filter) *on test*, optimistic, and kept so that numbers compare. A turn that spans a complete piece is
+labelled; the reference implementation loses it, and so does the variant `reference-chunk-labels`, which also rounds the length
+of a recording as the reference does.
 """
 
 from __future__ import annotations

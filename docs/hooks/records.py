@@ -45,9 +45,9 @@ def _type(part: dict[str, Any]) -> str:
     if type_name == "array":
         inner = part.get("prefixItems") or ([part["items"]] if part.get("items") else [])
         return "list of " + ", ".join(dict.fromkeys(_type(entry) for entry in inner)) if inner else "list"
-if type_name == "object" and isinstance(part.get("additionalProperties"), dict):
+    if type_name == "object" and isinstance(part.get("additionalProperties"), dict):
         return f"object: name → {_type(part['additionalProperties'])}"
-return str(type_name)
+    return str(type_name)
 
 
 def _bounds(part: dict[str, Any]) -> str:

@@ -133,7 +133,7 @@ class _Ranked:
         return present / (present + self.absent.queries)
 
     def _rewards(self, weights: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the reward of a hit and the penalty of a false alarm of each query, from its weight and its targets' weight."""
+        """Returns the reward of a hit and the penalty of a false alarm for each query; `targets` are weights."""
         non_targets = weights * self.sizes - targets + weights * (self.absent.documents - self.targets_absent)
         targets = targets + weights * self.targets_absent
         return _over(weights, targets) * self.scored, BETA * _over(weights, non_targets) * self.scored
