@@ -154,7 +154,7 @@ class Byol(nn.Module):
     def view(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Draws a view, an altered spectrum of each utterance, and its number of frames."""
         config = self.config
-        waves = views.gained(views.beside_a_mate(waves, lengths, config.loud, config.quiet), config.gain)
+        waves = views.gained(views.mixed(waves, lengths, config.loud, config.quiet), config.gain)
         mel, frames = self.spectrum(waves, lengths)
         return views.resized(mel, frames, config.time, config.bands), frames
 

@@ -100,7 +100,7 @@ class Distil(nn.Module):
                 part.load_state_dict({key.removeprefix(f"{name}."): weights[key] for key in own})
 
     def chosen(self, states: int) -> list[int]:
-        """Returns the numbers of the predicted teacher states: `predicted` of them at equal distances, or all if there are fewer.
+        """Returns the indices of the predicted teacher states: `predicted` at equal distances, or all if there are fewer.
 
         >>> Distil(Distil.configs["mini"]).chosen(13), Distil(Distil.configs["mini"]).chosen(3)
         ([4, 8, 12], [1, 2])
@@ -109,7 +109,7 @@ class Distil(nn.Module):
         return sorted({round(head * (states - 1) / heads) for head in range(1, heads + 1)})
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Computes the mean over frames and states of L1 and the negative log-sigmoid of the cosine (the paper's equation 1)."""
+        """Computes the mean over frames and states of L1 and negative log-sigmoid of the cosine (the paper's equation 1)."""
         states, frames = self.states(waves, lengths)
         goals, frames = self.goals(waves, lengths, frames)
         hidden = states[-1][:, : goals.shape[2]]

@@ -42,8 +42,8 @@ from upstream.shared.unpadded import without_padding
 
 LEAST = (560, 2_400, 16_000, 32_000)
 """Lengths in samples that are tried with an entry; shorter sounds are padded with zeros to the first length that works. The
-smallest is two windows of 25 ms, 10 ms apart: many entries divide by a standard deviation over frames, which needs two
-frames.""" TAKE_A_FILE = ("_local", "_custom")
+smallest is two windows of 25 ms, 10 ms apart: many entries divide by a standard deviation over frames, which needs two."""
+TAKE_A_FILE = ("_local", "_custom")
 """Suffixes of the entries whose first argument is a file."""
 NEEDS = {
     "ast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),

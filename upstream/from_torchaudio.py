@@ -1,4 +1,4 @@
-"""Models of torchaudio.pipelines: `torchaudio/hubert_base`, `torchaudio/wavlm_base_plus`, each with `@FILE` for your own weights.
+"""Models of torchaudio.pipelines: `torchaudio/hubert_base`, `torchaudio/wavlm_base_plus`, with `@FILE` for your own weights.
 
 wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477), HuBERT (Hsu et al. 2021, arXiv 2106.07447), WavLM (Chen et al. 2021,
 arXiv 2110.13900) and XLS-R. torchaudio's `extract_features` returns the output of each Transformer layer. SUPERB also
