@@ -116,7 +116,7 @@ class Hubert(nn.Module):
         return Features(torch.stack(self._states(self.project(self.local_norm(local)), inside)) * inside[..., None], frames)
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Computes the cross-entropy of the units, α on masked frames and 1 - α on visible ones, plus the penalty on large features."""
+        """Computes the cross-entropy of the units (α on masked, 1 - α on visible frames) plus a penalty on large features."""
         local, frames = self.convolutions(waves, lengths)
         inside = kept(frames, local.shape[1])
         gradient = self.config.front_gradient

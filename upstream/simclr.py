@@ -25,8 +25,11 @@ from upstream.shared.transformer import MelTransformer, TransformerConfig
 
 @dataclass(frozen=True)
 class SimClrConfig(TransformerConfig):
-    """How much two views differ, and how they are compared. `piece`: least fraction of the utterance in a view; `loud`, `quiet`:
-    decibels of the utterance mixed under it; `gain`: decibels up or down."""
+    """Strength of the views, and temperature.
+
+    `piece`: least fraction of the utterance in a view; `loud`, `quiet`: decibels of the utterance mixed under it; `gain`:
+    decibels up or down.
+    """
 
     piece: float = 0.5
     loud: float = 5.0

@@ -122,7 +122,7 @@ class SpeechGpt(nn.Module):
     def generate(
         self, prompt: Tensor, seconds: float, temperature: float, advance: Callable[[int, int], None]
     ) -> tuple[Tensor, dict[str, float]]:
-        """Returns the prompt (samples,) continued by `seconds` of sound, with units drawn at `temperature`, and measurements."""
+        """Returns the prompt (samples,) continued by `seconds` of sound, units drawn at `temperature`, and measurements."""
         wave, length = prompt[None], torch.tensor([len(prompt)], device=prompt.device)
         units, _ = self.heard(wave, length)
         heard = units.shape[1]

@@ -27,7 +27,7 @@ class VqApcConfig(RecurrentConfig):
 
 
 class Quantiser(nn.Module):
-    """Replaces each frame by one of `codes` vectors: drawn in training (straight-through), the most likely one in evaluation."""
+    """Replaces each frame by one of `codes` vectors: drawn in training (straight-through), the most likely in evaluation."""
 
     def __init__(self, width: int, codes: int, temperature: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""S3PRL through its adapter: what its own experts give, one family at a time, and what is said where one cannot run."""
+"""S3PRL through its adapter: the features of its own experts, one family at a time, and messages for families that fail."""
 
 from __future__ import annotations
 

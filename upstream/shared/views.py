@@ -42,7 +42,9 @@ def mixed(waves: Tensor, lengths: Tensor, loud: float, quiet: float) -> Tensor:
 
 
 def masked(mel: Tensor, frames: Tensor, bins: int, spans: int, time: float, bands: float) -> Tensor:
-    """Applies SpecAugment's masks (Park et al. 2019, arXiv 1904.08779) on (batch, time, bins · stack): `spans` spans of up to `time`
+    """Applies SpecAugment's masks (Park et al. 2019, arXiv 1904.08779) to (batch, time, bins · stack).
+
+    `spans` spans of up to `time`
     of an utterance's own frames and one block of up to `bands` of the bands become zero, the mean of a normalised spectrum."""
     place = torch.arange(mel.shape[1], device=mel.device)[None]
     hidden = torch.zeros(mel.shape[:2], dtype=torch.bool, device=mel.device)

@@ -1,4 +1,4 @@
-"""A served board that is told to end, or killed: soon, with all of its processes, and nothing is lost."""
+"""A served board that is stopped or killed ends soon, with all of its processes, and loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examinations in a process of their own: the same verdict, and an end to those that would take for ever."""
+"""Examinations in a separate process: they give the same verdict, and endless ones are stopped."""
 
 from __future__ import annotations
 

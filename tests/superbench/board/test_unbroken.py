@@ -1,4 +1,4 @@
-"""Whatever a stranger sends, and whatever lies on a board by now, the board is drawn."""
+"""A board renders, whatever a stranger sends and whatever it already contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room in the feature store: who goes, who stays, and what dead processes leave behind."""
+"""Eviction from the feature store: what is removed, what stays, and what dead processes leave behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Once through the model, and never a half-written entry."""
+"""Each sound is passed through the model once, and no entry is ever half-written."""
 
 from __future__ import annotations
 

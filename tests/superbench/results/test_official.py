@@ -1,4 +1,4 @@
-"""What counts as official is earned: protocol, passport and predictions agree; labels, seeds and intervals are known."""
+"""When a result counts as official: protocol, passport and predictions agree; labels, seeds and intervals are known."""
 
 from __future__ import annotations
 

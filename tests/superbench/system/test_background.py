@@ -1,4 +1,4 @@
-"""Work in a process of its own: its progress arrives, its errors too, and it ends with the block."""
+"""Work in a background process: progress and errors are forwarded, and the process ends with the block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State in which a bit was flipped, or that was cut off: found, said, made again, never used."""
+"""State with a flipped bit, or that was cut off, is found, reported, made again, and never used."""
 
 from __future__ import annotations
 

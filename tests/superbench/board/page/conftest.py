@@ -1,4 +1,4 @@
-"""A board of two tables with everything that a page may show, and a browser that has no network and no patience."""
+"""A board of two tables with everything that a page may show, and a browser without a network and with short timeouts."""
 
 from __future__ import annotations
 
