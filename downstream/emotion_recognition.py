@@ -134,7 +134,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     if not lacking:
         return tuple(_fold(name, sessions, dev) for name in dev)
     few = f"{len(lacking):,} of the {len(official):,} utterances of the official ones are not there, such as {lacking[0]}"
-    remarks = () if corpora.synthetic else (f"the dev sets are drawn anew: {few}",)
+    remarks = () if corpora.synthetic else (f"the dev sets are drawn again: {few}",)
     return tuple(replace(_fold(name, sessions, {}), remarks=remarks) for name in dev)
 
 
@@ -151,7 +151,7 @@ def _session(folder: Path) -> Iterator[tuple[Item, str]]:
     labels = folder / "dialog" / "EmoEvaluation"
     files = sorted(path for path in labels.glob("*.txt") if not path.name.startswith("._"))
     if not files:
-        raise BadCorpus(f"{labels} is not there or holds no label file (.txt). Unpack IEMOCAP's {folder.name} again.")
+        raise BadCorpus(f"{labels} does not exist or contains no label file (.txt). Unpack IEMOCAP's {folder.name} again.")
     for file in files:
         for number, line in lines_of(file, AGAIN):
             if not line.startswith("["):

@@ -175,7 +175,7 @@ def _archive(corpora: Corpora, name: str) -> Path:
 def _sounds(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.glob("*.wav") if not path.name.startswith("._"))
     if not files:
-        raise BadCorpus(f"{folder} is not there or holds no .wav file. {AGAIN}")
+        raise BadCorpus(f"{folder} does not exist or contains no .wav file. {AGAIN}")
     return files
 
 

@@ -94,7 +94,7 @@ def transcripts(corpora: Corpora) -> set[str]:
 def _utterances(folder: Path) -> Iterator[Utterance]:
     """Yields the utterances of a split, chapter by chapter."""
     if not folder.is_dir():
-        raise IncompleteCorpus(f"{folder} is not there. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12) so that it is.")
+        raise IncompleteCorpus(f"{folder} does not exist. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12).")
     lists = sorted(path for path in folder.glob("*/*/*.trans.txt") if not path.name.startswith("._"))
     if not lists:
         raise BadCorpus(f"{folder} holds no <speaker>/<chapter>/*.trans.txt. Unpack {folder.name}.tar.gz again.")

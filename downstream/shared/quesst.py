@@ -75,7 +75,7 @@ def search(corpora: Corpora, split: str) -> Search:
 def _file(root: Path, name: str) -> Path:
     path = root / "scoring" / name
     if not path.is_file():
-        raise IncompleteCorpus(f"{path} is not there. Unpack the scoring folder of QUESST 2014 into {root / 'scoring'}.")
+        raise IncompleteCorpus(f"{path} does not exist. Unpack the scoring folder of QUESST 2014 into {root / 'scoring'}.")
     return path
 
 

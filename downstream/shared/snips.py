@@ -66,7 +66,7 @@ def read_fold(corpora: Corpora) -> Fold:
     root = corpora.place("SNIPS")
     if not (root / TRANSCRIPTS).is_file():
         raise IncompleteCorpus(
-            f"{root / TRANSCRIPTS} is not there. s3prl/preprocess/snips_prepare_data.sh in https://github.com/s3prl/s3prl "
+            f"{root / TRANSCRIPTS} does not exist. s3prl/preprocess/snips_prepare_data.sh in https://github.com/s3prl/s3prl "
             "makes it, and the .wav files; the package normalise, which it uses, needs an environment with scikit-learn<0.24."
         )
     _check_slot_list(root / SLOT_LIST)
@@ -118,7 +118,7 @@ def _split(
     """
     if not (root / folder).is_dir():
         raise IncompleteCorpus(
-            f"{root / folder} is not there. Expected the .wav files of the speakers {', '.join(SPEAKERS[folder])}."
+            f"{root / folder} does not exist. Expected the .wav files of the speakers {', '.join(SPEAKERS[folder])}."
         )
     sounds = _sounds(root / folder)
     labelled = {
