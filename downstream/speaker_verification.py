@@ -156,10 +156,8 @@ def _item(corpus: VoxCeleb, utterance: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Selects training utterances longer than `min_seconds` after trimming; other splits stay complete.
-
-    A training utterance is complete, cut to its first `cut_seconds`, or, with `crop: random`, cropped again at each access.
-    """
+    """Selects training utterances longer than `min_seconds` after trimming: complete, or cut to their first `cut_seconds`, or,
+    with `crop: random`, cropped again at each access. Other splits stay complete."""
     if split.name != "train":
         return split
     items, cut = split.items, recipe.options.get("cut_seconds")
