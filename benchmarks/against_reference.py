@@ -1,4 +1,4 @@
-"""How much faster than the reference toolkit, at equal steps?
+"""How much faster is superbench than the reference toolkit, at an equal number of steps?
 
 The reference (s3prl) sends every batch of every step through the frozen model. Here its own Featurizer, projector and
 UtteranceLevel head are trained as its runner trains them, on batches whose waves are already in memory; beside it, our
@@ -51,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", choices=sorted(synthetic.CORPORA), default="ic", help="a task whose head reads means (ic)")
     parser.add_argument("--updates", type=int, default=40, help="updates of our sweep in a round (40)")
     parser.add_argument("--seconds", type=float, default=None, help="mean seconds of an utterance (the real corpus')")
-    given = parser.parse_args(arguments)
-    paired.settle(given)
+    options = parser.parse_args(arguments)
+    paired.settle(options)
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        world = World.made(given, Path(folder))
-        timings = paired.in_turns(_sides(world, given), given.rounds)
-    _print(given, world, timings)
+        world = World.made(options, Path(folder))
+        timings = paired.in_turns(_sides(world, options), options.rounds)
+    _print(options, world, timings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class World:
     folder: Path
 
     @classmethod
-    def made(cls, given: argparse.Namespace, folder: Path) -> World:
+    def made(cls, options: argparse.Namespace, folder: Path) -> World:
         """Noise for one update, and its features."""
-        task, model = plugins.task(given.task), synthetic.upstream(given.upstream, given.device)
+        task, model = plugins.task(options.task), synthetic.upstream(options.upstream, options.device)
         recipe = probes.recipe_of(task)
-        seconds = given.seconds or synthetic.CORPORA[given.task].seconds
+        seconds = options.seconds or synthetic.CORPORA[options.task].seconds
         audios = synthetic.sounds(folder / "sound", recipe.batch * recipe.accumulate, seconds)
-        extraction = probes.stored(model, audios, task, folder / "first", given.device)
+        extraction = probes.stored(model, audios, task, folder / "first", options.device)
         return cls(task, model, audios, probes.items_of(task, model, extraction, audios), extraction, folder)
 
     @property
@@ -86,24 +86,24 @@ class World:
         return sum(self.extraction.samples(audio) for audio in self.audios) / SAMPLE_RATE
 
 
-def _sides(world: World, given: argparse.Namespace) -> dict[str, Callable[[], object]]:
+def _sides(world: World, options: argparse.Namespace) -> dict[str, Callable[[], object]]:
     numbers = count()
 
     def extraction() -> None:
-        probes.stored(world.model, world.audios, world.task, world.folder / f"store{next(numbers)}", given.device)
+        probes.stored(world.model, world.audios, world.task, world.folder / f"store{next(numbers)}", options.device)
 
     def sweep(rates: Sequence[float]) -> probes.Steps:
         return probes.Steps(
-            probes.sweep(world.task, world.model, rates, world.items, world.extraction, given.device), given.updates
+            probes.sweep(world.task, world.model, rates, world.items, world.extraction, options.device), options.updates
         )
 
     sides = {
-        "reference": Reference(world, given.device),
+        "reference": Reference(world, options.device),
         "extraction": extraction,
         "sweep": sweep(RATES),
         "single": sweep(RATES[2:3]),
     }
-    return {name: paired.waited(work, given.device) for name, work in sides.items()}
+    return {name: paired.waited(work, options.device) for name, work in sides.items()}
 
 
 # ---------------------------------------------------------------- the reference's way
@@ -173,20 +173,20 @@ def _quiet() -> Iterator[None]:
 # ---------------------------------------------------------------- what it comes to
 
 
-def _print(given: argparse.Namespace, world: World, timings: paired.Timings) -> None:
-    corpus, official = synthetic.CORPORA[given.task], probes.recipe_of(world.task).steps
-    sweep, single = (timings.median(side) / given.updates * 1000 for side in ("sweep", "single"))
-    print(f"{given.task}, measured on {world.seconds:.0f} s of sound, one update's worth:")
+def _print(options: argparse.Namespace, world: World, timings: paired.Timings) -> None:
+    corpus, official = synthetic.CORPORA[options.task], probes.recipe_of(world.task).steps
+    sweep, single = (timings.median(side) / options.updates * 1000 for side in ("sweep", "single"))
+    print(f"{options.task}, measured on {world.seconds:.0f} s of sound, one update's worth:")
     print(f"  one update of the reference {timings.median('reference'):.2f} s")
     print(f"  our extraction of the same sound {timings.median('extraction'):.2f} s")
     print(f"  one update of our sweep {sweep:.2f} ms for five learning rates, {single:.2f} ms for one")
     for steps, hours, rates in ((STEPS, corpus.miniature, 5), (official, corpus.official, 1), (official, corpus.official, 5)):
-        total = Totals(steps, hours, rates, corpus.folds, world.seconds, given.updates)
+        total = Totals(steps, hours, rates, corpus.folds, world.seconds, options.updates)
         theirs, ours = timings.of_rounds(total.theirs) / 3600, timings.of_rounds(total.ours) / 3600
         ratio = timings.of_rounds(lambda seconds, total=total: total.theirs(seconds) / total.ours(seconds))  # type: ignore[misc]
         paired.show(
             ratio,
-            f"{given.task}, reference / ours, {steps} updates x {rates} rate(s), {hours:g} h of sound, extrapolated: "
+            f"{options.task}, reference / ours, {steps} updates x {rates} rate(s), {hours:g} h of sound, extrapolated: "
             f"{theirs:,.1f} h / {ours:,.2f} h",
             "at least 100",
         )

@@ -1,9 +1,9 @@
 """How long does a board take to score a bundle again, and to compare all of its rows?
 
-A bundle of all ten tasks is made up at the size of the official test sets (`--scale 1`): 2 620 utterances (PR, ASR), 37 720
-trials, 138 x 2 438 query-document pairs, 3 000 mixtures, SF 2 800, KS 3 081, IC 3 793, SID 8 251, ER 5 531; predictions are
-right by chance. It is packed, opened, and every part of the examination is timed. Then `--rows` made-up rows stand on a board:
-all pairs are compared, and once more with one row more.
+A random bundle of all ten tasks is generated at the size of the official test sets (`--scale 1`): 2 620 utterances (PR, ASR),
+37 720 trials, 138 x 2 438 query-document pairs, 3 000 mixtures, SF 2 800, KS 3 081, IC 3 793, SID 8 251, ER 5 531; predictions
+are right by chance. It is packed, opened, and every part of the examination is timed. Then a board gets `--rows` random rows:
+all pairs are compared, and again with one more row.
 
   python benchmarks/board.py
   python benchmarks/board.py --scale 0.1 --rows 20
@@ -58,12 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = paired.parser(__doc__, rounds=1)
     parser.add_argument("--scale", type=float, default=1.0, help="of the official test sets (1)")
     parser.add_argument("--rows", type=int, default=100, help="models on the board (100)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         clock = Clock()
         with clock("made up (not counted)"):
-            write_all(root / "made-up", given.scale)
+            write_all(root / "made-up", options.scale)
         with clock("pack"):
             data = pack_bundle(root / "made-up")
         print(f"bundle {len(data) / 1e6:.1f} MB")
@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             board.contents()
         split(data, clock)
         clock.show()
-    paired.show(whole / GOAL_SECONDS, f"seconds to examine a ten-task bundle at scale {given.scale:g} / {GOAL_SECONDS}", "1")
-    compare(given.rows)
+    paired.show(whole / GOAL_SECONDS, f"seconds to examine a ten-task bundle at scale {options.scale:g} / {GOAL_SECONDS}", "1")
+    compare(options.rows)
 
 
 class Clock:

@@ -1,8 +1,8 @@
 """Does a board survive submitters that are killed at any moment?
 
 On each of `--boards` (a folder and an SQLite file unless others are given), processes submit the bundle of one model after the
-other and are killed at random moments of it, each again until its bundle is in. After every kill everything that was accepted
-must still be there, and be drawn. At the end each board must show what an undisturbed one does.
+other and are killed at random moments of it, each again until its bundle is in. After every kill all accepted bundles
+must still exist, and the board must render. At the end each board must show the same as an undisturbed one.
 
     python benchmarks/board_kills.py --kills 200
 """

@@ -1,11 +1,11 @@
-"""How near does extraction come to the bare model?
+"""How close is extraction to the speed of the model alone?
 
 Our extraction (decode, pad, model, reduce, write to the store) in turns with the bare model's forward pass on the very same
 batches already in memory, recorded while a first extraction ran. Both reductions are measured: `mean` keeps one row per layer
 and utterance, `frames` keeps all of them in half precision. Every extraction fills an empty store.
 
-Printed: bare / extraction for each reduction (1 = nothing but the model costs time), and what the rest is: time within the
-model while the decoding threads run, and time outside of it.
+Printed: bare / extraction for each reduction (1 = only the model costs time), and the parts of the time: within the model
+while the decoding threads run, and outside of it.
 
   python benchmarks/extraction.py --kind flac
   python benchmarks/extraction.py --upstream torchaudio/hubert_base --device cuda --count 2000
@@ -43,18 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=30, help="utterances (30)")
     parser.add_argument("--seconds", type=float, default=2.3, help="their mean length (2.3)")
     parser.add_argument("--kind", choices=("wav", "flac"), default="wav", help="how the sound is stored (wav)")
-    given = parser.parse_args(arguments)
-    paired.settle(given)
+    options = parser.parse_args(arguments)
+    paired.settle(options)
     with tempfile.TemporaryDirectory() as folder:
-        audios = synthetic.sounds(Path(folder) / "sound", given.count, given.seconds, kind=given.kind)
-        upstream = synthetic.upstream(given.upstream, given.device)
-        listener = Listener(upstream.model, given.device)
+        audios = synthetic.sounds(Path(folder) / "sound", options.count, options.seconds, kind=options.kind)
+        upstream = synthetic.upstream(options.upstream, options.device)
+        listener = Listener(upstream.model, options.device)
         heard = replace(upstream, model=listener)
-        ours = {kind: Extractor(heard, audios, kind, Path(folder), given.device) for kind in REDUCTIONS}
-        ours["mean"]()  # the listener hears the batches
-        sides: dict[str, Callable[[], object]] = {"bare": paired.waited(listener.again, given.device), **ours}
-        timings = paired.in_turns(sides, given.rounds, warm_up=0)
-    _print(given, timings, ours, listener)
+        ours = {kind: Extractor(heard, audios, kind, Path(folder), options.device) for kind in REDUCTIONS}
+        ours["mean"]()  # the listener records the batches
+        sides: dict[str, Callable[[], object]] = {"bare": paired.waited(listener.again, options.device), **ours}
+        timings = paired.in_turns(sides, options.rounds, warm_up=0)
+    _print(options, timings, ours, listener)
 
 
 class Listener(nn.Module):
@@ -67,7 +67,7 @@ class Listener(nn.Module):
         self.seconds, self.listening = 0.0, True
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """What the model says."""
+        """Returns the features of the model, and records the batch."""
         if self.listening:
             self.batches.append((waves, lengths))
         began = time.perf_counter()
@@ -79,7 +79,7 @@ class Listener(nn.Module):
 
     @torch.inference_mode()
     def again(self) -> None:
-        """The bare model on the batches that were heard."""
+        """Runs the model alone on the recorded batches."""
         for waves, lengths in self.batches:
             self.model(waves, lengths)
 
@@ -98,7 +98,7 @@ class Extractor:
         self.inside: list[float] = []
 
     def __call__(self) -> None:
-        """Extract everything anew."""
+        """Extracts everything into an empty store."""
         shutil.rmtree(self.root, ignore_errors=True)
         before = self.upstream.model.seconds
         extract(self.upstream, self.audios, self.reduction, Store(self.root), self.device, Silence())
@@ -106,15 +106,15 @@ class Extractor:
         self.upstream.model.listening = False
 
 
-def _print(given: argparse.Namespace, timings: paired.Timings, ours: dict[Reduction, Extractor], listener: Listener) -> None:
+def _print(options: argparse.Namespace, timings: paired.Timings, ours: dict[Reduction, Extractor], listener: Listener) -> None:
     bare = timings.median("bare")
     print(f"bare forward: {bare:.2f} s for {listener.sound:.0f} s of sound in {len(listener.batches)} batches")
     for kind in REDUCTIONS:
         whole = timings.median(kind)
-        inside = statistics.median(ours[kind].inside[-given.rounds :])
+        inside = statistics.median(ours[kind].inside[-options.rounds :])
         print(f"{kind}: {whole:.2f} s, of which {inside:.2f} s within the model and {whole - inside:.2f} s outside of it")
-        goal = "at least 0.75" if given.device == "cuda" else "at least 0.90"
-        paired.show(timings.ratio("bare", kind), f"bare forward / extraction of {kind}, from {given.kind}", goal)
+        goal = "at least 0.75" if options.device == "cuda" else "at least 0.90"
+        paired.show(timings.ratio("bare", kind), f"bare forward / extraction of {kind}, from {options.kind}", goal)
 
 
 if __name__ == "__main__":

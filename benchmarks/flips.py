@@ -1,7 +1,7 @@
 """Is a flipped bit ever used, and does it ever lose anything?
 
 Pretrains a small model and runs keyword spotting and phoneme recognition (means and frames) with it, undisturbed; a second time
-both are killed in the middle of training. Then, again and again, a copy of what lies there gets one random bit flipped in a
+both are killed in the middle of training. Then, repeatedly, one random bit is flipped in a copy of these files: in a
 checkpoint, in what training is resumed from, in a result, in predictions, in a shard of features or in the index of their
 store, and the same commands are repeated. Every result must equal the undisturbed one (timings aside).
 

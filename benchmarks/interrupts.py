@@ -1,8 +1,8 @@
 """Does Ctrl-C end every command within two seconds, at any moment?
 
-Starts commands on miniature corpora, again and again from nothing, presses Ctrl-C once (SIGINT to the whole process group, as a
-terminal does) at a random moment, and counts: commands that went on for more than two seconds, exit statuses other than 130,
-tracebacks, and processes that were still there afterwards. Moments before Python has reached `main` are Python's own: those
+Starts commands on miniature corpora repeatedly, from an empty folder, presses Ctrl-C once (SIGINT to the whole process group,
+as a terminal does) at a random moment, and counts: commands that went on for more than two seconds, exit statuses other than
+130, tracebacks, and processes that remained afterwards. Moments before Python has reached `main` are Python's own: those
 commands end by the signal, and are counted apart.
 
     python benchmarks/interrupts.py --presses 40
@@ -101,15 +101,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--commands", default=",".join(COMMANDS), help=f"some of {', '.join(COMMANDS)}")
     parser.add_argument("--latest", type=float, help="press within so many seconds [default: each command's own]")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    random.seed(given.seed)
+    options = parser.parse_args(arguments)
+    random.seed(options.seed)
     bad = 0
     with tempfile.TemporaryDirectory(prefix="interrupts") as folder:
         data = Path(folder, "data")
         synthesize(data, 0, ["ks", "pr"], Silence())
-        for name in given.commands.split(","):
+        for name in options.commands.split(","):
             text, latest = COMMANDS[name]
-            bad += _pressed(name, text, given.latest or latest, given.presses, Path(folder), data)
+            bad += _pressed(name, text, options.latest or latest, options.presses, Path(folder), data)
     print(f"{bad} bad" if bad else "none lost")
     raise SystemExit(1 if bad else 0)
 

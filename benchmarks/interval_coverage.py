@@ -1,4 +1,4 @@
-"""How often does a 95 % interval hold the truth? `python benchmarks/interval_coverage.py`
+"""How often does a 95 % interval contain the true value? `python benchmarks/interval_coverage.py`
 
 Word error rates of 10 % are drawn whose truth is known: speakers have rates of their own (beta(2, 18), so a standard deviation
 of 6.5 points, skewed as error rates are) and 5 to 15 utterances of 3 to 19 words. For each number of speakers the interval of
@@ -24,9 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--groups", default="4,10,20,30,50,100", help="numbers of speakers (4,10,20,30,50,100)")
     made.add_argument("--corpora", type=int, default=2_000, help="corpora drawn for each (2000)")
-    given = made.parse_args(argv)
-    for groups in map(int, given.groups.split(",")):
-        share, below, above, width, method = coverage(groups, given.corpora)
+    options = made.parse_args(argv)
+    for groups in map(int, options.groups.split(",")):
+        share, below, above, width, method = coverage(groups, options.corpora)
         paired.show(
             share / 0.95,
             f"{groups} groups: {100 * share:.1f} % of the intervals hold the truth, {100 * below:.1f} % lie below it, "

@@ -2,7 +2,7 @@
 
 Runs keyword spotting and phoneme recognition (means and frames) on miniature corpora once undisturbed, then again and again
 from nothing with SIGKILL at random moments, each killed run repeated with the same command until it ends. Every result must
-equal the undisturbed one (timings aside), and the store must be whole after every kill. The children are forked after torch
+equal the undisturbed one (timings aside), and the store must be complete after every kill. The children are forked after torch
 was imported, so that most kills fall into the work and not into its start.
 
     python benchmarks/kills.py --kills 200

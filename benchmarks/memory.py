@@ -33,34 +33,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="multiples of --count (0,1,10,100)")
     parser.add_argument("--reduction", choices=("mean", "frames"), default="frames", help="what is kept (frames)")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    if given.folder:
-        print(_peak(given))
+    options = parser.parse_args(arguments)
+    if options.folder:
+        print(_peak(options))
         return
-    sizes = [int(size) for size in given.sizes.split(",")]
+    sizes = [int(size) for size in options.sizes.split(",")]
     peaks = {}
     for size in sizes:
-        peaks[size] = _child(given, size)
-        name = f"{size}x, {size * given.count} utterances" if size else "idle"
+        peaks[size] = _child(options, size)
+        name = f"{size}x, {size * options.count} utterances" if size else "idle"
         print(f"{name:24} {peaks[size]:8.0f} MB at most", flush=True)
     counted = [size for size in sizes if size]
     paired.show(
         peaks[counted[-1]] / peaks[counted[0]],
-        f"peak memory of extraction with {counted[-1]}x the corpus / {counted[0]}x ({given.upstream}, {given.reduction})",
+        f"peak memory of extraction with {counted[-1]}x the corpus / {counted[0]}x ({options.upstream}, {options.reduction})",
         "1, flat",
     )
 
 
-def _child(given: argparse.Namespace, size: int) -> float:
+def _child(options: argparse.Namespace, size: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        own = {"--upstream": given.upstream, "--count": size * given.count, "--seconds": given.seconds}
-        own |= {"--reduction": given.reduction, "--folder": folder}
+        own = {"--upstream": options.upstream, "--count": size * options.count, "--seconds": options.seconds}
+        own |= {"--reduction": options.reduction, "--folder": folder}
         words = [str(word) for pair in own.items() for word in pair]
         done = subprocess.run([sys.executable, __file__, *words], check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
-def _peak(given: argparse.Namespace) -> float:
+def _peak(options: argparse.Namespace) -> float:
     """Peak resident memory of this process in MB, after extracting `count` utterances."""
     import synthetic
     import torch
@@ -70,9 +70,9 @@ def _peak(given: argparse.Namespace) -> float:
     from superbench.system.progress import Silence
 
     torch.set_num_threads(1)
-    audios = synthetic.sounds(given.folder / "sound", given.count, given.seconds)
-    upstream = synthetic.upstream(given.upstream, "cpu")
-    extract(upstream, audios, given.reduction, Store(given.folder / "store"), "cpu", Silence())
+    audios = synthetic.sounds(options.folder / "sound", options.count, options.seconds)
+    upstream = synthetic.upstream(options.upstream, "cpu")
+    extract(upstream, audios, options.reduction, Store(options.folder / "store"), "cpu", Silence())
     return _high_water() / 1e6
 
 

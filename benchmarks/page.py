@@ -44,20 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = paired.parser(__doc__, rounds=5)
     parser.add_argument("--models", type=int, default=500, help="rows of the table (500)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     over = columns()
     with tempfile.TemporaryDirectory(prefix="superbench-page-") as folder:
         pages = {name: Path(folder) / f"{name}.html" for name in ("many", "few")}
-        pages["many"].write_text(render(board(given.models, over)), encoding="utf-8")
+        pages["many"].write_text(render(board(options.models, over)), encoding="utf-8")
         pages["few"].write_text(render(board(5, over)), encoding="utf-8")
         size = pages["many"].stat().st_size
-        print(f"{given.models} models: {size / 1e6:.2f} MB (goal: at most 10 MB)")
-        opened, clicks = measured(pages, given.rounds)
+        print(f"{options.models} models: {size / 1e6:.2f} MB (goal: at most 10 MB)")
+        opened, clicks = measured(pages, options.rounds)
     print(f"interactive after {statistics.median(opened['many']):.2f} s (goal: 1 s)")
     for what, seconds in clicks.items():
         print(f"{what}: {statistics.median(seconds):.3f} s")
     ratio = statistics.median(many / few for many, few in zip(opened["many"], opened["few"], strict=True))
-    paired.show(ratio, f"page of {given.models} models / page of 5 models, until interactive")
+    paired.show(ratio, f"page of {options.models} models / page of 5 models, until interactive")
 
 
 def measured(pages: dict[str, Path], rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:

@@ -1,4 +1,4 @@
-"""Things timed in turns, so that whatever else the machine does falls on all of them alike.
+"""Measures times in turns, so that other load on the machine affects all sides equally.
 
 A figure of these benchmarks is a ratio of two times from one run. Both sides do a small piece of work in each round, one after
 the other; the ratio is the median over the rounds of the ratio in each, so a slow minute moves both sides and not the figure.

@@ -1,4 +1,4 @@
-"""Sweeps on stored features for the benchmarks: the one place that knows how the engine builds them."""
+"""Builds sweeps on stored features for the benchmarks, as the engine builds them."""
 
 from __future__ import annotations
 

@@ -34,19 +34,19 @@ MATRIX = 1e-6
 
 def main(argv: list[str] | None = None) -> None:
     """Measure all sides on the same pairs, compare what they find, and print ratios and a forecast."""
-    given = arguments(argv)
-    paired.settle(given)
+    options = arguments(argv)
+    paired.settle(options)
     random = np.random.default_rng(0)
-    queries = [drawn(random, QUERY_SECONDS, given) for _ in range(given.queries)]
-    documents = [drawn(random, DOCUMENT_SECONDS, given) for _ in range(given.documents)]
+    queries = [drawn(random, QUERY_SECONDS, options) for _ in range(options.queries)]
+    documents = [drawn(random, DOCUMENT_SECONDS, options) for _ in range(options.documents)]
     pairs = len(queries) * len(documents)
     cells = sum(map(len, queries)) * sum(map(len, documents))
-    print(f"{pairs} pairs, {cells / pairs:.0f} cells each, hop {given.hop}, {given.dim} dimensions")
+    print(f"{pairs} pairs, {cells / pairs:.0f} cells each, hop {options.hop}, {options.dim} dimensions")
 
     found: dict[str, np.ndarray] = {}
     matrices = [[costs(query, document) for document in documents] for query in queries]
     block = (-torch.cat(queries) @ torch.cat(documents).T).exp().numpy()
-    own = [[one.to(given.device) for one in some] for some in (queries, documents)]
+    own = [[one.to(options.device) for one in some] for some in (queries, documents)]
 
     def ours() -> None:
         found["superbench"] = search(*own).cpu().numpy()
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
 
     sides = {"superbench": ours, **{name: partial(each, name) for name in SIDES}}
     alone = {"superbench": ours_alone, **{name: partial(each_alone, name) for name in SIDES}}
-    timings, aligned = paired.in_turns(sides, given.rounds), paired.in_turns(alone, given.rounds)
+    timings, aligned = paired.in_turns(sides, options.rounds), paired.in_turns(alone, options.rounds)
     for name in sides:
         print(f"{name}: {pairs / timings.median(name):.0f} pairs a second; alignment alone {pairs / aligned.median(name):.0f}")
     for name in SIDES:
@@ -72,14 +72,14 @@ def main(argv: list[str] | None = None) -> None:
         assert apart < MATRIX, f"{name} finds other costs: {apart:.2g} apart"
         paired.show(timings.ratio(name, "superbench"), f"pairs a second beside {name}; costs at most {apart:.1e} apart")
         paired.show(aligned.ratio(name, "superbench"), f"the same, alignment alone on one thread, beside {name}")
-    forecast(timings.median("superbench") / cells, given)
+    forecast(timings.median("superbench") / cells, options)
 
 
-def forecast(seconds: float, given: argparse.Namespace) -> None:
+def forecast(seconds: float, options: argparse.Namespace) -> None:
     """Print what the full task takes at so many seconds a cell."""
-    frames = QUERY_SECONDS * DOCUMENT_SECONDS * (16_000 / given.hop) ** 2
+    frames = QUERY_SECONDS * DOCUMENT_SECONDS * (16_000 / options.hop) ** 2
     layer = seconds * frames * QUERIES * DOCUMENTS
-    where = given.device if given.device == "cuda" else f"{given.threads} thread(s)"
+    where = options.device if options.device == "cuda" else f"{options.threads} thread(s)"
     print(
         f"forecast on {where}: {QUERIES * DOCUMENTS:,} pairs of one layer in {layer / 60:.1f} min, "
         f"all {QUERIES * DOCUMENTS * LAYERS:,} of {LAYERS} layers in {LAYERS * layer / 3600:.2f} h; "
@@ -99,10 +99,10 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return made.parse_args(argv)
 
 
-def drawn(random: np.random.Generator, seconds: float, given: argparse.Namespace) -> Tensor:
+def drawn(random: np.random.Generator, seconds: float, options: argparse.Namespace) -> Tensor:
     """Frames (time, dim) of unit length, of a sound that lasts half to one and a half times `seconds`."""
-    length = max(round(seconds * random.uniform(0.5, 1.5) * 16_000 / given.hop), 5)
-    return normalize(torch.from_numpy(random.standard_normal((length, given.dim), np.float32)), dim=1)
+    length = max(round(seconds * random.uniform(0.5, 1.5) * 16_000 / options.hop), 5)
+    return normalize(torch.from_numpy(random.standard_normal((length, options.dim), np.float32)), dim=1)
 
 
 def starts(sounds: Sequence[Tensor]) -> np.ndarray:

@@ -38,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=64, help="utterances (64)")
     parser.add_argument("--seconds", type=float, default=4.0, help="their mean length (4)")
     parser.add_argument("--updates", type=int, default=2, help="updates of each side in a round (2)")
-    given = parser.parse_args(arguments)
-    paired.settle(given)
+    options = parser.parse_args(arguments)
+    paired.settle(options)
     with tempfile.TemporaryDirectory() as folder:
-        timings = paired.in_turns(_sides(given, Path(folder)), given.rounds)
+        timings = paired.in_turns(_sides(options, Path(folder)), options.rounds)
     for side in ("one", "five", "head", "back", "probe"):
-        print(f"{side:6} {timings.median(side) / given.updates * 1000:8.1f} ms per update")
+        print(f"{side:6} {timings.median(side) / options.updates * 1000:8.1f} ms per update")
     paired.show(timings.ratio("five", "one"), "PR, five learning rates / one", "at most 1.6")
     bare = {"head": "head", "back": "head with the gradient of its input", "probe": "probe (layer mix and head)"}
     for side, words in bare.items():
@@ -51,30 +51,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         paired.show(further, f"PR, each further learning rate / its bare {words}", "at most 1.1" if side == "head" else "")
 
 
-def _sides(given: argparse.Namespace, folder: Path) -> dict[str, Callable[[], object]]:
-    task, upstream = plugins.task("pr"), synthetic.upstream(given.upstream, given.device)
-    audios = synthetic.sounds(folder / "sound", given.count, given.seconds)
-    extraction = probes.stored(upstream, audios, task, folder / "store", given.device)
+def _sides(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], object]]:
+    task, upstream = plugins.task("pr"), synthetic.upstream(options.upstream, options.device)
+    audios = synthetic.sounds(folder / "sound", options.count, options.seconds)
+    extraction = probes.stored(upstream, audios, task, folder / "store", options.device)
     items = probes.items_of(task, upstream, extraction, audios)
 
     def sweep(rates: Sequence[float]) -> probes.Sweep:
-        return probes.sweep(task, upstream, rates, items, extraction, given.device)
+        return probes.sweep(task, upstream, rates, items, extraction, options.device)
 
     one = sweep(RATES[2:3])
-    batches = [probes.micro_batches(one, number) for number in range(given.updates)]
+    batches = [probes.micro_batches(one, number) for number in range(options.updates)]
     recipe = probes.recipe_of(task)
-    bare = probes.PlainProbe(probes.probe(task, upstream, given.device), 1e-3, recipe)
-    head = probes.PlainProbe(HeadAlone(probes.probe(task, upstream, given.device), back=False), 1e-3, recipe)
-    back = probes.PlainProbe(HeadAlone(probes.probe(task, upstream, given.device), back=True), 1e-3, recipe)
+    bare = probes.PlainProbe(probes.probe(task, upstream, options.device), 1e-3, recipe)
+    head = probes.PlainProbe(HeadAlone(probes.probe(task, upstream, options.device), back=False), 1e-3, recipe)
+    back = probes.PlainProbe(HeadAlone(probes.probe(task, upstream, options.device), back=True), 1e-3, recipe)
     mixed = [[(features.mean(2), lengths, targets) for features, lengths, targets in parts] for parts in batches]
     sides = {
-        "one": probes.Steps(one, given.updates),
-        "five": probes.Steps(sweep(RATES), given.updates),
+        "one": probes.Steps(one, options.updates),
+        "five": probes.Steps(sweep(RATES), options.updates),
         "head": lambda: [head.step(parts) for parts in mixed],
         "back": lambda: [back.step(parts) for parts in mixed],
         "probe": lambda: [bare.step(parts) for parts in batches],
     }
-    return {name: paired.waited(work, given.device) for name, work in sides.items()}
+    return {name: paired.waited(work, options.device) for name, work in sides.items()}
 
 
 class HeadAlone(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Readers and submitters of a served board at once: how long does a reader wait?
+"""How long does a reader of a served board wait while others submit?
 
 Starts `superbench serve` on a board with some models, then lets `--readers` connections ask for the page and the table one
 after the other without a pause, first alone, then while `--submitters` send bundles that are scored meanwhile, and `--hostile`

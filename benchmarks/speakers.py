@@ -1,4 +1,4 @@
-"""Do the miniature speakers differ as people do? A speaker encoder that learned from people is the yardstick.
+"""Do the miniature speakers differ as people do? The measure is a speaker encoder that was trained on people.
 
 Resemblyzer (https://github.com/resemble-ai/Resemblyzer, Apache-2.0; GE2E, Wan et al. 2018, trained on recorded voices) brings
 weights with it: `pip install --no-deps resemblyzer`. Only they are read, so nothing else of it need work. Printed for each
@@ -86,10 +86,10 @@ class Resemblyzer(nn.Module):
 
 def weights() -> Path:
     """The file of weights of the installed package, which is not imported."""
-    found = importlib.util.find_spec("resemblyzer")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit("The yardstick is not installed: pip install --no-deps resemblyzer")
-    return Path(found.submodule_search_locations[0]) / "pretrained.pt"
+    package = importlib.util.find_spec("resemblyzer")
+    if package is None or not package.submodule_search_locations:
+        raise SystemExit("The encoder is not installed: pip install --no-deps resemblyzer")
+    return Path(package.submodule_search_locations[0]) / "pretrained.pt"
 
 
 def own(root: Path) -> str:
@@ -126,12 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3], help="of the miniature corpora (3)")
-    parser.add_argument("--data", type=Path, help="corpora (the miniature VoxCeleb1, written anew)")
-    parser.add_argument("--upstream", nargs="*", default=["fbank", "apc:untrained"], help="beside the encoder's frames")
-    given = parser.parse_args(arguments)
-    for seed in given.seeds if given.data is None else given.seeds[:1]:
+    parser.add_argument("--data", type=Path, help="corpora (the miniature VoxCeleb1, written again)")
+    parser.add_argument("--upstream", nargs="*", default=["fbank", "apc:untrained"], help="upstreams to compare")
+    options = parser.parse_args(arguments)
+    for seed in options.seeds if options.data is None else options.seeds[:1]:
         with tempfile.TemporaryDirectory() as folder:
-            measure(given.data, seed, given.upstream, Path(folder))
+            measure(options.data, seed, options.upstream, Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long until the command line answers?
+"""How long does the command line take to start?
 
 `import superbench`, `superbench --help` and `superbench list tasks` as processes of their own, in turns with a Python that does
 nothing, and with `import torch` for comparison. Printed: medians of the wall time, and how many bare interpreters each costs.
@@ -28,9 +28,9 @@ GOALS = {"import superbench": 0.3, "superbench --help": 0.5, "superbench list ta
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = paired.parser(__doc__, rounds=9)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     sides: dict[str, Callable[[], object]] = {name: _process(command) for name, command in COMMANDS.items()}
-    timings = paired.in_turns(sides, given.rounds)
+    timings = paired.in_turns(sides, options.rounds)
     for name in COMMANDS:
         goal = f"  (goal: at most {GOALS[name]} s)" if name in GOALS else ""
         print(f"{name:24} {timings.median(name):6.2f} s{goal}")

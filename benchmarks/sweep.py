@@ -1,4 +1,4 @@
-"""What does a whole sweep cost, beside one pass of the model?
+"""What does a complete sweep cost, compared with one pass of the model?
 
 KS, IC, SID and ER read one mean per layer and utterance (13 x 768 numbers for HuBERT base), so after one pass of the model the
 sweep of five learning rates is a computation in memory. Three sides take turns:
@@ -42,29 +42,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--items", type=int, default=2_000, help="utterances to draw batches from (2000)")
     parser.add_argument("--seconds", type=float, default=16.0, help="seconds of sound of a round's forward pass (16)")
     parser.add_argument("--hours", type=float, default=None, help="hours of sound in place of the miniature corpus")
-    given = parser.parse_args(arguments)
-    paired.settle(given)
-    model = synthetic.upstream(given.upstream, given.device)
-    for name in given.tasks.split(","):
-        _measure(name, model, given)
+    options = parser.parse_args(arguments)
+    paired.settle(options)
+    model = synthetic.upstream(options.upstream, options.device)
+    for name in options.tasks.split(","):
+        _measure(name, model, options)
 
 
-def _measure(name: str, model: Loaded, given: argparse.Namespace) -> None:
+def _measure(name: str, model: Loaded, options: argparse.Namespace) -> None:
     corpus, task = synthetic.CORPORA[name], plugins.task(name)
     with tempfile.TemporaryDirectory() as folder:
-        ours, plain = _sides(name, given, Path(folder))
-        waves, lengths = _batch(corpus, given)
+        ours, plain = _sides(name, options, Path(folder))
+        waves, lengths = _batch(corpus, options)
         sides = {"sweep": ours, "plain": plain, "forward": lambda: _forward(model, waves, lengths)}
-        turns = {side: paired.waited(work, given.device) for side, work in sides.items()}
-        timings = paired.in_turns(turns, given.rounds)
-    update = 1000 / given.updates
+        turns = {side: paired.waited(work, options.device) for side, work in sides.items()}
+        timings = paired.in_turns(turns, options.rounds)
+    update = 1000 / options.updates
     print(f"\n{name}: {timings.median('sweep') * update:.2f} ms per update of five rates together,")
     print(f"  {timings.median('plain') * update:.2f} ms by five plain probes one after the other;")
     sound = float(lengths.sum()) / SAMPLE_RATE
     print(f"  forward {timings.median('forward') / sound * 1000:.1f} ms per second of sound")
     paired.show(timings.ratio("sweep", "plain"), f"{name}, sweep / five plain probes")
-    passes = timings.ratio("sweep", "forward") / given.updates * sound  # seconds of sound that an update costs
-    hours = given.hours or corpus.miniature
+    passes = timings.ratio("sweep", "forward") / options.updates * sound  # seconds of sound that an update costs
+    hours = options.hours or corpus.miniature
     share = passes * STEPS * corpus.folds / (hours * 3600)
     paired.show(share, f"{name}, sweep of 5 rates x {STEPS} updates / one forward pass over {hours:g} h", "at most 1.15")
     steps = probes.recipe_of(task).steps
@@ -72,14 +72,14 @@ def _measure(name: str, model: Loaded, given: argparse.Namespace) -> None:
     paired.show(official, f"{name}, 5 rates x {steps} updates / one forward pass over {corpus.official:g} h (scaled linearly)")
 
 
-def _sides(name: str, given: argparse.Namespace, folder: Path) -> tuple[probes.Steps, PlainSweep]:
-    task, numbers = plugins.task(name), synthetic.upstream(synthetic.NUMBERS, given.device)
-    audios = synthetic.sounds(folder / "sound", given.items, 0.1)
-    extraction = probes.stored(numbers, audios, task, folder / "store", given.device)
+def _sides(name: str, options: argparse.Namespace, folder: Path) -> tuple[probes.Steps, PlainSweep]:
+    task, numbers = plugins.task(name), synthetic.upstream(synthetic.NUMBERS, options.device)
+    audios = synthetic.sounds(folder / "sound", options.items, 0.1)
+    extraction = probes.stored(numbers, audios, task, folder / "store", options.device)
     items = probes.items_of(task, numbers, extraction, audios)
-    ours = probes.sweep(task, numbers, RATES, items, extraction, given.device)
-    apart = [probes.PlainProbe(probes.probe(task, numbers, given.device), rate, ours.recipe) for rate in RATES]
-    return probes.Steps(ours, given.updates), PlainSweep(apart, ours, given.updates)
+    ours = probes.sweep(task, numbers, RATES, items, extraction, options.device)
+    apart = [probes.PlainProbe(probes.probe(task, numbers, options.device), rate, ours.recipe) for rate in RATES]
+    return probes.Steps(ours, options.updates), PlainSweep(apart, ours, options.updates)
 
 
 class PlainSweep:
@@ -96,10 +96,10 @@ class PlainSweep:
         self.done += self.updates
 
 
-def _batch(corpus: synthetic.Corpus, given: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
-    count, samples = max(1, round(given.seconds / corpus.seconds)), round(corpus.seconds * SAMPLE_RATE)
+def _batch(corpus: synthetic.Corpus, options: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
+    count, samples = max(1, round(options.seconds / corpus.seconds)), round(corpus.seconds * SAMPLE_RATE)
     waves = torch.randn(count, samples, generator=torch.Generator().manual_seed(0)) * 0.1
-    return waves.to(given.device), torch.full((count,), samples, device=given.device)
+    return waves.to(options.device), torch.full((count,), samples, device=options.device)
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Models without training and sound without meaning: time does not depend on what weights and samples say.
+"""Random models and noise: time does not depend on the values of weights and samples.
 
 `HubertBase` has HuBERT base's size and random weights; `HubertTiny` is the same network at a hundredth of it, for trying a
 script out. `Numbers` answers with random numbers of HuBERT base's shape at once: stored features as large as the real ones,

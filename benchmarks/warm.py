@@ -1,4 +1,4 @@
-"""What does a second run of a task wait for?
+"""How long does a second run of a task wait before it trains?
 
 The same run twice: with an empty feature store (cold: every sound through the model), then with the store as the first left it
 (warm), each into an empty results folder. Measured in one process, after its imports: seconds from the call of `superbench.run`
@@ -48,42 +48,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = paired.model_parser(__doc__, 3, synthetic.BASE)
     parser.add_argument("--task", default="pr", help="the task (pr)")
-    parser.add_argument("--data", type=Path, help="corpora (the task's miniature corpus, written anew)")
-    given = parser.parse_args(arguments)
-    paired.settle(given)
+    parser.add_argument("--data", type=Path, help="corpora (by default a new miniature corpus of the task)")
+    options = parser.parse_args(arguments)
+    paired.settle(options)
     with tempfile.TemporaryDirectory() as folder:
-        data = given.data or Path(folder) / "data"
-        if given.data is None:
-            synthesize(data, 0, [given.task], Silence())
-        cold, *warm = [_until_training(given, data, Path(folder), number) for number in range(given.rounds + 1)]
-        print(f"{given.task}, until the first update: cold {cold:.2f} s, warm {statistics.median(warm):.2f} s")
-        paired.show(statistics.median(warm) / cold, f"{given.task}, warm / cold start of training", "a warm start under 2 s")
-        _read(given, data, Path(folder))
+        data = options.data or Path(folder) / "data"
+        if options.data is None:
+            synthesize(data, 0, [options.task], Silence())
+        cold, *warm = [_until_training(options, data, Path(folder), number) for number in range(options.rounds + 1)]
+        print(f"{options.task}, until the first update: cold {cold:.2f} s, warm {statistics.median(warm):.2f} s")
+        paired.show(statistics.median(warm) / cold, f"{options.task}, warm / cold start of training", "a warm start under 2 s")
+        _read(options, data, Path(folder))
 
 
-def _until_training(given: argparse.Namespace, data: Path, folder: Path, number: int) -> float:
+def _until_training(options: argparse.Namespace, data: Path, folder: Path, number: int) -> float:
     began = time.perf_counter()
     try:
         superbench.run(
-            [given.upstream], [given.task], data=data, out=folder / f"out{number}", store=folder / "store",
-            device=given.device, workers=1, watcher=Starter(),
+            [options.upstream], [options.task], data=data, out=folder / f"out{number}", store=folder / "store",
+            device=options.device, workers=1, watcher=Starter(),
         )  # fmt: skip
     except Begun:
         return time.perf_counter() - began
-    raise SystemExit(f"{given.task} did not begin to train; see {folder}")
+    raise SystemExit(f"{options.task} did not begin to train; see {folder}")
 
 
-def _read(given: argparse.Namespace, data: Path, folder: Path) -> None:
+def _read(options: argparse.Namespace, data: Path, folder: Path) -> None:
     """Epochs over the training items: the first opens the shards, the others are measured."""
-    task, upstream = plugins.task(given.task), synthetic.upstream(given.upstream, given.device)
+    task, upstream = plugins.task(options.task), synthetic.upstream(options.upstream, options.device)
     recipe = task.card.recipes["mini" if Corpora(data).synthetic else "superb-once"]
     items = [item for fold in task.read(Corpora(data)) for item in task.prepare(fold.train, upstream.hop, recipe).items]
     audios: list[Audio] = [item.audio for item in items]
-    extraction = probes.stored(upstream, audios, task, folder / "store", given.device)
+    extraction = probes.stored(upstream, audios, task, folder / "store", options.device)
     first, size = _epoch(extraction, audios)
-    again = statistics.median(_epoch(extraction, audios)[0] for _ in range(given.rounds))
-    examples = probes.examples(task, upstream, items, extraction, given.device)
-    batched = statistics.median(_batched(examples, items, recipe.batch) for _ in range(given.rounds))
+    again = statistics.median(_epoch(extraction, audios)[0] for _ in range(options.rounds))
+    examples = probes.examples(task, upstream, items, extraction, options.device)
+    batched = statistics.median(_batched(examples, items, recipe.batch) for _ in range(options.rounds))
     print(f"{len(items)} training items, {size / 1e9:.3f} GB: the first epoch {size / first / 1e9:.2f} GB/s (opens and checks)")
     print(f"  further epochs {size / again / 1e9:.2f} GB/s (goal: at least 1, or the disk's)")
     print(f"  as batches of {recipe.batch}, padded, float32: {size / batched / 1e9:.2f} GB/s of what is stored")

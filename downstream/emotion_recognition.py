@@ -3,8 +3,9 @@
 Corpus: IEMOCAP, improvised and scripted: 5 531 utterances of ten actors in five sessions; `exc` counts as `hap`, labels other
 than these are dropped. Paper: Busso et al. (2008), doi 10.1007/s10579-008-9076-6. Licence: on signed agreement with SAIL, USC.
 Rules (protocol of SUPERB): five folds, each tests on one session; a fifth of the rest is dev. The official dev sets were drawn
-by chance from s3prl's lists: shared/iemocap_dev.csv has them. A corpus that lacks an utterance of them (a miniature, a part) is
-drawn from anew with seed 0, in the order of sessions, label files by name, lines. ER is the mean of the five accuracies.
+at random from s3prl's lists; shared/iemocap_dev.csv contains them. If the corpus lacks an utterance of them (a miniature, a
+part), dev is drawn again with seed 0, in the order of sessions, label files by name, lines. ER is the mean of the five
+accuracies.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ TESTED = ((384, 278, 229, 194), (362, 327, 137, 197), (320, 286, 240, 305), (258
 
 
 def _counts() -> dict[str, int]:
-    """Each fold tests on a session and trains on four fifths of the others, rounded down."""
+    """Returns the counts of each fold: it tests on a session and trains on four fifths of the others, rounded down."""
     counts: dict[str, int] = {}
     everything = sum(map(sum, TESTED))
     for number, classes in enumerate(TESTED, 1):
@@ -74,7 +75,7 @@ def _counts() -> dict[str, int]:
 
 
 def _sizes() -> dict[str, Size]:
-    """The splits of each fold; together they hear each utterance."""
+    """Returns the sizes of the splits of each fold; the splits of a fold contain every utterance once."""
     counts = {key: count for key, count in _counts().items() if key.count("/") == 1}
     return {key: Size(n, round(n * 4.55 / 3600, 2)) for key, n in ({"all": sum(map(sum, TESTED))} | counts).items()}
 
@@ -102,7 +103,7 @@ IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]
     reference_points={"accuracy": (48.23672168, 67.62)},
     published={"accuracy": "er_acc"},
     differences={
-        "superb-once": "nothing: the official recipe reads every utterance whole",
+        "superb-once": "nothing: the official recipe reads complete utterances",
         "mini": "300 updates of 32 per fold, three learning rates; dev is drawn",
     },
     miniature="960 synthetic utterances of 2 s by 10 American voices; emotions are speed and range of pitch",
@@ -110,21 +111,21 @@ IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]
     sizes=_sizes(),
     counts=_counts(),
     sample_rate=SAMPLE_RATE,
-    withheld="the release is given on signed agreement, to the signatory alone",
+    withheld="the release is given only to the person who signed the agreement",
 )
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """Five folds; `fold1` tests on Session1. Ids as in the corpus, groups are actors. Raises `MissingCorpus`, `BadCorpus`.
+    """Reads five folds; `fold1` tests on Session1. Ids are those of the corpus, groups are actors.
 
-    A remark says where the official dev sets could not be taken.
+    If the official dev sets could not be used, a remark states why. Raises `MissingCorpus`, `BadCorpus`.
     """
     root = corpora.place("IEMOCAP", "IEMOCAP_full_release")
     if (root / "IEMOCAP_full_release").is_dir():
         root = root / "IEMOCAP_full_release"
     labelled = {name: list(_session(root / name)) for name in SESSIONS}
-    everything = [one for items in labelled.values() for one in items]
-    only_once(((item.id, place) for item, place in everything), str(root), "labelled utterances", AGAIN)
+    everything = [pair for items in labelled.values() for pair in items]
+    only_once(((item.id, location) for item, location in everything), str(root), "labelled utterances", AGAIN)
     must_be_there((item.audio.path for item, _ in everything), "IEMOCAP's label files", AGAIN)
     sessions = {name: [item for item, _ in items] for name, items in labelled.items()}
     dev = official_dev()
@@ -133,24 +134,24 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     if not lacking:
         return tuple(_fold(name, sessions, dev) for name in dev)
     few = f"{len(lacking):,} of the {len(official):,} utterances of the official ones are not there, such as {lacking[0]}"
-    remarks = () if corpora.synthetic else (f"the dev sets are drawn anew: {few}",)
+    remarks = () if corpora.synthetic else (f"the dev sets are drawn again: {few}",)
     return tuple(replace(_fold(name, sessions, {}), remarks=remarks) for name in dev)
 
 
 def official_dev() -> dict[str, frozenset[str]]:
-    """The utterances of the official dev set of each fold: 890, 902, 876, 900, 858."""
-    found: dict[str, set[str]] = {f"fold{number}": set() for number in range(1, len(SESSIONS) + 1)}
+    """Returns the utterances of the official dev set of each fold: 890, 902, 876, 900, 858."""
+    dev_sets: dict[str, set[str]] = {f"fold{number}": set() for number in range(1, len(SESSIONS) + 1)}
     for _, row in rows_of(DEV_LIST, ("fold", "utterance"), "Install superbench again."):
-        found[row["fold"]].add(row["utterance"])
-    return {fold: frozenset(utterances) for fold, utterances in found.items()}
+        dev_sets[row["fold"]].add(row["utterance"])
+    return {fold: frozenset(utterances) for fold, utterances in dev_sets.items()}
 
 
 def _session(folder: Path) -> Iterator[tuple[Item, str]]:
-    """The utterances of a session that carry one of the labels, in order of label files and lines, each with its place."""
+    """Yields a session's utterances with one of the labels, in the order of label files and lines, and their locations."""
     labels = folder / "dialog" / "EmoEvaluation"
     files = sorted(path for path in labels.glob("*.txt") if not path.name.startswith("._"))
     if not files:
-        raise BadCorpus(f"{labels} is not there or holds no label file (.txt). Unpack IEMOCAP's {folder.name} again.")
+        raise BadCorpus(f"{labels} does not exist or contains no label file (.txt). Unpack IEMOCAP's {folder.name} again.")
     for file in files:
         for number, line in lines_of(file, AGAIN):
             if not line.startswith("["):
@@ -167,7 +168,7 @@ def _session(folder: Path) -> Iterator[tuple[Item, str]]:
 
 
 def actor(utterance: str) -> str:
-    """Who speaks: the session, and the sex that the turn's number begins with (the dialog's letter says who wore sensors).
+    """Returns the actor: the session, and the sex at the start of the turn's number (the dialog's letter: who wore sensors).
 
     >>> actor("Ses01F_impro01_M003")
     'Ses01M'
@@ -176,7 +177,7 @@ def actor(utterance: str) -> str:
 
 
 def _fold(name: str, sessions: Mapping[str, Sequence[Item]], dev: Mapping[str, frozenset[str]]) -> Fold:
-    """The fold that tests on the session of its number; without `dev`, that of the fold is drawn."""
+    """Returns the fold that tests on the session of its number. If `dev` lacks the fold, its dev set is drawn."""
     tested = name.replace("fold", "Session")
     rest = [item for session, items in sessions.items() if session != tested for item in items]
     chosen = dev.get(name) or drawn(rest)
@@ -185,13 +186,13 @@ def _fold(name: str, sessions: Mapping[str, Sequence[Item]], dev: Mapping[str, f
 
 
 def drawn(items: Sequence[Item]) -> frozenset[str]:
-    """A fifth of `items`, as `torch.manual_seed(0)`, `random_split` draw it."""
+    """Draws a fifth of `items`, as `torch.manual_seed(0)` and `random_split` do; returns their ids."""
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(0)).tolist()
-    return frozenset(items[place].id for place in order[int(TRAIN_SHARE * len(items)) :])
+    return frozenset(items[index].id for index in order[int(TRAIN_SHARE * len(items)) :])
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Nothing depends on the frame rate."""
+    """Returns the split: nothing depends on the frame rate."""
     return split
 
 
@@ -201,14 +202,15 @@ def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """The mean over the folds of the accuracy in each, in percent.
+    """Computes the mean over the folds of the accuracy in each, in percent.
 
     >>> right = [Prediction(name, "fold1", (), "sad", "sad") for name in ("a", "b", "c")]
     >>> score([*right, Prediction("d", "fold2", (), "sad", "neu")], {})["accuracy"].value
     50.0
     """
-    correct = np.array([float(one.prediction == one.reference) for one in predictions])
-    folds = [np.array([one.fold == name for one in predictions]) for name in sorted({one.fold for one in predictions})]
+    correct = np.array([float(answer.prediction == answer.reference) for answer in predictions])
+    names = sorted({answer.fold for answer in predictions})
+    folds = [np.array([answer.fold == name for answer in predictions]) for name in names]
 
     def reweighted(weights: np.ndarray) -> float:
         shares = [float(weights[fold] @ correct[fold]) / total for fold in folds if (total := float(weights[fold].sum()))]
@@ -219,7 +221,7 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature `IEMOCAP/`."""
+    """Writes the miniature `IEMOCAP/`."""
     write_miniature(root / "IEMOCAP", seed)
 
 

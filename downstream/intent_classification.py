@@ -2,7 +2,7 @@
 
 Corpus: Fluent Speech Commands, 23 132 / 3 118 / 3 793 utterances, 16 kHz; 31 intents of 6 actions, 14 objects, 4 places.
 Paper: Lugosch et al. (Interspeech 2019), arXiv 1904.03670. Licence: Fluent Speech Commands Public License (academic).
-Rules (protocol of SUPERB): the corpus' own split by speakers; an utterance is right if all three slots are.
+Rules (protocol of SUPERB): the corpus' own split by speakers; an utterance is correct if all three slots are.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ fluent_speech_commands_dataset/wavs/speakers/<speakerId>/<id>.wav
     sizes={"train": Size(23_132, 14.7), "dev": Size(3_118, 1.9), "test": Size(3_793, 2.4)},  # the corpus' documentation
     counts={"train": 23_132, "train groups": 77, "dev": 3_118, "dev groups": 10, "test": 3_793, "test groups": 10},
     sample_rate=SAMPLE_RATE,
-    withheld="the licence lets nobody hand the data on",
+    withheld="the licence does not allow passing the data on",
 )
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold; a label is `{"action", "object", "location"}`, the group the speaker. Raises `BadCorpus`."""
+    """Reads the one fold; a label is `{"action", "object", "location"}`, the group is the speaker. Raises `BadCorpus`."""
     root = corpora.place("fluent_speech_commands_dataset")
     listed = {name: _listed(root, root / "data" / file) for name, file in LISTS.items()}
-    everything = [one for items in listed.values() for one in items]
-    only_once(((item.id, place) for item, place in everything), str(root / "data"), "utterances", AGAIN)
+    everything = [pair for items in listed.values() for pair in items]
+    only_once(((item.id, location) for item, location in everything), str(root / "data"), "utterances", AGAIN)
     must_be_there((item.audio.path for item, _ in everything), "Fluent Speech Commands", AGAIN)
 
     def split(name: Literal["train", "dev", "test"]) -> Split:
@@ -89,7 +89,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 
 
 def _listed(root: Path, path: Path) -> list[tuple[Item, str]]:
-    """The utterances of a list, each with its place."""
+    """Returns the utterances of a list, each with its location in the list."""
     rows = rows_of(path, ("path", "speakerId", *SLOTS), AGAIN)
     items = [(_item(root, path, number, row), f"{path.name} line {number}") for number, row in rows]
     if not items:
@@ -110,29 +110,31 @@ def _item(root: Path, listing: Path, number: int, row: Mapping[str, str]) -> Ite
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Nothing depends on the frame rate."""
+    """Returns the split: nothing depends on the frame rate."""
     return split
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
-    """Linear(dim, 256) → mean → Linear(256, 6 + 14 + 4); the sum of three cross-entropies."""
+    """Builds Linear(dim, 256) → mean → Linear(256, 6 + 14 + 4); the loss is the sum of three cross-entropies."""
     return PooledSlots(dim, SLOTS)
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """Share of utterances whose action, object and location are all right, in percent."""
+    """Computes the share of utterances whose action, object and location are all correct, in percent."""
     return {"accuracy": accuracy(predictions)}
 
 
 def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
-    """`<utterance>,<action>,<object>,<location>` without a head."""
+    """Returns lines `<utterance>,<action>,<object>,<location>`, without a header."""
     table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([one.id, *(one.prediction[slot] for slot in SLOTS)] for one in predictions)
+    csv.writer(table, lineterminator="\n").writerows(
+        [answer.id, *(answer.prediction[slot] for slot in SLOTS)] for answer in predictions
+    )
     return Upload({"ic_public/predict.csv": table.getvalue().encode()})
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature `fluent_speech_commands_dataset/`."""
+    """Writes the miniature `fluent_speech_commands_dataset/`."""
     write_miniature(root / "fluent_speech_commands_dataset", seed)
 
 

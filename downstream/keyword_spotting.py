@@ -2,9 +2,10 @@
 
 Corpus: Speech Commands v0.01 and its test archive: 51 088 / 6 798 / 3 081 utterances of at most 1 s, 16 kHz, in 12 classes.
 Paper: Warden (2018), arXiv 1804.03209. Licence: CC BY 4.0.
-Rules (protocol of SUPERB): a speaker's hash decides between train and dev (a tenth); the tenth that it gives to a test set is
-not used, the test archive is. The six noise files are silence in train and dev alike. Train draws classes equally; dev and test
-are read whole and in order; the variant `sampled-dev` draws dev as s3prl does. Sound is 3 dB softer than in the files.
+Rules (protocol of SUPERB): the hash of a speaker decides between train and dev (a tenth). Another tenth would be a test set; it
+is not used, because the test archive is. The six noise files are silence in train and in dev. Train draws classes equally; dev
+and test are read completely and in order; the variant `sampled-dev` draws dev as s3prl does. Sound is 3 dB softer than in the
+files.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ UNKNOWN, SILENCE = "_unknown_", "_silence_"
 CLASSES = (*KEYWORDS, UNKNOWN, SILENCE)
 GAIN_DB = -3.0
 SHORTEST = SAMPLE_RATE // 10
-"""A last slice of a noise file that is shorter than 0.1 s is left out: some models make no frame of it."""
+"""If the last slice of a noise file is shorter than 0.1 s, it is left out: some models return no frame for it."""
 
 OBTAIN = f"""\
 Free, CC BY 4.0. The archives unpack into the folder where they are, so make one for each:
@@ -67,7 +68,7 @@ SIZES = {
 AGAIN = "Unpack the archive of Speech Commands v0.01 again."
 SAMPLED_DEV = "sampled-dev"
 SEED = 1337
-"""What the reference seeds itself with before every evaluation, so that each draws the same dev items."""
+"""The seed that the reference sets before every evaluation, so that each evaluation draws the same dev items."""
 
 OFFICIAL = Recipe(
     steps=200_000,
@@ -111,7 +112,7 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
     reference_points={"accuracy": (41.3826674, 96.66)},
     published={"accuracy": "ks_acc"},
     differences={
-        "superb-once": "silence is the consecutive 1 s slices of the noise files, not a fresh random 1 s crop at every access",
+        "superb-once": "silence is the consecutive 1 s slices of the noise files, not a new random 1 s crop at each access",
         "mini": "silence is the consecutive 1 s slices of the noise files; 1 000 updates, three learning rates",
     },
     miniature="synthetic words: 900 / 150 / 576 files of 60 / 10 / 48 speakers, ten of the 20 unknown words only in "
@@ -131,7 +132,7 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold. Ids are `<folder>/<file>`; the group is the speaker's hash. Raises `MissingCorpus`, `BadCorpus`."""
+    """Reads the one fold. Ids are `<folder>/<file>`; the group is the speaker's hash. Raises `MissingCorpus`, `BadCorpus`."""
     archive, test = _archive(corpora, TRAIN), _archive(corpora, TEST)
     sides: dict[str, list[Item]] = {"train": [], "dev": [], "unused": []}
     words = [word for word in WORDS if word in KEYWORDS or (archive / word).is_dir()]
@@ -149,7 +150,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 
 
 def side(name: str) -> Literal["train", "dev", "unused"]:
-    """Where a file of the archive belongs: the SHA-1 of its speaker's hash (what precedes `_nohash_`), as a percentage.
+    """Returns the split of a file: it depends on the SHA-1 of the speaker's hash (before `_nohash_`), as a percentage.
 
     From `which_set` of TensorFlow's speech commands tutorial with 10 % each for validation and testing.
 
@@ -166,20 +167,20 @@ def _speaker(name: str) -> str:
 
 
 def _archive(corpora: Corpora, name: str) -> Path:
-    """An archive's folder: in `SpeechCommands/`, or at the top."""
+    """Returns the folder of an archive: in `SpeechCommands/`, or at the top."""
     inside = corpora.place("SpeechCommands", name) / name
     return inside if inside.is_dir() else corpora.place(name, f"SpeechCommands/{name}")
 
 
 def _sounds(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.glob("*.wav") if not path.name.startswith("._"))
-    if not found:
-        raise BadCorpus(f"{folder} is not there or holds no .wav file. {AGAIN}")
-    return found
+    files = sorted(path for path in folder.glob("*.wav") if not path.name.startswith("._"))
+    if not files:
+        raise BadCorpus(f"{folder} does not exist or contains no .wav file. {AGAIN}")
+    return files
 
 
 def _complete(archive: Path) -> None:
-    """Every file that the archive's own lists name must be there."""
+    """Raises `MissingFiles` if a file that the archive's own lists name does not exist."""
     for path in (archive / "validation_list.txt", archive / "testing_list.txt"):
         names = [line.strip() for _, line in lines_of(path, AGAIN)] if path.is_file() else []
         must_be_there((archive / name for name in names), str(path), AGAIN)
@@ -190,9 +191,12 @@ def _item(path: Path, label: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """The noise files of train and dev: consecutive 1 s slices, or with `silence: crop` a random 1 s crop, in train a fresh one
-    at every access, in dev always the same (the reference seeds itself anew before it evaluates). With `sampled-dev`, dev is
-    drawn; an item that is drawn again has an id of its own, and, if it is a noise file, a crop of its own."""
+    """Cuts the noise files of train and dev into consecutive 1 s slices, or, with `silence: crop`, into a random 1 s crop.
+
+    In train the crop is drawn again at each access; in dev it is always the same (the reference sets its seed before it
+    evaluates). With `sampled-dev`, dev is drawn; an item that is drawn again gets a separate id and, if it is a noise file, a
+    separate crop.
+    """
     if split.name == "test":
         return split
     slices, drawn = recipe.options["silence"] == "slices", split.name == "dev" and SAMPLED_DEV in recipe.variants
@@ -203,11 +207,11 @@ def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
 
 
 def _drawn(items: Sequence[Item]) -> tuple[Item, ...]:
-    """As many of `items` as there are, classes equally likely (weight N / count of the class), with replacement."""
+    """Draws len(items) items with replacement, classes equally likely (weight N / count of the class)."""
     counts = Counter(item.label for item in items)
     weights = torch.tensor([len(items) / counts[item.label] for item in items], dtype=torch.float64)
     draws = torch.multinomial(weights, len(items), replacement=True, generator=torch.Generator().manual_seed(SEED)).tolist()
-    return tuple(replace(items[place], id=f"{items[place].id}@{number}") for number, place in enumerate(draws))
+    return tuple(replace(items[index], id=f"{items[index].id}@{number}") for number, index in enumerate(draws))
 
 
 def _fresh_crop(item: Item) -> Iterator[Item]:
@@ -233,17 +237,17 @@ def _slices(item: Item) -> Iterator[Item]:
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
-    """Linear(dim, 256) → mean → Linear(256, 12)."""
+    """Builds Linear(dim, 256) → mean → Linear(256, 12)."""
     return PooledLinear(dim, CLASSES)
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """Accuracy over the files of the test archive, in percent."""
+    """Computes the accuracy over the files of the test archive, in percent."""
     return {"accuracy": accuracy(predictions)}
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature `SpeechCommands/`, which keeps the rule of the hash."""
+    """Writes the miniature `SpeechCommands/`, which follows the rule of the hash."""
     write_miniature(root / "SpeechCommands", seed, side)
 
 

@@ -80,12 +80,12 @@ CARD = TaskCard(
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
     counts=PUBLISHED,
     sample_rate=SAMPLE_RATE,
-    withheld="the references are whole transcripts, to be had from the publisher with the attribution that CC BY 4.0 asks for",
+    withheld="the references are complete transcripts; the publisher offers them, and CC BY 4.0 requires attribution",
 )
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold; a label is the phones of the transcript joined by spaces. Raises `MissingCorpus`, `BadCorpus`."""
+    """Reads the one fold; a label is the phones of the transcript joined by spaces. Raises `MissingCorpus`, `BadCorpus`."""
     lexicon = pronunciations(corpora, transcripts(corpora))
 
     def phones(text: str) -> str:
@@ -96,18 +96,18 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Nothing depends on the frame rate."""
+    """Returns the split: nothing depends on the frame rate."""
     return split
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
-    """Linear(dim, 256) → Linear(256, 74) at every frame, CTC."""
+    """Builds Linear(dim, 256) → Linear(256, 74) at every frame, trained by CTC."""
     alphabet = PhoneAlphabet()
     return CtcHead(FrameLinear(dim, len(alphabet.symbols)), alphabet)
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """PER = edits / reference phones, summed over the corpus, in percent.
+    """Computes PER = edits / reference phones, summed over the corpus, in percent.
 
     >>> score([Prediction("a", "all", (), "HH AH0 L OW1", "HH AH1 L")], {})["per"].value
     50.0
@@ -118,7 +118,7 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature LibriSpeech that PR and ASR share."""
+    """Writes the miniature LibriSpeech, which PR and ASR share."""
     write_miniature(root, seed)
 
 

@@ -1,4 +1,4 @@
-"""QbE, query by example: which documents hold what was asked aloud? Nothing is trained.
+"""QbE, query by example: which documents contain the spoken query? Nothing is trained.
 
 Corpus: the English part of QUESST 2014: 138 dev and 138 eval queries, 2 438 documents. Paper: Anguera et al. (MediaEval 2014).
 Licence: see the corpus page. Rules (protocol of SUPERB): one layer, every dimension standardised over the frames of all
@@ -45,14 +45,14 @@ SHORTEST = 5
 """A query of fewer frames scores 0 everywhere."""
 
 CHUNK_FRAMES = {"cpu": 20_000, "cuda": 500_000}
-"""Document frames that are searched at once: what a CPU's caches like, what keeps a GPU busy (2 GB with 768 dimensions and a
-query of 100 frames)."""
+"""Document frames that are searched at once: few enough for the caches of a CPU, many enough to use a GPU fully (2 GB with 768
+dimensions and a query of 100 frames)."""
 
 DECIMALS = 4
 TINY = 1e-9
 QUERY, DOCUMENT = "query", "document"
 ELSEWHERE = "targets_absent|"
-"""Facts of this prefix count a query's targets in documents that are not searched."""
+"""Prefix of the facts that count the targets of a query in documents that are not searched."""
 
 DETECTED = 2.0
 STDLIST = {
@@ -89,37 +89,37 @@ CARD = TaskCard(
         for kind, count in (("", 2_576), (f"/{QUERY}", 138), (f"/{DOCUMENT}", 2_438))
     },
     sample_rate=RATE,
-    withheld="the ground truth comes with the archive, whose terms do not speak of handing it on",
+    withheld="the ground truth is in the archive, whose terms do not mention passing it on",
 )
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold, nothing to train on; ids are file names without suffix. Raises `MissingCorpus`, `BadCorpus`."""
+    """Reads the one fold, which has no train split; ids are file names without suffix. Raises `MissingCorpus`, `BadCorpus`."""
     dev, test = _split("dev", corpora, "dev"), _split("test", corpora, "eval")
     must_be_there((item.audio.path for item in (*dev.items, *test.items)), "QUESST 2014", "Unpack the corpus again.")
     return (Fold("all", Split("train", ()), dev, test),)
 
 
 def _split(name: Literal["dev", "test"], corpora: Corpora, official: str) -> Split:
-    found = asked_of(corpora, official)
-    files = [(QUERY, *one) for one in found.queries.items()] + [(DOCUMENT, *one) for one in found.documents.items()]
-    items = tuple(Item(key, Audio(path, gain_db=GAIN_DB), kind, (key,)) for kind, key, path in files)
+    search = asked_of(corpora, official)
+    files = [(QUERY, *pair) for pair in search.queries.items()] + [(DOCUMENT, *pair) for pair in search.documents.items()]
+    items = tuple(Item(key, Audio(path, gain_db=GAIN_DB), label, (key,)) for label, key, path in files)
     trials = tuple(
-        Trial(query, document, int((query, document) in found.targets), (query,))
-        for query in found.queries
-        for document in found.documents
+        Trial(query, document, int((query, document) in search.targets), (query,))
+        for query in search.queries
+        for document in search.documents
     )
-    facts = {"queries_absent": float(found.queries_absent), "documents_absent": float(found.documents_absent)}
-    return Split(name, items, trials, facts | {f"{ELSEWHERE}{query}": float(n) for query, n in found.targets_absent.items()})
+    facts = {"queries_absent": float(search.queries_absent), "documents_absent": float(search.documents_absent)}
+    return Split(name, items, trials, facts | {f"{ELSEWHERE}{query}": float(n) for query, n in search.targets_absent.items()})
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Nothing depends on the frame rate."""
+    """Returns the split: nothing depends on the frame rate."""
     return split
 
 
 def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
-    """Scores of every trial, layer by layer (or of the layer of `only`)."""
+    """Yields the scores of every trial, layer by layer (or only for the layer of `only`)."""
     layers = [only["layer"]] if only else range(outputs[split.items[0].id].layers)
     for layer in layers:
         scores = scores_of(split.items, outputs, layer)
@@ -130,7 +130,7 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
 
 
 def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, dict[str, float]]:
-    """Query id -> document id -> z-normalised score: minus the least DTW cost per query frame."""
+    """Returns query id -> document id -> z-normalised score: minus the least DTW cost per query frame."""
     lengths: dict[str, int] = {}
 
     def sounds() -> Iterator[Tensor]:
@@ -140,10 +140,10 @@ def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, 
             yield frames
 
     mean, spread = statistics(sounds())
-    queries, documents = ([item.id for item in items if item.label == kind] for kind in (QUERY, DOCUMENT))
+    queries, documents = ([item.id for item in items if item.label == label] for label in (QUERY, DOCUMENT))
 
     def standardised(key: str) -> Tensor:
-        return normalize((outputs[key].frames(layer) - mean) / spread, dim=1)  # of unit length: only angles are compared
+        return normalize((outputs[key].frames(layer) - mean) / spread, dim=1)  # unit length: only angles are compared
 
     asked = {key: standardised(key) for key in queries if lengths[key] >= SHORTEST}
     columns: dict[str, Tensor] = {}
@@ -159,13 +159,16 @@ def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, 
 
 
 def _normalised(scores: Tensor) -> Tensor:
-    """Scores (query, document), each row with zero mean and unit (population) deviation; a row of equal scores becomes 0."""
+    """Normalises each row of (query, document) to zero mean and unit (population) deviation.
+
+    A row of equal scores becomes 0.
+    """
     scores = scores.double()
     return (scores - scores.mean(1, keepdim=True)) / scores.std(1, correction=0, keepdim=True).clamp_min(TINY)
 
 
 def statistics(sounds: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased standard deviation (at least 1e-9) of each dimension over all frames of `sounds`, (time, dim) each.
+    """Computes mean and unbiased standard deviation (at least 1e-9) of each dimension over all frames of `sounds` (time, dim).
 
     One pass in double precision, so that a corpus need not fit into memory.
     """
@@ -179,7 +182,7 @@ def statistics(sounds: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _chunks(lengths: Mapping[str, int], most: int) -> Iterator[list[str]]:
-    """Ids of documents in groups of similar length, at most `most` frames when padded, but at least one document."""
+    """Yields groups of document ids of similar length: at most `most` frames when padded, but at least one document."""
     chunk: list[str] = []
     for key in sorted(lengths, key=lambda key: lengths[key]):
         if chunk and (len(chunk) + 1) * lengths[key] > most:
@@ -190,31 +193,31 @@ def _chunks(lengths: Mapping[str, int], most: int) -> Iterator[list[str]]:
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """MTWV as fractions: the official one, in which other languages count as never detected, and that of English alone."""
+    """Computes two MTWV as fractions: the official one, which counts other languages as never detected, and that of English."""
     elsewhere = {key.removeprefix(ELSEWHERE): int(n) for key, n in facts.items() if key.startswith(ELSEWHERE)}
     absent = Absent(int(facts.get("queries_absent", 0)), int(facts.get("documents_absent", 0)), elsewhere)
     return {"mtwv": maximum_twv(predictions, absent), "mtwv_english": maximum_twv(predictions, Absent())}
 
 
 def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
-    """The list of detections as the reference writes it: every document for every query, YES above two deviations."""
+    """Returns the list of detections as the reference writes it: each document for each query, YES above two deviations."""
     root = ElementTree.Element("stdlist", STDLIST)
     terms: dict[str, ElementTree.Element] = {}
-    for one in predictions:
-        query, _, document = one.id.partition("|")
+    for answer in predictions:
+        query, _, document = answer.id.partition("|")
         if query not in terms:
             terms[query] = ElementTree.SubElement(
                 root, "detected_termlist", termid=query, term_search_time="1.0", oov_term_count="1"
             )
-        decision = "YES" if one.prediction > DETECTED else "NO"
-        place = {"file": document, "channel": "1", "tbeg": "0.000", "dur": "0.00"}
-        ElementTree.SubElement(terms[query], "term", place, score=f"{one.prediction:.4f}", decision=decision)
+        decision = "YES" if answer.prediction > DETECTED else "NO"
+        fields = {"file": document, "channel": "1", "tbeg": "0.000", "dur": "0.00"}
+        ElementTree.SubElement(terms[query], "term", fields, score=f"{answer.prediction:.4f}", decision=decision)
     ElementTree.indent(root)
     return Upload({f"qbe_public/{STDLIST['termlist_filename']}": ElementTree.tostring(root, "utf-8", xml_declaration=True)})
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature `quesst14Database/`."""
+    """Writes the miniature `quesst14Database/`."""
     write_miniature(root, seed)
 
 

@@ -1,4 +1,4 @@
-"""SF, slot filling: what does an order to a machine speak of? Words are written together with the slots that they fill.
+"""SF, slot filling: which slots does a spoken order fill, and with which words? Words are written together with their slots.
 
 Corpus: Audio SNIPS, 104 672 / 2 800 / 2 800 utterances of 8 / 4 / 4 synthetic voices. Paper: Lai et al. (ICASSP 2021).
 Licence: CC0 for the sentences; the voices' terms for the sound.
@@ -82,29 +82,29 @@ CARD = TaskCard(
     sizes={"train": Size(104_672, 85.0), "dev": Size(2_800, 2.3), "test": Size(2_800, 2.3)},  # hours approximate
     counts=PUBLISHED,
     sample_rate=SAMPLE_RATE,
-    withheld="the references are whole transcripts, to be had from the publisher",
+    withheld="the references are complete transcripts; the publisher offers them",
 )
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold; a label is the words with their slots. Raises `MissingCorpus`, `BadCorpus`."""
+    """Reads the one fold; a label is the words with their slots. Raises `MissingCorpus`, `BadCorpus`."""
     return (read_fold(corpora),)
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Nothing depends on the frame rate."""
+    """Returns the split: nothing depends on the frame rate."""
     return split
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
-    """SpecAug → Linear(dim, 1024) → 2 × [BLSTM(1024) → dropout 0.2] → Linear(2048, 109), CTC."""
+    """Builds SpecAug → Linear(dim, 1024) → 2 × [BLSTM(1024) → dropout 0.2] → Linear(2048, 109), CTC."""
     alphabet, options = SlotAlphabet(SLOTS), recipe.options
     augment = SpecAug(feature_width=options["feature_width"], time_width=options["time_width"])
     return CtcHead(BlstmStack(dim, len(alphabet.symbols), augment, options["width"]), alphabet)
 
 
 def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
-    """Nothing to choose; the reference is the target as it would be printed, tags and quirks included."""
+    """Yields the answers unchanged. The reference is the target as it is printed, with tags and the quirks of s3prl."""
     alphabet = SlotAlphabet(SLOTS)
     yield (
         {},
@@ -116,16 +116,16 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """F1 of slot types, averaged over utterances, and CER of slot values, both in percent.
+    """Computes the F1 of slot types, averaged over utterances, and the CER of slot values, both in percent.
 
-    >>> said = [Prediction("a", "all", (), "SET A B-room BEDROOM E-room ALARM", "SET B-room BEDROM E-room B-city ALARM E-city")]
-    >>> {name: round(score.value, 2) for name, score in score(said, {}).items()}
+    >>> rows = [Prediction("a", "all", (), "SET A B-room BEDROOM E-room ALARM", "SET B-room BEDROM E-room B-city ALARM E-city")]
+    >>> {name: round(score.value, 2) for name, score in score(rows, {}).items()}
     {'slot_type_f1': 66.67, 'slot_value_cer': 14.29}
     """
     pairs = [(slots(str(p.reference)), slots(str(p.prediction))) for p in predictions]
-    types = [type_f1(set(reference), set(said)) for reference, said in pairs]
-    edits = [value_edits(reference, said) for reference, said in pairs]
-    errors, characters = [one[0] for one in edits], [one[1] for one in edits]
+    types = [type_f1(set(reference), set(hypothesis)) for reference, hypothesis in pairs]
+    edits = [value_edits(reference, hypothesis) for reference, hypothesis in pairs]
+    errors, characters = [pair[0] for pair in edits], [pair[1] for pair in edits]
     utterances, wrong = (
         {"f1": sum(types), "utterances": float(len(types))},
         {"errors": float(sum(errors)), "characters": float(sum(characters))},
@@ -137,31 +137,32 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
 
 
 def slots(text: str) -> dict[str, list[str]]:
-    """Slot type → its values. No word boundary ends the closing tag, as in the reference implementation.
+    """Returns slot type → values. No word boundary ends the closing tag, as in the reference implementation.
 
     >>> slots("PLAY B-artist NINA STONE E-artist ON B-service SPOTIFY E-service")
     {'artist': ['NINA STONE'], 'service': ['SPOTIFY']}
     """
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for slot, value in re.findall(r"B-(\S+) (.+?) E-\1", re.sub(r" +", " ", text)):
-        found.setdefault(slot, []).append(value)
-    return found
+        values.setdefault(slot, []).append(value)
+    return values
 
 
-def type_f1(reference: set[str], said: set[str]) -> float:
-    """2PR / (P + R) of two sets, which is twice the common share; 1 if both are empty."""
-    return 2 * len(reference & said) / (len(reference) + len(said)) if reference or said else 1.0
+def type_f1(reference: set[str], hypothesis: set[str]) -> float:
+    """Computes 2PR / (P + R) of two sets: 2 · |common| / (|reference| + |hypothesis|); 1 if both are empty."""
+    return 2 * len(reference & hypothesis) / (len(reference) + len(hypothesis)) if reference or hypothesis else 1.0
 
 
-def value_edits(reference: Mapping[str, Sequence[str]], said: Mapping[str, Sequence[str]]) -> tuple[int, int]:
-    """Character edits and reference characters of an utterance: each reference value against the nearest said one of its type.
+def value_edits(reference: Mapping[str, Sequence[str]], hypothesis: Mapping[str, Sequence[str]]) -> tuple[int, int]:
+    """Counts character edits and reference characters of an utterance.
 
-    A type that was not said counts as an empty value, and so does one whose values are all wrong by 100 times the reference's
-    length or more, as in the source; types that were said and are not in the reference do not count.
+    Compares each reference value with the nearest of its type.
+    A type that the hypothesis lacks counts as an empty value, and so does a type whose values all need 100 times the
+    reference's length in edits or more, as in the source. Types that only the hypothesis has do not count.
     """
     errors = characters = 0
     for slot, values in reference.items():
-        hypotheses = [_untagged(value) for value in said.get(slot, [""])]
+        hypotheses = [_untagged(value) for value in hypothesis.get(slot, [""])]
         for value in values:
             distances, lengths = character_edits([value] * len(hypotheses), hypotheses)
             nearest = min(distances)
@@ -174,7 +175,7 @@ def _untagged(value: str) -> str:
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature SNIPS."""
+    """Writes the miniature SNIPS."""
     write_miniature(root, seed)
 
 

@@ -4,9 +4,9 @@ Corpus: Libri2Mix (two speakers and noise, 16 kHz, `max` mode), 13 900 / 3 000 /
 arXiv 2005.11262; diarization by permutation-invariant training after Fujita et al. (2019), arXiv 1909.05952. Licence: CC BY 4.0
 (LibriSpeech), with noise from WHAM! under CC BY-NC 4.0. Test speakers are not in the training set.
 Rules (protocol of SUPERB): pieces of 2 000 frames; weights by frame accuracy on dev; then the lowest DER of ten settings
-(threshold × median filter) *on test*, optimistic, and kept so that numbers compare. A turn that spans a whole piece is
+(threshold × median filter) *on test*, optimistic, and kept so that numbers compare. A turn that spans a complete piece is
 labelled; the reference implementation loses it, and so does the variant `reference-chunk-labels`, which also rounds the length
-of a recording as it does.
+of a recording as the reference does.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ CARD = TaskCard(
     counts={"train": 13_900, "dev": 3_000, "test": 3_000},
     sample_rate=SAMPLE_RATE,
     variants={
-        CHUNK_LABELS: "a turn that spans a whole piece is labelled silent, and seconds are turned into frames in floating "
+        CHUNK_LABELS: "a turn that spans a complete piece is labelled silent, and seconds are turned into frames in floating "
         "point (8.04 s are 401 frames of 20 ms), as in s3prl"
     },
 )
 
 PIECE = 2_000
-"""Frames of a piece."""
+"""Number of frames of a piece."""
 
 HUNDREDTH = SAMPLE_RATE // 100
 SETTINGS = tuple({"threshold": t, "median": m} for t in (0.3, 0.4, 0.5, 0.6, 0.7) for m in (1, 11))
@@ -113,15 +113,17 @@ class Piece:
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold; an item is a mixture, its label a `Mixture`, its group the two speakers. A remark says what DER has an
-    answer that hears speech but no speakers: no head should be thought good before it is below that."""
+    """Reads the one fold; an item is a mixture, its label a `Mixture`, its group the two speakers.
+
+    A remark states the DER of an answer that detects speech but takes all of it for one speaker; a useful head is below it.
+    """
 
     def split(name: Literal["train", "dev", "test"]) -> Split:
-        found = mixtures(corpora, name)
-        return Split(name, tuple(Item(mix.id, Audio(mix.path), mix, tuple(sorted(mix.speakers))) for mix in found))
+        listed = mixtures(corpora, name)
+        return Split(name, tuple(Item(mix.id, Audio(mix.path), mix, tuple(sorted(mix.speakers))) for mix in listed))
 
     train, dev, test = split("train"), split("dev"), split("test")
-    paths = (item.label.path for one in (train, dev, test) for item in one.items)
+    paths = (item.label.path for part in (train, dev, test) for item in part.items)
     must_be_there(paths, "Libri2Mix", "Run LibriMix's generation script again.")
     floor = one_speaker_error(rounded(item.label.turns) for item in test.items)
     remark = f"one speaker for all speech, with perfect activity, has a DER of {floor:.2f} % on test"
@@ -129,13 +131,13 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Pieces of 2 000 frames with their frame labels; the last one of a recording may be shorter."""
+    """Cuts recordings into pieces of 2 000 frames with frame labels; the last piece of a recording may be shorter."""
     quirks = CHUNK_LABELS in recipe.variants
     return replace(split, items=tuple(piece for item in split.items for piece in _pieces(item, hop, quirks)))
 
 
 def _pieces(item: Item, hop: int, quirks: bool) -> Iterator[Item]:
-    """The pieces of a recording; with `quirks`, its length in frames and its labels are those of s3prl."""
+    """Yields the pieces of a recording; with `quirks`, its length in frames and its labels are those of s3prl."""
     mix: Mixture = item.label
     speakers = sorted({speaker for *_, speaker in mix.turns})
     speakers += ["nobody"] * (2 - len(speakers))
@@ -149,7 +151,7 @@ def _pieces(item: Item, hop: int, quirks: bool) -> Iterator[Item]:
 
 
 def _samples(path: Path) -> int:
-    """Length in samples at 16 kHz, from the header."""
+    """Returns the length in samples at 16 kHz, from the header."""
     samples, rate = audio_header(path)
     return round(samples * SAMPLE_RATE / rate)
 
@@ -158,7 +160,7 @@ def _samples(path: Path) -> int:
 
 
 class Diarizer(nn.Module):
-    """LSTM(dim, width), one layer, forwards in time → Linear(width, 2): a logit for each speaker and frame."""
+    """LSTM(dim, width), one layer, forward in time → Linear(width, 2): a logit for each speaker and frame."""
 
     def __init__(self, dim: int, width: int) -> None:
         super().__init__()
@@ -166,17 +168,17 @@ class Diarizer(nn.Module):
         self.output = nn.Linear(width, 2)
 
     def encode(self, label: Piece) -> Tensor:
-        """Activity (frames, 2)."""
+        """Returns the activity (frames, 2)."""
         return torch.from_numpy(label.active)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Logits (batch, time, 2). Padding comes after the sound, where an LSTM that runs forwards cannot see it."""
+        """Returns logits (batch, time, 2). Padding follows the sound, so it does not affect a forward LSTM."""
         return self.output(self.recurrent(features)[0])
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
-        """Cross-entropy under the better assignment of outputs to speakers: Σ over pieces of the minimum / Σ frames.
+        """Computes cross-entropy under the better assignment of outputs to speakers: Σ of the minima over pieces / Σ frames.
 
-        Mean over speakers, sum over the frames of the label; where features are fewer, the last output is repeated.
+        Mean over speakers, sum over the frames of the label; if there are fewer features, the last output is repeated.
         """
         truth = pad_sequence(list(targets), batch_first=True).to(outputs)  # (batch, frames, 2)
         counts = torch.tensor([len(target) for target in targets], device=outputs.device)
@@ -190,13 +192,13 @@ class Diarizer(nn.Module):
         return torch.minimum(*costs).sum() / counts.sum()
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[np.ndarray]:
-        """Posteriors (frames, 2), float32."""
+        """Returns posteriors (frames, 2), float32."""
         posteriors = torch.sigmoid(outputs.float()).cpu().numpy()
         return [posteriors[i, :length] for i, length in enumerate(lengths.tolist())]
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
-    """The LSTM; its `width` is the recipe's option."""
+    """Builds the LSTM; `width` is an option of the recipe."""
     return Diarizer(dim, recipe.options["width"])
 
 
@@ -204,9 +206,9 @@ def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
 
 
 def frame_accuracy(split: Split, outputs: Outputs) -> float:
-    """Mean over pieces of the share of right decisions at 0.5, under the assignment of least loss, in percent.
+    """Computes the mean over pieces of the share of correct decisions at 0.5, under the assignment of least loss, in percent.
 
-    A piece in which nobody speaks counts 0, as in the source.
+    A piece without speech counts 0, as in the source.
     """
     return 100.0 * float(np.mean([_frame_accuracy(item.label.active, _matched(item, outputs)) for item in split.items]))
 
@@ -221,13 +223,13 @@ def _frame_accuracy(active: np.ndarray, posteriors: np.ndarray) -> float:
 
 
 def _matched(item: Item, outputs: Outputs) -> np.ndarray:
-    """Posteriors of a piece on the frames of its label: cut, or the last one repeated."""
+    """Returns the posteriors of a piece on the frames of its label: cut, or with the last one repeated."""
     posteriors, frames = outputs[item.id], len(item.label.active)
     return posteriors[np.minimum(np.arange(frames), len(posteriors) - 1)]
 
 
 def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
-    """For each threshold and median filter, the turns of every recording, its pieces joined."""
+    """Yields, for each threshold and median filter, the turns of every recording, with its pieces joined."""
     recordings: dict[str, list[Item]] = {}
     for item in split.items:
         recordings.setdefault(item.label.recording, []).append(item)
@@ -242,7 +244,7 @@ def _prediction(fold: str, name: str, item: Item, posteriors: np.ndarray, settin
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """Diarization error rate in percent: missed, falsely detected and confused seconds over spoken ones, of all recordings."""
+    """Computes the DER in percent: missed, falsely detected and confused seconds / spoken seconds, over all recordings."""
     errors = [compare(prediction.reference, prediction.prediction) for prediction in predictions]
     totals, speech = [error.total for error in errors], [error.speech for error in errors]
     counts = {
@@ -253,31 +255,34 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
 
 
 def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
-    """`T_hat` of each recording: the decisions of the chosen setting, since posteriors are not kept.
+    """Returns `T_hat` of each recording: the decisions of the chosen setting, because results contain no posteriors.
 
     Raises `MissingExtra` without h5py.
     """
-    files = {f"sd_public/scoring/predictions/{one.id}.h5": hdf5("T_hat", _decided(one.prediction, hop)) for one in predictions}
+    files = {
+        f"sd_public/scoring/predictions/{answer.id}.h5": hdf5("T_hat", _decided(answer.prediction, hop))
+        for answer in predictions
+    }
     remarks = [
-        "sd: T_hat holds the decisions (1 or 0) of the setting that this result chose, not posteriors: results keep none. "
+        "sd: T_hat holds the decisions (1 or 0) of the setting that this result chose, not posteriors: results contain none. "
         "With median 1 the official scorer finds this result's DER under any threshold; it also tries a median filter of 11 on "
         "top, and takes the lower DER."
     ]
     if hop % HUNDREDTH:
         remarks.append(
-            "sd: turns are kept in hundredths of a second, which are no whole frames here: edges may move by a frame."
+            "sd: turns are stored in hundredths of a second, which are no multiple of a frame here: edges may move by a frame."
         )
     return Upload({**files, "sd_public/frame_shift": f"{hop}\n".encode()}, tuple(remarks))
 
 
 def _decided(turns: Sequence[Turn], hop: int) -> np.ndarray:
-    """Decisions (frames, 2) up to the end of the last turn."""
+    """Returns decisions (frames, 2) up to the end of the last turn."""
     last = max((round(end * SAMPLE_RATE / hop) for _, end, _ in turns), default=1)
     return frames_of(turns, ("0", "1"), hop, 0, max(last, 1)).astype(np.float32)
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature Libri2Mix."""
+    """Writes the miniature Libri2Mix."""
     write_miniature(root, seed)
 
 

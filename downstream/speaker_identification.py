@@ -2,7 +2,7 @@
 
 Corpus: VoxCeleb1, identification split (`iden_split.txt`): 138 361 / 6 904 / 8 251 utterances of the same 1 251 speakers.
 Paper: Nagrani, Chung, Zisserman (2017), arXiv 1706.08612. Licence: CC BY 4.0.
-Rules (protocol of SUPERB): train on random 8 s crops, judge whole utterances; the label space is always all 1 251 speakers.
+Rules (protocol of SUPERB): train on random 8 s crops, evaluate on complete utterances; labels are always all 1 251 speakers.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ CARD = TaskCard(
     reference_points={"accuracy": (20.058174, 90.3)},
     published={"accuracy": "sid_acc"},
     differences={
-        "superb-once": "trains on whole utterances in place of a fresh random 8 s crop in every epoch",
+        "superb-once": "trains on complete utterances in place of a new random 8 s crop in every epoch",
         "mini": "600 updates, three learning rates",
     },
     miniature="100 synthetic speakers (of the 1 251 classes), 700 / 100 / 360 utterances of 2-3 s",
@@ -84,10 +84,10 @@ CARD = TaskCard(
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold; an utterance's label and group are its speaker. Raises `MissingCorpus`, `BadCorpus`."""
+    """Reads the one fold; the label and the group of an utterance are its speaker. Raises `MissingCorpus`, `BadCorpus`."""
     corpus = VoxCeleb.under(corpora)
     lists = corpus.identification()
-    corpus.must_hold((one for names in lists.values() for one in names), "the identification split of VoxCeleb1")
+    corpus.must_hold((name for names in lists.values() for name in names), "the identification split of VoxCeleb1")
 
     def split(name: Literal["train", "dev", "test"]) -> Split:
         return Split(name, tuple(_item(corpus, utterance) for utterance in lists[name]))
@@ -101,7 +101,7 @@ def _item(corpus: VoxCeleb, utterance: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Nothing depends on the frame rate. With `crop: random`, training sound is cut anew at every access."""
+    """Returns the split. With `crop: random`, training crops are drawn again at each access."""
     if split.name != "train" or recipe.options.get("crop") != "random":
         return split
     crop = round(recipe.options["crop_seconds"] * SAMPLE_RATE)
@@ -109,17 +109,17 @@ def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
-    """Linear(dim, 256) → mean → Linear(256, 1 251)."""
+    """Builds Linear(dim, 256) → mean → Linear(256, 1 251)."""
     return PooledLinear(dim, SPEAKERS)
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """Accuracy over the utterances of the test list, in percent."""
+    """Computes the accuracy over the utterances of the test list, in percent."""
     return {"accuracy": accuracy(predictions)}
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature VoxCeleb1 that SID and ASV share."""
+    """Writes the miniature VoxCeleb1, which SID and ASV share."""
     write_miniature(root, seed)
 
 

@@ -1,10 +1,10 @@
-"""ASV, automatic speaker verification: are two utterances by the same speaker, neither of whom was heard in training?
+"""ASV, automatic speaker verification: are two utterances by the same speaker? No test speaker is in the training set.
 
 Corpus: VoxCeleb1: trained on all utterances of 1 211 speakers, tested on the 37 720 original trials (`voxceleb1_test_v2.txt`)
-of the forty others, id10270 … id10309. Paper: Nagrani, Chung, Zisserman (2017), arXiv 1706.08612. Licence: CC BY 4.0.
+of the other forty, id10270 … id10309. Paper: Nagrani, Chung, Zisserman (2017), arXiv 1706.08612. Licence: CC BY 4.0.
 Rules (protocol of SUPERB): x-vector (Snyder et al. 2018) with AM-softmax (Wang et al. 2018), scores = cosine of embeddings, no
 dev set. The official number is the lowest EER of ten checkpoints *on the test trials*: optimistic, and kept so that numbers
-compare. Sound is amplified by -3 dB and freed of silence; only then are training utterances of up to 2 s dropped.
+compare. Sound is amplified by -3 dB and silence is removed; after that, training utterances of up to 2 s are dropped.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ CARD = TaskCard(
     reference_points={"eer": (9.56, 5.11)},
     published={"eer": "asv_eer"},
     differences={
-        "superb-once": "trains on whole utterances in place of a fresh random 8 s crop in every epoch",
-        "mini": "300 updates, one rate, TDNN 64 / 192 / 128 wide in place of 512 / 1 500 / 512, short utterances kept",
+        "superb-once": "trains on complete utterances in place of a new random 8 s crop in every epoch",
+        "mini": "300 updates, one rate, TDNN 64 / 192 / 128 wide in place of 512 / 1 500 / 512, short utterances are used",
     },
     miniature="60 + 40 synthetic speakers, 840 utterances of 2-3 s, 2 240 trials",
     sound="VoxCeleb1 trimmed",
@@ -123,10 +123,10 @@ CARD = TaskCard(
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold: every utterance of the training speakers, no dev, and the utterances and trials of the trial list.
+    """Reads the one fold: every utterance of the training speakers, no dev, and the utterances and trials of the trial list.
 
-    Raises `MissingCorpus`, and `BadCorpus` when an utterance is missing that the trials or the identification list (where it
-    is there) name.
+    Raises `MissingCorpus`, and `BadCorpus` if an utterance is missing that the trials or the identification list (if it
+    exists) name.
     """
     corpus = VoxCeleb.under(corpora)
     train = _training_utterances(corpus)
@@ -141,13 +141,13 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 
 
 def _training_utterances(corpus: VoxCeleb) -> list[str]:
-    there = [name for speaker in corpus.speakers if speaker not in TEST_SPEAKERS for name in corpus.utterances(speaker)]
+    present = [name for speaker in corpus.speakers if speaker not in TEST_SPEAKERS for name in corpus.utterances(speaker)]
     listed = {name for name in corpus.listed() if speaker_of(name) not in TEST_SPEAKERS}
-    if missing := sorted(listed - set(there)):
+    if missing := sorted(listed - set(present)):
         raise MissingFiles([corpus.path(name) for name in missing], len(listed), "VoxCeleb1 to train on", UNPACK)
-    if not there:
-        raise BadCorpus(f"{corpus.root} holds no training utterance: only test speakers are there. Unpack the dev archive.")
-    return there
+    if not present:
+        raise BadCorpus(f"{corpus.root} contains no training utterance, only test speakers. Unpack the dev archive.")
+    return present
 
 
 def _item(corpus: VoxCeleb, utterance: str) -> Item:
@@ -156,8 +156,8 @@ def _item(corpus: VoxCeleb, utterance: str) -> Item:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Training utterances longer than `min_seconds` after trimming: whole, their first `cut_seconds`, or, with `crop: random`,
-    cut anew at every access; others whole."""
+    """Selects training utterances longer than `min_seconds` after trimming: complete, or cut to their first `cut_seconds`, or,
+    with `crop: random`, cropped again at each access. Other splits stay complete."""
     if split.name != "train":
         return split
     items, cut = split.items, recipe.options.get("cut_seconds")
@@ -180,7 +180,7 @@ def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
 class XVector(nn.Module):
     """Connector, five TDNN layers, mean and standard deviation over time, embedding; in training a linear layer and AM-softmax.
 
-    The convolutions see no padding: T frames become T - 14 (4 + 4 + 6 are lost at the edges).
+    The convolutions use no padding: T frames become T - 14 (4 + 4 + 6 are lost at the edges).
     """
 
     layers = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))
@@ -201,11 +201,11 @@ class XVector(nn.Module):
         self.classes = nn.Parameter(nn.init.xavier_normal_(torch.empty(embedding, len(speakers))))
 
     def encode(self, label: str) -> Tensor:
-        """Index of a training speaker."""
+        """Returns the index of a training speaker."""
         return torch.tensor(self.index[label])
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Embeddings (batch, embedding) of features (batch, time, dim), after their ReLU: none is negative."""
+        """Returns embeddings (batch, embedding) of features (batch, time, dim), after the ReLU: no value is negative."""
         features, lengths = _long_enough(features, lengths, self.lost + 2)
         hidden = self.connector(features).transpose(1, 2)  # (batch, width, time)
         for layer in self.tdnn:
@@ -213,30 +213,30 @@ class XVector(nn.Module):
         return F.relu(self.embedding(statistics(hidden, lengths - self.lost)))
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
-        """AM-softmax: cross-entropy of s · (cos θ - m for the true speaker, cos θ for the others), s = 30, m = 0.4."""
+        """Computes AM-softmax: cross-entropy of s · (cos θ - m for the true speaker, cos θ for the others), s = 30, m = 0.4."""
         speakers = torch.stack(list(targets))
         cosines = F.normalize(F.relu(self.training_layer(outputs))) @ F.normalize(self.classes, dim=0)
         margins = self.margin * F.one_hot(speakers, cosines.shape[1])
         return F.cross_entropy(self.scale * (cosines - margins), speakers)
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[list[float]]:
-        """Embeddings of length one."""
+        """Returns embeddings of length one."""
         return F.normalize(outputs).tolist()
 
 
 def statistics(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """Mean and unbiased standard deviation of the valid frames: (batch, width, time) → (batch, 2 · width); lengths ≥ 2."""
+    """Computes mean and unbiased standard deviation of valid frames: (batch, width, time) → (batch, 2 · width); lengths ≥ 2."""
     valid = torch.arange(hidden.shape[2], device=hidden.device) < lengths[:, None]  # (batch, time)
     count = lengths[:, None].to(hidden.dtype)
     mean = (hidden * valid[:, None]).sum(2) / count
     variance = ((hidden - mean[:, :, None]) * valid[:, None]).square().sum(2) / (count - 1)
-    # a unit that ReLU silenced varies by exactly 0, where the root has no gradient
+    # a unit that ReLU set to 0 has variance 0, where the square root has no gradient
     varies = variance > 0
     return torch.cat([mean, torch.where(varies, variance, 1.0).sqrt() * varies], dim=1)
 
 
 def _long_enough(features: Tensor, lengths: Tensor, least: int) -> tuple[Tensor, Tensor]:
-    """Repeat utterances of fewer than `least` frames from their beginning: two frames must be left to pool after the TDNN."""
+    """Repeats utterances of fewer than `least` frames from their start: pooling after the TDNN needs two frames."""
     if int(lengths.min()) >= least:
         return features, lengths
     frames = torch.arange(max(features.shape[1], least), device=features.device)
@@ -246,7 +246,7 @@ def _long_enough(features: Tensor, lengths: Tensor, least: int) -> tuple[Tensor,
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
-    """The x-vector over the sorted training speakers; `width`, `pooled` and `embedding` are the recipe's options."""
+    """Builds the x-vector over the sorted training speakers; `width`, `pooled` and `embedding` are options of the recipe."""
     sizes = {name: recipe.options[name] for name in ("width", "pooled", "embedding")}
     return XVector(dim, sorted({item.label for item in fold.train.items}), **sizes)
 
@@ -255,7 +255,7 @@ def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
 
 
 def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
-    """The trials with the cosine of their embeddings; nothing but the checkpoint is to be chosen."""
+    """Yields the trials with the cosine of their embeddings; only the checkpoint is chosen."""
     names = {item.id: i for i, item in enumerate(split.items)}
     embeddings = np.asarray([outputs[item.id] for item in split.items])
     left = embeddings[[names[trial.left] for trial in split.trials]]
@@ -271,20 +271,20 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """Equal error rate (percent) and the minimum of the normalised detection cost at a target probability of 0.01."""
+    """Computes the EER (percent) and the minimum of the normalised detection cost at a target probability of 0.01."""
     scores = np.array([prediction.prediction for prediction in predictions])
     labels = np.array([prediction.reference for prediction in predictions])
     return {"eer": equal_error_rate(scores, labels), "min_dcf": minimum_cost(scores, labels, target_probability=0.01)}
 
 
 def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
-    """`<utterance>_<utterance> <cosine>` for every trial."""
-    rows = ("_".join(map(dashed, one.id.split("|"))) + f" {one.prediction}\n" for one in predictions)
+    """Returns a line `<utterance>_<utterance> <cosine>` for every trial."""
+    rows = ("_".join(map(dashed, trial.id.split("|"))) + f" {trial.prediction}\n" for trial in predictions)
     return Upload({"sv_public/predict.txt": "".join(rows).encode()})
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature VoxCeleb1 that SID and ASV share."""
+    """Writes the miniature VoxCeleb1, which SID and ASV share."""
     write_miniature(root, seed)
 
 

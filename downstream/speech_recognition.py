@@ -2,8 +2,8 @@
 
 Corpus: LibriSpeech, train-clean-100 / dev-clean / test-clean: 28 539 / 2 703 / 2 620 utterances. Licence: CC BY 4.0.
 Paper: Panayotov, Chen, Povey, Khudanpur (ICASSP 2015).
-Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAug; decoded greedily, without a language model,
-and so chosen on dev. Where a word n-gram lies beside the corpus, the chosen weights are also decoded with it on test: `wer_lm`.
+Rules (protocol of SUPERB): letters; two BLSTM layers trained by CTC with SpecAug; decoded greedily, without a language model;
+dev chooses by this score. If the corpus folder has a word n-gram, the chosen weights also decode test with it: `wer_lm`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ OFFICIAL = Recipe(
     evaluate_every=2_000,
     learning_rates=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
     sampler="buckets",
-    halve_above=2_000,  # samples, so every group is cut: the batch is really 16, as in the source
+    halve_above=2_000,  # samples, so every group is halved: the batch has 16 utterances, as in the source
     drop_last=True,
     evaluate_batch=1,
     options={"width": 1024, "feature_width": 50, "time_width": 40},
@@ -101,13 +101,15 @@ LibriSpeech/librispeech_lexicon.lst              with it: "WORD<tab>W O R D |"
     sizes={"train": Size(28_539, 100.6), "dev": Size(2_703, 5.4), "test": Size(2_620, 5.4)},  # hours: the corpus' own README
     counts=PUBLISHED,
     sample_rate=SAMPLE_RATE,
-    withheld="the references are whole transcripts, to be had from the publisher with the attribution that CC BY 4.0 asks for",
+    withheld="the references are complete transcripts; the publisher offers them, and CC BY 4.0 requires attribution",
 )
 
 
 def read(corpora: Corpora) -> tuple[Fold, ...]:
-    """The one fold; a label is the transcript in upper case. Raises `MissingCorpus`, `BadCorpus`, and `MissingExtra` where
-    there is a language model and nothing to decode with."""
+    """Reads the one fold; a label is the transcript in upper case.
+
+    Raises `MissingCorpus`, `BadCorpus`, and `MissingExtra` if there is a language model but its decoder is not installed.
+    """
     fold = read_fold(corpora)
     texts = ((item.id, item.label) for split in (fold.train, fold.dev, fold.test) for item in split.items)
     if strange := strangers(texts, LETTERS):
@@ -119,9 +121,9 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
 
 
 def language_model(corpora: Corpora) -> dict[str, Path]:
-    """The word n-gram `lm` and its `lexicon`: where superbench.toml says, else beside LibriSpeech; nothing where there is none.
+    """Finds the word n-gram `lm` and its `lexicon`: by superbench.toml, otherwise in LibriSpeech's folder; empty without both.
 
-    Raises `BadCorpus` for one without the other, `MissingExtra`.
+    Raises `BadCorpus` if only one of them exists, `MissingExtra` without the decoder.
     """
     beside, named = corpora.place("LibriSpeech"), corpora.places
     models = [named["lm"]] if "lm" in named else [beside / name for name in MODELS]
@@ -134,7 +136,7 @@ def language_model(corpora: Corpora) -> dict[str, Path]:
     if model is None or lexicon is None:
         what, looked = ("language model", models) if model is None else ("lexicon of the language model", lexicons)
         raise BadCorpus(
-            f"The {what} is not there: looked for {' and '.join(map(str, looked))}. One cannot write without the other. "
+            f"The {what} is missing: looked for {' and '.join(map(str, looked))}. Decoding needs both. "
             f"4-gram.arpa.gz is on OpenSLR 11, {LEXICON} is fairseq's (examples/wav2vec). Put both into {beside}, or name them "
             'in superbench.toml: [data] lm = "...", lm_lexicon = "...". Without a model, wer alone is measured.'
         )
@@ -143,12 +145,12 @@ def language_model(corpora: Corpora) -> dict[str, Path]:
 
 
 def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
-    """Nothing depends on the frame rate."""
+    """Returns the split: nothing depends on the frame rate."""
     return split
 
 
 def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
-    """SpecAug → Linear(dim, 1024) → 2 × [BLSTM(1024) → dropout 0.2] → Linear(2048, 32), CTC."""
+    """Builds SpecAug → Linear(dim, 1024) → 2 × [BLSTM(1024) → dropout 0.2] → Linear(2048, 32), CTC."""
     alphabet, options = LetterAlphabet(), recipe.options
     augment = SpecAug(feature_width=options["feature_width"], time_width=options["time_width"])
     search = WordBeam(alphabet.symbols, fold.files["lm"], fold.files["lexicon"]) if fold.files else None
@@ -156,7 +158,7 @@ def head(dim: int, fold: Fold, recipe: Recipe) -> nn.Module:
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
-    """WER = edits / reference words, summed over the corpus, in percent; `wer_lm` is that of the language model's words.
+    """Computes WER = edits / reference words, summed over the corpus, in percent; `wer_lm` is the WER with a language model.
 
     >>> score([Prediction("a", "all", (), "HELLO WORLD", "HELLO")], {})["wer"].value
     50.0
@@ -167,23 +169,23 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
     return scores
 
 
-def _rate(predictions: Sequence[Prediction], said: Sequence[Any]) -> Score:
-    errors, words = word_edits([str(p.reference) for p in predictions], [str(one) for one in said])
+def _rate(predictions: Sequence[Prediction], hypotheses: Sequence[Any]) -> Score:
+    errors, words = word_edits([str(p.reference) for p in predictions], [str(text) for text in hypotheses])
     counts = {"errors": float(sum(errors)), "words": float(sum(words))}
     return ratio(errors, words, higher_is_better=False, counts=counts)
 
 
 def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
-    """The greedy transcripts, and those of the language model where there are any."""
+    """Returns the greedy transcripts, and those of the language model if the result has them."""
     greedy = lines("asr_public/predict.ark")(predictions, hop)
-    with_model = [replace(one, prediction=said) for one in predictions if (said := one.also.get("lm")) is not None]
+    with_model = [replace(answer, prediction=text) for answer in predictions if (text := answer.also.get("lm")) is not None]
     if not with_model:
-        return Upload(greedy.files, ("asr: no asr_lm_public, since this result was made without a language model.",))
+        return Upload(greedy.files, ("asr: no asr_lm_public, because this result was made without a language model.",))
     return Upload({**greedy.files, **lines("asr_lm_public/predict.ark")(with_model, hop).files})
 
 
 def synth(root: Path, seed: int) -> None:
-    """Write the miniature LibriSpeech that PR and ASR share."""
+    """Writes the miniature LibriSpeech, which PR and ASR share."""
     write_miniature(root, seed)
 
 

@@ -1,4 +1,4 @@
-"""Small worlds for the tests: the plugin's tones as a corpus, a store, commands that start at once."""
+"""Fixtures of all tests: the plugin's tones as a corpus, a store, commands that start quickly."""
 
 from __future__ import annotations
 

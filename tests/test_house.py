@@ -1,4 +1,4 @@
-"""The house: who may import whom, and that every plugin file has a name."""
+"""The structure of the code: allowed imports, sizes of files and functions, an entry point for every plugin file."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ EXPECTED = {
     "superbench report results": "KS accuracy",
     "superbench report results --format latex": r"\\toprule",
     "superbench report results --format markdown": r"\| Keyword spotting \|",
-    "superbench diff results/apc results/fbank_no_cmvn --task ks": "accuracy",
+    "superbench diff results/apc results/fbank_no_cmvn --tasks ks": "accuracy",
     "superbench diff results/apc published:APC": "published",
     "superbench submit results --board board": "accepted",
     "superbench submit results --board http://127.0.0.1:8000 --token TOKEN": "apc: ks accepted",

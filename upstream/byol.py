@@ -1,11 +1,12 @@
-"""BYOL for speech: a network predicts what its own moving average makes of another view of the utterance; no negatives.
+"""BYOL for speech: a network predicts the output of its own moving average for another view of the utterance; no negatives.
 
 Grill et al. (2020), "Bootstrap your own latent", arXiv 2006.07733; for sound: Niizumi, Takeuchi, Ohishi, Harada, Kashino
 (2021), "BYOL for audio" (BYOL-A), arXiv 2103.06695. A view of a log-mel spectrum: another utterance mixed under it, a gain, a
 random resize crop. Three blocks of convolutions, two layers per frame, then mean and maximum over time; projection, predictor
 and moving average (the target) are dropped afterwards. `base` has the network and the number of weights of BYOL-A's
 2048-dimensional encoder (64 bands, 64 channels, 5.32 M weights), but pools less over time: BYOL-A gives one vector a second
-(the published row), here every frame of 20 ms has one, so that all ten tasks can use it. Two hidden states, the two layers.
+(the published row), this model gives one for each frame of 20 ms, so that all ten tasks can use it. Two hidden states: the two
+layers.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from upstream.shared.mel import LogMel
 
 @dataclass(frozen=True)
 class ByolConfig:
-    """Sizes; `average` is how much of the target stays at each update; the rest says how unlike two views are (decibels of the
-    utterance mixed under a view, of its gain; size of the window along time and frequency)."""
+    """Sizes; `average` is the share of the target that is kept at each update; the rest determines how much two views differ.
+
+    `loud`, `quiet`: decibels of the utterance that is mixed under a view; `gain` in decibels; `time`, `bands`: window sizes.
+    """
 
     bins: int = 64
     channels: int = 64
@@ -43,7 +46,7 @@ class ByolConfig:
 
 
 class Block(nn.Module):
-    """3 × 3 convolution, batch normalisation, ReLU; neighbouring bands pooled, and `pool` neighbouring frames."""
+    """3 × 3 convolution, batch normalisation, ReLU; pools neighbouring bands, and `pool` neighbouring frames."""
 
     def __init__(self, before: int, after: int, pool: int) -> None:
         super().__init__()
@@ -53,10 +56,12 @@ class Block(nn.Module):
         self.shrink = nn.MaxPool2d((pool, 2))
 
     def forward(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, channel, time, band) → half the bands; frames beyond an utterance's end are zero, as if it came alone."""
+        """Maps (batch, channel, time, band) → half the bands.
+
+        Frames beyond an utterance's end are zero, as in a batch of one.
+        """
         hidden = self.norm(self.convolution(hidden))
-        # The greater of two is as well taken before ReLU, which then has less to do; and on a CPU, several times as fast from
-        # memory where the channels of a place are neighbours.
+        # Max pooling before ReLU gives the same result with less work. On a CPU it is several times as fast with channels last.
         hidden = torch.relu(self.shrink(hidden.contiguous(memory_format=torch.channels_last)).contiguous())
         frames = frames // self.pool
         inside = torch.arange(hidden.shape[2], device=hidden.device)[None] < frames[:, None]
@@ -77,7 +82,7 @@ class Encoder(nn.Module):
         self.second = nn.Linear(config.width, config.width)
 
     def forward(self, mel: Tensor, frames: Tensor) -> tuple[list[Tensor], Tensor]:
-        """States and their frames."""
+        """Returns the states and their numbers of frames."""
         hidden = mel[:, None]
         for block in self.blocks:
             hidden, frames = block(hidden, frames)
@@ -86,7 +91,7 @@ class Encoder(nn.Module):
 
 
 class Byol(nn.Module):
-    """The online encoder; what pretraining needs besides is `scaffold`."""
+    """The online encoder; `scaffold` has the modules that only pretraining needs."""
 
     prepare_seconds = 0.0
     scaffold: nn.ModuleDict
@@ -102,28 +107,28 @@ class Byol(nn.Module):
     def __init__(self, config: ByolConfig) -> None:
         super().__init__()
         self.config = config
-        self.mel = LogMel(config.bins, 2)  # pairs of frames, which the encoder takes apart: it gives one frame for a pair
+        self.mel = LogMel(config.bins, 2)  # pairs of frames; the encoder splits them and returns one frame for each pair
         self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, self.mel.hop, 2, config.width
         self.encoder = Encoder(config)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
+        """Returns the hidden states of a batch."""
         mel, frames = self.spectrum(waves, lengths)
         states, frames = self.encoder(mel, frames)
         inside = torch.arange(states[0].shape[1], device=mel.device)[None] < frames[:, None]
         return Features(torch.stack(states) * inside[..., None], frames)
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
-        """Add projection and predictor, and the target as a copy."""
+        """Adds projection and predictor, and the target as a copy."""
         if teacher is not None:
-            raise CommandError("byol teaches itself; leave out --teacher.")
+            raise CommandError("byol is its own teacher; leave out --teacher.")
         width, hidden, out = self.config.width, self.config.hidden, self.config.projection
         online = nn.ModuleDict({"encoder": self.encoder, "project": _layers(width, hidden, out)})
         target = copy.deepcopy(online).requires_grad_(False)
         self.scaffold = nn.ModuleDict({"project": online["project"], "predict": _layers(out, hidden, out), "target": target})
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Mean over the batch and both directions of 2 - 2 cos(prediction from one view, target of the other)."""
+        """Computes the mean over the batch and both directions of 2 - 2 cos(prediction from one view, target of the other)."""
         scaffold, losses = self.scaffold, []
         target: Any = scaffold["target"]
         seen = [self.view(waves, lengths) for _ in range(2)]
@@ -136,26 +141,26 @@ class Byol(nn.Module):
 
     @torch.no_grad()
     def after_update(self) -> None:
-        """The target follows: average · target + (1 - average) · online."""
+        """Updates the target: average · target + (1 - average) · online."""
         followed = nn.ModuleDict({"encoder": self.encoder, "project": self.scaffold["project"]})
         for goal, weight in zip(self.scaffold["target"].parameters(), followed.parameters(), strict=True):
             goal.lerp_(weight, 1 - self.config.average)
 
     def spectrum(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mel (batch, time, bins) of an even number of frames."""
+        """Returns the log-mel spectrum (batch, time, bins) with an even number of frames."""
         pairs, frames = self.mel(waves, lengths)
         return pairs.reshape(len(pairs), -1, self.config.bins), frames * 2
 
     def view(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """An altered spectrum of each utterance, and its frames."""
+        """Draws a view, an altered spectrum of each utterance, and its number of frames."""
         config = self.config
-        waves = views.gained(views.beside_a_mate(waves, lengths, config.loud, config.quiet), config.gain)
+        waves = views.gained(views.mixed(waves, lengths, config.loud, config.quiet), config.gain)
         mel, frames = self.spectrum(waves, lengths)
         return views.resized(mel, frames, config.time, config.bands), frames
 
     @staticmethod
     def embedding(encoder: nn.Module, mel: Tensor, frames: Tensor) -> Tensor:
-        """(batch, width): mean plus maximum over time, as in BYOL-A."""
+        """Returns (batch, width): mean plus maximum over time, as in BYOL-A."""
         states, frames = encoder(mel, frames)
         inside = torch.arange(states[-1].shape[1], device=mel.device)[None] < frames[:, None]
         return views.pooled(states[-1], frames) + (states[-1] * inside[..., None]).amax(1)

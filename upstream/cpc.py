@@ -1,9 +1,9 @@
-"""CPC, contrastive predictive coding, in its modified form: tell what is really said next from what is said elsewhere.
+"""CPC, contrastive predictive coding, in its modified form: the model distinguishes the true future frame from other frames.
 
 van den Oord, Li, Vinyals (2018), arXiv 1807.03748; Rivière, Joulin, Mazaré, Dupoux (2020), "Unsupervised pretraining transfers
 well across languages", arXiv 2002.02848, which normalises channels, and predicts each future step with a small Transformer.
-Five convolutions over the wave, an LSTM over their output; 12 steps ahead, each told apart from 128 frames of the same
-utterance (folders of sound name no speakers; an utterance has one). Two hidden states: convolutions, LSTM. `base` is the
+Five convolutions over the wave, an LSTM over their output; 12 steps ahead, each with 128 negatives from the same utterance (a
+folder of sound names no speakers, but an utterance has one speaker). Two hidden states: convolutions, LSTM. `base` is the
 published size (256 channels, 10 ms, 1.84 M weights without the predictors); `mini` has wider strides (20 ms).
 """
 
@@ -21,8 +21,10 @@ from superbench import SAMPLE_RATE, Features, Pretraining
 
 @dataclass(frozen=True)
 class CpcConfig:
-    """Sizes; `steps` frames ahead, told apart from `negatives` others; the predictors' `heads`, `feedforward`, `dropout`. A
-    score is the mean product of prediction and frame, times `gain`."""
+    """Sizes; `steps` frames ahead with `negatives` negatives; `heads`, `feedforward`, `dropout` of the predictors.
+
+    A score is the mean product of prediction and frame, times `gain`.
+    """
 
     width: int = 256
     kernels: tuple[int, ...] = (10, 8, 4, 4, 4)
@@ -36,8 +38,10 @@ class CpcConfig:
 
 
 class ChannelNorm(nn.Module):
-    """Each frame with zero mean and unit variance over its own channels (Rivière et al., section 3.1), so that no frame
-    depends on another."""
+    """Normalises each frame to zero mean and unit variance over its channels (Rivière et al., section 3.1).
+
+    No frame depends on another one.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -45,13 +49,13 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, time) → the same shape."""
+        """Maps (batch, channels, time) → the same shape."""
         variance, mean = torch.var_mean(x, dim=1, keepdim=True)
         return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight + self.bias
 
 
 class Encoder(nn.Module):
-    """Waves → (batch, time, width). Zeros stand on both sides of every layer's input, as if each sound came alone."""
+    """Waves → (batch, time, width). The input of every layer is padded with zeros on both sides, as in a batch of one."""
 
     def __init__(self, width: int, kernels: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
@@ -59,10 +63,10 @@ class Encoder(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv1d(width if i else 1, width, *shape) for i, shape in enumerate(self.shapes))
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in self.shapes)
         for convolution in self.convolutions:
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # soft sound would drown in it, once normalised
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # otherwise the bias would dominate soft sound after normalisation
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames, zero beyond each sound's own, and how many are its own."""
+        """Returns frames, zero beyond the end of each sound, and their number for each sound."""
         x = waves[:, None]
         for convolution, norm, shape in zip(self.convolutions, self.norms, self.shapes, strict=True):
             x = norm(convolution(x)).relu()
@@ -99,12 +103,12 @@ class Cpc(nn.Module):
         )
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
+        """Returns the hidden states of a batch."""
         local, context, frames = self._states(waves, lengths)
         return Features(torch.stack([local, context * _inside(frames, local.shape[1])[..., None]]), frames)
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """InfoNCE: cross-entropy of the true frame among the negatives, mean over steps and frames."""
+        """Computes InfoNCE: cross-entropy of the true frame among the negatives, mean over steps and frames."""
         local, context, frames = self._states(waves, lengths)
         usable = local.shape[1] - self.config.steps  # positions that have all their future steps in the longest sound
         if usable < 1:
@@ -127,11 +131,11 @@ class Cpc(nn.Module):
         return local, self.context(local)[0], frames
 
     def _elsewhere(self, frames: Tensor, time: int) -> Tensor:
-        """Random frames of the same utterance, `negatives` for each position: (batch, time, negatives)."""
+        """Draws random frames of the same utterance, `negatives` for each position: (batch, time, negatives)."""
         draws = torch.rand(len(frames), time, self.config.negatives, device=frames.device)
         return (draws * frames[:, None, None]).long()
 
 
 def _inside(frames: Tensor, time: int) -> Tensor:
-    """(batch, time), 1 where a frame belongs to the sound."""
+    """Returns (batch, time), 1 where a frame belongs to the sound."""
     return (torch.arange(time, device=frames.device) < frames[:, None]).float()

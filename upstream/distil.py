@@ -4,10 +4,10 @@ Chang, Yang, Lee (2022), "DistilHuBERT: speech representation learning by layer-
 2110.01900. Seven convolutions over the wave, a projection, two Transformer layers; from the last one a head for each chosen
 state of the teacher, at equal distances up to its last (of HuBERT's 12 layers: 4, 8, 12). Loss: L1 over the dimension plus
 the log-sigmoid of the cosine. `base` is the published size (23.49 M weights without the heads, which are dropped afterwards);
-three hidden states: the projection of the convolutions, then both layers. The teacher is any upstream, `--teacher SPEC`;
-where its frames last longer or shorter than the student's 20 ms, the one at the same time is taken. As in the publication, the
-student starts from its teacher's convolutions and first layers where the teacher has such parts in the student's sizes, as
-`hubert` has; the other parts start from random weights.
+three hidden states: the projection of the convolutions, then both layers. The teacher is any upstream, `--teacher SPEC`. If its
+frames are longer or shorter than the student's 20 ms, the teacher's frame at the same time is used. As in the publication, the
+student is initialised with its teacher's convolutions and first layers if the teacher has such parts in the same sizes, as
+`hubert` has; the other parts have random weights.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class DistilConfig:
 
 
 class Distil(nn.Module):
-    """The student; its prediction heads are `scaffold`, and its teacher is no part of it."""
+    """The student; its prediction heads are in `scaffold`, and its teacher is no submodule."""
 
     prepare_seconds = 0.0
     scaffold: nn.ModuleList
@@ -70,18 +70,18 @@ class Distil(nn.Module):
         self.sample_rate, self.hop, self.layers, self.dim = SAMPLE_RATE, self.convolutions.hop, config.layers + 1, config.width
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
+        """Returns the hidden states of a batch."""
         states, frames = self.states(waves, lengths)
         return Features(torch.stack(states) * kept(frames, states[0].shape[1])[..., None], frames)
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
-        """Take the teacher, and add a head for each state that is predicted."""
+        """Stores the teacher, and adds a head for each predicted state."""
         if teacher is None:
             raise CommandError(
                 "distil learns from a teacher. Name any upstream: --teacher apc@apc.safetensors, or "
                 "--teacher torchaudio/HUBERT_BASE."
             )
-        object.__setattr__(self, "teacher", teacher)  # past nn.Module, which would make it a part of the student
+        object.__setattr__(self, "teacher", teacher)  # avoids nn.Module's __setattr__, which would make it a submodule
         width = self.config.width
         self.scaffold = nn.ModuleList(
             nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, teacher.dim))
@@ -91,7 +91,7 @@ class Distil(nn.Module):
             self._start_from(teacher.state_dict())
 
     def _start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Copy each part that the weights hold whole and in the same sizes."""
+        """Copies each part that the weights contain completely and in the same sizes."""
         blocks = [f"blocks.{layer}" for layer in range(self.config.layers)]
         for name in ["convolutions", "project", "positions", "norm", *blocks]:
             part = self.get_submodule(name)
@@ -100,7 +100,7 @@ class Distil(nn.Module):
                 part.load_state_dict({key.removeprefix(f"{name}."): weights[key] for key in own})
 
     def chosen(self, states: int) -> list[int]:
-        """Which of the teacher's states are predicted: `predicted` of them at equal distances, or all that there are.
+        """Returns the indices of the predicted teacher states: `predicted` at equal distances, or all if there are fewer.
 
         >>> Distil(Distil.configs["mini"]).chosen(13), Distil(Distil.configs["mini"]).chosen(3)
         ([4, 8, 12], [1, 2])
@@ -109,7 +109,7 @@ class Distil(nn.Module):
         return sorted({round(head * (states - 1) / heads) for head in range(1, heads + 1)})
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Mean over frames and predicted states of L1 and the negative log-sigmoid of the cosine (the paper's equation 1)."""
+        """Computes the mean over frames and states of L1 and negative log-sigmoid of the cosine (the paper's equation 1)."""
         states, frames = self.states(waves, lengths)
         goals, frames = self.goals(waves, lengths, frames)
         hidden = states[-1][:, : goals.shape[2]]
@@ -123,7 +123,7 @@ class Distil(nn.Module):
         return torch.stack(losses).mean()
 
     def states(self, waves: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Hidden states, and frames of each utterance."""
+        """Returns the hidden states, and the number of frames of each utterance."""
         local, frames = self.convolutions(waves, lengths)
         inside = kept(frames, local.shape[1])
         hidden = self.project(local) * inside[..., None]
@@ -136,7 +136,7 @@ class Distil(nn.Module):
 
     @torch.no_grad()
     def goals(self, waves: Tensor, lengths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """The teacher's chosen states (state, batch, time, dim) at the student's frames, and how many of them there are."""
+        """Returns the teacher's chosen states (state, batch, time, dim) at the student's frames, and the numbers of frames."""
         taught = self.teacher(waves, lengths)
         chosen = taught.frames[self.chosen(self.teacher.layers)].float()
         there = torch.div(taught.lengths.to(frames.device) * self.teacher.hop + self.hop - 1, self.hop, rounding_mode="floor")

@@ -1,9 +1,9 @@
 """Filter banks: 80 log-mel bins with their first and second differences, the baseline row of every SUPERB table.
 
 Exactly the reference's features (SUPERB, Yang et al. 2021, arXiv 2105.01051): Kaldi filter banks on the wave in [-1, 1], 25 ms
-windows every 10 ms, no dither; differences over five frames; then mean and variance normalisation of each utterance, for
-`fbank` alone. Where a head averages over time that normalisation leaves nothing, so the public leaderboard uses
-`fbank_no_cmvn` for KS, SID, IC and ER.
+windows every 10 ms, no dither; differences over five frames; then mean and variance normalisation of each utterance, only
+for `fbank`. If a head averages over time, this normalisation removes everything, so the public leaderboard uses `fbank_no_cmvn`
+for KS, SID, IC and ER.
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ class FbankNoCmvn(nn.Module):
         self.deltas = ComputeDeltas(win_length=5)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """The utterances lie one behind the other for the filter banks, each on a whole number of shifts: a frame knows nothing
-        of its neighbours, and those that reach into the next utterance are left out."""
+        """Returns the features of a batch.
+
+        The filter banks are computed on the concatenated utterances, each padded to a multiple of the shift. Frames are
+        independent of each other, and frames that reach into the next utterance are left out.
+        """
         room = -(-max(waves.shape[1], WINDOW) // self.hop) * self.hop
         line = nn.functional.pad(waves, (0, room - waves.shape[1])).reshape(1, -1)
         mel = kaldi.fbank(line, num_mel_bins=BINS, sample_frequency=SAMPLE_RATE, frame_length=25.0, frame_shift=10.0)
         counts = (lengths.clamp(min=WINDOW) - WINDOW) // self.hop + 1
         time, first = torch.arange(int(counts.max()), device=waves.device), torch.arange(len(waves), device=waves.device)
-        own = time.minimum(counts[:, None] - 1)  # beyond an utterance's end its last frame stands
+        own = time.minimum(counts[:, None] - 1)  # beyond the end of an utterance, its last frame is repeated
         bands = mel[first[:, None] * (room // self.hop) + own]
         parts = [bands]
         for _ in range(2):
@@ -51,13 +54,16 @@ class FbankNoCmvn(nn.Module):
 
 
 class Fbank(FbankNoCmvn):
-    """As `FbankNoCmvn`, each bin of each utterance with zero mean and unit variance."""
+    """`FbankNoCmvn` with zero mean and unit variance of each bin in each utterance."""
 
     normalise = True
 
 
 def normalised(frames: Tensor, inside: Tensor) -> Tensor:
-    """(batch, time, dim) with zero mean and unit (unbiased) variance over the time `inside`; one frame keeps variance zero."""
+    """Normalises (batch, time, dim) to zero mean and unit (unbiased) variance over `inside`.
+
+    A single frame keeps variance 0.
+    """
     count = inside.sum(1, keepdim=True)
     centred = frames - (frames * inside).sum(1, keepdim=True) / count
     spread = ((centred * inside).square().sum(1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()

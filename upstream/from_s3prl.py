@@ -1,12 +1,12 @@
 """Upstreams of S3PRL: `s3prl/fbank`, `s3prl/apc`, `s3prl/apc_local@FILE`, `s3prl/byol_a_2048@FILE`, any entry of its hub.
 
 S3PRL (Yang et al. 2021, arXiv 2105.01051) is the reference implementation of SUPERB. Its hub imports all families at once
-and fails where one of them does; here only the family that defines the entry is imported, found by reading the sources.
-Sounds of one length pass at a time, because several of its models let padding into their features. docs/upstreams.md says of
-every family whether it runs.
+and fails if one of them fails. This adapter imports only the family that defines the entry, found by reading the sources.
+Only sounds of equal length share a batch, because padding changes the features of several models. docs/upstreams.md lists which
+families run.
 
-With `@FILE` the file takes the place of what the entry would fetch. Checkpoints are read without running code that a pickle
-may carry. A frame that would begin at or after the end of the sound counts as padding.
+With `@FILE` the file replaces the download of the entry. Checkpoints are read without running code that a pickle may contain.
+A frame that would begin at or after the end of the sound counts as padding.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from upstream.shared.hub_names import s3prl as entries
 from upstream.shared.unpadded import without_padding
 
 LEAST = (560, 2_400, 16_000, 32_000)
-"""Samples of sound that an entry is tried on; shorter sounds are filled up with zeros to the first one that it can take. The
-least is two windows of 25 ms, 10 ms apart: many entries divide by a standard deviation over frames, and one frame has none."""
+"""Lengths in samples that are tried with an entry; shorter sounds are padded with zeros to the first length that works. The
+smallest is two windows of 25 ms, 10 ms apart: many entries divide by a standard deviation over frames, which needs two."""
 TAKE_A_FILE = ("_local", "_custom")
-"""Endings of the entries whose first argument is a file."""
+"""Suffixes of the entries whose first argument is a file."""
 NEEDS = {
     "ast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
     "ssast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
@@ -54,12 +54,12 @@ NEEDS = {
     "byol_s": ("torchaudio.backend", "functions that torchaudio removed in 2.9"),
     "mos_prediction": ("torchaudio.sox_effects", "functions that torchaudio removed in 2.9"),
 }
-"""Family -> a module that it looks for, and what that means, where s3prl does not bring it."""
+"""Family -> a module that it needs but s3prl does not install, and what to tell the user."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the weights do not say: the entry, its package, and the digest of the checkpoint's file."""
+    """What the weights do not contain: the entry, its package, and the digest of the checkpoint file."""
 
     entry: str
     package: str
@@ -67,7 +67,7 @@ class Config:
 
 
 class S3prlModel(nn.Module):
-    """An entry of S3PRL's hub as an upstream; the number of states and their size are measured on noise."""
+    """An entry of S3PRL's hub as an upstream. The number of states and their size are measured on noise."""
 
     sample_rate = SAMPLE_RATE
 
@@ -82,7 +82,7 @@ class S3prlModel(nn.Module):
             self.least = next((n for n in LEAST[:-1] if self._can_take(noise[:, :n])), LEAST[-1])
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Each utterance is computed from its own samples alone."""
+        """Computes the hidden states of each utterance only from its own samples."""
         padded = nn.functional.pad(waves, (0, max(self.least - waves.shape[1], 0)))
         features = without_padding(padded, lengths.clamp(min=self.least), self._states)
         own = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor").to(features.lengths)
@@ -102,16 +102,16 @@ class S3prlModel(nn.Module):
     def _can_take(self, wave: Tensor) -> bool:
         try:
             states = self._states(wave)
-        except Exception:  # whatever a model says of sound that is too short for it
+        except Exception:  # any error of a model for sound that is too short
             return False
         return states.shape[2] > 0 and bool(torch.isfinite(states).all())
 
 
 def load(name: str, weights: Path | None) -> S3prlModel:
-    """The entry of that name; `weights` takes the place of what it would fetch, or is its first argument.
+    """Builds the entry of that name; `weights` replaces its download, or is its first argument.
 
     Raises `CommandError` for an unknown entry, `BadCheckpoint` for a file that the entry cannot read, `SuperbenchError`
-    when the family cannot be imported or the published weights cannot be fetched.
+    if the family cannot be imported or the published weights cannot be fetched.
     """
     families = entries()
     if name not in families:
@@ -121,7 +121,7 @@ def load(name: str, weights: Path | None) -> S3prlModel:
             f"S3PRL has no entry called {name!r}. {guess}`superbench list upstreams --hub s3prl` shows all {len(families)}."
         )
     if weights is not None and not weights.exists():
-        raise BadCheckpoint(f"{weights} is not there. Expected a checkpoint that s3prl/{name} can read.")
+        raise BadCheckpoint(f"{weights} does not exist. Expected a checkpoint that s3prl/{name} can read.")
     _check_needs(name, families[name])
     entry = _imported(name, families[name])
     if weights is None and _takes_a_file(name, entry):
@@ -137,7 +137,7 @@ def _takes_a_file(name: str, entry: Any) -> bool:
 
 
 def _digest(weights: Path) -> str:
-    """Of the file, or of all files of a folder in order of their names."""
+    """Returns the digest of the file, or of all files of a folder in the order of their names."""
     digest = hashlib.sha256()
     for path in [weights] if weights.is_file() else sorted(path for path in weights.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -160,7 +160,7 @@ def _imported(name: str, family: str) -> Any:
 
 
 def _check_needs(name: str, family: str) -> None:
-    """Before anything is fetched."""
+    """Raises `SuperbenchError` if the family needs a missing module, before anything is fetched."""
     module, what = NEEDS.get(family, ("", ""))
     with contextlib.suppress(ImportError):
         if not module or importlib.util.find_spec(module):
@@ -172,7 +172,7 @@ def _check_needs(name: str, family: str) -> None:
 
 
 def _called(name: str, families: Mapping[str, str], entry: Any, weights: Path | None) -> Any:
-    """The entry's model; raises for whatever stands in its way."""
+    """Builds the model of an entry; raises an error with advice if this fails."""
     takes = _takes_a_file(name, entry)
     with _fetching(weights) as (asked, place):
         try:
@@ -183,7 +183,7 @@ def _called(name: str, families: Mapping[str, str], entry: Any, weights: Path | 
         except BaseException as error:  # some families call exit()
             raise _unusable(name, families[name], weights, asked, place, error) from error
     if weights and not takes and not asked:
-        raise CommandError(f"s3prl/{name} fetches nothing that {weights} could stand for. Use s3prl/{name} alone.")
+        raise CommandError(f"s3prl/{name} downloads no file that {weights} could replace. Use s3prl/{name} without @FILE.")
     return model
 
 
@@ -208,13 +208,16 @@ def _unusable(
 
 @contextlib.contextmanager
 def _fetching(weights: Path | None) -> Iterator[tuple[list[str], Any]]:
-    """While it lasts, S3PRL's downloads are listed, and give `weights` where there is some; and where a download belongs."""
+    """Records S3PRL's downloads inside the block, and returns `weights` for them if given.
+
+    Yields URLs and a URL -> path function.
+    """
     from s3prl.util import download
 
     original, asked = download._urls_to_filepaths, list[str]()
 
     def instead(*urls: str, **options: Any) -> Any:
-        """In place of fetching: remembers what was asked for, and gives the local file."""
+        """Replaces fetching: records the URLs, and returns the local file."""
         asked.extend(urls)
         if weights is None:
             return original(*urls, **options)
@@ -229,11 +232,11 @@ def _fetching(weights: Path | None) -> Iterator[tuple[list[str], Any]]:
     try:
         yield asked, lambda url: original(url, download=False)
     finally:
-        _replace(instead, original)  # also in what was imported meanwhile
+        _replace(instead, original)  # also in modules that were imported inside the block
 
 
 def _replace(function: Any, other: Any) -> None:
-    """One function for another, wherever S3PRL has imported it."""
+    """Replaces a function by another one in every module of S3PRL that imported it."""
     for module in [module for name, module in sys.modules.items() if name.startswith("s3prl.")]:
         for name in ("_urls_to_filepaths", "urls_to_filepaths"):
             if vars(module).get(name) is function:
@@ -242,12 +245,12 @@ def _replace(function: Any, other: Any) -> None:
 
 @contextlib.contextmanager
 def _safe_loading() -> Iterator[None]:
-    """`torch.load` reads tensors and plain values, also where S3PRL asks it to run whatever a pickle says."""
+    """Makes `torch.load` read only tensors and plain values, also where S3PRL allows code in pickles."""
     import s3prl.optimizers
 
-    old = [(kind, f"optimizers.{kind.__name__}") for kind in vars(s3prl.optimizers).values() if isinstance(kind, type)]
+    old = [(cls, f"optimizers.{cls.__name__}") for cls in vars(s3prl.optimizers).values() if isinstance(cls, type)]
     arrays = [multiarray.scalar, multiarray._reconstruct]
-    aged = [(one, f"numpy.core.multiarray.{one.__name__}") for one in arrays]  # as numpy 1 wrote it
+    aged = [(function, f"numpy.core.multiarray.{function.__name__}") for function in arrays]  # names in files of numpy 1
     kinds = [np.dtype, np.ndarray, np.dtypes.Float32DType, np.dtypes.Float64DType, np.dtypes.Int64DType]
     plain: list[Any] = [argparse.Namespace, codecs.encode, *kinds, *arrays]
     name, before = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
@@ -261,7 +264,7 @@ def _safe_loading() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hub(families: Mapping[str, str]) -> Iterator[None]:
-    """`s3prl.hub`, which one family asks for another's entry, without the import of all families."""
+    """Provides `s3prl.hub`, in which one family looks up an entry of another, without the import of all families."""
     import s3prl
 
     other = {name: (lambda name=name, **options: _imported(name, families[name])(**options)) for name in families}
@@ -277,7 +280,7 @@ def _hub(families: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """S3PRL and what it imports warn of things that a user cannot change, and print; its errors still come through."""
+    """Silences warnings, logs and output of S3PRL, which a user cannot change; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,10 +1,10 @@
-"""Models of torchaudio.pipelines: `torchaudio/hubert_base`, `torchaudio/wavlm_base_plus`, each with `@FILE` for own weights.
+"""Models of torchaudio.pipelines: `torchaudio/hubert_base`, `torchaudio/wavlm_base_plus`, with `@FILE` for your own weights.
 
 wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477), HuBERT (Hsu et al. 2021, arXiv 2106.07447), WavLM (Chen et al. 2021,
-arXiv 2110.13900) and XLS-R. torchaudio's `extract_features` returns what each Transformer layer puts out; SUPERB also weighs
-what goes into the first one, so the layers are called one after another here. As in the reference and in transformers, state
-i is the input of layer i and the last state is the encoder's output: in large models, which normalise first, that is after
-their final normalisation. A head for recognition, which the `asr` bundles have, is left out.
+arXiv 2110.13900) and XLS-R. torchaudio's `extract_features` returns the output of each Transformer layer. SUPERB also
+uses the input of the first layer, so this adapter calls the layers one after another. As in the reference and in transformers,
+state i is the input of layer i and the last state is the output of the encoder: in large models, which normalise first, after
+their final normalisation. The recognition head of the `asr` bundles is left out.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from upstream.shared.group_norm import Front, kept
 from upstream.shared.unpadded import normalised
 
 EPSILON = 1e-5
-"""Added to the variance of a wave: the normalisation of torchaudio is torch's layer normalisation."""
+"""Added to the variance of a wave, because torchaudio normalises with torch's layer normalisation."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the weights do not say: the bundle, and whether each wave gets zero mean and unit variance."""
+    """What the weights do not contain: the bundle, and whether each wave is normalised to zero mean and unit variance."""
 
     bundle: str
     normalise: bool
@@ -54,7 +54,7 @@ class TorchaudioModel(nn.Module):
         self.dim = model.encoder.transformer.layer_norm.normalized_shape[0]
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch; padding changes nothing of them (but for rounding)."""
+        """Returns the hidden states of a batch; padding changes them only by rounding."""
         if self.config.normalise:
             waves = normalised(waves, lengths, EPSILON)
         waves, lengths = self.front.fitted(waves, lengths)
@@ -70,9 +70,9 @@ class TorchaudioModel(nn.Module):
         transformer = self.model.encoder.transformer
         x = self.model.encoder.feature_projection(local)  # (batch, time, dim)
         if keep is not None:
-            x = x * keep[..., None]  # the positional convolution looks beyond the end
+            x = x * keep[..., None]  # the positional convolution reads beyond the end
         x = x + transformer.pos_conv_embed(x)
-        if transformer.layer_norm_first:  # torchaudio's name for: before the first layer and not after the last
+        if transformer.layer_norm_first:  # torchaudio's name for normalising before the first layer and not after the last
             x = transformer.layer_norm(x)
         states, bias = [x], None
         for layer in transformer.layers:
@@ -92,21 +92,21 @@ def _masks(layer: nn.Module, keep: Tensor | None, x: Tensor) -> dict[str, Tensor
 
 
 def load(name: str, weights: Path | None) -> TorchaudioModel:
-    """The bundle of that name, with its published weights (fetched) or those of a file.
+    """Builds the bundle of that name, with its published weights (fetched) or those of a file.
 
-    Raises `CommandError` for an unknown bundle, `BadCheckpoint` for weights that do not fit, `SuperbenchError` when the
-    published ones cannot be fetched.
+    Raises `CommandError` for an unknown bundle, `BadCheckpoint` for weights that do not fit, `SuperbenchError` if the published
+    weights cannot be fetched.
     """
     bundle = _bundle(name)
     model = _fetched(name, bundle) if weights is None else _built(name, bundle, weights)
-    # torchaudio has no public way to a bundle's architecture that does not fetch its weights
+    # torchaudio has no public function that returns a bundle's architecture without fetching its weights
     return TorchaudioModel(model, Config(name.lower(), bundle._normalize_waveform, bundle._params))
 
 
 def bundles() -> dict[str, Any]:
-    """All wave models of torchaudio.pipelines by their names in small letters."""
-    found = {name.lower(): getattr(pipelines, name) for name in pipelines.__all__}
-    return {name: one for name, one in found.items() if isinstance(one, pipelines.Wav2Vec2Bundle)}
+    """Returns all wave models of torchaudio.pipelines by their names in lower case."""
+    exported = {name.lower(): getattr(pipelines, name) for name in pipelines.__all__}
+    return {name: value for name, value in exported.items() if isinstance(value, pipelines.Wav2Vec2Bundle)}
 
 
 def _bundle(name: str) -> Any:
@@ -127,24 +127,24 @@ def _fetched(name: str, bundle: Any) -> models.Wav2Vec2Model:
         place = Path(torch.hub.get_dir()) / "checkpoints" / Path(path).name
         raise SuperbenchError(
             f"The weights of torchaudio/{name} could not be fetched: {error}. Check the network; or fetch {url} elsewhere and "
-            f"put it at {place}, or use it where it lies: torchaudio/{name}@FILE."
+            f"put it at {place}, or use the file where it is: torchaudio/{name}@FILE."
         ) from error
-    return getattr(model, "model", model)  # large models come inside a normaliser of waves
+    return getattr(model, "model", model)  # large models are wrapped in a module that normalises waves
 
 
 def architecture(bundle: Any, **changes: Any) -> models.Wav2Vec2Model:
-    """The model of a bundle with random weights and no head; `changes` go to the function that builds it."""
+    """Builds the model of a bundle with random weights and no head; `changes` are passed to the function that builds it."""
     factory = {"Wav2Vec2": models.wav2vec2_model, "WavLM": models.wavlm_model}[bundle._model_type]
     return factory(**{**bundle._params, "aux_num_out": None, **changes})
 
 
 def _built(name: str, bundle: Any, path: Path) -> models.Wav2Vec2Model:
     model = architecture(bundle)
-    found = {key.removeprefix("model."): value for key, value in _tensors(path).items()}  # large models come inside a wrapper
-    tensors = {key: value for key, value in found.items() if not key.startswith("aux.")}
+    unwrapped = {key.removeprefix("model."): value for key, value in _tensors(path).items()}  # large models have a wrapper
+    tensors = {key: value for key, value in unwrapped.items() if not key.startswith("aux.")}
     if other := differences(model.state_dict(), tensors):
         raise BadCheckpoint(
-            f"{path} does not hold the weights of torchaudio/{name}: {other}. Expected a state dict with the names of "
+            f"{path} does not contain the weights of torchaudio/{name}: {other}. Expected a state dict with the names of "
             "torchaudio.models, as bundle.get_model().state_dict() gives it."
         )
     model.load_state_dict(tensors)
@@ -152,7 +152,7 @@ def _built(name: str, bundle: Any, path: Path) -> models.Wav2Vec2Model:
 
 
 def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """What tells two state dicts apart, in a few words; empty where names and shapes agree."""
+    """Describes how two state dicts differ; empty if names and shapes agree."""
     absent, strange = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     shapes = {key: (found[key].shape, expected[key].shape) for key in sorted(expected.keys() & found.keys())}
     other = [f"{key} is {tuple(one)} where {tuple(two)} is due" for key, (one, two) in shapes.items() if one != two]
@@ -162,14 +162,14 @@ def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:
-    """A state dict; raises `BadCheckpoint` for anything else."""
-    wanted = "Expected a state dict, as .safetensors or as written by torch.save."
+    """Reads a state dict; raises `BadCheckpoint` for anything else."""
+    expected = "Expected a state dict, as .safetensors or as written by torch.save."
     if not path.is_file():
-        raise BadCheckpoint(f"{path} is not there. {wanted}")
+        raise BadCheckpoint(f"{path} does not exist. {expected}")
     try:
-        found = load_tensors(path)[0] if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        tensors = load_tensors(path)[0] if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SuperbenchError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise BadCheckpoint(f"{path} cannot be read: {str(error)[:300]}. {wanted}") from error
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise BadCheckpoint(f"{path} holds something other than named tensors. {wanted}")
-    return found
+        raise BadCheckpoint(f"{path} cannot be read: {str(error)[:300]}. {expected}") from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise BadCheckpoint(f"{path} contains something other than named tensors. {expected}")
+    return tensors

@@ -1,18 +1,18 @@
 """Speech models of transformers: `hf/ID`, `hf/ID:revision`, `hf/./folder`.
 
-Any checkpoint whose architecture is one of `TYPES`, read through `AutoModel`; a head on top of the encoder is left out. State i
-is the input of Transformer layer i, the last one the encoder's output (after the final normalisation of models that normalise
-first). What a model hears is what its authors meant it to hear:
+Any checkpoint whose architecture is one of `TYPES` is read through `AutoModel`; a head on top of the encoder is left out. State
+i is the input of Transformer layer i, the last state the output of the encoder (after the final normalisation of models that
+normalise first). The input of a model is prepared as its authors intended:
 
-* wave models (wav2vec 2.0, HuBERT, WavLM, ...) get the waves, normalised where their own `preprocessor_config.json` says
-  `do_normalize`; without that file, where their convolutions use layer normalisation, as in every published model of that
-  kind. Padding is masked, and kept out of the statistics of group normalisation: also in models that were trained without a
-  mask, whose features are then those of the sound alone.
-* SEW and the Conformer of wav2vec 2.0 cannot mask what pooling and depthwise convolutions let in, so sounds of one length
-  pass at a time. SEW's layers work on every second frame: their states are repeated to the rate of its output.
-* Wav2Vec2-BERT gets the normalised filter banks of its own feature extractor, two frames side by side.
-* Whisper's encoder hears windows of 30 s, the last one filled up with silence. Longer sound passes window by window; frames
-  are cut to the real length of the sound.
+* Wave models (wav2vec 2.0, HuBERT, WavLM, ...) get the waves, normalised if their `preprocessor_config.json` sets
+  `do_normalize`; without this file, if their convolutions use layer normalisation, as in all published models of this type.
+  Padding is masked, and left out of the statistics of group normalisation, also in models that were trained without a mask:
+  their features are then those of a batch of one.
+* SEW and the Conformer of wav2vec 2.0 cannot mask padding in pooling and depthwise convolutions, so only sounds of equal length
+  share a batch. SEW's layers work on every second frame: their states are repeated to the rate of its output.
+* Wav2Vec2-BERT gets the normalised filter banks of its own feature extractor, two frames stacked.
+* Whisper's encoder gets windows of 30 s, the last one padded with silence. Longer sound is processed window by window; frames
+  are cut to the length of the sound.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ TYPES = (*MASKED, *UNMASKED, "wav2vec2-bert", "whisper")
 EPSILON = 1e-7
 """Added to the variance of a wave by the feature extractor of transformers."""
 WINDOWS = 8
-"""Windows of 30 s that pass through Whisper at once."""
+"""Number of windows of 30 s in a batch for Whisper."""
 LEAST_FILTERS = 560
-"""Samples of the shortest sound with two frames of filter banks, whose variance Wav2Vec2-BERT needs."""
+"""Samples of the shortest sound with two frames of filter banks; Wav2Vec2-BERT needs their variance."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the weights do not say: whether waves are normalised, the model's own configuration, its feature extractor's."""
+    """What the weights do not contain: whether waves are normalised, the configurations of model and feature extractor."""
 
     normalise: bool
     model: Mapping[str, Any]
@@ -63,7 +63,7 @@ class TransformersModel(nn.Module):
         super().__init__()
         self.config = Config(normalise, _described(model.config))
         self.model = model.eval()
-        self.model.adapter = None  # shortens the output of some fine-tuned models; no hidden state passes through it
+        self.model.adapter = None  # shortens the output of some fine-tuned models; it affects no hidden state
         self.masked = model.config.model_type in MASKED
         self.front = Front(model.feature_extractor.conv_layers)
         self.hop = self.front.hop
@@ -72,12 +72,12 @@ class TransformersModel(nn.Module):
         self.dim = model.config.hidden_size
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch; padding changes nothing of them (but for rounding)."""
+        """Returns the hidden states of a batch; padding changes them only by rounding."""
         if self.config.normalise:
             waves = normalised(waves, lengths, EPSILON)
         waves, lengths = self.front.fitted(waves, lengths)
         if not self.masked:
-            return without_padding(waves, lengths, lambda some: self._states(some, None))
+            return without_padding(waves, lengths, lambda rows: self._states(rows, None))
         frames = self.front.frames(lengths)
         if bool((lengths == waves.shape[1]).all()):
             return Features(self._states(waves, None), frames)
@@ -87,7 +87,7 @@ class TransformersModel(nn.Module):
         return Features(states * keep[None, :, :, None], frames)
 
     def _states(self, waves: Tensor, mask: Tensor | None) -> Tensor:
-        with warnings.catch_warnings():  # WavLM masks keys by truth values and positions by numbers, which torch deplores
+        with warnings.catch_warnings():  # WavLM masks keys by booleans and positions by numbers, of which torch warns
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             output = self.model(waves, attention_mask=mask, output_hidden_states=True, return_dict=True)
         last = output.last_hidden_state
@@ -110,13 +110,13 @@ class FilterBankModel(nn.Module):
         self.layers, self.dim = model.config.num_hidden_layers + 1, model.config.hidden_size
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
+        """Returns the hidden states of a batch."""
         waves = nn.functional.pad(waves, (0, max(LEAST_FILTERS - waves.shape[1], 0)))
         own = [wave[: max(n, LEAST_FILTERS)].cpu().numpy() for wave, n in zip(waves, lengths.tolist(), strict=True)]
-        heard = self.extractor(own, sampling_rate=SAMPLE_RATE, return_tensors="pt").to(waves.device)
-        output = self.model(heard.input_features, attention_mask=heard.attention_mask, output_hidden_states=True)
+        inputs = self.extractor(own, sampling_rate=SAMPLE_RATE, return_tensors="pt").to(waves.device)
+        output = self.model(inputs.input_features, attention_mask=inputs.attention_mask, output_hidden_states=True)
         states = torch.stack([*output.hidden_states[: self.layers - 1], output.last_hidden_state])
-        frames = heard.attention_mask.sum(1)
+        frames = inputs.attention_mask.sum(1)
         keep = kept(frames, int(frames.max()))  # the extractor pads an odd number of filter banks
         return Features(states[:, :, : keep.shape[1]] * keep[None, :, :, None], frames)
 
@@ -132,15 +132,15 @@ class WhisperModel(nn.Module):
         self.model = model.get_encoder().eval()
         self.extractor = extractor
         self.window = extractor.n_samples
-        self.hop = extractor.hop_length * 2  # the second convolution halves the rate
+        self.hop = extractor.hop_length * 2  # the second convolution halves the frame rate
         self.layers, self.dim = model.config.encoder_layers + 1, model.config.d_model
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch; of windows that follow each other, the frames do too."""
+        """Returns the hidden states of a batch; frames of consecutive windows are concatenated."""
         own = [wave[:length] for wave, length in zip(waves, lengths.tolist(), strict=True)]
         windows = [window for wave in own for window in wave.split(self.window)]
-        heard = [self._states(windows[at : at + WINDOWS]) for at in range(0, len(windows), WINDOWS)]
-        passed = iter(torch.cat(heard, 1).unbind(1))
+        states = [self._states(windows[at : at + WINDOWS]) for at in range(0, len(windows), WINDOWS)]
+        passed = iter(torch.cat(states, 1).unbind(1))
         counts = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
         frames = waves.new_zeros(self.layers, len(waves), int(counts.max()), self.dim)
         for row, (wave, count) in enumerate(zip(own, counts.tolist(), strict=True)):
@@ -150,12 +150,12 @@ class WhisperModel(nn.Module):
 
     def _states(self, windows: list[Tensor]) -> Tensor:
         plain = [window.cpu().numpy() for window in windows]
-        heard = self.extractor(plain, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features.to(windows[0].device)
-        return torch.stack(self.model(heard, output_hidden_states=True).hidden_states)
+        inputs = self.extractor(plain, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features.to(windows[0].device)
+        return torch.stack(self.model(inputs, output_hidden_states=True).hidden_states)
 
 
 def _repeated(state: Tensor, time: int) -> Tensor:
-    """A state (batch, time, dim) of a coarser rate, each frame as often as it takes; the last one fills the end."""
+    """Repeats the frames of a state (batch, time, dim) of a lower rate; the last one fills the end."""
     if state.shape[1] == time:
         return state
     at = torch.arange(time, device=state.device) // (time // state.shape[1])
@@ -164,8 +164,10 @@ def _repeated(state: Tensor, time: int) -> Tensor:
 
 @contextmanager
 def _silent_padding(positional: nn.Module, keep: Tensor) -> Iterator[None]:
-    """Padded frames are zero before each of the convolutions that data2vec stacks where others have one, and, where HuBERT
-    normalises by its batches, after that, which gives zeros another value."""
+    """Sets padded frames to zero before each positional convolution (data2vec stacks several of them).
+
+    For HuBERT models with batch normalisation also after it, because it changes zeros.
+    """
 
     def silence(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0] * keep[:, None], *inputs[1:])  # (batch, dim, time)
@@ -185,10 +187,10 @@ def _silent_padding(positional: nn.Module, keep: Tensor) -> Iterator[None]:
 
 
 def load(name: str, weights: Path | None) -> nn.Module:
-    """The model of a folder (`name` starts with `/ . ~`) or of the hub (`id` or `id:revision`).
+    """Loads the model of a folder (`name` starts with `/ . ~`) or of the hub (`id` or `id:revision`).
 
     Raises `MissingExtra` without transformers, `CommandError` for an architecture that is none of `TYPES` or its authors' own
-    code, `BadCheckpoint` for damaged files and weights with holes, `SuperbenchError` when there is nothing to read.
+    code, `BadCheckpoint` for damaged files and incomplete weights, `SuperbenchError` if nothing can be read.
     """
     if weights is not None:
         raise CommandError(f"hf/{name} takes no @FILE: put {weights} and its config.json into a folder and use hf/FOLDER.")
@@ -233,9 +235,9 @@ def _check_type(name: str, config: Any) -> None:
 
 
 def _check_weights(name: str, config: Any, found: Mapping[str, Any]) -> None:
-    """Everything that the encoder needs must have come from the file."""
+    """Raises `BadCheckpoint` if the file lacks weights that the encoder needs."""
     needed = "encoder." if config.model_type == "whisper" else ""
-    unused = ("masked_spec_embed", "adapter.", "intermediate_ffn.")  # these serve training, or no hidden state
+    unused = ("masked_spec_embed", "adapter.", "intermediate_ffn.")  # used only in training, or by no hidden state
     other = sorted(one for one in found.get("mismatched_keys", ()) if one[0].startswith(needed))
     if other:
         key, theirs, ours = other[0]
@@ -252,14 +254,14 @@ def _check_weights(name: str, config: Any, found: Mapping[str, Any]) -> None:
 
 
 def _extractor(name: str, kind: Any, plain: Mapping[str, Any], source: str, options: Mapping[str, Any]) -> Any:
-    """The model's own feature extractor; without its file, as its class makes it."""
+    """Returns the model's own feature extractor; without its file, the default of its class."""
     says = preprocessor(name, source, options)
     return kind(**plain) if says is None else kind.from_dict(dict(says))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No bars and no reports of unused weights: what matters of them is an error of ours."""
+    """Silences progress bars and reports of unused weights; relevant problems are raised as our own errors."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -274,11 +276,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _described(config: Any) -> Mapping[str, Any]:
-    """A configuration without what differs between two copies of one model: where it lies and which version wrote it."""
+    """Returns a configuration without what differs between two copies of a model: its path and the version that wrote it."""
     passing = ("_name_or_path", "name_or_path", "_commit_hash", "transformers_version")
     return {key: value for key, value in config.to_dict().items() if key not in passing}
 
 
 def _plain(extractor: Any) -> Mapping[str, Any]:
-    """A feature extractor's settings, without its tables."""
+    """Returns the settings of a feature extractor, without its tables."""
     return {key: value for key, value in extractor.to_dict().items() if isinstance(value, int | float | str | bool)}

@@ -1,4 +1,4 @@
-"""HuBERT: a convolutional front end, a Transformer, and hidden spans whose k-means units it must name.
+"""HuBERT: a convolutional front end and a Transformer that predicts the k-means units of masked spans.
 
 Hsu, Bolte, Tsai, Lakhotia, Salakhutdinov, Mohamed (2021), arXiv 2106.07447. The units of the first iteration come from MFCC;
 those of the second (`superbench pretrain hubert --teacher hubert@FIRST`) from the middle layer of the model of the first. Spans
@@ -66,7 +66,7 @@ class Mfcc(nn.Module):
         self.register_buffer("transform", torchaudio.functional.create_dct(COEFFICIENTS, 40, "ortho"), persistent=False)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """The frames whose first samples are those of the front end's frames."""
+        """Returns frames that start at the same samples as the frames of the front end."""
         cepstrum = (self.mel(waves, lengths)[0] @ self.transform).transpose(1, 2)  # (batch, coefficient, time)
         slope = torchaudio.functional.compute_deltas(cepstrum)
         return torch.cat([cepstrum, slope, torchaudio.functional.compute_deltas(slope)], dim=1).transpose(1, 2)[:, ::2]
@@ -107,16 +107,16 @@ class Hubert(nn.Module):
         self.codes = nn.Parameter(torch.randn(config.units, config.code))
         self.mfcc = Mfcc()
         self.units = Units(config.units, config.unit_dim)
-        self._teacher: tuple[Upstream, ...] = ()  # in a tuple, so that its weights stay its own
+        self._teacher: tuple[Upstream, ...] = ()  # in a tuple, so that its weights do not become weights of this model
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
+        """Returns the hidden states of a batch."""
         local, frames = self.convolutions(waves, lengths)
         inside = kept(frames, local.shape[1])
         return Features(torch.stack(self._states(self.project(self.local_norm(local)), inside)) * inside[..., None], frames)
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Cross-entropy of the units, α on hidden frames and 1 - α on visible ones, and the penalty on loud features."""
+        """Computes the cross-entropy of the units (α on masked, 1 - α on visible frames) plus a penalty on large features."""
         local, frames = self.convolutions(waves, lengths)
         inside = kept(frames, local.shape[1])
         gradient = self.config.front_gradient
@@ -133,7 +133,7 @@ class Hubert(nn.Module):
         return (errors * weight).sum() / weight.sum() + self.config.penalty * local[inside].square().mean()
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
-        """Find the units: in MFCC, or in the middle layer of a teacher, which the model keeps at hand for its targets."""
+        """Finds the units in MFCC, or in the middle layer of a teacher, which is then kept to compute targets."""
         if teacher is not None:
             self.config = replace(self.config, unit_dim=teacher.dim)
             self._teacher = (teacher,)
@@ -141,13 +141,13 @@ class Hubert(nn.Module):
         self.units.fit((self._described(wave[None], torch.tensor([len(wave)], device=wave.device))[0] for wave in waves), seed)
 
     def targets(self, waves: Tensor, lengths: Tensor, time: int) -> Tensor:
-        """The unit of each frame: (batch, time)."""
+        """Returns the unit of each frame: (batch, time)."""
         described = self._described(waves, lengths)
         place = torch.arange(time, device=waves.device).clamp(max=described.shape[1] - 1)
         return self.units(described[:, place])
 
     def _described(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """What the units are found in, one vector every 20 ms: (batch, time, unit_dim)."""
+        """Returns the vectors to which units are assigned, one every 20 ms: (batch, time, unit_dim)."""
         if self._teacher:
             teacher = self._teacher[0]
             states = teacher(waves, lengths).frames[teacher.layers // 2]
@@ -156,14 +156,14 @@ class Hubert(nn.Module):
             return states[:, place.clamp(max=states.shape[1] - 1)]
         if self.config.unit_dim != 3 * COEFFICIENTS:
             raise CommandError(
-                f"The units of this hubert were found in a teacher's features ({self.config.unit_dim} numbers a frame), and no "
-                "teacher is at hand. Train it with --teacher SPEC."
+                f"The units of this hubert were found in a teacher's features ({self.config.unit_dim} numbers a frame), but no "
+                "teacher is given. Train it with --teacher SPEC."
             )
         found: Tensor = self.mfcc(waves, lengths)
         return found
 
     def _states(self, x: Tensor, inside: Tensor) -> list[Tensor]:
-        x = x * inside[..., None]  # the positional convolution looks beyond the end
+        x = x * inside[..., None]  # the positional convolution reads beyond the end
         x = self.dropout(self.norm(x + self.positions(x)))
         states = [x]
         for block in self.blocks:
@@ -172,7 +172,7 @@ class Hubert(nn.Module):
         return states
 
     def _spans(self, inside: Tensor) -> Tensor:
-        """Hidden frames (batch, time): spans begin at `start` of them; at least one in each sound."""
+        """Draws masked frames (batch, time): spans begin at a share `start` of the frames; at least one in each sound."""
         begins = torch.rand(inside.shape, device=inside.device) < self.config.start
         rows = torch.arange(len(inside), device=inside.device)
         begins[rows, (torch.rand(len(inside), device=inside.device) * inside.sum(1)).long()] = True

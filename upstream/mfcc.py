@@ -24,15 +24,15 @@ class Mfcc(nn.Module):
     sample_rate, hop, layers, dim = SAMPLE_RATE, 160, 1, 3 * COEFFICIENTS
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Each utterance is computed from its own samples alone."""
+        """Computes the features of each utterance only from its own samples."""
         frames = [self._one(wave[:length].cpu().numpy()) for wave, length in zip(waves, lengths.tolist(), strict=True)]
-        counts = torch.tensor([len(one) for one in frames], device=waves.device)
+        counts = torch.tensor([len(utterance) for utterance in frames], device=waves.device)
         return Features(pad_sequence(frames, batch_first=True).to(waves.device)[None], counts)
 
     def _one(self, wave: np.ndarray) -> Tensor:
         wave = np.pad(wave, (0, max(WINDOW - len(wave), 0)))
         count = (len(wave) - WINDOW) // self.hop + 1
-        padded = np.pad(wave, (0, FFT))  # the FFT is longer than the window, which stands at its beginning
+        padded = np.pad(wave, (0, FFT))  # the FFT is longer than the window, which is at its beginning
         window = np.pad(np.hanning(WINDOW + 1)[:-1], (0, FFT - WINDOW))
         pieces = np.lib.stride_tricks.sliding_window_view(padded, FFT)[:: self.hop][:count] * window
         power = np.abs(np.fft.rfft(pieces, axis=1)) ** 2

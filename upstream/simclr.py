@@ -1,4 +1,4 @@
-"""SimCLR for speech: two views of an utterance attract, all other utterances of the batch repel.
+"""SimCLR for speech: embeddings of two views of an utterance are pulled together, those of other utterances pushed apart.
 
 Chen, Kornblith, Norouzi, Hinton (2020), "A simple framework for contrastive learning of visual representations", arXiv
 2002.05709; for speech: Jiang, Li, Cao, Zhang, Zhao, Li (2020), "Speech SimCLR", arXiv 2010.13991. A view: a random piece of
@@ -25,8 +25,11 @@ from upstream.shared.transformer import MelTransformer, TransformerConfig
 
 @dataclass(frozen=True)
 class SimClrConfig(TransformerConfig):
-    """How unlike two views are, and how they are compared. `piece`: least fraction of the utterance in a view; `loud`, `quiet`:
-    decibels of the utterance mixed under it; `gain`: decibels up or down."""
+    """Strength of the views, and temperature.
+
+    `piece`: least fraction of the utterance in a view; `loud`, `quiet`: decibels of the utterance mixed under it; `gain`:
+    decibels up or down.
+    """
 
     piece: float = 0.5
     loud: float = 5.0
@@ -40,7 +43,7 @@ class SimClrConfig(TransformerConfig):
 
 
 class SimClr(MelTransformer):
-    """The Transformer; the projection is `scaffold`, which only pretraining has."""
+    """The Transformer; the projection is in `scaffold`, which only pretraining needs."""
 
     prepare_seconds = 0.0
     scaffold: nn.Module
@@ -58,33 +61,35 @@ class SimClr(MelTransformer):
         self.config = config
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
-        """Add the projection."""
+        """Adds the projection."""
         if teacher is not None:
             raise CommandError("simclr learns from sound alone; leave out --teacher.")
         width = self.config.width
         self.scaffold = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, self.config.projection))
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """NT-Xent of two views of each utterance."""
+        """Computes NT-Xent of two views of each utterance."""
         views_of = [self.scaffold(self.embedding(*self.view(waves, lengths))) for _ in range(2)]
         return contrast(views_of[0].float(), views_of[1].float(), self.config.temperature)
 
     def view(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """An altered piece of each utterance: (batch, time, mel), (batch) frames."""
+        """Draws a view, an altered piece of each utterance: (batch, time, mel), (batch) frames."""
         config = self.config
         waves, lengths = views.cropped(waves, lengths, config.piece)
-        waves = views.gained(views.beside_a_mate(waves, lengths, config.loud, config.quiet), config.gain)
+        waves = views.gained(views.mixed(waves, lengths, config.loud, config.quiet), config.gain)
         mel, frames = self.mel(waves, lengths)
         return views.masked(mel, frames, config.bins, config.spans, config.span, config.bands), frames
 
     def embedding(self, mel: Tensor, frames: Tensor) -> Tensor:
-        """(batch, width): the last layer's mean over an utterance's own frames."""
+        """Returns (batch, width): the mean of the last layer over the frames of each utterance."""
         return views.pooled(self.states(mel, self.inside(mel, frames))[-1], frames)
 
 
 def contrast(one: Tensor, other: Tensor, temperature: float) -> Tensor:
-    """NT-Xent (Chen et al., equation 1) of two views (batch, dim): each of the 2 · batch vectors must find its other view among
-    the 2 · batch - 1 that are not itself, by cosine."""
+    """Computes NT-Xent (Chen et al., equation 1) of two views (batch, dim).
+
+    Each of the 2 · batch vectors is matched, by cosine, with its other view among the 2 · batch - 1 other vectors.
+    """
     both = nn.functional.normalize(torch.cat([one, other]), dim=1)
     alike = both @ both.T / temperature
     alike.fill_diagonal_(float("-inf"))

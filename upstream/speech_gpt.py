@@ -1,4 +1,4 @@
-"""Speech GPT: a causal Transformer over discrete units of sound that predicts the next one, and can go on speaking.
+"""Speech GPT: a causal Transformer over discrete units of sound that predicts the next unit, and can continue a recording.
 
 Lakhotia et al. (2021), "On generative spoken language modeling from raw audio", arXiv 2102.01192: k-means units of log-mel
 frames and a language model over them; layers as in GPT-2 (Radford et al. 2019: normalised before each part, once at the end).
@@ -63,7 +63,9 @@ class SpeechGpt(nn.Module):
         self.least = WINDOW + SHIFT * (config.stack - 1)
         self.mel = MelPower(config.bins)
         self.units = Units(config.units, config.bins * config.stack)
-        self.register_buffer("mean", torch.full((config.bins,), -6.0))  # about those of speech, until `prepare` measures them
+        self.register_buffer(
+            "mean", torch.full((config.bins,), -6.0)
+        )  # typical values of speech, until `prepare` measures them
         self.register_buffer("spread", torch.full((config.bins,), 4.0))
         self.embed = nn.Embedding(config.units + 1, config.width)  # the last one is BOS
         self.dropout = nn.Dropout(config.dropout)
@@ -77,23 +79,23 @@ class SpeechGpt(nn.Module):
         self.predict = nn.Linear(config.width, config.units)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch; layers look only backwards, so padding at the end reaches nothing."""
+        """Returns the hidden states of a batch; layers are causal, so padding at the end changes nothing."""
         units, frames = self.heard(waves, lengths)
         states = torch.stack(self.states(units))[:, :, 1:]  # without BOS
         inside = torch.arange(units.shape[1], device=units.device) < frames[:, None]
         return Features(states * inside[..., None], frames)
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Cross-entropy of each unit after those before it, in nats: the logarithm of the perplexity."""
+        """Computes the cross-entropy of each unit given the units before it, in nats: the logarithm of the perplexity."""
         units, frames = self.heard(waves, lengths)
         logits = self.predict(self.states(units[:, :-1])[-1])
         inside = torch.arange(units.shape[1], device=units.device) < frames[:, None]
         return nn.functional.cross_entropy(logits[inside], units[inside])
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
-        """Measure the spectrum and find the units."""
+        """Measures mean and spread of the spectrum and finds the units."""
         if teacher is not None:
-            raise CommandError("speech_gpt finds its units in the sound itself; leave out --teacher.")
+            raise CommandError("speech_gpt finds its units in the sound and uses no teacher; leave out --teacher.")
         spectra = [self._spectrum(wave[None]) for wave in waves]  # each (1, time, bins)
         everything = torch.cat(spectra, dim=1)[0]
         self.mean.copy_(everything.mean(0))
@@ -101,12 +103,12 @@ class SpeechGpt(nn.Module):
         self.units.fit((self._stacked(spectrum)[0] for spectrum in spectra), seed)
 
     def heard(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The units of each sound (batch, time), and how many there are."""
+        """Returns the units of each sound (batch, time), and their numbers."""
         frames = ((lengths.clamp(min=self.least) - WINDOW) // SHIFT + 1) // self.config.stack
         return self.units(self._stacked(self._spectrum(waves)))[:, : int(frames.max())], frames
 
     def states(self, units: Tensor) -> list[Tensor]:
-        """The states of BOS and of each unit of (batch, time): each (batch, time + 1, width)."""
+        """Returns the states of BOS and of each unit of (batch, time): each (batch, time + 1, width)."""
         tokens = nn.functional.pad(units, (1, 0), value=self.config.units)
         x = self.embed(tokens) + positions(tokens.shape[1], self.config.width, tokens.device)
         future = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1], device=tokens.device)
@@ -120,7 +122,7 @@ class SpeechGpt(nn.Module):
     def generate(
         self, prompt: Tensor, seconds: float, temperature: float, advance: Callable[[int, int], None]
     ) -> tuple[Tensor, dict[str, float]]:
-        """The prompt (samples,) and `seconds` of what may follow, units drawn at `temperature`; and what was measured."""
+        """Returns the prompt (samples,) continued by `seconds` of sound, units drawn at `temperature`, and measurements."""
         wave, length = prompt[None], torch.tensor([len(prompt)], device=prompt.device)
         units, _ = self.heard(wave, length)
         heard = units.shape[1]
@@ -131,7 +133,7 @@ class SpeechGpt(nn.Module):
             units = torch.cat([units, torch.multinomial(likely, 1)], dim=1)
             advance(done + 1, count)
         facts["different units drawn"] = len(units[0, heard:].unique())
-        # the last unit of the prompt is spoken again, and the prompt fades into it
+        # the last unit of the prompt is synthesised too, and the prompt fades into it
         spoken = self.spoken(units[0, heard - 1 :])
         fade = torch.linspace(0, 1, self.hop, device=prompt.device)
         before = nn.functional.pad(prompt, (max(self.hop - len(prompt), 0), 0))
@@ -139,22 +141,22 @@ class SpeechGpt(nn.Module):
         return torch.cat([before[: -self.hop], seam, spoken[self.hop :]]), facts
 
     def spoken(self, units: Tensor) -> Tensor:
-        """Sound of units (time,): (time · hop,). Spectra are the centroids', phases are found by Griffin-Lim."""
+        """Synthesises units (time,) to sound (time · hop,). Spectra are the centroids; phases are found by Griffin-Lim."""
         spectrum = self.units.centroids[units].unflatten(1, (-1, self.config.bins)).flatten(0, 1)  # (time · stack, bins)
         power = ((spectrum * self.spread + self.mean).exp() - FLOOR).clamp(min=0).T
         bands = torchaudio.transforms.InverseMelScale(WINDOW // 2 + 1, self.config.bins, SAMPLE_RATE, driver="gelsd")
         phases = torchaudio.transforms.GriffinLim(WINDOW, n_iter=60, hop_length=SHIFT)
-        wave = phases.to(units.device)(bands(power.cpu()).to(units.device))  # that driver is the processor's alone
+        wave = phases.to(units.device)(bands(power.cpu()).to(units.device))  # this LAPACK driver exists only on the CPU
         return nn.functional.pad(wave, (0, max(len(units) * self.hop - len(wave), 0)))[: len(units) * self.hop]
 
     def _spectrum(self, waves: Tensor) -> Tensor:
-        """Logarithms of the mel spectrum, (batch, time, bins)."""
+        """Returns the log-mel spectrum, (batch, time, bins)."""
         waves = nn.functional.pad(waves, (0, max(self.least - waves.shape[1], 0)))
         with torch.autocast(waves.device.type, enabled=False):  # half precision would blur the quiet bands
             return (self.mel(waves) + FLOOR).log().transpose(1, 2)
 
     def _stacked(self, spectrum: Tensor) -> Tensor:
-        """Scaled, neighbours side by side: (batch, time, bins · stack)."""
+        """Scales the spectrum and stacks neighbouring frames: (batch, time, bins · stack)."""
         spectrum = (spectrum - self.mean) / self.spread
         whole = spectrum.shape[1] // self.config.stack * self.config.stack
         return spectrum[:, :whole].reshape(len(spectrum), -1, self.config.bins * self.config.stack)

@@ -1,10 +1,10 @@
-"""VQ-APC: APC whose prediction must pass through a codebook, so that the layer below it sorts sounds into classes.
+"""VQ-APC: APC with a codebook before the prediction, so that the layer below it clusters sounds into classes.
 
 Chung, Tang, Glass (2020), "Vector-quantized autoregressive predictive coding", arXiv 2005.08392. A Gumbel quantiser (Jang, Gu,
 Poole 2017, arXiv 1611.01144) stands between the last layer and the prediction. Hidden states are those before it, as in APC.
 `base` is the published size (512 codes, temperature 0.5, 4.63 M weights with quantiser and prediction); `mini` reads two
 stacked frames (20 ms) and draws its codes at temperature 1, with which every seed soon predicts more than the mean spectrum; at
-0.5 it is a matter of luck whether so short a training gets that far.
+0.5 this depends on the seed in so short a training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class VqApcConfig(RecurrentConfig):
 
 
 class Quantiser(nn.Module):
-    """Each frame becomes one of `codes` vectors: drawn while training (straight-through), the likeliest afterwards."""
+    """Replaces each frame by one of `codes` vectors: drawn in training (straight-through), the most likely in evaluation."""
 
     def __init__(self, width: int, codes: int, temperature: float) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Quantiser(nn.Module):
         self.codebook = nn.Linear(codes, width, bias=False)
 
     def forward(self, states: Tensor) -> Tensor:
-        """(batch, time, width) → the same shape."""
+        """Maps (batch, time, width) → the same shape."""
         logits = self.logits(states)
         if self.training:
             return self.codebook(nn.functional.gumbel_softmax(logits, self.temperature, hard=True))
@@ -60,5 +60,5 @@ class VqApc(RecurrentPredictor):
         self.quantiser = Quantiser(config.width, config.codes, config.temperature)
 
     def predicted(self, state: Tensor) -> Tensor:
-        """The spectrum that follows from the code of the last hidden state."""
+        """Predicts the spectrum from the code of the last hidden state."""
         return self.predict(self.quantiser(state))

@@ -1,4 +1,4 @@
-"""The command reference, from the application itself."""
+"""Generates the command reference from the Typer application."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from superbench.cli.app import app
 
 
 def page() -> str:
-    """One section for each command: what it does, its arguments, its options."""
+    """Returns a section for each command: what it does, its arguments, its options."""
     root = typer.main.get_command(app)
-    head = "# Commands\n\nThis page is made from the commands themselves; `superbench COMMAND --help` says the same.\n"
+    head = "# Commands\n\nThis page is generated from the commands; `superbench COMMAND --help` prints the same text.\n"
     foot = "`--debug`, anywhere on the line, shows the traceback of an error.\n"
     return "\n".join([head, foot, *(_section(path, command) for path, command in walk(root, ()))])
 
 
 def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command below a group with the words that call it, in the group's own order."""
+    """Yields every command below a group with the words that call it, in the order of the group."""
     if not hasattr(command, "list_commands"):
         yield path, command
         return
     for name in command.list_commands(click.Context(command)):
         child = command.get_command(click.Context(command), name)
-        if child is not None:  # a hidden command is what its group does with a word that names no other
+        if child is not None:  # a hidden command handles words that name no other command of its group
             yield from walk(child, path if child.hidden else (*path, name))
 
 
@@ -34,16 +34,17 @@ def _section(path: tuple[str, ...], command: click.Command) -> str:
     shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     arguments = [parameter for parameter in shown if parameter.param_type_name == "argument"]
     options = [parameter for parameter in shown if parameter.param_type_name == "option" and parameter.name != "help"]
-    usage = " ".join(["superbench", *path, *(_placeholder(one) for one in arguments)])
+    usage = " ".join(["superbench", *path, *(_placeholder(argument) for argument in arguments)])
     parts = [
         f"## superbench {' '.join(path)}",
         _prose(command.help or ""),
         f"```text\n{usage}{' [OPTIONS]' * bool(options)}\n```",
     ]
     if arguments:
-        parts.append("| argument | |\n|---|---|\n" + "".join(f"| {_cell(one.name)} | {_text(one)} |\n" for one in arguments))
+        rows = "".join(f"| {_cell(argument.name)} | {_text(argument)} |\n" for argument in arguments)
+        parts.append(f"| argument | |\n|---|---|\n{rows}")
     if options:
-        rows = "".join(f"| {_flags(one)} | {_text(one)} | {_default(one)} |\n" for one in options)
+        rows = "".join(f"| {_flags(option)} | {_text(option)} | {_default(option)} |\n" for option in options)
         parts.append(f"| option | | default |\n|---|---|---|\n{rows}")
     return "\n\n".join(parts) + "\n"
 
@@ -61,8 +62,8 @@ def _flags(option: click.Option) -> str:
 def _default(option: click.Option) -> str:
     if option.required:
         return "required"
-    given = option.default
-    return "" if given is None or option.is_flag or callable(given) or "[default" in (option.help or "") else _cell(str(given))
+    value = option.default
+    return "" if value is None or option.is_flag or callable(value) or "[default" in (option.help or "") else _cell(str(value))
 
 
 def _text(parameter: click.Parameter) -> str:
@@ -74,19 +75,19 @@ def _cell(text: str | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text whose placeholders and brackets Markdown leaves as they are; what stands between backticks stays."""
+    """Returns the text with placeholders and brackets escaped for Markdown; text between backticks stays as it is."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else re.sub(r"([<>\[\]*_|])", r"\\\1", part) for part in parts)
 
 
 def _prose(text: str) -> str:
-    """Paragraphs of a docstring; an example stands as code."""
+    """Returns the paragraphs of a docstring, with an example as a code block."""
     paragraphs = [" ".join(part.split()) for part in text.replace("\b", "").split("\n\n") if part.strip()]
-    found = []
+    shown = []
     for paragraph in paragraphs:
         before, word, example = paragraph.partition("Example: ")
         if word and example.startswith("superbench"):
-            found += [_escaped(before.strip()), f"```text\n{example}\n```"]
+            shown += [_escaped(before.strip()), f"```text\n{example}\n```"]
         else:
-            found.append(_escaped(paragraph))
-    return "\n\n".join(part for part in found if part)
+            shown.append(_escaped(paragraph))
+    return "\n\n".join(part for part in shown if part)

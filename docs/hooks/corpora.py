@@ -1,4 +1,4 @@
-"""How each corpus lies on disk and how to get it, from the cards of the registered tasks."""
+"""Generates the layout and source of each corpus from the cards of the registered tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ORDER = ("pr", "asr", "ks", "qbe", "sid", "asv", "sd", "er", "ic", "sf")
 
 
 def table() -> str:
-    """A section for each task of superbench itself, in the order of SUPERB."""
+    """Returns a section for each built-in task, in the order of SUPERB."""
     points = {point.name: point for point in entry_points(group="superbench.tasks")}
     return "\n".join(_section(points[name].load().card) for name in ORDER)
 

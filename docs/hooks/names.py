@@ -1,4 +1,4 @@
-"""The Python reference: every public name of superbench, by what it is for."""
+"""Generates the Python reference: every public name of superbench, grouped by purpose."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ GROUPS = {
     "Scores": ["Prediction", "Score", "Setting", "Outputs", "accuracy", "one_per_item", "ratio"],
     "Files and sound": ["SAMPLE_RATE", "audio_header", "load_audio", "load_tensors", "read_text"],
 }
-"""Names that are on no list stand under "Others", errors under "Errors"."""
+"""Names that are in no group are listed under "Others", errors under "Errors"."""
 
 
 def page() -> str:
-    """A section for each group, filled from the docstrings."""
+    """Returns a section for each group; mkdocstrings fills it from the docstrings."""
     listed = {name for names in GROUPS.values() for name in names}
     errors = [name for name in superbench.__all__ if _is_error(name)]
     others = [name for name in superbench.__all__ if name not in listed and name not in errors]

@@ -1,4 +1,4 @@
-"""A notebook as a page: its text, its code, and those of its outputs that are stored and small."""
+"""Converts notebooks to pages: text, code, and those stored outputs that are small."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import nbformat
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-"""Codes that colour a terminal."""
+"""Escape codes for terminal colours."""
 
 LARGEST = 80_000
-"""Characters of an output that is stored with its notebook."""
+"""Largest number of characters of an output that is stored with its notebook."""
 
 HEAD = "*This page is a notebook: `docs/notebooks/{name}`. Open it with Jupyter to run it.*\n"
 
 
 def page(path: Path) -> str:
-    """Markdown of the notebook at `path`; the note on where it lies stands below its title."""
+    """Returns the notebook at `path` as Markdown. A note below the title gives the path of the notebook."""
     cells = nbformat.read(path, as_version=4).cells
     parts = [part for cell in cells for part in _cell(cell)]
     title, *rest = parts[0].split("\n\n", 1)
@@ -35,7 +35,7 @@ def _cell(cell: Any) -> list[str]:
 
 
 def _output(output: Any) -> str:
-    """An output as Markdown: a picture, a table, or text."""
+    """Returns an output as Markdown: a picture, a table, or text."""
     if output.output_type == "stream":
         return f"```text\n{output.text.rstrip()}\n```" if output.text.strip() else ""
     data = output.get("data", {})
@@ -47,18 +47,18 @@ def _output(output: Any) -> str:
 
 
 def executed(path: Path, seconds: int = 300) -> Any:
-    """The notebook after all its cells ran, in a new kernel; raises `CellExecutionError` for a cell that fails."""
+    """Runs all cells in a new kernel and returns the notebook; raises `CellExecutionError` if a cell fails."""
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # where `superbench` is
+    path_variable = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # finds `superbench`
     client = NotebookClient(notebook, timeout=seconds, kernel_name="python3")
-    client.execute(cwd=str(path.parent), env={**os.environ, "PATH": beside})
+    client.execute(cwd=str(path.parent), env={**os.environ, "PATH": path_variable})
     return notebook
 
 
 def stored(notebook: Any) -> Any:
-    """The notebook as it is kept: without frames, sound, times, colours, and what else is large."""
+    """Returns the notebook as it is stored: without widgets, sound, run counts, terminal colours and large outputs."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata = {}
@@ -73,14 +73,14 @@ def _is_kept(output: Any) -> bool:
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
-    """Pieces of one stream as one output."""
-    found: list[Any] = []
+    """Joins consecutive outputs of one stream."""
+    joined: list[Any] = []
     for output in outputs:
-        if found and output.output_type == found[-1].output_type == "stream":
-            found[-1].text += output.text
+        if joined and output.output_type == joined[-1].output_type == "stream":
+            joined[-1].text += output.text
         else:
-            found.append(output)
-    return found
+            joined.append(output)
+    return joined
 
 
 def _bare(output: Any) -> Any:
@@ -90,11 +90,11 @@ def _bare(output: Any) -> Any:
     output.metadata = {}
     if "execution_count" in output:
         output.execution_count = None
-    if len(output.data) > 1:  # a picture or a table says it
+    if len(output.data) > 1:  # a picture or a table shows the same
         output.data.pop("text/plain", None)
     return output
 
 
-if __name__ == "__main__":  # run all notebooks anew and store their outputs
-    for one in sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb")):
-        nbformat.write(stored(executed(one)), one)
+if __name__ == "__main__":  # run all notebooks again and store their outputs
+    for notebook_path in sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb")):
+        nbformat.write(stored(executed(notebook_path)), notebook_path)

@@ -1,4 +1,4 @@
-"""Pages that are made when the documentation is built: commands, records, public names, notebooks as pages."""
+"""MkDocs hooks that generate pages: commands, records, public names, notebooks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import names
 import notebooks
 import records
 
-MADE = {"reference/commands.md": commands.page, "reference/python.md": names.page, "reference/results.md": records.page}
+GENERATED = {"reference/commands.md": commands.page, "reference/python.md": names.page, "reference/results.md": records.page}
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the generated pages; take a notebook as the page of its cells."""
-    for path, made in MADE.items():
-        files.append(File.generated(config, path, content=made()))
+    """Adds the generated pages and replaces each notebook by a Markdown page."""
+    for path, page in GENERATED.items():
+        files.append(File.generated(config, path, content=page()))
     for path in sorted(Path(config.docs_dir).glob("notebooks/*.ipynb")):
         name = path.relative_to(config.docs_dir).as_posix()
         files.remove(files.get_file_from_path(name))
@@ -31,12 +31,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Fill in the table of the corpora; links to notebooks lead to their pages."""
+    """Inserts the sections on the corpora, and points links to notebooks to their pages."""
     return markdown.replace(corpora.MARK, corpora.table()).replace(".ipynb)", ".md)")
 
 
 def on_config(config: Any) -> Any:
-    """Notebooks in the navigation are pages. The search of a site on disk uses our own stand-in for workers."""
+    """Points the navigation to the pages of notebooks. Adds a replacement for web workers, so that search works from disk."""
     config.nav = _pages(config.nav)
     config.extra["polyfills"] = ["assets/iframe-worker.js"]
     return config

@@ -1,4 +1,4 @@
-"""Results and bundles: the prose of `result_format.md`, and a table for each record, from the pydantic models."""
+"""Generates the page on results and bundles: the text of `results.md` and a table for each pydantic model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARK = "<!-- tables -->"
 
 
 def page() -> str:
-    """The page on `result.json`, `predictions.jsonl.gz` and bundles."""
+    """Returns the page on `result.json`, `predictions.jsonl.gz` and bundles."""
     schema = Result.model_json_schema(by_alias=True)
     tables = [_table("Result", schema), *(_table(name, part) for name, part in schema["$defs"].items())]
     return PROSE.read_text().replace(MARK, "\n".join(tables))
@@ -36,18 +36,18 @@ def _type(part: dict[str, Any]) -> str:
         name = part["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "anyOf" in part:
-        return " or ".join(_type(one) for one in part["anyOf"])
+        return " or ".join(_type(option) for option in part["anyOf"])
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:
-        return " or ".join(f"`{one}`" for one in part["enum"])
-    kind = part.get("type", "any")
-    if kind == "array":
+        return " or ".join(f"`{value}`" for value in part["enum"])
+    type_name = part.get("type", "any")
+    if type_name == "array":
         inner = part.get("prefixItems") or ([part["items"]] if part.get("items") else [])
-        return "list of " + ", ".join(dict.fromkeys(_type(one) for one in inner)) if inner else "list"
-    if kind == "object" and isinstance(part.get("additionalProperties"), dict):
+        return "list of " + ", ".join(dict.fromkeys(_type(entry) for entry in inner)) if inner else "list"
+    if type_name == "object" and isinstance(part.get("additionalProperties"), dict):
         return f"object: name → {_type(part['additionalProperties'])}"
-    return str(kind)
+    return str(type_name)
 
 
 def _bounds(part: dict[str, Any]) -> str:
@@ -63,5 +63,5 @@ def _bound(part: dict[str, Any]) -> Iterator[str]:
     for key, word in (("maxLength", "characters"), ("maxItems", "entries"), ("maxProperties", "names")):
         if key in part:
             yield f"at most {part[key]} {word}"
-    for one in part.get("anyOf", ()):
-        yield from _bound(one)
+    for option in part.get("anyOf", ()):
+        yield from _bound(option)

@@ -1,1 +1,1 @@
-"""What two tasks share."""
+"""Readers, heads, metrics and synthesis that two or more tasks use."""

@@ -1,7 +1,7 @@
-"""A miniature of IEMOCAP, which ER reads: synthetic actors whose emotions lie in how they move, in speed and range of pitch.
+"""Writes a miniature of IEMOCAP for ER: synthetic actors express emotions by speed and by the range of pitch.
 
-Mean pitch and loudness tell little, by design: else the mean spectrum gives emotions away, to a woman's voice better than to a
-man's, and what a filter bank scores says more about the ten actors than about the filter bank.
+By design, mean pitch and loudness tell little about the emotion. Otherwise the mean spectrum would reveal it, more for women's
+voices than for men's, and the score of a filter bank would depend more on the ten actors than on the filter bank.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from superbench import SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Manner:
-    """How an emotion sounds: factors on the voice's own speed, pitch, range of pitch and loudness."""
+    """How an emotion sounds: factors on the speed, pitch, range of pitch and loudness of a voice."""
 
     speed: float
     pitch: float
@@ -38,7 +38,7 @@ JITTER = Manner(0.1, 0.12, 0.2, 0.3)
 FIRST_VOICE = 30_000
 DIALOGS = ("F_impro01", "F_script01_1", "M_impro01", "M_script01_1")
 COUNTS = {"neu": 6, "hap": 3, "exc": 3, "ang": 6, "sad": 6, "fru": 1, "xxx": 1}
-"""Utterances of each actor in each dialog; the last two labels are none of ER's."""
+"""Utterances of each actor in each dialog; ER does not use the last two labels."""
 
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
 
@@ -53,11 +53,11 @@ class Turn:
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write five sessions of two actors each: 960 utterances of ER's classes and 80 others, about 38 minutes.
+    """Writes five sessions of two actors each: 960 utterances of ER's classes and 80 others, about 38 minutes.
 
-    A tree that is complete is left alone.
+    A complete tree is not written again.
     """
-    done = root / "Documentation" / "ReadMe.txt"  # written last: its presence says that the tree is whole
+    done = root / "Documentation" / "ReadMe.txt"  # written last: if it exists, the tree is complete
     if done.is_file():
         return
     dialogs = {
@@ -88,7 +88,7 @@ def _dialog(root: Path, session: int, dialog: str, seed: int) -> list[Turn]:
 
 
 def _actor(seed: int, session: int, sex: str) -> Voice:
-    """A trained American voice, as IEMOCAP's ten are: one accent, no extremes of pitch, vocal tract or colour."""
+    """Returns an American voice like those of IEMOCAP's ten actors: one accent, no extremes of pitch, vocal tract or timbre."""
     number, female = FIRST_VOICE + 2 * session + (sex == "M"), sex == "F"
     random = np.random.default_rng([seed, number, 2])
     tract = (1.1 if female else 0.97) * random.uniform(0.96, 1.04)
@@ -101,14 +101,14 @@ def _actor(seed: int, session: int, sex: str) -> Voice:
     )
 
 
-def _line(path: Path, own: Voice, manner: Manner, random: np.random.Generator) -> Line:
+def _line(path: Path, actor: Voice, manner: Manner, random: np.random.Generator) -> Line:
     def drawn(factor: float, spread: float) -> float:
         return float(factor * np.exp(spread * random.normal()))
 
     return Line(
         path,
         sentence(random, short=True),
-        own,
+        actor,
         seed=int(random.integers(2**31)),
         speed=drawn(manner.speed, JITTER.speed),
         pitch=drawn(manner.pitch, JITTER.pitch),
@@ -118,10 +118,10 @@ def _line(path: Path, own: Voice, manner: Manner, random: np.random.Generator) -
 
 
 def _labels(turns: Sequence[Turn], spoken: Sequence[Spoken]) -> str:
-    """A label file: a header, then for every turn a line in brackets and the raters' lines, which no reader of labels wants."""
+    """Returns a label file: a header, then for every turn a line in brackets and the lines of the raters, which ER ignores."""
     text, start = HEADER, 1.0
-    for turn, said in zip(turns, spoken, strict=True):
-        end = start + said.samples / SAMPLE_RATE
+    for turn, recording in zip(turns, spoken, strict=True):
+        end = start + recording.samples / SAMPLE_RATE
         text += f"[{start:.4f} - {end:.4f}]\t{turn.name}\t{turn.label}\t[2.5000, 2.5000, 2.5000]\n"
         text += "C-E2:\tOther;\t()\nA-E3:\tval 3; act 3; dom  3;\t()\n\n"
         start = end + 0.5

@@ -1,4 +1,4 @@
-"""The compiled inner loop of `dtw.py`: many queries in many documents, from one block of costs. Compiled when first called."""
+"""The inner loop of `dtw.py`: aligns many queries with many documents, from one block of costs. Compiled at the first call."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from numba import njit
 
 TINY = 1e-9
 FAR = np.float32(1e30)
-"""Ahead of a document's first frame, from where no path comes."""
+"""Cost before the first frame of a document: no path starts there."""
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "arcp", "contract"})
-def align(costs: np.ndarray, queries: np.ndarray, documents: np.ndarray, first: int, last: int, found: np.ndarray) -> None:
-    """Write into `found` (query, document) the least cost of a path, per query frame, for the documents `first` … `last` - 1.
+def align(costs: np.ndarray, queries: np.ndarray, documents: np.ndarray, first: int, last: int, result: np.ndarray) -> None:
+    """Writes the least cost of a path, per query frame, into `result` (query, document), for documents `first` … `last` - 1.
 
-    `costs` (frames of all queries, frames of all documents), float32; query q has the rows from `queries[q]` up to, and
-    without, `queries[q + 1]`, document d the columns of `documents` likewise. Each row in a document is mapped to [0, 1] first.
+    `costs` (frames of all queries, frames of all documents), float32. Query q has the rows `queries[q]` to `queries[q + 1]` -
+    1; document d has the columns `documents[d]` to `documents[d + 1]` - 1. First, each row in a document is mapped to [0, 1].
     """
     for document in range(first, last):
         start, end = documents[document], documents[document + 1]
@@ -37,4 +37,4 @@ def align(costs: np.ndarray, queries: np.ndarray, documents: np.ndarray, first: 
                         cheapest = min(min(before[at + 2], before[at + 1]), before[at])
                         total[at + 2] = cheapest + (row[at] - least) * scale
                 total, before = before, total
-            found[query, document] = before[2:].min() / (bottom - top)
+            result[query, document] = before[2:].min() / (bottom - top)

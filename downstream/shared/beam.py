@@ -1,7 +1,7 @@
-"""Beam search over the words of a lexicon with an n-gram of words: how ASR writes when it has a language model.
+"""Beam search over the words of a lexicon with a word n-gram: how ASR decodes with a language model.
 
 flashlight-text's lexicon decoder with KenLM, set as SUPERB's recipe sets it (protocol.md 2.2; s3prl, `downstream/asr`, after
-Pratap et al., "wav2letter++", ICASSP 2019). Only words of the lexicon can be written. Both packages are in the extra `lm`.
+Pratap et al., "wav2letter++", ICASSP 2019). Only words of the lexicon can be decoded. Both packages are in the extra `lm`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ OPTIONS: Mapping[str, Any] = {
     "beam_size": 5, "beam_threshold": 25.0, "lm_weight": 2.0, "word_score": -1.0, "unk_score": -math.inf, "sil_score": 0.0,
     "log_add": False,
 }  # fmt: skip
-"""As official; every symbol of the alphabet is tried at every frame (`beam_size_token`)."""
+"""The official options; every symbol of the alphabet is tried at every frame (`beam_size_token`)."""
 
 
 def require() -> None:
-    """Raises `MissingExtra` where the decoder's packages are not installed."""
+    """Raises `MissingExtra` if the packages of the decoder are not installed."""
     for module, package in (("flashlight", "flashlight-text"), ("kenlm", "kenlm")):
         if find_spec(module) is None:
             raise MissingExtra("Decoding with a language model", package, "lm")
 
 
 class WordBeam:
-    """Emissions of an utterance -> its words. The model is loaded when the first utterance comes; copies share it."""
+    """Decodes the emissions of an utterance to words. The model is loaded for the first utterance; copies share it."""
 
     def __init__(self, symbols: Sequence[str], model: Path, lexicon: Path) -> None:
         self.symbols, self.model, self.lexicon = tuple(symbols), model, lexicon
@@ -45,8 +45,10 @@ class WordBeam:
         return self
 
     def __call__(self, emissions: Tensor) -> str:
-        """The best words for log-probabilities (time, symbols), joined by spaces. Raises `BadCorpus` for a model or a lexicon
-        that cannot be read."""
+        """Returns the best words for log-probabilities (time, symbols), joined by spaces.
+
+        Raises `BadCorpus` for a model or a lexicon that cannot be read.
+        """
         if self._loaded is None:
             self._loaded = self._load()
         decoder, words = self._loaded
@@ -72,34 +74,34 @@ class WordBeam:
                 f"{self.model} is not a language model that KenLM reads ({reason}). Expected an n-gram of words as .arpa, "
                 ".arpa.gz or KenLM's .bin; fetch it again."
             ) from error
-        place = {symbol: number for number, symbol in enumerate(self.symbols)}
-        trie = flashlight.Trie(len(self.symbols), place[SILENCE])
+        index = {symbol: number for number, symbol in enumerate(self.symbols)}
+        trie = flashlight.Trie(len(self.symbols), index[SILENCE])
         start = model.start(False)
         for word, ways in spellings.items():
             number = words.get_index(word)
             for spelling in ways:
-                trie.insert([place[symbol] for symbol in spelling], number, model.score(start, number)[1])
+                trie.insert([index[symbol] for symbol in spelling], number, model.score(start, number)[1])
         trie.smear(flashlight.SmearingMode.MAX)
         options = flashlight.LexiconDecoderOptions(
             **OPTIONS, beam_size_token=len(self.symbols), criterion_type=flashlight.CriterionType.CTC
         )
         unknown = words.get_index(UNKNOWN)
-        return flashlight.LexiconDecoder(options, trie, model, place[SILENCE], BLANK, unknown, [], False), words
+        return flashlight.LexiconDecoder(options, trie, model, index[SILENCE], BLANK, unknown, [], False), words
 
 
 def read_lexicon(path: Path, symbols: Sequence[str]) -> dict[str, list[list[str]]]:
-    """Word -> its spellings, from lines `WORD<TAB>W O R D |`; raises `BadCorpus` that names the line which is not so."""
-    found: dict[str, list[list[str]]] = {}
+    """Reads word -> spellings from lines `WORD<TAB>W O R D |`; raises `BadCorpus` with the number of a malformed line."""
+    lexicon: dict[str, list[list[str]]] = {}
     for number, line in lines_of(path, AGAIN):
         word, *spelling = line.split()
         strange = [symbol for symbol in spelling if symbol not in symbols]
         if not spelling or strange:
-            what = f"{strange[0]!r} is no symbol of the alphabet" if strange else "a word without spelling"
+            problem = f"{strange[0]!r} is no symbol of the alphabet" if strange else "a word without spelling"
             raise BadCorpus(
-                f'{path}, line {number}: {what}. Expected "WORD<tab>W O R D |" in upper case, as in fairseq\'s '
+                f'{path}, line {number}: {problem}. Expected "WORD<tab>W O R D |" in upper case, as in fairseq\'s '
                 "librispeech_lexicon.lst."
             )
-        found.setdefault(word, []).append(spelling)
-    if not found:
+        lexicon.setdefault(word, []).append(spelling)
+    if not lexicon:
         raise BadCorpus(f"{path} holds no word. {AGAIN}")
-    return found
+    return lexicon

@@ -1,7 +1,7 @@
 """Who speaks when: turns, frames, and the diarization error rate.
 
-A turn is (start, end, speaker), in seconds. All times that are scored are whole hundredths of a second, as RTTM files print
-them, so that the error is exact: no tolerance, no sampling.
+A turn is (start, end, speaker), in seconds. All scored times are multiples of a hundredth of a second, as RTTM files print
+them. The error is therefore exact: no tolerance, no sampling.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from superbench import SAMPLE_RATE
 Turn = tuple[float, float, str]
 HUNDREDTHS = 100
 LARGEST_GRID = 50_000_000
-"""Hundredths × speakers of one recording; 24 hours of five speakers are less."""
+"""Largest number of hundredths × speakers of one recording; 24 hours of five speakers are fewer."""
 
 
 def frames_of(
     turns: Iterable[Turn], speakers: Sequence[str], hop: int, start: int, end: int, *, spanning: bool = True
 ) -> np.ndarray:
-    """Activity (end - start, speakers) of frames `start` … `end` of a recording, as booleans.
+    """Returns the activity (end - start, speakers) of frames `start` … `end` of a recording, as booleans.
 
-    A turn covers the frames from rint(start · 16000 / hop) up to, and without, rint(end · 16000 / hop). One that begins before
-    the piece and ends after it covers all of it, or, with `spanning=False`, nothing, as in the reference implementation.
+    A turn covers the frames from rint(start · 16000 / hop) to rint(end · 16000 / hop) - 1. A turn that begins before the piece
+    and ends after it covers all of it, or, with `spanning=False`, nothing, as in the reference implementation.
     """
     active = np.zeros((end - start, len(speakers)), bool)
     for begins, ends, speaker in turns:
@@ -38,17 +38,17 @@ def frames_of(
 
 
 def rounded(turns: Iterable[Turn]) -> list[list[float | str]]:
-    """Turns in hundredths of a second, as they are scored."""
+    """Rounds turns to hundredths of a second, as they are scored."""
     return [[round(start, 2), round(end, 2), speaker] for start, end, speaker in turns]
 
 
 def turns_of(active: np.ndarray, hop: int) -> list[list[float | str]]:
-    """The runs of ones in each column of `active` (frames, speakers), as sorted turns; the speaker is the column's number.
+    """Returns the runs of ones in each column of `active` (frames, speakers) as sorted turns; the speaker is the column number.
 
     Start and duration are rounded to hundredths, as the RTTM that the official scorer reads prints them.
     """
     turns: list[list[float | str]] = []
-    shift = hop / SAMPLE_RATE  # first the quotient, as in the source: ties of rounding follow
+    shift = hop / SAMPLE_RATE  # the quotient is computed first, as in the source; this decides ties of rounding
     for column in range(active.shape[1]):
         edges = np.flatnonzero(np.diff(np.concatenate([[0], active[:, column].astype(np.int8), [0]])))
         for first, last in edges.reshape(-1, 2).tolist():
@@ -58,7 +58,7 @@ def turns_of(active: np.ndarray, hop: int) -> list[list[float | str]]:
 
 
 def median_filter(active: np.ndarray, width: int) -> np.ndarray:
-    """The median over `width` (odd) frames around each one, zeros beyond the ends: a majority vote.
+    """Computes the median over `width` (odd) frames around each frame, with zeros beyond the ends: a majority vote.
 
     >>> median_filter(np.array([[0], [1], [1], [0], [1], [0]], bool), 3)[:, 0].astype(int)
     array([0, 1, 1, 1, 0, 0])
@@ -73,7 +73,7 @@ def median_filter(active: np.ndarray, width: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Seconds of a recording that were missed, falsely detected, given to the wrong speaker, and spoken in all."""
+    """Seconds of a recording that were missed, falsely detected, assigned to the wrong speaker, and spoken in total."""
 
     miss: float
     false_alarm: float
@@ -82,14 +82,14 @@ class Errors:
 
     @property
     def total(self) -> float:
-        """Seconds of error."""
+        """Returns the seconds of error."""
         return self.miss + self.false_alarm + self.confusion
 
 
 def compare(reference: Sequence[Sequence], hypothesis: Sequence[Sequence]) -> Errors:
-    """Errors of a hypothesis under the best one-to-one map of its speakers to the reference's.
+    """Counts the errors of a hypothesis under the best one-to-one map of its speakers to those of the reference.
 
-    No collar; overlapped speech counts once for every speaker in it; everything from the first to the last turn of either is
+    No collar; overlapped speech counts once for each of its speakers; everything from the first to the last turn of either is
     scored. md-eval's definition (NIST 2009), as dscore and SUPERB use it.
 
     >>> compare([(0.0, 2.0, "a"), (1.0, 3.0, "b")], [(0.0, 1.5, "x"), (1.5, 3.5, "y")])
@@ -110,7 +110,7 @@ def compare(reference: Sequence[Sequence], hypothesis: Sequence[Sequence]) -> Er
 
 
 def one_speaker_error(recordings: Iterable[Sequence[Sequence]]) -> float:
-    """DER (percent) of an answer that knows when somebody speaks and takes everybody for one speaker; NaN without speech.
+    """Returns the DER (percent) of an answer that detects all speech and assigns it to one speaker; NaN without speech.
 
     >>> one_speaker_error([[(0.0, 2.0, "a"), (1.0, 4.0, "b")]])
     40.0

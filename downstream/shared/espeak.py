@@ -1,7 +1,7 @@
-"""espeak-ng, the speech synthesiser behind the miniature corpora: text in, samples and the times of words and phones out.
+"""Binding to espeak-ng, the synthesiser of the miniature corpora: from text to samples and the times of words and phones.
 
-https://github.com/espeak-ng/espeak-ng (GPL-3.0-or-later), an optional extra; only worker processes load it, since the
-library keeps one global state. With flutter and roughness 0 what it says does not depend on what it said before.
+https://github.com/espeak-ng/espeak-ng (GPL-3.0-or-later) is an optional extra. Only worker processes load it, because the
+library has one global state. With flutter and roughness 0, its output does not depend on earlier output.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import soxr
 from superbench import SAMPLE_RATE, MissingExtra, SuperbenchError
 
 WORD, PHONEME = 1, 7
-"""Kinds of event (`espeak_EVENT_TYPE`)."""
+"""Types of events (`espeak_EVENT_TYPE`)."""
 
 SYNCHRONOUS, PHONEME_EVENTS, CHARACTERS, UTF8, RATE = 2, 1, 1, 1, 1
 """Output mode, option of initialisation, position type, flag of the text, parameter number (speak_lib.h)."""
 
 Event = tuple[int, int, int, str]
-"""Kind, sample, position in the text (from 1), phone."""
+"""Type, sample, position in the text (from 1), phone."""
 
 LONGEST_PATH = 140
 """espeak-ng copies paths into buffers of 160 characters."""
@@ -46,7 +46,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Speech:
-    """Samples (float32, 16 kHz), and when the words and the phones were said."""
+    """Samples (float32, 16 kHz), and the times of words and phones."""
 
     samples: np.ndarray
     words: tuple[Mark, ...]
@@ -74,7 +74,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def require() -> Any:
-    """The package that carries the library; raises `MissingExtra` without it."""
+    """Returns the package that contains the library; raises `MissingExtra` without it."""
     try:
         return importlib.import_module("espeakng_loader")
     except ImportError as error:
@@ -82,7 +82,7 @@ def require() -> Any:
 
 
 class Espeak:
-    """The library, loaded into this process; one at a time. It finds its voice file and (a link to) its data in `folder`."""
+    """The library, loaded into this process; one instance at a time. `folder` has its voice file and (a link to) its data."""
 
     def __init__(self, folder: Path) -> None:
         loader = require()
@@ -107,11 +107,11 @@ class Espeak:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def close(self) -> None:
-        """Give back what the library holds."""
+        """Releases the resources of the library."""
         self._library.espeak_Terminate()
 
     def say(self, text: str, voice: str, words_per_minute: int) -> Speech:
-        """Speak `text` with the voice that the text of a voice file describes."""
+        """Synthesises `text` with a voice, given as the text of a voice file."""
         self._voice_file.write_text(voice)
         if self._library.espeak_SetVoiceByFile(os.fsencode(self._voice_file)) != 0:
             raise SuperbenchError(f"espeak-ng refused this voice:\n{voice}")
@@ -132,37 +132,37 @@ class Espeak:
     def _receive(self, wave: Any, count: int, events: Any) -> int:
         if wave and count > 0:
             self._pieces.append(np.ctypeslib.as_array(wave, (count,)).copy())
-        place = 0
-        while events[place].type:
-            event = events[place]
+        index = 0
+        while events[index].type:
+            event = events[index]
             if event.type in (WORD, PHONEME):
                 label = event.id.string.decode(errors="replace") if event.type == PHONEME else ""
                 self._events.append((event.type, event.sample, event.text_position, label))
-            place += 1
+            index += 1
         return 0
 
 
 def _phones(events: list[Event], length: int) -> list[Mark]:
-    """Phones in samples: each lasts until the next event of its kind; pauses (`_…`) are left out, stress marks stripped."""
-    heard = [(sample, label) for kind, sample, _, label in events if kind == PHONEME]
-    marks = [Mark(label.strip("',%="), start, end) for (start, label), (end, _) in pairwise([*heard, (length, "")])]
+    """Returns phones in samples: each lasts until the next phone event; pauses (`_…`) are left out, stress marks stripped."""
+    labelled = [(sample, label) for event, sample, _, label in events if event == PHONEME]
+    marks = [Mark(label.strip("',%="), start, end) for (start, label), (end, _) in pairwise([*labelled, (length, "")])]
     return [mark for mark in marks if mark.label and not mark.label.startswith("_") and mark.end > mark.start]
 
 
 def _words(events: list[Event], phones: list[Mark], text: str) -> list[Mark]:
-    """Words in samples: from the first to the last of their phones. espeak-ng says some pairs as one word (`of the`)."""
-    heard = [(sample, at - 1) for kind, sample, at, _ in events if kind == WORD]
+    """Returns words in samples: from their first to their last phone. espeak-ng joins some pairs to one word (`of the`)."""
+    spoken = [(sample, at - 1) for event, sample, at, _ in events if event == WORD]
     marks = []
-    for (start, at), (limit, until) in pairwise([*heard, (round(phones[-1].end) + 1, len(text))]):
-        own = [phone for phone in phones if start <= phone.start < limit]
-        if own:
-            marks.append(Mark(text[at:until].strip(" .,;:!?"), own[0].start, own[-1].end))
+    for (start, at), (limit, until) in pairwise([*spoken, (round(phones[-1].end) + 1, len(text))]):
+        inside = [phone for phone in phones if start <= phone.start < limit]
+        if inside:
+            marks.append(Mark(text[at:until].strip(" .,;:!?"), inside[0].start, inside[-1].end))
     return marks
 
 
 @contextmanager
 def espeak() -> Iterator[Espeak]:
-    """An `Espeak` with a temporary folder of its own."""
+    """Yields an `Espeak` with its own temporary folder."""
     with tempfile.TemporaryDirectory(prefix="espeak") as folder:
         engine = Espeak(Path(folder))
         try:

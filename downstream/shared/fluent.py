@@ -1,4 +1,4 @@
-"""The slots of Fluent Speech Commands, and a miniature of it: orders to a house, each intent in several wordings."""
+"""The slots of Fluent Speech Commands, and its miniature: orders for a smart home, each intent in several wordings."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ FIRST_VOICE = 35_000
 
 
 def write_miniature(top: Path, seed: int) -> None:
-    """Write `fluent_speech_commands_dataset` at `top`: 1 600 / 200 / 480 orders, about 50 minutes. A finished tree stays."""
-    last = top / "data" / LISTS["test"]  # written last: its presence says that the tree is whole
+    """Writes `fluent_speech_commands_dataset` at `top`: 1 600 / 200 / 480 orders, about 50 minutes. A complete tree is kept."""
+    last = top / "data" / LISTS["test"]  # written last: if it exists, the tree is complete
     if last.is_file():
         return
     number = 0
@@ -76,13 +76,13 @@ def write_miniature(top: Path, seed: int) -> None:
         rows = tables.setdefault(LISTS[split], [])
         for _ in range(speakers):
             random = np.random.default_rng([seed, FIRST_VOICE, number])
-            name, own = f"speaker{number:03d}", voice(seed, FIRST_VOICE + number)
+            name, speaker_voice = f"speaker{number:03d}", voice(seed, FIRST_VOICE + number)
             number += 1
             for utterance in range(utterances):
                 action, thing, place = INTENTS[int(random.integers(len(INTENTS)))]
                 text, path = _order(action, thing, place, random), f"wavs/speakers/{name}/{name}-{utterance:03d}.wav"
                 speed = float(random.uniform(0.95, 1.25))
-                lines.append(Line(top / path, text, own, seed=int(random.integers(2**31)), speed=speed))
+                lines.append(Line(top / path, text, speaker_voice, seed=int(random.integers(2**31)), speed=speed))
                 rows.append([str(len(rows)), path, name, text.capitalize(), action, thing, place])
     speak(lines)
     (top / "data").mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def write_miniature(top: Path, seed: int) -> None:
 
 
 def _order(action: str, thing: str, place: str, random: np.random.Generator) -> str:
-    """One wording of an intent, now and then with a `please` or a `now`."""
+    """Returns one wording of an intent, sometimes with a `please` or a `now`."""
     wordings = WORDINGS.get((action, thing)) or WORDINGS[action, "*"]
     text = str(random.choice(wordings.split("|"))).format(thing=thing)
     if place != "none":

@@ -1,7 +1,7 @@
-"""A small English for the miniature LibriSpeech: about 800 words in categories, and sentences of three to six of them.
+"""A small English grammar for the miniature LibriSpeech: about 800 words in categories, and sentences of three to six words.
 
-Labelled sentences draw on the commonest of each category, unlabelled speech on all. Words fall off in frequency as in real
-text, and every fifth of a category is kept from training, so that recognisers meet words that they never heard.
+Labelled sentences use the most frequent words of each category, unlabelled speech uses all. Word frequencies fall as in real
+text. Every fifth word of a category is not used in training, so that test sentences contain unseen words.
 """
 
 from __future__ import annotations
@@ -72,16 +72,16 @@ ORDERS = """turn on the lights in the kitchen|switch off the lamp|play some musi
     find a restaurant near here|search for the saga|put the lights on""".replace("\n", "").split("|")  # fmt: skip
 SINGLE = "yes no up down left right on off stop go zero one two three four five six seven eight nine bed bird cat dog happy house marvin sheila tree wow"  # fmt: skip
 COMMON = 24
-"""Words of an open category that labelled sentences draw on; unlabelled speech has them all."""
+"""Number of words of an open category in labelled sentences; unlabelled speech uses all words."""
 
 HELD_OUT = 5
 """Every fifth word of an open category is not used in training."""
 
 
 def sentence(random: np.random.Generator, unseen: float = 0.0, words: int | None = COMMON) -> str:
-    """A sentence of three to six words; each open place takes a word kept from training with probability `unseen`.
+    """Draws a sentence of three to six words; an open place gets a word unseen in training with probability `unseen`.
 
-    Open categories have their first `words` words (None: all of them).
+    Open categories use their first `words` words (None: all of them).
 
     >>> sentence(np.random.default_rng(1)).count(" ") in range(2, 6)
     True
@@ -100,23 +100,23 @@ def _word(symbol: str, random: np.random.Generator, unseen: float, count: int | 
 
 
 def kept_from_training(rank: int) -> bool:
-    """Is the word at this place of its category unseen in training?"""
+    """Returns whether the word with this rank in its category is unseen in training."""
     return rank % HELD_OUT == HELD_OUT - 1
 
 
 def _frequent(words: Sequence[str], random: np.random.Generator) -> str:
-    """A word by a flattened Zipf law over the order in the list."""
+    """Draws a word by a flattened Zipf law over the order in the list."""
     weights = 1.0 / (np.arange(len(words)) + 1.0)
     return str(random.choice(words, p=weights / weights.sum()))
 
 
 def anything(random: np.random.Generator) -> str:
-    """Unlabelled speech: a sentence, an order to a machine, or a list of single words."""
-    kind = random.random()
-    if kind < 0.3:
+    """Draws the text of an unlabelled utterance: a sentence, an order to a machine, or a list of single words."""
+    draw = random.random()
+    if draw < 0.3:
         return sentence(random, 0.2, None)
-    if kind < 0.55:
+    if draw < 0.55:
         return f"{sentence(random, 0.2, None)} and {sentence(random, 0.2, None)}"
-    if kind < 0.8:
+    if draw < 0.8:
         return str(random.choice(ORDERS)).strip()
     return " ".join(str(word) for word in random.choice(SINGLE.split(), int(random.integers(4, 8))))

@@ -1,7 +1,7 @@
-"""Libri2Mix for diarization: the reader of its mixtures and reference turns, and a miniature of it.
+"""Libri2Mix for diarization: reads its mixtures and reference turns, and writes a miniature of it.
 
 Corpus: Cosentino et al., "LibriMix: an open-source dataset for generalizable speech separation" (2020), arXiv 2005.11262; here
-two speakers and noise, 16 kHz, `max` mode, where both sources begin at 0, so that times in a source are times in the mixture.
+with two speakers and noise, 16 kHz, `max` mode. Both sources begin at 0, so times in a source are times in the mixture.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SoX installed):
   bash generate_librimix_sd.sh DATA                two speakers, 16 kHz, mode max, mix_both: makes DATA/Libri2Mix/wav16k/max/
   python3 scripts/prepare_diarization.py --target_dir DATA/Libri2Mix/data --source_dir DATA/Libri2Mix/wav16k/max/metadata
 where DATA is the data root. The last line makes the references, DATA/Libri2Mix/data/{train,dev,test}; copying the fork's
-metadata/LibriSpeech/*.rttm to DATA/Libri2Mix/metadata/LibriSpeech/ does as well.
+metadata/LibriSpeech/*.rttm to DATA/Libri2Mix/metadata/LibriSpeech/ works too.
 """
 
 
@@ -57,14 +57,14 @@ class Mixture:
 
 
 def mixtures(corpora: Corpora, split: str) -> list[Mixture]:
-    """The mixtures of `train`, `dev` or `test`, in the order of their list; whether their files are there is not looked at.
+    """Returns the mixtures of `train`, `dev` or `test`, in the order of their list. It does not check that their files exist.
 
     Raises `MissingCorpus`, `BadCorpus`.
     """
     root = corpora.place("Libri2Mix")
     folder = root / "data" / split
     turns = _kaldi(folder) if folder.is_dir() else _metadata(root, split)
-    return [_mixture(root / "wav16k/max" / PARTS[split] / "mix_both", name, own) for name, own in turns.items()]
+    return [_mixture(root / "wav16k/max" / PARTS[split] / "mix_both", name, spans) for name, spans in turns.items()]
 
 
 def _mixture(folder: Path, name: str, turns: list[Turn]) -> Mixture:
@@ -81,10 +81,10 @@ def _mixture(folder: Path, name: str, turns: list[Turn]) -> Mixture:
 
 
 def _kaldi(folder: Path) -> dict[str, list[Turn]]:
-    """Turns by recording from `wav.scp`, `segments` and `utt2spk`.
+    """Reads turns by recording from `wav.scp`, `segments` and `utt2spk`.
 
-    A segment is named by its mixture and its milliseconds, so that two speakers who begin and end at once share a name (it
-    happens in one mixture of train): the turn is then of both.
+    The name of a segment consists of its mixture and its milliseconds. Two speakers who begin and end at the same time
+    therefore share a name (this happens in one mixture of train); both then get a turn.
     """
     recordings = [(recording, f"line {number}") for number, (recording, *_) in _lines(folder / "wav.scp", 2)]
     only_once(recordings, str(folder / "wav.scp"), "mixtures", AGAIN)
@@ -98,19 +98,19 @@ def _kaldi(folder: Path) -> dict[str, list[Turn]]:
         if utterance not in speakers or recording not in turns:
             raise BadCorpus(f"{path}, line {number}: {utterance} of {recording} is not in utt2spk and wav.scp both. {AGAIN}")
         spans.setdefault(utterance, []).append((recording, *_seconds(path, number, start, end)))
-    for utterance, own in spans.items():
-        for (recording, begins, ends), speaker in _paired(own, speakers[utterance]):
+    for utterance, lines in spans.items():
+        for (recording, begins, ends), speaker in _paired(lines, speakers[utterance]):
             turns[recording].append((begins, ends, speaker))
     return turns
 
 
 def _paired(spans: list[tuple[str, float, float]], speakers: list[str]) -> Iterable[tuple[tuple[str, float, float], str]]:
-    """Lines of one name in `segments` and `utt2spk`: in order, or, where a program dropped repeated ones, each with each."""
+    """Pairs lines of one name in `segments` and `utt2spk`: in order, or each with each if repeated lines were dropped."""
     return zip(spans, speakers, strict=True) if len(spans) == len(speakers) else product(spans, speakers)
 
 
 def _metadata(root: Path, split: str) -> dict[str, list[Turn]]:
-    """Turns by mixture from the list of mixtures and the alignments of LibriSpeech."""
+    """Reads turns by mixture from the list of mixtures and the alignments of LibriSpeech."""
     path = root / "wav16k/max/metadata" / f"mixture_{PARTS[split]}_mix_both.csv"
     alignments = root / "metadata/LibriSpeech" / ALIGNMENTS[split]
     if not (path.is_file() and alignments.is_file()):
@@ -128,7 +128,7 @@ def _metadata(root: Path, split: str) -> dict[str, list[Turn]]:
 
 
 def _listed(path: Path) -> list[str]:
-    """The ids of a list of mixtures, every row of which is whole."""
+    """Returns the ids of a list of mixtures; raises `BadCorpus` if a row is incomplete."""
     names = [(row["mixture_ID"], f"line {number}") for number, row in rows_of(path, ["mixture_ID"], AGAIN)]
     if not names:
         raise BadCorpus(f"{path} lists no mixture. {AGAIN}")
@@ -137,9 +137,9 @@ def _listed(path: Path) -> list[str]:
 
 
 def _rttm(path: Path) -> dict[str, list[Turn]]:
-    """Turns by utterance of LibriSpeech (`<speaker>-<chapter>-<utterance>`) from an RTTM file.
+    """Reads turns by utterance of LibriSpeech (`<speaker>-<chapter>-<utterance>`) from an RTTM file.
 
-    The fork's recordings go without the speaker, who stands in field 8; a recording that has the whole name keeps it.
+    Recording names of the fork lack the speaker, who is in field 8; a recording with the complete name keeps it.
     """
     turns: dict[str, list[Turn]] = {}
     for number, fields in _lines(path, 8):
@@ -161,15 +161,18 @@ def _seconds(path: Path, number: int, *fields: str) -> tuple[float, float]:
 
 
 def _lines(path: Path, fields: int) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each line, at least so many; raises `BadCorpus` when the last line was cut off."""
-    before = found = [""] * fields
+    """Yields the fields of each line.
+
+    Raises `BadCorpus` for a line with fewer than `fields`, or if the last line is cut off.
+    """
+    before = words = [""] * fields
     for number, line in lines_of(path, AGAIN):
-        before, found = found, line.split()
-        if len(found) < fields:
-            raise BadCorpus(f"{path}, line {number}: expected {fields} fields, found {len(found)}: {line[:200]!r}. {AGAIN}")
-        yield number, found
-    if len(found) < len(before) and unfinished(path, AGAIN):
-        raise BadCorpus(f"{path} is cut off: it ends in the middle of a line, {' '.join(found)[:200]!r}. {AGAIN}")
+        before, words = words, line.split()
+        if len(words) < fields:
+            raise BadCorpus(f"{path}, line {number}: expected {fields} fields, found {len(words)}: {line[:200]!r}. {AGAIN}")
+        yield number, words
+    if len(words) < len(before) and unfinished(path, AGAIN):
+        raise BadCorpus(f"{path} is cut off: it ends in the middle of a line, {' '.join(words)[:200]!r}. {AGAIN}")
 
 
 # ---------------------------------------------------------------- the miniature
@@ -179,22 +182,22 @@ SIZES = {"train": (160, 64), "dev": (30, 24), "test": (120, 48)}
 """Mixtures and speakers of each split; the speakers of different splits differ."""
 
 PHRASES = 6
-"""What a speaker says in all; a source is three of these, with pauses."""
+"""Number of phrases of a speaker; a source is three of them, with pauses."""
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write `root/Libri2Mix`: 310 mixtures of 6-8 s (about 36 minutes) with RTTM references. A complete tree is left alone."""
+    """Writes `root/Libri2Mix`: 310 mixtures of 6-8 s (about 36 minutes) with RTTM references. A complete tree is kept."""
     top = root / "Libri2Mix"
     if (top / "metadata/LibriSpeech" / ALIGNMENTS["test"]).is_file():
         return
     with tempfile.TemporaryDirectory() as scratch:
         numbers = range(FIRST_VOICE, FIRST_VOICE + sum(speakers for _, speakers in SIZES.values()))
-        # all at once: a worker process takes seconds to start
+        # all in one call: a worker process takes seconds to start
         spoken = speak([line for number in numbers for line in _phrases(Path(scratch), number, seed)])
-        said = {number: spoken[i * PHRASES : (i + 1) * PHRASES] for i, number in enumerate(numbers)}
+        phrases = {number: spoken[i * PHRASES : (i + 1) * PHRASES] for i, number in enumerate(numbers)}
         first = FIRST_VOICE
         for split, (count, speakers) in SIZES.items():
-            _mix(top, split, count, {number: said[number] for number in range(first, first + speakers)}, seed)
+            _mix(top, split, count, {number: phrases[number] for number in range(first, first + speakers)}, seed)
             first += speakers
 
 
@@ -215,9 +218,9 @@ def _phrases(scratch: Path, number: int, seed: int) -> list[Line]:
     ]
 
 
-def _mix(top: Path, split: str, count: int, said: dict[int, list[Spoken]], seed: int) -> None:
-    """Write `count` mixtures of the speakers in `said`, their list, and last the turns of their sources."""
-    random = np.random.default_rng([seed, min(said), count])
+def _mix(top: Path, split: str, count: int, phrases: dict[int, list[Spoken]], seed: int) -> None:
+    """Writes `count` mixtures of the speakers in `phrases`, their list, and last the turns of their sources."""
+    random = np.random.default_rng([seed, min(phrases), count])
     folder = top / "wav16k/max" / PARTS[split] / "mix_both"
     listing, alignments = top / "wav16k/max/metadata" / f"mixture_{PARTS[split]}_mix_both.csv", top / "metadata/LibriSpeech"
     for path in (folder, listing.parent, alignments):
@@ -226,9 +229,9 @@ def _mix(top: Path, split: str, count: int, said: dict[int, list[Spoken]], seed:
     rttm: list[str] = []
     for mixture in range(count):
         length = round(float(random.uniform(6.0, 8.0)) * SAMPLE_RATE)
-        speakers = _pair(mixture, list(said), random)
+        speakers = _pair(mixture, list(phrases), random)
         names = [f"{_reader(speaker)}-{100_000 + mixture}-{side:04d}" for side, speaker in enumerate(speakers)]
-        waves = [_source(name, said[speaker], length, random, rttm) for name, speaker in zip(names, speakers, strict=True)]
+        waves = [_source(name, phrases[speaker], length, random, rttm) for name, speaker in zip(names, speakers, strict=True)]
         path = folder / f"{'_'.join(names)}.wav"
         soundfile.write(path, _noisy(waves, random), SAMPLE_RATE, subtype="PCM_16")
         rows.append(f"{path.stem},{path.relative_to(top)},,,,{length}")
@@ -237,19 +240,19 @@ def _mix(top: Path, split: str, count: int, said: dict[int, list[Spoken]], seed:
 
 
 def _reader(number: int) -> str:
-    """The LibriSpeech speaker that a voice plays."""
+    """Returns the LibriSpeech speaker number of a voice."""
     return str(1_000 + (number - FIRST_VOICE) * 7)
 
 
 def _pair(mixture: int, voices: list[int], random: np.random.Generator) -> tuple[int, int]:
-    """Two different voices; the first goes round, so that all occur."""
+    """Returns two different voices; the first one cycles, so that all voices occur."""
     first = mixture % len(voices)
     second = (first + 1 + int(random.integers(len(voices) - 1))) % len(voices)
     return voices[first], voices[second]
 
 
 def _source(name: str, phrases: list[Spoken], length: int, random: np.random.Generator, rttm: list[str]) -> np.ndarray:
-    """Three of the phrases with pauses between them, as many as fit into `length` samples; adds their turns to `rttm`."""
+    """Joins three phrases with pauses, as many as fit into `length` samples; adds their turns to `rttm`."""
     wave = np.zeros(length, np.float32)
     at = round(float(random.uniform(0.05, 1.2)) * SAMPLE_RATE)
     for i in random.choice(len(phrases), 3, replace=False).tolist():
@@ -266,7 +269,7 @@ def _source(name: str, phrases: list[Spoken], length: int, random: np.random.Gen
 
 
 def _noisy(waves: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
-    """The sum of the sources, each up to 3 dB louder or softer, with noise 5-15 dB under them."""
+    """Adds the sources, each up to 3 dB louder or softer, and noise 5-15 dB below them."""
     wave = np.sum([float(10 ** (random.uniform(-3, 3) / 20)) * source for source in waves], axis=0)
     noise = background(len(wave) / SAMPLE_RATE, int(random.integers(2**31)))
     level = np.sqrt(np.mean(wave**2) / np.mean(noise**2)) * 10 ** (-random.uniform(5, 15) / 20)

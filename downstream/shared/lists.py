@@ -1,4 +1,4 @@
-"""The lists that come with corpora: their lines and rows, what they name twice, and whether what they name is there."""
+"""Reads the lists of corpora: their lines and rows; checks for repeated names and missing files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from superbench import BadCorpus, MissingFiles, read_text
 
 FEW = 5
-"""How many of many are named."""
+"""Largest number of names in a message."""
 
 
 def lines_of(path: Path, advice: str, blank: bool = False) -> Iterator[tuple[int, str]]:
-    """The lines of a list with their numbers, `blank` ones too or not, but none after the last that holds something.
+    """Yields the lines of a list with their numbers; blank lines only with `blank`, and none at the end of the file.
 
-    A line ends at a line feed and nowhere else (`str.splitlines` also cuts at characters that occur in titles). Raises
-    `BadCorpus` with `advice` if the list cannot be read.
+    A line ends only at a line feed (`str.splitlines` also cuts at characters that occur in titles). Raises `BadCorpus` with
+    `advice` if the list cannot be read.
     """
     text = read_text(path, advice).rstrip()
     for number, line in enumerate(text.split("\n") if text else (), start=1):
@@ -25,15 +25,18 @@ def lines_of(path: Path, advice: str, blank: bool = False) -> Iterator[tuple[int
 
 
 def unfinished(path: Path, advice: str) -> str:
-    """What stands behind the last line end: a line that may be cut off; empty where the list ends with a line end."""
+    """Returns the text after the last line feed, which may be a line that was cut off.
+
+    Empty if the list ends with a line feed.
+    """
     return read_text(path, advice).rpartition("\n")[2]
 
 
 def rows_of(path: Path, columns: Sequence[str], advice: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file by the names in its head, with the numbers of their lines; rows of empty fields are left out.
+    """Yields the rows of a CSV file as column -> field, with line numbers; rows of empty fields are left out.
 
-    A row is a line. Raises `BadCorpus` with `advice` if one of `columns` is not there, for a row with more or fewer fields than
-    the head, and for a quotation mark that opens and does not close.
+    A row is a line. Raises `BadCorpus` with `advice` if one of `columns` is missing, for a row with more or fewer fields than
+    the header, and for an unclosed quotation mark.
     """
     head: list[str] = []
     for number, line in lines_of(path, advice):
@@ -62,7 +65,7 @@ def _fields(path: Path, number: int, line: str, advice: str) -> list[str]:
 
 
 def only_once(named: Iterable[tuple[str, str]], listing: str, what: str, advice: str) -> None:
-    """Raise `BadCorpus` if a name occurs twice among pairs of a name and its place (`line 7`): how many do, and where.
+    """Raises `BadCorpus` if a name occurs twice in pairs of name and location (`line 7`); the message has the locations.
 
     >>> only_once([("a", "line 1"), ("b", "line 2"), ("a", "line 3")], "the list", "trials", "Fetch it again.")
     Traceback (most recent call last):
@@ -71,23 +74,23 @@ def only_once(named: Iterable[tuple[str, str]], listing: str, what: str, advice:
     first: dict[str, str] = {}
     again: list[tuple[str, str]] = []
     total = 0
-    for name, place in named:
+    for name, location in named:
         total += 1
         if name in first:
-            again.append((name, place))
+            again.append((name, location))
         else:
-            first[name] = place
+            first[name] = location
     if len(again) == 1:
-        ((name, place),) = again
-        raise BadCorpus(f"{listing}, {place}: {name} is listed twice, first in {first[name]}. {advice}")
+        ((name, location),) = again
+        raise BadCorpus(f"{listing}, {location}: {name} is listed twice, first in {first[name]}. {advice}")
     if again:
-        some = ", ".join(f"{name} ({place}, first in {first[name]})" for name, place in again[:FEW])
+        shown = ", ".join(f"{name} ({location}, first in {first[name]})" for name, location in again[:FEW])
         more = f" … and {len(again) - FEW} more" if len(again) > FEW else ""
-        raise BadCorpus(f"{listing}: {len(again)} of {total:,} {what} are repeated: {some}{more}. {advice}")
+        raise BadCorpus(f"{listing}: {len(again)} of {total:,} {what} are repeated: {shown}{more}. {advice}")
 
 
 def must_be_there(paths: Iterable[Path], listing: str, advice: str) -> None:
-    """Raise `MissingFiles` if any of the files that a list names is not there: all of them are looked for first."""
+    """Raises `MissingFiles` with all missing files if any file that a list names does not exist."""
     named = list(dict.fromkeys(paths))
     if missing := [path for path in named if not path.is_file()]:
         raise MissingFiles(missing, len(named), listing, advice)

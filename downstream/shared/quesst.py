@@ -1,4 +1,4 @@
-"""QUESST 2014, the corpus of QbE: the reader of its lists and truth, and a miniature of it.
+"""QUESST 2014, the corpus of QbE: reads its lists and its ground truth, and writes a miniature of it.
 
 Corpus: Anguera et al., "Query by example search on speech at MediaEval 2014": 12 492 documents, 560 / 555 queries, six
 languages, 8 kHz. SUPERB searches the English ones.
@@ -20,7 +20,7 @@ from superbench import BadCorpus, Corpora, IncompleteCorpus
 
 ENGLISH = "nnenglish"
 NO_KEYWORD = "NO_KEYWORD"
-"""The word of a document in the truth that no query is in."""
+"""Marks a document without queries in the ground truth."""
 
 AGAIN = "Take the list from the corpus again."
 LAYOUT = """\
@@ -38,7 +38,7 @@ RATE = 8_000
 
 @dataclass(frozen=True)
 class Search:
-    """Queries of a split to find in the documents: files by id (the stem), and pairs (query, document) that match.
+    """Queries of a split and documents to search: files by id (the stem), and pairs (query, document) that match.
 
     `queries_absent` counts queries of other languages that have a target, `documents_absent` documents of other languages;
     `targets_absent` the targets of an English query outside the English documents.
@@ -53,10 +53,10 @@ class Search:
 
 
 def search(corpora: Corpora, split: str) -> Search:
-    """The English search of `split` (`dev` or `eval`); whether the sound is there is not looked at.
+    """Reads the English search of `split` (`dev` or `eval`). It does not check that the sound files exist.
 
-    Raises `MissingCorpus` for an absent list, `BadCorpus` for an id that stands twice, a line not of its form, a split without
-    queries, documents or targets.
+    Raises `MissingCorpus` for a missing list, `BadCorpus` for a repeated id, a malformed line, or a split without queries,
+    documents or targets.
     """
     root = corpora.place("quesst14Database")
     queries, strangers = _listed(root, split)
@@ -75,12 +75,12 @@ def search(corpora: Corpora, split: str) -> Search:
 def _file(root: Path, name: str) -> Path:
     path = root / "scoring" / name
     if not path.is_file():
-        raise IncompleteCorpus(f"{path} is not there. Unpack the scoring folder of QUESST 2014 into {root / 'scoring'}.")
+        raise IncompleteCorpus(f"{path} does not exist. Unpack the scoring folder of QUESST 2014 into {root / 'scoring'}.")
     return path
 
 
 def _listed(root: Path, name: str) -> tuple[dict[str, Path], set[str]]:
-    """English files by stem, in the list's order, and the stems of all other languages."""
+    """Returns the English files by stem, in the order of the list, and the stems of all other languages."""
     path = _file(root, f"language_key_{name}.lst")
     english: dict[str, Path] = {}
     others: dict[str, str] = {}
@@ -104,16 +104,16 @@ def _listed(root: Path, name: str) -> tuple[dict[str, Path], set[str]]:
 
 
 def _whole(path: Path, suspects: set[str]) -> None:
-    """A last line without an end that holds a name known to nobody was cut off in the middle."""
+    """Raises `BadCorpus` if the last line was cut off: it has no line feed and contains an unknown name."""
     last = unfinished(path, AGAIN)
     if any(name in last for name in suspects):
         raise BadCorpus(f"{path} is cut off: it ends in the middle of a line, {last[:200]!r}. {AGAIN}")
 
 
 def _truth(path: Path, split: str) -> set[tuple[str, str]]:
-    """Pairs (query, document) of an RTTM file, all languages; a query that is twice in a document counts once.
+    """Reads pairs (query, document) of an RTTM file, for all languages; a query that occurs twice in a document counts once.
 
-    Lines that are no LEXEME are comments or headers, those of `NO_KEYWORD` name documents without any query.
+    Lines that do not begin with LEXEME are comments or headers; lines with `NO_KEYWORD` name documents without queries.
     """
     pattern = re.compile(rf"LEXEME\s+(\S+)\s.*?(quesst14_{split}_\d+)")
     pairs: set[tuple[str, str]] = set()
@@ -145,7 +145,7 @@ TERMS: Mapping[str, str] = {
         at the harbour|festival|beside the canal|after the concert|november|pharmacy|meadow|by candlelight|university|
         holidays|in the basement|motorway""",
 }
-"""Terms of one to three words; those at even places are queries of dev, the others of eval."""
+"""Terms of one to three words; terms at even positions are queries of dev, the others of eval."""
 
 DOCUMENTS, DOCUMENT_SPEAKERS, QUERY_SPEAKERS = 300, 60, 20
 FOREIGN = ("albanian", "basque", "czech", "romanian", "slovak")
@@ -154,10 +154,10 @@ FIRST_VOICE = 45_000
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write `root/quesst14Database`: 300 documents, 40 + 40 queries (about 10 minutes), all 8 kHz.
+    """Writes `root/quesst14Database`: 300 documents, 40 + 40 queries (about 10 minutes), all 8 kHz.
 
-    Speakers of documents, of dev queries and of eval queries differ. Other languages stand in the lists and the truth, as in
-    the corpus; their sound, which nobody reads, is not written. A tree that is complete is left alone.
+    Speakers of documents, of dev queries and of eval queries differ. The lists and the ground truth contain other languages, as
+    in the corpus; their sound is not written, because it is never read. A complete tree is kept.
     """
     top = root / "quesst14Database"
     finished = top / "scoring" / ".complete"
@@ -166,38 +166,38 @@ def write_miniature(root: Path, seed: int) -> None:
     random = np.random.default_rng([seed, FIRST_VOICE])
     terms = [[term.strip() for term in row.split("|")] for row in TERMS.values()]
     names = _names("quesst14_{:05d}", DOCUMENTS + FOREIGN_DOCUMENTS, random)
-    said = {name: _sentence(terms, random) for name in names[:DOCUMENTS]}
+    sentences = {name: _sentence(terms, random) for name in names[:DOCUMENTS]}
     foreign = names[DOCUMENTS:]
     lines = [
         _line(top / "Audio" / f"{name}.wav", " ".join(words), seed, number % DOCUMENT_SPEAKERS, random)
-        for number, (name, words) in enumerate(said.items())
+        for number, (name, words) in enumerate(sentences.items())
     ]
-    _write_list(top, "utterances", "Audio", [*said], foreign)
+    _write_list(top, "utterances", "Audio", [*sentences], foreign)
     for half, split in enumerate(("dev", "eval")):
-        wanted = [term for row in terms for term in row[half::2]]
-        asked = _names(f"quesst14_{split}_{{:04d}}", len(wanted) + FOREIGN_QUERIES, random)
-        queries, others = dict(zip(asked, wanted, strict=False)), asked[len(wanted) :]
+        chosen = [term for row in terms for term in row[half::2]]
+        asked = _names(f"quesst14_{split}_{{:04d}}", len(chosen) + FOREIGN_QUERIES, random)
+        queries, foreign_queries = dict(zip(asked, chosen, strict=False)), asked[len(chosen) :]
         first = DOCUMENT_SPEAKERS + half * QUERY_SPEAKERS
         lines += [
             _line(top / f"{split}_queries" / f"{name}.wav", term, seed, first + number % QUERY_SPEAKERS, random)
             for number, (name, term) in enumerate(queries.items())
         ]
-        pairs = [(query, document) for query, term in queries.items() for document, words in said.items() if term in words]
-        pairs += [(query, document) for query in others for document in _some(foreign, random)]
+        pairs = [(query, document) for query, term in queries.items() for document, words in sentences.items() if term in words]
+        pairs += [(query, document) for query in foreign_queries for document in _some(foreign, random)]
         _write_truth(top, split, names, pairs)
-        _write_list(top, split, f"{split}_queries", [*queries], others)
+        _write_list(top, split, f"{split}_queries", [*queries], foreign_queries)
     speak(lines)
     finished.write_text(f"seed {seed}\n")
 
 
 def _sentence(terms: Sequence[Sequence[str]], random: np.random.Generator) -> list[str]:
-    """One term of each kind but one."""
+    """Draws one term of each row except one."""
     without = int(random.integers(len(terms)))
-    return [str(random.choice(list(row))) for kind, row in enumerate(terms) if kind != without]
+    return [str(random.choice(list(row))) for number, row in enumerate(terms) if number != without]
 
 
 def _names(form: str, count: int, random: np.random.Generator) -> list[str]:
-    """Names in random order, so that a number tells nothing of the language."""
+    """Returns names in random order, so that a number does not reveal the language."""
     return [form.format(number) for number in random.permutation(count) + 1]
 
 
@@ -211,17 +211,17 @@ def _line(path: Path, text: str, seed: int, speaker: int, random: np.random.Gene
     return Line(path, text, own, int(random.integers(2**31)), speed, pitch, snr=(5.0, 20.0), sample_rate=RATE)
 
 
-def _write_list(top: Path, name: str, folder: str, english: Sequence[str], others: Sequence[str]) -> None:
-    languages = dict.fromkeys(english, ENGLISH) | {one: FOREIGN[i % len(FOREIGN)] for i, one in enumerate(others)}
+def _write_list(top: Path, name: str, folder: str, english: Sequence[str], foreign: Sequence[str]) -> None:
+    languages = dict.fromkeys(english, ENGLISH) | {stem: FOREIGN[i % len(FOREIGN)] for i, stem in enumerate(foreign)}
     path = top / "scoring" / f"language_key_{name}.lst"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{top.name}/{folder}/{one}.wav {languages[one]}\n" for one in sorted(languages)))
+    path.write_text("".join(f"{top.name}/{folder}/{stem}.wav {languages[stem]}\n" for stem in sorted(languages)))
 
 
 def _write_truth(top: Path, split: str, documents: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
-    """The truth as the organisers write it: a line for each pair, and one for each document that no query is in."""
-    found = {document for _, document in pairs}
-    rows = sorted([*pairs, *((NO_KEYWORD, document) for document in documents if document not in found)])
+    """Writes the ground truth in the organisers' form: a line for each pair, and for each document without queries."""
+    matched = {document for _, document in pairs}
+    rows = sorted([*pairs, *((NO_KEYWORD, document) for document in documents if document not in matched)])
     path = top / "scoring" / f"groundtruth_quesst14_{split}" / f"quesst14_{split}.rttm"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"LEXEME {document} 1 0.000 1.00 {word} lex SELF <NA>\n" for word, document in rows))

@@ -1,6 +1,6 @@
-"""What happens to a voice on its way into a file: breath, the room's and the microphone's colour, background noise, level.
+"""Recording conditions of synthetic speech: breath, channel, background noise, level.
 
-All waveforms are float32 at 16 kHz; everything random is drawn from the generator that is given.
+All waveforms are float32 at 16 kHz; all random numbers come from the generator that the caller passes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from scipy.ndimage import uniform_filter1d
 from superbench import SAMPLE_RATE
 
 SPEECH_RMS = 10 ** (-26 / 20)
-"""Level of speech of volume 1: 26 dB under full scale while somebody speaks."""
+"""Level of speech of volume 1, without pauses: 26 dB below full scale."""
 
 LEVEL_DECIBELS = 3.0
 CHANNEL_DECIBELS = 3.0
@@ -20,13 +20,13 @@ CEILING = 0.98
 
 
 def background(seconds: float, seed: int) -> np.ndarray:
-    """A stretch (samples,) of background noise: coloured by chance between white and brown, slowly rising and falling."""
+    """Returns background noise (samples,): a random colour between white and brown, with slowly changing level."""
     return noise(round(seconds * SAMPLE_RATE), np.random.default_rng([seed, 7]))
 
 
 def noise(samples: int, random: np.random.Generator) -> np.ndarray:
-    """Background noise (samples,) of speech's level."""
-    slope = random.uniform(0.3, 1.6)  # power falls as frequency to this
+    """Returns background noise (samples,) at the level of speech."""
+    slope = random.uniform(0.3, 1.6)  # power is proportional to frequency ** -slope
     swell = random.uniform(0.0, 0.4)
     size = fft.next_fast_len(samples, real=True)
     spectrum = fft.rfft(random.standard_normal(size).astype(np.float32))
@@ -38,14 +38,14 @@ def noise(samples: int, random: np.random.Generator) -> np.ndarray:
 
 
 def breathe(speech: np.ndarray, amount: float, random: np.random.Generator) -> np.ndarray:
-    """`speech` with hiss that follows its envelope; `amount` is their ratio of amplitudes."""
+    """Adds hiss that follows the envelope of `speech`; `amount` is the ratio of their amplitudes."""
     envelope = np.sqrt(uniform_filter1d(speech**2, SAMPLE_RATE // 50, mode="constant").clip(0))
     hiss = np.diff(random.standard_normal(len(speech) + 1).astype(np.float32))
     return speech + np.float32(amount / np.sqrt(2)) * envelope * hiss
 
 
 def colour(speech: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """`speech` through a mild random channel: a smooth gain over frequency of about ±3 dB, and no bass."""
+    """Filters `speech` by a mild random channel: a smooth gain over frequency of about ±3 dB, and no bass."""
     size = fft.next_fast_len(len(speech) + SAMPLE_RATE // 10, real=True)
     position = np.linspace(0, 1, size // 2 + 1, dtype=np.float32)
     knots = np.linspace(0, 1, 257)
@@ -57,13 +57,16 @@ def colour(speech: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def levelled(speech: np.ndarray, volume: float) -> np.ndarray:
-    """`speech` at the level of speech times `volume`, as measured where it is not silent."""
+    """Scales `speech` to the level of speech times `volume`; the level is measured without silence."""
     loud = speech[np.abs(speech) > 0.02 * np.abs(speech).max()]
     return (speech * (volume * SPEECH_RMS / _rms(loud))).astype(np.float32)
 
 
 def placed(speech: np.ndarray, samples: int, random: np.random.Generator) -> tuple[np.ndarray, int]:
-    """`speech` at a random place in silence (samples,), cut at the end where it is longer, and the sample where it begins."""
+    """Puts `speech` at a random position in silence (samples,), cut at the end if it is longer.
+
+    Returns it and its first sample.
+    """
     start = int(random.integers(max(samples - len(speech), 0) + 1))
     wave = np.zeros(samples, np.float32)
     wave[start : start + len(speech)] = speech[:samples]
@@ -71,7 +74,7 @@ def placed(speech: np.ndarray, samples: int, random: np.random.Generator) -> tup
 
 
 def limited(wave: np.ndarray, peak: float | None) -> np.ndarray:
-    """`wave` with its highest sample at `peak`; without one, as it is, or just under full scale if it would clip."""
+    """Scales `wave` so that its highest sample is `peak`; without `peak`, only a wave that would clip is scaled."""
     highest = float(np.abs(wave).max())
     if peak is None and highest <= CEILING:
         return wave

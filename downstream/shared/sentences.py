@@ -1,4 +1,4 @@
-"""Sentences without end for miniature corpora whose words do not matter (SID, ASV, SD): a small grammar of common English."""
+"""Random sentences for miniature corpora whose words do not matter (SID, ASV, SD): a small grammar of common English."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLACES = (
 
 
 def sentence(random: np.random.Generator, *, short: bool = False) -> str:
-    """A sentence of about 2.5 s of speech, or of about 1.5 s when `short`.
+    """Draws a sentence of about 2.5 s of speech, or of about 1.5 s if `short`.
 
     >>> sentence(np.random.default_rng(0), short=True)
     'some visitors repaired a map of the river'

@@ -1,7 +1,6 @@
-"""Audio SNIPS, the corpus of SF: the reader of its tree, its slots and speakers, and a miniature of it.
+"""Audio SNIPS, the corpus of SF: reads its tree, its slots and speakers, and writes a miniature of it.
 
-Corpus: Coucke et al., "Snips Voice Platform" (2018), its sentences spoken by sixteen synthetic voices (Lai et al., ICASSP
-2021).
+Corpus: sentences of Coucke et al., "Snips Voice Platform" (2018), spoken by sixteen synthetic voices (Lai et al., ICASSP 2021).
 """
 
 from __future__ import annotations
@@ -41,14 +40,15 @@ SNIPS/all.iob.snips.txt    "<Speaker>-snips-<split>-<n> BOS W1 ... WK EOS<tab>O 
 SNIPS/slots.txt            (checked where it is there) O, then the 39 slots, one a line
 """
 OBTAIN = """\
-Sentences CC0; the voices' terms hold for the sound. With SoX and its mp3 format (Debian: libsox-fmt-mp3), in the data root:
+The sentences are CC0; the sound is under the terms of the voices. With SoX and its mp3 format (Debian: libsox-fmt-mp3), run in
+the data root:
   git clone https://github.com/s3prl/s3prl
   bash s3prl/s3prl/preprocess/snips_prepare_data.sh "$PWD"
 It fetches https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding with its sound (audio_slu_v3.zip) and
 converts both to SNIPS/{train,valid,test}/*.wav, SNIPS/all.iob.snips.txt and SNIPS/slots.txt. Its
-texts are made with the package normalise, whose last version, 0.1.8, imports beside scikit-learn 0.23 at most (its classifiers
-are pickled under names that 0.24 dropped): give the script an environment of its own, with nltk, tqdm, normalise and
-scikit-learn<0.24. s3prl's downstream/docs/superb.md links to the converted corpus, for which none of this is needed.
+texts are made with the package normalise. Its last version, 0.1.8, works only with scikit-learn 0.23 or older (its classifiers
+are pickled under names that 0.24 dropped): run the script in a separate environment with nltk, tqdm, normalise and
+scikit-learn<0.24. s3prl's downstream/docs/superb.md links to the converted corpus, which needs none of this.
 """
 PUBLISHED = {
     "train": 104_672, "train groups": 8,
@@ -59,11 +59,14 @@ PUBLISHED = {
 
 
 def read_fold(corpora: Corpora) -> Fold:
-    """The one fold; a label is the words with their slots, the group the speaker. Raises `MissingCorpus`, `BadCorpus`."""
+    """Reads the one fold; a label is the words with their slots, the group is the speaker.
+
+    Raises `MissingCorpus`, `BadCorpus`.
+    """
     root = corpora.place("SNIPS")
     if not (root / TRANSCRIPTS).is_file():
         raise IncompleteCorpus(
-            f"{root / TRANSCRIPTS} is not there. s3prl/preprocess/snips_prepare_data.sh in https://github.com/s3prl/s3prl "
+            f"{root / TRANSCRIPTS} does not exist. s3prl/preprocess/snips_prepare_data.sh in https://github.com/s3prl/s3prl "
             "makes it, and the .wav files; the package normalise, which it uses, needs an environment with scikit-learn<0.24."
         )
     _check_slot_list(root / SLOT_LIST)
@@ -75,16 +78,19 @@ def read_fold(corpora: Corpora) -> Fold:
 
     fold = Fold("all", split("train", "train"), split("dev", "valid"), split("test", "test"))
     if absent:
-        listed = sum(len(one.items) for one in (fold.train, fold.dev, fold.test))
+        listed = sum(len(split.items) for split in (fold.train, fold.dev, fold.test))
         raise MissingFiles([*absent.values()], listed, TRANSCRIPTS, "Unpack or convert the split again.")
     if unlisted:
-        some = f" (and {len(unlisted) - 1} other files)" if len(unlisted) > 1 else ""
-        raise BadCorpus(f"{unlisted[0]}{some} has no line in {root / TRANSCRIPTS}. Make the list again from the full corpus.")
+        more = f" (and {len(unlisted) - 1} other files)" if len(unlisted) > 1 else ""
+        raise BadCorpus(f"{unlisted[0]}{more} has no line in {root / TRANSCRIPTS}. Make the list again from the full corpus.")
     return replace(fold, remarks=tuple(_remarks(fold, low)))
 
 
 def _remarks(fold: Fold, low: int) -> Iterator[str]:
-    """What was changed on reading, and what the alphabet cannot write: the published list has such characters too."""
+    """Yields remarks on changes by the reader, and on characters outside the alphabet.
+
+    The published list has such characters too.
+    """
     if low:
         yield f"{low:,} lines of {TRANSCRIPTS} hold words or slots in another case, which were read as in the published list"
     items = [item for split in (fold.train, fold.dev, fold.test) for item in split.items]
@@ -94,7 +100,7 @@ def _remarks(fold: Fold, low: int) -> Iterator[str]:
 
 
 def _written(word: str) -> str:
-    """A word as the alphabet is asked to write it: punctuation is skipped, `&` is AND."""
+    """Returns a word as the alphabet encodes it: punctuation is skipped, `&` is AND."""
     return "" if word in PUNCTUATION or word == "&" else word
 
 
@@ -106,41 +112,44 @@ def _split(
     absent: dict[str, Path],
     unlisted: list[Path],
 ) -> Split:
-    """Every listed utterance of the split's speakers, in the list's order (the list may hold other speakers' too).
+    """Returns the listed utterances of the split's speakers, in the order of the list (which may contain other speakers).
 
-    Those whose sound is not there are added to `absent`, sound of these speakers that is not listed to `unlisted`.
+    Adds utterances without a sound file to `absent`, and unlisted sound files of these speakers to `unlisted`.
     """
     if not (root / folder).is_dir():
         raise IncompleteCorpus(
-            f"{root / folder} is not there. Expected the .wav files of the speakers {', '.join(SPEAKERS[folder])}."
+            f"{root / folder} does not exist. Expected the .wav files of the speakers {', '.join(SPEAKERS[folder])}."
         )
     sounds = _sounds(root / folder)
-    wanted = {
+    labelled = {
         key: label for key, label in labels.items() if key.split("-")[0] in SPEAKERS[folder] and f"-snips-{folder}-" in key
     }
-    absent |= {key: root / folder / f"{key}.wav" for key in wanted if key not in sounds}
-    unlisted += [path for key, path in sounds.items() if key not in wanted and key.split("-")[0] in SPEAKERS[folder]]
-    if not wanted:
+    absent |= {key: root / folder / f"{key}.wav" for key in labelled if key not in sounds}
+    unlisted += [path for key, path in sounds.items() if key not in labelled and key.split("-")[0] in SPEAKERS[folder]]
+    if not labelled:
         raise BadCorpus(f"{root / TRANSCRIPTS} lists no utterance of {', '.join(SPEAKERS[folder])} for {folder}.")
     paths = sounds | absent
-    return Split(name, tuple(Item(key, Audio(paths[key]), label, (key.split("-")[0],)) for key, label in wanted.items()))
+    return Split(name, tuple(Item(key, Audio(paths[key]), label, (key.split("-")[0],)) for key, label in labelled.items()))
 
 
 def _sounds(folder: Path) -> dict[str, Path]:
-    """Sound files by utterance; a `.wav` goes before an `.mp3` of the same name."""
-    paths = [path for kind in ("*.mp3", "*.wav") for path in sorted(folder.glob(kind)) if not path.name.startswith("._")]
+    """Returns sound files by utterance; a `.wav` is preferred to an `.mp3` of the same name."""
+    paths = [path for pattern in ("*.mp3", "*.wav") for path in sorted(folder.glob(pattern)) if not path.name.startswith("._")]
     return {path.stem: path for path in paths}
 
 
 def _transcripts(path: Path) -> tuple[dict[str, Slotted], int]:
-    """Words in upper case and slots as `SLOTS` writes them, by utterance, and how many lines had them otherwise."""
+    """Reads words in upper case and slots as in `SLOTS`, by utterance, and counts the lines that had another case."""
     lines = [(number, *_labelled(path, number, line)) for number, line in lines_of(path, AGAIN)]
     only_once(((key, f"line {number}") for number, key, *_ in lines), str(path), "utterances", AGAIN)
     return {key: label for _, key, label, _ in lines}, sum(low for *_, low in lines)
 
 
 def _labelled(path: Path, number: int, line: str) -> tuple[str, Slotted, bool]:
-    """An utterance, its words with their slots, and whether any of them was in another case than in the published list."""
+    """Parses an utterance and its words with their slots.
+
+    Also returns whether any was in another case than in the published list.
+    """
     key, words, slots = _fields(path, number, line)
     upper, named = [word.upper() for word in words], [CASES.get(slot.lower(), slot) for slot in slots]
     if unknown := set(named) - {"O", *SLOTS}:
@@ -151,11 +160,11 @@ def _labelled(path: Path, number: int, line: str) -> tuple[str, Slotted, bool]:
 
 
 def _fields(path: Path, number: int, line: str) -> tuple[str, list[str], list[str]]:
-    """An utterance, its words and their slots, without those of BOS and EOS."""
+    """Parses an utterance, its words and their slots, without BOS and EOS."""
     left, _, right = line.partition("\t")
     key, *words = left.split() or [""]
     slots = right.split()
-    if len(words) != len(slots):  # a word that normalisation emptied leaves two spaces, and keeps its label
+    if len(words) != len(slots):  # if normalisation made a word empty, two spaces and its label remain
         words, slots = left.strip().split(" ")[1:], right.strip().split(" ")
     ends = [word.upper() for word in (*words[:1], *words[-1:])]
     if len(words) < 3 or ends != ["BOS", "EOS"] or len(words) != len(slots):
@@ -208,14 +217,14 @@ VALUES: Mapping[str, str] = {
     "movie_type": "films|movies|cartoons",
 }
 UNSEEN = 0.2
-"""In valid and test, the share of slots that take a value kept from training."""
+"""Share of slots in valid and test that get a value unseen in training."""
 
 COUNTS = {"train": 40, "valid": 20, "test": 80}
-"""Utterances of a speaker."""
+"""Number of utterances of a speaker."""
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write `root/SNIPS`: 320 / 80 / 320 utterances (about 18 minutes). A finished tree is left alone."""
+    """Writes `root/SNIPS`: 320 / 80 / 320 utterances (about 18 minutes). A complete tree is kept."""
     top = root / "SNIPS"
     done = top / f".miniature-{seed}"
     if done.is_file():
@@ -225,7 +234,7 @@ def write_miniature(root: Path, seed: int) -> None:
     everyone = [(split, speaker) for split, speakers in SPEAKERS.items() for speaker in speakers]
     for number, (split, speaker) in enumerate(everyone):
         random = np.random.default_rng([seed, 6, number])
-        own = voice(seed, 40_000 + number)
+        speaker_voice = voice(seed, 40_000 + number)
         for utterance in range(COUNTS[split]):
             intent, label = _sentence(random, 0.0 if split == "train" else UNSEEN)
             key = f"{speaker}-snips-{split}-{utterance}"
@@ -233,7 +242,7 @@ def write_miniature(root: Path, seed: int) -> None:
             slots = " ".join(slot for _, slot in label)
             rows.append(f"{key} BOS {text.upper()} EOS\tO {slots} {intent}\n")
             speed = float(random.uniform(1.05, 1.25))
-            lines.append(Line(top / split / f"{key}.wav", text, own, seed=int(random.integers(2**31)), speed=speed))
+            lines.append(Line(top / split / f"{key}.wav", text, speaker_voice, seed=int(random.integers(2**31)), speed=speed))
     speak(lines)
     (top / TRANSCRIPTS).write_text("".join(rows))
     (top / SLOT_LIST).write_text("\n".join(["O", *SLOTS]))
@@ -241,7 +250,7 @@ def write_miniature(root: Path, seed: int) -> None:
 
 
 def _sentence(random: np.random.Generator, unseen: float) -> tuple[str, Slotted]:
-    """An intent and a sentence of it: each symbol of a template that is a slot takes one of its values."""
+    """Draws an intent and a sentence of it: each slot in a template gets one of its values."""
     intent, template = TEMPLATES[int(random.integers(len(TEMPLATES)))]
     return intent, tuple(pair for symbol in template.split() for pair in _filled(symbol, random, unseen))
 

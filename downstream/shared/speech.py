@@ -1,6 +1,6 @@
-"""Synthetic speech for the miniature corpora: speakers, the lines that they say, the files, the times of words and phones.
+"""Synthetic speech for the miniature corpora: speakers, lines of text, sound files, the times of words and phones.
 
-A line is a pure function of itself: the same `Line` gives the same samples in any order, with any number of workers.
+Synthesis is a pure function of the `Line`: the same `Line` gives the same samples in any order, with any number of workers.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = ["Line", "Mark", "Spoken", "Voice", "activity", "background", "speak",
 ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbclan")
 WORDS_PER_MINUTE = 170
 LINES_PER_WORKER = 25
-"""A further process only pays (it takes about a second to start) with so many lines to say."""
+"""Smallest number of lines for each process; a process takes about a second to start."""
 LINES_IN_A_SHARE = 40
-"""A second or so of work, which is what an interrupt waits for."""
+"""Lines in a share: about a second of work. An interrupt waits for the current share."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker: fundamental in Hz and its spread, vocal tract as scales of nine formants, spectral tilt, manner."""
+    """A speaker: fundamental frequency in Hz and its spread, scales of nine formants, spectral tilt, manner of speaking."""
 
     name: str
     female: bool
@@ -53,7 +53,7 @@ class Voice:
 
 
 def voice(seed: int, number: int, *, female: bool | None = None) -> Voice:
-    """Speaker `number` of the corpora of `seed`; the same numbers give the same speaker."""
+    """Returns speaker `number` of the corpora of `seed`; the same numbers give the same speaker."""
     random = np.random.default_rng([seed, number, 1])
     chance = bool(random.random() < 0.5)
     woman = chance if female is None else female
@@ -75,12 +75,12 @@ def voice(seed: int, number: int, *, female: bool | None = None) -> Voice:
 
 @dataclass(frozen=True)
 class Line:
-    """Something to say, by whom, how, and where to write it.
+    """A text to synthesise, with its speaker, its manner, and the file to write.
 
-    `path` ends in `.wav` (16 bit PCM) or `.flac`. `seed` decides all that is random about this line. `speed`, `pitch`, `range`
-    (of pitch) and `volume` are relative to the voice's own. `seconds` pads with background, or cuts, to exactly that length,
-    the speech at a random place; None leaves 0.1-0.3 s around it. `snr` is drawn between two bounds in dB. `peak` scales the
-    highest sample to it; None draws the level within ±3 dB.
+    `path` ends in `.wav` (16 bit PCM) or `.flac`. `seed` determines all random numbers of this line. `speed`, `pitch`, `range`
+    (of pitch) and `volume` are relative to those of the voice. `seconds` pads with background, or cuts, to exactly this length,
+    with the speech at a random position; None leaves 0.1-0.3 s around it. `snr` is drawn between two bounds in dB. `peak` is
+    the value of the highest sample; None draws the level within ±3 dB.
     """
 
     path: Path
@@ -100,7 +100,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A file that was written: its length in samples at its own rate, and when which words and phones are heard in it."""
+    """A written file: its length in samples at its own rate, and the times of its words and phones."""
 
     path: Path
     samples: int
@@ -109,9 +109,9 @@ class Spoken:
 
 
 def speak(lines: Sequence[Line], workers: int | None = None) -> list[Spoken]:
-    """Say every line in worker processes, write the files, and return what was said, in order.
+    """Synthesises every line in worker processes, writes the files, and returns their records, in order.
 
-    `workers` defaults to the processor's cores, fewer for few lines. Raises `MissingExtra` without the synthesiser.
+    `workers` defaults to the number of cores, fewer for few lines. Raises `MissingExtra` without the synthesiser.
     """
     require()
     if not lines:
@@ -121,23 +121,25 @@ def speak(lines: Sequence[Line], workers: int | None = None) -> list[Spoken]:
     for folder in {line.path.parent for line in absolute}:
         folder.mkdir(parents=True, exist_ok=True)
     shares = [absolute[first : first + LINES_IN_A_SHARE] for first in range(0, len(lines), LINES_IN_A_SHARE)]
-    context = multiprocessing.get_context("spawn")  # a forked child would share the library's state
+    context = multiprocessing.get_context("spawn")  # a forked child would share the state of the library
     try:
         with ProcessPoolExecutor(most, mp_context=context, initializer=_for_another) as pool:
             try:
                 with _unheard():
                     shared = pool.map(_say_all, shares)
-                spoken = [one for done in shared for one in done]
-            except BaseException:  # an interrupt from the keyboard, most likely: no further share begins
+                spoken = [spoken_line for done in shared for spoken_line in done]
+            except BaseException:  # most likely an interrupt from the keyboard: no further share begins
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     except BrokenProcessPool as error:
-        raise SuperbenchError("A process that synthesises speech died, most likely for want of memory. Try again.") from error
-    return [replace(one, path=line.path) for one, line in zip(spoken, lines, strict=True)]
+        raise SuperbenchError(
+            "A process that synthesises speech died, most likely because memory ran out. Try again."
+        ) from error
+    return [replace(spoken_line, path=line.path) for spoken_line, line in zip(spoken, lines, strict=True)]
 
 
 def activity(spoken: Spoken, gap: float = 0.2) -> list[tuple[float, float]]:
-    """Stretches of speech (start, end) in seconds: phones merged over pauses shorter than `gap` seconds.
+    """Returns stretches of speech (start, end) in seconds: phones merged over pauses shorter than `gap` seconds.
 
     >>> phones = (Mark("a", 0.1, 0.2), Mark("b", 0.2, 0.3), Mark("c", 0.7, 0.9))
     >>> activity(Spoken(Path("a.wav"), 16_000, (), phones))
@@ -154,8 +156,8 @@ def activity(spoken: Spoken, gap: float = 0.2) -> list[tuple[float, float]]:
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """What is started inside hears no interrupt from the keyboard; this thread hears of one afterwards."""
-    resource_tracker.ensure_running()  # which would let them through again, if it were started on the way
+    """Blocks interrupts from the keyboard for processes started inside; this thread receives them afterwards."""
+    resource_tracker.ensure_running()  # started first: if it starts inside, it unblocks interrupts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -167,7 +169,7 @@ def _unheard() -> Iterator[None]:
 
 
 def _for_another() -> None:
-    """An interrupt from the keyboard is for the process that asked; this one ends with it."""
+    """Ignores interrupts from the keyboard: the parent process handles them, and this worker ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -212,28 +214,30 @@ def _write(path: Path, wave: np.ndarray, sample_rate: int) -> None:
 
 
 def _moved(marks: tuple[Mark, ...], offset: float, end: float) -> tuple[Mark, ...]:
-    """Marks in the time of the file; what lies past its end is cut off."""
+    """Shifts marks to the time of the file and cuts them at its end."""
     moved = (Mark(mark.label, max(mark.start + offset, 0.0), min(mark.end + offset, end)) for mark in marks)
     return tuple(mark for mark in moved if mark.end > mark.start)
 
 
 def _voice_file(line: Line) -> str:
-    """The voice of a line in espeak-ng's notation. Flutter and roughness are 0, and breath is made here: all three depend
-    on what was said before."""
-    own = line.voice
-    middle, spread = 0.93 * own.fundamental * line.pitch, own.spread * line.range
+    """Returns the voice of a line in the notation of espeak-ng.
+
+    Flutter and roughness are 0, and breath is added in `recording`: in espeak-ng all three depend on earlier output.
+    """
+    speaker = line.voice
+    middle, spread = 0.93 * speaker.fundamental * line.pitch, speaker.spread * line.range
     formants = [
         f"formant {number} {round(100 * frequency)} {round(100 * strength)} 100"
-        for number, (frequency, strength) in enumerate(zip(own.formants, own.strengths, strict=True))
+        for number, (frequency, strength) in enumerate(zip(speaker.formants, speaker.strengths, strict=True))
     ]
     rows = [
-        f"name {own.name}",
-        f"language {own.accent}",
+        f"name {speaker.name}",
+        f"language {speaker.accent}",
         f"pitch {round(middle * (1 - spread / 2))} {round(middle * (1 + spread / 2))}",
         "flutter 0",
         "roughness 0",
-        f"consonants {round(100 * own.consonants)} {round(100 * own.consonants)}",
-        f"tone 600 170 1300 {round(130 * own.tilt)} 3000 {round(90 * own.tilt)}",
+        f"consonants {round(100 * speaker.consonants)} {round(100 * speaker.consonants)}",
+        f"tone 600 170 1300 {round(130 * speaker.tilt)} 3000 {round(90 * speaker.tilt)}",
         *formants,
     ]
     return "\n".join(rows) + "\n"

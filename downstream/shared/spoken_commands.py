@@ -1,4 +1,4 @@
-"""A miniature of Speech Commands v0.01 and its test archive: what KS reads, spoken by synthetic voices."""
+"""Writes a miniature of Speech Commands v0.01 and its test archive for KS, spoken by synthetic voices."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ NOISE_SECONDS = 5.0
 
 
 def write_miniature(top: Path, seed: int, side: Callable[[str], str]) -> None:
-    """Write both archives under `top`: 1 s files, 10 keywords by every speaker, other words, silence; about 28 minutes.
+    """Writes both archives under `top`: 1 s files, 10 keywords by every speaker, other words, silence; about 28 minutes.
 
-    Speakers get hashes on which `side` decides as wanted. A tree that is complete is left alone.
+    Speakers get hashes for which `side` returns their split. A complete tree is kept.
     """
-    last = top / TRAIN / "validation_list.txt"  # written last: its presence says that the tree is whole
+    last = top / TRAIN / "validation_list.txt"  # written last: if it exists, the tree is complete
     if last.is_file():
         return
     random = np.random.default_rng([seed, FIRST_VOICE])
@@ -41,8 +41,10 @@ def write_miniature(top: Path, seed: int, side: Callable[[str], str]) -> None:
     for part, count in SPEAKERS.items():
         for _ in range(count):
             number += 1
-            own, name = voice(seed, number), _hash(random, side, "unused" if part == "test" else part)
-            lines += _tested(top / TEST, own, name, random) if part == "test" else _trained(top / TRAIN, own, name, random)
+            speaker, name = voice(seed, number), _hash(random, side, "unused" if part == "test" else part)
+            lines += (
+                _tested(top / TEST, speaker, name, random) if part == "test" else _trained(top / TRAIN, speaker, name, random)
+            )
     speak(lines)
     _silences(top, seed)
     for file, part in (("testing_list.txt", "unused"), (last.name, "dev")):
@@ -50,29 +52,29 @@ def write_miniature(top: Path, seed: int, side: Callable[[str], str]) -> None:
         (top / TRAIN / file).write_text("".join(f"{name}\n" for name in listed if side(Path(name).name) == part))
 
 
-def _hash(random: np.random.Generator, side: Callable[[str], str], wanted: str) -> str:
-    while side(name := f"{int(random.integers(2**32)):08x}") != wanted:
+def _hash(random: np.random.Generator, side: Callable[[str], str], part: str) -> str:
+    while side(name := f"{int(random.integers(2**32)):08x}") != part:
         pass
     return name
 
 
-def _trained(folder: Path, own: Voice, name: str, random: np.random.Generator) -> Iterator[Line]:
+def _trained(folder: Path, speaker: Voice, name: str, random: np.random.Generator) -> Iterator[Line]:
     others = random.choice(TRAINED_OTHERS, OTHERS_PER_SPEAKER, replace=False).tolist()
     for word in (*KEYWORDS, *others):
-        yield _line(folder / word / f"{name}_nohash_0.wav", word, own, random)
+        yield _line(folder / word / f"{name}_nohash_0.wav", word, speaker, random)
 
 
-def _tested(folder: Path, own: Voice, name: str, random: np.random.Generator) -> Iterator[Line]:
+def _tested(folder: Path, speaker: Voice, name: str, random: np.random.Generator) -> Iterator[Line]:
     for word in KEYWORDS:
-        yield _line(folder / word / f"{name}_nohash_0.wav", word, own, random)
-    yield _line(folder / "_unknown_" / f"{name}_nohash_0.wav", str(random.choice(OTHERS)), own, random)
+        yield _line(folder / word / f"{name}_nohash_0.wav", word, speaker, random)
+    yield _line(folder / "_unknown_" / f"{name}_nohash_0.wav", str(random.choice(OTHERS)), speaker, random)
 
 
-def _line(path: Path, word: str, own: Voice, random: np.random.Generator) -> Line:
+def _line(path: Path, word: str, speaker: Voice, random: np.random.Generator) -> Line:
     return Line(
         path,
         word,
-        own,
+        speaker,
         seed=int(random.integers(2**31)),
         speed=float(random.uniform(0.8, 1.25)),
         pitch=float(random.uniform(0.88, 1.14)),
@@ -82,7 +84,7 @@ def _line(path: Path, word: str, own: Voice, random: np.random.Generator) -> Lin
 
 
 def _silences(top: Path, seed: int) -> None:
-    """Noise as loud as the noise behind the words: the long files to train on, and as many 1 s files as a class has in test."""
+    """Writes noise as loud as that behind the words: the long files for train, and as many 1 s files as a class has in test."""
     random = np.random.default_rng([seed, FIRST_VOICE, 1])
     files = [(top / TRAIN / NOISE / f"{name}.wav", NOISE_SECONDS) for name in NOISE_FILES]
     files += [

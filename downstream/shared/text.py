@@ -1,4 +1,4 @@
-"""Alphabets: how PR, ASR and SF turn text into CTC targets and greedy outputs back into text. And the edit counts of both.
+"""Alphabets of PR, ASR and SF: they convert text to CTC targets, and outputs to text. Also edit counts of words and characters.
 
 Sources: the vocabularies of s3prl, `downstream/ctc/vocab` and `downstream/asr/char.dict`. Index 0 is the CTC blank everywhere.
 """
@@ -22,33 +22,33 @@ LETTERS = frozenset(LETTERS_BY_FREQUENCY) - {"|"}
 CHARACTERS = (" ", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "'")
 PUNCTUATION = "?!.,;-"
 FEW = 5
-"""How many different characters are named."""
+"""Largest number of different characters in a message."""
 
 
 class Alphabet(Protocol):
-    """What a CTC head writes with: `symbols[i]` is output i, `symbols[0]` the blank; `silent` symbols are never printed."""
+    """The symbols of a CTC head: `symbols[i]` is output i, `symbols[0]` the blank; `silent` symbols are never printed."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Every output, in order."""
+        """Returns every output, in order."""
         ...
 
     @property
     def silent(self) -> frozenset[str]:
-        """Outputs that are never printed."""
+        """Returns the outputs that are never printed."""
         ...
 
     def encode(self, label: Any) -> list[int]:
-        """The CTC target of a label."""
+        """Returns the CTC target of a label."""
         ...
 
     def text(self, symbols: Sequence[str]) -> str:
-        """The text of printable symbols."""
+        """Returns the text of printable symbols."""
         ...
 
 
 def spelled(alphabet: Alphabet, tokens: Iterable[int]) -> str:
-    """The text of output indices: silent ones (blank, end, ...) are left out wherever they stand."""
+    """Returns the text of output indices without silent symbols (blank, end, ...)."""
     symbols = (alphabet.symbols[token] for token in tokens)
     return alphabet.text([symbol for symbol in symbols if symbol not in alphabet.silent])
 
@@ -66,11 +66,11 @@ class PhoneAlphabet:
     silent: frozenset[str] = frozenset({"<pad>", "<eos>"})
 
     def encode(self, label: str) -> list[int]:
-        """Indices of the phones, then of `<eos>`; an unknown phone is `<unk>`."""
+        """Returns the indices of the phones, then of `<eos>`; an unknown phone is `<unk>`."""
         return _indices(self.symbols, [*label.split(), "<eos>"])
 
     def text(self, symbols: Sequence[str]) -> str:
-        """Phones joined by spaces."""
+        """Returns the phones joined by spaces."""
         return " ".join(symbols)
 
 
@@ -78,7 +78,7 @@ class PhoneAlphabet:
 class LetterAlphabet:
     """fairseq's dictionary of letters, 32 outputs. Words are upper case; `|` follows every word, `</s>` the last `|`.
 
-    `<pad>` and `<unk>` are printed where a network writes them, as in s3prl: then the word is wrong. No target has them.
+    If a network outputs `<pad>` or `<unk>`, they are printed, as in s3prl, and the word is wrong. No target has them.
 
     >>> letters = LetterAlphabet()
     >>> " ".join(letters.symbols[i] for i in letters.encode("HELLO WORLD"))
@@ -89,13 +89,16 @@ class LetterAlphabet:
     silent: frozenset[str] = frozenset({"<s>", "</s>"})
 
     def encode(self, label: str) -> list[int]:
-        """Indices of the letters with `|` after every word, and `</s>`; raises `BadCorpus` for any other character."""
+        """Returns the indices of the letters with `|` after every word, and `</s>`.
+
+        Raises `BadCorpus` for any other character.
+        """
         if strange := strangers([(label, label)], LETTERS):
             raise BadCorpus(f"{strange}. Expected words of A-Z and apostrophes.")
         return _indices(self.symbols, [*"".join(word + "|" for word in label.split()), "</s>"])
 
     def text(self, symbols: Sequence[str]) -> str:
-        """Words joined by single spaces."""
+        """Returns the words joined by single spaces."""
         return " ".join("".join(symbols).replace("|", " ").split())
 
 
@@ -106,9 +109,9 @@ Slotted = tuple[tuple[str, str], ...]
 class SlotAlphabet:
     """Characters and the tags `B-<slot>`, `E-<slot>` around the words of a slot; 109 outputs with the 39 slots of SNIPS.
 
-    The quirks are s3prl's (`CharacterTextSlotEncoder`), kept since they are part of the references: a word that is a substring
-    of `?!.,;-` is skipped, together with a tag that it would have carried and with the end symbol when it is last; `&` is read
-    AND; neighbouring slots of one type merge.
+    The quirks of s3prl (`CharacterTextSlotEncoder`) are kept, because they are part of the references: a word that is a
+    substring of `?!.,;-` is skipped, together with its tag, and with the end symbol if it is last; `&` is read as AND;
+    neighbouring slots of one type are merged.
 
     >>> slots = SlotAlphabet(["room"])
     >>> spelled(slots, slots.encode((("SET", "O"), ("A", "O"), ("BEDROOM", "room"), ("ALARM", "O"))))
@@ -121,7 +124,7 @@ class SlotAlphabet:
         self.silent = frozenset({"<pad>", "<eos>"})
 
     def encode(self, label: Slotted) -> list[int]:
-        """The target of words with their slots."""
+        """Returns the target of words with their slots."""
         symbols: list[str] = []
         for i, (word, slot) in enumerate(label):
             if word in PUNCTUATION:
@@ -136,39 +139,39 @@ class SlotAlphabet:
         return _indices(self.symbols, symbols)
 
     def text(self, symbols: Sequence[str]) -> str:
-        """Characters with `B-x ` and ` E-x`, runs of spaces collapsed."""
+        """Returns the characters with `B-x ` and ` E-x`; runs of spaces become one space."""
         return " ".join("".join(self._spaced.get(symbol, symbol) for symbol in symbols).split())
 
 
-def _indices(symbols: Sequence[str], wanted: Iterable[str]) -> list[int]:
-    place: Mapping[str, int] = {symbol: i for i, symbol in enumerate(symbols)}
-    return [place.get(symbol, place["<unk>"]) for symbol in wanted]
+def _indices(symbols: Sequence[str], printed: Iterable[str]) -> list[int]:
+    index: Mapping[str, int] = {symbol: i for i, symbol in enumerate(symbols)}
+    return [index.get(symbol, index["<unk>"]) for symbol in printed]
 
 
 def strangers(texts: Iterable[tuple[str, str]], known: Collection[str]) -> str:
-    """The characters but spaces of named texts that an alphabet lacks, counted, and the first text; empty where there is none.
+    """Describes the characters of named texts that an alphabet lacks, with counts and the first text; empty if there are none.
 
     >>> strangers([("a", "HELLO"), ("b", "HELLO, 2 YOU"), ("c", "2")], set("HELOYU"))
     "3 characters in 2 of 3 texts are not in the alphabet: '2' (2), ',' (1); first in b, 'HELLO, 2 YOU'"
     """
-    found: Counter[str] = Counter()
-    first, some, total = "", 0, 0
+    counts: Counter[str] = Counter()
+    first, affected, total = "", 0, 0
     for name, text in texts:
-        here = [character for character in text if character not in known and not character.isspace()]
-        found.update(here)
-        first = first or (f"{name}, {text[:100]!r}" if here else "")
-        some, total = some + bool(here), total + 1
-    named = ", ".join(f"{character!r} ({count:,})" for character, count in found.most_common(FEW))
-    more = f" … and {len(found) - FEW} more" if len(found) > FEW else ""
-    many = f"{found.total():,} characters in {some:,} of {total:,} texts are not in the alphabet"
-    return f"{many}: {named}{more}; first in {first}" if found else ""
+        unknown = [character for character in text if character not in known and not character.isspace()]
+        counts.update(unknown)
+        first = first or (f"{name}, {text[:100]!r}" if unknown else "")
+        affected, total = affected + bool(unknown), total + 1
+    named = ", ".join(f"{character!r} ({count:,})" for character, count in counts.most_common(FEW))
+    more = f" … and {len(counts) - FEW} more" if len(counts) > FEW else ""
+    many = f"{counts.total():,} characters in {affected:,} of {total:,} texts are not in the alphabet"
+    return f"{many}: {named}{more}; first in {first}" if counts else ""
 
 
 # ---------------------------------------------------------------- edit counts
 
 
 def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Levenshtein distance and reference length of each pair, over words (or phones) separated by spaces.
+    """Returns the Levenshtein distance and the reference length of each pair, over words (or phones) separated by spaces.
 
     >>> word_edits(["a b c", "d"], ["a x", ""])
     ([2, 1], [3, 1])
@@ -177,7 +180,7 @@ def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[li
 
 
 def character_edits(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Levenshtein distance and reference length of each pair, over characters, spaces included.
+    """Returns the Levenshtein distance and the reference length of each pair, over characters, with spaces.
 
     >>> character_edits(["SALT"], ["MALT T"])
     ([3], [4])
@@ -186,7 +189,7 @@ def character_edits(references: Sequence[str], hypotheses: Sequence[str]) -> tup
 
 
 def _edits(references: Sequence[str], hypotheses: Sequence[str], *, words: bool) -> tuple[list[int], list[int]]:
-    import jiwer  # takes a while to import, and only scoring needs it
+    import jiwer  # importing jiwer is slow, and only scoring needs it
 
     if not references:
         return [], []
@@ -197,5 +200,5 @@ def _edits(references: Sequence[str], hypotheses: Sequence[str], *, words: bool)
 
 
 def _size(chunk: Any) -> int:
-    """Errors of one stretch of an alignment: words replaced, deleted or inserted."""
+    """Counts the errors of one part of an alignment: words replaced, deleted or inserted."""
     return max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)

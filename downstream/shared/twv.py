@@ -1,7 +1,7 @@
-"""Term weighted value: how well do scores tell the documents that hold a query from those that do not?
+"""Term weighted value: how well do scores separate the documents that contain a query from the others?
 
 TWV(θ) = 1 - mean over queries of [P_miss(q, θ) + β P_fa(q, θ)], β = (C_fa / C_miss) (1 / P_target - 1); the maximum over one θ
-for all queries is reported. Constants of the series' scorer (MediaEval QUESST): P_target 0.0008, C_fa 1, C_miss 100.
+for all queries is reported. Constants of the official scorer (MediaEval QUESST): P_target 0.0008, C_fa 1, C_miss 100.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ LARGEST_TABLE = 20_000_000
 
 @dataclass(frozen=True)
 class Absent:
-    """What the ground truth counts and the system never searched (other languages), hence never detected.
+    """Counts of what the ground truth contains but the system does not search (other languages), so that it is never detected.
 
-    `queries` with a target, `documents`, and for a searched query its `targets` in documents that were not searched.
+    `queries` that have a target, `documents`, and for each searched query its `targets` in documents that are not searched.
     """
 
     queries: int = 0
@@ -31,10 +31,11 @@ class Absent:
 
 
 def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
-    """MTWV, a fraction: a trial `query|document` is detected if its score is at least θ; θ = ∞ detects none and gives 0.
+    """Computes MTWV, a fraction: a trial `query|document` is detected if its score is at least θ.
 
-    A query without any target is left out of the mean. Reweighting chooses θ anew; a query counts by the mean weight of its
-    trials, and absent queries keep their share.
+    Θ = ∞ detects none and gives 0.
+    A query without any target is left out of the mean. Reweighting chooses θ again; the weight of a query is the mean weight of
+    its trials, and absent queries keep their share.
 
     >>> trials = [Prediction("q|a", "all", ("q",), 1, 2.0), Prediction("q|b", "all", ("q",), 0, 1.0)]
     >>> maximum_twv(trials, Absent()).value, maximum_twv(trials, Absent(queries=3)).value
@@ -61,7 +62,7 @@ def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Trials from the highest score down: place in the predictions, query, is it a target, is the next score a lower one."""
+    """Trials sorted by falling score: index in the predictions, query, target or not, whether the next score is lower."""
 
     place: np.ndarray
     query: np.ndarray
@@ -74,10 +75,10 @@ class _Ranked:
 
     @classmethod
     def of(cls, predictions: Sequence[Prediction], absent: Absent) -> _Ranked:
-        """Sort the trials; a query's name is what stands before the bar in a trial's id."""
-        names, query = np.unique([one.id.partition("|")[0] for one in predictions], return_inverse=True)
-        score = np.array([one.prediction for one in predictions], float)
-        target = np.array([one.reference for one in predictions], float)
+        """Sorts the trials; the name of a query is the part of a trial's id before the bar."""
+        names, query = np.unique([trial.id.partition("|")[0] for trial in predictions], return_inverse=True)
+        score = np.array([trial.prediction for trial in predictions], float)
+        target = np.array([trial.reference for trial in predictions], float)
         place = np.argsort(-score, kind="stable")
         last = np.flatnonzero(np.append(np.diff(score[place]) != 0, True)) if len(score) else np.empty(0, int)
         elsewhere = np.array([absent.targets.get(name, 0) for name in names.tolist()], float)
@@ -85,8 +86,10 @@ class _Ranked:
         return cls(place, query[place], target[place], last, np.bincount(query), scored, elsewhere, absent)
 
     def value(self, weights: np.ndarray) -> float:
-        """MTWV. Where all trials of a query weigh the same (queries are what intervals resample), it is linear in the weights
-        of the queries, and a maximum over few thresholds: a false alarm never raises the curve, so that it ends at a target.
+        """Computes MTWV for weighted trials.
+
+        If all trials of a query have the same weight (intervals resample queries), the curve is linear in the weights of the
+        queries, and few thresholds suffice: a false alarm never raises the curve, so its maximum is at a target.
         """
         by_query = weights[self._first]
         if self._curves is None or not np.array_equal(by_query[self._query_of], weights):
@@ -98,19 +101,22 @@ class _Ranked:
 
     @cached_property
     def _query_of(self) -> np.ndarray:
-        """The query of each trial, in the order of the predictions."""
+        """Returns the query of each trial, in the order of the predictions."""
         query = np.empty_like(self.query)
         query[self.place] = self.query
         return query
 
     @cached_property
     def _first(self) -> np.ndarray:
-        """A trial of each query."""
+        """Returns one trial of each query."""
         return np.unique(self._query_of, return_index=True)[1]
 
     @cached_property
     def _curves(self) -> np.ndarray | None:
-        """Gain of each query at the thresholds where a target is found last (thresholds, queries); None if that is too much."""
+        """Returns the gain of each query at thresholds that end at a target (thresholds, queries).
+
+        None if the array is too large.
+        """
         ends = self.last[np.unique(np.searchsorted(self.last, np.flatnonzero(self.target > 0)))]
         if len(ends) * len(self.sizes) > LARGEST_TABLE:
             return None
@@ -126,21 +132,21 @@ class _Ranked:
         present = float(self.scored.sum())
         return present / (present + self.absent.queries)
 
-    def _rewards(self, own: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each query, what a hit adds and a false alarm takes, from its weight and that of its targets."""
-        others = own * self.sizes - targets + own * (self.absent.documents - self.targets_absent)
-        targets = targets + own * self.targets_absent
-        return _over(own, targets) * self.scored, BETA * _over(own, others) * self.scored
+    def _rewards(self, weights: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the reward of a hit and the penalty of a false alarm for each query; `targets` are weights."""
+        non_targets = weights * self.sizes - targets + weights * (self.absent.documents - self.targets_absent)
+        targets = targets + weights * self.targets_absent
+        return _over(weights, targets) * self.scored, BETA * _over(weights, non_targets) * self.scored
 
     def best(self, weights: np.ndarray) -> tuple[float, int]:
-        """MTWV, and how many trials are detected there."""
+        """Returns MTWV, and the number of trials detected at its threshold."""
         weight, queries = weights[self.place], len(self.sizes)
-        own = np.bincount(self.query, weight, queries) / self.sizes
+        query_weights = np.bincount(self.query, weight, queries) / self.sizes
         targets = np.bincount(self.query, weight * self.target, queries)
-        reward, penalty = self._rewards(own, targets)
+        reward, penalty = self._rewards(query_weights, targets)
         gains = weight * np.where(self.target > 0, reward[self.query], -penalty[self.query])
         curve = np.cumsum(gains)[self.last]
-        total = float(own[self.scored].sum())
+        total = float(query_weights[self.scored].sum())
         if not total:
             return float("nan"), 0
         top = int(np.argmax(curve))
@@ -148,5 +154,5 @@ class _Ranked:
 
 
 def _over(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
-    """The quotient; 0 where nothing is divided by."""
+    """Returns the quotient; 0 where the denominator is 0."""
     return np.divide(numerators, denominators, out=np.zeros_like(numerators), where=denominators > 0)

@@ -1,4 +1,4 @@
-"""What the official leaderboard takes: text files with an item and what was said of it in each line.
+"""Files for the official leaderboard: text files with an item and its prediction in each line.
 
 Paths and names: protocol of SUPERB, 3.2 and the paragraph `Upload` of each task.
 """
@@ -14,7 +14,7 @@ from superbench import MissingExtra, Prediction, Upload
 
 
 def lines(path: str, named: Callable[[str], str] = str) -> Callable[[Sequence[Prediction], int], Upload]:
-    """A task's `upload`: `<name> <prediction>` lines in `path`, in which `{fold}` makes a file of each fold.
+    """Returns an `upload` for a task: lines `<name> <prediction>` in `path`; with `{fold}` in `path`, one file for each fold.
 
     >>> write = lines("er_{fold}_public/predict.txt")
     >>> write([Prediction("Ses01F_impro01_F000", "fold1", (), "neu", "hap")], 320).files
@@ -23,15 +23,15 @@ def lines(path: str, named: Callable[[str], str] = str) -> Callable[[Sequence[Pr
 
     def write(predictions: Sequence[Prediction], hop: int) -> Upload:
         files: dict[str, list[str]] = {}
-        for one in predictions:
-            files.setdefault(path.format(fold=one.fold), []).append(f"{named(one.id)} {one.prediction}\n")
+        for answer in predictions:
+            files.setdefault(path.format(fold=answer.fold), []).append(f"{named(answer.id)} {answer.prediction}\n")
         return Upload({name: "".join(rows).encode() for name, rows in files.items()})
 
     return write
 
 
 def dashed(path: str) -> str:
-    """Folders and file in one word, without the suffix.
+    """Returns folders and file joined by dashes, without the suffix.
 
     >>> dashed("id10270/x6uYqmx31kE/00001.wav")
     'id10270-x6uYqmx31kE-00001'
@@ -40,7 +40,7 @@ def dashed(path: str) -> str:
 
 
 def hdf5(name: str, array: np.ndarray) -> bytes:
-    """An HDF5 file that holds one array; raises `MissingExtra` without h5py."""
+    """Returns an HDF5 file with one array; raises `MissingExtra` without h5py."""
     try:
         import h5py
     except ImportError as error:

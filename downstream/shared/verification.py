@@ -1,6 +1,6 @@
 """Errors of a detector over all its thresholds: equal error rate, and the minimum of the detection cost.
 
-Both work on weighted trials, so that intervals can resample speakers: trials are sorted once, a new set of weights costs two
+Both accept weighted trials, so that intervals can resample speakers. Trials are sorted once; a new set of weights costs two
 cumulative sums.
 """
 
@@ -18,11 +18,11 @@ Errors = tuple[np.ndarray, np.ndarray]
 
 
 def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> Score:
-    """The rate at which as many non-targets are accepted as targets are rejected, in percent.
+    """Computes the rate at which the shares of accepted non-targets and of rejected targets are equal, in percent.
 
     `scores` (trials) higher for targets, `labels` (trials) 1 for targets, else 0. Between two thresholds the curve is a
-    straight line, as in `brentq(x -> 1 - x - interp1d(fpr, tpr)(x))` over scikit-learn's ROC curve. NaN if a kind of trial is
-    absent.
+    straight line, as in `brentq(x -> 1 - x - interp1d(fpr, tpr)(x))` over scikit-learn's ROC curve. NaN if there are no
+    targets or no non-targets.
 
     >>> equal_error_rate(np.array([0.9, 0.4, 0.6, 0.1]), np.array([1, 1, 0, 0])).value
     50.0
@@ -31,7 +31,7 @@ def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> Score:
 
 
 def minimum_cost(scores: np.ndarray, labels: np.ndarray, *, target_probability: float) -> Score:
-    """The least cost P·misses + (1 - P)·false alarms over thresholds, over the cost of the better constant answer (a fraction).
+    """Computes the least cost P·misses + (1 - P)·false alarms over thresholds / the cost of the better constant answer.
 
     NIST's detection cost with both unit costs 1; never above 1, since rejecting (or accepting) everything is allowed.
 
@@ -59,13 +59,13 @@ def _score(scores: np.ndarray, labels: np.ndarray, value: Callable[[Errors], flo
 
 
 def _curve(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], Errors | None]:
-    """From weights to the errors at every distinct score; the first threshold accepts nothing."""
+    """Returns a function from weights to the errors at every distinct score; the first threshold accepts nothing."""
     order = np.argsort(-scores, kind="stable")
     is_target = labels[order] == 1
     last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
 
     def errors(weights: np.ndarray) -> Errors | None:
-        """False alarms and misses at each threshold where trials weigh so much; None without a target or without another."""
+        """Returns false alarms and misses at each threshold for these weights; None without targets or without non-targets."""
         mass = weights[order]
         accepted_targets = np.cumsum(np.where(is_target, mass, 0.0))
         accepted_others = np.cumsum(np.where(is_target, 0.0, mass))
@@ -79,7 +79,7 @@ def _curve(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], Err
 
 
 def _crossing(false_alarms: np.ndarray, misses: np.ndarray) -> float:
-    """Where the broken line through the points (false alarms, misses) meets the diagonal."""
+    """Returns where the piecewise linear curve through the points (false alarms, misses) meets the diagonal."""
     excess = false_alarms - misses  # from -1 to 1, never falling
     after = int(np.argmax(excess >= 0))
     share = -excess[after - 1] / (excess[after] - excess[after - 1])

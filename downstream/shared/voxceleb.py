@@ -1,7 +1,7 @@
-"""VoxCeleb1, which SID and ASV share: the reader of its tree and lists, and a miniature of it.
+"""VoxCeleb1, for SID and ASV: reads its tree and lists, and writes a miniature of it.
 
 Corpus: Nagrani, Chung, Zisserman, "VoxCeleb: a large-scale speaker identification dataset" (Interspeech 2017); 1 251 speakers,
-153 516 utterances cut from interviews. Utterances go by their path below `wav/`: `id10001/1zcIwhmdeo4/00001.wav`.
+153 516 utterances cut from interviews. Ids of utterances are their paths below `wav/`: `id10001/1zcIwhmdeo4/00001.wav`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from superbench import BadCorpus, Corpora, IncompleteCorpus
 SPEAKERS = tuple(f"id{number}" for number in range(10_001, 11_252))
 KNOWN = frozenset(SPEAKERS)
 TEST_SPEAKERS = frozenset(f"id{number}" for number in range(10_270, 10_310))
-"""The forty speakers of the verification trials, whom ASV never trains on."""
+"""The forty speakers of the verification trials; ASV never trains on them."""
 
 SPLIT_LISTS = ("iden_split.txt", "veri_test_class.txt")
 TRIAL_LISTS = ("voxceleb1_test_v2.txt", "veri_test.txt")
@@ -32,10 +32,10 @@ OTHER_LISTS = {
     "list_test_hard.txt": ("VoxCeleb1-H", 552_536),
     "list_test_hard2.txt": ("VoxCeleb1-H, cleaned", 550_894),
 }
-"""Lists of other trials on the same sound, what they are, and how many they hold: their EER is another one."""
+"""Lists of other trials on the same sound, with a description and their number of trials: their EER cannot be compared."""
 FOLDERS = ("wav", "dev/wav", "test/wav")
 UTTERANCE = re.compile(r"id1[01]\d{3}/[^/\s]+/[^/\s]+\.wav")
-UNPACK = "Unpack the archive that holds them again."
+UNPACK = "Unpack the archive that contains them again."
 FETCH_TRIALS = "Put https://www.openslr.org/resources/49/voxceleb1_test_v2.txt in its place (37 720 trials)."
 FETCH = "Fetch the list again."
 
@@ -46,15 +46,15 @@ VoxCeleb1/iden_split.txt                          SID: "<1|2|3> id10001/<video>/
 VoxCeleb1/voxceleb1_test_v2.txt or veri_test.txt  ASV: "<1|0> id10270/<video>/00001.wav id10300/<video>/00003.wav"
 """
 OBTAIN = """\
-CC BY 4.0, on request: fill in the form on https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html, or, where that hands out
-no sound, the one of its mirror https://mm.kaist.ac.kr/datasets/voxceleb/. Join the four parts of the dev archive, unpack both:
+CC BY 4.0, on request: fill in the form on https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html, or, if that site offers no
+sound, the form of its mirror https://mm.kaist.ac.kr/datasets/voxceleb/. Join the four parts of the dev archive and unpack both:
   cat vox1_dev_wav_parta? > vox1_dev_wav.zip
   unzip vox1_dev_wav.zip -d VoxCeleb1/dev        makes VoxCeleb1/dev/wav/id10001/... (1 211 speakers)
   unzip vox1_test_wav.zip -d VoxCeleb1/test      makes VoxCeleb1/test/wav/id10270/... (40 speakers)
 """
 OBTAIN_SPLIT = """\
 Put https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/iden_split.txt into VoxCeleb1/ (s3prl's
-downstream/voxceleb1/veri_test_class.txt does as well).
+downstream/voxceleb1/veri_test_class.txt works too).
 """
 OBTAIN_TRIALS = """\
 Put https://www.openslr.org/resources/49/voxceleb1_test_v2.txt into VoxCeleb1/ (the original 37 720 trials, not the cleaned list
@@ -64,32 +64,32 @@ veri_test2.txt).
 
 @dataclass(frozen=True)
 class VoxCeleb:
-    """A VoxCeleb1 tree: its root, and for every speaker that is there the folder that holds their videos."""
+    """A VoxCeleb1 tree: its root, and the folder of every speaker in it."""
 
     root: Path
     speakers: dict[str, Path]
 
     @classmethod
     def under(cls, corpora: Corpora) -> VoxCeleb:
-        """The tree of `corpora`; raises `MissingCorpus` when there is none, or no speaker in it."""
+        """Finds the tree of `corpora`; raises `MissingCorpus` if it does not exist or has no speaker."""
         root = corpora.place("VoxCeleb1")
-        found: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
         for folder in (root / name for name in FOLDERS):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if path.name in KNOWN and path.is_dir():
-                    found.setdefault(path.name, path)
-        if not found:
+                    folders.setdefault(path.name, path)
+        if not folders:
             looked = ", ".join(str(root / name) for name in FOLDERS)
             raise IncompleteCorpus(f"No speaker of VoxCeleb1 (id10001 … id11251) is in {looked}. Unpack the archives there.")
-        return cls(root, dict(sorted(found.items())))
+        return cls(root, dict(sorted(folders.items())))
 
     def path(self, utterance: str) -> Path:
-        """Where the file of `id1XXXX/<video>/<NNNNN>.wav` lies."""
+        """Returns the path of the file of `id1XXXX/<video>/<NNNNN>.wav`."""
         speaker, _, rest = utterance.partition("/")
         return self.speakers.get(speaker, self._folder(speaker) / speaker) / rest
 
     def _folder(self, speaker: str) -> Path:
-        """Where a speaker who is not there belongs: with the others of their part of the corpus, or of all of it."""
+        """Returns the folder in which a missing speaker is expected: that of their part of the corpus, or of all speakers."""
         tested = speaker in TEST_SPEAKERS
         whole = self.root / "wav"
         beside = [path.parent for name, path in self.speakers.items() if (name in TEST_SPEAKERS) == tested]
@@ -97,19 +97,19 @@ class VoxCeleb:
         return beside[0] if beside else self.root / ("test/wav" if tested else "dev/wav")
 
     def must_hold(self, utterances: Iterable[str], listing: str) -> None:
-        """Raise `MissingFiles` if the file of one of `utterances`, which `listing` names, is not there."""
-        must_be_there((self.path(one) for one in utterances), listing, UNPACK)
+        """Raises `MissingFiles` if the file of one of `utterances`, which `listing` names, does not exist."""
+        must_be_there((self.path(utterance) for utterance in utterances), listing, UNPACK)
 
     def utterances(self, speaker: str) -> list[str]:
-        """Every utterance of a speaker that is in the tree, sorted."""
+        """Returns all utterances of a speaker in the tree, sorted."""
         folder = self.speakers[speaker]
         paths = (path for path in folder.glob("*/*.wav") if not path.name.startswith("._"))
         return sorted(f"{speaker}/{path.parent.name}/{path.name}" for path in paths)
 
     def identification(self) -> dict[str, list[str]]:
-        """The utterances of the identification split by list (`train`, `dev`, `test`), in the list's order.
+        """Reads the utterances of the identification split by list (`train`, `dev`, `test`), in the order of the list.
 
-        Raises `MissingCorpus` without a split list, `BadCorpus` for a line not of its form or an utterance listed twice.
+        Raises `MissingCorpus` without a split list, `BadCorpus` for a malformed line or an utterance that is listed twice.
         """
         path = self._list(SPLIT_LISTS)
         names = {"1": "train", "2": "dev", "3": "test"}
@@ -127,16 +127,16 @@ class VoxCeleb:
         return splits
 
     def listed(self) -> set[str]:
-        """Every utterance of the identification list, or none where that list is not there."""
+        """Returns all utterances of the identification list; empty if this list does not exist."""
         if not any((self.root / name).is_file() for name in SPLIT_LISTS):
             return set()
         return {utterance for split in self.identification().values() for utterance in split}
 
     def trials(self) -> list[tuple[int, str, str]]:
-        """The verification trials in order: 1 for the same speaker or 0, and the two utterances.
+        """Reads the verification trials in order: 1 for the same speaker or 0, and the two utterances.
 
-        Raises `MissingCorpus` without a trial list, `BadCorpus` for a line that is not of its form and for trials that are
-        listed twice: the official list has none of these, but 338 pairs in both orders, which are two trials.
+        Raises `MissingCorpus` without a trial list, `BadCorpus` for a malformed line and for a trial that is listed twice. The
+        official list has no repeated trial, but 338 pairs in both orders, which count as two trials.
         """
         path = self._list(TRIAL_LISTS)
         trials, places = [], []
@@ -170,7 +170,7 @@ class VoxCeleb:
 
 
 def speaker_of(utterance: str) -> str:
-    """The speaker of an utterance.
+    """Returns the speaker of an utterance.
 
     >>> speaker_of("id10270/5r0dWxy17C8/00001.wav")
     'id10270'
@@ -192,20 +192,20 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 FIRST_VOICE = 10_000
 FORMANT_SHIFT = 0.07
 FORMANT_DECIBELS = 4.0
-"""How far a speaker's formants depart further in frequency and in strength than other corpora's voices: an encoder that learned
-from people then tells these apart nearly as it does people (`benchmarks/speakers.py`)."""
+"""Additional variation of formants in frequency and in strength, compared with the voices of other corpora. With it, an encoder
+that was trained on people separates these voices nearly as well as people (`benchmarks/speakers.py`)."""
 TRAINED = tuple(name for name in SPEAKERS[::19] if name not in TEST_SPEAKERS)[:60]
 TESTED = tuple(sorted(TEST_SPEAKERS))
 COUNTS = {"trained": (9, 1, 4), "tested": (4, 1, 3)}
-"""Utterances of a speaker in the lists 1, 2, 3 of the identification split."""
+"""Numbers of utterances of a speaker in the lists 1, 2, 3 of the identification split."""
 
 VIDEO_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def write_miniature(root: Path, seed: int) -> None:
-    """Write `root/VoxCeleb1`: 60 speakers under `dev`, 40 under `test`, 1 160 utterances (about 48 minutes), both lists.
+    """Writes `root/VoxCeleb1`: 60 speakers under `dev`, 40 under `test`, 1 160 utterances (about 48 minutes), both lists.
 
-    Like the corpus, an utterance of the trials may be one that SID trains on. A tree that is complete is left alone.
+    As in the corpus, SID may train on an utterance of the trials. A complete tree is kept.
     """
     top = root / "VoxCeleb1"
     if (top / TRIAL_LISTS[0]).is_file():
@@ -216,35 +216,38 @@ def write_miniature(root: Path, seed: int) -> None:
     for number, speaker in enumerate([*TRAINED, *TESTED]):
         part = "test" if speaker in TEST_SPEAKERS else "dev"
         random = np.random.default_rng([seed, FIRST_VOICE + number])
-        own = _person(seed, FIRST_VOICE + number)
+        person = _person(seed, FIRST_VOICE + number)
         for which, count in enumerate(COUNTS["tested" if part == "test" else "trained"], start=1):
             video = "".join(random.choice(list(VIDEO_LETTERS), 11))
-            for place in range(1, count + 1):
-                name = f"{speaker}/{video}/{place:05d}.wav"
-                lines.append(_line(top / part / "wav" / name, own, random))
+            for file_number in range(1, count + 1):
+                name = f"{speaker}/{video}/{file_number:05d}.wav"
+                lines.append(_line(top / part / "wav" / name, person, random))
                 split_list.append(f"{which} {name}")
                 if part == "test":
                     tested.setdefault(speaker, []).append(name)
     speak(lines)
     (top / SPLIT_LISTS[0]).write_text("\n".join(split_list) + "\n")
-    # written last: its presence says that the tree is whole
+    # written last: if it exists, the tree is complete
     (top / TRIAL_LISTS[0]).write_text("\n".join(_trials(tested, np.random.default_rng([seed, FIRST_VOICE]))) + "\n")
 
 
 def _person(seed: int, number: int) -> Voice:
-    """A voice with a timbre of its own, which is the same in all that it says."""
-    own, random = voice(seed, number), np.random.default_rng([seed, number, 2])
-    places = random.uniform(1 - FORMANT_SHIFT, 1 + FORMANT_SHIFT, len(own.formants)) * own.formants
-    strengths = 10 ** (random.uniform(-FORMANT_DECIBELS, FORMANT_DECIBELS, len(own.strengths)) / 20) * own.strengths
-    return replace(own, formants=tuple(places.tolist()), strengths=tuple(strengths.tolist()))
+    """Returns a voice with a distinct timbre, which is the same in all its utterances."""
+    person, random = voice(seed, number), np.random.default_rng([seed, number, 2])
+    frequencies = random.uniform(1 - FORMANT_SHIFT, 1 + FORMANT_SHIFT, len(person.formants)) * person.formants
+    strengths = 10 ** (random.uniform(-FORMANT_DECIBELS, FORMANT_DECIBELS, len(person.strengths)) / 20) * person.strengths
+    return replace(person, formants=tuple(frequencies.tolist()), strengths=tuple(strengths.tolist()))
 
 
-def _line(path: Path, own: Voice, random: np.random.Generator) -> Line:
-    """A recording. Its channel and noise are its own and tell nothing of the speaker; its pitch is within 4 % of theirs."""
+def _line(path: Path, person: Voice, random: np.random.Generator) -> Line:
+    """Returns a recording. Channel and noise are drawn for each recording, independent of the speaker.
+
+    Pitch varies by up to 4 %.
+    """
     return Line(
         path,
         sentence(random, short=True),
-        own,
+        person,
         seed=int(random.integers(2**31)),
         speed=float(random.uniform(0.9, 1.12)),
         pitch=float(random.uniform(0.96, 1.04)),
@@ -253,18 +256,18 @@ def _line(path: Path, own: Voice, random: np.random.Generator) -> Line:
 
 
 def _trials(tested: dict[str, list[str]], random: np.random.Generator) -> list[str]:
-    """All pairs of one speaker, and after each a pair of two speakers that begins with the same utterance."""
+    """Returns all pairs of one speaker, each followed by a pair of two speakers with the same first utterance."""
     lines: list[str] = []
     speakers = list(tested)
     for speaker, names in tested.items():
-        others = {name: iter(_strangers(speaker, tested, speakers, random)) for name in names}
+        strangers = {name: iter(_strangers(speaker, tested, speakers, random)) for name in names}
         for i, left in enumerate(names):
             for right in names[i + 1 :]:
-                lines += [f"1 {left} {right}", f"0 {left} {next(others[left])}"]
+                lines += [f"1 {left} {right}", f"0 {left} {next(strangers[left])}"]
     return lines
 
 
 def _strangers(speaker: str, tested: dict[str, list[str]], speakers: list[str], random: np.random.Generator) -> list[str]:
-    """One utterance of every other speaker, in random order."""
+    """Returns one utterance of every other speaker, in random order."""
     order = [name for name in random.permutation(speakers).tolist() if name != speaker]
     return [str(random.choice(tested[name])) for name in order]

@@ -1,4 +1,4 @@
-"""Beam search with a lexicon and an n-gram: worked by hand, by brute force, and only ever words of the lexicon."""
+"""Beam search with a lexicon and an n-gram: compared with cases by hand and brute force; outputs only words of the lexicon."""
 
 from __future__ import annotations
 

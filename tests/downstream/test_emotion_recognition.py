@@ -1,4 +1,4 @@
-"""ER: folds, labels, the draw of dev, the score, and what is wrong with a corpus."""
+"""ER: folds, labels, the draw of dev, the score, and errors in a corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KS: the rule of the hash, silence, gain, and what is wrong with a corpus."""
+"""KS: the rule of the hash, silence, gain, and errors in a corpus."""
 
 from __future__ import annotations
 

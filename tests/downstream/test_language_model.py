@@ -195,11 +195,11 @@ def test_the_model_lies_beside_the_corpus_or_where_the_settings_say(corpora: Cor
 
 def test_one_without_the_other_is_said_with_where_to_get_it(corpora: Corpora, tmp_path: Path) -> None:
     (tmp_path / "LibriSpeech" / "4-gram.arpa.gz").touch()
-    with pytest.raises(BadCorpus, match=r"lexicon of the language model is not there: .*librispeech_lexicon.lst.*fairseq"):
+    with pytest.raises(BadCorpus, match=r"lexicon of the language model is missing: .*librispeech_lexicon.lst.*fairseq"):
         speech_recognition.language_model(corpora)
     only = Corpora(tmp_path, {"lm_lexicon": tmp_path / "words.lst"})
     (tmp_path / "LibriSpeech" / "4-gram.arpa.gz").unlink()
-    with pytest.raises(BadCorpus, match=r"language model is not there: .*4-gram.bin.*OpenSLR 11"):
+    with pytest.raises(BadCorpus, match=r"language model is missing: .*4-gram.bin.*OpenSLR 11"):
         speech_recognition.language_model(only)
 
 

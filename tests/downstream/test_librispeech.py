@@ -38,7 +38,7 @@ def test_items_carry_text_speaker_and_path(corpora: Corpora) -> None:
 
 def test_a_split_that_is_absent_is_named(corpora: Corpora) -> None:
     (corpora.root / "LibriSpeech/dev-clean").rename(corpora.root / "elsewhere")
-    with pytest.raises(MissingCorpus, match="dev-clean is not there"):
+    with pytest.raises(MissingCorpus, match="dev-clean does not exist"):
         read_fold(corpora)
 
 

@@ -1,4 +1,4 @@
-"""With labels dealt out anew, every pooled task falls to chance: nothing but the sound tells a head its answer."""
+"""With permuted labels, every pooled task scores at chance: only the sound gives a head information on the label."""
 
 from __future__ import annotations
 

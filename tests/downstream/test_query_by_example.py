@@ -1,4 +1,4 @@
-"""QbE: the lists and the truth, the search itself, the two values, and what is wrong with a corpus."""
+"""QbE: the lists and the truth, the search itself, the two values, and errors in a corpus."""
 
 from __future__ import annotations
 

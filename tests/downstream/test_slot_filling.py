@@ -93,7 +93,7 @@ def test_other_slots_are_an_error_and_the_list_of_slots_may_be_absent(corpora: C
 
 def test_transcripts_that_are_absent_are_named(corpora: Corpora) -> None:
     (corpora.root / "SNIPS/all.iob.snips.txt").unlink()
-    with pytest.raises(MissingCorpus, match=r"all\.iob\.snips\.txt is not there"):
+    with pytest.raises(MissingCorpus, match=r"all\.iob\.snips\.txt does not exist"):
         TASK.read(corpora)
 
 

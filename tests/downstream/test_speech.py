@@ -1,4 +1,4 @@
-"""The synthesiser: repeatable, timed, and what a line asks for."""
+"""The synthesiser: repeatable, with times of words, and with the properties that a line gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group normalisation over valid frames: like torch's where nothing is padded, blind to the padding where something is."""
+"""Group normalisation over valid frames: equal to torch's without padding, and independent of padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quicker GRU is torch's: its outputs, its gradients, its weights' names."""
+"""The faster GRU equals torch's: outputs, gradients, names of weights."""
 
 from __future__ import annotations
 

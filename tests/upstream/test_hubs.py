@@ -1,4 +1,4 @@
-"""Models from the hubs: the same features as when called directly, whoever stands beside them in the batch."""
+"""Models from the hubs: the same features as when called directly, whatever else is in the batch."""
 
 from __future__ import annotations
 

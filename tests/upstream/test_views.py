@@ -228,10 +228,10 @@ def test_a_student_asks_for_its_teacher_and_the_others_refuse_one() -> None:
 def test_a_mate_is_mixed_in_at_the_loudness_asked_for() -> None:
     torch.manual_seed(0)
     waves, lengths = torch.randn(8, 16_000), torch.full((8,), 16_000)
-    mixed = views.beside_a_mate(waves, lengths, 10.0, 10.0) - waves
+    mixed = views.mixed(waves, lengths, 10.0, 10.0) - waves
     ratio = 10 * (waves.square().sum(1) / mixed.square().sum(1)).log10()
     assert torch.allclose(ratio, torch.full((8,), 10.0), atol=1e-3)
-    assert torch.equal(views.beside_a_mate(waves[:1], lengths[:1], 0.0, 0.0), waves[:1])
+    assert torch.equal(views.mixed(waves[:1], lengths[:1], 0.0, 0.0), waves[:1])
 
 
 def test_a_piece_is_cut_out_of_the_utterance_itself() -> None:

@@ -1,1 +1,1 @@
-"""Blocks that two models share."""
+"""Blocks that two or more models use."""

@@ -1,9 +1,9 @@
-"""Convolutions over padded sound: normalise over what was said, not over the padding.
+"""Convolutions over padded sound with group normalisation over valid frames only.
 
 HuBERT, wav2vec 2.0 and WavLM of base size normalise the output of their first convolution over time, one mean and one
-variance per channel (GroupNorm with as many groups as channels). In a padded batch the zeros enter those statistics, so a
-sound's features would depend on the longest sound beside it. Here the statistics are taken over the valid frames alone; no
-convolution pads, so no other layer of the front ever sees a padded sample from a valid frame.
+variance per channel (GroupNorm with as many groups as channels). In a padded batch the zeros enter those statistics, so the
+features of a sound would depend on the longest sound in its batch. Here the statistics use only valid frames. No convolution
+pads, so no valid frame of another layer depends on a padded sample.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor, nn
 class ValidGroupNorm(nn.GroupNorm):
     """Group normalisation (Wu & He 2018, arXiv 1803.08494) whose statistics leave padded frames out.
 
-    `valid` (batch) is the number of valid frames of each row while a padded batch passes; None: all frames are valid, and
-    the result is that of `nn.GroupNorm`. Parameters keep their names, so checkpoints fit.
+    `valid` (batch) is the number of valid frames of each row of a padded batch. None: all frames are valid, and the result is
+    that of `nn.GroupNorm`. Parameters have the same names, so checkpoints fit.
     """
 
     valid: Tensor | None = None
 
     def forward(self, input: Tensor) -> Tensor:
-        """(batch, channels, time) -> the same shape; frames beyond `valid` are finite and mean nothing."""
+        """Maps (batch, channels, time) -> the same shape; frames beyond `valid` are finite but have no meaning."""
         if self.valid is None:
             return super().forward(input)
         grouped = input.unflatten(1, (self.num_groups, -1))  # (batch, group, channel, time)
@@ -43,9 +43,9 @@ class ValidGroupNorm(nn.GroupNorm):
 
 
 class Front:
-    """The convolutions of a wave model, seen from outside: hop, receptive field, frames per sound, valid statistics.
+    """Properties of the convolutions of a wave model: hop, receptive field, frames per sound, valid statistics.
 
-    `layers` are blocks with a `conv` each, of which the first may own a GroupNorm called `layer_norm`; it is replaced.
+    `layers` are blocks with a `conv` each; the first may have a GroupNorm called `layer_norm`, which is replaced.
     """
 
     def __init__(self, layers: nn.ModuleList) -> None:
@@ -58,20 +58,20 @@ class Front:
         self.norm = _replaced(layers[0])
 
     def frames(self, lengths: Tensor) -> Tensor:
-        """Frames that `lengths` samples give; a sound shorter than `window` gives none."""
+        """Returns the numbers of frames for `lengths` samples; a sound shorter than `window` has none."""
         for kernel, stride in self.shapes:
             lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
         return lengths.clamp(min=0)
 
     def fitted(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Waves cut to the longest sound, sounds shorter than one window filled up with zeros to one."""
+        """Cuts waves to the longest sound and pads sounds shorter than one window with zeros to one window."""
         lengths = lengths.to(waves.device).clamp(min=self.window)
         longest = int(lengths.max())
         return nn.functional.pad(waves[:, :longest], (0, max(longest - waves.shape[1], 0))), lengths
 
     @contextmanager
     def only_valid(self, lengths: Tensor) -> Iterator[None]:
-        """While it lasts, statistics are taken over the frames of `lengths` samples alone."""
+        """Restricts the statistics to the frames of `lengths` samples inside the block."""
         if self.norm is None:
             yield
             return
@@ -84,7 +84,7 @@ class Front:
 
 
 def kept(lengths: Tensor, time: int) -> Tensor:
-    """(batch, time), true where a frame is valid."""
+    """Returns (batch, time), true where a frame is valid."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 

@@ -1,4 +1,4 @@
-"""A GRU layer that learns faster on a CPU (by 1.2 to 1.6, as seen), with the weights and the outputs of `torch.nn.GRU`.
+"""A GRU layer that trains faster on a CPU (by a measured 1.2 to 1.6), with the weights and the outputs of `torch.nn.GRU`.
 
 Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation" (EMNLP 2014), in
 the variant of cuDNN, which applies the reset gate after the product.
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 
 class Gru(nn.GRU):
-    """One layer, forwards, batch first. Where a gradient is wanted on a CPU, `Recurrence` takes the place of torch's own.
+    """One layer, forward, batch first. If a gradient is needed on a CPU, `Recurrence` replaces the implementation of torch.
 
     >>> layer, sound = Gru(3, 4), torch.randn(2, 5, 3)
     >>> torch.allclose(layer(sound)[0], nn.GRU.forward(layer, sound)[0], atol=1e-6)
@@ -32,7 +32,7 @@ class Gru(nn.GRU):
         super().__init__(dim, width, batch_first=True)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, time, dim) → (batch, time, width), and the last state (1, batch, width)."""
+        """Maps (batch, time, dim) → (batch, time, width), and the last state (1, batch, width)."""
         if frames.is_cuda or torch.is_autocast_enabled(frames.device.type) or not torch.is_grad_enabled():
             return nn.GRU.forward(self, frames)
         given = nn.functional.linear(frames.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
@@ -41,20 +41,20 @@ class Gru(nn.GRU):
 
 
 class Recurrence(torch.autograd.Function):
-    """What a GRU does step by step: (time, batch, 3 · width) from the input → states (time, batch, width).
+    """The recurrence of a GRU: (time, batch, 3 · width) from the input → states (time, batch, width).
 
-    torch differentiates every step and adds up a gradient of the recurrent weights in each. Here all that does not depend on
-    the following step is done for all steps at once, and that gradient is one product at the end.
+    torch differentiates every step and adds a gradient of the recurrent weights in each. Here everything that does not depend
+    on the following step is computed for all steps at once, and this gradient is one product at the end.
     """
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Gates in torch's order: reset, update, new."""
+        """Computes the states; gates are in torch's order: reset, update, new."""
         time, batch, width = given.shape[0], given.shape[1], weight.shape[1]
         states = given.new_zeros(time + 1, batch, width)
-        gates = torch.empty_like(given)  # reset, update, new, as they come out
-        recalled = given.new_empty(time, batch, width)  # what the reset gate lets through or not
-        turned = weight.t().contiguous()  # half the time of a view
+        gates = torch.empty_like(given)  # outputs of the gates: reset, update, new
+        recalled = given.new_empty(time, batch, width)  # recurrent part of the new gate, before the reset gate
+        turned = weight.t().contiguous()  # twice as fast as a view
         steps = zip(states, states[1:], _halves(given, width), _halves(gates, width), recalled, strict=False)
         with one_thread():
             for before, after, (to_gates, to_new), (both, new), kept in steps:
@@ -69,7 +69,7 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of the input's part, the recurrent weights and their bias."""
+        """Returns the gradients of the input's part, the recurrent weights and their bias."""
         weight, states, gates, recalled = ctx.saved_tensors
         before, (reset, update, new) = states[:-1], gates.chunk(3, dim=2)
         to_new = (1 - update) * (1 - new * new)  # how each gate's input moves the next state
@@ -89,7 +89,7 @@ class Recurrence(torch.autograd.Function):
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """For steps so small that a second thread costs more than it does."""
+    """Sets one thread inside the block, for steps so small that a second thread costs more than it saves."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,5 +99,5 @@ def one_thread() -> Iterator[None]:
 
 
 def _halves(gates: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each step (batch, 3 · width), the part of the reset and update gates and that of the new one."""
+    """Splits each step (batch, 3 · width) into the part of the reset and update gates and that of the new gate."""
     return zip(gates[:, :, : 2 * width], gates[:, :, 2 * width :], strict=True)

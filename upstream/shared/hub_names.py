@@ -1,4 +1,4 @@
-"""Names that other people's hubs offer, read from their sources: neither they nor torch are imported for it."""
+"""Names that the hubs offer, read from their sources without importing them or torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from superbench import MissingExtra
 
 
 def s3prl() -> dict[str, str]:
-    """Entry of S3PRL's hub -> its family, in order of families; raises `MissingExtra`."""
+    """Returns entry of S3PRL's hub -> family, in the order of families; raises `MissingExtra`."""
     found = {}
     for path in sorted(_folder("s3prl").glob("upstream/*/hubconf.py")):
         for node in ast.parse(path.read_text()).body:
@@ -20,7 +20,7 @@ def s3prl() -> dict[str, str]:
 
 
 def torchaudio() -> dict[str, str]:
-    """Bundle of wave models, in small letters -> the kind of bundle; raises `MissingExtra`."""
+    """Returns bundle of wave models, in lower case -> type of bundle; raises `MissingExtra`."""
     tree = ast.parse((_folder("torchaudio") / "pipelines" / "_wav2vec2" / "impl.py").read_text())
     return {
         node.targets[0].id.lower(): node.value.func.id

@@ -1,4 +1,4 @@
-"""What Mockingjay and TERA share: a Transformer over log-mel frames that reconstructs what was hidden from it."""
+"""The base of Mockingjay and TERA: a Transformer over log-mel frames that reconstructs masked parts of the spectrum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from upstream.shared.transformer import MelTransformer, TransformerConfig
 
 @dataclass(frozen=True)
 class MaskedConfig(TransformerConfig):
-    """How much is hidden besides: `time` of the frames in spans of `span`; up to `bands` of the mel bands (0 = never)."""
+    """Sizes and masks: a share `time` of the frames in spans of `span`; up to a share `bands` of the mel bands (0 = never)."""
 
     time: float = 0.15
     span: int = 7
@@ -20,7 +20,7 @@ class MaskedConfig(TransformerConfig):
 
 
 class MaskedTransformer(MelTransformer):
-    """The Transformer, and what reconstructs the spectrum from its last layer."""
+    """The Transformer, and a head that reconstructs the spectrum from its last layer."""
 
     def __init__(self, config: MaskedConfig) -> None:
         super().__init__(config)
@@ -33,7 +33,7 @@ class MaskedTransformer(MelTransformer):
         )
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Mean absolute error of the reconstructed spectrum where something was hidden."""
+        """Computes the mean absolute error of the reconstructed spectrum where it was masked."""
         mel, frames = self.mel(waves, lengths)
         inside = self.inside(mel, frames)
         seen, hidden = self.corrupt(mel, inside)
@@ -41,10 +41,10 @@ class MaskedTransformer(MelTransformer):
         return ((restored - mel).abs() * hidden).sum() / hidden.sum().clamp(min=1)
 
     def corrupt(self, mel: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """What the model sees of (batch, time, mel), and which cells it must restore (0 or 1, same shape).
+        """Masks (batch, time, mel); returns the input of the model, and which cells it must reconstruct (0 or 1, same shape).
 
-        Spans of frames are set to zero (80 %), to frames from elsewhere in the utterance (10 %) or left as they are (10 %),
-        one draw per utterance; then, if the configuration says so, one block of neighbouring bands, of random width, is set to
+        Spans of frames are set to zero (80 %), to frames from elsewhere in the utterance (10 %) or left as they are (10 %), one
+        draw per utterance; then, if the configuration has `bands`, one block of neighbouring bands, of random width, is set to
         zero in half of the utterances.
         """
         chosen = self._spans(inside)
@@ -59,7 +59,10 @@ class MaskedTransformer(MelTransformer):
         return seen, (hidden & inside[..., None]).to(mel.dtype)
 
     def _spans(self, inside: Tensor) -> Tensor:
-        """About `time` of the frames, in spans: a frame begins one with probability `time / span`; at least one frame each."""
+        """Draws spans with about `time` of the frames: a span begins with probability `time / span`.
+
+        At least one frame each.
+        """
         starts = torch.rand(inside.shape, device=inside.device) < self.config.time / self.config.span
         starts[torch.arange(len(inside)), (torch.rand(len(inside), device=inside.device) * inside.sum(1)).long()] = True
         reach = nn.functional.pad(starts.float(), (self.config.span - 1, 0)).unfold(1, self.config.span, 1)
@@ -67,12 +70,14 @@ class MaskedTransformer(MelTransformer):
 
     @staticmethod
     def _permutation(inside: Tensor) -> Tensor:
-        """Random frames of the same utterance."""
+        """Draws random frames of the same utterance."""
         return (torch.rand(inside.shape, device=inside.device) * inside.sum(1, keepdim=True)).long()
 
     def _bands(self, batch: int, device: torch.device) -> Tensor:
-        """(batch, mel): one block of at most `bands` of the bands, the same in stacked frames; none in half of the
-        utterances."""
+        """Draws (batch, mel): one block of at most `bands` of the bands, equal in stacked frames.
+
+        None in half of the utterances.
+        """
         bins = self.config.bins
         width = (torch.rand(batch, 1, device=device) * (self.config.bands * bins + 1)).floor()
         width = width * (torch.rand(batch, 1, device=device) < 0.5)

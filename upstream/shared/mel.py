@@ -1,4 +1,4 @@
-"""The input that the native models share: log-mel spectra, normalised per utterance, with neighbours stacked."""
+"""The input of the native models: log-mel spectra, normalised per utterance, with neighbouring frames stacked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LogMel(nn.Module):
     """Waves (batch, samples) and lengths → (batch, time, bins · stack) and frames of each, zeros beyond them.
 
     25 ms Hann windows every 10 ms from sample 0 on, `bins` mel bands, logarithm, zero mean and unit variance of each band over
-    the utterance's own frames; then `stack` frames side by side, so that a frame lasts `stack` · 10 ms. A sound shorter than
+    the frames of the utterance; then `stack` frames are stacked, so that a frame lasts `stack` · 10 ms. A sound shorter than
     one frame is padded to one.
     """
 
@@ -27,7 +27,7 @@ class LogMel(nn.Module):
         self.mel = MelPower(bins)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, time, bins · stack), (batch); always in float32: half precision would blur the quiet bands."""
+        """Returns (batch, time, bins · stack), (batch); always in float32: half precision is too coarse for quiet bands."""
         with torch.autocast(waves.device.type, enabled=False):
             return self._stacked(waves, lengths)
 
@@ -51,7 +51,7 @@ class LogMel(nn.Module):
 class MelPower(torchaudio.transforms.MelSpectrogram):
     """Waves (batch, samples) → (batch, bins, time): power in mel bands, 25 ms Hann windows every 10 ms from sample 0 on.
 
-    The power is summed from both parts of the spectrum: by way of the magnitude it takes three times as long.
+    The power is the sum of the squared real and imaginary parts; computing the magnitude first takes three times as long.
     """
 
     def __init__(self, bins: int) -> None:

@@ -1,6 +1,6 @@
-"""Where a model of transformers lies, and what can be wrong there: files that are cut, marked or not fetched, and code.
+"""Finds the files of a transformers model and checks them: truncated files, byte-order marks, files not fetched, and code.
 
-Code that a folder brings (`auto_map`) never runs here, and nobody is asked whether it may.
+Code in a folder (`auto_map`) is never run, and the user is not asked to allow it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 from superbench import SAMPLE_RATE, BadCheckpoint, CommandError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""In the order in which transformers looks for them; an index names the parts of weights in several files."""
+"""Files of weights in the order in which transformers looks for them; an index names the parts of weights in several files."""
 CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.json")
 POINTER = b"version https://git-lfs"
 MARK = b"\xef\xbb\xbf"
 
 
 def source_of(name: str) -> tuple[str, dict[str, Any]]:
-    """What transformers is told of `hf/NAME`: a folder or an id, and options; raises `BadCheckpoint` for an empty folder."""
+    """Returns the arguments for transformers: a folder or an id, and options; raises `BadCheckpoint` for an empty folder."""
     if name[:1] in ("/", ".", "~"):
         folder = Path(name).expanduser()
         if not (folder / "config.json").is_file():
@@ -32,7 +32,7 @@ def source_of(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def must_be_whole(name: str, folder: Path) -> None:
-    """Raise `BadCheckpoint` for a file that is cut, marked or not fetched, `CommandError` for a folder that brings code."""
+    """Raises `BadCheckpoint` for a file that is truncated or not fetched, `CommandError` for a folder with code."""
     for file in CONFIGURATIONS:
         if (folder / file).is_file():
             must_bring_no_code(name, read(folder / file))
@@ -43,7 +43,7 @@ def must_be_whole(name: str, folder: Path) -> None:
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """A configuration; raises `BadCheckpoint` that names the file and what is wrong with it."""
+    """Reads a configuration; raises `BadCheckpoint` with the name of the file and the problem."""
     _must_be_fetched(path)
     content = path.read_bytes()
     if content.startswith(MARK):
@@ -61,7 +61,7 @@ def read(path: Path) -> Mapping[str, Any]:
 
 
 def must_bring_no_code(name: str, says: Mapping[str, Any]) -> None:
-    """Raise `CommandError` for a configuration whose model is code beside it, or elsewhere on the hub."""
+    """Raises `CommandError` for a configuration whose model is code in its folder, or elsewhere on the hub."""
     code = says.get("auto_map")
     own = {key: where for key, where in code.items() if key != "AutoTokenizer"} if isinstance(code, dict) else code
     kernel = says.get("attn_implementation") or says.get("_attn_implementation")
@@ -72,7 +72,7 @@ def must_bring_no_code(name: str, says: Mapping[str, Any]) -> None:
 
 
 def own_code(what: str) -> str:
-    """That a model is code of its authors, and what to do."""
+    """Returns the message that a model is code of its authors, and what to do."""
     return (
         f"is a model of its authors' own code ({what}), which is never run here. If you trust that code, give it as your own "
         "model, file.py:Class, a class that loads it."
@@ -80,7 +80,7 @@ def own_code(what: str) -> str:
 
 
 def weights(folder: Path) -> Iterator[Path]:
-    """The files of weights that transformers would read."""
+    """Yields the files of weights that transformers would read."""
     found = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
     if found is None:
         return
@@ -100,7 +100,7 @@ def _must_be_fetched(path: Path) -> None:
 
 
 def no_model(name: str, source: str, options: Mapping[str, Any], error: Exception) -> str:
-    """Why nothing was loaded, and which file belongs where."""
+    """Returns why nothing was loaded, and where each file belongs."""
     said = " ".join(str(error).split())[:300]
     if "trust_remote_code" in str(error):
         return f"hf/{name} {own_code('auto_map')}"
@@ -120,7 +120,7 @@ def no_model(name: str, source: str, options: Mapping[str, Any], error: Exceptio
 
 
 def preprocessor(name: str, source: str, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What `preprocessor_config.json` says, or the part of `processor_config.json` that newer versions write instead."""
+    """Reads `preprocessor_config.json`, or the part of `processor_config.json` that newer versions write instead."""
     from transformers.utils.hub import cached_file
 
     for file, part in (("preprocessor_config.json", None), ("processor_config.json", "feature_extractor")):

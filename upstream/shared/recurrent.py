@@ -1,4 +1,4 @@
-"""What APC and VQ-APC share: recurrent layers over log-mel frames that predict the spectrum a few frames ahead."""
+"""The base of APC and VQ-APC: recurrent layers over log-mel frames that predict the spectrum a few frames ahead."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class RecurrentPredictor(nn.Module):
         self.predict = nn.Linear(config.width, self.mel.dim)
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states; the layers look only backwards in time, so padding at the end reaches nothing."""
+        """Returns the hidden states; the layers are causal, so padding at the end changes nothing."""
         mel, frames = self.mel(waves, lengths)
         inside = (torch.arange(mel.shape[1], device=mel.device)[None] < frames[:, None])[..., None]
         return Features(torch.stack(self.states(mel)) * inside, frames)
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Mean absolute error of the spectrum `ahead` frames later, over real frames."""
+        """Computes the mean absolute error of the spectrum `ahead` frames later, over valid frames."""
         mel, frames = self.mel(waves, lengths)
         ahead = self.config.ahead
         predicted = self.predicted(self.states(mel)[-1][:, :-ahead])
@@ -53,16 +53,16 @@ class RecurrentPredictor(nn.Module):
         return (errors * inside).sum() / inside.sum().clamp(min=1)
 
     def predicted(self, state: Tensor) -> Tensor:
-        """The spectrum (batch, time, mel) that follows from the last hidden state."""
+        """Predicts the spectrum (batch, time, mel) from the last hidden state."""
         return self.predict(state)
 
     def states(self, mel: Tensor) -> list[Tensor]:
-        """The output of each layer for a spectrum (batch, time, mel)."""
+        """Returns the output of each layer for a spectrum (batch, time, mel)."""
         states: list[Tensor] = []
         hidden = mel
         for layer in self.recurrent:
             output, _ = layer(hidden)
             output = self.dropout(output)
-            hidden = output + hidden if hidden.shape == output.shape else output  # a residual where sizes agree
+            hidden = output + hidden if hidden.shape == output.shape else output  # a residual connection if sizes agree
             states.append(hidden)
         return states

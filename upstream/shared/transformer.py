@@ -1,4 +1,4 @@
-"""A Transformer over log-mel frames, as Mockingjay, TERA and SimCLR have it: what it is, not what it learns from."""
+"""The Transformer over log-mel frames of Mockingjay, TERA and SimCLR, without their objectives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from upstream.shared.mel import LogMel
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Sizes; `stack` frames of 10 ms stand side by side."""
+    """Sizes; `stack` frames of 10 ms are stacked."""
 
     bins: int = 80
     stack: int = 1
@@ -28,7 +28,7 @@ class TransformerConfig:
 class MelTransformer(nn.Module):
     """Hidden states (layers + 1, batch, time, width): the normalised input representation, then each layer's output.
 
-    Post-norm layers with GELU and sinusoidal positions, as in BERT (Devlin et al. 2019); padded frames are hidden from
+    Post-norm layers with GELU and sinusoidal positions, as in BERT (Devlin et al. 2019); padded frames are masked in
     attention.
     """
 
@@ -47,18 +47,18 @@ class MelTransformer(nn.Module):
         )
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """Hidden states of a batch."""
+        """Returns the hidden states of a batch."""
         mel, frames = self.mel(waves, lengths)
         inside = self.inside(mel, frames)
         return Features(torch.stack(self.states(mel, inside)) * inside[..., None], frames)
 
     @staticmethod
     def inside(mel: Tensor, frames: Tensor) -> Tensor:
-        """(batch, time), true where a frame is real."""
+        """Returns (batch, time), true where a frame is valid."""
         return torch.arange(mel.shape[1], device=mel.device)[None] < frames[:, None]
 
     def states(self, mel: Tensor, inside: Tensor) -> list[Tensor]:
-        """Hidden states of normalised spectra (batch, time, mel)."""
+        """Returns the hidden states of normalised spectra (batch, time, mel)."""
         hidden = self.dropout(self.norm(self.project(mel) + positions(mel.shape[1], self.dim, mel.device)))
         states = [hidden]
         for block in self.blocks:
@@ -68,7 +68,7 @@ class MelTransformer(nn.Module):
 
 
 def positions(time: int, width: int, device: torch.device) -> Tensor:
-    """Sinusoidal positions (time, width): sines in even, cosines in odd places (Vaswani et al. 2017, section 3.5)."""
-    place = torch.arange(time, device=device)[:, None]
+    """Returns sinusoidal positions (time, width): sines in even, cosines in odd columns (Vaswani et al. 2017, section 3.5)."""
+    time_index = torch.arange(time, device=device)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000) / width))[None]
-    return torch.stack([torch.sin(place * rate), torch.cos(place * rate)], dim=-1).flatten(1)
+    return torch.stack([torch.sin(time_index * rate), torch.cos(time_index * rate)], dim=-1).flatten(1)

@@ -1,4 +1,4 @@
-"""What speech GPT and HuBERT share: discrete units, found by k-means in the sound that a model is pretrained on."""
+"""Discrete units of speech GPT and HuBERT, found by k-means in the sound that a model is pretrained on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class Units(nn.Module):
     """Vectors (..., dim) → the number of the nearest of `count` centroids (...).
 
-    Centroids are buffers: random at first (what an untrained model has), then those that `fit` finds.
+    Centroids are buffers: random at first (as in an untrained model), later those that `fit` finds.
     """
 
     centroids: Tensor
@@ -21,11 +21,11 @@ class Units(nn.Module):
         self.register_buffer("centroids", torch.randn(count, dim))
 
     def fit(self, vectors: Iterable[Tensor], seed: int) -> None:
-        """k-means (Sculley 2010, "Web-scale k-means clustering") over all vectors (time, dim); the same for the same seed.
+        """Runs k-means (Sculley 2010, "Web-scale k-means clustering") over all vectors (time, dim); deterministic for a seed.
 
-        Sound that holds fewer vectors than there are units leaves the rest of the centroids where they were.
+        If there are fewer vectors than units, the remaining centroids do not change.
         """
-        from sklearn.cluster import MiniBatchKMeans  # takes a second to import, and only pretraining needs it
+        from sklearn.cluster import MiniBatchKMeans  # the import takes a second, and only pretraining needs it
 
         data = torch.cat(list(vectors)).double().cpu().numpy()
         count = min(len(self.centroids), len(data))
@@ -34,6 +34,9 @@ class Units(nn.Module):
         self.centroids[:count] = torch.from_numpy(means.cluster_centers_).to(self.centroids)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Squared distances without the vectors' own norm, which moves no minimum; in float32, lest neighbours be mixed up."""
+        """Compares squared distances without the norm of the vectors, which changes no minimum.
+
+        In float32, to separate neighbours.
+        """
         with torch.autocast(vectors.device.type, enabled=False):
             return (self.centroids.square().sum(-1) - 2 * vectors.float() @ self.centroids.T).argmin(-1)

@@ -1,4 +1,4 @@
-"""Waves of a padded batch, each taken for itself: normalised over its own samples, passed with others of its length alone."""
+"""Functions that remove the effect of padding: normalise each wave over its samples, group waves of equal length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from superbench import Features
 
 
 def normalised(waves: Tensor, lengths: Tensor, epsilon: float) -> Tensor:
-    """Each wave with zero mean and unit variance (plus `epsilon`) over its own samples, zeros after it."""
+    """Normalises each wave to zero mean and unit variance (plus `epsilon`) over its samples, with zeros after it."""
     normal = torch.zeros_like(waves)
     for row, length in enumerate(lengths.tolist()):
         wave = waves[row, :length]
@@ -20,9 +20,10 @@ def normalised(waves: Tensor, lengths: Tensor, epsilon: float) -> Tensor:
 
 
 def without_padding(waves: Tensor, lengths: Tensor, states: Callable[[Tensor], Tensor]) -> Features:
-    """Rows of equal length pass together, cut to that length; `states` takes (batch, samples) to (layer, batch, time, dim).
+    """Computes features of rows of equal length together, cut to this length.
 
-    For models that let padding into their features and have no way to mask it.
+    `states` maps (batch, samples) → (layer, batch, time, dim).
+    For models whose features depend on padding and that cannot mask it.
     """
     parts: list[tuple[Tensor, Tensor]] = []
     for length in lengths.unique().tolist():

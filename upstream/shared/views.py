@@ -1,7 +1,7 @@
-"""Two views of one utterance: what may differ between two recordings of the same thing.
+"""Random views of an utterance: changes that may occur between two recordings of the same speech.
 
-Everything is drawn per utterance from torch's stream, and an utterance's own frames are all that its view is made of, but for
-the mate that `beside_a_mate` mixes under it.
+All random numbers are drawn per utterance from torch's generator. A view depends only on its utterance, except for the
+utterance that `mixed` adds.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 
 def gained(waves: Tensor, decibels: float) -> Tensor:
-    """Each wave (batch, samples) louder or quieter by up to so many decibels."""
+    """Makes each wave (batch, samples) louder or quieter by up to this many decibels."""
     gain = (2 * torch.rand(len(waves), 1, device=waves.device) - 1) * decibels
     return waves * 10 ** (gain / 20)
 
 
 def cropped(waves: Tensor, lengths: Tensor, least: float) -> tuple[Tensor, Tensor]:
-    """A random piece of each wave, at least the fraction `least` of its own length."""
+    """Cuts a random piece of each wave, at least the fraction `least` of its length."""
     share = least + (1 - least) * torch.rand(len(waves), device=waves.device)
     kept = (share * lengths).long().clamp(min=1)
     start = (torch.rand(len(waves), device=waves.device) * (lengths - kept + 1)).long()
@@ -26,10 +26,10 @@ def cropped(waves: Tensor, lengths: Tensor, least: float) -> tuple[Tensor, Tenso
     return pieces * (place < kept[:, None]), kept
 
 
-def beside_a_mate(waves: Tensor, lengths: Tensor, loud: float, quiet: float) -> Tensor:
-    """Another utterance of the batch mixed under each one, `loud` to `quiet` decibels below it, over the same length.
+def mixed(waves: Tensor, lengths: Tensor, loud: float, quiet: float) -> Tensor:
+    """Mixes another utterance of the batch under each one, `loud` to `quiet` decibels below it, over the same length.
 
-    In a batch of one, or under silence, the wave stays what it is.
+    In a batch of one, and for silence, the wave does not change.
     """
     if len(waves) == 1:
         return waves
@@ -42,7 +42,9 @@ def beside_a_mate(waves: Tensor, lengths: Tensor, loud: float, quiet: float) -> 
 
 
 def masked(mel: Tensor, frames: Tensor, bins: int, spans: int, time: float, bands: float) -> Tensor:
-    """SpecAugment's masks (Park et al. 2019, arXiv 1904.08779) on (batch, time, bins · stack): `spans` spans of up to `time`
+    """Applies SpecAugment's masks (Park et al. 2019, arXiv 1904.08779) to (batch, time, bins · stack).
+
+    `spans` spans of up to `time`
     of an utterance's own frames and one block of up to `bands` of the bands become zero, the mean of a normalised spectrum."""
     place = torch.arange(mel.shape[1], device=mel.device)[None]
     hidden = torch.zeros(mel.shape[:2], dtype=torch.bool, device=mel.device)
@@ -58,10 +60,10 @@ def masked(mel: Tensor, frames: Tensor, bins: int, spans: int, time: float, band
 
 
 def resized(mel: Tensor, frames: Tensor, time: tuple[float, float], bands: tuple[float, float]) -> Tensor:
-    """Random resize crop of (batch, time, bins), as in BYOL-A (Niizumi et al. 2021): a window of random size and place on each
-    spectrum, stretched to the spectrum's own size; what the window covers beyond it is zero.
+    """Applies a random resize crop to (batch, time, bins), as in BYOL-A (Niizumi et al. 2021).
 
-    `time` and `bands` bound the window's size, 1 being the spectrum's own; speed and pitch change a little with it.
+    A window of random size and position on each spectrum is stretched to the size of the spectrum; values outside the spectrum
+    are zero. `time` and `bands` bound the size of the window relative to the spectrum; speed and pitch change slightly.
     """
     count, longest, bins = mel.shape
     high = _between(count, bands, mel.device)
@@ -84,7 +86,7 @@ def resized(mel: Tensor, frames: Tensor, time: tuple[float, float], bands: tuple
 
 
 def pooled(hidden: Tensor, frames: Tensor) -> Tensor:
-    """Mean over an utterance's own frames: (batch, time, dim) → (batch, dim)."""
+    """Computes the mean over the frames of each utterance: (batch, time, dim) → (batch, dim)."""
     inside = (torch.arange(hidden.shape[1], device=hidden.device)[None] < frames[:, None])[..., None]
     return (hidden * inside).sum(1) / frames[:, None].clamp(min=1)
 

@@ -1,4 +1,4 @@
-"""The front of wave models: seven convolutions, and positions by a convolution over frames.
+"""The front end of wave models: seven convolutions, and positions by a convolution over frames.
 
 Baevski, Zhou, Mohamed, Auli (2020), wav2vec 2.0, arXiv 2006.11477: one frame every 20 ms from 25 ms of sound. The group
 normalisation of the first layer leaves padding out (see group_norm.py).
@@ -23,7 +23,7 @@ class Convolution(nn.Module):
         self.layer_norm = nn.GroupNorm(after, after) if normalised else None
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(batch, channel, time) → fewer frames."""
+        """Maps (batch, channel, time) → fewer frames."""
         hidden = self.conv(hidden)
         return nn.functional.gelu(hidden if self.layer_norm is None else self.layer_norm(hidden))
 
@@ -41,7 +41,7 @@ class Convolutions(nn.Module):
         self.hop = self.front.hop
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames beyond an utterance's end are zero."""
+        """Returns frames and their numbers; frames beyond the end of an utterance are zero."""
         waves, lengths = self.front.fitted(waves, lengths)
         hidden = waves[:, None]
         with self.front.only_valid(lengths):
@@ -53,9 +53,9 @@ class Convolutions(nn.Module):
 
 
 class ConvolutionalPositions(nn.Module):
-    """What a frame's neighbours say of its place: a grouped, weight-normalised convolution over (batch, time, width), GELU.
+    """Positional embedding from neighbouring frames: a grouped, weight-normalised convolution over (batch, time, width), GELU.
 
-    Added to the frames by the caller, who sets frames beyond an utterance's end to zero before.
+    The caller sets frames beyond the end of an utterance to zero before, and adds the result to the frames.
     """
 
     def __init__(self, width: int, kernel: int, groups: int) -> None:
@@ -66,5 +66,5 @@ class ConvolutionalPositions(nn.Module):
         self.convolution = nn.utils.parametrizations.weight_norm(convolution, dim=2)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """The same shape."""
+        """Returns the same shape."""
         return nn.functional.gelu(self.convolution(frames.transpose(1, 2))[..., : frames.shape[1]]).transpose(1, 2)

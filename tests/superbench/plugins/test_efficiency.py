@@ -1,4 +1,4 @@
-"""What a model costs is counted exactly, remembered, and never in the way of a run."""
+"""The cost of a model is counted exactly and stored, and never stops a run."""
 
 from __future__ import annotations
 

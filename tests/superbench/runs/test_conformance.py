@@ -1,4 +1,4 @@
-"""Does a task keep the contract? It lives once; heads that answer at once must answer as each does alone."""
+"""Does a task keep the contract? It is run once; stacked heads must give the same outputs as single heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result belongs to what made it: sound, labels, model, options; and nothing takes its place without a word."""
+"""A result belongs to its sound, labels, model and options; nothing replaces it without a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many jobs: what fails loses nothing else, what is done is not done again, what is absent is said."""
+"""Many jobs: a failure affects no other job, finished jobs are not repeated, missing corpora are reported."""
 
 from __future__ import annotations
 
