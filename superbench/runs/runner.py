@@ -193,6 +193,7 @@ def _ended(wanted: Asked, plan: RunPlan, count: int, audience: Watcher) -> Itera
     shares = wanted.jobs
     with Store(plan.store) as opened:
         remarks = opened.remarks()
+    remarks += [text for name, text in wanted.broken.items() if name in wanted.tasks]  # plugins that take a built-in's name
     audience.planned(shares)
     jobs = list(shares)
     for remark in remarks:
@@ -208,8 +209,8 @@ def _trusted(wanted: Asked) -> bool:
 
 def _broken(wanted: Asked, out: Path) -> Iterator[Ended]:
     """The jobs of tasks whose plugins are broken."""
-    for name, message in wanted.broken.items():
-        yield from (failed(Job(spec, name), out, "BrokenPlugin", message) for spec in wanted.specs)
+    for name in wanted.broken.keys() - wanted.tasks.keys():
+        yield from (failed(Job(spec, name), out, "BrokenPlugin", wanted.broken[name]) for spec in wanted.specs)
 
 
 def _usual(corpora: Corpora) -> Protocols:

@@ -129,15 +129,15 @@ def test_frames_that_do_not_fit_are_not_kept(
     train = {item.audio for item in folds[0].train.items}
     every = set(extraction.lengths)
 
-    def unstored(room: int, task: Any = tones.TONES) -> set[Audio]:
+    def live(room: int, task: Any = tones.TONES) -> set[Audio]:
         monkeypatch.setattr(Store, "room", lambda self: room)
         return set(unstored(task, extraction.request.upstream, extraction.request.upstream.layers, folds, extraction.store))
 
-    assert unstored(10**9) == set()
-    assert unstored(0) == every
+    assert live(10**9) == set()
+    assert live(0) == every
     rest = sum(extraction.samples(audio) for audio in every - train) // 320 * 2 * 17 * 2
-    assert unstored(rest + 1_000) == train
-    assert unstored(0, tones.TONE) == set()
+    assert live(rest + 1_000) == train
+    assert live(0, tones.TONE) == set()
 
 
 def test_a_batch_of_frames_holds_nothing_of_the_one_before_it(world: Callable[..., Any], tones: ModuleType) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from superbench import plugins as registry
+from superbench import plugins
 from superbench.errors import BrokenPlugin, CommandError
 
 MODELS = """
@@ -90,7 +90,7 @@ def test_a_model_that_ends_its_process_fails_its_job_by_name_and_the_others_run(
 def test_a_file_that_ends_the_program_when_it_is_read_is_broken(tmp_path: Path) -> None:
     (tmp_path / "ends.py").write_text("import sys\nsys.exit(0)\n")
     with pytest.raises(BrokenPlugin, match=r"could not be imported: SystemExit: 0"):
-        registry.plugin(registry.parse(f"{tmp_path}/ends.py:Model"))
+        plugins.plugin(plugins.parse(f"{tmp_path}/ends.py:Model"))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_file_that_ends_the_program_when_it_is_read_is_broken(tmp_path: Path) 
 def test_a_number_that_no_model_can_declare_is_one_sentence(models: Path, text: str) -> None:
     models.write_text(f"{MODELS}\nclass Declares(Good):\n    {text}\n")
     with pytest.raises(BrokenPlugin, match=rf"declares {text.partition(' ')[0]} {text.rpartition(' ')[2]}: expected a whole"):
-        registry.upstream(registry.parse(f"{models}:Declares"))
+        plugins.upstream(plugins.parse(f"{models}:Declares"))
 
 
 NAMES = [
@@ -122,13 +122,13 @@ NAMES = [
 @pytest.mark.parametrize("alias", NAMES)
 def test_a_name_that_can_be_no_folder_or_no_row_is_refused(alias: str) -> None:
     with pytest.raises(CommandError, match="name") as caught:
-        registry.parse(f"{alias}=fbank")
+        plugins.parse(f"{alias}=fbank")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("alias", ["a", "模型甲", "my model", "a.b", "..a", "ledger", "a" * 100])
 def test_other_names_are_taken(alias: str) -> None:
-    assert registry.parse(f"{alias}=fbank").alias == alias
+    assert plugins.parse(f"{alias}=fbank").alias == alias
 
 
 # ---------------------------------------------------------------- plugins
@@ -157,28 +157,29 @@ BROKEN = ["import nothing_like_this", "raise SystemExit(0)", "def broken(:", "TA
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_task_plugin_stops_no_other_task_and_is_named(installed: Any, text: str | None) -> None:
     installed("evil", text, tasks="evil = evil_plugin:TASK")
-    assert {"ks", "pr", "sd"} <= set(registry.tasks())
-    assert "evil" not in registry.tasks()
-    assert registry.task("ks").card.name == "ks"
-    assert {row.name for row in registry.listed(registry.TASKS)} >= {"evil", "ks"}
-    assert list(registry.broken()) == ["evil"]
-    assert "evil 1.0" in registry.broken()["evil"]
+    assert {"ks", "pr", "sd"} <= set(plugins.tasks())
+    assert "evil" not in plugins.tasks()
+    assert plugins.task("ks").card.name == "ks"
+    assert {row.name for row in plugins.listed(plugins.TASKS)} >= {"evil", "ks"}
+    assert list(plugins.broken()) == ["evil"]
+    assert "evil 1.0" in plugins.broken()["evil"]
     with pytest.raises(BrokenPlugin, match=r"evil 1\.0"):
-        registry.task("evil")
+        plugins.task("evil")
 
 
 def test_every_task_runs_beside_a_broken_one_which_fails_by_name(installed: Any, tmp_path: Path) -> None:
-    from superbench.runs.runner import asked
+    from superbench.runs.runner import _broken, asked
 
     installed("evil", "raise ValueError('no')", tasks="evil = evil_plugin:TASK")
-    wanted = asked(["fbank"], "all", data=tmp_path)
+    wanted = asked(["fbank"], "all", data=tmp_path, out=tmp_path)
     assert "ks" in wanted.tasks
     assert list(wanted.broken) == ["evil"]
-    assert list(asked(["fbank"], "ks", data=tmp_path).tasks) == ["ks"]
+    assert [(ended.job.task, ended.state) for ended in _broken(wanted, tmp_path)] == [("evil", "failed")]
+    assert list(asked(["fbank"], "ks", data=tmp_path, out=tmp_path).tasks) == ["ks"]
 
 
 def test_a_plugin_that_takes_the_name_of_a_built_in_is_refused_by_name(installed: Any, tmp_path: Path) -> None:
-    from superbench.runs.runner import asked
+    from superbench.runs.runner import _broken, asked
 
     installed("evil", "def load(*_): 0\nTASK = 5\n", upstreams="fbank = evil_plugin:load", hubs="hf = evil_plugin:load",
               tasks="ks = evil_plugin:TASK")  # fmt: skip
@@ -186,9 +187,12 @@ def test_a_plugin_that_takes_the_name_of_a_built_in_is_refused_by_name(installed
         with pytest.raises(
             BrokenPlugin, match=rf"The {kind} '.*' is refused: evil 1\.0 .* a built-in {kind}.*Uninstall evil 1\.0"
         ):
-            registry.plugin(registry.parse(name))
+            plugins.plugin(plugins.parse(name))
     with pytest.raises(BrokenPlugin, match=r"The task 'ks' is refused: evil 1\.0"):
-        asked(["mfcc"], "ks", data=tmp_path)
-    assert registry.task("ks").card.name == "ks"  # what a board scores with stays the built-in one
-    assert "evil 1.0" in registry.broken()["ks"]
-    assert registry.plugin(registry.parse("mfcc"))
+        asked(["mfcc"], "ks", data=tmp_path, out=tmp_path)
+    assert plugins.task("ks").card.name == "ks"  # what a board scores with stays the built-in one
+    assert "evil 1.0" in plugins.broken()["ks"]
+    every = asked(["mfcc"], "all", data=tmp_path, out=tmp_path)
+    assert "ks" in every.tasks
+    assert not list(_broken(every, tmp_path))  # the built-in task runs, and does not fail for the plugin's sake
+    assert plugins.plugin(plugins.parse("mfcc"))
