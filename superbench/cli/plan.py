@@ -162,7 +162,7 @@ def _reference(forecast: Forecast) -> Iterator[str]:
     single, sweep = total.reference_hours, total.reference_hours_sweep
     ours = max(total.model_hours, 1e-12)
     yield (
-        f"The reference runs the model in every step: {_hours(single)} h for one probe per task ({_times(single / ours)} times as long, "
+        f"Reference method, with the model in every step: {_hours(single)} h for one probe per task ({_times(single / ours)} times as long, "
         f"{duration(single * 3600 * rate)} here), {_hours(sweep)} h for the complete sweep of {probes or 'no'} probes "
         f"({_times(sweep / ours)} times, {duration(sweep * 3600 * rate)})."
     )

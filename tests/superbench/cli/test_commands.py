@@ -133,7 +133,7 @@ def test_help_shows_every_placeholder() -> None:
         (("run", "fbank", "--data", "{data}", "--lr", "fast"), 2, "expected numbers"),
         (("run", "fbank", "--data", "{data}", "--protocol", "best"), 2, "expected one of superb"),
         (("pretrain", "fbank", "--audio", "{data}", "--out", "{data}/x"), 2, "cannot be pretrained"),
-        (("report", "{data}"), 1, "holds no result.json"),
+        (("report", "{data}"), 1, "contains no result.json"),
         (("board", "{data}/nowhere"), 2, "is not a board"),
         (("check", "nothing"), 2, "superbench list upstreams"),
         (("data", "check", "--data", "{data}", "--tasks", "ic"), 1, "absent"),

@@ -291,7 +291,7 @@ def test_the_official_recipe_on_a_miniature_is_no_official_number(tmp_path: Path
     assert "Not an official number" in (tmp_path / "out" / "README.md").read_text()
     assert any("not the official protocol and corpus" in warning for warning in done.warnings)
     upload = predict(tmp_path / "results", tmp_path / "upload")
-    assert any("made on synthetic miniatures" in warning for warning in upload.warnings)
+    assert any("made on synthetic miniature corpora" in warning for warning in upload.warnings)
 
 
 def test_evaluation_results_are_what_the_hubs_own_library_reads(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_all_tasks_are_planned_without_corpora() -> None:
         "with asr",
         "✓",
         "s of work per second of sound",
-        "The reference runs the model in every step",
+        "Reference method, with the model in every step",
         "Room on",
     ):
         assert part in words

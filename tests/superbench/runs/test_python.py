@@ -47,7 +47,7 @@ def test_results_are_loaded_and_compared(keyword_corpora: Path, warm_store: Path
     (comparison,) = superbench.compare(tmp_path / "fbank", str(tmp_path / "mfcc"), items=2)
     assert comparison.task == "ks"
     assert comparison.metrics[0].paired is not None
-    with pytest.raises(superbench.SuperbenchError, match=r"holds no result\.json"):
+    with pytest.raises(superbench.SuperbenchError, match=r"contains no result\.json"):
         superbench.load_results(tmp_path / "fbank" / "ks" / "nothing")
 
 

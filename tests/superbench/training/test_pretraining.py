@@ -219,7 +219,7 @@ def test_gradients_in_parts_are_those_of_the_whole_batch(tiny: Path, speech: Pat
     weights = []
     for parts in (1, 2, 4):
         found = learner(tiny, speech, "Plain", accumulate=parts)
-        found.sound = Unlabelled(long, found.plan, 0)
+        found.audio = Unlabelled(long, found.plan, 0)
         for number in range(10):
             found.step(number)
         weights.append(found.model.state_dict()["out.weight"].clone())
