@@ -115,6 +115,12 @@ def _response(request: Request, document: Document, media_type: str, extra: dict
 # ---------------------------------------------------------------- submitting
 
 
+NOT_YOURS: dict[int | str, dict[str, Any]] = {
+    401: REFUSALS[401],
+    404: {"model": Problem, "description": "Not a submission of this token"},
+}
+
+
 def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
     async def owner(credentials: Credentials) -> str:
         return await queue.owner(credentials.credentials if credentials else None)
@@ -147,12 +153,7 @@ def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
         newest_first = sorted(queue.submissions.values(), key=lambda submission: submission.id, reverse=True)
         return [_state(submission) for submission in newest_first if submission.by == by]
 
-    missing: dict[int | str, dict[str, Any]] = {
-        401: REFUSALS[401],
-        404: {"model": Problem, "description": "Not a submission of this token"},
-    }
-
-    @app.get("/api/submissions/{identity}", summary="The state of a submission", tags=["submit"], responses=missing)
+    @app.get("/api/submissions/{identity}", summary="The state of a submission", tags=["submit"], responses=NOT_YOURS)
     async def state(identity: str, by: Owner) -> State:
         submission = await queue.find(identity)
         if submission is None or submission.by != by:

@@ -18,6 +18,7 @@ from superbench.contract import Audio, Features, Fold, Item
 from superbench.contract.corpora import Corpora
 from superbench.features.extraction import Extraction, extract
 from superbench.features.forward import ForwardOptions
+from superbench.features.storage_policy import unstored
 from superbench.features.store import Store
 from superbench.system.progress import Silence
 from superbench.training.probes.experiment import Outcome, experiment
