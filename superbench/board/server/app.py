@@ -147,10 +147,7 @@ def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
         newest_first = sorted(queue.submissions.values(), key=lambda submission: submission.id, reverse=True)
         return [_state(submission) for submission in newest_first if submission.by == by]
 
-    missing: dict[int | str, dict[str, Any]] = {
-        401: REFUSALS[401],
-        404: {"model": Problem, "description": "Not a submission of this token"},
-    }
+    missing: dict[int | str, dict[str, Any]] = {401: REFUSALS[401], 404: {"model": Problem, "description": "Not of this token"}}
 
     @app.get("/api/submissions/{identity}", summary="The state of a submission", tags=["submit"], responses=missing)
     async def state(identity: str, by: Owner) -> State:
