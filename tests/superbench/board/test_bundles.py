@@ -367,7 +367,7 @@ def test_the_boards_own_references_count_and_those_of_a_bundle_do_not(address: s
         board.submit(a_folder("cheat", 48, predictions=relabelled(shuffled)))
     for wrong, words in (
         (shuffled[1:], "1 missing"),
-        ([*shuffled, shuffled[0]], "twice"),
+        ([*shuffled, shuffled[0]], "two predictions for the same id"),
         ([_other(shuffled[0]), *shuffled[1:]], "1 unknown"),
     ):
         with pytest.raises(Refusal, match=words) as caught:

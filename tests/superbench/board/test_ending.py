@@ -143,7 +143,7 @@ def test_a_board_that_is_away_refuses_nobody(
         raise OSError(28, "No space left on device")
 
     for trouble in (away, full):
-        monkeypatch.setattr(storage, "known", trouble)
+        monkeypatch.setattr(storage, "references_for", trouble)
         with pytest.raises(SuperbenchError if trouble is away else OSError) as caught:
             board.examine(data)
         assert not isinstance(caught.value, Refusal)
