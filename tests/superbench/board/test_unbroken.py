@@ -130,7 +130,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[str]], bool]
     ("fails", "reason"),
     [
         (lambda names: "odd" in names, "odd: cannot be drawn: ZeroDivisionError: of something"),
-        (lambda names: {"odd", "apc"} <= set(names), "odd: cannot be drawn beside the other rows"),
+        (lambda names: {"odd", "apc"} <= set(names), "odd: cannot be drawn together with the other rows"),
     ],
 )
 def test_what_cannot_be_drawn_is_left_out_said_on_the_page_and_logged_once(

@@ -323,7 +323,7 @@ def test_what_a_result_says_of_its_data_comes_from_the_passport(
     assert (group["title"] == "Miniature corpora") is not own
     card_of_the_model(places["out"] / "mfcc", tmp_path / "card")
     pages = [group["note"], *notes, (tmp_path / "card" / "README.md").read_text()]
-    assert any("synthetic" in page.replace("no synthetic", "") for page in pages) is not own
+    assert any("synthetic" in page.replace("not synthetic", "") for page in pages) is not own
 
 
 @pytest.mark.parametrize("name", ["pr", "asr", "ks", "qbe", "sid", "asv", "sd", "er", "ic", "sf"])

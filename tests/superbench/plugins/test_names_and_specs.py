@@ -176,7 +176,7 @@ def test_classes_and_functions_are_named_by_their_file() -> None:
 
     assert model_files.text("fbank") == "fbank"
     assert model_files.text(plugins.Listed).endswith("superbench/plugins/names.py:Listed")
-    with pytest.raises(CommandError, match="top level of a file"):
+    with pytest.raises(CommandError, match="at the top level of its file"):
         model_files.text(lambda waves, lengths: waves)
 
 

@@ -130,7 +130,7 @@ def test_the_official_recipe_on_a_miniature_has_no_superb_score(over: list[Colum
     assert (small["scored"], small["title"]) == (False, "Official protocol, run here, on miniature corpora")
     assert (real["scored"], real["title"]) == (True, "Official protocol, run here")
     assert "The corpora are synthetic miniatures." in small["note"]
-    assert "The corpora are no synthetic miniatures." in real["note"]
+    assert "The corpora are not synthetic miniatures." in real["note"]
 
 
 def test_missing_tasks_count_nothing_and_are_said(over: list[Column]) -> None:
@@ -142,7 +142,7 @@ def test_missing_tasks_count_nothing_and_are_said(over: list[Column]) -> None:
     assert [(row["name"], row["missing"], row["superb"] is None) for row in group["rows"]] == [
         ("full", [], False), ("part", ["er", "sf"], True),
     ]  # fmt: skip
-    assert "A task that is missing adds no points" in group["note"]
+    assert "A missing task adds no points" in group["note"]
 
 
 def test_other_data_stand_in_a_group_of_their_own_and_the_reason_with_them(over: list[Column], a_result: Make) -> None:

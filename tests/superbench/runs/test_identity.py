@@ -118,7 +118,7 @@ def test_where_a_corpus_lies_is_no_part_of_its_fingerprint() -> None:
 
 
 def test_a_label_without_content_is_refused() -> None:
-    with pytest.raises(BrokenPlugin, match="no result could say which data"):
+    with pytest.raises(BrokenPlugin, match="a result could not identify its data"):
         fingerprint(replace(ITEM, label=object()))
 
 
@@ -516,4 +516,4 @@ def test_a_report_says_which_results_were_changed_by_hand(world: World) -> None:
     facts["scores"]["accuracy"]["value"] += 1
     path.write_text(json.dumps(facts))
     (warning,) = warnings(world.folder / "out")
-    assert "does not hold what was written" in warning
+    assert "its content has changed since it was written" in warning

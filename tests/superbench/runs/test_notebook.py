@@ -70,7 +70,7 @@ def test_a_result_is_a_row_for_each_metric(a_folder: Callable[..., Path]) -> Non
 
 def test_a_board_without_bundles_says_so(tmp_path: Path) -> None:
     board = Board(tmp_path / "<empty>")
-    assert board._repr_html_().endswith("/&lt;empty&gt; has no bundle yet.</p>")
+    assert board._repr_html_().endswith("/&lt;empty&gt; contains no bundle yet.</p>")
     assert not (tmp_path / "<empty>").exists()
 
 

@@ -137,7 +137,7 @@ def test_training_state_that_was_harmed_is_said_and_made_again(tmp_path: Path, h
     assert torch.equal(again.weight, going_on.weight)
     assert len(notes) == 1
     assert str(path) in notes[0]
-    assert "begins again" in notes[0]
+    assert "starts again" in notes[0]
 
 
 def an_apc(path: Path) -> Any:
