@@ -148,7 +148,7 @@ def test_a_board_scores_both_again_and_refuses_what_was_changed(places: tuple[Pa
 
     twice = [replace(one, also={"lm": f"{one.also['lm']} {one.also['lm']}"}) for one in lines]
     edits, words = word_edits([one.reference for one in twice], [one.also["lm"] for one in twice])
-    assert f"wer_lm is {100 * sum(edits) / sum(words):.4f} by its predictions" in changed(twice)
+    assert f"wer_lm computed from its predictions is {100 * sum(edits) / sum(words):.4f}" in changed(twice)
     assert "cannot be scored" in changed([replace(lines[0], also={}), *lines[1:]])
     assert "it reports wer, wer_lm" in changed([replace(one, also={}) for one in lines])
 
