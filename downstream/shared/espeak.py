@@ -31,8 +31,10 @@ SYNCHRONOUS, PHONEME_EVENTS, CHARACTERS, UTF8, RATE = 2, 1, 1, 1, 1
 Event = tuple[int, int, int, str]
 """Type, sample, position in the text (from 1), phone."""
 
-LONGEST_PATH = 140
-"""espeak-ng copies paths into buffers of 160 characters."""
+LONGEST_DATA_PATH = 140
+"""espeak-ng copies the path of its data into a buffer of 160 characters."""
+LONGEST_VOICE_PATH = 50
+"""espeak-ng refuses voice files with a longer path (of those tried, 56 characters work, 66 do not)."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,15 @@ class Espeak:
     def __init__(self, folder: Path) -> None:
         loader = require()
         self._library = ctypes.CDLL(loader.get_library_path())
+        self._folder = os.open(folder, os.O_RDONLY)
+        short = Path(f"/proc/self/fd/{self._folder}")  # the folder by a short name, where the system has such names
+        folder = short if short.is_dir() else folder
         data = Path(loader.get_data_path())
-        if len(str(data)) > LONGEST_PATH:
+        if len(str(data)) > LONGEST_DATA_PATH:
             (folder / "espeak-ng-data").symlink_to(data)
             data = folder / "espeak-ng-data"
         self._voice_file = folder / "voice"
-        if max(len(str(data)), len(str(self._voice_file))) > LONGEST_PATH:
+        if len(str(data)) > LONGEST_DATA_PATH or len(str(self._voice_file)) > LONGEST_VOICE_PATH:
             raise SuperbenchError(
                 f"The folder for temporary files, {folder}, has too long a path for espeak-ng. Set TMPDIR to /tmp."
             )
@@ -109,6 +114,7 @@ class Espeak:
     def close(self) -> None:
         """Releases the resources of the library."""
         self._library.espeak_Terminate()
+        os.close(self._folder)
 
     def say(self, text: str, voice: str, words_per_minute: int) -> Speech:
         """Synthesises `text` with a voice, given as the text of a voice file."""
