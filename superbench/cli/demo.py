@@ -51,6 +51,7 @@ class _Display:
 
     @contextlib.contextmanager
     def stages(self) -> Iterator[Reporter]:
+        """Shows progress bars for one phase; yields the reporter that moves them."""
         from superbench.cli.display import StageBars, bars
 
         with bars() as self.progress:

@@ -138,6 +138,7 @@ class _Loader(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Executes the module, and stores the digests of its source and of the files that were opened meanwhile."""
         with traced() as trace:
             super().exec_module(module)
         if any(outer.passing for outer in _traces):
@@ -150,6 +151,7 @@ class _Finder:
     """Finds what the other finders find; project modules get our loader."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Returns the spec that the other finders give, with our loader if it is a project module."""
         for finder in sys.meta_path:
             found = None if isinstance(finder, _Finder) else finder.find_spec(name, path, target)
             if found is not None:

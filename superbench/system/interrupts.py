@@ -42,6 +42,7 @@ class Interrupts:
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGINT, self._raise)
+        sys.unraisablehook = self._report_lost
         threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
 
     def end(self) -> NoReturn:
@@ -63,6 +64,12 @@ class Interrupts:
         if not self.interrupted:
             self.interrupted = True
             raise KeyboardInterrupt
+
+    def _report_lost(self, lost: sys.UnraisableHookArgs) -> None:
+        """Reports an exception that no caller receives, such as one in a callback of compiled code. An interrupt is no error:
+        `_watch` ends the process."""
+        if not (self.interrupted and issubclass(lost.exc_type, KeyboardInterrupt)):
+            sys.__unraisablehook__(lost)
 
     def _watch(self, reading: int) -> None:
         """Waits for an interrupt, then ends the process after GRACE seconds. Python writes the number of each signal to the

@@ -136,6 +136,7 @@ def _without_interrupts(call: Callable[[], None]) -> None:
     failures: list[BaseException] = []
 
     def do() -> None:
+        """Blocks interrupts in this thread, then runs `call` and keeps its exception."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with _no_main():

@@ -200,6 +200,7 @@ def _add_withdrawing(app: FastAPI, queue: SubmissionQueue) -> None:
         description="Needs a token from `superbench token BOARD --admin`. Takes the name of a model or the digest of a bundle.",
     )  # fmt: skip
     async def withdraw(name: str, credentials: Credentials, because: str = "") -> Withdrawn:
+        """Every withdrawal is logged with the name of the token."""
         try:
             digests = await queue.withdraw(name, credentials.credentials if credentials else None, because[:1000])
         except CommandError as error:
@@ -223,6 +224,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> Response:
+        """Adds the headers that tell a client what to do next: authenticate, connect again, or wait."""
         headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
         if isinstance(error, TooSlow):
             headers["Connection"] = "close"

@@ -26,6 +26,7 @@ class AddSecurityHeaders:
         head = scope["method"] == "HEAD"
 
         async def send_with_headers(message: Message) -> None:
+            """Sends a part of the response: its start with the headers, its body empty for HEAD."""
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():

@@ -39,6 +39,7 @@ def _sweep(result: Result) -> dict[str, Any]:
 
 def _chosen(*keys: str) -> Callable[[Result], Any]:
     def of(result: Result) -> Any:
+        """Returns the chosen values of a result, by fold only if the folds differ."""
         chosen: dict[str, dict[str, Any]] = {fold: dict(choice) for fold, choice in result.chosen.items()}
         by_fold = {fold: {key: choice[key] for key in keys if choice.get(key)} for fold, choice in chosen.items()}
         values = list(by_fold.values())

@@ -108,3 +108,23 @@ def test_a_process_beside_ignores_interrupts_and_who_starts_it_hears_them() -> N
     finally:
         end([process])
     assert process.exitcode is not None
+
+
+LOST = """
+import ctypes, os, signal, time
+from superbench.system.interrupts import Interrupts
+
+Interrupts().listen()
+callback = ctypes.CFUNCTYPE(None)(lambda: (os.kill(os.getpid(), signal.SIGINT), [None for _ in range(1000)]))
+callback()
+time.sleep(30)
+"""
+
+
+def test_an_interrupt_that_is_lost_in_a_callback_of_compiled_code_prints_no_traceback() -> None:
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 130
+    assert time.monotonic() - began < 30
+    assert "Traceback" not in done.stderr
+    assert "stopped" in done.stderr
