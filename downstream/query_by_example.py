@@ -124,7 +124,10 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
     for layer in layers:
         scores = scores_of(split.items, outputs, layer)
         predictions = [
-            Prediction(trial.id, fold, trial.group, trial.reference, scores[trial.left][trial.right]) for trial in split.trials
+            Prediction(
+                id=trial.id, fold=fold, group=trial.group, reference=trial.reference, prediction=scores[trial.left][trial.right]
+            )
+            for trial in split.trials
         ]
         yield {"layer": layer, "distance": "cosine_exp"}, predictions
 

@@ -240,7 +240,9 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
 
 def _prediction(fold: str, name: str, item: Item, posteriors: np.ndarray, setting: Setting) -> Prediction:
     active = median_filter(posteriors > setting["threshold"], setting["median"])
-    return Prediction(name, fold, item.group, rounded(item.label.turns), turns_of(active, item.label.hop))
+    return Prediction(
+        id=name, fold=fold, group=item.group, reference=rounded(item.label.turns), prediction=turns_of(active, item.label.hop)
+    )
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:

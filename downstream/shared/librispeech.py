@@ -112,7 +112,9 @@ def _chapter(path: Path) -> Iterator[Utterance]:
         if not words:
             raise BadCorpus(f'{path}, line {number}: expected "<speaker>-<chapter>-<NNNN> TEXT", found {line!r}. {AGAIN}')
         location = f"{path.name} line {number}"
-        yield Utterance(location, name, " ".join(words), path.parent / f"{name}.flac", name in present)
+        yield Utterance(
+            place=location, name=name, text=" ".join(words), path=path.parent / f"{name}.flac", there=name in present
+        )
         untold.discard(name)
     if untold:
         raise BadCorpus(f"{path} has no line for {', '.join(sorted(untold)[:3])}, whose sound is beside it. {AGAIN}")
@@ -199,8 +201,8 @@ UNSEEN = 0.16
 
 PARTS = (
     Part("train-clean-100", 2_000, 80, 8),
-    Part("dev-clean", 2_100, 10, 6, UNSEEN),
-    Part("test-clean", 2_200, 38, 8, UNSEEN),
+    Part(name="dev-clean", first=2_100, speakers=10, utterances=6, unseen=UNSEEN),
+    Part(name="test-clean", first=2_200, speakers=38, utterances=8, unseen=UNSEEN),
 )
 UNLABELLED = Part("train-clean-360", 3_000, 120, 10)
 

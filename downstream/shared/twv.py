@@ -57,7 +57,7 @@ def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
         "hits": hits,
         "false_alarms": float(trials.scored[trials.query[:detected]].sum()) - hits,
     }
-    return Score(value, "fraction", True, counts, reweighted)
+    return Score(value=value, unit="fraction", higher_is_better=True, counts=counts, reweighted=reweighted)
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,9 @@ class Board:
                     f"The same bundle of {bundle.upstream} was accepted at {same[0].accepted}; a bundle is accepted once.",
                     "replayed",
                 )
-            return SubmissionReceipt(bundle.upstream, tasks, same[0].place, False, bundle.digest)
+            return SubmissionReceipt(
+                upstream=bundle.upstream, tasks=tasks, place=same[0].place, fresh=False, digest=bundle.digest
+            )
         _require_own_name(bundle.upstream, by, rulings.active_bundles(writer))
         for task, evidence in examined.evidence.items():
             fingerprint = bundle.entries[task].result.data.fingerprint
@@ -154,7 +156,7 @@ class Board:
         moment = max(now(), f"{latest}0" if latest else "")  # the order of acceptance survives a clock that is set back
         stored = writer.add(StoredBundle(bundle.digest, bundle.upstream, moment, by), bundle.data)
         writer.log(event(by or KEEPER, "accepted", bundle.digest, f"{bundle.upstream}: {', '.join(tasks)}"))
-        return SubmissionReceipt(bundle.upstream, tasks, stored.place, True, bundle.digest)
+        return SubmissionReceipt(upstream=bundle.upstream, tasks=tasks, place=stored.place, fresh=True, digest=bundle.digest)
 
     # ------------------------------------------------------------ references
 

@@ -117,7 +117,17 @@ def loaded(spec: Spec, model: Any, device: str = "cpu", sources: Sources = NOTHI
         model.eval().requires_grad_(False).to(device)
     name = spec.name.rpartition(":")[2] if ".py:" in spec.name else ""
     digest = revision(model, sources, name, declared=built_in)
-    return Loaded(spec.alias, spec, model, digest, params, model.hop, model.layers, model.dim, libraries=sources.libraries)
+    return Loaded(
+        alias=spec.alias,
+        spec=spec,
+        model=model,
+        revision=digest,
+        params=params,
+        hop=model.hop,
+        layers=model.layers,
+        dim=model.dim,
+        libraries=sources.libraries,
+    )
 
 
 def _size(spec: Spec, name: str, parameter: Any) -> int:

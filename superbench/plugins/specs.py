@@ -60,14 +60,14 @@ def parse(text: str) -> Spec:
     hub, slash, name = body.partition("/")
     path = expanded(file) if file else None
     if ".py:" in body:
-        return Spec(text, alias or body.rsplit(":", 1)[1], None, body, (), path)
+        return Spec(text=text, alias=alias or body.rsplit(":", 1)[1], hub=None, name=body, options=(), file=path)
     if slash and hub in points(HUBS):
         short = Path(name).name if name[:1] in "/.~" else name
-        return Spec(text, alias or f"{hub}/{short}", hub, name, (), path)
+        return Spec(text=text, alias=alias or f"{hub}/{short}", hub=hub, name=name, options=(), file=path)
     name, _, options = body.partition(":")
     if not name:
         raise CommandError(f"{text!r} names no upstream. Expected [alias=]name, as in apc:untrained or mine=hf/./folder.")
-    return Spec(text, alias or body, None, name, tuple(filter(None, options.split(","))), path)
+    return Spec(text=text, alias=alias or body, hub=None, name=name, options=tuple(filter(None, options.split(","))), file=path)
 
 
 def specs(texts: list[str]) -> list[Spec]:

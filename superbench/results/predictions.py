@@ -31,7 +31,15 @@ def read_predictions(path: Path) -> list[Prediction]:
         with gzip.open(path, "rt", encoding="utf8") as file:
             rows = [json.loads(line, parse_constant=_no_constant) for line in file]
         return [
-            Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"], r.get("also", {})) for r in rows
+            Prediction(
+                id=r["id"],
+                fold=r["fold"],
+                group=tuple(r["group"]),
+                reference=r["reference"],
+                prediction=r["prediction"],
+                also=r.get("also", {}),
+            )
+            for r in rows
         ]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise BadResult(f"{path} is not a predictions file: {error}. Run the task again.") from error

@@ -104,8 +104,9 @@ def forecast(
     together = {key: _size(list(sounds), sounds) for key, sounds in heard.items()}
     found = plan(demands, shape, room(store), speed.seconds_per_second, together)
     return Forecast(
-        upstream.alias, shape, options.protocol, "corpus" if corpora else "official", str(store), speed, found, absent,
-        options.deviations(*(task.card for task in tasks)),
+        upstream=upstream.alias, shape=shape, protocol=options.protocol, source="corpus" if corpora else "official",
+        store=str(store), speed=speed, plan=found, absent=absent,
+        deviations=options.deviations(*(task.card for task in tasks)),
     )  # fmt: skip
 
 
@@ -214,4 +215,11 @@ def measured(upstream: Loaded, reduction: Reduction, device: str) -> Speed:
             forward(upstream, batch, [nowhere] * len(batch), reduction, device)
         rounds, work = rounds + 1, time.perf_counter() - began
     sound = float(rounds * count * SAMPLE_SECONDS)
-    return Speed(work / sound, rounds * count, sound, work, device, torch.get_num_threads())
+    return Speed(
+        seconds_per_second=work / sound,
+        utterances=rounds * count,
+        sound_seconds=sound,
+        work_seconds=work,
+        device=device,
+        threads=torch.get_num_threads(),
+    )

@@ -102,7 +102,14 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
     if given.get("store_gb") is not None:
         require_number("--store-gb", given["store_gb"], least=0)  # type: ignore[arg-type]
-    return Asked(corpora, specs, chosen, options, tasks == "all", plugins.broken() if tasks == "all" else {})
+    return Asked(
+        corpora=corpora,
+        specs=specs,
+        tasks=chosen,
+        options=options,
+        lenient=tasks == "all",
+        broken=plugins.broken() if tasks == "all" else {},
+    )
 
 
 def _named(name: str) -> Task:

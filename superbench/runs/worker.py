@@ -59,8 +59,13 @@ class Bench:
             upstream, certificate = self.upstream(job.spec)
             task = plugins.task(job.task)
             done = self._performed(task, upstream, certificate, _Relay(job, watcher))
-            seconds = done.sound_seconds, done.passed_seconds
-            return Ended(job, "found" if done.found else "done", done.result, "", *seconds)
+            return Ended(
+                job=job,
+                state="found" if done.found else "done",
+                result=done.result,
+                sound_seconds=done.sound_seconds,
+                passed_seconds=done.passed_seconds,
+            )
         except MissingCorpus as error:
             if self.plan.lenient:
                 return Ended(job, "absent", message=str(error))

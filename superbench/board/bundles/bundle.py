@@ -109,7 +109,9 @@ def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
 def _unlabelled(predictions: Sequence[Prediction]) -> bytes:
     return pack(
         [
-            Prediction(prediction.id, prediction.fold, prediction.group, None, prediction.prediction)
+            Prediction(
+                id=prediction.id, fold=prediction.fold, group=prediction.group, reference=None, prediction=prediction.prediction
+            )
             for prediction in predictions
         ]
     )
@@ -230,7 +232,9 @@ def _prediction(line: Any, where: str) -> Prediction:
         raise Malformed(
             f"{where}: `also` must be an object with the outputs of other decoders by name; found {also!r:.200}.", "predictions"
         )
-    return Prediction(identity, fold, tuple(group), line["reference"], line["prediction"], also)
+    return Prediction(
+        id=identity, fold=fold, group=tuple(group), reference=line["reference"], prediction=line["prediction"], also=also
+    )
 
 
 def one_per_upstream(folder: Path, without_references: bool) -> list[bytes]:

@@ -125,7 +125,7 @@ def now() -> str:
 
 def event(who: str, what: str, subject: str, remark: str = "") -> Event:
     """Returns an event with the current time."""
-    return Event(now(), who, what, subject, remark)
+    return Event(at=now(), who=who, what=what, subject=subject, remark=remark)
 
 
 def parse_events(lines: Sequence[str]) -> list[Event]:

@@ -225,12 +225,14 @@ def _extremes(examining: Examining) -> Iterator[Finding]:
         try:
             states = examining.states(wave)[0]
         except Exception as error:
-            yield Finding(name, False, f"raised {type(error).__name__}: {error}", fatal, action)
+            yield Finding(
+                name=name, holds=False, measured=f"raised {type(error).__name__}: {error}", fatal=fatal, action=action
+            )
             continue
         fine = bool(torch.isfinite(states).all()) and states.shape[1] >= 1
         finite = "finite" if fine or not states.numel() else "NaN or infinite"
         said = f"{states.shape[1]} frame{'s' if states.shape[1] != 1 else ''}, {finite}"
-        yield Finding(name, fine, said, fatal, action)
+        yield Finding(name=name, holds=fine, measured=said, fatal=fatal, action=action)
 
 
 def _long(examining: Examining) -> tuple[list[Finding], dict[int, int]]:

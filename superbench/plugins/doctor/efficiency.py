@@ -80,7 +80,13 @@ def weighed(upstream: Loaded, device: str, folder: Path, reporter: Reporter | No
             found = weigh(upstream, device, reporter)
         except Exception as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            return Efficiency(None, None, machine, threads, (f"the model's efficiency was not measured: {why}",))
+            return Efficiency(
+                macs=None,
+                real_time_factor=None,
+                device=machine,
+                threads=threads,
+                notes=(f"the model's efficiency was not measured: {why}",),
+            )
         write_facts(path, asdict(found))
     return found
 
@@ -102,7 +108,13 @@ def weigh(upstream: Loaded, device: str = "cpu", reporter: Reporter | None = Non
         macs = macs_by_length(count, upstream.hop)
     except Uncountable as error:
         notes = (f"MACs were not counted: {error}",)
-    return Efficiency(macs, _real_time_factor(upstream, device), processor(device), torch.get_num_threads(), notes)
+    return Efficiency(
+        macs=macs,
+        real_time_factor=_real_time_factor(upstream, device),
+        device=processor(device),
+        threads=torch.get_num_threads(),
+        notes=notes,
+    )
 
 
 # ---------------------------------------------------------------- time

@@ -82,7 +82,7 @@ def examine(
 
     The long sound lasts `seconds`, or less where it would take longer than `patience` seconds.
     """
-    examining = Examining(upstream, device, seconds, patience, reporter or Silence())
+    examining = Examining(upstream=upstream, device=device, seconds=seconds, patience=patience, reporter=reporter or Silence())
     return Examination(upstream.alias, tuple(findings(examining)))
 
 
