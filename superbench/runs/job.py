@@ -74,7 +74,7 @@ def perform(
         make_way(place, upstream, options, reporter)
         write_result(place, result, outcome.predictions, outcome.learning)
         shutil.rmtree(place / "work", ignore_errors=True)
-        return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
+        return Performed(result, False, extraction.statistics.sound_seconds, extraction.passed_seconds)
 
 
 def _extracted(
