@@ -20,7 +20,7 @@ from superbench.contract.paths import expanded
 from superbench.errors import Occupied
 from superbench.plugins import Loaded, Spec
 from superbench.results import LEARNING, REPLACED, Result
-from superbench.runs.options import Options
+from superbench.runs.options import DRAWS, Options
 from superbench.system.files import write_text
 from superbench.system.ranges import in_full
 
@@ -32,9 +32,10 @@ def label_of(options: Options, protocol: Protocols, precision: Precision) -> str
     ('--layer-0--max-steps-50', '--protocol-superb')
     """
     words = {
-        "protocol": options.protocol if options.protocol != protocol else None,
+        "protocol": options.protocol if options.trains and options.protocol != protocol else None,
         "layer": options.layer, "max-steps": options.max_steps, "lr": options.learning_rates,
         "seeds": options.seeds if options.seeds != (0,) else None, "variant": options.variants or None,
+        "shots": options.shots, "draws": None if options.draws == DRAWS else options.draws,
         "chunk": options.chunk_seconds, "precision": options.precision if options.precision != precision else None,
     }  # fmt: skip
     return "".join(f"--{word}-{_text(value)}" for word, value in words.items() if value is not None)
@@ -45,18 +46,20 @@ def _text(value: Any) -> str:
     return "-".join(in_full(part) if isinstance(part, float) else str(part) for part in parts)
 
 
-def placed(spec: Spec, out: Path, label: str, protocol: Protocols) -> Spec:
+def placed(spec: Spec, out: Path, options: Options, protocol: Protocols) -> Spec:
     """The spec under the name that its results get: its own where its folder is free, or holds results of the same options;
     else with the label that says the options. The usual ones are then called by their protocol."""
+    label = options.label
     other = replace(spec, alias=spec.alias + (label or f"--protocol-{protocol}"))
-    if label in _options_in(out / other.folder):
+    if label in _options_in(out / other.folder, options.subfolder):
         return other
-    return spec if _options_in(out / spec.folder) <= {label} else other
+    return spec if _options_in(out / spec.folder, options.subfolder) <= {label} else other
 
 
-def _options_in(folder: Path) -> set[str]:
-    """The options of the results that a folder holds."""
-    return {_options_of(facts) for path in folder.glob("*/result.json") for facts in _facts(path)}
+def _options_in(folder: Path, subfolder: str) -> set[str]:
+    """The options of the results that a folder holds; of protocols that train nothing, those in their subfolder."""
+    pattern = f"*/{subfolder}/result.json" if subfolder else "*/result.json"
+    return {_options_of(facts) for path in folder.glob(pattern) for facts in _facts(path)}
 
 
 def _facts(path: Path) -> Iterator[dict[str, Any]]:

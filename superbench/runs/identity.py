@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from superbench.__version__ import __version__
 from superbench.contract import Fold, Recipe, Task
@@ -66,11 +67,13 @@ def _data(read: Sequence[Fold], sounds: Sounds, corpora: Corpora) -> Data:
 
 
 def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, data: Data) -> str:
-    facts = [
+    facts: list[Any] = [
         task.card.name, task.card.version, code_of(task.read.__module__), options.protocol, repr(recipe),
         repr(options.points(recipe)), options.device, options.layer, options.passing.chunk, options.passing.precision,
         upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, DECODING, __version__, *data.files.values(),
     ]  # fmt: skip
+    if not options.trains:
+        facts.append([options.shots, options.draws, options.prepared])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

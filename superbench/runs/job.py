@@ -10,7 +10,7 @@ from typing import Any
 
 from superbench.contract import Fold, Recipe, Task
 from superbench.contract.corpora import Corpora
-from superbench.contract.items import audios_of
+from superbench.contract.items import audios_of, without_crops
 from superbench.data.fingerprint import sounds_of
 from superbench.data.passport import Passport, passport_of
 from superbench.errors import BadCorpus, CommandError
@@ -26,7 +26,9 @@ from superbench.runs.make_result import ResultParts, record
 from superbench.runs.options import Options
 from superbench.system.locks import locked
 from superbench.system.progress import Reporter, Silence
-from superbench.training.probes.experiment import Outcome, experiment
+from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment
+from superbench.training.outcome import Outcome
+from superbench.training.probes.experiment import experiment
 from superbench.training.probes.fold import Conditions
 
 
@@ -51,7 +53,7 @@ def perform(
     reporter: Reporter,
 ) -> Performed:
     """Do the job, or find it done. Raises any `SuperbenchError`."""
-    place = folder(out, upstream.spec, task.card.name)
+    place = folder(out, upstream.spec, task.card.name, options)
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / LOCK, wait=True):
         inputs = read_inputs(task, upstream, corpora, options, store.sounds)
@@ -60,6 +62,7 @@ def perform(
             (place / "failure.json").unlink(missing_ok=True)
             return Performed(earlier, True)
         folds = _prepared(task, inputs.read, upstream.hop, inputs.recipe)
+        folds = folds if options.trains else without_crops(folds)
         extraction = _extracted(task, upstream, folds, store, options, reporter)
         outcome = _experiment(inputs, folds, extraction, place / "work", reporter)
         extraction.check_steady()
@@ -81,7 +84,7 @@ def _extracted(
     task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store, options: Options, reporter: Reporter
 ) -> Extraction:
     """Features of all that the folds hold; the model is as it was when it was compared."""
-    layer = _layer(options, upstream) if task.head else None
+    layer = _layer(options, upstream) if task.head and options.trains else None
     live = unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
     how = live, layer, options.passing, options.redo_since
     extraction = extract(upstream, audios_of(folds), task.card.reads, store, options.device, reporter, *how)
@@ -92,6 +95,8 @@ def _extracted(
 def _experiment(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, work: Path, reporter: Reporter) -> Outcome:
     """What the heads came to; training that was killed goes on from what lies in `work`."""
     upstream, options = inputs.upstream, inputs.options
+    if not options.trains:
+        return _without_training(inputs, folds, extraction, reporter)
     if options.redo_since is not None:
         shutil.rmtree(work, ignore_errors=True)
     conditions = Conditions(
@@ -102,6 +107,15 @@ def _experiment(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, w
     return experiment(conditions, folds, extraction)
 
 
+def _without_training(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, reporter: Reporter) -> Outcome:
+    """What the examples came to."""
+    layer = _layer(inputs.options, inputs.upstream)
+    layers = range(inputs.upstream.layers) if layer is None else [layer]
+    options = inputs.options
+    conditions = FewShotConditions(task=inputs.task, shots=options.shots, draws=options.draws, layers=layers, reporter=reporter)
+    return few_shot_experiment(conditions, folds, extraction)
+
+
 def _passport(inputs: Inputs, corpora: Corpora, outcome: Outcome) -> Passport:
     passport = passport_of(inputs.task.card, inputs.read, inputs.data.lengths, corpora, outcome.facts)
     return passport.model_copy(update={"files": inputs.data.files})
@@ -109,7 +123,7 @@ def _passport(inputs: Inputs, corpora: Corpora, outcome: Outcome) -> Passport:
 
 def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
     """The result of a job that is done already, if it is whole; writes nothing. Raises what reading the corpus raises."""
-    place = folder(out, upstream.spec, task.card.name)
+    place = folder(out, upstream.spec, task.card.name, options)
     task.read(corpora)
     if not (place / "result.json").is_file():
         return None

@@ -16,9 +16,9 @@ LOCK = ".lock"
 """Held by the process that has a job in hand."""
 
 
-def folder(out: Path, spec: Spec, task: str) -> Path:
-    """`OUT/<upstream>/<task>`."""
-    return out / spec.folder / task
+def folder(out: Path, spec: Spec, task: str, options: Options) -> Path:
+    """`OUT/<upstream>/<task>`, and below it `few-shot` or `in-context` for results of these protocols."""
+    return out / spec.folder / task / options.subfolder
 
 
 State = Literal["done", "found", "failed", "absent"]
@@ -64,7 +64,7 @@ class Ended:
 
 def taken(waiting: list[Job], plan: RunPlan) -> Job:
     """Take out of `waiting` the first job that no process has in hand; where all are, the first, to wait for its result."""
-    free = (i for i, job in enumerate(waiting) if not held(folder(plan.out, job.spec, job.task) / LOCK))
+    free = (i for i, job in enumerate(waiting) if not held(folder(plan.out, job.spec, job.task, plan.options) / LOCK))
     return waiting.pop(next(free, 0))
 
 

@@ -15,10 +15,11 @@ from superbench.features.extraction import Extraction
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import Efficiency
 from superbench.results import Result
+from superbench.results.draws import interval_over_draws
 from superbench.results.intervals import interval
 from superbench.runs.destination import source_of
 from superbench.runs.options import Options
-from superbench.training.probes.experiment import Outcome
+from superbench.training.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,11 @@ class ResultParts:
 
 
 def record(made: ResultParts) -> Result:
-    """The result, schema 1."""
+    """The result: schema 2 where nothing was trained, else schema 1."""
     card, upstream, options, outcome = made.task.card, made.upstream, made.options, made.outcome
     return Result.model_validate(
         {
-            "schema": 1,
+            "schema": 1 if options.trains else 2,
             "task": {"name": card.name, "version": card.version, "protocol": options.protocol},
             "upstream": {
                 "name": upstream.alias, "revision": upstream.revision, "params": upstream.params,
@@ -70,6 +71,7 @@ def record(made: ResultParts) -> Result:
             "efficiency": made.efficiency.card(upstream),
             "deviations": options.deviations(card),
             "notes": _notes(made),
+            **({} if options.trains else {"shots": outcome.shots}),
         }
     )  # fmt: skip
 
@@ -81,7 +83,8 @@ def _made_from(made: ResultParts) -> dict[str, Any]:
         "job": made.identity, "spec": _spec(upstream), "source": source_of(upstream.spec), "options": made.options.label,
         "libraries": list(upstream.libraries),
     }  # fmt: skip
-    return facts | ({"outputs": upstream.outputs.facts()} if upstream.outputs else {})
+    prepared = {} if made.options.trains else {"prepared": made.options.prepared}
+    return facts | prepared | ({"outputs": upstream.outputs.facts()} if upstream.outputs else {})
 
 
 def _spec(upstream: Loaded) -> str:
@@ -93,7 +96,8 @@ def _spec(upstream: Loaded) -> str:
 def _scores(outcome: Outcome) -> dict[str, Any]:
     scores = {}
     for name, score in outcome.scores.items():
-        low, high, method = interval(outcome.predictions, score)
+        drawn = outcome.drawn.get(name)
+        low, high, method = interval_over_draws(drawn) if drawn else interval(outcome.predictions, score)
         scores[name] = {
             "value": score.value, "unit": score.unit, "higher_is_better": score.higher_is_better,
             "ci": [low, high] if low == low and high == high else None, "ci_method": method, "counts": dict(score.counts),
@@ -116,7 +120,9 @@ def _notes(made: ResultParts) -> list[str]:
     splits = [split for fold in made.folds for split in fold.splits]
     if any(item.audio.trim for split in splits for item in split.items):
         notes.append("silence was removed by an energy gate that stands for SoX's effect `silence`")
-    if protocol in card.differences:
+    if not made.options.trains:
+        notes.append(f"nothing was trained; items and segments are those of protocol {made.options.prepared}")
+    elif protocol in card.differences:
         notes.append(f"protocol {protocol}: {card.differences[protocol]}")
     return notes + list(made.efficiency.notes)
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Required, TypedDict
 
-from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task, TaskCard
+from superbench.contract import SAMPLE_RATE, UNTRAINED, Precision, Protocols, Recipe, Shots, Task, TaskCard
 from superbench.errors import CommandError
 from superbench.features.forward import ForwardOptions
 from superbench.system.ranges import in_full, require_different, require_number, require_whole
@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from superbench.runs.jobs import Watcher
 
 
+DRAWS = 10
+"""How often the examples are drawn, unless `--draws` says otherwise."""
+MOST_DRAWS = 1_000
+
+
 class RecipeOptions(TypedDict, total=False):
     """What a run does otherwise than the recipes say; each may be left out.
 
     * `protocol`: `superb`, `superb-once` or `mini`; left out, `mini` on corpora that `superbench data synth` wrote, else
-      `superb`.
+      `superb`. `few-shot` and `in-context` train nothing.
+    * `shots`: numbers of examples for protocols that train nothing, such as `(0, 1, 5, "all")`; left out, those of the task.
+      `draws` (10): how often the examples are drawn.
     * `device`: `auto`, `cpu` or `cuda`.
     * `learning_rates`, `seeds` (0), `max_steps` (updates), `variants` (names that the cards of the tasks declare): in place of
       the recipe's own.
@@ -42,6 +49,8 @@ class RecipeOptions(TypedDict, total=False):
     chunk_seconds: float | None
     precision: Precision | None
     variants: Sequence[str]
+    shots: Sequence[Shots] | None
+    draws: int
 
 
 class RunOptions(RecipeOptions, total=False):
@@ -83,7 +92,8 @@ class Options:
     """What a person asked of a run; None means the recipe's own.
 
     `label` says in a few words what differs from the usual (`--layer-0`): it is part of the name of results that lie beside the
-    usual ones. `redo_since` (Unix time): results and features that were made before are made again.
+    usual ones. `redo_since` (Unix time): results and features that were made before are made again. `prepared`: the protocol by
+    whose recipe the corpus is prepared, where `protocol` trains nothing.
     """
 
     protocol: Protocols
@@ -95,6 +105,9 @@ class Options:
     chunk_seconds: float | None = None
     precision: Precision = "float32"
     variants: tuple[str, ...] = ()
+    shots: tuple[Shots, ...] | None = None
+    draws: int = DRAWS
+    prepared: Protocols = "mini"
     label: str = ""
     redo_since: float | None = None
 
@@ -115,6 +128,34 @@ class Options:
             require_number("--chunk", self.chunk_seconds, least=1)
         if self.precision not in ("float32", "bfloat16"):
             raise CommandError(f"--precision {self.precision!r}: expected float32 or bfloat16.")
+        for k in self.shots or ():
+            if k != "all":
+                require_whole("--shots", k)
+        if self.shots is not None:
+            require_different("--shots", self.shots)
+        require_whole("--draws", self.draws, least=1, most=MOST_DRAWS)
+        self._require_sense()
+
+    def _require_sense(self) -> None:
+        """Raises `CommandError` for an option that the protocol does not read."""
+        given = {
+            "--lr": self.learning_rates is not None, "--max-steps": self.max_steps is not None, "--seeds": self.seeds != (0,),
+        }  # fmt: skip
+        if self.trains:
+            given = {"--shots": self.shots is not None, "--draws": self.draws != DRAWS}
+        if useless := [name for name, is_given in given.items() if is_given]:
+            why = "which trains heads; it is for few-shot and in-context" if self.trains else "which trains nothing"
+            raise CommandError(f"{useless[0]} has no meaning with protocol {self.protocol}, {why}. Leave it out.")
+
+    @property
+    def trains(self) -> bool:
+        """True if the protocol trains heads."""
+        return self.protocol not in UNTRAINED
+
+    @property
+    def subfolder(self) -> str:
+        """The folder of results below that of the task: empty, or the name of a protocol that trains nothing."""
+        return "" if self.trains else self.protocol
 
     @property
     def passing(self) -> ForwardOptions:
@@ -139,18 +180,22 @@ class Options:
             found.append(f"sound longer than {in_full(self.chunk_seconds)} s passed in parts")
         if self.precision != "float32":
             found.append(f"the upstream computed in {self.precision}")
+        if self.draws != DRAWS:
+            found.append(f"{self.draws} draws of the examples in place of {DRAWS}")
         lines = {name: line for card in cards for name, line in card.variants.items()}
         return found + [f"variant {name}: {lines[name]}" for name in self.variants if name in lines]
 
     def recipe(self, task: Task) -> Recipe:
         """The task's recipe under this protocol, with its own variants, shortened to `max_steps`; raises `CommandError` for an
         unknown protocol."""
-        if self.protocol not in task.card.recipes:
-            raise CommandError(
-                f"{task.card.name} has no protocol {self.protocol!r}; expected one of {', '.join(task.card.recipes)}."
-            )
+        protocol = self.protocol if self.trains else self.prepared
+        if protocol not in task.card.recipes:
+            known = ", ".join([*task.card.recipes, *sorted(UNTRAINED)])
+            raise CommandError(f"{task.card.name} has no protocol {protocol!r}; expected one of {known}.")
         own = tuple(name for name in self.variants if name in task.card.variants)
-        recipe = dataclasses.replace(task.card.recipes[self.protocol], variants=own)
+        recipe = dataclasses.replace(task.card.recipes[protocol], variants=own)
+        if not self.trains:
+            return dataclasses.replace(recipe, steps=0)
         if self.max_steps is None or recipe.steps <= self.max_steps:
             return recipe
         return dataclasses.replace(

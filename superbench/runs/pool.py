@@ -119,7 +119,7 @@ def _hear(worker: _Worker, watcher: Watcher, plan: RunPlan) -> Ended | None:
     except (EOFError, ConnectionResetError):
         worker.process.join(5)
         assert worker.job is not None
-        return failed(worker.job, plan.out, "WorkerDied", _death(worker.process.exitcode))
+        return failed(worker.job, plan, "WorkerDied", _death(worker.process.exitcode))
     if kind == "ended":
         return content[0]
     getattr(watcher, kind)(*content)

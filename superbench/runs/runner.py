@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from superbench import plugins
-from superbench.contract import Precision, Protocols, Task
+from superbench.contract import UNTRAINED, Precision, Protocols, Task
 from superbench.contract.corpora import Corpora
 from superbench.errors import CommandError
 from superbench.features.store import Store, default_root
@@ -26,7 +26,7 @@ from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
 from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
 from superbench.runs.notebook import usual_watcher
-from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants
+from superbench.runs.options import DRAWS, Options, RecipeOptions, RunOptions, check_names, known_variants
 from superbench.runs.pool import parallel
 from superbench.runs.worker import failed, inline
 from superbench.system.devices import device_of, fast_precision
@@ -74,7 +74,7 @@ class Asked:
 
     def into(self, out: Path) -> Asked:
         """The same with each upstream under the name that its results get in the folder `out`."""
-        names = [placed(spec, out, self.options.label, _usual(self.corpora)) for spec in self.specs]
+        names = [placed(spec, out, self.options, _usual(self.corpora)) for spec in self.specs]
         return replace(self, specs=names)
 
     @property
@@ -123,7 +123,8 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
     """The options with every default in its place; raises `CommandError` for impossible ones. `usual`: the protocol where none
     is given."""
     protocol, device = given.get("protocol") or usual, device_of(given.get("device", "auto"))
-    rates, usual_precision = given.get("learning_rates"), _precision(protocol, device)
+    rates, prepared = given.get("learning_rates"), usual if protocol in UNTRAINED else protocol
+    usual_precision, shots = _precision(prepared, device), given.get("shots")
     options = Options(
         protocol=protocol,
         device=device,
@@ -134,6 +135,9 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
         chunk_seconds=given.get("chunk_seconds"),
         precision=given.get("precision") or usual_precision,
         variants=known_variants(given.get("variants", ()), tasks, every_variant()),
+        shots=None if shots is None else tuple(shots),
+        draws=given.get("draws", DRAWS),
+        prepared=prepared,
     )
     return replace(options, label=label_of(options, usual, usual_precision))
 
@@ -205,7 +209,7 @@ def _ended(wanted: Asked, plan: RunPlan, count: int, audience: Watcher) -> Itera
     jobs = list(shares)
     for remark in remarks:
         audience.note(jobs[0], remark)
-    yield from _broken(wanted, plan.out)
+    yield from _broken(wanted, plan)
     yield from inline(jobs, plan, audience) if count == 1 and _trusted(wanted) else parallel(jobs, plan, count, audience)
 
 
@@ -214,10 +218,10 @@ def _trusted(wanted: Asked) -> bool:
     return all(plugins.is_built_in(spec) for spec in wanted.specs) and all(map(plugins.is_built_in_task, wanted.tasks))
 
 
-def _broken(wanted: Asked, out: Path) -> Iterator[Ended]:
+def _broken(wanted: Asked, plan: RunPlan) -> Iterator[Ended]:
     """The jobs of tasks whose plugins are broken."""
     for name in wanted.broken.keys() - wanted.tasks.keys():
-        yield from (failed(Job(spec, name), out, "BrokenPlugin", wanted.broken[name]) for spec in wanted.specs)
+        yield from (failed(Job(spec, name), plan, "BrokenPlugin", wanted.broken[name]) for spec in wanted.specs)
 
 
 def _usual(corpora: Corpora) -> Protocols:
@@ -247,6 +251,8 @@ def _precision(protocol: Protocols, device: str) -> Precision:
 
 def _cost(card: Any, options: Options) -> float:
     """A rough order of expense, so that the longest jobs start first."""
+    if not options.trains:
+        return OTHER_WORK * (20.0 if card.reads == "frames" else 1.0)
     recipe = card.recipes[options.protocol]
     return OTHER_WORK + recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)
 

@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from superbench import plugins
@@ -94,16 +93,16 @@ class Bench:
             return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
 
     def _failed(self, job: Job, error: BaseException, message: str) -> Ended:
-        ended = failed(job, self.plan.out, type(error).__name__, message)
+        ended = failed(job, self.plan, type(error).__name__, message)
         if self.plan.debug:
             message += "\n" + "".join(traceback.format_exception(error))
         return replace(ended, message=message)
 
 
-def failed(job: Job, out: Path, kind: str, message: str) -> Ended:
+def failed(job: Job, plan: RunPlan, kind: str, message: str) -> Ended:
     """A job that failed, noted in its folder; `kind` is that of the error."""
     with contextlib.suppress(SuperbenchError):  # a full disk must not hide the first message
-        write_failure(folder(out, job.spec, job.task), job.task, job.spec.alias, kind, message)
+        write_failure(folder(plan.out, job.spec, job.task, plan.options), job.task, job.spec.alias, kind, message)
     return Ended(job, "failed", message=message)
 
 
