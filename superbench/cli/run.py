@@ -52,21 +52,19 @@ def run(
 ) -> None:  # fmt: skip
     """Run downstream tasks on frozen upstreams.
 
-    Each audio file is passed through the model once; tasks, learning rates and later runs share the stored features. To resume,
-    repeat the command: a finished job is run again only if model, data, options or versions have changed. Results are written
-    to `OUT/<upstream>/<task>/result.json`; those with other options to `OUT/<upstream>--<options>/`.
-
+    Sound passes through the model once; tasks, learning rates and later runs share the stored features. To resume, repeat the
+    command: finished jobs run again only if something changed. Results: `OUT/<upstream>[--<options>]/<task>/result.json`.
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
-    from superbench.cli.dry_run import rehearse
-    from superbench.runs.options import RunOptions
-
-    options: Any = RunOptions(
-        data=data, out=out, protocol=protocol, device=device, learning_rates=numbers("--lr", lr, float), layer=layer,  # type: ignore[typeddict-item]
-        seeds=numbers("--seeds", seeds, int) or (), max_steps=max_steps, chunk_seconds=chunk, precision=precision,  # type: ignore[typeddict-item]
-        variants=variant or (), workers=workers, store=store, store_gb=store_gb, redo=redo, shots=shots(examples), draws=draws,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "data": data, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
+        "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk,
+        "precision": precision, "variants": variant or (), "workers": workers, "store": store, "store_gb": store_gb,
+        "redo": redo, "shots": shots(examples), "draws": draws,
+    }  # fmt: skip
     if dry_run:
+        from superbench.cli.dry_run import rehearse
+
         rehearse(upstreams, tasks, **options)
     elif perform(upstreams, tasks, **options):
         raise typer.Exit(1)
