@@ -99,4 +99,4 @@ def healthy(spec: Spec, device: str, store: Path, *, remember: bool = True) -> L
     loaded = plugins.upstream(spec, device)
     health = examined(loaded, device, store / "certificates", remember=remember)
     health.certificate()
-    return replace(loaded, mates=health.mates)
+    return replace(loaded, batching=health.batching)

@@ -204,7 +204,7 @@ def measured(upstream: Loaded, reduction: Reduction, device: str) -> Speed:
     count = BATCH_SAMPLES[device] // (SAMPLE_SECONDS * SAMPLE_RATE)
     with seeded(5):
         waves = list(torch.randn(count, SAMPLE_SECONDS * SAMPLE_RATE) * 0.1)
-    size = 1 if upstream.mates == "none" else count
+    size = 1 if upstream.batching == "none" else count
     batches = [waves[at : at + size] for at in range(0, count, size)]
     nowhere = Audio(Path("noise"))
     warm = batches[0] if device == "cuda" else waves[:1]  # a first batch of its shape is slower on a GPU

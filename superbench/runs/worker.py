@@ -50,7 +50,7 @@ class Bench:
             outputs, changed = confirm(loaded, device, self.plan.store / "outputs", redo=redo)
             if changed:
                 certificate = (health := examined(loaded, device, certificates, anew=True)).certificate()
-            self._loaded = (spec, replace(loaded, mates=health.mates, outputs=outputs), certificate)
+            self._loaded = (spec, replace(loaded, batching=health.batching, outputs=outputs), certificate)
         return self._loaded[1], self._loaded[2]
 
     def do(self, job: Job, watcher: Watcher) -> Ended:

@@ -436,7 +436,7 @@ def test_a_model_that_changes_while_sound_passes_is_refused_and_its_features_are
     spec = f"{tmp_path / 'unsteady.py'}:unsteady"
     for _ in range(2):
         (tmp_path / "unsteady.py").touch()
-        with pytest.raises(BadUpstream, match="changed while sound passed through it"):
+        with pytest.raises(BadUpstream, match="changed during the run"):
             world.perform(spec, world.tones.TONES)
         store = Store(world.folder / "store")
         assert not store.contents()
