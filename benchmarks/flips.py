@@ -29,7 +29,7 @@ from kills import differing, results
 from superbench import run
 from superbench.data.synthesis import synthesize
 from superbench.errors import SuperbenchError
-from superbench.runs.jobs import Nobody
+from superbench.runs.jobs import NoWatcher
 from superbench.system.progress import Silence
 from superbench.training.pretraining import pretrain
 
@@ -46,7 +46,7 @@ KINDS = {
 CHECKPOINT = "apc.safetensors"
 
 
-class Listening(Silence, Nobody):
+class Listening(Silence, NoWatcher):
     """Writes down what is said of a pretraining or of a job."""
 
     def __init__(self, file: Path) -> None:

@@ -33,7 +33,7 @@ from superbench.results import Result, check_whole, find_results, read_result, w
 from superbench.results.tables import warnings
 from superbench.runs.destination import label_of
 from superbench.runs.job import Performed, perform
-from superbench.runs.jobs import Nobody
+from superbench.runs.jobs import NoWatcher
 from superbench.runs.options import Options
 from superbench.runs.runner import Report, run
 from superbench.system.progress import Silence
@@ -293,7 +293,7 @@ def test_names_that_share_a_folder_are_refused(keyword_corpora: Path, warm_store
     assert states(go(keyword_corpora, tmp_path, "模型=fbank", store=warm_store)) == ["done"]
     refused = go(keyword_corpora, tmp_path, "测试=fbank", store=warm_store)
     assert states(refused) == ["failed"]
-    assert "holds results of another model: 模型" in refused.ended[0].message
+    assert "contains results of another model: 模型" in refused.ended[0].message
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def late(waves, lengths):
 """
 
 
-class Counting(Nobody):
+class Counting(NoWatcher):
     """Remembers how much sound passed the model."""
 
     def __init__(self) -> None:
