@@ -155,52 +155,52 @@ def _imported(name: str, family: str) -> Any:
     except Exception as error:
         raise SuperbenchError(
             f"s3prl/{name} cannot be used here: its family {family!r} does not import ({type(error).__name__}: {error}). "
-            "Take the model from another hub (hf/..., torchaudio/...), if it is there."
+            "Take the model from another hub (hf/..., torchaudio/...), if that hub has it."
         ) from error
 
 
 def _check_needs(name: str, family: str) -> None:
     """Raises `SuperbenchError` if the family needs a missing module, before anything is fetched."""
-    module, what = NEEDS.get(family, ("", ""))
+    module, advice = NEEDS.get(family, ("", ""))
     with contextlib.suppress(ImportError):
         if not module or importlib.util.find_spec(module):
             return
     raise SuperbenchError(
-        f"s3prl/{name} cannot be used here: its family {family!r} needs {what}. Take the model from another hub (hf/..., "
-        "torchaudio/...), if it is there."
+        f"s3prl/{name} cannot be used here: its family {family!r} needs {advice}. Take the model from another hub "
+        "(hf/..., torchaudio/...), if that hub has it."
     )
 
 
 def _called(name: str, families: Mapping[str, str], entry: Any, weights: Path | None) -> Any:
     """Builds the model of an entry; raises an error with advice if this fails."""
     takes = _takes_a_file(name, entry)
-    with _fetching(weights) as (asked, place):
+    with _fetching(weights) as (urls, path_of):
         try:
             with _quiet(), _safe_loading(), _hub(families):
                 model = entry(str(weights)) if weights and takes else entry()
         except (SuperbenchError, KeyboardInterrupt):
             raise
         except BaseException as error:  # some families call exit()
-            raise _unusable(name, families[name], weights, asked, place, error) from error
-    if weights and not takes and not asked:
+            raise _unusable(name, families[name], weights, urls, path_of, error) from error
+    if weights and not takes and not urls:
         raise CommandError(f"s3prl/{name} downloads no file that {weights} could replace. Use s3prl/{name} without @FILE.")
     return model
 
 
 def _unusable(
-    name: str, family: str, weights: Path | None, asked: list[str], place: Any, error: BaseException
+    name: str, family: str, weights: Path | None, urls: list[str], path_of: Any, error: BaseException
 ) -> SuperbenchError:
-    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     if weights:
         return BadCheckpoint(
-            f"{weights} cannot be loaded by s3prl/{name} ({said}). Expected a checkpoint of its family {family!r}, of the size "
-            "that the entry names. Files of fairseq must be converted with s3prl/upstream/*/convert.py first."
+            f"{weights} cannot be loaded by s3prl/{name} ({reason}). Expected a checkpoint of its family {family!r}, of the "
+            "size that the entry names. Files of fairseq must be converted with s3prl/upstream/*/convert.py first."
         )
-    files = "; ".join(f"{url} belongs at {place(url)}" for url in dict.fromkeys(asked))
-    bring = (
-        f"Check the network; or fetch elsewhere: {files}. Or use the file where it lies: s3prl/{name}@FILE. " if files else ""
+    files = "; ".join(f"{url} belongs at {path_of(url)}" for url in dict.fromkeys(urls))
+    advice = (
+        f"Check the network; or fetch it on another machine: {files}. Or name the file: s3prl/{name}@FILE. " if files else ""
     )
-    return SuperbenchError(f"s3prl/{name} cannot be built ({said}). {bring}".rstrip())
+    return SuperbenchError(f"s3prl/{name} cannot be built ({reason}). {advice}".rstrip())
 
 
 # ---------------------------------------------------------------- while an entry is called

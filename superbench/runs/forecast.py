@@ -197,7 +197,7 @@ def _fresh(items: Sequence[Item], sounds: Mapping[Audio, int], recipe: Recipe, s
 
 
 def measured(upstream: Loaded, reduction: Reduction, device: str) -> Speed:
-    """Measures the upstream's speed on noise, after a warm-up, in batches as in extraction, or one sound at a time if sounds may
+    """Measures the upstream's speed on noise, after a warm-up, in batches as in extraction; one sound at a time if sounds may
     not share a batch.
 
     The time includes the reduction of the features and their transfer to the CPU. A fast model is called several times.
