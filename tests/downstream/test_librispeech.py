@@ -64,7 +64,7 @@ def test_a_chapter_without_a_transcript_is_an_error(corpora: Corpora) -> None:
     chapter = corpora.root / "LibriSpeech/test-clean/3/11"
     chapter.mkdir()
     (chapter / "3-11-0000.flac").write_bytes(b"")
-    with pytest.raises(BadCorpus, match=r"11 holds sound but no \*\.trans\.txt"):
+    with pytest.raises(BadCorpus, match=r"11 contains sound but no \*\.trans\.txt"):
         read_fold(corpora)
 
 
