@@ -46,8 +46,8 @@ smallest is two windows of 25 ms, 10 ms apart: many entries divide by a standard
 TAKE_A_FILE = ("_local", "_custom")
 """Suffixes of the entries whose first argument is a file."""
 NEEDS = {
-    "ast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
-    "ssast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
+    "ast": ("timm", "timm 0.4.5, which needs torch._six: torch 2.0 and later do not have it"),
+    "ssast": ("timm", "timm 0.4.5, which needs torch._six: torch 2.0 and later do not have it"),
     "espnet_hubert": ("espnet2", "ESPnet: pip install espnet"),
     "pase": ("pase", "the package of github.com/santi-pdp/pase, which is on no index"),
     "vggish": ("resampy", "resampy: pip install resampy"),
