@@ -35,7 +35,7 @@ class Check:
 
     @property
     def healthy(self) -> bool:
-        """Whether it fulfils its contract."""
+        """Whether it keeps its contract."""
         return self.examination.healthy
 
     @property
@@ -45,7 +45,7 @@ class Check:
 
 
 def check(name: str, *, quick: bool = False, device: str = "auto", reporter: Reporter | None = None) -> Check:
-    """Checks whether an upstream (a spec) or a task (its name) fulfils its contract.
+    """Checks whether an upstream (a spec) or a task (its name) keeps its contract.
 
     `quick`: the long sound has 12 s in place of 60 s. Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError`.
     """
@@ -95,7 +95,7 @@ def forecast(
 
 
 def healthy(spec: Spec, device: str, store: Path, *, remember: bool = True) -> Loaded:
-    """Loads and examines the upstream of a spec; raises `BadUpstream` if it does not fulfil the contract."""
+    """Loads and examines the upstream of a spec; raises `BadUpstream` if it does not keep the contract."""
     loaded = plugins.upstream(spec, device)
     examination = examined(loaded, device, store / "certificates", remember=remember)
     examination.certificate()

@@ -1,4 +1,4 @@
-"""Checks whether a task fulfils the contract, by running it once on its miniature corpus with a few updates."""
+"""Checks whether a task keeps the contract, by running it once on its miniature corpus with a few updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures whether a model fulfils the contract, and issues a certificate, or gives the reasons why not.
+"""Measures whether a model keeps the contract, and issues a certificate, or gives the reasons why not.
 
 The examination runs before features are extracted. The certificate is part of every result, and determines which sounds share
 a batch and in which precision frames are stored.
@@ -62,7 +62,7 @@ class Examination:
     def certificate(self) -> dict[str, Any]:
         """Returns the findings as plain values; raises `BadUpstream` with the reasons if the model cannot be used."""
         if not self.healthy:
-            raise BadUpstream(f"{self.alias} does not fulfil the contract of an upstream. {'; '.join(self.reasons)}.")
+            raise BadUpstream(f"{self.alias} does not keep the contract of an upstream. {'; '.join(self.reasons)}.")
         return {finding.name: _certified(finding) for finding in self.findings if finding.name not in NOT_CERTIFIED}
 
 

@@ -502,7 +502,7 @@ def test_what_is_changed_in_memory_is_refused_where_it_can_be_seen(
     options = {"data": keyword_corpora, "out": tmp_path / "out", "store": tmp_path / "store", "max_steps": 2}
     other = type("plain", (), {"__module__": "given_in_python", "__call__": module.plain})
     for changed in (functools.wraps(module.plain)(lambda waves, lengths: module.plain(2 * waves, lengths)), other):
-        with pytest.raises(CommandError, match="what was changed in memory is not in it"):
+        with pytest.raises(CommandError, match="does not contain changes made in memory"):
             run([changed], "ks", **options)
     run([module.plain], "ks", **options)
     assert sys.modules["given_in_python"] is module  # and it can still be pickled and reloaded
