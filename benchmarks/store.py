@@ -138,7 +138,7 @@ def cold(files: list[Path]) -> None:
 
 
 def touch(files: list[Path]) -> list[Path]:
-    """As if somebody had written to them."""
+    """Marks the files as changed."""
     for path in files:
         os.utime(path)
     return files

@@ -64,7 +64,7 @@ CARD = TaskCard(
     paper="https://doi.org/10.1109/ICASSP.2015.7178964",
     obtain=OBTAIN
     + """\
-For wer_lm, the score with a language model: pip install 'speech-superbench[lm]', and beside the splits
+For wer_lm, the score with a language model: pip install 'speech-superbench[lm]', and in LibriSpeech/
 4-gram.arpa.gz (OpenSLR 11) and librispeech_lexicon.lst (fairseq, examples/wav2vec).
 """,
     layout=LAYOUT

@@ -54,7 +54,7 @@ NEEDS = {
     "byol_s": ("torchaudio.backend", "functions that torchaudio removed in 2.9"),
     "mos_prediction": ("torchaudio.sox_effects", "functions that torchaudio removed in 2.9"),
 }
-"""Family -> a module that it needs but s3prl does not install, and what to tell the user."""
+"""Family -> a module that it needs but s3prl does not install, and what a message recommends."""
 
 
 @dataclass(frozen=True)
@@ -214,23 +214,23 @@ def _fetching(weights: Path | None) -> Iterator[tuple[list[str], Any]]:
     """
     from s3prl.util import download
 
-    original, asked = download._urls_to_filepaths, list[str]()
+    original, fetched = download._urls_to_filepaths, list[str]()
 
     def instead(*urls: str, **options: Any) -> Any:
         """Replaces fetching: records the URLs, and returns the local file."""
-        asked.extend(urls)
+        fetched.extend(urls)
         if weights is None:
             return original(*urls, **options)
-        if len(set(asked)) > 1:
-            places = "; ".join(f"{url} at {original(url, download=False)}" for url in dict.fromkeys(asked))
+        if len(set(fetched)) > 1:
+            places = "; ".join(f"{url} at {original(url, download=False)}" for url in dict.fromkeys(fetched))
             raise CommandError(
-                f"This entry needs {len(set(asked))} files and takes no @FILE. Put them where it looks: {places}."
+                f"This entry needs {len(set(fetched))} files and takes no @FILE. Put them where it looks: {places}."
             )
         return str(weights)
 
     _replace(original, instead)
     try:
-        yield asked, lambda url: original(url, download=False)
+        yield fetched, lambda url: original(url, download=False)
     finally:
         _replace(instead, original)  # also in modules that were imported inside the block
 

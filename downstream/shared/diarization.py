@@ -127,7 +127,7 @@ def _hundredths(seconds: float) -> int:
 def _raster(turns: Sequence[Sequence], length: int) -> np.ndarray:
     speakers = sorted({turn[2] for turn in turns})
     if length * len(speakers) > LARGEST_GRID:
-        raise ValueError(f"{length / HUNDREDTHS:.0f} s of {len(speakers)} speakers are more than one recording holds")
+        raise ValueError(f"{length / HUNDREDTHS:.0f} s of {len(speakers)} speakers are more than a recording can have")
     grid = np.zeros((length, len(speakers)), bool)
     for start, end, speaker in turns:
         grid[_hundredths(start) : _hundredths(end), speakers.index(speaker)] = True

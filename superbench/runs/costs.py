@@ -192,7 +192,7 @@ def task_cost(demand: Demand, layers: int) -> TaskCost:
 
 
 def offer(demands: Sequence[Demand], costs: Sequence[TaskCost], shape: Shape, together: Size | None) -> Offer:
-    """Returns the costs of a shared sound for each way to store it. Utterances that all tasks crop anew are not stored."""
+    """Returns the costs of a shared sound for each way to store it. Utterances that all tasks redraw are not stored."""
     distinct = together or max((different(demand.sizes) for demand in demands), key=lambda size: size.hours)
     cropped = [_cropped(demand) for demand in demands]
     utterances = distinct.utterances - min(size.utterances for size in cropped)
@@ -216,7 +216,7 @@ def offer(demands: Sequence[Demand], costs: Sequence[TaskCost], shape: Shape, to
 
 
 def _cropped(demand: Demand) -> Size:
-    """Returns the size of the utterances that the recipe crops anew at each access."""
+    """Returns the size of the utterances whose crops the recipe redraws at each access."""
     fresh = [fold["train"].fresh for fold in folds_of(demand.sizes)] if demand.recipe.fresh_crops else []
     crops = [crop for crop in fresh if crop is not None]
     return Size(sum(crop.utterances for crop in crops), sum(crop.hours for crop in crops))

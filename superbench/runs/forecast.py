@@ -38,7 +38,7 @@ NOT_FORECAST = (
     "training and testing the heads",
     "decoding sound files",
     "writing and reading the store",
-    "what the store holds already",
+    "features that the store already contains",
 )
 
 

@@ -49,7 +49,7 @@ class Worker:
             certificate = (health := examined(loaded, device, certificates)).certificate()
             outputs, changed = confirm(loaded, device, self.plan.store / "outputs", redo=redo)
             if changed:
-                certificate = (health := examined(loaded, device, certificates, anew=True)).certificate()
+                certificate = (health := examined(loaded, device, certificates, again=True)).certificate()
             self._loaded = (spec, replace(loaded, batching=health.batching, outputs=outputs), certificate)
         return self._loaded[1], self._loaded[2]
 
@@ -101,7 +101,7 @@ class Worker:
 
 
 def failed(job: Job, out: Path, kind: str, message: str) -> Ended:
-    """Writes the failure of a job to its folder, and returns its end; `kind` is the type of the error."""
+    """Writes the failure of a job to its folder, and returns its end; `kind`: the class of the error."""
     with contextlib.suppress(SuperbenchError):  # a full disk must not hide the first message
         write_failure(folder(out, job.spec, job.task), job.task, job.spec.alias, kind, message)
     return Ended(job, "failed", message=message)

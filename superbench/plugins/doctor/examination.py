@@ -88,15 +88,15 @@ def examine(
 
 
 def examined(
-    upstream: Loaded, device: str, folder: Path, patience: float = PATIENCE, *, remember: bool = True, anew: bool = False
+    upstream: Loaded, device: str, folder: Path, patience: float = PATIENCE, *, remember: bool = True, again: bool = False
 ) -> Examination:
     """Returns the examination stored in `folder`, or calls `examine` and, with `remember`, stores it. The key is the model's
-    revision, the device and the versions. With `anew`, a stored examination is not read."""
+    revision, the device and the versions. With `again`, a stored examination is not read."""
     versions = " ".join([f"torch {torch.__version__}", *upstream.libraries, f"superbench {__version__}"])
     facts = f"{upstream.revision}|{device}|{versions}|{METHOD}"
     path = folder / f"{hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()}.json"
     with contextlib.suppress(StoreError, TypeError):  # missing or damaged: examined again
-        if not anew:
+        if not again:
             return Examination(upstream.alias, tuple(Finding(**finding) for finding in read_facts(path)))
     examination = examine(upstream, device, patience=patience)
     if examination.healthy and remember:
