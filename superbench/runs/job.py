@@ -75,7 +75,7 @@ def perform(
         move_earlier(job_folder, upstream, options, reporter)
         write_result(job_folder, result, outcome.predictions, outcome.learning)
         shutil.rmtree(job_folder / "work", ignore_errors=True)
-        return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
+        return Performed(result, False, extraction.statistics.sound_seconds, extraction.passed_seconds)
 
 
 def _extracted(

@@ -60,7 +60,7 @@ def record(made: ResultParts) -> Result:
             },
             "environment": environment(options.device) | _made_from(made),
             "seconds": {
-                "extract": round(made.extraction.work_seconds, 3),
+                "extract": round(made.extraction.statistics.work_seconds, 3),
                 "train": round(outcome.train_seconds, 3),
                 "evaluate": round(outcome.evaluate_seconds, 3),
             },
@@ -110,7 +110,7 @@ def _counts(folds: Sequence[Fold]) -> dict[str, int]:
 def _notes(made: ResultParts) -> list[str]:
     card, protocol = made.task.card, made.options.protocol
     notes = list(made.outcome.notes) + notes_of(made.passport, card)
-    for rate, count in sorted(made.extraction.rates.items()):
+    for rate, count in sorted(made.extraction.statistics.rates.items()):
         if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
     splits = [split for fold in made.folds for split in fold.splits]
