@@ -56,7 +56,7 @@ def test_sound_without_a_transcript_is_an_error(corpora: Corpora) -> None:
     (chapter / "3-10-0002.flac").rename(chapter / "._3-10-0002.flac")
     assert len(read_fold(corpora).test.items) == 2
     (chapter / "3-10.trans.txt").rename(chapter / "._3-10.trans.txt")
-    with pytest.raises(BadCorpus, match=r"test-clean holds no"):
+    with pytest.raises(BadCorpus, match=r"test-clean contains no"):
         read_fold(corpora)
 
 
