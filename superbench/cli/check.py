@@ -36,7 +36,8 @@ def check(
     from superbench.system.installation import advice, foreign
     from superbench.system.progress import Silence
 
-    others = foreign()
+    if others := foreign():  # first, because it may be the reason why nothing can be loaded
+        typer.echo(visible(f"! {advice(others)}"), err=True)
     with stages() as bars:
         outcome = run_checks(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
     examination = outcome.examination
@@ -47,8 +48,6 @@ def check(
         echo_json({**facts, "reasons": outcome.reasons, "findings": rows})
     else:
         _show(name, examination, "a task" if outcome.kind == "task" else "an upstream")
-    if others:
-        typer.echo(visible(f"! {advice(others)}"), err=True)
     if not outcome.healthy:
         raise typer.Exit(1)
 

@@ -19,6 +19,7 @@ from superbench.plugins.doctor.checks import Finding
 from superbench.plugins.doctor.examination import Examination
 from superbench.runs.job import perform
 from superbench.runs.options import Options
+from superbench.system.processes import without_main
 from superbench.system.progress import Reporter, Silence
 
 PROTOCOLS = ("superb", "superb-once", "mini")
@@ -62,7 +63,8 @@ def _card(task: Task) -> str:
 
 
 def _synthesise(task: Task, root: Path) -> str:
-    task.synth(root, 0)
+    with without_main():
+        task.synth(root, 0)
     files = [path for path in root.rglob("*") if path.is_file()]
     return f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB"
 

@@ -18,6 +18,9 @@ Kind = Literal["references", "labels", "tokens", "evidence", "incoming", "ruling
 """`references`: the board's own references. `labels`: stored by earlier versions and no longer read. `tokens`. `evidence`:
 replicates, which can be computed again. `incoming`: submissions of a server's queue. `rulings`: the keeper's decisions."""
 
+KEEPER = "keeper"
+"""The name in the log for changes without a token: they are made by whoever has access to the board's storage."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 

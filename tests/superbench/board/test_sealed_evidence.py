@@ -31,7 +31,7 @@ def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_forged_evidence_is_ignored_and_made_again(address: str, a_folder: Callable[..., Path], own_key: Path) -> None:
     board = Board(address)
-    board.submit(a_folder("apc", 20))
+    (receipt,) = board.submit(a_folder("apc", 20))
     board.submit(a_folder("mfcc", 12))
     honest = cells(board)
     assert own_key.stat().st_mode & 0o077 == 0
@@ -39,7 +39,6 @@ def test_forged_evidence_is_ignored_and_made_again(address: str, a_folder: Calla
     kept = {name: board.storage.get("evidence", name) or b"" for name in names}
     own, other = names
     bare = kept[own][sealed_evidence.SEAL_BYTES :]
-    (entry,) = board._counted([])[:1]
     stranger = replace(sealed_evidence.SealedEvidence.of_user(), key=b"x" * 32)
     lies = {
         "without a seal": bare,
@@ -48,7 +47,7 @@ def test_forged_evidence_is_ignored_and_made_again(address: str, a_folder: Calla
         "another bundle's": kept[other],
         "cut off": kept[own][: len(kept[own]) // 2],
         "nothing": b"",
-        "a stranger's seal": stranger._seal(entry[0].digest, "ks", bare) + bare,
+        "a stranger's seal": stranger._seal(receipt.digest, "ks", bare) + bare,
     }
     for what, lie in lies.items():
         with board.storage.writing() as writer:
