@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from doubles import Cut, Scissors
 
 from downstream.shared.pooled import PooledLinear
 from superbench import plugins
@@ -27,19 +28,6 @@ from superbench.training.probes.fold import Conditions
 from superbench.training.probes.probe import MeanExamples, Probe
 from superbench.training.probes.sweep import Sweep
 from superbench.training.probes.updates import Point, SequentialUpdate
-
-
-class Cut(Exception):
-    """Simulates SIGKILL: training ends at a chosen update."""
-
-
-class Scissors(Silence):
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def advance(self, stage: str, done: float, total: float) -> None:
-        if stage.startswith("train") and done >= self.after:
-            raise Cut
 
 
 def features(
