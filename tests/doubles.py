@@ -127,7 +127,7 @@ def rezipped(bundle: bytes, change: Mapping[str, bytes], *, honest: bool = False
     if honest:
         manifest = json.loads(files.pop("manifest.json"))
         manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        manifest["upstream"] = upstream or manifest["upstream"]
+        manifest["upstream"] = manifest["upstream"] if upstream is None else upstream
         files = {"manifest.json": json.dumps(manifest).encode(), **files}
     return zipped(files.items())
 
