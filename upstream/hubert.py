@@ -122,7 +122,7 @@ class Hubert(nn.Module):
         gradient = self.config.front_gradient
         if gradient != 1:
             local = local * gradient + local.detach() * (1 - gradient)
-        masked = self._spans(inside)
+        masked = self.spans(inside)
         visible = torch.where(masked[..., None], self.hidden, self.project(self.local_norm(local)))
         with torch.no_grad():
             targets = self.targets(waves, lengths, local.shape[1])
@@ -171,7 +171,7 @@ class Hubert(nn.Module):
             states.append(x)
         return states
 
-    def _spans(self, inside: Tensor) -> Tensor:
+    def spans(self, inside: Tensor) -> Tensor:
         """Draws masked frames (batch, time): spans begin at a share `start` of the frames; at least one in each sound."""
         begins = torch.rand(inside.shape, device=inside.device) < self.config.start
         rows = torch.arange(len(inside), device=inside.device)
