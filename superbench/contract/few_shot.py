@@ -51,6 +51,11 @@ Answer = Callable[[Fold, Split, Sequence[Episode], Sequence[Setting], LayerFeatu
 """(fold, the split to answer, episodes, settings, features) -> answers. It is called once for every hidden state."""
 
 
+def nothing_to_say(fold: Fold) -> Sequence[str]:
+    """Returns no remarks."""
+    return ()
+
+
 def no_further(shots: Shots, chosen: Setting) -> tuple[Setting, ...]:
     """Returns no further settings."""
     return ()
@@ -65,7 +70,8 @@ class FewShot:
     `settings` are tried on dev for every hidden state; `further(K, chosen)` returns settings that are tried after these, for
     the chosen hidden state alone. `floor(fold)`: the primary score of an answer that ignores the sound. `develop`: returns the
     fold with the dev split on which settings are chosen, for tasks without one (ASV). `available(fold)`: the number of examples
-    of the scarcest class; of a larger K, all are used, and the result says so. `weak`: why the method is a weak one.
+    of the scarcest class; of a larger K, all are used, and the result says so. `remarks(fold)`: notes for the
+    result, one sentence each. `weak`: why the method is a weak one.
     """
 
     question: str
@@ -78,4 +84,5 @@ class FewShot:
     words: Mapping[str, str] = field(default_factory=dict)
     develop: Callable[[Fold], Fold] | None = None
     available: Callable[[Fold], float] | None = None
+    remarks: Callable[[Fold], Sequence[str]] = nothing_to_say
     weak: str = ""

@@ -43,15 +43,17 @@ def is_classification(task: Task, folds: Sequence[Fold]) -> bool:
 
 def classification(task: Task) -> FewShot:
     """Returns how a classification task is put without a gradient: its labels are its classes."""
+    classifier = Classifier(about_speakers=task.card.domain == "speaker")
     return FewShot(
         question=task.card.title,
         counted="examples of each class",
         shots=SHOTS,
-        answer=Classifier(about_speakers=task.card.domain == "speaker"),
+        answer=classifier,
         floor=chance,
         settings=CENTRINGS,
         further=neighbours,
         develop=with_small_dev,
+        remarks=classifier.remarks,
         available=lambda fold: min(Counter(map(key_of, fold.train.items)).values()),
     )
 
@@ -81,8 +83,11 @@ def with_small_dev(fold: Fold) -> Fold:
 
 
 class Classifier:
-    """Answers a split by nearest centroids or neighbours. Unless the task is `about_speakers`, no speaker (group) of the test
-    split is among the examples."""
+    """Answers a split by nearest centroids or neighbours.
+
+    Unless the task is `about_speakers`, no speaker (group) of the test split is among the examples; if a class would be left
+    without an example, because the splits of the corpus share speakers, all training items may be examples (see `remarks`).
+    """
 
     def __init__(self, about_speakers: bool) -> None:
         self.about_speakers = about_speakers
@@ -106,17 +111,30 @@ class Classifier:
                 chosen = nearest(examples[rows], questions, classes[rows])
                 yield episode, setting, _predictions(fold.name, split, [labels[number] for number in chosen.tolist()])
 
+    def remarks(self, fold: Fold) -> list[str]:
+        """Returns a note if speakers of the test split are among the examples."""
+        everything = len(self._allowed(fold)) == len(fold.train.items)
+        if self.about_speakers or not everything or all(self._strange(fold)):
+            return []
+        return ["speakers of the test split are among the examples, because the splits of this corpus share them"]
+
     def _allowed(self, fold: Fold) -> np.ndarray:
         """Returns the positions of the training items that may be examples."""
-        tested = set() if self.about_speakers else {group for item in fold.test.items for group in item.group}
-        allowed = [i for i, item in enumerate(fold.train.items) if tested.isdisjoint(item.group)]
-        classes = {key_of(fold.train.items[i]) for i in allowed}
-        if lacking := sorted({key_of(item) for item in fold.test.items} - classes):
+        items = fold.train.items
+        strange = [i for i, of_others in enumerate(self._strange(fold)) if of_others]
+        tested = {key_of(item) for item in fold.test.items}
+        if lacking := sorted(tested - {key_of(item) for item in items}):
             raise BadCorpus(
-                f"The class {lacking[0]!r} of the test split has no example in the training split ({len(lacking)} such "
-                "classes). A few-shot run needs one of each: complete the corpus."
+                f"The class {lacking[0]!r} of the test split has no example in the training split (there are {len(lacking)} "
+                "such classes). A few-shot run needs one of each: complete the corpus."
             )
-        return np.array(allowed)
+        enough = tested <= {key_of(items[i]) for i in strange}
+        return np.array(strange if enough else range(len(items)))
+
+    def _strange(self, fold: Fold) -> list[bool]:
+        """Returns for each training item whether its speakers do not occur in the test split, or need not be compared."""
+        tested = set() if self.about_speakers else {group for item in fold.test.items for group in item.group}
+        return [tested.isdisjoint(item.group) for item in fold.train.items]
 
 
 def _predictions(fold: str, split: Split, labels: Iterable[Any]) -> list[Prediction]:

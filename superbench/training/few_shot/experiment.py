@@ -187,6 +187,7 @@ def _receipt(fold: str, k: Shots, trial: _Trial) -> dict[str, Any]:
 
 def _notes(method: FewShot, shots: Sequence[Shots], folds: Sequence[Fold]) -> list[str]:
     notes = [f"weak method: {method.weak}"] if method.weak else []
+    notes += dict.fromkeys(remark for fold in folds for remark in method.remarks(fold))
     fewest = min(method.available(fold) for fold in folds) if method.available else math.inf
     return notes + [
         f"K = {k} {method.counted}: the scarcest case has only {fewest:g}, and all of them were used"
