@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -89,7 +90,7 @@ def test_examples_are_nested_seeded_and_of_every_class() -> None:
     classes = np.array([0, 1, 2] * 10 + [3])
     for draw in range(3):
         taken = {k: set(draw_examples(classes, Episode(k, draw), "all").tolist()) for k in SHOTS}
-        for smaller, larger in zip(SHOTS, SHOTS[1:], strict=False):
+        for smaller, larger in itertools.pairwise(SHOTS):
             assert taken[smaller] <= taken[larger]
         assert np.bincount(classes[list(taken[5])]).tolist() == [5, 5, 5, 1]
         assert taken["all"] == set(range(31))
@@ -111,17 +112,17 @@ def test_more_examples_help_where_features_tell_the_class() -> None:
 
 
 def test_permuted_labels_bring_every_k_to_chance() -> None:
-    """Inside the 99.9 % interval (Student's t) of the mean over thirty permutations. Items of one cluster are right or wrong
+    """Inside the 99.9 % interval (Student's t) of the mean over a hundred permutations. Items of one cluster are right or wrong
     together, so single permutations vary."""
     found: dict[Any, list[float]] = {}
-    for seed in range(30):
+    for seed in range(100):
         order = np.random.default_rng(seed).permutation(len(FOLD.train.items))
         labels = [FOLD.train.items[n].label for n in order]
         items = [item(one.id, label, one.group[0]) for one, label in zip(FOLD.train.items, labels, strict=True)]
         for k, values in scores(telling(0.5), Fold("all", Split("train", tuple(items)), FOLD.dev, FOLD.test)).items():
             found.setdefault(k, []).append(float(np.mean(values)))
     for values in found.values():
-        half = stats.t.ppf(1 - 0.0005, 29) * np.std(values, ddof=1) / 30**0.5
+        half = stats.t.ppf(1 - 0.0005, 99) * np.std(values, ddof=1) / 100**0.5
         assert abs(np.mean(values) - 25.0) < half < 10
 
 
