@@ -16,6 +16,8 @@ import typer
 import superbench
 from superbench.cli.app import app
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "audio": "src", "video": "src", "source": "src"}
 NO_FILE = {"canonical", "next", "prev", "alternate"}
