@@ -25,7 +25,16 @@ from superbench.system.progress import Silence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 PLUGIN = Path(__file__).parent / "plugin" / "superbench_tones.py"
-LONGEST = ["test_readme", "test_server", "test_permuted_labels", "test_runner", "test_commands", "test_native", "test_ranking"]
+LONGEST = [
+    "test_readme",
+    "test_notebooks",
+    "test_server",
+    "test_permuted_labels",
+    "test_runner",
+    "test_commands",
+    "test_native",
+    "test_ranking",
+]
 """Files that take longest, by the beginning of their names: they begin first, so that no worker is left alone with one."""
 
 OURS = [
