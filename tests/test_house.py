@@ -27,6 +27,8 @@ FLOORS = [
 """From the ground up: a room imports only from floors below its own. `upstream`, `downstream` and `benchmarks` stand on top."""
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
+POSITIONAL = 4
+"""A record takes at most so many values by position."""
 PRODUCT = ("superbench", "upstream", "downstream")
 ACCESSORS = ("setattr", "getattr", "delattr", "hasattr", "patch", "object")
 
@@ -127,6 +129,43 @@ def test_built_in_plugins_use_only_the_public_names_and_never_each_other(folder:
                 assert name.removeprefix("superbench.") in superbench.__all__, f"{path} imports {name}, which is not public"
             if top == folder and path.parent.name == folder:
                 assert name.split(".")[1:2] in ([], ["shared"]), f"{path} imports {name}"
+
+
+def test_records_of_many_fields_are_filled_by_keyword() -> None:
+    trees = {path: ast.parse(path.read_text()) for folder in PRODUCT for path in python_files(folder)}
+    classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    fields = {name: set[int]() for name in records(classes)}
+    for node in classes:
+        if node.name in fields:
+            fields[node.name].add(sum(isinstance(line, ast.AnnAssign) for line in node.body))
+    found = []
+    for path, tree in trees.items():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = last_name(call.func)
+            starred = any(isinstance(argument, ast.Starred) for argument in call.args)
+            if name in fields and (len(call.args) > POSITIONAL or (starred and max(fields[name]) > POSITIONAL)):
+                found.append(f"{path.relative_to(ROOT)}:{call.lineno}: {name}")
+    assert found == []
+
+
+def records(classes: list[ast.ClassDef]) -> set[str]:
+    """Names of the dataclasses and named tuples among `classes`, and of the classes that inherit from one."""
+    named: set[str] = set()
+    while True:
+        more = {
+            node.name
+            for node in classes
+            if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+            or {"NamedTuple", *named} & {last_name(base) for base in node.bases}
+        }
+        if more <= named:
+            return named
+        named |= more
+
+
+def last_name(node: ast.expr) -> str:
+    """`Score` of `Score`, of `superbench.Score` and of `Score[int]`."""
+    return ast.unparse(node.value if isinstance(node, ast.Subscript) else node).rpartition(".")[2]
 
 
 def test_every_plugin_file_has_an_entry_point() -> None:

@@ -10,6 +10,7 @@ from superbench.results.files import (
     find_results as find_results,
     read_result as read_result,
     read_results as read_results,
+    require_results as require_results,
     write_failure as write_failure,
     write_result as write_result,
 )

@@ -110,8 +110,13 @@ def find_results(root: Path) -> list[Path]:
     return list({folder.resolve(): folder for folder in reversed(current)}.values())[::-1]
 
 
-def read_results(root: Path) -> dict[Path, Result]:
-    """Read the results that `find_results` returns, by folder; raises `BadResult` if there is none, or if one is damaged."""
+def require_results(root: Path) -> list[Path]:
+    """Return the folders that `find_results` returns; raises `BadResult` if there is none."""
     if not (folders := find_results(root)):
         raise BadResult(f"{root} contains no result.json. Give a folder that `superbench run --out` wrote.")
-    return {folder: read_result(folder) for folder in folders}
+    return folders
+
+
+def read_results(root: Path) -> dict[Path, Result]:
+    """Read the results in `root` or below it, by folder; raises `BadResult` if there is none, or if one is damaged."""
+    return {folder: read_result(folder) for folder in require_results(root)}

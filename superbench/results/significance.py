@@ -107,7 +107,7 @@ def compared(rows: tuple[int, ...], values: np.ndarray, drawn: Sequence[Replicat
     difference = values[:, None] - values[None, :]
     p = holm_adjusted(_p_values(difference, error, freedom, drawn[0].groups))
     ahead = difference > 0 if higher_is_better else difference < 0
-    return PairedTests(rows, difference, error, p, ahead & (p <= LEVEL), freedom)
+    return PairedTests(rows=rows, difference=difference, error=error, p=p, better=ahead & (p <= LEVEL), freedom=freedom)
 
 
 def _covariance(matrix: np.ndarray, design: Replicates) -> np.ndarray:

@@ -192,7 +192,7 @@ def test_a_word_may_have_several_spellings(tmp_path: Path) -> None:
     [
         ("I\tI |\nsee\ts e e |\n", "line 2: 's' is no symbol"),
         ("I\n", "line 1: a word without spelling"),
-        ("\n", "holds no word"),
+        ("\n", "contains no word"),
     ],
 )
 def test_a_bad_lexicon_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:

@@ -186,7 +186,7 @@ def test_the_upload_of_every_task_read_back_by_id_gives_the_results_score(name: 
 def test_diarization_decisions_hold_under_every_threshold_of_the_official_scorer(tmp_path: Path) -> None:
     done = predict(stored(tmp_path / "results", "sd"), tmp_path)
     assert rttm(done.folder, 0.3) == rttm(done.folder, 0.7) == rttm(done.folder)
-    assert "not posteriors" in (done.folder / "README.md").read_text()
+    assert "no posteriors" in (done.folder / "README.md").read_text()
 
 
 def test_diarization_without_h5py_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
