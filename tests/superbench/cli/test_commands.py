@@ -150,8 +150,8 @@ def test_what_is_wrong_is_said_in_one_paragraph(
     assert "Traceback" not in said
 
 
-def test_debug_shows_the_traceback() -> None:
-    done = started_from_nothing("check", "nothing", "--debug")
+def test_debug_shows_the_traceback(call: Call) -> None:
+    done = call("check", "nothing", "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "UnknownName" in done.stderr
