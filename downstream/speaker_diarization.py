@@ -266,7 +266,7 @@ def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
         for answer in predictions
     }
     remarks = [
-        "sd: T_hat holds the decisions (1 or 0) of the setting that this result chose, not posteriors: results contain none. "
+        "sd: T_hat contains the decisions (1 or 0) of the setting that this result chose; results contain no posteriors. "
         "With median 1 the official scorer finds this result's DER under any threshold; it also tries a median filter of 11 on "
         "top, and takes the lower DER."
     ]

@@ -182,8 +182,8 @@ def write_miniature(root: Path, seed: int) -> None:
     _write_list(top, "utterances", "Audio", [*sentences], foreign)
     for half, split in enumerate(("dev", "eval")):
         chosen = [term for row in terms for term in row[half::2]]
-        asked = _names(f"quesst14_{split}_{{:04d}}", len(chosen) + FOREIGN_QUERIES, random)
-        queries, foreign_queries = dict(zip(asked, chosen, strict=False)), asked[len(chosen) :]
+        query_names = _names(f"quesst14_{split}_{{:04d}}", len(chosen) + FOREIGN_QUERIES, random)
+        queries, foreign_queries = dict(zip(query_names, chosen, strict=False)), query_names[len(chosen) :]
         first = DOCUMENT_SPEAKERS + half * QUERY_SPEAKERS
         lines += [
             _line(top / f"{split}_queries" / f"{name}.wav", term, seed, first + number % QUERY_SPEAKERS, random)
@@ -213,12 +213,12 @@ def _some(names: Sequence[str], random: np.random.Generator) -> list[str]:
 
 
 def _line(path: Path, text: str, seed: int, speaker: int, random: np.random.Generator) -> Line:
-    own = voice(seed, FIRST_VOICE + speaker)
+    speaker_voice = voice(seed, FIRST_VOICE + speaker)
     speed, pitch = float(random.uniform(0.95, 1.3)), float(random.uniform(0.9, 1.1))
     return Line(
         path=path,
         text=text,
-        voice=own,
+        voice=speaker_voice,
         seed=int(random.integers(2**31)),
         speed=speed,
         pitch=pitch,

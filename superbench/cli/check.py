@@ -42,9 +42,9 @@ def check(
         outcome = run_checks(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
     examination = outcome.examination
     if as_json:
-        mates = {"mates": examination.mates} if outcome.kind == "upstream" else {}
+        batching = {"mates": examination.batching} if outcome.kind == "upstream" else {}
         rows = [asdict(finding) for finding in examination.findings]
-        facts = {"name": name, "foreign": others, **outcome.facts, "healthy": outcome.healthy, **mates}
+        facts = {"name": name, "foreign": others, **outcome.facts, "healthy": outcome.healthy, **batching}
         echo_json({**facts, "reasons": outcome.reasons, "findings": rows})
     else:
         _show(name, examination, "a task" if outcome.kind == "task" else "an upstream")

@@ -36,6 +36,7 @@ def ratio(
         return factor * float(weights @ numerator) / total if total else float("nan")
 
     return Score(
+        parts=(factor * numerator, denominator),
         value=reweighted(np.ones(len(numerator))),
         unit=unit,
         higher_is_better=higher_is_better,
