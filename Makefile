@@ -1,14 +1,19 @@
-# The four things to know: make demo, make test, make check, make docs. Each sets up what it needs.
+# The five things to know: make demo, make test-fast, make test, make check, make docs. Each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check docs install clean
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:schemathesis -p no:hypothesispytest
+
+.PHONY: demo test test-fast check docs install clean
 
 demo: .venv/.installed
 	$(BIN)/superbench demo --out demo
 
 test: .venv/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:schemathesis -p no:hypothesispytest
+	$(PYTEST)
+
+test-fast: .venv/.installed
+	$(PYTEST) -m 'not (slow or parity or browser or server)'
 
 check: .venv/.installed
 	$(BIN)/ruff check .

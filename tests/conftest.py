@@ -25,7 +25,16 @@ from superbench.system.progress import Silence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 PLUGIN = Path(__file__).parent / "plugin" / "superbench_tones.py"
-LONGEST = ["test_readme", "test_server", "test_permuted_labels", "test_runner", "test_commands", "test_native", "test_ranking"]
+LONGEST = [
+    "test_readme",
+    "test_notebooks",
+    "test_server",
+    "test_permuted_labels",
+    "test_runner",
+    "test_commands",
+    "test_native",
+    "test_ranking",
+]
 """Files that take longest, by the beginning of their names: they begin first, so that no worker is left alone with one."""
 
 OURS = [
@@ -39,7 +48,7 @@ TASKS = sorted(f"downstream.{path.stem}" for path in (Path(__file__).parents[1] 
 """What most commands load, beside the libraries."""
 
 
-MARKED_BY = {"reference": "parity", "browser": "browser", "serving": "server"}
+MARKED_BY = {"reference": "parity", "browser": "browser", "serving": "server", "miniature": "slow", "call": "slow"}
 """Fixture -> the marker of every test that uses it; the other tests carry their marks in their files."""
 
 
@@ -125,6 +134,7 @@ class Started:
     process: Any
     arguments: tuple[str, ...]
     said: Path
+    encoding: str
 
     def ended(self, seconds: float = 200) -> subprocess.CompletedProcess[str]:
         """Its status and what it said, when it has ended."""
@@ -136,7 +146,7 @@ class Started:
 
     def _printed(self) -> tuple[str, str]:
         out, err = (self.said / name for name in ("stdout", "stderr"))
-        return out.read_text(), err.read_text()
+        return out.read_text(self.encoding), err.read_text(self.encoding)
 
 
 class Commands:
@@ -157,7 +167,7 @@ class Commands:
     def start(self, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Started:
         """Start in `folder` and `environment`, which default to those of the test."""
         said = Path(tempfile.mkdtemp(dir=self.root))
-        asked = {
+        asked: dict[str, Any] = {
             "arguments": arguments,
             "folder": str(folder or Path.cwd()),
             "environment": dict(environment or os.environ),
@@ -166,7 +176,7 @@ class Commands:
         child = str(Path(__file__).with_name("forked.py"))
         process = self.context.Process(target=runpy.run_path, args=(child, {"asked": asked}))
         process.start()
-        return Started(process, arguments, said)
+        return Started(process, arguments, said, asked["environment"].get("PYTHONIOENCODING", "utf-8"))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,9 @@ def become(asked: dict[str, Any]) -> None:
         os.dup2(os.open(asked["said"] / name, os.O_WRONLY | os.O_CREAT), number)
     os.environ.clear()
     os.environ.update(asked["environment"])
+    if encoding := os.environ.get("PYTHONIOENCODING"):  # Python looks at it when it starts
+        sys.stdout.reconfigure(encoding=encoding)
+        sys.stderr.reconfigure(encoding=encoding, errors="backslashreplace")
     os.chdir(asked["folder"])
     sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = ["superbench", *asked["arguments"]]

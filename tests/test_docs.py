@@ -17,6 +17,8 @@ import superbench
 from superbench.cli.app import app
 from superbench.runs.options import RunOptions
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "audio": "src", "video": "src", "source": "src"}
 NO_FILE = {"canonical", "next", "prev", "alternate"}

@@ -23,9 +23,10 @@ def notebooks() -> Any:
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notebooks write into a temporary folder; a short name, since sockets lie in it."""
+def own_folder(tmp_path_factory: pytest.TempPathFactory, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks write into a temporary folder (a short name, since sockets lie in it), and find the features of each other."""
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("n")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared / "cache-of-notebooks"))
 
 
 def shown(notebook: Any, kind: str) -> list[str]:

@@ -16,6 +16,8 @@ import pytest
 
 import superbench
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("superbench", "upstream", "downstream")
 IMPORT_ALL = """

@@ -82,6 +82,10 @@ class Extraction:
         """Returns features (rows, layer, dim) of one segment."""
         return self.read([audio])[0]
 
+    def close(self) -> None:
+        """Ends the threads that decode sound; afterwards, only stored features can be read."""
+        self.live.close()
+
     def check_steady(self) -> None:
         """Raises `BadUpstream` if the model changed while it computed features; they are then removed from the store."""
         if self.passed_seconds == self._checked_seconds:

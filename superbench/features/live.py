@@ -47,5 +47,9 @@ class LivePass:
         """Starts to decode the sound that `read` will need for this batch, in background threads."""
         self._coming = {(batch, i): self._load(audio, batch, i) for i, audio in enumerate(audios)}
 
+    def close(self) -> None:
+        """Ends the threads; nothing can be read afterwards."""
+        self._readers.shutdown(cancel_futures=True)
+
     def _load(self, audio: Audio, batch: BatchKey, position: int) -> Future[Tensor]:
         return self._readers.submit(load, audio, np.random.default_rng([1337, *batch, position]) if batch else None)

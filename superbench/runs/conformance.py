@@ -111,7 +111,8 @@ def _run(task: Task, upstream: str, corpora: Corpora, out: Path, reporter: Repor
     loaded = plugins.upstream(plugins.parse(upstream))
     options = Options("mini", max_steps=4)
     short = replace(task.card, recipes={**task.card.recipes, "mini": options.recipe(task)})
-    result = perform(replace(task, card=short), loaded, corpora, Store(out / "store"), out, options, {}, reporter).result
+    with Store(out / "store") as store:
+        result = perform(replace(task, card=short), loaded, corpora, store, out, options, {}, reporter).result
     score = result.scores[result.primary]
     json.dumps(result.model_dump(mode="json"), allow_nan=False)
     return f"{result.primary} {score.value:.2f} after 4 updates, {sum(result.data.items.values())} items"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,9 @@ def perform(
             return Performed(earlier, True)
         folds = _prepared(task, inputs.read, upstream.hop, inputs.recipe)
         folds = folds if options.trains else without_crops(folds)
-        extraction = _extracted(task, upstream, folds, store, options, reporter)
-        outcome = _experiment(inputs, folds, extraction, job_folder / "work", reporter)
-        extraction.check_steady()
+        with closing(_extracted(task, upstream, folds, store, options, reporter)) as extraction:
+            outcome = _experiment(inputs, folds, extraction, job_folder / "work", reporter)
+            extraction.check_steady()
         result = record(
             ResultParts(
                 task=task, upstream=upstream, options=options, folds=folds, extraction=extraction, outcome=outcome,

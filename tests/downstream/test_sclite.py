@@ -21,6 +21,8 @@ from downstream import phoneme_recognition, speech_recognition
 from downstream.shared.text import PHONES, word_edits
 from superbench import Prediction
 
+pytestmark = pytest.mark.parity
+
 WORDS = [f"W{n}" for n in range(200)]
 
 

@@ -24,6 +24,8 @@ from superbench.plugins.doctor.examination import examine
 from upstream import from_s3prl
 from upstream.from_s3prl import S3prlModel
 
+pytestmark = pytest.mark.parity
+
 CHECKPOINTS = runpy.run_path(str(Path(__file__).with_name("s3prl_checkpoints.py")))
 apc, MAKERS = CHECKPOINTS["apc"], CHECKPOINTS["MAKERS"]
 WITHOUT_WEIGHTS = ("fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "spectrogram")

@@ -56,6 +56,7 @@ def ready(family: Any, seed: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("what", [*SPECTRA, *FAMILIES])
+@pytest.mark.slow
 def test_every_check_of_the_doctor_holds(what: Any) -> None:
     found = examine(built(what))
     assert [finding for finding in found.findings if not finding.holds] == []
@@ -99,6 +100,7 @@ def test_base_has_the_published_number_of_weights_and_states(
 
 
 @pytest.mark.parametrize(("family", "share"), [(family, 0.95 if family is VqApc else 0.9) for family in FAMILIES])
+@pytest.mark.slow
 def test_the_loss_falls(family: Any, share: float) -> None:
     model, waves = ready(family), sweeps()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
@@ -246,6 +248,7 @@ def speech(folder: Path, factor: float = 1.0) -> Path:
 
 
 @pytest.mark.parametrize("family", [VqApc, Cpc, SpeechGpt, Hubert])
+@pytest.mark.slow
 def test_training_that_was_killed_ends_with_the_same_weights_and_they_make_the_revision(tmp_path: Path, family: Any) -> None:
     name = f"{inspect.getfile(family)}:{family.__name__}"
     audio = speech(tmp_path / "audio")

@@ -93,7 +93,8 @@ class ServedBoard:
 def _reason(error: urllib.error.HTTPError) -> str:
     """Returns the server's reason, or the name of the HTTP status."""
     try:
-        problem = json.load(error)
+        with error:
+            problem = json.load(error)
         return f"{problem['code']}: {problem['reason']}"
     except (OSError, ValueError, KeyError, TypeError):
         return str(error.reason)

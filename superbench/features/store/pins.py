@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 from superbench.errors import StoreError
 from superbench.features.store.index import Index
@@ -25,16 +25,18 @@ class Pins:
     def __init__(self, folder: Path, index: Index) -> None:
         self._folder, self._index = folder, index
         self._name = ""
-        self._file: IO | None = None
+        self._unlock: weakref.finalize | None = None
 
     @property
     def owner(self) -> str:
         """The name of this owner. The first access creates and locks its file."""
-        if self._file is None:
+        if self._unlock is None:
             with self._index.transaction():
                 self.bury()  # else pins would accumulate in a store without eviction
                 self._name = f"owner-{os.getpid()}-{secrets.token_hex(8)}"
-                self._file = lock(self._folder / self._name, wait=False)
+                file = lock(self._folder / self._name, wait=False)
+                assert file is not None  # nobody else knows its name
+                self._unlock = weakref.finalize(self, file.close)  # also for a store that nobody closes
         return self._name
 
     def add(self, shards: Iterable[str]) -> None:
@@ -44,10 +46,10 @@ class Pins:
 
     def release(self) -> None:
         """Removes all pins of this owner. Its file is removed first: a full disk may keep the rows, but they are invalid."""
-        if self._file is not None:
+        if self._unlock is not None:
             (self._folder / self._name).unlink(missing_ok=True)
-            self._file.close()
-            self._file = None
+            self._unlock()
+            self._unlock = None
             with contextlib.suppress(StoreError):
                 self._index.write("DELETE FROM pins WHERE owner = ?", [(self._name,)])
 

@@ -53,7 +53,8 @@ class Running:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.headers, _body(answer)
         except urllib.error.HTTPError as error:
-            return error.code, error.headers, _body(error)
+            with error:
+                return error.code, error.headers, _body(error)
 
     def decided(self, identity: str) -> dict[str, Any]:
         """The state of a submission, when it has ended."""
@@ -176,7 +177,7 @@ def database(postgresql: str, request: pytest.FixtureRequest) -> str:
     return f"{postgresql}/{name}"
 
 
-@pytest.fixture(params=["folder", "sqlite", "postgresql"])
+@pytest.fixture(params=["folder", "sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a board may live: each kind in turn."""
     if request.param == "folder":

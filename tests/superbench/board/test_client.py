@@ -15,6 +15,8 @@ import pytest
 from superbench.board.server import client
 from superbench.errors import BadResult
 
+pytestmark = pytest.mark.server
+
 DONE = {"id": "1", "state": "accepted", "upstream": "apc", "tasks": ["ks"], "status": 200, "code": "", "reason": ""}
 
 

@@ -118,10 +118,11 @@ def test_ten_submitters_at_once_are_all_accepted_and_readers_never_see_half(
 
 SUBMITTER = """
 import sys
+from pathlib import Path
 from superbench.board.board import Board
 board = Board(sys.argv[1])
 for path in sys.argv[2:]:
-    receipt = board.accept(board.examine(open(path, "rb").read()))
+    receipt = board.accept(board.examine(Path(path).read_bytes()))
     print(receipt.digest, flush=True)
 """
 
@@ -131,14 +132,12 @@ def test_what_was_accepted_survives_a_kill(address: str, a_folder: Callable[...,
     for number in range(30):
         files.append(tmp_path / f"{number}.zip")
         files[-1].write_bytes(pack_bundle(a_folder(f"model{number}", number)))
-    process = subprocess.Popen(
-        [sys.executable, "-c", SUBMITTER, address, *map(str, files)], stdout=subprocess.PIPE, text=True, cwd=os.getcwd()
-    )
-    assert process.stdout is not None
-    told = [process.stdout.readline().strip() for _ in range(4)]
-    os.kill(process.pid, signal.SIGKILL)
-    told += process.stdout.read().split()
-    process.wait()
+    command = [sys.executable, "-c", SUBMITTER, address, *map(str, files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=os.getcwd()) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().strip() for _ in range(4)]
+        os.kill(process.pid, signal.SIGKILL)
+        told += process.stdout.read().split()
     board = Board(address)
     held = [one.digest for one in board.storage.bundles()]
     assert all(any(digest.startswith(one) for one in held) for digest in told if len(digest) == 64)

@@ -19,10 +19,17 @@ from superbench.cli.printing import HANDLER, prepare, spelled
 NAME = "модель-é"
 
 
-def command(encoding: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Start a new process: Python sets its encoding at the start."""
-    environment = {**os.environ, "PYTHONIOENCODING": encoding, "TERM": "dumb"}
-    return subprocess.run([sys.executable, "-m", "superbench", *arguments], capture_output=True, env=environment, check=False)
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def surroundings(encoding: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONIOENCODING": encoding, "TERM": "dumb"}
+
+
+@pytest.fixture
+def command(call: Command) -> Command:
+    """`command("ascii", "list", "tasks")`: a command whose standard output and error have this encoding."""
+    return lambda encoding, *arguments: call(*arguments, environment=surroundings(encoding))
 
 
 @pytest.fixture
@@ -71,39 +78,45 @@ def test_columns_stay_straight(encoding: str) -> None:
     ],
     ids=" ".join,
 )
-def test_commands_print_in_any_encoding(encoding: str, arguments: list[str]) -> None:
-    done = command(encoding, *arguments)
-    assert b"UnicodeEncodeError" not in done.stderr
+def test_commands_print_in_any_encoding(encoding: str, arguments: list[str], command: Command) -> None:
+    done = command(encoding, *arguments)  # decoded as it was encoded
+    assert "UnicodeEncodeError" not in done.stderr
     assert done.returncode in (0, 1)
     assert len(done.stdout) > 100
-    done.stdout.decode(encoding)
+
+
+def test_started_from_nothing_a_command_prints_the_same(command: Command) -> None:
+    """Python sets the encoding at the start."""
+    arguments = [sys.executable, "-m", "superbench", "list", "tasks"]
+    done = subprocess.run(arguments, capture_output=True, env=surroundings("ascii"), check=True)
+    assert (done.stdout.decode("ascii"), done.stderr) == (command("ascii", "list", "tasks").stdout, b"")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_names_in_other_letters_are_printed_and_programs_read_them(encoding: str, results: Path) -> None:
+def test_names_in_other_letters_are_printed_and_programs_read_them(encoding: str, results: Path, command: Command) -> None:
     table = command(encoding, "report", str(results))
-    assert (table.returncode, table.stderr) == (0, b"")
-    assert b"\\u043c" in table.stdout
-    assert b"+/-" in table.stdout or "±".encode("latin-1") in table.stdout
+    assert (table.returncode, table.stderr) == (0, "")
+    assert "\\u043c" in table.stdout
+    assert ("±" if encoding == "latin-1" else "+/-") in table.stdout
     found = json.loads(command(encoding, "report", str(results), "--format", "json").stdout)
     assert {one["upstream"]["name"] for one in found} == {"plain", NAME}
-    rows = list(
-        csv.DictReader(command(encoding, "report", str(results), "--format", "csv").stdout.decode(encoding).splitlines())
-    )
+    rows = list(csv.DictReader(command(encoding, "report", str(results), "--format", "csv").stdout.splitlines()))
     assert {row["task"] for row in rows} == {"ks"}
     compared = command(encoding, "diff", str(results / "plain"), str(results / NAME.replace("/", "_")), "--json")
     assert json.loads(compared.stdout)["schema"] == 1
     refused = command(encoding, "report", str(results / "нет"))
     assert refused.returncode == 1
-    assert refused.stderr.startswith(b"superbench: ")
+    assert refused.stderr.startswith("superbench: ")
 
 
-def test_the_line_of_a_job_is_printed_in_any_encoding(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+def test_the_line_of_a_job_is_printed_in_any_encoding(
+    keyword_corpora: Path, warm_store: Path, tmp_path: Path, command: Command
+) -> None:
     places = ["--data", str(keyword_corpora), "--store", str(warm_store), "--out", str(tmp_path / "out"), "--workers", "1"]
     done = command("ascii", "run", f"{NAME}=mfcc", "--tasks", "ks", "--max-steps", "1", *places)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"\n+ " in b"\n" + done.stdout
-    assert b"+/-" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n+ " in "\n" + done.stdout
+    assert "+/-" in done.stdout
 
 
 def test_colours_asked_for_in_a_pipe_bring_no_moving_bars() -> None:

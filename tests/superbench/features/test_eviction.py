@@ -65,14 +65,13 @@ def owners(root: Path) -> list[int]:
 
 @contextlib.contextmanager
 def a_process_that_uses(root: Path, *shards: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-c", USING, str(root), *shards], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == str(len(shards))
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen([sys.executable, "-c", USING, str(root), *shards], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == str(len(shards))
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_the_least_recently_used_make_room_and_the_total_stays_within_the_budget(tmp_path: Path) -> None:

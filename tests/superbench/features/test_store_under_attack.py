@@ -119,8 +119,16 @@ def writer(root: Path, act: str) -> subprocess.Popen[str]:
         [sys.executable, "-c", WRITING + act, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    with process.stdout as said:
+        assert said.readline() == "ready\n"
     return process
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    """Sends the line that a writer waits for."""
+    assert process.stdin is not None
+    with process.stdin as lines:
+        lines.write("\n")
 
 
 def command(*arguments: str | Path) -> Result:
@@ -312,9 +320,7 @@ def test_an_index_that_is_none_is_said(tmp_path: Path) -> None:
 def test_two_processes_that_write_the_same_shard_at_once_leave_one_whole_shard(tmp_path: Path) -> None:
     processes = [writer(tmp_path, MANY_TIMES) for _ in range(2)]
     for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.close()
+        go_on(process)
     store = Store(tmp_path)
     while any(process.poll() is None for process in processes):
         assert not [finding for finding in store.verify() if finding.state == "stray"]
@@ -330,9 +336,7 @@ def test_killed_after_writing_and_before_taking_its_place_a_process_leaves_nothi
     store = Store(tmp_path)
     blocker = sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
+    go_on(process)
     until = time.monotonic() + 60
     while not list(tmp_path.glob(f"writing/*/{NAME}")):
         assert time.monotonic() < until
@@ -350,9 +354,7 @@ def test_killed_after_writing_and_before_taking_its_place_a_process_leaves_nothi
 
 def test_killed_between_its_place_and_its_row_a_process_leaves_a_file_that_nobody_believes(tmp_path: Path) -> None:
     process = writer(tmp_path, KILLED_BEFORE_ITS_ROW)
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
+    go_on(process)
     assert process.wait(60) == -signal.SIGKILL
     store = Store(tmp_path)
     assert shard(tmp_path).exists()

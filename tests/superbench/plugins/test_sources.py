@@ -21,6 +21,8 @@ from superbench import plugins
 from superbench.errors import BadUpstream, BrokenPlugin
 from superbench.plugins.reference_outputs import confirm
 
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the models here are strangers' code
+
 MODEL = """
 import torch
 from torch import nn

@@ -89,7 +89,7 @@ def test_a_truncated_wav_is_named_and_costs_no_other_result(copy: Path, warm_sto
     sound = sorted((copy / "SpeechCommands" / "speech_commands_test_set_v0.01" / "yes").glob("*.wav"))[3]
     whole = sound.read_bytes()
     sound.write_bytes(whole[: len(whole) // 2])
-    report = go(copy, tmp_path)
+    report = go(copy, tmp_path, store=warm_store)
     assert states(report) == {"ks": "failed"}
     assert str(sound) in report.ended[0].message
     place = tmp_path / "out" / SPEC / "ks"
@@ -99,7 +99,7 @@ def test_a_truncated_wav_is_named_and_costs_no_other_result(copy: Path, warm_sto
     assert not (place / "result.json").exists()
     assert (tmp_path / "out" / "mfcc" / "ks" / "result.json").exists()
     sound.write_bytes(whole)
-    assert states(go(copy, tmp_path)) == {"ks": "done"}
+    assert states(go(copy, tmp_path, store=warm_store)) == {"ks": "done"}
     assert not (place / "failure.json").exists()
 
 
