@@ -25,7 +25,7 @@ from superbench.board.storage.documents import confirm, document_name, reference
 from superbench.board.storage.folder import FolderStorage
 from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import BadResult, CommandError, Conflict, Refusal
-from superbench.results import Result, find_results, read_predictions, read_result
+from superbench.results import Result, read_predictions, read_whole_results
 from superbench.system.files import require_place, write_text
 
 DATABASE_FILES = {".db", ".sqlite", ".sqlite3"}
@@ -168,12 +168,8 @@ class Board:
         The results come from a run of any model on the keeper's copy of the corpora. From then on, bundles are scored with
         these labels only. Raises `BadResult`.
         """
-        result_folders = find_results(folder)
-        if not result_folders:
-            raise BadResult(f"{folder} contains no result.json. Give a folder that `superbench run --out` wrote.")
         by_name: dict[str, References] = {}
-        for result_folder in result_folders:
-            result = read_result(result_folder)
+        for result_folder, result in read_whole_results(folder).items():
             references = References.of(result, read_predictions(result_folder / result.predictions))
             name = document_name(references.task, references.fingerprint)
             if name in by_name and by_name[name].digest != references.digest:

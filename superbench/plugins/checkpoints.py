@@ -12,9 +12,10 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from superbench.errors import BadCheckpoint, StoreError
+from superbench.plugins.allocation import BoundedAllocation
 from superbench.system.files import SEAL, load_tensors, save_sealed
 from superbench.system.seeding import seeded
 
@@ -53,7 +54,7 @@ def load_model(family: Any, path: Path, name: str) -> nn.Module:
         raise BadCheckpoint(f"{path} is no checkpoint of {name!r}, but {what}.{hint}")
     if SEAL not in facts and facts.get("superbench") != "1":
         raise BadCheckpoint(f"{path} is damaged: it has no digest. Fetch it again, or pretrain {name} again.")
-    model = _configured(family, path, name, facts.get("config", ""))
+    model = _configured(family, path, name, facts.get("config", ""), tensors)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in tensors.items()}
     if wanted != given:
@@ -67,8 +68,8 @@ def load_model(family: Any, path: Path, name: str) -> nn.Module:
     return model
 
 
-def _configured(family: Any, path: Path, name: str, config: str) -> nn.Module:
-    """The model that a checkpoint's configuration (JSON) describes, with weights of its own."""
+def _configured(family: Any, path: Path, name: str, config: str, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The model that a checkpoint's configuration (JSON) describes, with weights of its own: about as many as `tensors` has."""
     kind = type(next(iter(family.configs.values())))
     try:
         values = json.loads(config)
@@ -78,17 +79,28 @@ def _configured(family: Any, path: Path, name: str, config: str) -> nn.Module:
                 f"{path} was written by another version of {name}: {sorted(set(values) ^ known)} of its configuration differ. "
                 "Pretrain it again with this version."
             )
+        largest = max((size for tensor in tensors.values() if tensor.numel() for size in tensor.shape), default=0)
         for field in fields(kind):
-            _check_value(field.name, values[field.name], field.default)
-        model: nn.Module = family(kind(**values))
+            own = [_largest(getattr(config, field.name)) for config in family.configs.values()]
+            _check_value(field.name, values[field.name], field.default, max(largest, *own))
+        with BoundedAllocation(tensors):
+            model: nn.Module = family(kind(**values))
     except (ValueError, TypeError, ArithmeticError, LookupError, AssertionError, RuntimeError, MemoryError) as error:
         said = " ".join(str(error).split())[:200]
         raise BadCheckpoint(f"{path} has a configuration that no {name} can have: {said}. Pretrain it again.") from error
     return model
 
 
-def _check_value(name: str, value: Any, default: Any) -> None:
-    """Raises `ValueError` for a value of another kind than a field's default, or a negative one."""
+def _largest(value: Any) -> int:
+    """The largest whole number in a value of a configuration, 0 if it has none."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return max((len(values), *(one for one in values if isinstance(one, int))))
+
+
+def _check_value(name: str, value: Any, default: Any, most: int) -> None:
+    """Raises `ValueError` for a value of another kind than a field's default, a negative one, or a number above `most`."""
+    if _largest(value) > most:
+        raise ValueError(f"{name} is {str(value)[:40]}, and no dimension of its weights is above {most}")
     kinds = (int, float) if isinstance(default, float) else (list, tuple) if isinstance(default, tuple) else type(default)
     if default is MISSING or default is None:
         return

@@ -179,16 +179,6 @@ def forget_changed(folders: Iterable[Path] = ()) -> None:
             del sys.modules[name]
 
 
-@contextlib.contextmanager
-def modules_kept() -> Iterator[None]:
-    """Afterwards, the modules that the caller had imported are the same objects as before."""
-    before = dict(sys.modules)
-    try:
-        yield
-    finally:
-        sys.modules.update({name: module for name, module in before.items() if sys.modules.get(name) is not module})
-
-
 def forget(names: Iterable[str]) -> None:
     """The next import of these modules reads them anew; who holds them keeps what they were."""
     for name in list(names):
@@ -212,6 +202,11 @@ def remember(root: str, model: str, trace: Trace) -> dict[str, str]:
 def read_of(name: str) -> dict[str, str] | None:
     """What was noted of a module that was read here: file -> digest; None for any other."""
     return getattr(sys.modules.get(name), "__dict__", {}).get(READ)
+
+
+def was_read(name: str) -> bool:
+    """Was a module read here, and has no file of it changed since?"""
+    return read_of(name) is not None and not _changed(_noted(name))
 
 
 def _noted(name: str) -> dict[str, str]:

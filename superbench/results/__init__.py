@@ -7,9 +7,11 @@ from superbench.results.files import (
     REPLACED as REPLACED,
     SCHEMA as SCHEMA,
     check_whole as check_whole,
+    damage as damage,
     find_results as find_results,
     read_result as read_result,
     read_results as read_results,
+    read_whole_results as read_whole_results,
     write_failure as write_failure,
     write_result as write_result,
 )

@@ -18,7 +18,7 @@ from superbench import plugins
 from superbench.plugins import Spec
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, taken
 from superbench.runs.worker import Bench, failed
-from superbench.system.processes import end, say, start
+from superbench.system.processes import end, how_it_ended, say, start
 
 
 class _Wire:
@@ -110,7 +110,8 @@ def _assign(workers: list[_Worker], number: int, waiting: list[Job], plan: RunPl
         end([worker.process])
         workers[number] = worker = _hire(plan)
     worker.job, worker.own = job, worker.own if plugins.is_built_in(job.spec) else job.spec
-    worker.pipe.send(job)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died while it waited: its pipe will say so
+        worker.pipe.send(job)
 
 
 def _hear(worker: _Worker, watcher: Watcher, plan: RunPlan) -> Ended | None:
@@ -128,14 +129,11 @@ def _hear(worker: _Worker, watcher: Watcher, plan: RunPlan) -> Ended | None:
 
 def _death(status: int | None) -> str:
     """What the exit status of a worker process says of the job that it had in hand."""
+    ended = how_it_ended(status or 0)
     if status is None or status >= 0:
         return (
-            f"The process of this job ended with status {status} before the job was done: the code of the model or of the task "
-            "ended it (os._exit, for example). Mend that code, and run the same command again."
+            f"The process of this job {ended} before the job was done: the code of the model or of the task ended it "
+            "(os._exit, for example). Mend that code, and run the same command again."
         )
-    name = signal.Signals(-status).name if -status in signal.valid_signals() else "not known"
     why = "most likely for want of memory: take fewer --workers" if -status == signal.SIGKILL else "a crash in compiled code"
-    return (
-        f"The process of this job died (signal {-status}, {name}), {why}. Run the same command again when that is mended; it "
-        "goes on from here."
-    )
+    return f"The process of this job {ended}, {why}. Run the same command again when that is mended; it goes on from here."

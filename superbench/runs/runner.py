@@ -6,6 +6,7 @@ repeated with the same command: finished jobs are found, stored features are use
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -17,10 +18,9 @@ from typing import Any, Unpack
 from superbench import plugins
 from superbench.contract import Precision, Protocols, Task
 from superbench.contract.corpora import Corpora
-from superbench.errors import CommandError
+from superbench.errors import CommandError, EndedProcess
 from superbench.features.store import Store, default_root
 from superbench.plugins import Spec, model_files
-from superbench.plugins.tracing import modules_kept
 from superbench.results import Result
 from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
@@ -83,6 +83,12 @@ class Asked:
         shares = {Job(spec, name): _cost(task.card, self.options) for spec in self.specs for name, task in self.tasks.items()}
         return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
+    @property
+    def trusted(self) -> bool:
+        """Does superbench bring all the code of the run? Other code may end the process that it runs in: it gets one of its
+        own."""
+        return all(map(plugins.is_built_in, self.specs)) and all(map(plugins.is_built_in_task, self.tasks))
+
 
 def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **given: Unpack[RunOptions]) -> Asked:
     """Look whether a run is possible; the arguments are those of `run`. Raises `CommandError` where it is not."""
@@ -95,14 +101,23 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
     )
     for task in chosen.values():
         options.recipe(task)
-    with modules_kept():
-        for spec in specs:
-            plugins.plugin(spec)
+    for spec in specs:
+        _require_plugin(spec)
     if given.get("workers") is not None:
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
     if given.get("store_gb") is not None:
         require_number("--store-gb", given["store_gb"], least=0)  # type: ignore[arg-type]
     return Asked(corpora, specs, chosen, options, tasks == "all", plugins.broken() if tasks == "all" else {})
+
+
+def _require_plugin(spec: Spec) -> None:
+    """Raises what the import of a spec's model raises. The code of an own model is not imported into this process: it may end
+    it. If it ends the child process that imports it, its jobs fail by name, and the other models run."""
+    if plugins.is_built_in(spec):
+        plugins.plugin(spec)
+        return
+    with contextlib.suppress(EndedProcess):
+        plugins.rehearse_plugin(spec)
 
 
 def _named(name: str) -> Task:
@@ -199,12 +214,7 @@ def _ended(wanted: Asked, plan: RunPlan, count: int, audience: Watcher) -> Itera
     for remark in remarks:
         audience.note(jobs[0], remark)
     yield from _broken(wanted, plan.out)
-    yield from inline(jobs, plan, audience) if count == 1 and _trusted(wanted) else parallel(jobs, plan, count, audience)
-
-
-def _trusted(wanted: Asked) -> bool:
-    """Does superbench bring all the code of a run? Other code may end the process that it runs in: it gets one of its own."""
-    return all(plugins.is_built_in(spec) for spec in wanted.specs) and all(map(plugins.is_built_in_task, wanted.tasks))
+    yield from inline(jobs, plan, audience) if count == 1 and wanted.trusted else parallel(jobs, plan, count, audience)
 
 
 def _broken(wanted: Asked, out: Path) -> Iterator[Ended]:

@@ -28,7 +28,7 @@ from superbench.board.board import Board
 from superbench.board.storage import tokens
 from superbench.contract import Prediction
 from superbench.plugins import task
-from superbench.results import Result, write_result
+from superbench.results import Result, read_predictions, write_result
 from superbench.results.intervals import interval
 
 WORDS = ("yes", "no")
@@ -96,6 +96,20 @@ def a_folder(tmp_path: Path) -> Callable[..., Path]:
         place = tmp_path / where / name.replace("/", "_")
         (place / "ks").mkdir(parents=True, exist_ok=True)
         write_result(place / "ks", made(name, right, **more), said(right) if predictions is None else predictions)
+        return place
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def rewritten() -> Callable[[Path, Callable[[dict[str, Any]], object]], Path]:
+    """Make `change` to the record of keyword spotting of an upstream's folder, and seal it anew: as whoever forges a result."""
+
+    def write(place: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+        record = json.loads((place / "ks/result.json").read_text())
+        change(record)
+        result = Result.model_validate(record)
+        write_result(place / "ks", result, read_predictions(place / "ks" / result.predictions))
         return place
 
     return write
