@@ -98,14 +98,14 @@ def _reason(body: str) -> str:
 @contextlib.contextmanager
 def served(command: list[str], board: Path) -> Iterator[Guest]:
     """A server of a board, and a guest who has a token."""
-    made = subprocess.run([*command, "token", str(board), "--name", "guest"], capture_output=True, text=True, check=True).stdout
+    creation = [*command, "token", str(board), "--name", "guest"]
+    made = subprocess.run(creation, capture_output=True, text=True, check=True, cwd=board.parent).stdout
     token = max(re.findall(r"[A-Za-z0-9_-]{16,}", made), key=len)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    server = subprocess.Popen(
-        [*command, "serve", "--board", str(board), "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    serving = [*command, "serve", "--board", str(board), "--port", str(port)]
+    server = subprocess.Popen(serving, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=board.parent)
     guest = Guest(port, token)
     try:
         until = time.monotonic() + 120
