@@ -1,9 +1,9 @@
 """How much faster is superbench than the reference toolkit, at an equal number of steps?
 
 The reference (s3prl) sends every batch of every step through the frozen model. Here its own Featurizer, projector and
-UtteranceLevel head are trained as its runner trains them, on batches whose waves are already in memory; beside it, our
-extraction (decode, model, means, store) of as much sound, and our sweep on the stored means. Both use the same random model and
-the same noise. Four sides take turns:
+UtteranceLevel head are trained as its runner trains them, on batches whose waves are already in memory. This is compared with
+our extraction (decode, model, means, store) of as much sound, and our sweep on the stored means. Both use the same random model
+and the same noise. Four sides take turns:
 
   reference   one update of one learning rate: official batch and accumulation, every utterance through the model
   extraction  as many utterances decoded, through the model and into an empty store
@@ -106,7 +106,7 @@ def _sides(world: World, options: argparse.Namespace) -> dict[str, Callable[[], 
     return {name: paired.waited(work, options.device) for name, work in sides.items()}
 
 
-# ---------------------------------------------------------------- the reference's way
+# ---------------------------------------------------------------- the reference
 
 
 class ListOfWaves(nn.Module):
@@ -121,7 +121,7 @@ class ListOfWaves(nn.Module):
         return self.upstream.hop
 
     def forward(self, waves: list[Tensor]) -> dict[str, list[Tensor]]:
-        """Every layer's (batch, time, dim)."""
+        """Returns the frames of every layer, (batch, time, dim)."""
         lengths = torch.tensor([len(wave) for wave in waves], device=waves[0].device)
         return {"hidden_states": list(self.upstream.model(pad_sequence(waves, batch_first=True), lengths).frames)}
 
@@ -164,13 +164,13 @@ class Reference:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """s3prl says what it does on stderr, and its modules warn of names that current releases will drop."""
+    """Silences s3prl's output on stderr, and warnings of its modules about deprecated names."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
-# ---------------------------------------------------------------- what it comes to
+# ---------------------------------------------------------------- results
 
 
 def _print(options: argparse.Namespace, world: World, timings: paired.Timings) -> None:
@@ -194,7 +194,7 @@ def _print(options: argparse.Namespace, world: World, timings: paired.Timings) -
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Seconds of a whole training, extrapolated from the seconds of a round."""
+    """Seconds of a complete training, extrapolated from the seconds of a round."""
 
     steps: int
     hours: float
@@ -204,11 +204,11 @@ class Totals:
     updates: int
 
     def theirs(self, seconds: Mapping[str, float]) -> float:
-        """Every update of every rate passes its batch through the model."""
+        """Returns seconds if every update of every rate passes its batch through the model."""
         return seconds["reference"] * self.steps * self.rates * self.folds
 
     def ours(self, seconds: Mapping[str, float]) -> float:
-        """One pass over the corpus, then updates in memory."""
+        """Returns seconds of one pass over the corpus, then updates in memory."""
         update = seconds["sweep" if self.rates > 1 else "single"] / self.updates
         return seconds["extraction"] / self.sound * self.hours * 3600 + update * self.steps * self.folds
 

@@ -54,7 +54,7 @@ WORDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make up a bundle, examine it part by part, then compare rows."""
+    """Generates a bundle, examines it part by part, then compares rows."""
     parser = paired.parser(__doc__, rounds=1)
     parser.add_argument("--scale", type=float, default=1.0, help="of the official test sets (1)")
     parser.add_argument("--rows", type=int, default=100, help="models on the board (100)")
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         clock = Clock()
-        with clock("made up (not counted)"):
+        with clock("generated (not counted)"):
             write_all(root / "made-up", options.scale)
         with clock("pack"):
             data = pack_bundle(root / "made-up")
@@ -89,7 +89,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Time what is inside."""
+        """Measures and prints the seconds of the block."""
         began = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
@@ -101,7 +101,7 @@ class Clock:
 
 
 def split(data: bytes, clock: Clock) -> None:
-    """The parts of `verify.examine`, timed one by one."""
+    """Measures the parts of `verify.examine` one by one."""
     with clock("open: hashes, manifest, results"):
         bundle = open_bundle(data)
     for name, entry in bundle.entries.items():
@@ -117,7 +117,7 @@ def split(data: bytes, clock: Clock) -> None:
 
 
 def compare(rows: int) -> None:
-    """All pairs of rows on the ten tasks' columns, and of one row more."""
+    """Compares all pairs of rows on the columns of the ten tasks, and again with one more row."""
     columns, random = ranking.columns(), np.random.default_rng(0)
     made = [_row(str(n), columns, random) for n in range(rows + 1)]
     began = time.perf_counter()
@@ -138,11 +138,11 @@ def _row(name: str, columns: Sequence[Column], random: np.random.Generator) -> R
     return Row(name, "local", "pretrained", cells, replicates=drawn)
 
 
-# ---------------------------------------------------------------- a bundle, made up
+# ---------------------------------------------------------------- a random bundle
 
 
 def write_all(folder: Path, scale: float) -> None:
-    """Results of all ten tasks under `folder`."""
+    """Writes random results of all ten tasks to `folder`."""
     random = np.random.default_rng(0)
     for name, make in MAKERS.items():
         predictions = make(random, scale)

@@ -26,7 +26,7 @@ from superbench.board.bundles.bundle import pack_bundle
 
 
 def fork(address: str, data: bytes) -> int:
-    """Submit in a child; returns its process number."""
+    """Submits in a child process; returns its process number."""
     child = os.fork()
     if child == 0:
         board = Board(address)
@@ -36,7 +36,7 @@ def fork(address: str, data: bytes) -> int:
 
 
 def submitted(address: str, data: bytes, longest: float, left: int) -> tuple[int, float]:
-    """Submit until the bundle is in; returns the number of kills that it took, and how long the last attempt lasted."""
+    """Submits until the bundle is accepted; returns the number of kills, and the duration of the last attempt."""
     kills = 0
     while True:
         before = [one.digest for one in Board(address).storage.bundles()]
@@ -45,20 +45,20 @@ def submitted(address: str, data: bytes, longest: float, left: int) -> tuple[int
         while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and (kills >= left or time.monotonic() < moment):
             time.sleep(0.001)
         if ended[0]:
-            assert os.waitstatus_to_exitcode(ended[1]) == 0, "an honest bundle was not taken"
+            assert os.waitstatus_to_exitcode(ended[1]) == 0, "an honest bundle was not accepted"
             return kills, time.monotonic() - began
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         kills += 1
         after = [one.digest for one in Board(address).storage.bundles()]
-        assert after[: len(before)] == before, "something that was accepted is gone"
+        assert after[: len(before)] == before, "an accepted bundle is lost"
         assert drawn(address)["refused"] == []
-        if after != before:  # killed after it was in, before it could say so
+        if after != before:  # killed after the bundle was accepted, before the answer
             return kills, time.monotonic() - began
 
 
 def drawn(address: str) -> dict[str, Any]:
-    """What the board shows; of a board without a bundle nothing."""
+    """Returns what the board shows; nothing for a board without bundles."""
     board = Board(address)
     return board.contents() if board.storage.bundles() else {"groups": [], "refused": []}
 
@@ -66,7 +66,7 @@ def drawn(address: str) -> dict[str, Any]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200, help="how many in all")
+    parser.add_argument("--kills", type=int, default=200, help="total number of kills")
     parser.add_argument("--boards", nargs="*", help="addresses of empty boards")
     parser.add_argument("--models", type=int, default=6, help="on each board")
     parser.add_argument("--seed", type=int, default=0)
@@ -76,7 +76,9 @@ def main() -> None:
         root = Path(temporary)
         addresses = options.boards or [str(root / "folder"), str(root / "board.db")]
         bundles = [pack_bundle(results(root / "results", f"model{n}", 0.4 + 0.05 * n, 20)) for n in range(options.models)]
-        Board(root / "first").examine(bundles[0])  # imports what the children need, so that kills fall into the work
+        Board(root / "first").examine(
+            bundles[0]
+        )  # imports the modules that the children need, so that kills occur during the work
         took = []
         for data in bundles:
             began = time.monotonic()
@@ -90,7 +92,7 @@ def main() -> None:
             for place, data in enumerate(bundles, 1):
                 more, last = submitted(address, data, last, share * place // len(bundles) - kills)
                 kills += more
-            assert drawn(address)["groups"] == expected["groups"], f"{address} shows something else"
+            assert drawn(address)["groups"] == expected["groups"], f"{address} shows different rows"
             print(
                 f"{Path(address).name}: {kills} kills, {len(bundles)} bundles: shows what the undisturbed board does",
                 flush=True,

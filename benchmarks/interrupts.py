@@ -41,10 +41,10 @@ COMMANDS: Mapping[str, tuple[str, float]] = {
 
 
 def press(command: Sequence[str], moment: float) -> tuple[str, float, str, list[str]]:
-    """Start, wait, press; returns how it ended, the seconds that took, its standard error, and the processes left behind."""
+    """Starts a command, waits, presses Ctrl-C; returns the end, its seconds, standard error, and remaining processes."""
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True, preexec_fn=_hears_the_keyboard
+            command, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True, preexec_fn=_receives_sigint
         )
         try:
             process.wait(moment)
@@ -63,7 +63,7 @@ def press(command: Sequence[str], moment: float) -> tuple[str, float, str, list[
         return ended, seconds, said.read(), left
 
 
-def _hears_the_keyboard() -> None:
+def _receives_sigint() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -78,9 +78,9 @@ def _ended(process: subprocess.Popen[bytes]) -> str:
 def _left(leader: int) -> list[str]:
     """Command lines of a session's processes that do not end within half a second."""
     until = time.monotonic() + 0.5
-    while (found := _session(leader)) and time.monotonic() < until:
+    while (processes := _session(leader)) and time.monotonic() < until:
         time.sleep(0.01)
-    return found
+    return processes
 
 
 def _session(leader: int) -> list[str]:

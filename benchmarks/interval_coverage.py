@@ -2,7 +2,7 @@
 
 Word error rates of 10 % are drawn whose truth is known: speakers have rates of their own (beta(2, 18), so a standard deviation
 of 6.5 points, skewed as error rates are) and 5 to 15 utterances of 3 to 19 words. For each number of speakers the interval of
-many such corpora is computed by `superbench.results.intervals`; the share that holds 10 % should be 95 %. Nothing is timed.
+many such corpora is computed by `superbench.results.intervals`; the share that contains 10 % should be 95 %. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TRUTH = 10.0
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print a line for each number of groups, and the ratio of the share that holds to 95 %."""
+    """Prints a line for each number of groups, and the ratio to 95 % of the share that contains the true value."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--groups", default="4,10,20,30,50,100", help="numbers of speakers (4,10,20,30,50,100)")
     made.add_argument("--corpora", type=int, default=2_000, help="corpora drawn for each (2000)")
@@ -29,14 +29,14 @@ def main(argv: list[str] | None = None) -> None:
         share, below, above, width, method = coverage(groups, options.corpora)
         paired.show(
             share / 0.95,
-            f"{groups} groups: {100 * share:.1f} % of the intervals hold the truth, {100 * below:.1f} % lie below it, "
+            f"{groups} groups: {100 * share:.1f} % of the intervals contain the truth, {100 * below:.1f} % lie below it, "
             f"{100 * above:.1f} % above; width {width:.1f} points; {method}",
             "1",
         )
 
 
 def coverage(groups: int, corpora: int) -> tuple[float, float, float, float, str]:
-    """Shares of intervals that hold the truth, lie below it, above it; their mean width; how they are made."""
+    """Returns the shares of intervals that contain the truth, lie below it and above it, their mean width, and the method."""
     found = [interval(*corpus(groups, seed)) for seed in range(corpora)]
     ends = np.array([(low, high) for low, high, _ in found])
     below, above = ends[:, 1] < TRUTH, ends[:, 0] > TRUTH

@@ -36,12 +36,12 @@ UPSTREAM = "mfcc"
 
 
 def once(data: Path, folder: Path, steps: int) -> None:
-    """The whole run, in this process."""
+    """Runs both tasks, in this process."""
     run([UPSTREAM], TASKS, data=data, out=folder / "out", store=folder / "store", max_steps=steps, workers=1, device="cpu")
 
 
 def fork(data: Path, folder: Path, steps: int) -> int:
-    """The run in a child; returns its process number."""
+    """Runs both tasks in a child process; returns its process number."""
     child = os.fork()
     if child == 0:
         os.close(1)
@@ -51,7 +51,7 @@ def fork(data: Path, folder: Path, steps: int) -> int:
 
 
 def survives(data: Path, folder: Path, steps: int, longest: float, left: int, states: Counter[str]) -> int:
-    """Repeat the run until it ends of itself; returns the number of kills that it took."""
+    """Repeats the run until it ends without a kill; returns the number of kills."""
     kills = 0
     while True:
         child, moment = fork(data, folder, steps), time.monotonic() + random.uniform(0.0, longest)
@@ -69,24 +69,24 @@ def survives(data: Path, folder: Path, steps: int, longest: float, left: int, st
 
 
 def _state(folder: Path) -> str:
-    """What the kill fell into, by what is there."""
+    """Returns the stage of the run at the kill, from the files that exist."""
     done = len(find_results(folder / "out")) if (folder / "out").is_dir() else 0
     working = any((folder / "out").glob("*/*/work/*.safetensors"))
     return f"{done} of 2 results" + (", training" if working else ", extraction or scoring")
 
 
-def results(folder: Path) -> dict[str, Any]:
-    """Every result without what a clock says, with the bytes of its predictions."""
-    found = {}
-    for place in find_results(folder / "out"):
-        record = json.loads((place / "result.json").read_text())
+def results(root: Path) -> dict[str, Any]:
+    """Returns every result without its times, with the bytes of its predictions."""
+    by_task = {}
+    for folder in find_results(root / "out"):
+        record = json.loads((folder / "result.json").read_text())
         del record["seconds"], record["efficiency"]["real_time_factor"], record["environment"]["date"]
-        found[place.name] = record | {"bytes": (place / record["predictions"]).read_bytes()}
-    return found
+        by_task[folder.name] = record | {"bytes": (folder / record["predictions"]).read_bytes()}
+    return by_task
 
 
 def differing(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """What is not as expected, `task.part` by name."""
+    """Returns the parts of results that differ, as `task.part`."""
     parts = {(task, part) for results in (found, expected) for task, record in results.items() for part in record}
     return sorted(f"{task}.{part}" for task, part in parts if found.get(task, {}).get(part) != expected[task].get(part))
 
@@ -94,7 +94,7 @@ def differing(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200, help="how many in all")
+    parser.add_argument("--kills", type=int, default=200, help="total number of kills")
     parser.add_argument("--steps", type=int, default=60, help="updates of each head")
     parser.add_argument("--longest", type=float, help="seconds until a kill, at most (a third of an undisturbed run)")
     parser.add_argument("--seed", type=int, default=0)
@@ -121,7 +121,7 @@ def main() -> None:
             print(f"round {rounds}: equal after {kills} kills so far", flush=True)
         for state, count in sorted(states.items()):
             print(f"  {count:4} kills with {state}")
-        print(f"{kills} kills, {rounds} runs: every result equals the undisturbed one, the store was whole after every kill")
+        print(f"{kills} kills, {rounds} runs: every result equals the undisturbed one, the store was complete after every kill")
 
 
 if __name__ == "__main__":

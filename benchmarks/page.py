@@ -3,8 +3,8 @@
 A board of synthetic models with everything that a page shows: ten tasks, 11 columns with intervals, sweeps, layer weights of 13
 layers, hardest items, draws for paired differences. Its page is opened from disk in headless Chromium with the network off.
 Printed: the file's size, and the time from the start of the navigation to the first frame in which everything answers (the
-script has ended and a frame has been drawn), beside that of a page of five models in the same round; then what a reader waits
-for between a click and the next frame.
+script has ended and a frame has been drawn), and the same for a page of five models in the same round; then the time between a
+click and the next frame.
 
   python benchmarks/page.py --models 500 --rounds 5
 """

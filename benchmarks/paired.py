@@ -2,7 +2,8 @@
 
 A figure of these benchmarks is a ratio of two times from one run. Both sides do a small piece of work in each round, one after
 the other; the ratio is the median over the rounds of the ratio in each, so a slow minute moves both sides and not the figure.
-One thread is the default: a run has a worker for each core, and two threads beside other work time the waiting for each other.
+One thread is the default: a run has a worker for each core, and with two threads under other load
+the waiting times of the threads would be measured.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def model_parser(description: str | None, rounds: int, upstream: str) -> argpars
 
 
 def settle(arguments: argparse.Namespace) -> None:
-    """Set the number of threads, and say what the run is made on."""
+    """Sets the number of threads, and prints versions and device."""
     import torch
 
     torch.set_num_threads(arguments.threads)

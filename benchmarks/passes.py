@@ -1,8 +1,8 @@
-"""How often does a second of sound pass through the frozen model in a whole run?
+"""How often does a second of sound pass through the frozen model in a complete run?
 
 All ten tasks on the miniature corpora, five learning rates, two seeds, a few updates each; the model counts the samples of real
-sound that it is called with. What must pass is counted apart from the engine: the different pieces (file, start, end, gain,
-trimming) that the tasks' own readers name for each way of keeping them, each once. The doctor's calls are counted as well.
+sound in its calls. The expected number is computed without the engine: the different pieces (file, start, end, gain, trimming)
+that the tasks' readers return for each reduction, each counted once. Calls of the examination are counted as well.
 
     python benchmarks/passes.py
 """
@@ -44,7 +44,8 @@ class Counting(nn.Module):
 
 
 def different(tasks: list[str], root: Path) -> dict[str, float]:
-    """Seconds of the different pieces of sound by task; what an earlier task reads in the same way counts no more."""
+    """Returns the seconds of different pieces of sound by task; pieces that an earlier task reads with the same reduction are
+    not counted again."""
     seen: set[tuple[str, Audio]] = set()
     seconds = {}
     for name in tasks:
@@ -67,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="all", help="all, or names")
     parser.add_argument("--steps", type=int, default=2, help="updates of each head")
-    parser.add_argument("--data", type=Path, help="miniature corpora that are there already")
+    parser.add_argument("--data", type=Path, help="folder of existing miniature corpora")
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = [one.name for one in plugins.listed(plugins.TASKS)] if options.tasks == "all" else options.tasks.split(",")

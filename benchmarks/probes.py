@@ -26,17 +26,17 @@ PHONES_PER_SECOND = 10
 
 
 def recipe_of(task: Task) -> Recipe:
-    """The official recipe whose features can be stored."""
+    """Returns the official recipe whose features can be stored."""
     return task.card.recipes["superb-once"]
 
 
 def stored(upstream: Loaded, audios: Sequence[Audio], task: Task, root: Path, device: str) -> Extraction:
-    """Features of `audios` as the task reads them, in a store at `root`."""
+    """Extracts the features of `audios` with the task's reduction into a store at `root`."""
     return extract(upstream, audios, task.card.reads, Store(root), device, Silence())
 
 
 def items_of(task: Task, upstream: Loaded, extraction: Extraction, audios: Sequence[Audio]) -> list[Item]:
-    """Each sound with a random label that the task's head knows."""
+    """Returns items: each sound with a random label of the task's head."""
     head = head_of(task, upstream.dim)
     chance = random.Random(0)
     seconds = [extraction.samples(audio) / 16_000 for audio in audios]
@@ -72,7 +72,7 @@ def probe(task: Task, upstream: Loaded, device: str) -> Probe:
 
 
 def examples(task: Task, upstream: Loaded, items: Sequence[Item], extraction: Extraction, device: str) -> Examples:
-    """The items as the task's heads read them."""
+    """Returns the examples of the task's heads."""
     nobody = Conditions(task, recipe_of(task), (), upstream.layers, upstream.dim, device, "", Path(), Silence())
     return examples_of(nobody, items, extraction)
 
@@ -92,27 +92,27 @@ def sweep(
 
 
 class Steps:
-    """Updates of a sweep, one after the other; called, it makes `count` more."""
+    """A sweep; each call computes the next `count` updates."""
 
     def __init__(self, sweep: Sweep, count: int) -> None:
         self.sweep, self.count, self.done = sweep, count, 0
 
     def __call__(self) -> None:
-        """Make the next updates."""
+        """Computes the next updates."""
         for _ in range(self.count):
             self.sweep.step(self.done)  # type: ignore[attr-defined]
             self.done += 1
 
 
 class PlainProbe:
-    """A probe trained as one would write it down: forward, loss, backward, clip, `torch.optim.Adam`; nothing shared."""
+    """A probe trained in the plain way: forward, loss, backward, clip, `torch.optim.Adam`; nothing is shared."""
 
     def __init__(self, probe: Probe, rate: float, recipe: Recipe) -> None:
         self.probe, self.recipe = probe.train(), recipe
         self.optimizer = torch.optim.Adam(probe.parameters(), lr=rate)
 
     def step(self, batches: Sequence[tuple[Tensor, Tensor, Any]]) -> None:
-        """One update from its micro-batches, each (features, lengths, targets)."""
+        """Computes one update from its micro-batches, each (features, lengths, targets)."""
         for features, lengths, targets in batches:
             loss = self.probe.head.loss(self.probe(features, lengths), lengths, targets)  # type: ignore[operator]
             (loss / len(batches)).backward()
@@ -122,7 +122,7 @@ class PlainProbe:
 
 
 def micro_batches(sweep: Sweep, number: int) -> list[tuple[Tensor, Tensor, Any]]:
-    """What update `number` of a sweep learns from."""
+    """Returns the batches of update `number` of a sweep."""
     made = []
     for indices in sweep.plan(number):
         features, lengths = sweep.examples.batch(indices)

@@ -2,8 +2,8 @@
 
 The same pairs are searched by superbench, all of them at once, and one after the other by dtw-python, as the reference
 implementation does, and by librosa: first from frames of unit length, so that the cost matrices are part of the work, then from
-costs that are there (ours still maps each row to [0, 1]). Documents last 3.3 to 9.9 s (QUESST 2014: 23 h in 12 492 utterances,
-6.6 s each), queries 0.5 to 1.5 s.
+costs that are computed beforehand (ours still maps each row to [0, 1]). Documents last 3.3 to 9.9 s (QUESST 2014: 23 h in
+12 492 utterances, 6.6 s each), queries 0.5 to 1.5 s.
 
 The forecast is EXTRAPOLATED from the pairs measured, by the number of cells of their cost matrices: 138 dev and 138 eval
 queries in 2 438 documents, every layer. (A run searches every layer on dev, and on eval only the one that was chosen.)
@@ -29,11 +29,11 @@ DOCUMENT_SECONDS, QUERY_SECONDS = 23 * 3600 / 12_492, 1.0
 QUERIES, DOCUMENTS, LAYERS = 138 + 138, 2_438, 13
 STEPS = {"step_sizes_sigma": np.array([[1, 0], [1, 1], [1, 2]]), "weights_add": np.zeros(3), "weights_mul": np.ones(3)}
 MATRIX = 1e-6
-"""Results must agree so far."""
+"""Largest tolerated difference between results."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure all sides on the same pairs, compare what they find, and print ratios and a forecast."""
+    """Measures all sides on the same pairs, compares their costs, and prints ratios and a forecast."""
     options = arguments(argv)
     paired.settle(options)
     random = np.random.default_rng(0)
@@ -43,16 +43,16 @@ def main(argv: list[str] | None = None) -> None:
     cells = sum(map(len, queries)) * sum(map(len, documents))
     print(f"{pairs} pairs, {cells / pairs:.0f} cells each, hop {options.hop}, {options.dim} dimensions")
 
-    found: dict[str, np.ndarray] = {}
+    results: dict[str, np.ndarray] = {}
     matrices = [[costs(query, document) for document in documents] for query in queries]
     block = (-torch.cat(queries) @ torch.cat(documents).T).exp().numpy()
-    own = [[one.to(options.device) for one in some] for some in (queries, documents)]
+    on_device = [[sound.to(options.device) for sound in sounds] for sounds in (queries, documents)]
 
     def ours() -> None:
-        found["superbench"] = search(*own).cpu().numpy()
+        results["superbench"] = search(*on_device).cpu().numpy()
 
     def each(name: str) -> None:
-        found[name] = np.array([[SIDES[name](costs(q, d)) / len(q) for d in documents] for q in queries])
+        results[name] = np.array([[SIDES[name](costs(q, d)) / len(q) for d in documents] for q in queries])
 
     def ours_alone() -> None:
         align(
@@ -68,15 +68,15 @@ def main(argv: list[str] | None = None) -> None:
     for name in sides:
         print(f"{name}: {pairs / timings.median(name):.0f} pairs a second; alignment alone {pairs / aligned.median(name):.0f}")
     for name in SIDES:
-        apart = float(np.abs(found["superbench"] - found[name]).max())
-        assert apart < MATRIX, f"{name} finds other costs: {apart:.2g} apart"
-        paired.show(timings.ratio(name, "superbench"), f"pairs a second beside {name}; costs at most {apart:.1e} apart")
-        paired.show(aligned.ratio(name, "superbench"), f"the same, alignment alone on one thread, beside {name}")
+        largest = float(np.abs(results["superbench"] - results[name]).max())
+        assert largest < MATRIX, f"{name} has other costs: they differ by {largest:.2g}"
+        paired.show(timings.ratio(name, "superbench"), f"pairs per second / {name}; costs differ by at most {largest:.1e}")
+        paired.show(aligned.ratio(name, "superbench"), f"the same, alignment alone on one thread / {name}")
     forecast(timings.median("superbench") / cells, options)
 
 
 def forecast(seconds: float, options: argparse.Namespace) -> None:
-    """Print what the full task takes at so many seconds a cell."""
+    """Prints the time of the complete task, given the seconds per cell."""
     frames = QUERY_SECONDS * DOCUMENT_SECONDS * (16_000 / options.hop) ** 2
     layer = seconds * frames * QUERIES * DOCUMENTS
     where = options.device if options.device == "cuda" else f"{options.threads} thread(s)"
@@ -88,7 +88,7 @@ def forecast(seconds: float, options: argparse.Namespace) -> None:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    """What the command line says."""
+    """Parses the command line."""
     made = paired.parser(__doc__, rounds=5)
     made.add_argument("--queries", type=int, default=16, help="queries (16)")
     made.add_argument("--documents", type=int, default=24, help="documents (24)")
@@ -106,7 +106,7 @@ def drawn(random: np.random.Generator, seconds: float, options: argparse.Namespa
 
 
 def starts(sounds: Sequence[Tensor]) -> np.ndarray:
-    """Where each begins when they stand one after another, and the end."""
+    """Returns the start of each sound in their concatenation, and its end."""
     return np.cumsum([0, *map(len, sounds)])
 
 
@@ -118,14 +118,14 @@ def costs(query: Tensor, document: Tensor) -> np.ndarray:
 
 
 def by_dtw_python(matrix: np.ndarray) -> float:
-    """The cheapest path's cost."""
-    import dtw  # greets whoever imports it
+    """Returns the least cost of a path."""
+    import dtw  # prints a greeting when it is imported
 
     return float(dtw.dtw(matrix, step_pattern="asymmetric", open_begin=True, open_end=True, distance_only=True).distance)
 
 
 def by_librosa(matrix: np.ndarray) -> float:
-    """The cheapest path's cost; the query is never longer than the document here, which librosa would turn around."""
+    """Returns the least cost of a path. The query is never longer than the document: librosa would exchange them."""
     return float(librosa.sequence.dtw(C=matrix, subseq=True, backtrack=False, **STEPS)[-1].min())
 
 

@@ -86,7 +86,7 @@ class HeadAlone(torch.nn.Module):
         self.back = back
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """What the head says."""
+        """Returns the output of the head."""
         return self.head(features.detach().requires_grad_(self.back), lengths)
 
 

@@ -1,4 +1,4 @@
-"""Do the miniature speakers differ as people do? The measure is a speaker encoder that was trained on people.
+"""Do the miniature speakers differ as much as real speakers? Measured with a speaker encoder trained on real speech.
 
 Resemblyzer (https://github.com/resemble-ai/Resemblyzer, Apache-2.0; GE2E, Wan et al. 2018, trained on recorded voices) brings
 weights with it: `pip install --no-deps resemblyzer`. Only they are read, so nothing else of it need work. Printed for each
@@ -112,7 +112,7 @@ def row(result: Result) -> str:
 
 
 def measure(data: Path | None, seed: int, upstreams: Sequence[str], folder: Path) -> None:
-    """Print the figures of one seed, or of somebody's own `data`."""
+    """Prints the figures of one seed, or of a folder `data`."""
     root = data or folder / "data"
     if data is None:
         synthesize(root, seed, ["asv", "sid"], Silence())

@@ -53,8 +53,8 @@ def build(root: Path, entries: int, shards: int) -> tuple[list[bytes], list[byte
             store.add(digest(f"shard {number}").hex(), large[number * MEANS : (number + 1) * MEANS], values.split(1))
         small = [digest(f"small {number}") for number in range(entries - len(large))]
         for at in range(0, len(small), per_shard):
-            some = small[at : at + per_shard]
-            store.add(digest(f"small shard {at}").hex(), some, torch.zeros(len(some), 1, 1).split(1))
+            keys = small[at : at + per_shard]
+            store.add(digest(f"small shard {at}").hex(), keys, torch.zeros(len(keys), 1, 1).split(1))
     return large + small, large
 
 
@@ -69,11 +69,11 @@ def index(root: Path, keys: list[bytes]) -> None:
         store = Store(root)
     size = (root / "index.sqlite").stat().st_size / 1e6
     print(f"open                    {1000 * seconds():8.1f} ms     index of {size:.0f} MB")
-    asked = [keys[i] for i in np.random.default_rng(1).permutation(len(keys))[:200_000]]
+    wanted = [keys[i] for i in np.random.default_rng(1).permutation(len(keys))[:200_000]]
     with timed() as seconds:
-        found = store.find(asked)
-    assert len(found) == len(asked)
-    print(f"find                    {len(asked) / seconds() / 1000:8.0f} thousand keys a second, in random order")
+        entries_found = store.find(wanted)
+    assert len(entries_found) == len(wanted)
+    print(f"find                    {len(wanted) / seconds() / 1000:8.0f} thousand keys a second, in random order")
     with timed() as seconds:
         store.contents()
     print(f"list of contents        {seconds():8.2f} s")
@@ -89,16 +89,16 @@ def reading(root: Path, keys: list[bytes]) -> None:
         plain = speed(files, prepare, lambda: [read_plainly(path) for path in files])
         stored = speed(files, prepare, lambda: read_stored(root, entries))
         print(f"read, {state}              {stored:8.2f} GB/s   {stored / plain:5.2f} of plain reading ({plain:.2f} GB/s)")
-        hashing = speed(files, lambda some, then=prepare: then(touch(some)), lambda: read_stored(root, entries))
+        hashing = speed(files, lambda paths, then=prepare: then(touch(paths)), lambda: read_stored(root, entries))
         print(f"  and hashing it first  {hashing:8.2f} GB/s   {hashing / stored:5.2f} of reading without")
     with Store(root) as store, timed() as seconds:
-        whole = sum(finding.state == "whole" for finding in store.verify())
+        complete = sum(finding.state == "whole" for finding in store.verify())
     total = sum(path.stat().st_size for path in (root / "shards").rglob("*.safetensors")) / 1e9
-    print(f"verify                  {total / seconds():8.2f} GB/s   {whole} shards whole")
+    print(f"verify                  {total / seconds():8.2f} GB/s   {complete} shards complete")
 
 
 def speed(files: list[Path], prepare: Callable[[list[Path]], object], work: Callable[[], object]) -> float:
-    """GB/s, the median of three."""
+    """Returns GB/s, the median of three measurements."""
     taken = []
     for _ in range(3):
         prepare(files)
@@ -109,7 +109,7 @@ def speed(files: list[Path], prepare: Callable[[list[Path]], object], work: Call
 
 
 def read_plainly(path: Path) -> None:
-    """All bytes of a file, through one small buffer."""
+    """Reads all bytes of a file through one small buffer."""
     block = bytearray(2**20)
     with path.open("rb", buffering=0) as file:
         while file.readinto(block):
@@ -117,11 +117,11 @@ def read_plainly(path: Path) -> None:
 
 
 def read_stored(root: Path, entries: list[Entry]) -> None:
-    """In a store opened for the purpose, each mean copied to where a sweep wants it."""
-    place = np.empty((LAYERS, DIM), np.float32)
+    """Opens a store, and copies each mean to an array, as a sweep does."""
+    mean = np.empty((LAYERS, DIM), np.float32)
     with Store(root) as store:
         for entry in entries:
-            place[...] = store.read(entry)[0].numpy()
+            mean[...] = store.read(entry)[0].numpy()
 
 
 def warm(files: list[Path]) -> None:
@@ -138,7 +138,7 @@ def cold(files: list[Path]) -> None:
 
 
 def touch(files: list[Path]) -> list[Path]:
-    """As if somebody had written to them."""
+    """Marks the files as changed."""
     for path in files:
         os.utime(path)
     return files

@@ -27,7 +27,7 @@ import superbench
 from superbench import Audio, Corpora, Item, plugins
 from superbench.data.synthesis import synthesize
 from superbench.features.extraction import Extraction
-from superbench.runs.jobs import Job, Nobody
+from superbench.runs.jobs import Job, NoWatcher
 from superbench.system.progress import Silence
 
 
@@ -35,7 +35,7 @@ class Begun(BaseException):
     """Training has begun: the run is broken off, as a person would break it off."""
 
 
-class Starter(Nobody):
+class Starter(NoWatcher):
     """Waits for the first update."""
 
     def advance(self, job: Job, stage: str, done: float, total: float) -> None:

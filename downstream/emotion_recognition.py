@@ -217,7 +217,11 @@ def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict
         return 100.0 * sum(shares) / len(shares) if shares else float("nan")
 
     counts = {"correct": float(correct.sum()), "items": float(len(correct))}
-    return {"accuracy": Score(reweighted(np.ones(len(correct))), "%", True, counts, reweighted)}
+    return {
+        "accuracy": Score(
+            value=reweighted(np.ones(len(correct))), unit="%", higher_is_better=True, counts=counts, reweighted=reweighted
+        )
+    }
 
 
 def synth(root: Path, seed: int) -> None:

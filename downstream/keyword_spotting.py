@@ -199,11 +199,11 @@ def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
     """
     if split.name == "test":
         return split
-    slices, drawn = recipe.options["silence"] == "slices", split.name == "dev" and SAMPLED_DEV in recipe.variants
+    slices, sampled = recipe.options["silence"] == "slices", split.name == "dev" and SAMPLED_DEV in recipe.variants
     cut = _slices if slices else _fresh_crop if split.name == "train" else _fixed_crop
-    whole = _drawn(split.items) if drawn and not slices else split.items
-    items = tuple(piece for item in whole for piece in (cut(item) if item.label == SILENCE else (item,)))
-    return replace(split, items=_drawn(items) if drawn and slices else items)
+    uncut = _drawn(split.items) if sampled and not slices else split.items
+    items = tuple(piece for item in uncut for piece in (cut(item) if item.label == SILENCE else (item,)))
+    return replace(split, items=_drawn(items) if sampled and slices else items)
 
 
 def _drawn(items: Sequence[Item]) -> tuple[Item, ...]:

@@ -84,9 +84,9 @@ CARD = TaskCard(
     # approximate: 23 h over 12 492 utterances of all languages is 6.6 s each, and queries of about 2 s are assumed
     sizes={"dev": Size(2_576, 4.6), "test": Size(2_576, 4.6), "all": Size(2_714, 4.7)},  # the documents are the same
     counts={
-        f"{split}{kind}": count
+        f"{split}{label}": count
         for split in ("dev", "test")
-        for kind, count in (("", 2_576), (f"/{QUERY}", 138), (f"/{DOCUMENT}", 2_438))
+        for label, count in (("", 2_576), (f"/{QUERY}", 138), (f"/{DOCUMENT}", 2_438))
     },
     sample_rate=RATE,
     withheld="the ground truth is in the archive, whose terms do not mention passing it on",
@@ -124,7 +124,10 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
     for layer in layers:
         scores = scores_of(split.items, outputs, layer)
         predictions = [
-            Prediction(trial.id, fold, trial.group, trial.reference, scores[trial.left][trial.right]) for trial in split.trials
+            Prediction(
+                id=trial.id, fold=fold, group=trial.group, reference=trial.reference, prediction=scores[trial.left][trial.right]
+            )
+            for trial in split.trials
         ]
         yield {"layer": layer, "distance": "cosine_exp"}, predictions
 
@@ -145,13 +148,13 @@ def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, 
     def standardised(key: str) -> Tensor:
         return normalize((outputs[key].frames(layer) - mean) / spread, dim=1)  # unit length: only angles are compared
 
-    asked = {key: standardised(key) for key in queries if lengths[key] >= SHORTEST}
+    searched = {key: standardised(key) for key in queries if lengths[key] >= SHORTEST}
     columns: dict[str, Tensor] = {}
     for chunk in _chunks({key: lengths[key] for key in documents}, CHUNK_FRAMES[mean.device.type]):
         costs = torch.zeros(len(queries), len(chunk))
-        if asked:
-            heard = [key in asked for key in queries]
-            costs[heard] = search(list(asked.values()), [standardised(key) for key in chunk]).cpu()
+        if searched:
+            long_enough = [key in searched for key in queries]
+            costs[long_enough] = search(list(searched.values()), [standardised(key) for key in chunk]).cpu()
         columns |= zip(chunk, costs.unbind(1), strict=True)
     normal = _normalised(-torch.stack([columns[key] for key in documents], 1))
     rows = ([round(z, DECIMALS) for z in row] for row in normal.tolist())

@@ -109,7 +109,13 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
     yield (
         {},
         [
-            Prediction(item.id, fold, item.group, spelled(alphabet, alphabet.encode(item.label)), outputs[item.id])
+            Prediction(
+                id=item.id,
+                fold=fold,
+                group=item.group,
+                reference=spelled(alphabet, alphabet.encode(item.label)),
+                prediction=outputs[item.id],
+            )
             for item in split.items
         ],
     )

@@ -240,7 +240,9 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
 
 def _prediction(fold: str, name: str, item: Item, posteriors: np.ndarray, setting: Setting) -> Prediction:
     active = median_filter(posteriors > setting["threshold"], setting["median"])
-    return Prediction(name, fold, item.group, rounded(item.label.turns), turns_of(active, item.label.hop))
+    return Prediction(
+        id=name, fold=fold, group=item.group, reference=rounded(item.label.turns), prediction=turns_of(active, item.label.hop)
+    )
 
 
 def score(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> dict[str, Score]:
@@ -264,7 +266,7 @@ def upload(predictions: Sequence[Prediction], hop: int) -> Upload:
         for answer in predictions
     }
     remarks = [
-        "sd: T_hat holds the decisions (1 or 0) of the setting that this result chose, not posteriors: results contain none. "
+        "sd: T_hat contains the decisions (1 or 0) of the setting that this result chose; results contain no posteriors. "
         "With median 1 the official scorer finds this result's DER under any threshold; it also tries a median filter of 11 on "
         "top, and takes the lower DER."
     ]

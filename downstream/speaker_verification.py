@@ -264,7 +264,7 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
     yield (
         {},
         [
-            Prediction(trial.id, fold, trial.group, trial.reference, cosine)
+            Prediction(id=trial.id, fold=fold, group=trial.group, reference=trial.reference, prediction=cosine)
             for trial, cosine in zip(split.trials, cosines, strict=True)
         ],
     )

@@ -64,7 +64,7 @@ CARD = TaskCard(
     paper="https://doi.org/10.1109/ICASSP.2015.7178964",
     obtain=OBTAIN
     + """\
-For wer_lm, the score with a language model: pip install 'speech-superbench[lm]', and beside the splits
+For wer_lm, the score with a language model: pip install 'speech-superbench[lm]', and in LibriSpeech/
 4-gram.arpa.gz (OpenSLR 11) and librispeech_lexicon.lst (fairseq, examples/wav2vec).
 """,
     layout=LAYOUT
@@ -134,11 +134,11 @@ def language_model(corpora: Corpora) -> dict[str, Path]:
     lexicons = [named["lm_lexicon"]] if "lm_lexicon" in named else near
     lexicon = next((path for path in lexicons if path.is_file()), None)
     if model is None or lexicon is None:
-        what, looked = ("language model", models) if model is None else ("lexicon of the language model", lexicons)
+        missing, paths = ("language model", models) if model is None else ("lexicon of the language model", lexicons)
         raise BadCorpus(
-            f"The {what} is missing: looked for {' and '.join(map(str, looked))}. Decoding needs both. "
+            f"The {missing} is missing: looked for {' and '.join(map(str, paths))}. Decoding needs both. "
             f"4-gram.arpa.gz is on OpenSLR 11, {LEXICON} is fairseq's (examples/wav2vec). Put both into {beside}, or name them "
-            'in superbench.toml: [data] lm = "...", lm_lexicon = "...". Without a model, wer alone is measured.'
+            'in superbench.toml: [data] lm = "...", lm_lexicon = "...". Without a language model, only wer is measured.'
         )
     require()
     return {"lm": model, "lexicon": lexicon}

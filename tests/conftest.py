@@ -39,8 +39,15 @@ TASKS = sorted(f"downstream.{path.stem}" for path in (Path(__file__).parents[1] 
 """What most commands load, beside the libraries."""
 
 
+MARKED_BY = {"reference": "parity", "browser": "browser", "serving": "server"}
+"""Fixture -> the marker of every test that uses it; the other tests carry their marks in their files."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; the others stay in their order."""
+    """What a test uses marks it; the longest files first, the others stay in their order."""
+    for item in items:
+        for fixture in MARKED_BY.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKED_BY[fixture])
 
     def rank(item: pytest.Item) -> int:
         return next((n for n, name in enumerate(LONGEST) if item.path.name.startswith(name)), len(LONGEST))

@@ -15,6 +15,7 @@ import typer
 
 import superbench
 from superbench.cli.app import app
+from superbench.runs.options import RunOptions
 
 ROOT = Path(__file__).parents[1]
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "audio": "src", "video": "src", "source": "src"}
@@ -95,6 +96,7 @@ def test_the_reference_has_every_command_and_every_public_name(site: Path) -> No
     assert [name for name in names if f">{name}<" not in page] == []
     page = (site / "reference" / "python.html").read_text()
     assert [name for name in superbench.__all__ if f'id="superbench.{name}"' not in page] == []
+    assert [name for name in RunOptions.__annotations__ if f'doc-attribute-name">{name}</span>' not in page] == []
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:

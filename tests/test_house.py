@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,10 @@ FLOORS = [
 """From the ground up: a room imports only from floors below its own. `upstream`, `downstream` and `benchmarks` stand on top."""
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
+POSITIONAL = 4
+"""A record takes at most so many values by position."""
 PRODUCT = ("superbench", "upstream", "downstream")
+ACCESSORS = ("setattr", "getattr", "delattr", "hasattr", "patch", "object")
 
 
 def imports(path: Path) -> set[str]:
@@ -127,6 +131,43 @@ def test_built_in_plugins_use_only_the_public_names_and_never_each_other(folder:
                 assert name.split(".")[1:2] in ([], ["shared"]), f"{path} imports {name}"
 
 
+def test_records_of_many_fields_are_filled_by_keyword() -> None:
+    trees = {path: ast.parse(path.read_text()) for folder in PRODUCT for path in python_files(folder)}
+    classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    fields = {name: set[int]() for name in records(classes)}
+    for node in classes:
+        if node.name in fields:
+            fields[node.name].add(sum(isinstance(line, ast.AnnAssign) for line in node.body))
+    found = []
+    for path, tree in trees.items():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = last_name(call.func)
+            starred = any(isinstance(argument, ast.Starred) for argument in call.args)
+            if name in fields and (len(call.args) > POSITIONAL or (starred and max(fields[name]) > POSITIONAL)):
+                found.append(f"{path.relative_to(ROOT)}:{call.lineno}: {name}")
+    assert found == []
+
+
+def records(classes: list[ast.ClassDef]) -> set[str]:
+    """Names of the dataclasses and named tuples among `classes`, and of the classes that inherit from one."""
+    named: set[str] = set()
+    while True:
+        more = {
+            node.name
+            for node in classes
+            if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+            or {"NamedTuple", *named} & {last_name(base) for base in node.bases}
+        }
+        if more <= named:
+            return named
+        named |= more
+
+
+def last_name(node: ast.expr) -> str:
+    """`Score` of `Score`, of `superbench.Score` and of `Score[int]`."""
+    return ast.unparse(node.value if isinstance(node, ast.Subscript) else node).rpartition(".")[2]
+
+
 def test_every_plugin_file_has_an_entry_point() -> None:
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     named = {value.partition(":")[0] for group in points if group != "superbench.names" for value in points[group].values()}
@@ -163,3 +204,65 @@ def test_functions_stay_readable() -> None:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 found[f"{path.relative_to(ROOT)}: {node.name}"] = (node.end_lineno or 0) - node.lineno + 1
     assert {name: lines for name, lines in found.items() if lines > LONGEST_FUNCTION} == {}
+
+
+# ---------------------------------------------------------------- tests
+
+
+def private(name: str) -> bool:
+    """`_index`, and neither `__init__` nor `_repr_html_`, which somebody else's protocol names."""
+    return name.startswith("_") and not name.endswith("_")
+
+
+def private_names(tree: ast.AST) -> set[str]:
+    """The private functions, classes, attributes and variables that a file defines."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found.add(node.name)
+            case ast.Attribute(attr=name, ctx=ast.Store()) | ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+    return {name for name in found if private(name)}
+
+
+def uses_of_private_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Lines and private names that are imported, are attributes (of `self`: if the file does not define them), or are given to
+    `setattr` and its like (`patch.setattr("package.module._name", ...)` too)."""
+    defined_here = private_names(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(names=aliases):
+                yield from ((node.lineno, alias.name) for alias in aliases)
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if name in defined_here:
+                pass
+            case ast.Attribute(attr=name):
+                yield node.lineno, name
+            case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called), args=given) if called in ACCESSORS:
+                texts = [part.value for part in given[:2] if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+                yield from ((node.lineno, text.rpartition(".")[2]) for text in texts)
+
+
+def test_tests_use_no_private_name_of_the_product() -> None:
+    """Names of other packages are theirs to keep private: where a reference implementation has no public way, there is none."""
+    ours = set().union(*(private_names(ast.parse(path.read_text())) for folder in PRODUCT for path in python_files(folder)))
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in python_files("tests")
+        for line, name in uses_of_private_names(ast.parse(path.read_text()))
+        if name in ours
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from superbench.features.store.store import _index", "store._index.rows()", "Store(root)._index = 1",
+        "setattr(store, '_index', 1)", "patch.setattr('superbench.features.store.store._index', 1)", "getattr(store, '_index')",
+        "patch.delattr(store, '_index')", "class Mine(Store):\n    def rows(self): return self._index.rows()",
+    ],
+)  # fmt: skip
+def test_a_use_of_a_private_name_is_found(text: str) -> None:
+    assert "_index" in {name for _, name in uses_of_private_names(ast.parse(text))}
+    assert private("_index")

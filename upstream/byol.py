@@ -131,19 +131,19 @@ class Byol(nn.Module):
         """Computes the mean over the batch and both directions of 2 - 2 cos(prediction from one view, target of the other)."""
         scaffold, losses = self.scaffold, []
         target: Any = scaffold["target"]
-        seen = [self.view(waves, lengths) for _ in range(2)]
-        for (mel, frames), (other, others) in (seen, seen[::-1]):
+        two = [self.view(waves, lengths) for _ in range(2)]
+        for (mel, frames), (other_mel, other_frames) in (two, two[::-1]):
             predicted = scaffold["predict"](scaffold["project"](self.embedding(self.encoder, mel, frames)))
             with torch.no_grad():
-                goal = target["project"](self.embedding(target["encoder"], other, others))
+                goal = target["project"](self.embedding(target["encoder"], other_mel, other_frames))
             losses.append(2 - 2 * nn.functional.cosine_similarity(predicted.float(), goal.float()))
         return torch.stack(losses).mean()
 
     @torch.no_grad()
     def after_update(self) -> None:
         """Updates the target: average · target + (1 - average) · online."""
-        followed = nn.ModuleDict({"encoder": self.encoder, "project": self.scaffold["project"]})
-        for goal, weight in zip(self.scaffold["target"].parameters(), followed.parameters(), strict=True):
+        online = nn.ModuleDict({"encoder": self.encoder, "project": self.scaffold["project"]})
+        for goal, weight in zip(self.scaffold["target"].parameters(), online.parameters(), strict=True):
             goal.lerp_(weight, 1 - self.config.average)
 
     def spectrum(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -78,8 +78,7 @@ class Distil(nn.Module):
         """Stores the teacher, and adds a head for each predicted state."""
         if teacher is None:
             raise CommandError(
-                "distil learns from a teacher. Name any upstream: --teacher apc@apc.safetensors, or "
-                "--teacher torchaudio/HUBERT_BASE."
+                "distil needs a teacher. Name any upstream: --teacher apc@apc.safetensors, or --teacher torchaudio/HUBERT_BASE."
             )
         object.__setattr__(self, "teacher", teacher)  # avoids nn.Module's __setattr__, which would make it a submodule
         width = self.config.width
@@ -95,9 +94,9 @@ class Distil(nn.Module):
         blocks = [f"blocks.{layer}" for layer in range(self.config.layers)]
         for name in ["convolutions", "project", "positions", "norm", *blocks]:
             part = self.get_submodule(name)
-            own = {f"{name}.{key}": value for key, value in part.state_dict().items()}
-            if all(key in weights and weights[key].shape == value.shape for key, value in own.items()):
-                part.load_state_dict({key.removeprefix(f"{name}."): weights[key] for key in own})
+            parameters = {f"{name}.{key}": value for key, value in part.state_dict().items()}
+            if all(key in weights and weights[key].shape == value.shape for key, value in parameters.items()):
+                part.load_state_dict({key.removeprefix(f"{name}."): weights[key] for key in parameters})
 
     def chosen(self, states: int) -> list[int]:
         """Returns the indices of the predicted teacher states: `predicted` at equal distances, or all if there are fewer.
@@ -118,8 +117,8 @@ class Distil(nn.Module):
         for head, goal in zip(self.scaffold, goals, strict=True):
             predicted = head(hidden).float()
             distance = (predicted - goal).abs().mean(-1)
-            alike = nn.functional.logsigmoid(nn.functional.cosine_similarity(predicted, goal, dim=-1))
-            losses.append(((distance - self.config.cosine * alike) * inside).sum() / inside.sum().clamp(min=1))
+            similarity = nn.functional.logsigmoid(nn.functional.cosine_similarity(predicted, goal, dim=-1))
+            losses.append(((distance - self.config.cosine * similarity) * inside).sum() / inside.sum().clamp(min=1))
         return torch.stack(losses).mean()
 
     def states(self, waves: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -139,7 +138,7 @@ class Distil(nn.Module):
         """Returns the teacher's chosen states (state, batch, time, dim) at the student's frames, and the numbers of frames."""
         taught = self.teacher(waves, lengths)
         chosen = taught.frames[self.chosen(self.teacher.layers)].float()
-        there = torch.div(taught.lengths.to(frames.device) * self.teacher.hop + self.hop - 1, self.hop, rounding_mode="floor")
-        frames = torch.minimum(frames, there)
+        samples = taught.lengths.to(frames.device) * self.teacher.hop
+        frames = torch.minimum(frames, torch.div(samples + self.hop - 1, self.hop, rounding_mode="floor"))
         time = torch.arange(int(frames.max()), device=frames.device) * self.hop // self.teacher.hop
         return chosen[:, :, time.clamp(max=chosen.shape[2] - 1)], frames

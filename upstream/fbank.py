@@ -39,16 +39,16 @@ class FbankNoCmvn(nn.Module):
         The filter banks are computed on the concatenated utterances, each padded to a multiple of the shift. Frames are
         independent of each other, and frames that reach into the next utterance are left out.
         """
-        room = -(-max(waves.shape[1], WINDOW) // self.hop) * self.hop
-        line = nn.functional.pad(waves, (0, room - waves.shape[1])).reshape(1, -1)
+        padded = -(-max(waves.shape[1], WINDOW) // self.hop) * self.hop
+        line = nn.functional.pad(waves, (0, padded - waves.shape[1])).reshape(1, -1)
         mel = kaldi.fbank(line, num_mel_bins=BINS, sample_frequency=SAMPLE_RATE, frame_length=25.0, frame_shift=10.0)
         counts = (lengths.clamp(min=WINDOW) - WINDOW) // self.hop + 1
         time, first = torch.arange(int(counts.max()), device=waves.device), torch.arange(len(waves), device=waves.device)
-        own = time.minimum(counts[:, None] - 1)  # beyond the end of an utterance, its last frame is repeated
-        bands = mel[first[:, None] * (room // self.hop) + own]
+        indices = time.minimum(counts[:, None] - 1)  # beyond the end of an utterance, its last frame is repeated
+        bands = mel[first[:, None] * (padded // self.hop) + indices]
         parts = [bands]
         for _ in range(2):
-            parts.append(self.deltas(parts[-1].mT).mT.gather(1, own[..., None].expand_as(bands)))
+            parts.append(self.deltas(parts[-1].mT).mT.gather(1, indices[..., None].expand_as(bands)))
         frames, inside = torch.cat(parts, dim=2), (time < counts[:, None])[..., None]
         return Features(((normalised(frames, inside) if self.normalise else frames) * inside)[None], counts)
 

@@ -46,15 +46,15 @@ smallest is two windows of 25 ms, 10 ms apart: many entries divide by a standard
 TAKE_A_FILE = ("_local", "_custom")
 """Suffixes of the entries whose first argument is a file."""
 NEEDS = {
-    "ast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
-    "ssast": ("timm", "timm 0.4.5, which asks for torch._six: no torch has that since 2.0"),
+    "ast": ("timm", "timm 0.4.5, which needs torch._six: torch 2.0 and later do not have it"),
+    "ssast": ("timm", "timm 0.4.5, which needs torch._six: torch 2.0 and later do not have it"),
     "espnet_hubert": ("espnet2", "ESPnet: pip install espnet"),
     "pase": ("pase", "the package of github.com/santi-pdp/pase, which is on no index"),
     "vggish": ("resampy", "resampy: pip install resampy"),
     "byol_s": ("torchaudio.backend", "functions that torchaudio removed in 2.9"),
     "mos_prediction": ("torchaudio.sox_effects", "functions that torchaudio removed in 2.9"),
 }
-"""Family -> a module that it needs but s3prl does not install, and what to tell the user."""
+"""Family -> a module that it needs but s3prl does not install, and what a message recommends."""
 
 
 @dataclass(frozen=True)
@@ -155,52 +155,52 @@ def _imported(name: str, family: str) -> Any:
     except Exception as error:
         raise SuperbenchError(
             f"s3prl/{name} cannot be used here: its family {family!r} does not import ({type(error).__name__}: {error}). "
-            "Take the model from another hub (hf/..., torchaudio/...), if it is there."
+            "Take the model from another hub (hf/..., torchaudio/...), if that hub has it."
         ) from error
 
 
 def _check_needs(name: str, family: str) -> None:
     """Raises `SuperbenchError` if the family needs a missing module, before anything is fetched."""
-    module, what = NEEDS.get(family, ("", ""))
+    module, advice = NEEDS.get(family, ("", ""))
     with contextlib.suppress(ImportError):
         if not module or importlib.util.find_spec(module):
             return
     raise SuperbenchError(
-        f"s3prl/{name} cannot be used here: its family {family!r} needs {what}. Take the model from another hub (hf/..., "
-        "torchaudio/...), if it is there."
+        f"s3prl/{name} cannot be used here: its family {family!r} needs {advice}. Take the model from another hub "
+        "(hf/..., torchaudio/...), if that hub has it."
     )
 
 
 def _called(name: str, families: Mapping[str, str], entry: Any, weights: Path | None) -> Any:
     """Builds the model of an entry; raises an error with advice if this fails."""
     takes = _takes_a_file(name, entry)
-    with _fetching(weights) as (asked, place):
+    with _fetching(weights) as (urls, path_of):
         try:
             with _quiet(), _safe_loading(), _hub(families):
                 model = entry(str(weights)) if weights and takes else entry()
         except (SuperbenchError, KeyboardInterrupt):
             raise
         except BaseException as error:  # some families call exit()
-            raise _unusable(name, families[name], weights, asked, place, error) from error
-    if weights and not takes and not asked:
+            raise _unusable(name, families[name], weights, urls, path_of, error) from error
+    if weights and not takes and not urls:
         raise CommandError(f"s3prl/{name} downloads no file that {weights} could replace. Use s3prl/{name} without @FILE.")
     return model
 
 
 def _unusable(
-    name: str, family: str, weights: Path | None, asked: list[str], place: Any, error: BaseException
+    name: str, family: str, weights: Path | None, urls: list[str], path_of: Any, error: BaseException
 ) -> SuperbenchError:
-    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     if weights:
         return BadCheckpoint(
-            f"{weights} cannot be loaded by s3prl/{name} ({said}). Expected a checkpoint of its family {family!r}, of the size "
-            "that the entry names. Files of fairseq must be converted with s3prl/upstream/*/convert.py first."
+            f"{weights} cannot be loaded by s3prl/{name} ({reason}). Expected a checkpoint of its family {family!r}, of the "
+            "size that the entry names. Files of fairseq must be converted with s3prl/upstream/*/convert.py first."
         )
-    files = "; ".join(f"{url} belongs at {place(url)}" for url in dict.fromkeys(asked))
-    bring = (
-        f"Check the network; or fetch elsewhere: {files}. Or use the file where it lies: s3prl/{name}@FILE. " if files else ""
+    files = "; ".join(f"{url} belongs at {path_of(url)}" for url in dict.fromkeys(urls))
+    advice = (
+        f"Check the network; or fetch it on another machine: {files}. Or name the file: s3prl/{name}@FILE. " if files else ""
     )
-    return SuperbenchError(f"s3prl/{name} cannot be built ({said}). {bring}".rstrip())
+    return SuperbenchError(f"s3prl/{name} cannot be built ({reason}). {advice}".rstrip())
 
 
 # ---------------------------------------------------------------- while an entry is called
@@ -214,23 +214,23 @@ def _fetching(weights: Path | None) -> Iterator[tuple[list[str], Any]]:
     """
     from s3prl.util import download
 
-    original, asked = download._urls_to_filepaths, list[str]()
+    original, fetched = download._urls_to_filepaths, list[str]()
 
     def instead(*urls: str, **options: Any) -> Any:
         """Replaces fetching: records the URLs, and returns the local file."""
-        asked.extend(urls)
+        fetched.extend(urls)
         if weights is None:
             return original(*urls, **options)
-        if len(set(asked)) > 1:
-            places = "; ".join(f"{url} at {original(url, download=False)}" for url in dict.fromkeys(asked))
+        if len(set(fetched)) > 1:
+            places = "; ".join(f"{url} at {original(url, download=False)}" for url in dict.fromkeys(fetched))
             raise CommandError(
-                f"This entry needs {len(set(asked))} files and takes no @FILE. Put them where it looks: {places}."
+                f"This entry needs {len(set(fetched))} files and takes no @FILE. Put them where it looks: {places}."
             )
         return str(weights)
 
     _replace(original, instead)
     try:
-        yield asked, lambda url: original(url, download=False)
+        yield fetched, lambda url: original(url, download=False)
     finally:
         _replace(instead, original)  # also in modules that were imported inside the block
 

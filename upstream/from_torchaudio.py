@@ -124,10 +124,10 @@ def _fetched(name: str, bundle: Any) -> models.Wav2Vec2Model:
     except (OSError, RuntimeError) as error:
         path = str(bundle._path)
         url = path if "://" in path else f"https://download.pytorch.org/torchaudio/models/{path}"
-        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(path).name
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(path).name
         raise SuperbenchError(
-            f"The weights of torchaudio/{name} could not be fetched: {error}. Check the network; or fetch {url} elsewhere and "
-            f"put it at {place}, or use the file where it is: torchaudio/{name}@FILE."
+            f"The weights of torchaudio/{name} could not be fetched: {error}. Check the network; or fetch {url} on another "
+            f"machine and put it at {cached}, or name the file: torchaudio/{name}@FILE."
         ) from error
     return getattr(model, "model", model)  # large models are wrapped in a module that normalises waves
 
@@ -142,9 +142,9 @@ def _built(name: str, bundle: Any, path: Path) -> models.Wav2Vec2Model:
     model = architecture(bundle)
     unwrapped = {key.removeprefix("model."): value for key, value in _tensors(path).items()}  # large models have a wrapper
     tensors = {key: value for key, value in unwrapped.items() if not key.startswith("aux.")}
-    if other := differences(model.state_dict(), tensors):
+    if problems := differences(model.state_dict(), tensors):
         raise BadCheckpoint(
-            f"{path} does not contain the weights of torchaudio/{name}: {other}. Expected a state dict with the names of "
+            f"{path} does not contain the weights of torchaudio/{name}: {problems}. Expected a state dict with the names of "
             "torchaudio.models, as bundle.get_model().state_dict() gives it."
         )
     model.load_state_dict(tensors)
@@ -153,12 +153,12 @@ def _built(name: str, bundle: Any, path: Path) -> models.Wav2Vec2Model:
 
 def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """Describes how two state dicts differ; empty if names and shapes agree."""
-    absent, strange = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    shapes = {key: (found[key].shape, expected[key].shape) for key in sorted(expected.keys() & found.keys())}
-    other = [f"{key} is {tuple(one)} where {tuple(two)} is due" for key, (one, two) in shapes.items() if one != two]
-    said = [f"{len(absent)} weights are not in it, such as {absent[0]}"] if absent else []
-    said += [f"{len(strange)} in it belong elsewhere, such as {strange[0]}"] if strange else []
-    return "; ".join([*said, *([f"{len(other)} have another size: {other[0]}"] if other else [])])
+    absent, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    shapes = {key: (tuple(found[key].shape), tuple(expected[key].shape)) for key in sorted(expected.keys() & found.keys())}
+    resized = [f"{key} is {stored}, expected {size}" for key, (stored, size) in shapes.items() if stored != size]
+    problems = [f"{len(absent)} weights are missing, such as {absent[0]}"] if absent else []
+    problems += [f"{len(unknown)} are unknown, such as {unknown[0]}"] if unknown else []
+    return "; ".join([*problems, *([f"{len(resized)} have another size: {resized[0]}"] if resized else [])])
 
 
 def _tensors(path: Path) -> Mapping[str, Tensor]:

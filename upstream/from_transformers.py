@@ -112,8 +112,8 @@ class FilterBankModel(nn.Module):
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Returns the hidden states of a batch."""
         waves = nn.functional.pad(waves, (0, max(LEAST_FILTERS - waves.shape[1], 0)))
-        own = [wave[: max(n, LEAST_FILTERS)].cpu().numpy() for wave, n in zip(waves, lengths.tolist(), strict=True)]
-        inputs = self.extractor(own, sampling_rate=SAMPLE_RATE, return_tensors="pt").to(waves.device)
+        sounds = [wave[: max(n, LEAST_FILTERS)].cpu().numpy() for wave, n in zip(waves, lengths.tolist(), strict=True)]
+        inputs = self.extractor(sounds, sampling_rate=SAMPLE_RATE, return_tensors="pt").to(waves.device)
         output = self.model(inputs.input_features, attention_mask=inputs.attention_mask, output_hidden_states=True)
         states = torch.stack([*output.hidden_states[: self.layers - 1], output.last_hidden_state])
         frames = inputs.attention_mask.sum(1)
@@ -137,15 +137,15 @@ class WhisperModel(nn.Module):
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Returns the hidden states of a batch; frames of consecutive windows are concatenated."""
-        own = [wave[:length] for wave, length in zip(waves, lengths.tolist(), strict=True)]
-        windows = [window for wave in own for window in wave.split(self.window)]
+        sounds = [wave[:length] for wave, length in zip(waves, lengths.tolist(), strict=True)]
+        windows = [window for sound in sounds for window in sound.split(self.window)]
         states = [self._states(windows[at : at + WINDOWS]) for at in range(0, len(windows), WINDOWS)]
-        passed = iter(torch.cat(states, 1).unbind(1))
+        outputs = iter(torch.cat(states, 1).unbind(1))
         counts = torch.div(lengths + self.hop - 1, self.hop, rounding_mode="floor")
         frames = waves.new_zeros(self.layers, len(waves), int(counts.max()), self.dim)
-        for row, (wave, count) in enumerate(zip(own, counts.tolist(), strict=True)):
-            whole = torch.cat([next(passed) for _ in wave.split(self.window)], 1)  # (layer, time, dim)
-            frames[:, row, :count] = whole[:, :count]
+        for row, (sound, count) in enumerate(zip(sounds, counts.tolist(), strict=True)):
+            joined = torch.cat([next(outputs) for _ in sound.split(self.window)], 1)  # (layer, time, dim)
+            frames[:, row, :count] = joined[:, :count]
         return Features(frames, counts)
 
     def _states(self, windows: list[Tensor]) -> Tensor:
@@ -207,11 +207,11 @@ def load(name: str, weights: Path | None) -> nn.Module:
             config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
             _check_type(name, config)
             must_bring_no_code(name, config.to_dict())
-            model, found = transformers.AutoModel.from_pretrained(
+            model, report = transformers.AutoModel.from_pretrained(
                 source, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
                 trust_remote_code=False, **options,
             )  # fmt: skip
-            _check_weights(name, config, found)
+            _check_weights(name, config, report)
             return _wrapped(name, model, source, options)
     except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError, EOFError) as error:
         raise SuperbenchError(no_model(name, source, options, error)) from error
@@ -225,39 +225,39 @@ def _wrapped(name: str, model: Any, source: str, options: Mapping[str, Any]) -> 
     if model.config.model_type == "whisper":
         plain = {"feature_size": model.config.num_mel_bins}
         return WhisperModel(model, _extractor(name, transformers.WhisperFeatureExtractor, plain, source, options))
-    says = preprocessor(name, source, options)
+    settings = preprocessor(name, source, options)
     layer_norms = getattr(model.config, "feat_extract_norm", "layer") == "layer"
-    return TransformersModel(model, layer_norms if says is None else bool(says.get("do_normalize", True)))
+    return TransformersModel(model, layer_norms if settings is None else bool(settings.get("do_normalize", True)))
 
 
 def _check_type(name: str, config: Any) -> None:
     if config.model_type not in TYPES:
-        raise CommandError(f"hf/{name} is a {config.model_type} model; this adapter knows {', '.join(TYPES)}.")
+        raise CommandError(f"hf/{name} is a {config.model_type} model; this adapter reads {', '.join(TYPES)}.")
 
 
-def _check_weights(name: str, config: Any, found: Mapping[str, Any]) -> None:
+def _check_weights(name: str, config: Any, report: Mapping[str, Any]) -> None:
     """Raises `BadCheckpoint` if the file lacks weights that the encoder needs."""
     needed = "encoder." if config.model_type == "whisper" else ""
     unused = ("masked_spec_embed", "adapter.", "intermediate_ffn.")  # used only in training, or by no hidden state
-    other = sorted(one for one in found.get("mismatched_keys", ()) if one[0].startswith(needed))
-    if other:
-        key, theirs, ours = other[0]
+    resized = sorted(sizes for sizes in report.get("mismatched_keys", ()) if sizes[0].startswith(needed))
+    if resized:
+        key, stored, configured = resized[0]
         raise BadCheckpoint(
-            f"hf/{name} holds weights of another size than its config.json says: {len(other)} differ, such as {key} "
-            f"({tuple(theirs)} in the file, {tuple(ours)} by the configuration). Bring the two files of one model together."
+            f"hf/{name} has weights of other sizes than its config.json: {len(resized)} differ, such as {key} "
+            f"({tuple(stored)} in the file, {tuple(configured)} in the configuration). Expected both files of the same model."
         )
-    missing = sorted(key for key in found["missing_keys"] if key.startswith(needed) and not key.startswith(unused))
+    missing = sorted(key for key in report["missing_keys"] if key.startswith(needed) and not key.startswith(unused))
     if missing:
         raise BadCheckpoint(
             f"hf/{name} lacks {len(missing)} weights of its {config.model_type} architecture, such as {missing[0]}; they would "
-            "be random. Expected a checkpoint that holds the whole encoder."
+            "be random. Expected a checkpoint of the complete encoder."
         )
 
 
-def _extractor(name: str, kind: Any, plain: Mapping[str, Any], source: str, options: Mapping[str, Any]) -> Any:
-    """Returns the model's own feature extractor; without its file, the default of its class."""
-    says = preprocessor(name, source, options)
-    return kind(**plain) if says is None else kind.from_dict(dict(says))
+def _extractor(name: str, family: Any, defaults: Mapping[str, Any], source: str, options: Mapping[str, Any]) -> Any:
+    """Returns the model's own feature extractor; without its file, the default of its class `family`."""
+    settings = preprocessor(name, source, options)
+    return family(**defaults) if settings is None else family.from_dict(dict(settings))
 
 
 @contextmanager
@@ -278,8 +278,8 @@ def _quiet() -> Iterator[None]:
 
 def _described(config: Any) -> Mapping[str, Any]:
     """Returns a configuration without what differs between two copies of a model: its path and the version that wrote it."""
-    passing = ("_name_or_path", "name_or_path", "_commit_hash", "transformers_version")
-    return {key: value for key, value in config.to_dict().items() if key not in passing}
+    copy_facts = ("_name_or_path", "name_or_path", "_commit_hash", "transformers_version")
+    return {key: value for key, value in config.to_dict().items() if key not in copy_facts}
 
 
 def _plain(extractor: Any) -> Mapping[str, Any]:

@@ -1,12 +1,12 @@
 """HuBERT: a convolutional front end and a Transformer that predicts the k-means units of masked spans.
 
 Hsu, Bolte, Tsai, Lakhotia, Salakhutdinov, Mohamed (2021), arXiv 2106.07447. The units of the first iteration come from MFCC;
-those of the second (`superbench pretrain hubert --teacher hubert@FIRST`) from the middle layer of the model of the first. Spans
-of ten frames begin at 8 % of the frames; cross-entropy over the cosines to the units' embeddings, divided by 0.1, on hidden
-frames alone (`mini`, which has minutes to learn from waves, is asked for visible ones too: the paper's α = 0.5). `base` has
-the published size (seven convolutions of 512, 12 layers of 768, 13 hidden states, 20 ms, 94.7 M
-weights with the 500 units). As in wav2vec 2.0 of that size the first convolution is normalised over time; here over the
-utterance's own frames alone, so that padding changes nothing. Layers are never dropped (published: 5 %).
+those of the second (`superbench pretrain hubert --teacher hubert@FIRST`) come from the middle layer of the first model. Masked
+spans of ten frames begin at 8 % of the frames. The loss is the cross-entropy over the cosines to the units' embeddings, divided
+by 0.1, on masked frames only (`mini`, whose training takes minutes, uses visible frames too: the paper's α = 0.5). `base` has
+the published size (seven convolutions of 512, 12 layers of 768, 13 hidden states, 20 ms, 94.7 M weights with the 500 units). As
+in wav2vec 2.0 of that size the first convolution is normalised over time, but only over the frames of the utterance, so that
+padding has no effect. Layers are never dropped (published: 5 %).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ COEFFICIENTS = 13
 
 @dataclass(frozen=True)
 class HubertConfig:
-    """Sizes. Units are found in `fit_seconds` of sound; `unit_dim` is what describes a frame of it: 39 for MFCC, else the width
-    of the teacher. `start` and `span` say what is hidden, `alpha` is the weight of hidden frames in the loss; the front end
-    learns from `front_gradient` of its gradient.
+    """Sizes. Units are found in `fit_seconds` of sound, from vectors of `unit_dim` per frame: 39 for MFCC, or the width of the
+    teacher. Masked spans of `span` frames begin at a share `start` of the frames; `alpha` is the weight of masked frames in the
+    loss. The gradient of the front end is multiplied by `front_gradient`.
     """
 
     channels: int = 512
@@ -73,7 +73,7 @@ class Mfcc(nn.Module):
 
 
 class Hubert(nn.Module):
-    """Hidden states (layers + 1, batch, time, width): what goes into the first layer, then each layer's output."""
+    """Hidden states (layers + 1, batch, time, width): the input of the first layer, then each layer's output."""
 
     configs: ClassVar = {
         "mini": HubertConfig(
@@ -122,14 +122,14 @@ class Hubert(nn.Module):
         gradient = self.config.front_gradient
         if gradient != 1:
             local = local * gradient + local.detach() * (1 - gradient)
-        hidden = self._spans(inside)
-        seen = torch.where(hidden[..., None], self.hidden, self.project(self.local_norm(local)))
+        masked = self.spans(inside)
+        visible = torch.where(masked[..., None], self.hidden, self.project(self.local_norm(local)))
         with torch.no_grad():
             targets = self.targets(waves, lengths, local.shape[1])
-        found = nn.functional.normalize(self.head(self._states(seen, inside)[-1]), dim=-1)  # (batch, time, code)
-        cosines = found @ nn.functional.normalize(self.codes, dim=-1).T
+        predicted = nn.functional.normalize(self.head(self._states(visible, inside)[-1]), dim=-1)  # (batch, time, code)
+        cosines = predicted @ nn.functional.normalize(self.codes, dim=-1).T
         errors = nn.functional.cross_entropy(cosines.transpose(1, 2) / self.config.temperature, targets, reduction="none")
-        weight = torch.where(hidden, self.config.alpha, 1 - self.config.alpha) * inside
+        weight = torch.where(masked, self.config.alpha, 1 - self.config.alpha) * inside
         return (errors * weight).sum() / weight.sum() + self.config.penalty * local[inside].square().mean()
 
     def prepare(self, waves: Sequence[Tensor], seed: int, teacher: Upstream | None) -> None:
@@ -143,8 +143,8 @@ class Hubert(nn.Module):
     def targets(self, waves: Tensor, lengths: Tensor, time: int) -> Tensor:
         """Returns the unit of each frame: (batch, time)."""
         described = self._described(waves, lengths)
-        place = torch.arange(time, device=waves.device).clamp(max=described.shape[1] - 1)
-        return self.units(described[:, place])
+        indices = torch.arange(time, device=waves.device).clamp(max=described.shape[1] - 1)
+        return self.units(described[:, indices])
 
     def _described(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """Returns the vectors to which units are assigned, one every 20 ms: (batch, time, unit_dim)."""
@@ -152,15 +152,15 @@ class Hubert(nn.Module):
             teacher = self._teacher[0]
             states = teacher(waves, lengths).frames[teacher.layers // 2]
             time = -(-states.shape[1] * teacher.hop // self.hop)
-            place = torch.arange(time, device=states.device) * self.hop // teacher.hop
-            return states[:, place.clamp(max=states.shape[1] - 1)]
+            indices = torch.arange(time, device=states.device) * self.hop // teacher.hop
+            return states[:, indices.clamp(max=states.shape[1] - 1)]
         if self.config.unit_dim != 3 * COEFFICIENTS:
             raise CommandError(
-                f"The units of this hubert were found in a teacher's features ({self.config.unit_dim} numbers a frame), but no "
-                "teacher is given. Train it with --teacher SPEC."
+                f"The units of this hubert were found in a teacher's features ({self.config.unit_dim} values per frame), but "
+                "no teacher is given. Train it with --teacher SPEC."
             )
-        found: Tensor = self.mfcc(waves, lengths)
-        return found
+        cepstra: Tensor = self.mfcc(waves, lengths)
+        return cepstra
 
     def _states(self, x: Tensor, inside: Tensor) -> list[Tensor]:
         x = x * inside[..., None]  # the positional convolution reads beyond the end
@@ -171,7 +171,7 @@ class Hubert(nn.Module):
             states.append(x)
         return states
 
-    def _spans(self, inside: Tensor) -> Tensor:
+    def spans(self, inside: Tensor) -> Tensor:
         """Draws masked frames (batch, time): spans begin at a share `start` of the frames; at least one in each sound."""
         begins = torch.rand(inside.shape, device=inside.device) < self.config.start
         rows = torch.arange(len(inside), device=inside.device)

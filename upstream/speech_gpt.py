@@ -41,7 +41,7 @@ class SpeechGptConfig:
 
 
 class SpeechGpt(nn.Module):
-    """Hidden states (layers + 1, batch, time, width); the state of a frame knows that frame and those before it."""
+    """Hidden states (layers + 1, batch, time, width); the state of a frame depends on that frame and those before it."""
 
     mean: Tensor
     spread: Tensor
@@ -125,16 +125,16 @@ class SpeechGpt(nn.Module):
         """Returns the prompt (samples,) continued by `seconds` of sound, units drawn at `temperature`, and measurements."""
         wave, length = prompt[None], torch.tensor([len(prompt)], device=prompt.device)
         units, _ = self.heard(wave, length)
-        heard = units.shape[1]
-        facts = {"units of the prompt": float(heard), "their perplexity": float(self.loss(wave, length).exp())}
+        prompted = units.shape[1]
+        facts = {"units of the prompt": float(prompted), "their perplexity": float(self.loss(wave, length).exp())}
         count = max(round(seconds * SAMPLE_RATE / self.hop), 1)
         for done in range(count):
             likely = (self.predict(self.states(units)[-1][:, -1]) / temperature).softmax(-1)
             units = torch.cat([units, torch.multinomial(likely, 1)], dim=1)
             advance(done + 1, count)
-        facts["different units drawn"] = len(units[0, heard:].unique())
-        # the last unit of the prompt is synthesised too, and the prompt fades into it
-        spoken = self.spoken(units[0, heard - 1 :])
+        facts["different units drawn"] = len(units[0, prompted:].unique())
+        # the last unit of the prompt is synthesised too, and the prompt is cross-faded into it
+        spoken = self.spoken(units[0, prompted - 1 :])
         fade = torch.linspace(0, 1, self.hop, device=prompt.device)
         before = nn.functional.pad(prompt, (max(self.hop - len(prompt), 0), 0))
         seam = before[-self.hop :] * (1 - fade) + spoken[: self.hop] * fade
@@ -152,11 +152,11 @@ class SpeechGpt(nn.Module):
     def _spectrum(self, waves: Tensor) -> Tensor:
         """Returns the log-mel spectrum, (batch, time, bins)."""
         waves = nn.functional.pad(waves, (0, max(self.least - waves.shape[1], 0)))
-        with torch.autocast(waves.device.type, enabled=False):  # half precision would blur the quiet bands
+        with torch.autocast(waves.device.type, enabled=False):  # half precision is too coarse for quiet bands
             return (self.mel(waves) + FLOOR).log().transpose(1, 2)
 
     def _stacked(self, spectrum: Tensor) -> Tensor:
         """Scales the spectrum and stacks neighbouring frames: (batch, time, bins · stack)."""
         spectrum = (spectrum - self.mean) / self.spread
-        whole = spectrum.shape[1] // self.config.stack * self.config.stack
-        return spectrum[:, :whole].reshape(len(spectrum), -1, self.config.bins * self.config.stack)
+        frames = spectrum.shape[1] // self.config.stack * self.config.stack
+        return spectrum[:, :frames].reshape(len(spectrum), -1, self.config.bins * self.config.stack)

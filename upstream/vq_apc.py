@@ -3,8 +3,8 @@
 Chung, Tang, Glass (2020), "Vector-quantized autoregressive predictive coding", arXiv 2005.08392. A Gumbel quantiser (Jang, Gu,
 Poole 2017, arXiv 1611.01144) stands between the last layer and the prediction. Hidden states are those before it, as in APC.
 `base` is the published size (512 codes, temperature 0.5, 4.63 M weights with quantiser and prediction); `mini` reads two
-stacked frames (20 ms) and draws its codes at temperature 1, with which every seed soon predicts more than the mean spectrum; at
-0.5 this depends on the seed in so short a training.
+stacked frames (20 ms) and draws its codes at temperature 1. In so short a training, every seed then learns to predict more than
+the mean spectrum; at temperature 0.5 only some seeds do.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def _output(output: Any) -> str:
     return f"```text\n{data['text/plain']}\n```" if "text/plain" in data else ""
 
 
-def executed(path: Path, seconds: int = 300) -> Any:
+def executed(path: Path, seconds: int = 900) -> Any:
     """Runs all cells in a new kernel and returns the notebook; raises `CellExecutionError` if a cell fails."""
     from nbclient import NotebookClient
 

@@ -79,11 +79,11 @@ def _dialog(root: Path, session: int, dialog: str, seed: int) -> list[Turn]:
     folder = root / f"Session{session}" / "sentences" / "wav" / dialog
     parts = [(sex, label) for sex in "FM" for label, count in COUNTS.items() for _ in range(count)]
     turns, numbers = [], {"F": 0, "M": 0}
-    for sex, label in (parts[place] for place in random.permutation(len(parts))):
+    for sex, label in (parts[index] for index in random.permutation(len(parts))):
         name = f"{dialog}_{sex}{numbers[sex]:03d}"
         numbers[sex] += 1
-        own = _actor(seed // 100, session, sex)
-        turns.append(Turn(name, label, _line(folder / f"{name}.wav", own, MANNERS[label], random)))
+        actor_voice = _actor(seed // 100, session, sex)
+        turns.append(Turn(name, label, _line(folder / f"{name}.wav", actor_voice, MANNERS[label], random)))
     return turns
 
 

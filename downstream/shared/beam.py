@@ -103,5 +103,5 @@ def read_lexicon(path: Path, symbols: Sequence[str]) -> dict[str, list[list[str]
             )
         lexicon.setdefault(word, []).append(spelling)
     if not lexicon:
-        raise BadCorpus(f"{path} holds no word. {AGAIN}")
+        raise BadCorpus(f"{path} contains no word. {AGAIN}")
     return lexicon

@@ -96,14 +96,14 @@ def compare(reference: Sequence[Sequence], hypothesis: Sequence[Sequence]) -> Er
     Errors(miss=1.0, false_alarm=0.5, confusion=0.0, speech=4.0)
     """
     last = max((_hundredths(turn[1]) for turn in (*reference, *hypothesis)), default=0)
-    truth, guess = _raster(reference, last), _raster(hypothesis, last)
-    spoken, heard = truth.sum(axis=1), guess.sum(axis=1)
-    overlap = truth.T.astype(np.float64) @ guess.astype(np.float64)  # (reference speakers, hypothesis speakers)
+    true, predicted = _raster(reference, last), _raster(hypothesis, last)
+    spoken, detected = true.sum(axis=1), predicted.sum(axis=1)
+    overlap = true.T.astype(np.float64) @ predicted.astype(np.float64)  # (reference speakers, hypothesis speakers)
     rows, columns = linear_sum_assignment(overlap, maximize=True)
     counts = (
-        np.maximum(spoken - heard, 0).sum(),
-        np.maximum(heard - spoken, 0).sum(),
-        np.minimum(spoken, heard).sum() - overlap[rows, columns].sum(),
+        np.maximum(spoken - detected, 0).sum(),
+        np.maximum(detected - spoken, 0).sum(),
+        np.minimum(spoken, detected).sum() - overlap[rows, columns].sum(),
         spoken.sum(),
     )
     return Errors(*(float(count) / HUNDREDTHS for count in counts))
@@ -127,7 +127,7 @@ def _hundredths(seconds: float) -> int:
 def _raster(turns: Sequence[Sequence], length: int) -> np.ndarray:
     speakers = sorted({turn[2] for turn in turns})
     if length * len(speakers) > LARGEST_GRID:
-        raise ValueError(f"{length / HUNDREDTHS:.0f} s of {len(speakers)} speakers are more than one recording holds")
+        raise ValueError(f"{length / HUNDREDTHS:.0f} s of {len(speakers)} speakers are more than a recording can have")
     grid = np.zeros((length, len(speakers)), bool)
     for start, end, speaker in turns:
         grid[_hundredths(start) : _hundredths(end), speakers.index(speaker)] = True

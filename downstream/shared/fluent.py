@@ -80,7 +80,7 @@ def write_miniature(top: Path, seed: int) -> None:
             number += 1
             for utterance in range(utterances):
                 action, thing, place = INTENTS[int(random.integers(len(INTENTS)))]
-                text, path = _order(action, thing, place, random), f"wavs/speakers/{name}/{name}-{utterance:03d}.wav"
+                text, path = wording(action, thing, place, random), f"wavs/speakers/{name}/{name}-{utterance:03d}.wav"
                 speed = float(random.uniform(0.95, 1.25))
                 lines.append(Line(top / path, text, speaker_voice, seed=int(random.integers(2**31)), speed=speed))
                 rows.append([str(len(rows)), path, name, text.capitalize(), action, thing, place])
@@ -91,7 +91,7 @@ def write_miniature(top: Path, seed: int) -> None:
             csv.writer(file).writerows([["", "path", "speakerId", "transcription", *SLOTS], *rows])
 
 
-def _order(action: str, thing: str, place: str, random: np.random.Generator) -> str:
+def wording(action: str, thing: str, place: str, random: np.random.Generator) -> str:
     """Returns one wording of an intent, sometimes with a `please` or a `now`."""
     wordings = WORDINGS.get((action, thing)) or WORDINGS[action, "*"]
     text = str(random.choice(wordings.split("|"))).format(thing=thing)

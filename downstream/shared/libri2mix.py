@@ -154,7 +154,7 @@ def _rttm(path: Path) -> dict[str, list[Turn]]:
 
 def _seconds(path: Path, number: int, *fields: str) -> tuple[float, float]:
     try:
-        first, second = (float(one) for one in fields)
+        first, second = map(float, fields)
     except ValueError as error:
         raise BadCorpus(f"{path}, line {number}: expected times in seconds, found {' '.join(fields)!r}. {AGAIN}") from error
     return first, second
@@ -203,12 +203,12 @@ def write_miniature(root: Path, seed: int) -> None:
 
 def _phrases(scratch: Path, number: int, seed: int) -> list[Line]:
     random = np.random.default_rng([seed, number])
-    own = voice(seed, number)
+    speaker_voice = voice(seed, number)
     return [
         Line(
             scratch / f"{number}-{i}.wav",
             sentence(random, short=True),
-            own,
+            speaker_voice,
             seed=int(random.integers(2**31)),
             speed=float(random.uniform(0.9, 1.1)),
             snr=(45.0, 45.0),

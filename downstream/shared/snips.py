@@ -37,7 +37,7 @@ AGAIN = "Make the list again."
 LAYOUT = """\
 SNIPS/{train,valid,test}/<Speaker>-snips-<split>-<n>.wav     (or .mp3)
 SNIPS/all.iob.snips.txt    "<Speaker>-snips-<split>-<n> BOS W1 ... WK EOS<tab>O s1 ... sK <Intent>", slots without B-/I-
-SNIPS/slots.txt            (checked where it is there) O, then the 39 slots, one a line
+SNIPS/slots.txt            (checked if it exists) O, then the 39 slots, one a line
 """
 OBTAIN = """\
 The sentences are CC0; the sound is under the terms of the voices. With SoX and its mp3 format (Debian: libsox-fmt-mp3), run in

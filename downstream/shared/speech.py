@@ -206,9 +206,9 @@ def _say(line: Line, engine: Espeak) -> Spoken:
 
 
 def _write(path: Path, wave: np.ndarray, sample_rate: int) -> None:
-    whole = np.round(wave * 32767).clip(-32768, 32767).astype(np.int16)
+    samples = np.round(wave * 32767).clip(-32768, 32767).astype(np.int16)
     try:
-        soundfile.write(path, whole, sample_rate, subtype="PCM_16")
+        soundfile.write(path, samples, sample_rate, subtype="PCM_16")
     except (OSError, soundfile.LibsndfileError) as error:
         raise SuperbenchError(f"Could not write {path}: {error} Free some space, or choose another folder.") from error
 

@@ -57,14 +57,14 @@ def maximum_twv(predictions: Sequence[Prediction], absent: Absent) -> Score:
         "hits": hits,
         "false_alarms": float(trials.scored[trials.query[:detected]].sum()) - hits,
     }
-    return Score(value, "fraction", True, counts, reweighted)
+    return Score(value=value, unit="fraction", higher_is_better=True, counts=counts, reweighted=reweighted)
 
 
 @dataclass(frozen=True)
 class _Ranked:
     """Trials sorted by falling score: index in the predictions, query, target or not, whether the next score is lower."""
 
-    place: np.ndarray
+    index: np.ndarray
     query: np.ndarray
     target: np.ndarray
     last: np.ndarray
@@ -79,11 +79,14 @@ class _Ranked:
         names, query = np.unique([trial.id.partition("|")[0] for trial in predictions], return_inverse=True)
         score = np.array([trial.prediction for trial in predictions], float)
         target = np.array([trial.reference for trial in predictions], float)
-        place = np.argsort(-score, kind="stable")
-        last = np.flatnonzero(np.append(np.diff(score[place]) != 0, True)) if len(score) else np.empty(0, int)
+        order = np.argsort(-score, kind="stable")
+        last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True)) if len(score) else np.empty(0, int)
         elsewhere = np.array([absent.targets.get(name, 0) for name in names.tolist()], float)
         scored = np.bincount(query, target, len(names)) + elsewhere > 0
-        return cls(place, query[place], target[place], last, np.bincount(query), scored, elsewhere, absent)
+        return cls(
+            index=order, query=query[order], target=target[order], last=last, sizes=np.bincount(query), scored=scored,
+            targets_absent=elsewhere, absent=absent,
+        )  # fmt: skip
 
     def value(self, weights: np.ndarray) -> float:
         """Computes MTWV for weighted trials.
@@ -103,7 +106,7 @@ class _Ranked:
     def _query_of(self) -> np.ndarray:
         """Returns the query of each trial, in the order of the predictions."""
         query = np.empty_like(self.query)
-        query[self.place] = self.query
+        query[self.index] = self.query
         return query
 
     @cached_property
@@ -140,7 +143,7 @@ class _Ranked:
 
     def best(self, weights: np.ndarray) -> tuple[float, int]:
         """Returns MTWV, and the number of trials detected at its threshold."""
-        weight, queries = weights[self.place], len(self.sizes)
+        weight, queries = weights[self.index], len(self.sizes)
         query_weights = np.bincount(self.query, weight, queries) / self.sizes
         targets = np.bincount(self.query, weight * self.target, queries)
         reward, penalty = self._rewards(query_weights, targets)

@@ -55,7 +55,9 @@ def _score(scores: np.ndarray, labels: np.ndarray, value: Callable[[Errors], flo
 
     targets = float(labels.sum())
     counts = {"trials": float(len(labels)), "targets": targets, "nontargets": len(labels) - targets}
-    return Score(reweighted(np.ones(len(labels))), unit, False, counts, reweighted)
+    return Score(
+        value=reweighted(np.ones(len(labels))), unit=unit, higher_is_better=False, counts=counts, reweighted=reweighted
+    )
 
 
 def _curve(scores: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], Errors | None]:

@@ -91,10 +91,10 @@ class VoxCeleb:
     def _folder(self, speaker: str) -> Path:
         """Returns the folder in which a missing speaker is expected: that of their part of the corpus, or of all speakers."""
         tested = speaker in TEST_SPEAKERS
-        whole = self.root / "wav"
-        beside = [path.parent for name, path in self.speakers.items() if (name in TEST_SPEAKERS) == tested]
-        beside += [path.parent for path in self.speakers.values() if path.parent == whole]
-        return beside[0] if beside else self.root / ("test/wav" if tested else "dev/wav")
+        all_speakers = self.root / "wav"
+        folders = [path.parent for name, path in self.speakers.items() if (name in TEST_SPEAKERS) == tested]
+        folders += [path.parent for path in self.speakers.values() if path.parent == all_speakers]
+        return folders[0] if folders else self.root / ("test/wav" if tested else "dev/wav")
 
     def must_hold(self, utterances: Iterable[str], listing: str) -> None:
         """Raises `MissingFiles` if the file of one of `utterances`, which `listing` names, does not exist."""
@@ -150,10 +150,10 @@ class VoxCeleb:
                 raise BadCorpus(f"{path}, line {number}: the label {fields[0]} contradicts the speakers of {fields[1:]}.")
             trials.append((int(fields[0]), fields[1], fields[2]))
             places.append((" ".join(fields[1:]), f"line {number}"))
-        for name, (what, count) in OTHER_LISTS.items():
+        for name, (description, count) in OTHER_LISTS.items():
             if len(trials) == count:
                 raise BadCorpus(
-                    f"{path} holds {count} trials: it is {name} ({what}), another list, whose EER is another. {FETCH_TRIALS}"
+                    f"{path} has {count} trials: it is {name} ({description}), another list, whose EER differs. {FETCH_TRIALS}"
                 )
         only_once(places, str(path), "trials", FETCH)
         return trials
@@ -162,10 +162,10 @@ class VoxCeleb:
         for name in names:
             if (self.root / name).is_file():
                 return self.root / name
-        there = [f"{name} ({what})" for name, (what, _) in OTHER_LISTS.items() if (self.root / name).is_file()]
-        others = f" {' and '.join(there)} is there, and is another list." if there and names == TRIAL_LISTS else ""
+        existing = [f"{name} ({text})" for name, (text, _) in OTHER_LISTS.items() if (self.root / name).is_file()]
+        others = f" {' and '.join(existing)} exists, but is another list." if existing and names == TRIAL_LISTS else ""
         raise IncompleteCorpus(
-            f"{' or '.join(names)} is not in {self.root}.{others} Fetch the list from the pages of VoxCeleb into it."
+            f"{' or '.join(names)} is not in {self.root}.{others} Fetch the list from the pages of VoxCeleb into this folder."
         )
 
 

@@ -13,14 +13,28 @@ BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAM
 
 
 Tasks = Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")]
-Protocol = Annotated[str | None, typer.Option(help="superb, superb-once or mini [default: mini on miniature corpora, else superb]", show_default=False)]  # fmt: skip
+Protocol = Annotated[str | None, typer.Option(help="superb, superb-once or mini train heads [default: mini on miniature corpora, else superb]; few-shot and in-context train nothing", show_default=False)]  # fmt: skip
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Rates = Annotated[str | None, typer.Option("--lr", help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)]  # fmt: skip
 Seeds = Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2; the lowest is reported")]
 MaxSteps = Annotated[int | None, typer.Option(help="The most updates to train (recorded in the result as a deviation)", min=1, show_default=False)]  # fmt: skip
+ShotNumbers = Annotated[str | None, typer.Option("--shots", help="Numbers of examples for few-shot and in-context: 0,1,5,20,all [default: those of the task]", show_default=False)]  # fmt: skip
+Draws = Annotated[
+    int, typer.Option("--draws", help="How often the examples are drawn, for few-shot and in-context", min=1, max=1000)
+]
 Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant of a task's recipe (`superbench check ks` lists the names); may be repeated", show_default=False)]  # fmt: skip
 StoreFolder = Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def shots(text: str | None) -> tuple | None:
+    """Parse numbers of examples; raises `CommandError`."""
+    if text is None:
+        return None
+    try:
+        return tuple(part if part == "all" else int(part) for part in (part.strip().lower() for part in text.split(",")))
+    except ValueError as error:
+        raise CommandError(f"--shots {text!r}: expected numbers of examples, or all, as in --shots 0,1,5,20,all.") from error
 
 
 def numbers(option: str, text: str | None, kind: type) -> tuple | None:

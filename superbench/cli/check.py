@@ -36,19 +36,18 @@ def check(
     from superbench.system.installation import advice, foreign
     from superbench.system.progress import Silence
 
-    others = foreign()
+    if others := foreign():  # first, because it may be the reason why nothing can be loaded
+        typer.echo(visible(f"! {advice(others)}"), err=True)
     with stages() as bars:
         outcome = run_checks(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
     examination = outcome.examination
     if as_json:
-        mates = {"mates": examination.mates} if outcome.kind == "upstream" else {}
+        batching = {"mates": examination.batching} if outcome.kind == "upstream" else {}
         rows = [asdict(finding) for finding in examination.findings]
-        facts = {"name": name, "foreign": others, **outcome.facts, "healthy": outcome.healthy, **mates}
+        facts = {"name": name, "foreign": others, **outcome.facts, "healthy": outcome.healthy, **batching}
         echo_json({**facts, "reasons": outcome.reasons, "findings": rows})
     else:
         _show(name, examination, "a task" if outcome.kind == "task" else "an upstream")
-    if others:
-        typer.echo(visible(f"! {advice(others)}"), err=True)
     if not outcome.healthy:
         raise typer.Exit(1)
 

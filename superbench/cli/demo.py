@@ -29,12 +29,12 @@ def demo(
     """
     from superbench.cli.display import console
     from superbench.results import tables
-    from superbench.runs.demo import tell
+    from superbench.runs.demo import demonstrate
     from superbench.system.locks import require_locks
 
     require_locks(out, f"--out {out}")
     display = _Display(out)
-    story = tell(out, ["apc", "tera"] if full else ["apc"], seed, display.run, display.stages, console.rule)
+    story = demonstrate(out, ["apc", "tera"] if full else ["apc"], seed, display.run, display.stages, console.rule)
     console.print(tables.terminal(story.results))
     console.print("  ".join(f"{name} {value:.0f} s" for name, value in story.seconds.items()))
     console.print(f"Board: {story.page}")

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
-from superbench.cli.arguments import Device, MaxSteps, Protocol, Rates, Seeds, StoreFolder, Tasks, Variants, numbers
+from superbench.cli.arguments import (
+    Device,
+    Draws,
+    MaxSteps,
+    Protocol,
+    Rates,
+    Seeds,
+    ShotNumbers,
+    StoreFolder,
+    Tasks,
+    Variants,
+    numbers,
+    shots,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -29,6 +42,8 @@ def run(
     chunk: Annotated[float | None, typer.Option(help="Split audio longer than so many seconds into chunks, to bound memory; features differ slightly at chunk boundaries", min=1, show_default=False)] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, for the matrix products of the upstream [default: bfloat16 on a GPU that supports it, except with protocol superb; else float32]", show_default=False)] = None,
     variant: Variants = None,
+    examples: ShotNumbers = None,
+    draws: Draws = 10,
     workers: Annotated[int | None, typer.Option(help="Number of worker processes [default: depends on the machine]", min=1, show_default=False)] = None,
     store: StoreFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs that would run, their corpora, recipes and cost; extract, train and write nothing")] = False,
@@ -37,21 +52,19 @@ def run(
 ) -> None:  # fmt: skip
     """Run downstream tasks on frozen upstreams.
 
-    Each audio file is passed through the model once; tasks, learning rates and later runs share the stored features. To resume
-    after an interruption, repeat the command. Results are written to `OUT/<upstream>/<task>/result.json`, those with other
-    options to `OUT/<upstream>--<options>/`. A finished job is run again only if model, data, options or versions have changed.
-
+    Sound passes through the model once; tasks, learning rates and later runs share the stored features. To resume, repeat the
+    command: finished jobs run again only if something changed. Results: `OUT/<upstream>[--<options>]/<task>/result.json`.
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
-    from superbench.cli.dry_run import rehearse
-    from superbench.runs.options import RunOptions
-
-    rates, seed_numbers = numbers("--lr", lr, float), numbers("--seeds", seeds, int) or ()
-    options = RunOptions(
-        data=data, out=out, protocol=protocol, device=device, learning_rates=rates, seeds=seed_numbers, max_steps=max_steps, layer=layer,  # type: ignore[typeddict-item]
-        chunk_seconds=chunk, precision=precision, variants=variant or (), workers=workers, store=store, store_gb=store_gb, redo=redo,  # type: ignore[typeddict-item]
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "data": data, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
+        "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk,
+        "precision": precision, "variants": variant or (), "workers": workers, "store": store, "store_gb": store_gb,
+        "redo": redo, "shots": shots(examples), "draws": draws,
+    }  # fmt: skip
     if dry_run:
+        from superbench.cli.dry_run import rehearse
+
         rehearse(upstreams, tasks, **options)
     elif perform(upstreams, tasks, **options):
         raise typer.Exit(1)

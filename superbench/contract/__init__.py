@@ -6,6 +6,7 @@ Every type in this package is a frozen record or a `typing.Protocol`, so a plugi
 
 from __future__ import annotations
 
+from superbench.contract.few_shot import Episode as Episode, FewShot as FewShot, LayerFeatures as LayerFeatures, Shots as Shots
 from superbench.contract.items import (
     SAMPLE_RATE as SAMPLE_RATE,
     Audio as Audio,
@@ -26,6 +27,7 @@ from superbench.contract.model import (
 )
 from superbench.contract.predictions import Outputs as Outputs, Prediction as Prediction, Score as Score, Setting as Setting
 from superbench.contract.task import (
+    UNTRAINED as UNTRAINED,
     Candidates as Candidates,
     Head as Head,
     Protocols as Protocols,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +84,15 @@ class Fold:
     def splits(self) -> tuple[Split, Split, Split]:
         """The three splits: train, dev, test."""
         return self.train, self.dev, self.test
+
+
+def without_crops(folds: Sequence[Fold]) -> tuple[Fold, ...]:
+    """Returns the folds with complete sound in place of random crops, which are redrawn at each access."""
+
+    def complete(split: Split) -> Split:
+        return replace(split, items=tuple(replace(item, audio=replace(item.audio, crop=None)) for item in split.items))
+
+    return tuple(replace(fold, train=complete(fold.train), dev=complete(fold.dev), test=complete(fold.test)) for fold in folds)
 
 
 def audios_of(folds: Sequence[Fold]) -> list[Audio]:

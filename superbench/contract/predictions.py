@@ -19,7 +19,8 @@ Outputs = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation.
-    `also` contains the predictions of other decoders, by name (ASR: `lm`); it is not written if it is empty."""
+    `also` contains the predictions of other decoders, by name (ASR: `lm`); it is not written if it is empty. `k` and `draw` are
+    the number of examples and their draw, where nothing is trained (see `few_shot`); they are written only there."""
 
     id: str
     fold: str
@@ -27,6 +28,8 @@ class Prediction:
     reference: Any
     prediction: Any
     also: Mapping[str, Any] = field(default_factory=dict)
+    k: int | Literal["all"] | None = None
+    draw: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Score:
 
     `counts` are sums over the items. `reweighted(weights)` returns the value with item i (in the order of the scored
     predictions) counted `weights[i]` times. Intervals and paired tests use it to resample groups without scoring again.
+    `parts`: if the value is a weighted sum of numerators over one of denominators, both (item,), the unit's factor included.
     """
 
     value: float
@@ -42,3 +46,4 @@ class Score:
     higher_is_better: bool
     counts: Mapping[str, float]
     reweighted: Callable[[np.ndarray], float]
+    parts: tuple[np.ndarray, np.ndarray] | None = None

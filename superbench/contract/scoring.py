@@ -35,7 +35,14 @@ def ratio(
         total = float(weights @ denominator)
         return factor * float(weights @ numerator) / total if total else float("nan")
 
-    return Score(reweighted(np.ones(len(numerator))), unit, higher_is_better, dict(counts), reweighted)
+    return Score(
+        parts=(factor * numerator, denominator),
+        value=reweighted(np.ones(len(numerator))),
+        unit=unit,
+        higher_is_better=higher_is_better,
+        counts=dict(counts),
+        reweighted=reweighted,
+    )
 
 
 def accuracy(predictions: Sequence[Prediction]) -> Score:
@@ -51,4 +58,8 @@ def accuracy(predictions: Sequence[Prediction]) -> Score:
 
 def one_per_item(fold: str, split: Split, outputs: Outputs, only: Setting | None) -> Iterable[tuple[Setting, list[Prediction]]]:
     """The usual `Selection.candidates`: no setting; the decoded output is the prediction, the label is the reference."""
-    yield {}, [Prediction(item.id, fold, item.group, item.label, outputs[item.id]) for item in split.items]
+    predictions = [
+        Prediction(id=item.id, fold=fold, group=item.group, reference=item.label, prediction=outputs[item.id])
+        for item in split.items
+    ]
+    yield {}, predictions

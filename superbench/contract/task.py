@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from superbench.contract.few_shot import FewShot
 from superbench.contract.items import Fold, Split
 from superbench.contract.predictions import Outputs, Prediction, Score, Setting
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from superbench.contract.sizes import Size
 
 
-Protocols = Literal["superb", "superb-once", "mini"]
+Protocols = Literal["superb", "superb-once", "mini", "few-shot", "in-context"]
+"""Names for `--protocol`. The first three train heads; the others train nothing (see `few_shot`)."""
+UNTRAINED: frozenset[Protocols] = frozenset({"few-shot", "in-context"})
+"""Protocols without a gradient. Their results lie in a subfolder of this name, and they are ranked on their own."""
 Reduction = Literal["mean", "frames"]
 
 
@@ -149,14 +153,15 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A downstream task: seven required parts and an optional one.
+    """A downstream task: seven required parts and two optional ones.
 
     `read(corpora)` returns the folds of the corpus in its published layout; a listed file that is missing is an error.
     `prepare(split, hop, recipe)` cuts segments and labels that depend on the frame rate; most tasks return it unchanged.
     `head(dim, fold, recipe)` builds the trainable module; None if nothing is trained (QbE). `select` chooses the settings that
     are not learned. `score(predictions, facts)` is a pure function: counts first, then one ratio. `synth(root, seed)` writes
     the miniature corpus in the published layout. `upload(predictions, hop)`, if given, returns the files of this task for the
-    upload to the official leaderboard (`superbench export --to predict`).
+    upload to the official leaderboard (`superbench export --to predict`). `few_shot` tells how the task is put without a
+    gradient; a classification task needs none, since its labels say enough.
     """
 
     card: TaskCard
@@ -167,6 +172,7 @@ class Task:
     score: Callable[[Sequence[Prediction], Mapping[str, float]], dict[str, Score]]
     synth: Callable[[Path, int], None]
     upload: Callable[[Sequence[Prediction], int], Upload] | None = None
+    few_shot: FewShot | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,13 @@ class Inspector:
             than = "written" if passport.miniature else "published"
             remarks.append(f"Not as {than}: {first_of(passport.differences, MANY, '; ')}.")
         state: State = "damaged" if damage else "differs" if remarks else "complete"
-        return Inspection(card.name, card.corpus, state, (*remarks, *(f"{remark}." for remark in passport.remarks)), passport)
+        return Inspection(
+            task=card.name,
+            corpus=card.corpus,
+            state=state,
+            remarks=(*remarks, *(f"{remark}." for remark in passport.remarks)),
+            passport=passport,
+        )
 
     def _look_at(self, paths: Sequence[Path], name: str) -> dict[Path, Look]:
         """Checks every file, in several threads. Files of an earlier task are not checked again."""

@@ -152,7 +152,7 @@ def _w64(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
     while position + 24 <= length:
         name, size = struct.unpack("<16sQ", _at(file, position, 24))
         if name[:4] == b"data":
-            return Extent(position + 24, max(size - 24, 0), position + 16, "<Q", 24)
+            return Extent(start=position + 24, size=max(size - 24, 0), position=position + 16, form="<Q", besides=24)
         position += max(size + 7 & ~7, 24)
     return None
 
@@ -161,7 +161,14 @@ def _aiff(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
     for name, size, position in _chunks(file, start + 12, length, ">4sI"):
         if name == b"SSND" and position + 8 <= length:
             offset = int.from_bytes(_at(file, position, 4), "big")
-            return Extent(position + 8 + offset, max(size - 8 - offset, 0), position - 4, ">I", 8 + offset, ">4sI")
+            return Extent(
+                start=position + 8 + offset,
+                size=max(size - 8 - offset, 0),
+                position=position - 4,
+                form=">I",
+                besides=8 + offset,
+                chunk=">4sI",
+            )
     return None
 
 
@@ -177,7 +184,7 @@ def _au(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
 def _caf(path: Path, file: BinaryIO, start: int, length: int) -> Extent | None:
     for name, size, position in _chunks(file, start + 8, length, ">4sQ", even=False):
         if name == b"data" and position + 4 <= length:
-            return Extent(position + 4, max(size - 4, 0), position - 8, ">Q", 4)
+            return Extent(start=position + 4, size=max(size - 4, 0), position=position - 8, form=">Q", besides=4)
     return None
 
 

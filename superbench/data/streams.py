@@ -100,8 +100,10 @@ def _frames(content: bytes, start: int) -> Frames | None:
         return None
     header, length = _word(content, position), _length(_word(content, position))
     promise = _promise(content, position, header)
-    first = position + length if promise else position
-    return Frames(header, position, first, *_count(content, first, header), *promise)
+    promised, reach = promise or (0, 0)
+    first = position + length if promise else position  # a header need not declare a number
+    count, end = _count(content, first, header)
+    return Frames(header=header, begin=position, position=first, count=count, end=end, promised=promised, reach=reach)
 
 
 def _count(content: bytes, position: int, like: int) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from superbench.data.fingerprint import lists_of
 from superbench.data.passport import counts_of
 from superbench.errors import SuperbenchError
 from superbench.system.files import require_folder, write_text
+from superbench.system.processes import without_main
 from superbench.system.progress import Reporter, Silence
 from superbench.system.ranges import require_whole
 
@@ -35,7 +36,8 @@ def synthesize(out: Path | str, seed: int = 0, tasks: Sequence[str] | str = "all
     write_text(out / MARKER, f"miniature corpora, seed {seed}\n")
     for number, task in enumerate(selected):
         reporter.advance(f"synthesize {task.card.name}", number, len(selected))
-        task.synth(out, seed)
+        with without_main():
+            task.synth(out, seed)
         _record(task, Corpora(out))
         reporter.advance(f"synthesize {task.card.name}", number + 1, len(selected))
     return time.perf_counter() - began

@@ -91,7 +91,7 @@ def _frames_of(
 def _groups(upstream: Loaded, lengths: Sequence[int]) -> list[list[int]]:
     groups: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
-        groups.setdefault({"any": 0, "equal": length, "none": row}[upstream.mates], []).append(row)
+        groups.setdefault({"any": 0, "equal": length, "none": row}[upstream.batching], []).append(row)
     return list(groups.values())
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
 from superbench.data.audio import DECODING
-from superbench.features.forward import BATCH_SAMPLES, WHOLE, ForwardOptions
+from superbench.features.forward import BATCH_SAMPLES, WHOLE, ForwardOptions, forward
 from superbench.features.store import Sound
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class Request:
             order[piece.key] = (-samples, content)
             (same.append(piece) if piece.key in pieces else pieces.setdefault(piece.key, piece))
         return [*sorted(pieces.values(), key=lambda piece: order[piece.key]), *same]
+
+    def computed(self, waves: list[Tensor], audios: list[Audio]) -> list[Tensor]:
+        """Returns features (rows, layer, dim) of each wave (samples) of the segments, computed as one padded batch."""
+        return forward(self.upstream, waves, audios, self.reduction, self.device, self.passing)
 
     def _settings(self) -> str:
         """Returns the part of a key that depends on neither the model nor the sound."""

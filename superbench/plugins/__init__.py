@@ -1,4 +1,4 @@
-"""From a name to a model or a task: entry points, specs, a person's own files."""
+"""Finds and loads models and tasks by name: entry points, specs, model files of users."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from superbench.plugins.entry_points import (
     refuse_claimed as refuse_claimed,
 )
 from superbench.plugins.models import (
+    Batching as Batching,
     Loaded as Loaded,
-    Mates as Mates,
     is_built_in as is_built_in,
     is_built_in_task as is_built_in_task,
     loaded as loaded,

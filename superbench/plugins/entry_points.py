@@ -1,7 +1,7 @@
-"""Names that distributions registered as entry points, and the loading of what stands behind one.
+"""Lists and loads the models and tasks that installed distributions register as entry points.
 
-Names are listed from package metadata, without importing anything. A built-in name belongs to superbench: another distribution
-that registers it is refused by name.
+Names are read from package metadata; nothing is imported. Built-in names are reserved for superbench: if another distribution
+registers one, the error names that distribution.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "supe
 
 
 def points(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name, sorted. A name that several distributions register is that of the one that
-    superbench brings, or else of the first of them; `refuse_claimed` says so."""
-    found = sorted(entry_points(group=group), key=lambda point: (_built_in(point), owner(point)))
-    return dict(sorted({point.name: point for point in found}.items()))
+    """Returns the entry points of a group by name, sorted. If several distributions register a name, it is the built-in entry
+    point, or else the last by distribution name; `refuse_claimed` raises an error for such a name."""
+    built_in_last = sorted(entry_points(group=group), key=lambda point: (_built_in(point), owner(point)))
+    return dict(sorted({point.name: point for point in built_in_last}.items()))
 
 
 def find(group: str, kind: str, name: str) -> EntryPoint:
-    """What is registered under a name; raises `UnknownName`, or `BrokenPlugin` where several distributions registered it.
+    """Returns the entry point of a name; raises `UnknownName`, or `BrokenPlugin` if several distributions register it.
 
-    A built-in task keeps its name whoever else registers it: boards score with it.
+    A built-in task is returned even if another distribution registers its name, because boards score with it.
     """
     known = points(group)
     if name not in known:
@@ -42,9 +42,9 @@ def find(group: str, kind: str, name: str) -> EntryPoint:
 
 
 def load(point: EntryPoint) -> Any:
-    """What an entry point names, imported; raises `BrokenPlugin`, which names its distribution.
+    """Imports and returns the object of an entry point; raises `BrokenPlugin`, which names the distribution.
 
-    What another distribution brings is imported in a child process before it is imported here.
+    The code of another distribution is first imported in a child process.
     """
     if not _built_in(point) and point.module not in sys.modules:
         what = f"The plugin {point.name!r} ({point.value}, from {owner(point)})"
@@ -67,19 +67,19 @@ def _loaded(point: EntryPoint) -> Any:
         kind = EndedProcess if isinstance(error, SystemExit) else BrokenPlugin
         raise kind(
             f"The plugin {point.name!r} ({point.value}, from {owner(point)}) could not be imported: {type(error).__name__}: "
-            f"{error}. Mend or uninstall {owner(point)}."
+            f"{error}. Fix or uninstall {owner(point)}."
         ) from error
 
 
 def refuse_claimed(group: str, kind: str, name: str) -> None:
-    """Raises `BrokenPlugin`, which names the distributions, where several register a name."""
+    """Raises `BrokenPlugin`, which names the distributions, if several register a name."""
     owners = {owner(point): point for point in entry_points(group=group, name=name)}
     if len(owners) > 1:
-        others = " and ".join(sorted(who for who, point in owners.items() if not _built_in(point)))
-        whose = "a built-in" if any(_built_in(point) for point in owners.values()) else "one and the same"
+        others = " and ".join(sorted(distribution for distribution, point in owners.items() if not _built_in(point)))
+        whose = "a built-in" if any(_built_in(point) for point in owners.values()) else "the same"
         raise BrokenPlugin(
-            f"The {kind} {name!r} is refused: {others} registered the name of {whose} {kind}. Uninstall {others}, or let it "
-            "take another name."
+            f"The {kind} {name!r} is refused: {others} registered the name of {whose} {kind}. Uninstall {others}, or register "
+            "another name."
         )
 
 
@@ -88,12 +88,12 @@ def _built_in(point: EntryPoint) -> bool:
 
 
 def owner(point: EntryPoint) -> str:
-    """The distribution that registered an entry point, with its version."""
+    """Returns the distribution that registered an entry point, with its version."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
 
 
 def first_line(module: str) -> str:
-    """The first line of a module's docstring; neither the module nor its package is imported."""
+    """Returns the first line of a module's docstring; neither the module nor its package is imported."""
     source = _source(module)
     if source is None:
         return "(cannot be found)"

@@ -1,4 +1,4 @@
-"""A plain function as an upstream: `spectrum(waves, lengths) -> Features`. What it does not declare is measured."""
+"""Makes an upstream of a plain function, `spectrum(waves, lengths) -> Features`. What it does not declare is measured."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from superbench.errors import BrokenPlugin
 
 DECLARED = ("sample_rate", "hop", "layers", "dim")
 SECONDS = 10
-"""How much longer the second of two sounds is, whose frames tell the hop."""
+"""Difference in length of the two sounds from whose frame counts the hop is computed."""
 
 
 class PlainFunction:
-    """A function that keeps the contract of an upstream but for its declarations.
+    """An upstream made of a function that need not declare sample rate, hop, layers and dim.
 
-    Layers and dim are the shape of what it returns; the hop is what ten seconds more are divided into. Attributes that the
-    function has (`spectrum.hop = 160`) come first. Raises `BrokenPlugin` for a function that returns something else.
+    Layers and dim are read from the shape of its output; the hop is computed from the frames of ten additional seconds.
+    Attributes of the function (`spectrum.hop = 160`) have priority. Raises `BrokenPlugin` for a function that does not return
+    `Features`.
     """
 
     def __init__(self, function: Callable[[Tensor, Tensor], Features]) -> None:
@@ -29,20 +30,20 @@ class PlainFunction:
         if not hasattr(function, "hop"):
             measured["hop"] = self._hop(int(features.lengths[0]))
         declared = {name: getattr(function, name) for name in DECLARED if hasattr(function, name)}
-        found = measured | declared
-        self.sample_rate, self.hop, self.layers, self.dim = (found[name] for name in DECLARED)
+        facts = measured | declared
+        self.sample_rate, self.hop, self.layers, self.dim = (facts[name] for name in DECLARED)
 
-    def _hop(self, before: int) -> int:
-        after = int(self._called((1 + SECONDS) * SAMPLE_RATE).lengths[0])
-        if after <= before or SECONDS * SAMPLE_RATE % (after - before):
+    def _hop(self, short: int) -> int:
+        long = int(self._called((1 + SECONDS) * SAMPLE_RATE).lengths[0])
+        if long <= short or SECONDS * SAMPLE_RATE % (long - short):
             raise BrokenPlugin(
-                f"The function {self.function.__name__!r} gives {before} frames for 1 s and {after} for {1 + SECONDS} s, from "
-                f"which no whole hop follows. Declare it: {self.function.__name__}.hop = 320"
+                f"The function {self.function.__name__!r} returns {short} frames for 1 s and {long} for {1 + SECONDS} s: the "
+                f"hop would not be a whole number of samples. Declare it: {self.function.__name__}.hop = 320"
             )
-        return SECONDS * SAMPLE_RATE // (after - before)
+        return SECONDS * SAMPLE_RATE // (long - short)
 
     def __call__(self, waves: Tensor, lengths: Tensor) -> Features:
-        """What the function says."""
+        """Returns the function's features."""
         return self.function(waves, lengths)
 
     def _called(self, samples: int) -> Features:

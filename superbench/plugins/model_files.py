@@ -1,4 +1,4 @@
-"""Models in a person's own file: `path/to/file.py:Name`, read by its path, and found again by it."""
+"""Loads models from a user's own Python file, `path/to/file.py:Name`; every process finds them by that path."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from typing import Any
 
 from superbench.contract.paths import expanded
 from superbench.errors import BrokenPlugin, CommandError, EndedProcess, SuperbenchError
-from superbench.plugins.tracing import forget_changed, forget_passing, loader, traced
+from superbench.plugins.tracing import forget_changed, forget_last_model, loader, traced
 
 FILES = "superbench_file_"
-"""How modules are called that were read by a path."""
+"""Prefix of the names of modules that were read by a path."""
 
 
 def module_name(name: str) -> str:
-    """How the module of `path/to/file.py:Name` is called once it was read: two files may have one name."""
+    """Returns the name in `sys.modules` of the module of `path/to/file.py:Name`. It differs between files of the same name."""
     file = _file(name)
-    home = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+    path_digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
     package = file.resolve().parent.relative_to(_top(file)).parts
-    return ".".join([*package, f"{FILES}{file.stem}_{home}"])
+    return ".".join([*package, f"{FILES}{file.stem}_{path_digest}"])
 
 
 def read(name: str) -> Any:
-    """What `path/to/file.py:Name` names; raises `CommandError` where it is not, `BrokenPlugin` for a file that fails.
+    """Returns the object that `path/to/file.py:Name` names; raises `CommandError` if it does not exist, `BrokenPlugin` if the
+    file cannot be imported.
 
-    As for a script that Python runs, imports find what lies beside the file; in a package, relative imports work too.
+    As in a script that Python runs, imports find the files in the same folder; in a package, relative imports work too.
     """
     file, attribute = _file(name), name.rpartition(":")[2]
     if not file.is_file():
-        raise CommandError(f"{file} is not there; {name!r} should be path/to/file.py:Class.")
-    with importing(name), traced(passing=True):
-        forget_passing()
-        forget_changed(_places(file))
+        raise CommandError(f"{file} does not exist; expected path/to/file.py:Class, found {name!r}.")
+    with importing(name), traced(one_model=True):
+        forget_last_model()
+        forget_changed(_folders(file))
         module = _executed(module_name(name), file)
     if not hasattr(module, attribute):
-        kinds = {n: v for n, v in vars(module).items() if inspect.isclass(v) or inspect.isfunction(v)}
-        raise CommandError(f"{file} has no {attribute!r}; its classes and functions are {', '.join(kinds) or 'none'}.")
+        names = [name for name, value in vars(module).items() if inspect.isclass(value) or inspect.isfunction(value)]
+        raise CommandError(f"{file} has no {attribute!r}; its classes and functions are {', '.join(names) or 'none'}.")
     return getattr(module, attribute)
 
 
@@ -52,44 +53,44 @@ def _executed(name: str, file: Path) -> ModuleType:
         assert spec is not None, file
         assert spec.loader is not None, file
         module: ModuleType = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and the like look their module up
+        sys.modules[name] = module  # decorators such as `dataclass` look up the module of a class
         spec.loader.exec_module(module)
     except (SuperbenchError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # a script that calls sys.exit must not end the command as if all were done
+    except BaseException as error:  # a script that calls sys.exit must not end the command without an error
         kind = EndedProcess if isinstance(error, SystemExit) else BrokenPlugin
         raise kind(f"{file} could not be imported: {type(error).__name__}: {error}.") from error
     return module
 
 
-class _Beside(str):
-    """An entry of `sys.path` that a model's file brought."""
+class _ModelFolder(str):
+    """An entry of `sys.path` that was added for a model's file."""
 
     __slots__ = ()
 
 
 @contextlib.contextmanager
 def importing(name: str) -> Iterator[None]:
-    """Inside, imports are answered first by what lies beside the file of `path/to/file.py:Name`; afterwards, when the model
-    runs, last. Any other spec changes nothing."""
-    places = [_Beside(place) for place in _places(_file(name))] if ".py:" in name else []
-    if not places:
+    """Inside, the folders of the file of `path/to/file.py:Name` are first in `sys.path`; afterwards, when the model runs, they
+    are last. Any other spec changes nothing."""
+    folders = [_ModelFolder(folder) for folder in _folders(_file(name))] if ".py:" in name else []
+    if not folders:
         yield
         return
-    before = [entry for entry in sys.path if not isinstance(entry, _Beside)]
-    sys.path[:] = [*places, *before]
+    others = [entry for entry in sys.path if not isinstance(entry, _ModelFolder)]
+    sys.path[:] = [*folders, *others]
     try:
         yield
     finally:
-        sys.path[:] = [*before, *places]
+        sys.path[:] = [*others, *folders]
 
 
 def _file(name: str) -> Path:
     return expanded(name.rpartition(":")[0])
 
 
-def _places(file: Path) -> list[Path]:
-    """The file's own folder, and that of the outermost package that it belongs to."""
+def _folders(file: Path) -> list[Path]:
+    """Returns the file's own folder, and the folder that contains the outermost package that the file belongs to."""
     return list(dict.fromkeys([file.resolve().parent, _top(file)]))
 
 
@@ -101,9 +102,9 @@ def _top(file: Path) -> Path:
 
 
 def text(upstream: str | Callable) -> str:
-    """The spec of a class or function at the top level of a file, for Python callers; a string is one already.
+    """Returns the spec of a class or function at the top level of a file, for callers in Python; a string is returned as it is.
 
-    Raises `CommandError` for what no other process could find again.
+    Raises `CommandError` for an object that another process could not find.
     """
     if isinstance(upstream, str):
         return upstream
@@ -111,15 +112,15 @@ def text(upstream: str | Callable) -> str:
     file = getattr(module, "__file__", None)
     if not name.isidentifier() or file is None or vars(module).get(name) is not upstream or hasattr(upstream, "__wrapped__"):
         raise CommandError(
-            f"{upstream!r} cannot be found again by the processes that do the work: they read its file, and what was changed "
-            "in memory is not in it. Give a class or a function under the name that it has at the top level of its file, or "
-            "that name: 'path/to/file.py:MyModel'."
+            f"{upstream!r} cannot be found by the worker processes: they read its file, which does not contain changes made "
+            "in memory. Expected a class or a function under its name at the top level of its file, or that name as text: "
+            "'path/to/file.py:MyModel'."
         )
     return f"{file}:{name}"
 
 
 def being_read() -> str | None:
-    """The file that is being read for its model at this moment, if that is what led here."""
+    """Returns the model file that is being imported by one of the callers of this function; None if there is none."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""From what a person wrote to a model that is ready to run: found, built, its sources and weights digested."""
+"""Builds the model of a spec, ready to run, and computes the digest of its sources and weights."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from superbench.plugins.reference_outputs import Outputs
 
 
-Mates = Literal["any", "equal", "none"]
+Batching = Literal["any", "equal", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An upstream ready to run: the model, and what a result says of it.
+    """An upstream ready to run: the model, and the facts that a result contains.
 
-    `mates`: which utterances may share a batch, as the doctor found: any, those of equal length, or none. `libraries`: `name
-    version` of the packages that its code uses. `outputs`: a summary of what it gives for a few fixed sounds.
+    `batching`: which utterances may share a batch, as the examination measured: any, those of equal length, or none.
+    `libraries`: `name version` of the packages that its code uses. `outputs`: a summary of its outputs for a few fixed sounds.
     """
 
     alias: str
@@ -47,26 +47,25 @@ class Loaded:
     hop: int
     layers: int
     dim: int
-    mates: Mates = "any"
+    batching: Batching = "any"
     libraries: tuple[str, ...] = ()
     outputs: Outputs | None = None
 
 
 def plugin(spec: Spec) -> Any:
-    """What a spec's name stands for, imported: a class, or a hub's `load`.
+    """Imports and returns the object that a spec names: a class, a function, or a hub's `load`.
 
-    The file of a person's own model is read in a child process before it is read here.
+    The file of a person's own model is first read in a child process.
     """
     if ".py:" in spec.name:
         if not was_read(model_files.module_name(spec.name)):
             rehearse_plugin(spec)
-        found = model_files.read(spec.name)
-        if stale := unread(
-            model_files.module_name(spec.name)
-        ):  # imported before by somebody else, who may have read other text
+        factory = model_files.read(spec.name)
+        stale = unread(model_files.module_name(spec.name))
+        if stale:  # other code imported them before: their files may have changed since
             forget(stale)
-            found = model_files.read(spec.name)
-        return found
+            factory = model_files.read(spec.name)
+        return factory
     point = _point(spec)
     if not _built_in(point):
         forget(unread(point.module))
@@ -75,7 +74,7 @@ def plugin(spec: Spec) -> Any:
 
 
 def rehearse_plugin(spec: Spec) -> None:
-    """Import what a spec's name stands for in a child process, not in this one. Raises what the import raises there, and
+    """Imports the object that a spec names in a child process, not in this one. Raises the errors of the import, and
     `EndedProcess`."""
     rehearse(_plugin_of, spec.text, what=spec.text)
 
@@ -85,27 +84,27 @@ def _plugin_of(text: str) -> None:
 
 
 def upstream(spec: Spec, device: str = "cpu") -> Loaded:
-    """Build the upstream of a spec, in eval mode on `device`, with its parameters frozen.
+    """Builds the upstream of a spec, in eval mode on `device`, with its parameters frozen.
 
-    Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError` for options that it does not know.
+    Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, and `CommandError` for unknown options.
     """
     forget_changed()
-    with traced(passing=".py:" in spec.name) as trace, model_files.importing(spec.name):
+    with traced(one_model=".py:" in spec.name) as trace, model_files.importing(spec.name):
         model = _built(spec)
-        root, built_in = _home(spec)
-        sources = sources_of(root, _kinds(model), remember(root, spec.name, trace))
+        root, built_in = _root_module(spec)
+        sources = sources_of(root, _classes(model), remember(root, spec.name, trace))
     missing = [name for name in ("sample_rate", "hop", "layers", "dim") if not isinstance(getattr(model, name, None), int)]
     if missing or not callable(model):
         raise BrokenPlugin(
-            f"{spec.text} is no upstream: it lacks {', '.join(missing) or 'a call'}. An upstream declares sample_rate, hop, "
-            "layers and dim as whole numbers, and is called with (waves, lengths). See CONTRIBUTING.md, 'Add a model'."
+            f"{spec.text} is no upstream: it lacks {', '.join(missing) or 'a call'}. Expected sample_rate, hop, layers and dim "
+            "as whole numbers, and a call with (waves, lengths). See CONTRIBUTING.md, 'Add a model'."
         )
     _check_declared(spec, model)
     return loaded(spec, model, device, sources, built_in=built_in)
 
 
 def _check_declared(spec: Spec, model: Any) -> None:
-    """Raises `BrokenPlugin` for a number that no upstream can have."""
+    """Raises `BrokenPlugin` if a declared number is less than 1."""
     for name in ("sample_rate", "hop", "layers", "dim"):
         value = getattr(model, name)
         if isinstance(value, bool) or value < 1:
@@ -113,18 +112,19 @@ def _check_declared(spec: Spec, model: Any) -> None:
 
 
 def _built(spec: Spec) -> Any:
-    found = plugin(spec)
+    factory = plugin(spec)
     if spec.hub:
-        return _call(spec, found, spec.name, spec.file)
-    if hasattr(found, "configs"):
-        return _trainable(spec, found)
+        return _call(spec, factory, spec.name, spec.file)
+    if hasattr(factory, "configs"):
+        return _trainable(spec, factory)
     if spec.options or spec.file:
         raise CommandError(f"{spec.name} has no weights and no options, but {spec.text!r} gives some. Use {spec.name} alone.")
-    return _call(spec, found) if inspect.isclass(found) else _call(spec, _adopted, found)
+    return _call(spec, factory) if inspect.isclass(factory) else _call(spec, _as_upstream, factory)
 
 
 def loaded(spec: Spec, model: Any, device: str = "cpu", sources: Sources = NOTHING, *, built_in: bool = False) -> Loaded:
-    """A model that is there, ready to run under the name of `spec`. `sources`: what it was made of besides its weights."""
+    """Returns a model that was built already, ready to run under the name of `spec`. `sources`: the files of its code, and
+    its libraries."""
     from torch import nn
 
     params = 0
@@ -133,7 +133,17 @@ def loaded(spec: Spec, model: Any, device: str = "cpu", sources: Sources = NOTHI
         model.eval().requires_grad_(False).to(device)
     name = spec.name.rpartition(":")[2] if ".py:" in spec.name else ""
     digest = revision(model, sources, name, declared=built_in)
-    return Loaded(spec.alias, spec, model, digest, params, model.hop, model.layers, model.dim, libraries=sources.libraries)
+    return Loaded(
+        alias=spec.alias,
+        spec=spec,
+        model=model,
+        revision=digest,
+        params=params,
+        hop=model.hop,
+        layers=model.layers,
+        dim=model.dim,
+        libraries=sources.libraries,
+    )
 
 
 def _size(spec: Spec, name: str, parameter: Any) -> int:
@@ -141,14 +151,14 @@ def _size(spec: Spec, name: str, parameter: Any) -> int:
 
     if is_lazy(parameter):
         raise BrokenPlugin(
-            f"{spec.text}: the parameter {name!r} has no value yet: it belongs to a lazy module. Give that module its sizes, "
-            "or pass sound through it once in __init__, with random numbers from a fixed seed."
+            f"{spec.text}: the parameter {name!r} has no value yet, because it belongs to a lazy module. Set the sizes of that "
+            "module, or call it once in __init__, with random numbers from a fixed seed."
         )
     return int(parameter.numel())
 
 
-def _home(spec: Spec) -> tuple[str, bool]:
-    """The module that a spec's model comes from, and whether superbench brings it."""
+def _root_module(spec: Spec) -> tuple[str, bool]:
+    """Returns the module that defines a spec's model, and whether the model is built in."""
     if ".py:" in spec.name:
         return model_files.module_name(spec.name), False
     point = _point(spec)
@@ -156,12 +166,12 @@ def _home(spec: Spec) -> tuple[str, bool]:
 
 
 def is_built_in(spec: Spec) -> bool:
-    """Does superbench bring the model of a spec?"""
+    """Returns whether the model of a spec is part of superbench."""
     return ".py:" not in spec.name and _built_in(_point(spec))
 
 
 def is_built_in_task(name: str) -> bool:
-    """Does superbench bring a task?"""
+    """Returns whether a task is part of superbench."""
     return _built_in(points(TASKS)[name])
 
 
@@ -173,51 +183,55 @@ def _built_in(point: EntryPoint) -> bool:
     return point.dist is not None and point.dist.name == DISTRIBUTION
 
 
-def _kinds(model: Any) -> set[type]:
-    """The classes of a model and of its parts."""
+def _classes(model: Any) -> set[type]:
+    """Returns the classes of a model and of its modules."""
     parts = model.modules() if hasattr(model, "modules") and hasattr(model, "state_dict") else ()
     return {type(part) for part in (model, *parts)}
 
 
-def _adopted(found: Any) -> Any:
-    """A plain function declares nothing; anything else is taken as it is."""
-    if not inspect.isfunction(found):
-        return found
+def _as_upstream(model: Any) -> Any:
+    """Returns an upstream that calls a plain function; any other object is returned as it is."""
+    if not inspect.isfunction(model):
+        return model
     from superbench.plugins.functions import PlainFunction
 
-    return PlainFunction(found)
+    return PlainFunction(model)
 
 
-def _trainable(spec: Spec, found: Any) -> Any:
+def _trainable(spec: Spec, family: Any) -> Any:
     from superbench.plugins.checkpoints import fresh_model, load_model
 
     words = [option for option in spec.options if "=" not in option]
     values = dict(option.split("=", 1) for option in spec.options if "=" in option)
-    sizes = [word for word in words if word in found.configs]
-    unknown = [word for word in words if word not in found.configs and word != "untrained"] + [k for k in values if k != "seed"]
+    sizes = [word for word in words if word in family.configs]
+    unknown = [word for word in words if word not in family.configs and word != "untrained"] + [
+        k for k in values if k != "seed"
+    ]
     if unknown or len(sizes) > 1:
         raise CommandError(
-            f"{spec.text!r}: {spec.name} knows the options {', '.join(found.configs)}, untrained, seed=N; "
-            f"found {', '.join(unknown or sizes)}."
+            f"{spec.text!r}: the options of {spec.name} are one of {', '.join(family.configs)}; untrained; seed=N. "
+            f"Found {', '.join(unknown or sizes)}."
         )
     if spec.file:
         if spec.options:
-            raise CommandError(f"{spec.text!r}: a checkpoint knows its own size; leave out {','.join(spec.options)}.")
-        return load_model(found, spec.file, spec.name)
+            raise CommandError(
+                f"{spec.text!r}: the checkpoint contains the size of its model. Leave out {','.join(spec.options)}."
+            )
+        return load_model(family, spec.file, spec.name)
     if "untrained" not in words:
         raise CommandError(
-            f"{spec.name} needs weights: {spec.name}@FILE, or {spec.name}:untrained for a random control. To train one: "
+            f"{spec.name} needs weights: {spec.name}@FILE, or {spec.name}:untrained for random weights. To train weights: "
             f"superbench pretrain {spec.name} --audio DIR --out {spec.name}.safetensors"
         )
     seed = values.get("seed", "0")
     if not seed.isdecimal():
-        raise CommandError(f"{spec.text!r}: seed={seed} is not a whole number, 0 or more.")
-    return fresh_model(found, sizes[0] if sizes else "mini", int(seed))
+        raise CommandError(f"{spec.text!r}: expected a whole number, 0 or more, found seed={seed}.")
+    return fresh_model(family, sizes[0] if sizes else "mini", int(seed))
 
 
-def _call(spec: Spec, found: Any, *arguments: Any) -> Any:
+def _call(spec: Spec, factory: Any, *arguments: Any) -> Any:
     try:
-        return found(*arguments)
+        return factory(*arguments)
     except (SuperbenchError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Registered names of upstreams, hubs and tasks: listed from package metadata, loaded when they are chosen."""
+"""Lists the registered names of upstreams, hubs and tasks from package metadata, and loads tasks by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A registered name, where it comes from, and the first line of its module's docstring."""
+    """A registered name with its module, its distribution, and the first line of its module's docstring."""
 
     name: str
     module: str
@@ -38,14 +38,14 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A name that a hub offers, with its family or kind."""
+    """A name that a hub offers, with the family of its model."""
 
     name: str
     kind: str
 
 
 def listed(group: str) -> list[Listed]:
-    """All names registered in an entry-point group, sorted; nothing is imported."""
+    """Returns all names of an entry-point group, sorted; nothing is imported."""
     return [
         Listed(name, point.value, point.dist.name if point.dist else "?", first_line(point.module))
         for name, point in points(group).items()
@@ -53,26 +53,26 @@ def listed(group: str) -> list[Listed]:
 
 
 def offered(hub: str) -> list[Offered]:
-    """Names that a hub offers; the hub itself is not imported.
+    """Returns the names that a hub offers; the hub itself is not imported.
 
-    Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
+    Raises `UnknownName` for a hub that is not registered, `CommandError` for a hub without a list of names.
     """
     find(HUBS, "hub", hub)
     known = points(NAMES)
     if hub not in known:
-        raise CommandError(f"The hub {hub!r} has no list of names here: an id of its own hub is a name, as in {hub}/ID.")
+        raise CommandError(f"The hub {hub!r} has no list of names. Use the id of a model on that hub, as in {hub}/ID.")
     return [Offered(name, kind) for name, kind in load(known[hub])().items()]
 
 
 def list_tasks() -> list[Listed]:
-    """All registered tasks, by name; none is imported."""
+    """Returns all registered tasks, by name; none is imported."""
     return listed(TASKS)
 
 
 def list_upstreams(hub: str | None = None) -> list[Listed] | list[Offered]:
-    """All registered upstreams by name, then the hubs as `hub/…`; or the names that one `hub` offers. None is imported.
+    """Returns all registered upstreams by name, then the hubs as `hub/…`; or the names that one `hub` offers. None is imported.
 
-    Raises `UnknownName` for a hub that is not there, `CommandError` for one that lists nothing.
+    Raises `UnknownName` for a hub that is not registered, `CommandError` for a hub without a list of names.
     """
     if hub is not None:
         return offered(hub)
@@ -80,51 +80,51 @@ def list_upstreams(hub: str | None = None) -> list[Listed] | list[Offered]:
     return listed(UPSTREAMS) + hubs
 
 
-def task_names(wanted: Sequence[str] | str) -> list[str]:
-    """Names of tasks from a list or a text such as `pr,ks`, each once; `all` is every one that is not broken. Raises
-    `CommandError`."""
-    if wanted == "all":
+def task_names(names: Sequence[str] | str) -> list[str]:
+    """Returns the names in a list or in a text such as `pr,ks`, each once; for `all`, those of all tasks that can be loaded.
+    Raises `CommandError` for an empty name."""
+    if names == "all":
         return list(tasks())
-    names = wanted.split(",") if isinstance(wanted, str) else list(wanted)
-    if not names or not all(names):
+    parts = names.split(",") if isinstance(names, str) else list(names)
+    if not parts or not all(parts):
         raise CommandError("--tasks names no task. Expected all, or names such as pr,ks; `superbench list tasks` shows them.")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(parts))
 
 
 def tasks() -> dict[str, Task]:
-    """All registered tasks by name, sorted; each is imported. Those that are broken stop none of the others: see `broken`."""
-    found = {}
+    """Imports and returns all registered tasks by name, sorted, without those that cannot be loaded (see `broken`)."""
+    by_name = {}
     for name, point in points(TASKS).items():
         with contextlib.suppress(SuperbenchError):
-            found[name] = _as_task(point)
-    return found
+            by_name[name] = _as_task(point)
+    return by_name
 
 
 def broken() -> dict[str, str]:
-    """Registered tasks that cannot be used, or that take the name of another, each with a sentence that says why."""
-    found = {}
+    """Returns the registered tasks that cannot be used, or that several distributions register, each with the error message."""
+    messages = {}
     for name, point in points(TASKS).items():
         try:
             _as_task(point)
             refuse_claimed(TASKS, "task", name)
         except SuperbenchError as error:
-            found[name] = str(error)
-    return found
+            messages[name] = str(error)
+    return messages
 
 
 def task(name: str) -> Task:
-    """The registered task of that name; raises `UnknownName` or `BrokenPlugin`. A built-in one keeps its name whoever else
-    registers it: a board scores with it."""
+    """Returns the registered task of that name; raises `UnknownName` or `BrokenPlugin`. A built-in task is returned even if
+    another distribution registers its name, because boards score with it."""
     return _as_task(find(TASKS, "task", name))
 
 
 def _as_task(point: EntryPoint) -> Task:
     from superbench.contract import Task
 
-    found = load(point)
-    if not isinstance(found, Task) or found.card.name != point.name:
+    task = load(point)
+    if not isinstance(task, Task) or task.card.name != point.name:
         raise BrokenPlugin(
-            f"The plugin {point.name!r} ({point.value}, from {owner(point)}) is no task of that name, but {str(found)[:60]!r}. "
-            f"Mend or uninstall {owner(point)}."
+            f"The plugin {point.name!r} ({point.value}, from {owner(point)}) is no task of that name, but {str(task)[:60]!r}. "
+            f"Fix or uninstall {owner(point)}."
         )
-    return found
+    return task

@@ -1,7 +1,7 @@
-"""What a model gives for a few fixed short sounds: it shows a change that no digest of files and weights can see.
+"""Computes a model's outputs for a few fixed short sounds, to detect changes that its revision does not cover.
 
-A model may read a file later than when it was built, ask a service, or hold weights where nobody looks. So its outputs are kept
-beside the features that were made with it, and compared before those features, or a result, are used. They are no part of the
+A model may read a file after it was built, call a service, or keep weights outside its parameters and buffers. Therefore its
+outputs are stored with its features, and are compared before those features, or a result, are used. They are not part of the
 model's `revision`.
 """
 
@@ -30,100 +30,103 @@ if TYPE_CHECKING:
 
 SECONDS = (0.4, 0.8, 2.0)
 TOLERANCE = 1e-4
-"""Largest difference in a dimension of a hidden state, relative to its largest value, that counts as none."""
+"""Largest difference in a dimension of a hidden state, relative to its largest value, that counts as equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """A summary of a model's outputs, short enough for a result: `values` has two numbers for each sound and hidden state, its
-    mean magnitude and a weighted mean. Only outputs of one `setting` (device class, versions) are compared. `since` (Unix
-    time): when they were first kept; nobody compared the model of features that are older."""
+    """A summary of a model's outputs, short enough for a result.
+
+    `values` has two numbers for each sound and hidden state: the mean magnitude and a weighted mean. Only outputs of the same
+    `setting` (device class, versions) are compared. `since` (Unix time): when they were first stored; features that are older
+    were computed before any comparison.
+    """
 
     setting: str
     values: tuple[float, ...]
     since: float = 0.0
 
     def facts(self) -> dict[str, Any]:
-        """What a result says of them."""
+        """Returns the part of them that a result contains."""
         return {"setting": self.setting, "values": list(self.values)}
 
-    def contradict(self, kept: Any) -> bool:
-        """Do these differ from the `facts` that a result holds? Not where the setting is another, or there are none."""
-        if not isinstance(kept, dict) or kept.get("setting") != self.setting:
+    def contradict(self, stored: Any) -> bool:
+        """Returns whether these differ from the `facts` in a result; False if the result has none, or of another setting."""
+        if not isinstance(stored, dict) or stored.get("setting") != self.setting:
             return False
-        pairs = zip(self.values[::2], self.values[1::2], kept["values"][::2], kept["values"][1::2], strict=False)
-        same_length = len(kept["values"]) == len(self.values)
+        pairs = zip(self.values[::2], self.values[1::2], stored["values"][::2], stored["values"][1::2], strict=False)
+        same_length = len(stored["values"]) == len(self.values)
         near = (max(abs(a - c), abs(b - d)) <= TOLERANCE * max(abs(a), abs(c)) for a, b, c, d in pairs)
         return not (same_length and all(near))
 
 
 def confirm(upstream: Loaded, device: str, folder: Path, *, redo: bool = False) -> tuple[Outputs, bool]:
-    """Compare the model's outputs with those that `folder` keeps of it; returns their summary, and whether they differ.
+    """Compares the model's outputs with those stored in `folder`; returns their summary, and whether they differ.
 
-    Outputs that are not kept yet are kept now; those that differ are an error (`BadUpstream`), or with `redo` replaced.
+    If none are stored yet, the outputs are stored. If they differ, raises `BadUpstream`, or replaces them if `redo` is set.
     """
     setting = _setting(upstream, device)
     path = folder / f"{_digest([upstream.revision, setting])}.safetensors"
-    now = _outputs(upstream, device)
-    with _alone(path):
-        kept, since = _kept(path)
-        difference = _difference(kept, now) if kept else 0.0
+    states = _outputs(upstream, device)
+    with _locked(path):
+        stored, since = _stored(path)
+        difference = _difference(stored, states) if stored else 0.0
         differs = difference > TOLERANCE
         if differs and not redo:
             raise BadUpstream(
                 f"{upstream.alias} is not the model that its stored features were computed with: for {len(SECONDS)} fixed "
                 f"sounds its hidden states differ by {difference:.2g} of their largest value (tolerated: {TOLERANCE:g}), "
-                f"though its revision is still {upstream.revision}. Something that the revision does not cover has changed; or "
-                "the class draws random numbers when it is built: then seed them. Add --redo to compute its features and "
-                "results again, or let the class declare a `revision` of its own."
+                f"but its revision is still {upstream.revision}. Something that the revision does not cover has changed; or "
+                "the class draws random numbers when it is built: then set a seed. Add --redo to compute its features and "
+                "results again, or let the class declare a `revision`."
             )
-        if differs or not kept:
+        if differs or not stored:
             since = time.time()
-            _keep(path, now, since)
-    return Outputs(setting, _values(now), since), differs
+            _store(path, states, since)
+    return Outputs(setting, _values(states), since), differs
 
 
 def check_steady(upstream: Loaded, device: str) -> None:
-    """Raises `BadUpstream` for a model that has changed since its outputs were compared: while sound passed through it."""
+    """Raises `BadUpstream` for a model that has changed since its outputs were compared, that is, during extraction."""
     if upstream.outputs is None:
         return
-    now = Outputs(upstream.outputs.setting, _values(_outputs(upstream, device)))
-    if now.contradict(upstream.outputs.facts()):
+    current = Outputs(upstream.outputs.setting, _values(_outputs(upstream, device)))
+    if current.contradict(upstream.outputs.facts()):
         raise BadUpstream(
-            f"{upstream.alias} changed while sound passed through it: for {len(SECONDS)} fixed sounds its hidden states are no "
-            "longer what they were when the run began. A frozen model gives the same for the same sound, however often it was "
-            "called. The features that it made were dropped. Look for what forward() changes in the model or in its files."
+            f"{upstream.alias} changed during the run: for {len(SECONDS)} fixed sounds its hidden states differ from those at "
+            "the beginning. A frozen model returns the same features for the same sound, however often it was called. Its "
+            "features were dropped. Find out what forward() changes in the model or in its files."
         )
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time keeps the outputs of one model: the others compare with what it kept."""
+def _locked(path: Path) -> Iterator[None]:
+    """Inside, no other process compares or stores the outputs of this model."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, StoreError):  # a store that cannot be written has nobody to wait for
+        with contextlib.suppress(OSError, StoreError):  # in a store that cannot be written, no lock is needed
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(path.with_suffix(".lock"), wait=True))
         yield
 
 
-def _keep(path: Path, states: Sequence[Tensor], since: float) -> None:
+def _store(path: Path, states: Sequence[Tensor], since: float) -> None:
     facts = {"superbench": "outputs", "since": repr(since)}
-    with contextlib.suppress(StoreError):  # a store that cannot be written says so when it has to hold features
+    with contextlib.suppress(StoreError):  # a store that cannot be written raises its error when features are stored
         save_sealed(path, {str(number): state for number, state in enumerate(states)}, facts)
 
 
-def _difference(kept: Sequence[Tensor], now: Sequence[Tensor]) -> float:
-    """The largest relative difference of a hidden state, or of its summary, which averages over small values too; infinite for
-    another number of hidden states."""
-    if len(kept) != len(now):
+def _difference(stored: Sequence[Tensor], states: Sequence[Tensor]) -> float:
+    """Returns the largest relative difference of a hidden state, or of its summary, in which small values count too; infinity
+    if the numbers of hidden states differ."""
+    if len(stored) != len(states):
         return math.inf
-    pairs = list(zip(kept, now, strict=True))
+    pairs = list(zip(stored, states, strict=True))
     return max([_of_state(before, after) for before, after in pairs] + [_of_summary(before, after) for before, after in pairs])
 
 
 def _of_state(before: Tensor, after: Tensor) -> float:
-    """The largest difference of states (time, dim), relative to the largest value of its dimension. A dimension that is smaller
-    than most others counts as large as their median; one huge dimension (Transformers have such) hides no other."""
+    """Returns the largest difference of two states (time, dim), relative to the largest value of its dimension, or to the
+    median of these values if that is larger. So one huge dimension, as in Transformers, does not hide the others."""
     if before.shape != after.shape or not torch.equal(torch.isfinite(before), torch.isfinite(after)):
         return math.inf
     if not before.numel():
@@ -135,7 +138,7 @@ def _of_state(before: Tensor, after: Tensor) -> float:
 
 
 def _of_summary(before: Tensor, after: Tensor) -> float:
-    """The difference of `_summary`, relative to the mean magnitude."""
+    """Returns the difference of `_summary`, relative to the mean magnitude."""
     (mean, weighted), (other_mean, other_weighted) = _summary(before), _summary(after)
     change = max(abs(mean - other_mean), abs(weighted - other_weighted))
     return change / max(mean, other_mean, 1e-12) if math.isfinite(change) else 0.0
@@ -146,7 +149,7 @@ def _setting(upstream: Loaded, device: str) -> str:
 
 
 def _outputs(upstream: Loaded, device: str) -> list[Tensor]:
-    """Every hidden state (time, dim) of each sound, one after the other, in single precision on the CPU."""
+    """Returns every hidden state (time, dim) of each sound, one after the other, in single precision on the CPU."""
     states = []
     for wave in _sounds():
         with torch.inference_mode():
@@ -156,14 +159,14 @@ def _outputs(upstream: Loaded, device: str) -> list[Tensor]:
 
 
 def _sounds() -> list[Tensor]:
-    """Voiced sounds (a gliding pitch with its harmonics) in a little noise, of `SECONDS`."""
-    draw = torch.Generator().manual_seed(20_26)
+    """Returns voiced sounds (a rising pitch with its harmonics) with a little noise, of the lengths `SECONDS`."""
+    generator = torch.Generator().manual_seed(20_26)
     waves = []
     for number, seconds in enumerate(SECONDS):
         time = torch.arange(round(seconds * SAMPLE_RATE), dtype=torch.float64) / SAMPLE_RATE
         phase = 2 * math.pi * (100 + 40 * number + 30 * time) * time
         voiced = torch.stack([torch.sin(k * phase) / k for k in range(1, 20)]).sum(0)
-        waves.append((0.1 * voiced + 0.02 * torch.randn(len(time), generator=draw, dtype=torch.float64)).float())
+        waves.append((0.1 * voiced + 0.02 * torch.randn(len(time), generator=generator, dtype=torch.float64)).float())
     return waves
 
 
@@ -173,12 +176,12 @@ def _values(states: Sequence[Tensor]) -> tuple[float, ...]:
 
 def _summary(state: Tensor) -> tuple[float, float]:
     weights = torch.cos(0.1 + 0.7 * torch.arange(state.numel(), dtype=torch.float64)).reshape(state.shape)
-    wide = state.double()
-    return float(f"{wide.abs().mean():.8g}"), float(f"{(wide * weights).mean():.8g}")
+    values = state.double()
+    return float(f"{values.abs().mean():.8g}"), float(f"{(values * weights).mean():.8g}")
 
 
-def _kept(path: Path) -> tuple[list[Tensor], float]:
-    """The outputs that a file holds, and since when; none where there is no file, or a damaged one."""
+def _stored(path: Path) -> tuple[list[Tensor], float]:
+    """Returns the outputs in a file, and the time when they were stored; no outputs if the file is missing or damaged."""
     with contextlib.suppress(StoreError, KeyError):
         tensors, facts = load_sealed(path)
         return [tensors[str(number)] for number in range(len(tensors))], float(facts["since"])

@@ -1,7 +1,7 @@
-"""What a model is made of besides its weights: the project files that it imports, the files that it opens, its libraries.
+"""Finds the files and libraries of a model: the project files that it imports, the files that it opens, its packages.
 
-Imports are followed from the model's own file by their text, whether or not another model has imported the same module before:
-the same files give the same digests in whichever order models are loaded.
+Imports are read from the text of the files, starting at the model's own file, even if another model has imported the same
+module before. So the digests do not depend on the order in which models are loaded.
 """
 
 from __future__ import annotations
@@ -22,39 +22,40 @@ from types import FunctionType
 from superbench.plugins.tracing import digest_of, is_project, read_of
 
 UNNAMED = frozenset({"superbench", "builtins", *sys.stdlib_module_names})
-"""Top-level names that are no part of a model: of Python, and of superbench, whose version stands beside."""
+"""Top-level names that are not part of a model: those of Python, and superbench, whose version is recorded separately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Digests of a model's files by path, `code` and those `opened` besides, and its libraries as `name version`, sorted."""
+    """Digests of a model's files by path (`code`, and other files that it `opened`), and its libraries as `name version`."""
 
     code: dict[str, str] = field(default_factory=dict)
     opened: dict[str, str] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
 
 
-def sources_of(root: str, kinds: Iterable[type] = (), opened: Mapping[str, str] | None = None) -> Sources:
-    """The sources of a model that the module `root` makes of objects of `kinds`, for which files were `opened` (their digests).
+def sources_of(root: str, classes: Iterable[type] = (), opened: Mapping[str, str] | None = None) -> Sources:
+    """Returns the sources of a model. The module `root` defines it, it has parts of these `classes`, and it `opened` files
+    (path -> digest).
 
     Imports are followed through project files and through the package of `root`; other packages are libraries. Raises `OSError`
     for a file that cannot be read.
     """
-    parts = {base.__module__ for kind in kinds for base in kind.__mro__ if base.__module__ in sys.modules}
-    own, libraries = _followed({root} | parts, root.partition(".")[0])
+    parents = {parent.__module__ for part in classes for parent in part.__mro__ if parent.__module__ in sys.modules}
+    modules, libraries = _followed({root} | parents, root.partition(".")[0])
     code: dict[str, str] = {}
     files = dict(opened or {})
-    for name, origin in own.items():
-        known, file = read_of(name) or {}, os.path.realpath(origin)
-        code[file] = known.get(file) or digest_of(file)
-        files |= known
+    for name, origin in modules.items():
+        recorded, file = read_of(name) or {}, os.path.realpath(origin)
+        code[file] = recorded.get(file) or digest_of(file)
+        files |= recorded
     return Sources(code, files, tuple(sorted(set(_versions(libraries)))))
 
 
-def _followed(waiting: set[str], family: str) -> tuple[dict[str, str], set[str]]:
-    """The modules that these are made of, each with its file: those of a project or of the package `family`; and the top-level
-    names of all others."""
-    own: dict[str, str] = {}
+def _followed(waiting: set[str], package: str) -> tuple[dict[str, str], set[str]]:
+    """Returns the modules that these import, directly or not: modules of a project or of `package`, with their files; and the
+    top-level names of all others."""
+    modules: dict[str, str] = {}
     libraries: set[str] = set()
     seen: set[str] = set()
     while waiting:
@@ -63,60 +64,60 @@ def _followed(waiting: set[str], family: str) -> tuple[dict[str, str], set[str]]
         top, origin = name.partition(".")[0], _origin(name)
         if origin is None or top == "__main__":
             continue
-        if is_project(origin) or (top == family and top not in UNNAMED):
-            own[name] = origin
+        if is_project(origin) or (top == package and top not in UNNAMED):
+            modules[name] = origin
             waiting |= _imports(name, origin) - seen
         elif top not in UNNAMED:
             libraries.add(top)
-    return own, libraries
+    return modules, libraries
 
 
 def unread(root: str) -> set[str]:
-    """Project modules that `root` is made of, itself among them, and that somebody else imported before anything was noted:
-    what runs in them may no longer be what their files say."""
-    own, _ = _followed({root}, root.partition(".")[0])
-    return {name for name, origin in own.items() if name in sys.modules and read_of(name) is None and is_project(origin)}
+    """Returns the project modules, `root` and its imports, that were imported before their digests were recorded: their files
+    may have changed since."""
+    modules, _ = _followed({root}, root.partition(".")[0])
+    return {name for name, origin in modules.items() if name in sys.modules and read_of(name) is None and is_project(origin)}
 
 
 def code_of(root: str) -> str:
-    """Digest of the files of the module `root` and of the project or package files that it imports."""
+    """Returns the digest of the files of the module `root` and of the project or package files that it imports."""
     code = sources_of(root).code
     return hashlib.sha256("\n".join(sorted(code.values())).encode()).hexdigest()[:16]
 
 
 def _origin(name: str) -> str | None:
-    """The file of a module, found without executing anything; None for what has none (built in, a namespace, an attribute)."""
+    """Returns the file of a module without executing it; None if it has no file (a built-in, a namespace, an attribute)."""
     module = sys.modules.get(name)
     if module is not None:
         return getattr(module, "__file__", None)
-    found = _found(name)
-    return found.origin if found is not None and found.has_location else None
+    spec = _spec(name)
+    return spec.origin if spec is not None and spec.has_location else None
 
 
-def _found(name: str) -> ModuleSpec | None:
+def _spec(name: str) -> ModuleSpec | None:
     parent, _, _ = name.rpartition(".")
-    places = _places(parent) if parent else sys.path
-    with contextlib.suppress(KeyError):  # raised for a namespace within one that is not imported
-        return PathFinder.find_spec(name, places) if places else None
+    folders = _folders(parent) if parent else sys.path
+    with contextlib.suppress(KeyError):  # raised for a namespace inside another one that is not imported
+        return PathFinder.find_spec(name, folders) if folders else None
     return None
 
 
-def _places(name: str) -> list[str]:
-    """Where the submodules of a package lie; nowhere for what is no package."""
+def _folders(name: str) -> list[str]:
+    """Returns the folders of a package's submodules; no folders for a module that is no package."""
     module = sys.modules.get(name)
     if module is not None:
         return list(getattr(module, "__path__", []))
-    found = _found(name)
-    if found is not None and found.has_location:
-        return list(found.submodule_search_locations or [])
+    spec = _spec(name)
+    if spec is not None and spec.has_location:
+        return list(spec.submodule_search_locations or [])
     parent, _, last = name.rpartition(".")
-    folders = (os.path.join(folder, last) for folder in (_places(parent) if parent else sys.path))
-    return [folder for folder in folders if os.path.isdir(folder)]  # a namespace, if anything
+    folders = (os.path.join(folder, last) for folder in (_folders(parent) if parent else sys.path))
+    return [folder for folder in folders if os.path.isdir(folder)]  # those of a namespace package
 
 
 def _imports(name: str, origin: str) -> set[str]:
-    """Absolute names that a module's text imports, wherever in it, with the packages that contain them; and the modules of
-    what stands in its namespace, however that came there."""
+    """Returns the absolute names of all imports in a module's text, with the packages that contain them; and the modules that
+    define the objects in its namespace."""
     module = sys.modules.get(name)
     values = list(vars(module).values()) if module else []
     names = {str((value if isinstance(value, (type, FunctionType)) else type(value)).__module__) for value in values}
@@ -145,13 +146,13 @@ def _with_parents(name: str) -> Iterator[str]:
 
 
 def _versions(tops: Iterable[str]) -> Iterator[str]:
-    """`name version` of the distributions that these top-level names belong to; those that are not installed have none."""
-    strangers = []
+    """Yields `name version` of the distributions that these top-level names belong to; nothing for those not installed."""
+    unknown = []  # names that differ from the name of their distribution
     for top in tops:
         try:
             yield f"{top} {version(top)}"
         except (PackageNotFoundError, ValueError):
-            strangers.append(top)
-    if strangers:
+            unknown.append(top)
+    if unknown:
         owners = packages_distributions()
-        yield from (f"{owner} {version(owner)}" for top in strangers for owner in set(owners.get(top, ())))
+        yield from (f"{owner} {version(owner)}" for top in unknown for owner in set(owners.get(top, ())))

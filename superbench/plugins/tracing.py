@@ -1,8 +1,8 @@
-"""What happens while a model is imported and built: the files that are opened, the project modules that are read.
+"""Records the files that are opened and the project modules that are imported while a model is imported and built.
 
 A *project file* lies outside the standard library, outside the folders of installed packages and outside superbench. Inside
-`traced`, an audit hook notes every file that this process opens for reading, and project modules are read from their source,
-past any bytecode cache, so that what is hashed is what runs.
+`traced`, an audit hook records every file that this process opens for reading. Project modules are read from their source, not
+from a bytecode cache, so that the code that is hashed is the code that runs.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from types import ModuleType
 from typing import Any
 
 READ = "__superbench_read__"
-"""Attribute of a module that was read here: file -> digest, of its source and of what was opened while it was executed."""
+"""Attribute of a module that our loader read: file -> digest, for its source and the files opened while it was executed."""
 BUILT = "__superbench_built__"
-"""Attribute of a module of which models were made here: model -> file -> digest, of what was opened meanwhile."""
-PASSING = "__superbench_passing__"
-"""Attribute of a module that was imported for one model of a person's own file."""
+"""Attribute of a module that defines models: model -> file -> digest, for the files opened while the model was built."""
+ONE_MODEL = "__superbench_one_model__"
+"""Attribute of a module that was imported for a single model, from a user's file."""
 INSTALLED = tuple(
     sorted(
-        {os.path.realpath(place) + os.sep for place in [
-            *(sysconfig.get_paths()[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")),
+        {os.path.realpath(folder) + os.sep for folder in [
+            *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
             *site.getsitepackages(), os.path.dirname(os.path.dirname(__file__)),
         ]}
     )
@@ -40,13 +40,13 @@ BYTECODE = (".pyc", ".pyo")
 
 
 def digest_of(path: str | Path) -> str:
-    """Digest of a file's bytes. That it is opened for this is not noted."""
-    writing, _traces[:] = _traces[:], []
+    """Returns the digest of a file's bytes, without recording that the file is opened."""
+    active, _traces[:] = _traces[:], []
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     finally:
-        _traces[:] = writing
+        _traces[:] = active
 
 
 # ---------------------------------------------------------------- files that are opened
@@ -54,25 +54,25 @@ def digest_of(path: str | Path) -> str:
 
 @dataclass(slots=True, eq=False)
 class Trace:
-    """Files that were opened inside `traced`: for reading, and for writing alone. `passing`: project modules that are imported
-    inside serve one model, and are forgotten before the next."""
+    """Files that were opened inside `traced`: those `read`, and those `written` from their beginning. `one_model`: project
+    modules that are imported inside belong to one model, and are removed from `sys.modules` before the next."""
 
     read: dict[str, None] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
-    passing: bool = False
+    one_model: bool = False
 
     def files(self) -> dict[str, str]:
-        """Digest of each file that was opened for reading alone, is still there, and is the project's or a person's own."""
-        names = (os.path.realpath(name) for name in self.read if name not in self.written)
-        kept = dict.fromkeys(name for name in names if os.path.isfile(name) and not _foreign(name))
-        return {name: digest_of(name) for name in kept}
+        """Returns the digest of each project or user file that was opened for reading only and still exists."""
+        paths = (os.path.realpath(name) for name in self.read if name not in self.written)
+        own = dict.fromkeys(path for path in paths if os.path.isfile(path) and not _foreign(path))
+        return {path: digest_of(path) for path in own}
 
 
 _traces: list[Trace] = []
-"""Those that are being written. An audit hook can never be removed, so it is added once, and idle while nothing is here."""
+"""Traces that are active. Python cannot remove an audit hook: it is added once, and does nothing while this list is empty."""
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+def _record(event: str, arguments: tuple[Any, ...]) -> None:
     if not _traces or event not in ("open", "sqlite3.connect", "ctypes.dlopen"):
         return
     path, flags = arguments[0], arguments[2] if event == "open" else 0
@@ -87,12 +87,12 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @contextlib.contextmanager
-def traced(*, passing: bool = False) -> Iterator[Trace]:
-    """Inside, files that are opened are noted. From now on, also after it (models import things when they are called), project
-    modules are imported from their source."""
-    trace = Trace(passing=passing)
-    if not _listening():
-        sys.addaudithook(_hear)
+def traced(*, one_model: bool = False) -> Iterator[Trace]:
+    """Inside, records the files that are opened. Inside and afterwards, project modules are imported from their source, because
+    models may import modules when they are called."""
+    trace = Trace(one_model=one_model)
+    if not _hook_exists():
+        sys.addaudithook(_record)
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     _traces.append(trace)
@@ -102,8 +102,8 @@ def traced(*, passing: bool = False) -> Iterator[Trace]:
         _traces.remove(trace)
 
 
-def _listening() -> bool:
-    """Was the hook added already? It is asked."""
+def _hook_exists() -> bool:
+    """Returns whether the hook was added already; raises an audit event to find out."""
     probe = Trace()
     _traces.append(probe)
     try:
@@ -114,114 +114,114 @@ def _listening() -> bool:
 
 
 def is_project(path: str) -> bool:
-    """Does a file belong to a person's project, rather than to Python, to an installed package or to superbench?"""
+    """Returns whether a file belongs to a user's project, and not to Python, an installed package or superbench."""
     name = os.path.realpath(path)
     return not name.startswith(INSTALLED) and not {"site-packages", "dist-packages"} & set(Path(name).parts)
 
 
 def _foreign(name: str) -> bool:
-    """Files that say nothing of a model: of the system, of packages, bytecode, and what programs keep in the user's cache and
-    in hidden folders of the home folder."""
+    """Returns whether a file is not part of a model: system files, packages, bytecode, and files in the user's cache or in
+    hidden folders of the home folder."""
     home = os.path.realpath(os.path.expanduser("~")) + os.sep
     cache = os.path.realpath(os.environ.get("XDG_CACHE_HOME") or home + ".cache") + os.sep
-    facts = Path(name).parent.suffix in (".dist-info", ".egg-info")
-    return name.endswith(BYTECODE) or facts or not is_project(name) or name.startswith((*SYSTEM, cache, home + "."))
+    metadata = Path(name).parent.suffix in (".dist-info", ".egg-info")
+    return name.endswith(BYTECODE) or metadata or not is_project(name) or name.startswith((*SYSTEM, cache, home + "."))
 
 
 # ---------------------------------------------------------------- modules that are imported
 
 
 class _Loader(SourceFileLoader):
-    """Reads a project module from its source, and notes what is opened while it is executed."""
+    """Reads a project module from its source, and records the files that are opened while it is executed."""
 
     def get_code(self, fullname: str) -> Any:
         return self.source_to_code(self.get_data(self.path), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Executes the module, and stores the digests of its source and of the files that were opened meanwhile."""
+        """Executes the module, and stores the digests of its source and of the files that were opened while it ran."""
         with traced() as trace:
             super().exec_module(module)
-        if any(outer.passing for outer in _traces):
-            setattr(module, PASSING, True)
-        known = vars(module).get(READ, {})
-        setattr(module, READ, known | trace.files() | {os.path.realpath(self.path): digest_of(self.path)})
+        if any(outer.one_model for outer in _traces):
+            setattr(module, ONE_MODEL, True)
+        recorded = vars(module).get(READ, {})
+        setattr(module, READ, recorded | trace.files() | {os.path.realpath(self.path): digest_of(self.path)})
 
 
 class _Finder:
-    """Finds what the other finders find; project modules get our loader."""
+    """Finds the modules that the other finders find, and gives project modules our loader."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Returns the spec that the other finders give, with our loader if it is a project module."""
+        """Returns the spec of the first other finder that has one, with our loader for a project module."""
         for finder in sys.meta_path:
-            found = None if isinstance(finder, _Finder) else finder.find_spec(name, path, target)
-            if found is not None:
-                if type(found.loader) is SourceFileLoader and found.origin and is_project(found.origin):
-                    found.loader = _Loader(found.loader.name, found.loader.path)
-                return found
+            spec = None if isinstance(finder, _Finder) else finder.find_spec(name, path, target)
+            if spec is not None:
+                if type(spec.loader) is SourceFileLoader and spec.origin and is_project(spec.origin):
+                    spec.loader = _Loader(spec.loader.name, spec.loader.path)
+                return spec
         return None
 
 
 def loader(name: str, file: Path) -> SourceFileLoader:
-    """The loader of a project file that is read by its path."""
+    """Returns the loader for a project file that is read by its path."""
     return _Loader(name, str(file))
 
 
 def forget_changed(folders: Iterable[Path] = ()) -> None:
-    """Forget project modules that were read here if a file of theirs has changed since, or if `folders`, from which imports
-    will be answered first, hold another module of that name."""
-    noted = {name: _noted(name) for name in list(sys.modules)}
-    beside = {entry.stem: entry for folder in folders for entry in folder.iterdir() if entry.suffix in ("", ".py")}
-    if any(_changed(known) for known in noted.values()):
-        forget(name for name in noted if read_of(name) is not None)
+    """Removes from `sys.modules` all modules that our loader read if any of their files has changed, and each project module of
+    whose name `folders`, which will be searched first, contain another module."""
+    recorded = {name: _recorded(name) for name in list(sys.modules)}
+    entries = {entry.stem: entry for folder in folders for entry in folder.iterdir() if entry.suffix in ("", ".py")}
+    if any(_changed(digests) for digests in recorded.values()):
+        forget(name for name in recorded if read_of(name) is not None)
     for name, module in list(sys.modules.items()):
         top, file = name.partition(".")[0], getattr(module, "__file__", None)
-        if top in beside and file and is_project(file) and not _within(file, beside[top]):
+        if top in entries and file and is_project(file) and not _within(file, entries[top]):
             del sys.modules[name]
 
 
 def forget(names: Iterable[str]) -> None:
-    """The next import of these modules reads them anew; who holds them keeps what they were."""
+    """Removes these modules from `sys.modules`: the next import reads their files again. Other references stay valid."""
     for name in list(names):
         sys.modules.pop(name, None)
 
 
-def forget_passing() -> None:
-    """Forget the project modules of earlier models of persons' own files: the next model imports and reads anew what it needs,
-    so that what it was made of does not depend on the models before it."""
-    forget(name for name in list(sys.modules) if PASSING in getattr(sys.modules[name], "__dict__", {}))
+def forget_last_model() -> None:
+    """Removes from `sys.modules` the project modules of earlier models from users' files. The next model imports them again, so
+    that its sources do not depend on earlier models."""
+    forget(name for name in list(sys.modules) if ONE_MODEL in getattr(sys.modules[name], "__dict__", {}))
 
 
 def remember(root: str, model: str, trace: Trace) -> dict[str, str]:
-    """Digests of what was opened while `model` was made of the module `root`, now or before: a module that stays may have kept
-    what it read for the model that it made first."""
+    """Adds the files of `trace` to those recorded for `model` of the module `root`; returns the digests of all of them. The
+    module may keep in memory what it read when it built the model for the first time."""
     built = vars(sys.modules[root]).setdefault(BUILT, {})
     built[model] = built.get(model, {}) | trace.files()
     return dict(built[model])
 
 
 def read_of(name: str) -> dict[str, str] | None:
-    """What was noted of a module that was read here: file -> digest; None for any other."""
+    """Returns the files of a module that our loader read, as file -> digest; None for any other module."""
     return getattr(sys.modules.get(name), "__dict__", {}).get(READ)
 
 
 def was_read(name: str) -> bool:
-    """Was a module read here, and has no file of it changed since?"""
-    return read_of(name) is not None and not _changed(_noted(name))
+    """Returns whether a module was read here, and none of its files has changed since."""
+    return read_of(name) is not None and not _changed(_recorded(name))
 
 
-def _noted(name: str) -> dict[str, str]:
-    """Every file that was noted with a module."""
-    facts = getattr(sys.modules.get(name), "__dict__", {})
-    files: dict[str, str] = dict(facts.get(READ) or {})
-    for opened in (facts.get(BUILT) or {}).values():
+def _recorded(name: str) -> dict[str, str]:
+    """Returns all files that were recorded for a module and its models, as file -> digest."""
+    attributes = getattr(sys.modules.get(name), "__dict__", {})
+    files: dict[str, str] = dict(attributes.get(READ) or {})
+    for opened in (attributes.get(BUILT) or {}).values():
         files |= opened
     return files
 
 
-def _changed(known: Mapping[str, str]) -> bool:
-    return any(not os.path.isfile(file) or digest_of(file) != digest for file, digest in known.items())
+def _changed(digests: Mapping[str, str]) -> bool:
+    return any(not os.path.isfile(file) or digest_of(file) != digest for file, digest in digests.items())
 
 
 def _within(file: str, entry: Path) -> bool:
-    own, place = os.path.realpath(file), os.path.realpath(entry)
-    return own == place or own.startswith(place + os.sep)
+    path, folder = os.path.realpath(file), os.path.realpath(entry)
+    return path == folder or path.startswith(folder + os.sep)

@@ -12,6 +12,7 @@ from superbench.results.files import (
     read_result as read_result,
     read_results as read_results,
     read_whole_results as read_whole_results,
+    require_results as require_results,
     write_failure as write_failure,
     write_result as write_result,
 )

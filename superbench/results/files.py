@@ -119,18 +119,23 @@ def find_results(root: Path) -> list[Path]:
     return list({folder.resolve(): folder for folder in reversed(current)}.values())[::-1]
 
 
-def read_results(root: Path) -> dict[Path, Result]:
-    """Read the results that `find_results` returns, by folder; raises `BadResult` if there is none, or if one cannot be read.
-
-    This is for what shows results, and says the `damage` of each beside it.
-    """
+def require_results(root: Path) -> list[Path]:
+    """Return the folders that `find_results` returns; raises `BadResult` if there is none."""
     if not (folders := find_results(root)):
         raise BadResult(f"{root} contains no result.json. Give a folder that `superbench run --out` wrote.")
-    return {folder: read_result(folder) for folder in folders}
+    return folders
+
+
+def read_results(root: Path) -> dict[Path, Result]:
+    """Read the results in `root` or below it, by folder; raises `BadResult` if there is none, or if one cannot be read.
+
+    For commands that show results; they show the `damage` of each with it.
+    """
+    return {folder: read_result(folder) for folder in require_results(root)}
 
 
 def read_whole_results(root: Path) -> dict[Path, Result]:
-    """The same for what passes results on: also raises `BadResult` if one was changed since it was written."""
+    """The same for commands that pass results on: also raises `BadResult` if one was changed since it was written."""
     results = read_results(root)
     for folder, result in results.items():
         if reason := damage(folder, result):

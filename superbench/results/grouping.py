@@ -161,7 +161,8 @@ def _row(by_task: Mapping[str, Result], known: Mapping[Key, Known], first: Mappi
     drawn = {f"{name}.{metric}": replicates for name in by_task for metric, replicates in about[name].replicates.items()}
     earlier = {name: first.get((name, scored.predicted), facts.name) for name, scored in about.items()}
     return Row(
-        facts.name, "local", kind_of(next(iter(by_task.values()))), cells, "", facts.params, facts.macs, facts.hop,
-        facts.layers, facts.dim, facts.revision, by_task, drawn,
+        name=facts.name, origin="local", kind=kind_of(next(iter(by_task.values()))), cells=cells, source="",
+        params=facts.params, macs=facts.macs, hop=facts.hop, layers=facts.layers, dim=facts.dim,
+        revision=facts.revision, results=by_task, replicates=drawn,
         copies={name: other for name, other in earlier.items() if other != facts.name},
     )  # fmt: skip

@@ -20,7 +20,7 @@ With 4 or 10 groups the interval is too narrow for such a skewed distribution: 7
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,18 +50,62 @@ class Replicates:
         return self.groups - (1 if self.folds is None else int(self.folds.max(initial=0)) + 1)
 
 
+@dataclass(frozen=True)
+class Design:
+    """How groups are resampled: with replacement if there is one fold and enough groups, else each is left out once.
+
+    `table`: the groups of each item (item, most groups of an item), padded with the number of groups. `folds`: see
+    `Replicates`.
+    """
+
+    table: np.ndarray
+    groups: int
+    digest: str
+    resamples: int
+    seed: int
+    folds: np.ndarray | None
+
+    @classmethod
+    def of(cls, predictions: Sequence[Prediction], resamples: int = 1000, seed: int = 0) -> Design:
+        """Return the design for these items, in their order."""
+        folds = sorted({prediction.fold for prediction in predictions})
+        names = sorted({(prediction.fold, group) for prediction in predictions for group in prediction.group})
+        index = {name: i for i, name in enumerate(names)}
+        members = [[index[prediction.fold, group] for group in prediction.group] for prediction in predictions]
+        drawn = len(folds) == 1 and len(names) >= ENOUGH_GROUPS
+        return cls(
+            table=_table(members, len(names)),
+            groups=len(names),
+            digest=hashlib.sha256(repr((names, resamples, seed)).encode()).hexdigest()[:16],
+            resamples=resamples,
+            seed=seed,
+            folds=None if drawn else np.array([folds.index(fold) for fold, _ in names], int),
+        )
+
+    def weights(self) -> Iterator[np.ndarray]:
+        """Yield the weight of every item, (item,), for each replicate."""
+        if self.folds is not None:
+            for group in range(self.groups):
+                yield (self.table != group).all(axis=1).astype(float)
+            return
+        random = np.random.default_rng(self.seed)
+        for _ in range(self.resamples):
+            drawn = random.integers(0, self.groups, self.groups)
+            counts = np.append(np.bincount(drawn, minlength=self.groups), 1).astype(float)
+            weights = counts[self.table[:, 0]]
+            for column in range(1, self.table.shape[1]):
+                weights *= counts[self.table[:, column]]
+            yield weights
+
+    def replicates(self, values: np.ndarray) -> Replicates:
+        """Return values that were computed with these weights as replicates."""
+        return Replicates(values, self.groups, self.digest, self.folds)
+
+
 def replicates(predictions: Sequence[Prediction], score: Score, resamples: int = 1000, seed: int = 0) -> Replicates:
     """Return the score of each resample, or without each group; NaN if it cannot be computed."""
-    folds = sorted({prediction.fold for prediction in predictions})
-    names = sorted({(prediction.fold, group) for prediction in predictions for group in prediction.group})
-    index = {name: i for i, name in enumerate(names)}
-    members = [[index[prediction.fold, group] for group in prediction.group] for prediction in predictions]
-    digest = hashlib.sha256(repr((names, resamples, seed)).encode()).hexdigest()[:16]
-    if len(folds) == 1 and len(names) >= ENOUGH_GROUPS:
-        return Replicates(_drawn(_table(members, len(names)), len(names), score, resamples, seed), len(names), digest)
-    table = _table(members, len(names))
-    values = [score.reweighted((table != group).all(axis=1).astype(float)) for group in range(len(names))]
-    return Replicates(np.array(values, float), len(names), digest, np.array([folds.index(fold) for fold, _ in names], int))
+    design = Design.of(predictions, resamples, seed)
+    return design.replicates(np.array([score.reweighted(weights) for weights in design.weights()], float))
 
 
 def interval(
@@ -104,15 +148,3 @@ def _table(members: Sequence[Sequence[int]], groups: int) -> np.ndarray:
     for row, of_item in zip(table, members, strict=True):
         row[: len(of_item)] = of_item
     return table
-
-
-def _drawn(table: np.ndarray, groups: int, score: Score, resamples: int, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    values = []
-    for _ in range(resamples):
-        counts = np.append(np.bincount(random.integers(0, groups, groups), minlength=groups), 1).astype(float)
-        weights = counts[table[:, 0]]
-        for column in range(1, table.shape[1]):
-            weights *= counts[table[:, column]]
-        values.append(score.reweighted(weights))
-    return np.array(values, float)

@@ -5,24 +5,37 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from superbench.contract import Prediction
 from superbench.errors import BadResult
 
 
 def pack(predictions: Sequence[Prediction]) -> bytes:
-    """Return predictions as gzipped JSON lines, sorted by (fold, id); the same predictions give the same bytes."""
+    """Return predictions as gzipped JSON lines, sorted by (fold, id, k, draw); the same predictions give the same bytes."""
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as file:
-        for item in sorted(predictions, key=lambda item: (item.fold, item.id)):
-            line = {
-                "id": item.id, "fold": item.fold, "group": list(item.group),
-                "reference": item.reference, "prediction": item.prediction,
-            } | ({"also": dict(item.also)} if item.also else {})  # fmt: skip
-            file.write((json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        for item in sorted(predictions, key=in_order):
+            file.write((json.dumps(_line(item), ensure_ascii=False, allow_nan=False) + "\n").encode())
     return buffer.getvalue()
+
+
+def in_order(prediction: Prediction) -> tuple[str, str, float, int]:
+    """Return the sort key of a prediction: fold, id, number of examples, draw."""
+    k = -1 if prediction.k is None else math.inf if prediction.k == "all" else prediction.k
+    return prediction.fold, prediction.id, k, prediction.draw or 0
+
+
+def _line(item: Prediction) -> dict[str, Any]:
+    line = {
+        "id": item.id, "fold": item.fold, "group": list(item.group),
+        "reference": item.reference, "prediction": item.prediction,
+    }  # fmt: skip
+    also = {"also": dict(item.also)} if item.also else {}
+    return line | also | ({"k": item.k, "draw": item.draw} if item.k is not None else {})
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -31,7 +44,17 @@ def read_predictions(path: Path) -> list[Prediction]:
         with gzip.open(path, "rt", encoding="utf8") as file:
             rows = [json.loads(line, parse_constant=_no_constant) for line in file]
         return [
-            Prediction(r["id"], r["fold"], tuple(r["group"]), r["reference"], r["prediction"], r.get("also", {})) for r in rows
+            Prediction(
+                id=r["id"],
+                fold=r["fold"],
+                group=tuple(r["group"]),
+                reference=r["reference"],
+                prediction=r["prediction"],
+                also=r.get("also", {}),
+                k=r.get("k"),
+                draw=r.get("draw"),
+            )
+            for r in rows
         ]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise BadResult(f"{path} is not a predictions file: {error}. Run the task again.") from error

@@ -1,4 +1,6 @@
-"""The record of one result, schema 1: the type, range and maximal size of every field.
+"""The record of one result: the type, range and maximal size of every field.
+
+Schema 1 is the result of trained heads. Schema 2 adds `shots`, for protocols that train nothing.
 
 A result may come from an unknown person, and its content is shown on web pages. Therefore every field has a type and bounds. If
 keys are free (metrics, folds, settings), their number, their length and their values are bounded. The bounds are much larger
@@ -8,13 +10,14 @@ than the largest corpora and models of SUPERB need. Fields that were added later
 from __future__ import annotations
 
 import json
+import math
 from html import escape
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator, with_config
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator, with_config
 from typing_extensions import TypedDict
 
-from superbench.contract import Protocols
+from superbench.contract import UNTRAINED, Protocols
 from superbench.data.passport import Passport
 from superbench.system.records import (
     CLOSED,
@@ -36,6 +39,10 @@ from superbench.system.spelling import visible
 
 MOST_POINTS = 5_000
 """The most points of a sweep: folds × learning rates × seeds × checkpoints."""
+MOST_DRAWS = 1_000
+"""The most draws of the examples."""
+MOST_SHOTS = 30
+"""The most different K of one result."""
 MOST_SETTINGS = 12
 """The most different names of settings in one sweep; each is a column of the sweep's table."""
 Value = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | Real | Annotated[str, Field(max_length=100)]
@@ -125,7 +132,8 @@ class Seal(TypedDict, total=False):
 
 @with_config(CLOSED)
 class Surroundings(TypedDict, total=False):
-    """Versions and machine; identifiers of the job, its model and its options; outputs and seal."""
+    """Versions and machine; identifiers of the job, its model and its options; outputs and seal. `prepared`: the protocol by
+    whose rules the corpus was prepared, where nothing is trained."""
 
     superbench: Line
     python: Line
@@ -140,6 +148,7 @@ class Surroundings(TypedDict, total=False):
     threads: Count
     date: Line
     job: Line
+    prepared: Line
     spec: Text
     source: Text
     options: Text
@@ -182,6 +191,19 @@ class Cost(TypedDict, total=False):
     measured: Measured
 
 
+class ShotFacts(Record):
+    """The primary score for one K: mean over `draws` of the examples. `setting` was chosen on dev; `floor` is the score of an
+    answer that ignores the sound; `controls` are scores of the same method without its sound or its labels, by name."""
+
+    k: Annotated[int, Field(ge=0, le=1_000_000)] | Literal["all"]
+    draws: Annotated[int, Field(ge=1, le=MOST_DRAWS)]
+    setting: Setting
+    score: Real
+    ci: tuple[Real, Real] | None
+    floor: Real
+    controls: Few[Real] = Field(default_factory=dict)
+
+
 class Seconds(Record):
     """The seconds spent in each stage."""
 
@@ -191,9 +213,9 @@ class Seconds(Record):
 
 
 class Result(Record):
-    """`result.json`, schema 1."""
+    """`result.json`. `shots` exists in schema 2 only: an entry for each K, ascending, `all` last."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Literal[1, 2] = Field(alias="schema")
     task: TaskFacts
     upstream: UpstreamFacts
     scores: Annotated[dict[Name, ScoreFacts], Field(min_length=1, max_length=50)]
@@ -209,6 +231,7 @@ class Result(Record):
     efficiency: Cost = Field(default_factory=Cost)
     deviations: Remarks = Field(default_factory=list)
     notes: Remarks = Field(default_factory=list)
+    shots: Annotated[list[ShotFacts], Field(min_length=1, max_length=MOST_SHOTS)] | None = None
 
     @field_validator("sweep")
     @classmethod
@@ -228,6 +251,25 @@ class Result(Record):
                 f"found {', '.join(map(str, sorted(lengths)))}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _shots_ascend(self) -> Result:
+        """Check that `shots` and schema 2 go with the protocols that train nothing, and that every K appears once, in order."""
+        untrained = self.task.protocol in UNTRAINED
+        if (self.schema_ == 2) != untrained or (self.shots is not None) != untrained:
+            raise ValueError(f"protocol {self.task.protocol}: expected schema {1 + untrained}, with shots only in schema 2")
+        places = [math.inf if entry.k == "all" else entry.k for entry in self.shots or ()]
+        if places != sorted(set(places)):
+            raise ValueError("shots: expected every k once, in ascending order, with all at the end")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_shots(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `shots` out of schema 1, whose digests existed before schema 2."""
+        facts: dict[str, Any] = handler(self)
+        if self.shots is None:
+            facts.pop("shots", None)
+        return facts
 
     def to_json(self) -> str:
         """Return the text of `result.json`."""

@@ -128,17 +128,17 @@ def columns() -> list[Column]:
             unit: Literal["%", "fraction"] = "fraction" if reference and max(reference) <= 1 else "%"
             listed.append(
                 Column(
-                    name,
-                    metric,
-                    card.title,
-                    unit,
-                    higher_is_better,
-                    card.domain,
-                    metric == card.primary,
-                    reference,
-                    card.published.get(metric, ""),
-                    card.corpus,
-                    task.select.on,
+                    task=name,
+                    metric=metric,
+                    title=card.title,
+                    unit=unit,
+                    higher_is_better=higher_is_better,
+                    domain=card.domain,
+                    primary=metric == card.primary,
+                    reference=reference,
+                    published=card.published.get(metric, ""),
+                    corpus=card.corpus,
+                    chosen_on=task.select.on,
                 )
             )
     return sorted(listed, key=lambda c: DOMAINS.index(c.domain) if c.domain in DOMAINS else len(DOMAINS))

@@ -105,9 +105,9 @@ def compared(rows: tuple[int, ...], values: np.ndarray, drawn: Sequence[Replicat
     variance[variance < 1e-9 * (single[:, None] + single[None, :])] = 0.0  # rounding errors only
     error = np.sqrt(variance)
     difference = values[:, None] - values[None, :]
-    p = _adjusted(_p_values(difference, error, freedom, drawn[0].groups))
+    p = holm_adjusted(_p_values(difference, error, freedom, drawn[0].groups))
     ahead = difference > 0 if higher_is_better else difference < 0
-    return PairedTests(rows, difference, error, p, ahead & (p <= LEVEL), freedom)
+    return PairedTests(rows=rows, difference=difference, error=error, p=p, better=ahead & (p <= LEVEL), freedom=freedom)
 
 
 def _covariance(matrix: np.ndarray, design: Replicates) -> np.ndarray:
@@ -137,7 +137,7 @@ def _p_values(difference: np.ndarray, error: np.ndarray, freedom: int, groups: i
     return np.where(difference == 0, 1.0, np.where(error > 0, p, 2.0 ** (1 - min(groups, 1000))))
 
 
-def _adjusted(p: np.ndarray) -> np.ndarray:
+def holm_adjusted(p: np.ndarray) -> np.ndarray:
     """Return p values adjusted with Holm's step-down method over the pairs above the diagonal."""
     upper = np.triu_indices(len(p), 1)
     single = p[upper]

@@ -1,4 +1,4 @@
-"""What the commands of the command line do, for callers in Python: the same behaviour, with values in place of printed text."""
+"""Functions for callers in Python that do the same as commands of the command line, and return values instead of text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What `check` found of an upstream or a task; `facts` of an upstream are revision, params, hop, layers and dim."""
+    """The outcome of `check` for an upstream or a task; `facts` of an upstream are revision, params, hop, layers and dim."""
 
     name: str
     kind: Literal["upstream", "task"]
@@ -40,19 +40,19 @@ class Check:
 
     @property
     def healthy(self) -> bool:
-        """Does it keep its contract?"""
+        """Whether it keeps its contract."""
         return self.examination.healthy
 
     @property
     def reasons(self) -> list[str]:
-        """Why it does not."""
+        """The reasons why it does not."""
         return self.examination.reasons
 
 
 def check(name: str, *, quick: bool = False, device: str = "auto", reporter: Reporter | None = None) -> Check:
-    """Examine an upstream (a spec) or a task (its name): does it keep its contract?
+    """Checks whether an upstream (a spec) or a task (its name) keeps its contract.
 
-    `quick`: a long sound of 12 s in place of 60 s. Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError`.
+    `quick`: the long sound has 12 s in place of 60 s. Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError`.
     """
     work = partial(_checked, name, quick=quick, device=device)
     return run_apart(work, reporter or Silence(), name, built_in=_is_built_in(name))
@@ -74,22 +74,22 @@ def _is_built_in(name: str) -> bool:
 def _checked(name: str, reporter: Reporter, *, quick: bool, device: str) -> Check:
     if name in {row.name for row in plugins.list_tasks()}:
         return Check(name, "task", conform(plugins.task(name), reporter=reporter))
-    place = device_of(device)
-    upstream = plugins.upstream(plugins.parse(name), place)
-    facts = {part: getattr(upstream, part) for part in ("revision", "params", "hop", "layers", "dim")}
+    device = device_of(device)
+    upstream = plugins.upstream(plugins.parse(name), device)
+    facts = {fact: getattr(upstream, fact) for fact in ("revision", "params", "hop", "layers", "dim")}
     seconds = QUICK_SECONDS if quick else LONG_SECONDS
-    return Check(name, "upstream", examine(upstream, place, seconds=seconds, reporter=reporter), facts)
+    return Check(name, "upstream", examine(upstream, device, seconds=seconds, reporter=reporter), facts)
 
 
 def compare(
     a: Side | Path | str, b: Side | Path | str, tasks: Sequence[str] = (), items: int = 5, reporter: Reporter | None = None
 ) -> list[Comparison]:
-    """Why the scores of two sides differ, for each task that both have (or those of `tasks`).
+    """Explains why the scores of two sides differ, for each task that both have (or those of `tasks`).
 
-    A side is a result folder, a result.json, an upstream's folder, or a published row (`published:HuBERT Base`). `items`: how
-    many test items to give for either side. Raises `CommandError`, `BadResult`.
+    A side is a result folder, a result.json, an upstream's folder, or a published row (`published:HuBERT Base`). `items`:
+    number of test items to list for each side. Raises `CommandError`, `BadResult`.
     """
-    first, second = (given if isinstance(given, Side) else side(str(given)) for given in (a, b))
+    first, second = (value if isinstance(value, Side) else side(str(value)) for value in (a, b))
     return compared(first, second, tasks, items, reporter)
 
 
@@ -102,10 +102,10 @@ def forecast(
     reporter: Reporter | None = None,
     **options: Unpack[RecipeOptions],
 ) -> Forecast:
-    """What a run would cost: passes through the model, disk, the upstream's time on this device.
+    """Estimates the cost of a run: hours of sound through the model, bytes on disk, the upstream's time on this device.
 
-    Without `data`, the official corpora's sizes count. Trains nothing and stores nothing; only the upstream's speed is
-    measured, on a minute of noise. The options are those of `RecipeOptions`. Raises `CommandError` for an impossible one.
+    Without `data`, the sizes are those of the official corpora. Nothing is trained or stored; only the upstream's speed is
+    measured, on a minute of noise. The options are those of `RecipeOptions`. Raises `CommandError` for an invalid option.
     """
     check_names(options, RecipeOptions)
     work = partial(_forecast, upstream, tasks, data, store, options)
@@ -123,15 +123,15 @@ def _forecast(
 ) -> Forecast:
     corpora = Corpora.at(Path(data)) if data else None
     chosen = [plugins.task(name) for name in plugins.task_names(tasks)]
-    given = options_of(options, "mini" if corpora and corpora.synthetic else "superb", chosen)
+    complete = options_of(options, "mini" if corpora and corpora.synthetic else "superb", chosen)
     root = Path(store) if store else default_root()
-    model = healthy(plugins.parse(upstream), given.device, root)
-    return forecasts.forecast(model, chosen, given, root, corpora, reporter)
+    model = healthy(plugins.parse(upstream), complete.device, root)
+    return forecasts.forecast(model, chosen, complete, root, corpora, reporter)
 
 
 def healthy(spec: Spec, device: str, store: Path, *, remember: bool = True) -> Loaded:
-    """The upstream of a spec, examined; raises `BadUpstream` for one that breaks the contract: it has no speed."""
+    """Loads and examines the upstream of a spec; raises `BadUpstream` if it does not keep the contract."""
     loaded = plugins.upstream(spec, device)
-    health = examined(loaded, device, store / "certificates", remember=remember)
-    health.certificate()
-    return replace(loaded, mates=health.mates)
+    examination = examined(loaded, device, store / "certificates", remember=remember)
+    examination.certificate()
+    return replace(loaded, batching=examination.batching)

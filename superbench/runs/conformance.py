@@ -1,4 +1,4 @@
-"""Does a task keep the contract? It is made to live once, on its own miniature corpus, with a few updates."""
+"""Checks whether a task keeps the contract, by running it once on its miniature corpus with a few updates."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from superbench.plugins.doctor.checks import Finding
 from superbench.plugins.doctor.examination import Examination
 from superbench.runs.job import perform
 from superbench.runs.options import Options
+from superbench.system.processes import without_main
 from superbench.system.progress import Reporter, Silence
 
 PROTOCOLS = ("superb", "superb-once", "mini")
 
 
 def conform(task: Task, upstream: str = "fbank_no_cmvn", reporter: Reporter | None = None) -> Examination:
-    """Synthesise the corpus, read it twice, ask heads alone and at once, run a shortened job; the findings say what held."""
+    """Checks a task in five steps: card, synthesis of the corpus, reader, head, and a shortened job. Stops at the first step
+    that fails."""
     findings: list[Finding] = []
 
     def check(name: str, action: Callable[[], str]) -> bool:
-        """Try something, and keep what it says, or how it failed."""
+        """Runs a step, and adds its text or its error to the findings; returns whether the step succeeded."""
         try:
             findings.append(Finding(name, True, action()))
         except Exception as error:
@@ -61,7 +63,8 @@ def _card(task: Task) -> str:
 
 
 def _synthesise(task: Task, root: Path) -> str:
-    task.synth(root, 0)
+    with without_main():
+        task.synth(root, 0)
     files = [path for path in root.rglob("*") if path.is_file()]
     return f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB"
 
@@ -69,7 +72,7 @@ def _synthesise(task: Task, root: Path) -> str:
 def _read(task: Task, corpora: Corpora) -> str:
     folds = task.read(corpora)
     if [_ids(fold) for fold in folds] != [_ids(fold) for fold in task.read(corpora)]:
-        raise ValueError("two readings give different items")
+        raise ValueError("reading the corpus twice gives different items")
     for fold in folds:
         train, test = {item.id for item in fold.train.items}, {item.id for item in fold.test.items}
         if train & test:
@@ -82,7 +85,7 @@ def _ids(fold: Any) -> list[str]:
 
 
 def _head(task: Task, corpora: Corpora) -> str:
-    """Two heads that answer at once must answer as each does."""
+    """Compares `stacked` and `losses` of two heads with `forward` and `loss` of each."""
     if task.head is None:
         return "none: nothing is trained"
     fold, dim = task.read(corpora)[0], 24
@@ -95,13 +98,13 @@ def _head(task: Task, corpora: Corpora) -> str:
     weights, _ = torch.func.stack_module_state(heads)
     outputs = first.stacked(weights, features)
     losses = first.losses(outputs, targets).mean(1)
-    for number, one in enumerate(heads):
-        own = one(features[number], torch.ones(len(targets)))
-        if outputs[number].shape != own.shape or not torch.allclose(outputs[number], own):
-            raise ValueError("`stacked` gives other outputs than `forward`")
-        if not torch.allclose(losses[number], one.loss(own, torch.ones(len(targets)), targets)):
-            raise ValueError("the mean of `losses` is not `loss`")
-    return f"{type(first).__name__}, a whole sweep in one pass"
+    for number, head in enumerate(heads):
+        single = head(features[number], torch.ones(len(targets)))
+        if outputs[number].shape != single.shape or not torch.allclose(outputs[number], single):
+            raise ValueError("the outputs of `stacked` differ from those of `forward`")
+        if not torch.allclose(losses[number], head.loss(single, torch.ones(len(targets)), targets)):
+            raise ValueError("the mean of `losses` differs from `loss`")
+    return f"{type(first).__name__}, batched updates for the complete sweep"
 
 
 def _run(task: Task, upstream: str, corpora: Corpora, out: Path, reporter: Reporter) -> str:

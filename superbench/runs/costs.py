@@ -1,4 +1,4 @@
-"""Costs by task and by sound, and their totals, in which no sound counts twice."""
+"""Computes costs by task and by sound, and their totals; sound that several tasks share counts once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from superbench.features.storage_policy import HOUR, Keep, choose, frame_bytes, 
 from superbench.runs.cost_model import draws, evaluations, every_step_hours, fresh_hours
 
 Shared = tuple[str, Reduction]
-"""A sound and how it is reduced: what tasks must have in common to share stored features."""
+"""The name of a sound and its reduction. Tasks with the same pair share stored features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one task asks of a frozen model.
+    """The sound that one task needs from a frozen model.
 
-    `sizes` by split (`train`, or `fold1/train`); `recipe` as it will be trained here, `reference` as the reference trains it;
-    `probes` is the size of the grid; `checkpoints`: the reference tests the weights of every evaluation.
+    `sizes` by split (`train`, or `fold1/train`); `recipe`: the recipe of this run; `reference`: the recipe of the reference
+    implementation; `probes`: size of the grid; `checkpoints`: whether the reference tests the weights of every evaluation.
     """
 
     task: str
@@ -43,11 +43,11 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class TaskCost:
-    """A task's own numbers. Hours are hours of sound through the model.
+    """The cost of one task. Hours are hours of sound through the model.
 
-    `passes`: how often an item of the training split is drawn. `fresh_hours`: pieces cut anew, once for all probes, over and
-    above what is stored. `shared_hours`: all of it, if nothing is stored. `reference_hours`: the reference's way, for one probe
-    and for all of them.
+    `passes`: how often an item of the training split is drawn on average. `fresh_hours`: crops that are redrawn at each access,
+    in addition to the stored sound. `shared_hours`: all sound, if nothing is stored. `reference_hours`, and
+    `reference_hours_sweep`: the same for the reference implementation, for one probe and for all probes.
     """
 
     task: str
@@ -68,11 +68,11 @@ class TaskCost:
 
 @dataclass(frozen=True, slots=True)
 class SoundCost:
-    """The sound that some tasks read in the same way, and share: bytes of each choice, the choice, what passes the model.
+    """The cost of a sound that several tasks share, because they read it with the same reduction.
 
-    `bytes` on disk and hours through the model (`hours_if`) stand there for each choice; heads on frames cannot be kept as
-    means. `utterances` and `hours` are those of the different utterances; `passes` is `model_hours / hours`; `seconds` are
-    the upstream's.
+    `bytes` on disk and `hours_if` (hours through the model) have a value for each way to store features; heads on frames have
+    none for means. `keep` is the chosen way. `utterances` and `hours` count different utterances; `passes` is `model_hours /
+    hours`; `seconds`: working time of the upstream.
     """
 
     sound: str
@@ -90,7 +90,8 @@ class SoundCost:
 
 @dataclass(frozen=True, slots=True)
 class CostPlan:
-    """The whole: no sound counts twice. `bytes` on disk, `room` for them, `seconds` of the upstream's work."""
+    """The costs of all tasks; shared sound counts once. `room`: free bytes on disk; `bytes`: bytes to be used; `seconds`:
+    working time of the upstream."""
 
     tasks: tuple[TaskCost, ...]
     sounds: tuple[SoundCost, ...]
@@ -107,15 +108,15 @@ class CostPlan:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Tasks that share a sound and its reduction, before it is decided how their features are kept.
+    """Tasks that share a sound and its reduction, before a way to store their features is chosen.
 
-    `whole`: the different utterances. `bytes` and `hours` through the model stand there for each choice.
+    `distinct`: size of the different utterances. `bytes` on disk and `hours` through the model have a value for each way.
     """
 
     sound: str
     reads: Reduction
     tasks: tuple[str, ...]
-    whole: Size
+    distinct: Size
     bytes: dict[Keep, int]
     hours: dict[Keep, float]
 
@@ -123,45 +124,50 @@ class Offer:
 def plan(
     demands: Sequence[Demand], shape: Shape, room: int, seconds_per_second: float, together: Mapping[Shared, Size] | None = None
 ) -> CostPlan:
-    """Costs of `demands` on an upstream that works `seconds_per_second` for a second of sound, with `room` bytes on disk.
+    """Returns the costs of `demands` on an upstream that needs `seconds_per_second` for a second of sound.
 
-    `together`: the different utterances of the tasks that share a sound, where known; else those of the task that has most.
+    `room`: free bytes on disk. `together`: size of the different utterances of tasks that share a sound, if known; otherwise
+    that of the largest task.
     """
     costs = {demand.task: task_cost(demand, shape.layers) for demand in demands}
     groups: dict[Shared, list[Demand]] = {}
     for demand in demands:
         groups.setdefault((demand.sound, demand.reads), []).append(demand)
-    offers = [offer(some, [costs[one.task] for one in some], shape, (together or {}).get(key)) for key, some in groups.items()]
+    offers = [
+        offer(group, [costs[demand.task] for demand in group], shape, (together or {}).get(key))
+        for key, group in groups.items()
+    ]
     kept = allot(offers, room)
-    sounds = tuple(_sound_cost(one, kept[one.sound, one.reads], seconds_per_second) for one in offers)
+    sounds = tuple(_sound_cost(shared, kept[shared.sound, shared.reads], seconds_per_second) for shared in offers)
     return CostPlan(
         tasks=tuple(costs.values()),
         sounds=sounds,
         room=room,
-        bytes=sum(one.bytes[one.keep] for one in sounds),
-        model_hours=sum(one.model_hours for one in sounds),
-        seconds=sum(one.seconds for one in sounds),
-        reference_hours=sum(one.reference_hours for one in costs.values()),
-        reference_hours_sweep=sum(one.reference_hours_sweep for one in costs.values()),
+        bytes=sum(sound.bytes[sound.keep] for sound in sounds),
+        model_hours=sum(sound.model_hours for sound in sounds),
+        seconds=sum(sound.seconds for sound in sounds),
+        reference_hours=sum(cost.reference_hours for cost in costs.values()),
+        reference_hours_sweep=sum(cost.reference_hours_sweep for cost in costs.values()),
     )
 
 
 def allot(offers: Sequence[Offer], room: int) -> dict[Shared, Keep]:
-    """How each sound is kept: means first, then the frames that save most hours per byte, as long as they fit."""
+    """Chooses how the features of each sound are stored: means first, then the frames that save most hours per byte, as long as
+    they fit."""
 
-    def order(one: Offer) -> tuple[bool, float]:
-        return one.reads != "mean", (one.hours["frames"] - one.hours["shared"]) / max(one.bytes["frames"], 1)
+    def order(shared: Offer) -> tuple[bool, float]:
+        return shared.reads != "mean", (shared.hours["frames"] - shared.hours["shared"]) / max(shared.bytes["frames"], 1)
 
     kept: dict[Shared, Keep] = {}
-    for one in sorted(offers, key=order):
-        keep = choose(one.reads, one.bytes["frames"], room)
-        kept[one.sound, one.reads] = keep
-        room -= one.bytes[keep]
+    for shared in sorted(offers, key=order):
+        keep = choose(shared.reads, shared.bytes["frames"], room)
+        kept[shared.sound, shared.reads] = keep
+        room -= shared.bytes[keep]
     return kept
 
 
 def task_cost(demand: Demand, layers: int) -> TaskCost:
-    """A task's own numbers on a model of `layers` layers."""
+    """Returns the cost of one task on a model of `layers` layers."""
     recipe, reference, sizes = demand.recipe, demand.reference, demand.sizes
     trains = [fold["train"] for fold in folds_of(sizes)]
     drawn = [draws(recipe, train) for train in trains]
@@ -186,11 +192,11 @@ def task_cost(demand: Demand, layers: int) -> TaskCost:
 
 
 def offer(demands: Sequence[Demand], costs: Sequence[TaskCost], shape: Shape, together: Size | None) -> Offer:
-    """What tasks that share a sound need, whichever way it is kept. What all of them cut anew is not stored."""
-    whole = together or max((different(one.sizes) for one in demands), key=lambda size: size.hours)
-    cuts = [_cut(one) for one in demands]
-    utterances = whole.utterances - min(cut.utterances for cut in cuts)
-    hours = whole.hours - min(cut.hours for cut in cuts)
+    """Returns the costs of a shared sound for each way to store it. Utterances that all tasks redraw are not stored."""
+    distinct = together or max((different(demand.sizes) for demand in demands), key=lambda size: size.hours)
+    cropped = [_cropped(demand) for demand in demands]
+    utterances = distinct.utterances - min(size.utterances for size in cropped)
+    hours = distinct.hours - min(size.hours for size in cropped)
     disk: dict[Keep, int] = {
         "mean": mean_bytes(utterances, shape.layers, shape.dim),
         "frames": frame_bytes(hours, utterances, shape.hop, shape.layers, shape.dim),
@@ -198,36 +204,36 @@ def offer(demands: Sequence[Demand], costs: Sequence[TaskCost], shape: Shape, to
     }
     if demands[0].reads == "frames":
         del disk["mean"]
-    stored, shared = hours + sum(one.fresh_hours for one in costs), sum(one.shared_hours for one in costs)
+    stored, shared = hours + sum(cost.fresh_hours for cost in costs), sum(cost.shared_hours for cost in costs)
     return Offer(
         sound=demands[0].sound,
         reads=demands[0].reads,
-        tasks=tuple(one.task for one in demands),
-        whole=whole,
+        tasks=tuple(demand.task for demand in demands),
+        distinct=distinct,
         bytes=disk,
         hours={keep: shared if keep == "shared" else stored for keep in disk},
     )
 
 
-def _cut(demand: Demand) -> Size:
-    """Utterances that the recipe cuts anew."""
+def _cropped(demand: Demand) -> Size:
+    """Returns the size of the utterances whose crops the recipe redraws at each access."""
     fresh = [fold["train"].fresh for fold in folds_of(demand.sizes)] if demand.recipe.fresh_crops else []
-    cuts = [one for one in fresh if one is not None]
-    return Size(sum(one.utterances for one in cuts), sum(one.hours for one in cuts))
+    crops = [crop for crop in fresh if crop is not None]
+    return Size(sum(crop.utterances for crop in crops), sum(crop.hours for crop in crops))
 
 
-def _sound_cost(one: Offer, keep: Keep, seconds_per_second: float) -> SoundCost:
-    hours = one.hours[keep]
+def _sound_cost(shared: Offer, keep: Keep, seconds_per_second: float) -> SoundCost:
+    hours = shared.hours[keep]
     return SoundCost(
-        sound=one.sound,
-        reads=one.reads,
-        tasks=one.tasks,
-        utterances=one.whole.utterances,
-        hours=one.whole.hours,
-        bytes=one.bytes,
-        hours_if=one.hours,
+        sound=shared.sound,
+        reads=shared.reads,
+        tasks=shared.tasks,
+        utterances=shared.distinct.utterances,
+        hours=shared.distinct.hours,
+        bytes=shared.bytes,
+        hours_if=shared.hours,
         keep=keep,
         model_hours=hours,
-        passes=hours / max(one.whole.hours, 1e-12),
+        passes=hours / max(shared.distinct.hours, 1e-12),
         seconds=hours * HOUR * seconds_per_second,
     )

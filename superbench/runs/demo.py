@@ -1,4 +1,4 @@
-"""The whole story on miniature corpora: synthesis, pretraining, ten tasks, a board. `superbench demo` shows it."""
+"""Runs the demonstration: miniature corpora, pretraining, ten tasks, a board. `superbench demo` prints its progress."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ RunTasks = Callable[[list[str], str], int]
 
 
 @dataclass(slots=True)
-class Story:
-    """What a demo came to: seconds of each phase, failed jobs, all results, and the board's page."""
+class Demonstration:
+    """The outcome of a demonstration: seconds of each phase, number of failed jobs, all results, and the board's page."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     failures: int = 0
@@ -34,30 +34,32 @@ class Story:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Its seconds are noted."""
+        """Records the seconds of a phase."""
         began = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - began
 
 
-def tell(
+def demonstrate(
     out: Path, families: list[str], seed: int, run: RunTasks, stages: Callable[[], contextlib.AbstractContextManager[Reporter]],
     title: Callable[[str], None],
-) -> Story:  # fmt: skip
-    """Write the miniature corpora of `seed`, pretrain `families`, run all tasks on them, on an untrained control of each and on
-    filter banks, and write a board; all of it in the folder `out`.
+) -> Demonstration:  # fmt: skip
+    """Writes the miniature corpora of `seed`, pretrains `families`, runs all tasks on them, on the same models with random
+    weights and on filter banks, and writes a board; everything goes to the folder `out`.
 
-    `run` and `stages` (bars for pretraining and synthesis) say how that is shown; `title` announces each phase.
+    `run` runs tasks; `stages` shows the progress of synthesis and pretraining; `title` is called at the start of each phase.
     """
-    story, data, tasks = Story(), out / "data", plugins.tasks()
+    story, data, tasks = Demonstration(), out / "data", plugins.tasks()
     trained = {family: out / f"{family}.safetensors" for family in families}
-    # Where heads average over time, the public leaderboard's FBANK row is the one without mean normalisation.
+    # For heads on time-averaged features, the FBANK row of the public leaderboard has no mean normalisation.
     pooled = ",".join(name for name, task in tasks.items() if task.card.reads == "mean")
     with story.phase("all"):
         title("1  Ten miniature corpora, by speech synthesis")
         with story.phase("synthesis"), stages() as reporter:
             synthesize(data, seed, list(tasks), reporter)
-        title(f"2  {' and '.join(trained)} in pretraining on unlabelled speech; meanwhile ten tasks for what needs none")
+        title(
+            f"2  Pretraining of {' and '.join(trained)} on unlabelled speech; meanwhile, ten tasks on models without training"
+        )
         with (
             story.phase("pretraining and baselines"),
             stages() as reporter,
@@ -77,7 +79,7 @@ def tell(
 
 
 def _pretrain(files: Mapping[str, Path], audio: Path, reporter: Reporter) -> None:
-    """A checkpoint for each of the families."""
+    """Writes a checkpoint for each family."""
     for family, file in files.items():
         began = time.perf_counter()
         pretrain(family, audio, file, reporter=reporter, replace=True)

@@ -1,6 +1,6 @@
-"""What a run would cost here: sizes from the cards or from a corpus, a measured speed, the room on the store's disk.
+"""Estimates the cost of a run on this machine: sizes from task cards or a corpus, a measured speed, the free disk space.
 
-Nothing is run but the upstream, on a minute of noise; the arithmetic is `runs/cost_model.py` and `runs/costs.py`.
+Only the upstream is run, on a minute of noise; the costs are computed in `runs/cost_model.py` and `runs/costs.py`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from superbench.system.progress import Reporter
 from superbench.system.seeding import seeded
 
 SAMPLE_SECONDS = 5
-"""Length of each piece of noise that the speed is measured on."""
+"""Length of each piece of noise on which the speed is measured."""
 
 LEAST_SECONDS = 0.5
-"""A measurement takes no less."""
+"""Shortest duration of a measurement."""
 
 NOT_FORECAST = (
     "training and testing the heads",
     "decoding sound files",
     "writing and reading the store",
-    "what the store holds already",
+    "features that the store already contains",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Seconds of work per second of sound, and how it was measured."""
+    """Seconds of work per second of sound, and the conditions of the measurement."""
 
     seconds_per_second: float
     utterances: int
@@ -56,7 +56,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A plan and what it rests on. `source`: `official` sizes, or a `corpus`; `absent`: task -> why it is not in the plan."""
+    """A cost plan and its inputs. `source`: `official` sizes, or a `corpus`; `absent`: task -> why it is not in the plan."""
 
     upstream: str
     shape: Shape
@@ -70,22 +70,22 @@ class Forecast:
     not_forecast: tuple[str, ...] = NOT_FORECAST
 
     def plain(self) -> dict[str, Any]:
-        """Everything as JSON values."""
+        """Returns everything as JSON values."""
         return {"schema": 1, **dataclasses.asdict(self)}
 
 
 def forecast(
     upstream: Loaded, tasks: Sequence[Task], options: Options, store: Path, corpora: Corpora | None, reporter: Reporter
 ) -> Forecast:
-    """What `tasks` would cost on `upstream`: on the corpora, or, without them, on the official ones.
+    """Estimates the cost of `tasks` on `upstream`, for the given corpora, or else for the official ones.
 
-    A task without its corpus, or without official sizes in its card, is `absent`. Raises what reading a damaged corpus raises,
-    and `CommandError` for `mini` without corpora: the official ones are not what its recipes are made for.
+    A task without its corpus, or without official sizes in its card, is `absent`. Raises `CommandError` for `mini` without
+    corpora, because its recipes are not made for the official ones, and the errors of reading a damaged corpus.
     """
     if corpora is None and options.protocol == "mini":
-        raise CommandError("--protocol mini is for miniature corpora. Give their folder with --data, or plan for superb.")
+        raise CommandError("--protocol mini needs miniature corpora. Give their folder with --data, or use --protocol superb.")
     demands, absent = [], {}
-    heard: dict[Shared, dict[Audio, int]] = {}
+    lengths: dict[Shared, dict[Audio, int]] = {}
     for task in tasks:
         key = (task.card.sound or task.card.name, task.card.reads)
         try:
@@ -94,30 +94,32 @@ def forecast(
                 sizes = _official(task)
             else:
                 sizes, sounds = counted(task, corpora, upstream.hop, recipe, reporter)
-                heard.setdefault(key, {}).update(sounds)
+                lengths.setdefault(key, {}).update(sounds)
         except MissingCorpus as error:
             absent[task.card.name] = str(error)
             continue
         demands.append(_demand(task, key, recipe, options, sizes))
-    speed = measured(upstream, "frames" if any(one.reads == "frames" for one in demands) else "mean", options.device)
+    reduction: Reduction = "frames" if any(demand.reads == "frames" for demand in demands) else "mean"
+    speed = measured(upstream, reduction, options.device)
     shape = Shape(upstream.hop, upstream.layers, upstream.dim)
-    together = {key: _size(list(sounds), sounds) for key, sounds in heard.items()}
-    found = plan(demands, shape, room(store), speed.seconds_per_second, together)
+    together = {key: _size(list(sounds), sounds) for key, sounds in lengths.items()}
+    costs = plan(demands, shape, room(store), speed.seconds_per_second, together)
     return Forecast(
-        upstream.alias, shape, options.protocol, "corpus" if corpora else "official", str(store), speed, found, absent,
-        options.deviations(*(task.card for task in tasks)),
+        upstream=upstream.alias, shape=shape, protocol=options.protocol, source="corpus" if corpora else "official",
+        store=str(store), speed=speed, plan=costs, absent=absent,
+        deviations=options.deviations(*(task.card for task in tasks)),
     )  # fmt: skip
 
 
 def _demand(task: Task, key: tuple[str, Reduction], recipe: Recipe, options: Options, sizes: Mapping[str, Size]) -> Demand:
-    """The reference trains by the official recipe also where ours departs from it for the sake of a single pass."""
-    twin = dataclasses.replace(options, protocol="superb") if options.protocol == "superb-once" else options
+    """Returns the needs of a task. The reference always uses the official recipe, also if ours is that of `superb-once`."""
+    official = dataclasses.replace(options, protocol="superb") if options.protocol == "superb-once" else options
     return Demand(
         task=task.card.name,
         sound=key[0],
         reads=key[1],
         recipe=recipe,
-        reference=twin.recipe(task),
+        reference=official.recipe(task),
         sizes=sizes,
         probes=len(options.points(recipe)) if recipe.steps else 0,
         checkpoints=task.select.checkpoints,
@@ -127,24 +129,24 @@ def _demand(task: Task, key: tuple[str, Reduction], recipe: Recipe, options: Opt
 def _official(task: Task) -> Mapping[str, Size]:
     if not task.card.sizes:
         raise MissingCorpus(
-            f"The card of {task.card.name} does not say how large {task.card.corpus} is. Give the corpus with --data."
+            f"The card of {task.card.name} does not contain the size of {task.card.corpus}. Give the corpus with --data."
         )
     return task.card.sizes
 
 
 def room(store: Path) -> int:
-    """Free bytes on the disk of the store, which need not be there yet."""
-    there = next(path for path in (store.absolute(), *store.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    """Returns the free bytes on the disk of the store; its folder need not exist yet."""
+    existing = next(path for path in (store.absolute(), *store.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
-# ---------------------------------------------------------------- a corpus that is there
+# ---------------------------------------------------------------- the size of a corpus
 
 
 def counted(
     task: Task, corpora: Corpora, hop: int, recipe: Recipe, reporter: Reporter
 ) -> tuple[dict[str, Size], dict[Audio, int]]:
-    """Sizes by split as they are prepared for a model of that hop, and every different sound with its samples at 16 kHz."""
+    """Returns sizes by split, as prepared for a model of that hop, and the samples at 16 kHz of every different sound."""
     folds = task.read(corpora)
     splits = {key: task.prepare(split, hop, recipe) for key, split in _splits(folds)}
     sounds = _lengths(task, [item.audio for split in splits.values() for item in split.items], reporter)
@@ -164,14 +166,14 @@ def _splits(folds: Sequence[Fold]) -> Iterator[tuple[str, Split]]:
 
 
 def _lengths(task: Task, audios: Sequence[Audio], reporter: Reporter) -> dict[Audio, int]:
-    """Samples at 16 kHz of each different piece, from the headers; before trimming, as extraction counts."""
+    """Returns the samples at 16 kHz of each different piece of sound, from file headers; before trimming, as in extraction."""
     paths = list(dict.fromkeys(audio.path for audio in audios))
-    whole: dict[Path, int] = {}
+    by_file: dict[Path, int] = {}
     with ThreadPoolExecutor(4) as readers:
         for path, (samples, rate) in zip(paths, readers.map(header, paths), strict=True):
-            whole[path] = round(samples * SAMPLE_RATE / rate)
-            reporter.advance(f"sizes of {task.card.name}", len(whole), len(paths))
-    ends = {audio: min(audio.end or whole[audio.path], whole[audio.path]) for audio in audios}
+            by_file[path] = round(samples * SAMPLE_RATE / rate)
+            reporter.advance(f"sizes of {task.card.name}", len(by_file), len(paths))
+    ends = {audio: min(audio.end or by_file[audio.path], by_file[audio.path]) for audio in audios}
     return {audio: max(end - audio.start, 1) for audio, end in ends.items()}
 
 
@@ -180,7 +182,8 @@ def _size(audios: Sequence[Audio], sounds: Mapping[Audio, int]) -> Size:
 
 
 def _fresh(items: Sequence[Item], sounds: Mapping[Audio, int], recipe: Recipe, seconds: float) -> FreshCrops:
-    """The items that are longer than a crop; classes share the draws equally where the sampler says so, else items do."""
+    """Returns the size of the items longer than a crop, and their share of draws. A balanced sampler draws all classes equally
+    often, any other all items."""
     long = [item for item in items if sounds[item.audio] > seconds * SAMPLE_RATE]
     hours = _size([item.audio for item in long], sounds).hours
     if recipe.sampler != "balanced":
@@ -194,24 +197,32 @@ def _fresh(items: Sequence[Item], sounds: Mapping[Audio, int], recipe: Recipe, s
 
 
 def measured(upstream: Loaded, reduction: Reduction, device: str) -> Speed:
-    """The upstream on a batch of noise as extraction makes it, after a warm-up; one by one if no two sounds may pass together.
+    """Measures the upstream's speed on noise, after a warm-up, in batches as in extraction; one sound at a time if sounds may
+    not share a batch.
 
-    Reducing the features and bringing them to the CPU is part of it. A fast model gets the batch several times.
+    The time includes the reduction of the features and their transfer to the CPU. A fast model is called several times.
     """
     import torch
 
     count = BATCH_SAMPLES[device] // (SAMPLE_SECONDS * SAMPLE_RATE)
     with seeded(5):
         waves = list(torch.randn(count, SAMPLE_SECONDS * SAMPLE_RATE) * 0.1)
-    size = 1 if upstream.mates == "none" else count
+    size = 1 if upstream.batching == "none" else count
     batches = [waves[at : at + size] for at in range(0, count, size)]
-    nowhere = Audio(Path("noise"))
-    warm = batches[0] if device == "cuda" else waves[:1]  # a first batch of its shape is slower on a GPU
-    forward(upstream, warm, [nowhere] * len(warm), reduction, device)
+    noise = Audio(Path("noise"))
+    warm = batches[0] if device == "cuda" else waves[:1]  # on a GPU, the first batch of a shape is slower
+    forward(upstream, warm, [noise] * len(warm), reduction, device)
     began, rounds, work = time.perf_counter(), 0, 0.0
     while work < LEAST_SECONDS:
         for batch in batches:
-            forward(upstream, batch, [nowhere] * len(batch), reduction, device)
+            forward(upstream, batch, [noise] * len(batch), reduction, device)
         rounds, work = rounds + 1, time.perf_counter() - began
     sound = float(rounds * count * SAMPLE_SECONDS)
-    return Speed(work / sound, rounds * count, sound, work, device, torch.get_num_threads())
+    return Speed(
+        seconds_per_second=work / sound,
+        utterances=rounds * count,
+        sound_seconds=sound,
+        work_seconds=work,
+        device=device,
+        threads=torch.get_num_threads(),
+    )

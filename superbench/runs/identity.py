@@ -1,4 +1,4 @@
-"""What tells one job from another, and the earlier result that makes it unnecessary."""
+"""Computes the identity of a job, and finds an earlier result with the same identity."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from superbench.__version__ import __version__
 from superbench.contract import Fold, Recipe, Task
@@ -23,12 +24,12 @@ from superbench.runs.options import Options
 from superbench.system.progress import Reporter, Silence
 
 Sounds = Callable[[Sequence[Path]], Sequence[Sound]]
-"""Sound files -> what is known of each."""
+"""A function that returns digest, length and sampling rate of sound files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What identifies the data of a job: its fingerprint, digests and lengths of its sound files, digests of other files."""
+    """The identity of a job's data: its fingerprint, digests and lengths of its sound files, digests of other files."""
 
     fingerprint: str
     sounds: dict[Path, str]
@@ -38,7 +39,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that a job starts from: the corpus as its task reads it, what identifies its data, and the job's own identity."""
+    """The inputs of a job: the corpus as read by its task, the identity of its data, and the identity of the job."""
 
     task: Task
     upstream: Loaded
@@ -50,7 +51,7 @@ class Inputs:
 
 
 def read_inputs(task: Task, upstream: Loaded, corpora: Corpora, options: Options, sounds: Sounds) -> Inputs:
-    """Read a corpus; `sounds` knows the digests and lengths of sound files: that of a store, or one that reads them."""
+    """Reads a corpus; `sounds` returns digests and lengths of sound files, from a store or from the files."""
     recipe, read = options.recipe(task), task.read(corpora)
     data = _data(read, sounds, corpora)
     identity = _identity(task, upstream, recipe, options, data)
@@ -66,31 +67,34 @@ def _data(read: Sequence[Fold], sounds: Sounds, corpora: Corpora) -> Data:
 
 
 def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, data: Data) -> str:
-    facts = [
+    facts: list[Any] = [
         task.card.name, task.card.version, code_of(task.read.__module__), options.protocol, repr(recipe),
-        repr(options.points(recipe)), options.device, options.layer, options.passing.chunk, options.passing.precision,
-        upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, DECODING, __version__, *data.files.values(),
+        repr(options.points(recipe)), options.device, options.layer, options.forward_options.chunk,
+        options.forward_options.precision, upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, DECODING,
+        __version__, *data.files.values(),
     ]  # fmt: skip
+    if not options.trains:
+        facts.append([options.shots, options.draws, options.prepared])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _there(place: Path, reporter: Reporter) -> Result | None:
-    """The result of a folder; none, with a note that says why, where it is damaged."""
-    if not (place / "result.json").is_file():
+def _valid_result(folder: Path, reporter: Reporter) -> Result | None:
+    """Returns the result of a folder; None if there is none, or if it is damaged, with a note on the damage."""
+    if not (folder / "result.json").is_file():
         return None
     try:
-        result = read_result(place)
-        check_whole(place, result)
+        result = read_result(folder)
+        check_whole(folder, result)
     except BadResult as error:
-        reporter.note(f"{error} It is made again")
+        reporter.note(f"{error} The job runs again")
         return None
     return result
 
 
-def earlier_result(place: Path, identity: str, upstream: Loaded, options: Options, reporter: Reporter) -> Result | None:
-    """The result of this very job, if it is there and whole. Raises `Occupied` where the place belongs to another model,
-    `BadUpstream` where the model is no longer the one that the result was made with."""
-    result = _there(place, reporter)
+def earlier_result(folder: Path, identity: str, upstream: Loaded, options: Options, reporter: Reporter) -> Result | None:
+    """Returns the result of the same job, if it exists and is complete. Raises `Occupied` if the folder belongs to another
+    model, `BadUpstream` if the model's outputs have changed since."""
+    result = _valid_result(folder, reporter)
     if result is None:
         return None
     check_free(result, upstream, options.label)
@@ -98,18 +102,18 @@ def earlier_result(place: Path, identity: str, upstream: Loaded, options: Option
         return None
     if upstream.outputs is not None and upstream.outputs.contradict(result.environment.get("outputs")):
         raise BadUpstream(
-            f"{upstream.alias} is not the model that {place / 'result.json'} was made with: its hidden states for a few fixed "
-            f"sounds are others, though its revision is still {upstream.revision}. Something that the revision does not cover "
-            "has changed. Add --redo to run again, or let the class declare a `revision` of its own."
+            f"{upstream.alias} is not the model of {folder / 'result.json'}: its hidden states for a few fixed sounds differ, "
+            f"but its revision is still {upstream.revision}. Something that the revision does not cover has changed. Add "
+            "--redo to run again, or let the class declare a `revision`."
         )
     return result
 
 
-def make_way(place: Path, upstream: Loaded, options: Options, reporter: Reporter) -> None:
-    """A whole result that stands where a new one will is kept beside it: it was of other data, or of another state of the
-    model or of superbench."""
-    there = _there(place, Silence())
-    if there is not None:
-        check_free(there, upstream, options.label)
-        keep_replaced(place, there)
-        reporter.note(f"the result that was there is kept in {place / REPLACED}")
+def move_earlier(folder: Path, upstream: Loaded, options: Options, reporter: Reporter) -> None:
+    """Moves the complete result in `folder`, if there is one, to `replaced/`, before a new result is written: its data, its
+    model or superbench have changed since."""
+    earlier = _valid_result(folder, Silence())
+    if earlier is not None:
+        check_free(earlier, upstream, options.label)
+        keep_replaced(folder, earlier)
+        reporter.note(f"the earlier result was moved to {folder / REPLACED}")

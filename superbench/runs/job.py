@@ -1,4 +1,4 @@
-"""One job: one task on one upstream, from the corpus to a result folder. Repeating a finished job reads its result."""
+"""Runs one job: one task on one upstream, from the corpus to a result folder. A finished job returns its earlier result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from superbench.contract import Fold, Recipe, Task
 from superbench.contract.corpora import Corpora
-from superbench.contract.items import audios_of
+from superbench.contract.items import audios_of, without_crops
 from superbench.data.fingerprint import sounds_of
 from superbench.data.passport import Passport, passport_of
 from superbench.errors import BadCorpus, CommandError
@@ -20,19 +20,22 @@ from superbench.features.store import Store
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import weighed
 from superbench.results import Result, write_result
-from superbench.runs.identity import Inputs, Sounds, earlier_result, make_way, read_inputs
+from superbench.runs.identity import Inputs, Sounds, earlier_result, move_earlier, read_inputs
 from superbench.runs.jobs import LOCK, folder
 from superbench.runs.make_result import ResultParts, record
 from superbench.runs.options import Options
 from superbench.system.locks import locked
 from superbench.system.progress import Reporter, Silence
-from superbench.training.probes.experiment import Outcome, experiment
+from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment
+from superbench.training.outcome import Outcome
+from superbench.training.probes.experiment import experiment
 from superbench.training.probes.fold import Conditions
 
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """A job's result, whether it was there already, and seconds of sound: all that it heard of, and what passed the model."""
+    """A job's result, and seconds of sound: all sound of the job, and the part that passed through the model. `found`: the
+    result already existed."""
 
     result: Result
     found: bool
@@ -50,18 +53,19 @@ def perform(
     certificate: dict[str, Any],
     reporter: Reporter,
 ) -> Performed:
-    """Do the job, or find it done. Raises any `SuperbenchError`."""
-    place = folder(out, upstream.spec, task.card.name)
-    place.mkdir(parents=True, exist_ok=True)
-    with locked(place / LOCK, wait=True):
+    """Runs the job, or returns its earlier result. Raises any `SuperbenchError`."""
+    job_folder = folder(out, upstream.spec, task.card.name, options)
+    job_folder.mkdir(parents=True, exist_ok=True)
+    with locked(job_folder / LOCK, wait=True):
         inputs = read_inputs(task, upstream, corpora, options, store.sounds)
-        earlier = earlier_result(place, inputs.identity, upstream, options, reporter)
+        earlier = earlier_result(job_folder, inputs.identity, upstream, options, reporter)
         if earlier is not None:
-            (place / "failure.json").unlink(missing_ok=True)
+            (job_folder / "failure.json").unlink(missing_ok=True)
             return Performed(earlier, True)
         folds = _prepared(task, inputs.read, upstream.hop, inputs.recipe)
+        folds = folds if options.trains else without_crops(folds)
         extraction = _extracted(task, upstream, folds, store, options, reporter)
-        outcome = _experiment(inputs, folds, extraction, place / "work", reporter)
+        outcome = _experiment(inputs, folds, extraction, job_folder / "work", reporter)
         extraction.check_steady()
         result = record(
             ResultParts(
@@ -71,27 +75,29 @@ def perform(
                 efficiency=weighed(upstream, options.device, store.root / "efficiency", reporter), identity=inputs.identity,
             )
         )  # fmt: skip
-        make_way(place, upstream, options, reporter)
-        write_result(place, result, outcome.predictions, outcome.learning)
-        shutil.rmtree(place / "work", ignore_errors=True)
-        return Performed(result, False, extraction.sound_seconds, extraction.passed_seconds)
+        move_earlier(job_folder, upstream, options, reporter)
+        write_result(job_folder, result, outcome.predictions, outcome.learning)
+        shutil.rmtree(job_folder / "work", ignore_errors=True)
+        return Performed(result, False, extraction.statistics.sound_seconds, extraction.passed_seconds)
 
 
 def _extracted(
     task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store, options: Options, reporter: Reporter
 ) -> Extraction:
-    """Features of all that the folds hold; the model is as it was when it was compared."""
-    layer = _layer(options, upstream) if task.head else None
+    """Returns the features of all items of the folds; raises `BadUpstream` if the model changed during extraction."""
+    layer = _layer(options, upstream) if task.head and options.trains else None
     live = unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
-    how = live, layer, options.passing, options.redo_since
-    extraction = extract(upstream, audios_of(folds), task.card.reads, store, options.device, reporter, *how)
+    settings = live, layer, options.forward_options, options.redo_since
+    extraction = extract(upstream, audios_of(folds), task.card.reads, store, options.device, reporter, *settings)
     extraction.check_steady()
     return extraction
 
 
 def _experiment(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, work: Path, reporter: Reporter) -> Outcome:
-    """What the heads came to; training that was killed goes on from what lies in `work`."""
+    """Trains and tests the heads; training that was interrupted continues from the checkpoints in `work`."""
     upstream, options = inputs.upstream, inputs.options
+    if not options.trains:
+        return _without_training(inputs, folds, extraction, reporter)
     if options.redo_since is not None:
         shutil.rmtree(work, ignore_errors=True)
     conditions = Conditions(
@@ -102,26 +108,35 @@ def _experiment(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, w
     return experiment(conditions, folds, extraction)
 
 
+def _without_training(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, reporter: Reporter) -> Outcome:
+    """What the examples came to."""
+    layer = _layer(inputs.options, inputs.upstream)
+    layers = range(inputs.upstream.layers) if layer is None else [layer]
+    options = inputs.options
+    conditions = FewShotConditions(task=inputs.task, shots=options.shots, draws=options.draws, layers=layers, reporter=reporter)
+    return few_shot_experiment(conditions, folds, extraction)
+
+
 def _passport(inputs: Inputs, corpora: Corpora, outcome: Outcome) -> Passport:
     passport = passport_of(inputs.task.card, inputs.read, inputs.data.lengths, corpora, outcome.facts)
     return passport.model_copy(update={"files": inputs.data.files})
 
 
 def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
-    """The result of a job that is done already, if it is whole; writes nothing. Raises what reading the corpus raises."""
-    place = folder(out, upstream.spec, task.card.name)
+    """Returns the complete result of a finished job, or None; writes nothing. Raises the errors of reading the corpus."""
+    job_folder = folder(out, upstream.spec, task.card.name, options)
     task.read(corpora)
-    if not (place / "result.json").is_file():
+    if not (job_folder / "result.json").is_file():
         return None
     inputs = read_inputs(task, upstream, corpora, options, sounds)
-    return earlier_result(place, inputs.identity, upstream, options, Silence())
+    return earlier_result(job_folder, inputs.identity, upstream, options, Silence())
 
 
 def _layer(options: Options, upstream: Loaded) -> int | None:
     if options.layer is not None and not 0 <= options.layer < upstream.layers:
         raise CommandError(
             f"--layer {options.layer}: {upstream.alias} has the hidden states 0 to {upstream.layers - 1} "
-            "(0 goes into the first layer of a Transformer)."
+            "(0 is the input of the first layer of a Transformer)."
         )
     return options.layer
 
@@ -140,5 +155,5 @@ def _no_duplicates(task: Task, split: str, ids: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in ids:
         if name in seen:
-            raise BadCorpus(f"{task.card.corpus}: the id {name!r} stands twice in the {split} split. Mend the corpus lists.")
+            raise BadCorpus(f"{task.card.corpus}: the id {name!r} occurs twice in the {split} split. Correct the corpus lists.")
         seen.add(name)

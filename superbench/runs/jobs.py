@@ -1,4 +1,4 @@
-"""A job, how it ends, and who watches."""
+"""Records of jobs and their ends, and the protocol of objects that watch a run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from superbench.runs.options import Options
 from superbench.system.locks import held
 
 LOCK = ".lock"
-"""Held by the process that has a job in hand."""
+"""File name of the lock that a process holds while it works on a job."""
 
 
-def folder(out: Path, spec: Spec, task: str) -> Path:
-    """`OUT/<upstream>/<task>`."""
-    return out / spec.folder / task
+def folder(out: Path, spec: Spec, task: str, options: Options) -> Path:
+    """Returns the folder of a job: `OUT/<upstream>/<task>`, or its subfolder `few-shot` or `in-context` for these protocols."""
+    return out / spec.folder / task / options.subfolder
 
 
 State = Literal["done", "found", "failed", "absent"]
@@ -26,7 +26,7 @@ State = Literal["done", "found", "failed", "absent"]
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Everything that a worker needs to know; crosses process borders."""
+    """All settings of a worker; it is sent to worker processes."""
 
     data: Path
     settings: Path | None
@@ -52,7 +52,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job ended: a result, or a message. Seconds are of sound: what the job read of, and what passed the model for it."""
+    """The end of a job: a result, or a message. Seconds of sound: all sound of the job, and the part that passed through the
+    model."""
 
     job: Job
     state: State
@@ -63,44 +64,45 @@ class Ended:
 
 
 def taken(waiting: list[Job], plan: RunPlan) -> Job:
-    """Take out of `waiting` the first job that no process has in hand; where all are, the first, to wait for its result."""
-    free = (i for i, job in enumerate(waiting) if not held(folder(plan.out, job.spec, job.task) / LOCK))
+    """Removes from `waiting`, and returns, the first job on which no other process works; if there is none, the first
+    job, which then waits for the other process."""
+    free = (i for i, job in enumerate(waiting) if not held(folder(plan.out, job.spec, job.task, plan.options) / LOCK))
     return waiting.pop(next(free, 0))
 
 
 class Watcher(Protocol):
-    """Sees the run as a whole: jobs that start, advance, remark and end."""
+    """Receives the events of a run: jobs that are planned, start, advance, have remarks and end."""
 
     def planned(self, shares: Mapping[Job, float]) -> None:
-        """All jobs, each with a rough share of the work."""
+        """Receives all jobs, each with an estimate of its share of the work."""
 
     def started(self, job: Job) -> None:
-        """A worker took the job."""
+        """Is called when a worker starts the job."""
 
     def advance(self, job: Job, stage: str, done: float, total: float) -> None:
-        """`done` of `total` units of a stage are finished."""
+        """Is called when `done` of `total` units of a stage are finished."""
 
     def note(self, job: Job, text: str) -> None:
-        """A remark that a person should see."""
+        """Receives a remark for the user."""
 
     def ended(self, ended: Ended) -> None:
-        """The job is over."""
+        """Is called when the job has ended."""
 
 
-class Nobody:
-    """A watcher that looks away."""
+class NoWatcher:
+    """A watcher that ignores all events."""
 
     def planned(self, shares: Mapping[Job, float]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def started(self, job: Job) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def advance(self, job: Job, stage: str, done: float, total: float) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def note(self, job: Job, text: str) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def ended(self, ended: Ended) -> None:
-        """Nothing."""
+        """Does nothing."""

@@ -1,4 +1,4 @@
-"""From an experiment to its record: scores with intervals, receipts, and what a reader needs to believe a number."""
+"""Makes the result of an experiment: scores with intervals, the training of every probe, and the facts for reproducing it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from superbench.features.extraction import Extraction
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import Efficiency
 from superbench.results import Result
+from superbench.results.draws import interval_over_draws
 from superbench.results.intervals import interval
 from superbench.runs.destination import source_of
 from superbench.runs.options import Options
-from superbench.training.probes.experiment import Outcome
+from superbench.training.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class ResultParts:
-    """All that a result is made of. `identity` tells jobs apart that may differ in their result."""
+    """The parts of a result. `identity` is the identity of its job."""
 
     task: Task
     upstream: Loaded
@@ -40,11 +41,11 @@ class ResultParts:
 
 
 def record(made: ResultParts) -> Result:
-    """The result, schema 1."""
+    """Returns the result: schema 2 if nothing was trained, else schema 1."""
     card, upstream, options, outcome = made.task.card, made.upstream, made.options, made.outcome
     return Result.model_validate(
         {
-            "schema": 1,
+            "schema": 1 if options.trains else 2,
             "task": {"name": card.name, "version": card.version, "protocol": options.protocol},
             "upstream": {
                 "name": upstream.alias, "revision": upstream.revision, "params": upstream.params,
@@ -60,7 +61,7 @@ def record(made: ResultParts) -> Result:
             },
             "environment": environment(options.device) | _made_from(made),
             "seconds": {
-                "extract": round(made.extraction.work_seconds, 3),
+                "extract": round(made.extraction.statistics.work_seconds, 3),
                 "train": round(outcome.train_seconds, 3),
                 "evaluate": round(outcome.evaluate_seconds, 3),
             },
@@ -70,22 +71,24 @@ def record(made: ResultParts) -> Result:
             "efficiency": made.efficiency.card(upstream),
             "deviations": options.deviations(card),
             "notes": _notes(made),
+            **({} if options.trains else {"shots": outcome.shots}),
         }
     )  # fmt: skip
 
 
 def _made_from(made: ResultParts) -> dict[str, Any]:
-    """What tells this job, its model and its options apart from others."""
+    """Returns the facts that identify the job, its model and its options."""
     upstream = made.upstream
     facts = {
         "job": made.identity, "spec": _spec(upstream), "source": source_of(upstream.spec), "options": made.options.label,
         "libraries": list(upstream.libraries),
     }  # fmt: skip
-    return facts | ({"outputs": upstream.outputs.facts()} if upstream.outputs else {})
+    prepared = {} if made.options.trains else {"prepared": made.options.prepared}
+    return facts | prepared | ({"outputs": upstream.outputs.facts()} if upstream.outputs else {})
 
 
 def _spec(upstream: Loaded) -> str:
-    """The spec without the folders of its file, which concern nobody else."""
+    """Returns the spec with the name of its file in place of the path, which is private."""
     file = upstream.spec.file
     return upstream.spec.text.replace(str(file), file.name) if file else upstream.spec.text
 
@@ -93,7 +96,8 @@ def _spec(upstream: Loaded) -> str:
 def _scores(outcome: Outcome) -> dict[str, Any]:
     scores = {}
     for name, score in outcome.scores.items():
-        low, high, method = interval(outcome.predictions, score)
+        drawn = outcome.drawn.get(name)
+        low, high, method = interval_over_draws(drawn) if drawn else interval(outcome.predictions, score)
         scores[name] = {
             "value": score.value, "unit": score.unit, "higher_is_better": score.higher_is_better,
             "ci": [low, high] if low == low and high == high else None, "ci_method": method, "counts": dict(score.counts),
@@ -102,7 +106,7 @@ def _scores(outcome: Outcome) -> dict[str, Any]:
 
 
 def _counts(folds: Sequence[Fold]) -> dict[str, int]:
-    """Items per split; folds are named where there are several."""
+    """Returns the number of items per split; the names contain the fold if there are several."""
     prefix = (lambda fold: "") if len(folds) == 1 else (lambda fold: f"{fold.name}/")
     return {f"{prefix(fold)}{s.name}": len(s.items) for fold in folds for s in fold.splits}
 
@@ -110,19 +114,21 @@ def _counts(folds: Sequence[Fold]) -> dict[str, int]:
 def _notes(made: ResultParts) -> list[str]:
     card, protocol = made.task.card, made.options.protocol
     notes = list(made.outcome.notes) + notes_of(made.passport, card)
-    for rate, count in sorted(made.extraction.rates.items()):
+    for rate, count in sorted(made.extraction.statistics.rates.items()):
         if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
     splits = [split for fold in made.folds for split in fold.splits]
     if any(item.audio.trim for split in splits for item in split.items):
-        notes.append("silence was removed by an energy gate that stands for SoX's effect `silence`")
-    if protocol in card.differences:
+        notes.append("silence was removed by an energy gate in place of SoX's effect `silence`")
+    if not made.options.trains:
+        notes.append(f"nothing was trained; items and segments are those of protocol {made.options.prepared}")
+    elif protocol in card.differences:
         notes.append(f"protocol {protocol}: {card.differences[protocol]}")
     return notes + list(made.efficiency.notes)
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Versions and machine, for a reader who wonders why two numbers differ."""
+    """Returns versions and machine, which may explain differences between two results."""
     import numpy
     import torch
     import torchaudio

@@ -1,4 +1,4 @@
-"""Progress of a run inside a Jupyter notebook: a bar, the running jobs, and a line for each job that ended."""
+"""Shows the progress of a run in a Jupyter notebook: a bar, the running jobs, and a line for each job that ended."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from superbench.results.html import text
-from superbench.runs.jobs import Ended, Job, Nobody, Watcher
+from superbench.runs.jobs import Ended, Job, NoWatcher, Watcher
 
 REDRAW_SECONDS = 0.3
-"""The display is drawn again at most this often while a stage advances."""
+"""Shortest time between two updates of the display while a stage advances."""
 
 
 def usual_watcher() -> Watcher:
-    """The watcher of a run that names none: a display in a notebook, nothing elsewhere."""
-    return NotebookDisplay(_display()) if in_notebook() else Nobody()
+    """Returns the watcher of a run without a `watcher` option: a display in a notebook, otherwise none."""
+    return NotebookDisplay(_display()) if in_notebook() else NoWatcher()
 
 
 def in_notebook() -> bool:
-    """Is this process the kernel of a notebook? False for scripts and for IPython in a terminal."""
+    """Returns whether this process is the kernel of a notebook; False for scripts and for IPython in a terminal."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None
 
 
 def _display() -> Callable[[str], object]:
-    """A function that draws HTML below the cell, in place of what it drew before."""
+    """Returns a function that shows HTML below the cell, in place of the HTML before."""
     from IPython.display import HTML, display
 
     handle = display(HTML(""), display_id=True)
@@ -35,55 +35,55 @@ def _display() -> Callable[[str], object]:
 
 
 class NotebookDisplay:
-    """A `Watcher` that draws HTML with `draw`; each call replaces what was drawn before."""
+    """A `Watcher` that shows HTML with `draw`; each call replaces the HTML before."""
 
     def __init__(self, draw: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
         self.draw, self.clock = draw, clock
         self._shares: Mapping[Job, float] = {}
         self._running: dict[Job, str] = {}
         self._lines: list[str] = []
-        self._over, self._drawn = 0.0, float("-inf")
+        self._finished, self._drawn = 0.0, float("-inf")
 
     def planned(self, shares: Mapping[Job, float]) -> None:
-        """Take the jobs and their shares of the work."""
+        """Receives the jobs and their shares of the work."""
         self._shares = shares
         self._redraw()
 
     def started(self, job: Job) -> None:
-        """Add the job to those that run."""
+        """Adds the job to the running jobs."""
         self._running[job] = ""
         self._redraw()
 
     def advance(self, job: Job, stage: str, done: float, total: float) -> None:
-        """Show the stage of the job and how much of it is done."""
+        """Shows the stage of the job and the percentage that is done."""
         self._running[job] = f"{stage} {100 * done / max(total, 1e-9):.0f} %"
         if self.clock() - self._drawn > REDRAW_SECONDS:
             self._redraw()
 
     def note(self, job: Job, text: str) -> None:
-        """Add a remark on a job."""
+        """Adds a remark on a job."""
         self._lines.append(f"{job}: {text}")
         self._redraw()
 
     def ended(self, ended: Ended) -> None:
-        """Move the job from those that run to those that ended."""
+        """Moves the job from the running jobs to those that ended."""
         self._running.pop(ended.job, None)
-        self._over += self._shares.get(ended.job, 0.0)
+        self._finished += self._shares.get(ended.job, 0.0)
         self._lines.append(_line(ended))
         self._redraw()
 
     def _redraw(self) -> None:
         self._drawn = self.clock()
-        whole = sum(self._shares.values())
-        bar = f'<progress value="{self._over:.0f}" max="{whole:.0f}"></progress>' if self._over < whole else ""
+        total = sum(self._shares.values())
+        bar = f'<progress value="{self._finished:.0f}" max="{total:.0f}"></progress>' if self._finished < total else ""
         running = [f"{job} · {stage}" if stage else f"{job}" for job, stage in self._running.items()]
         self.draw("<br>".join([bar, *map(text, [*running, *self._lines])]))
 
 
 def _line(ended: Ended) -> str:
-    """`apc · ks: accuracy 79.9`, or how a job without a result ended."""
+    """Returns a line such as `apc · ks: accuracy 79.9`, or with the message of a job without a result."""
     result: Any = ended.result
     if result is None:
         return f"{ended.job}: {ended.state}. {ended.message}"
-    found = " (was there)" if ended.state == "found" else ""
-    return f"{ended.job}: {result.primary} {result.scores[result.primary].value:.4g}{found}"
+    earlier = " (earlier result)" if ended.state == "found" else ""
+    return f"{ended.job}: {result.primary} {result.scores[result.primary].value:.4g}{earlier}"

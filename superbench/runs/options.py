@@ -1,4 +1,4 @@
-"""The options of a run, and what they change against the recipe: the grid, its length, variants, every deviation in words."""
+"""The options of a run: they change the grid, the length or the variants of a recipe, and every change is listed in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Required, TypedDict
 
-from superbench.contract import SAMPLE_RATE, Precision, Protocols, Recipe, Task, TaskCard
+from superbench.contract import SAMPLE_RATE, UNTRAINED, Precision, Protocols, Recipe, Shots, Task, TaskCard
 from superbench.errors import CommandError
 from superbench.features.forward import ForwardOptions
 from superbench.system.ranges import in_full, require_different, require_number, require_whole
@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from superbench.runs.jobs import Watcher
 
 
-class RecipeOptions(TypedDict, total=False):
-    """What a run does otherwise than the recipes say; each may be left out.
+DRAWS = 10
+"""How often the examples are drawn, unless `--draws` says otherwise."""
+MOST_DRAWS = 1_000
 
-    * `protocol`: `superb`, `superb-once` or `mini`; left out, `mini` on corpora that `superbench data synth` wrote, else
-      `superb`.
+
+class RecipeOptions(TypedDict, total=False):
+    """Options that change the recipes of a run; all are optional.
+
+    * `protocol`: `superb`, `superb-once` or `mini`. Default: `mini` on corpora that `superbench data synth` wrote, otherwise
+      `superb`. `few-shot` and `in-context` train nothing.
+    * `shots`: numbers of examples for protocols that train nothing, such as `(0, 1, 5, "all")`. Default: those of the task.
+      `draws` (default 10): how often the examples are drawn.
     * `device`: `auto`, `cpu` or `cuda`.
-    * `learning_rates`, `seeds` (0), `max_steps` (updates), `variants` (names that the cards of the tasks declare): in place of
-      the recipe's own.
-    * `layer`: this hidden state alone, in place of the weighted sum over all.
-    * `chunk_seconds`: sound that is longer passes in parts of so many seconds.
-    * `precision`: of the upstream's matrix products, `float32` or `bfloat16`; left out, `bfloat16` on a GPU that has it, but
-      not for the official protocol.
+    * `learning_rates`, `seeds` (default 0), `max_steps` (updates), `variants` (names in the cards of the tasks): values in
+      place of the recipe's.
+    * `layer`: use only this hidden state, in place of the weighted sum over all.
+    * `chunk_seconds`: divide longer sound into chunks of so many seconds.
+    * `precision`: precision of the upstream's matrix products, `float32` or `bfloat16`. Default: `bfloat16` on a GPU that
+      supports it, except for the official protocol.
     """
 
     protocol: Protocols | None
@@ -42,18 +49,20 @@ class RecipeOptions(TypedDict, total=False):
     chunk_seconds: float | None
     precision: Precision | None
     variants: Sequence[str]
+    shots: Sequence[Shots] | None
+    draws: int
 
 
 class RunOptions(RecipeOptions, total=False):
-    """The options of `run`: those of `RecipeOptions`, and these. All but `data` and `out` may be left out.
+    """The options of `run`: those of `RecipeOptions`, and these. Only `data` and `out` are required.
 
-    * `data`: folder that holds the corpora; `settings`: a file that says where single corpora lie.
-    * `out`: folder for results.
-    * `workers`: processes.
+    * `data`: folder of the corpora; `settings`: file with the folders of single corpora.
+    * `out`: folder of results.
+    * `workers`: number of processes.
     * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes.
-    * `redo`: make results and features again that are there.
-    * `debug`: tracebacks in the messages of jobs that fail.
-    * `watcher`: sees jobs start, advance and end.
+    * `redo`: compute results and features again, even if they exist.
+    * `debug`: add tracebacks to the messages of jobs that fail.
+    * `watcher`: object that is called when jobs start, advance and end.
     """
 
     data: Required[Path | str]
@@ -68,22 +77,23 @@ class RunOptions(RecipeOptions, total=False):
 
 
 def check_names(given: Mapping[str, Any], options: Any = RunOptions, needed: Sequence[str] = ()) -> None:
-    """Raises `TypeError`, as Python does for a function's own arguments, for an option that is unknown, or lacks."""
+    """Raises `TypeError` for an unknown or a missing option, as Python does for arguments of a function."""
     known = list(options.__annotations__)
     for name in given:
         if name not in known:
             near = "".join(f" Did you mean {close}?" for close in get_close_matches(name, known, 1))
-            raise TypeError(f"There is no option {name!r}.{near} There are {', '.join(known)}.")
-    if lacking := [name for name in needed if name not in given]:
-        raise TypeError(f"A run needs {' and '.join(f'{name}=' for name in lacking)}.")
+            raise TypeError(f"There is no option {name!r}.{near} The options are {', '.join(known)}.")
+    if missing := [name for name in needed if name not in given]:
+        raise TypeError(f"A run needs {' and '.join(f'{name}=' for name in missing)}.")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person asked of a run; None means the recipe's own.
+    """The options of a run with their defaults; None stands for the value of the recipe.
 
-    `label` says in a few words what differs from the usual (`--layer-0`): it is part of the name of results that lie beside the
-    usual ones. `redo_since` (Unix time): results and features that were made before are made again.
+    `label` names the options that differ from the defaults (`--layer-0`); it is part of the name of the folder of results.
+    `redo_since` (Unix time): results and features that are older are computed again. `prepared`: the protocol by whose recipe
+    the corpus is prepared, if `protocol` trains nothing.
     """
 
     protocol: Protocols
@@ -95,11 +105,14 @@ class Options:
     chunk_seconds: float | None = None
     precision: Precision = "float32"
     variants: tuple[str, ...] = ()
+    shots: tuple[Shots, ...] | None = None
+    draws: int = DRAWS
+    prepared: Protocols = "mini"
     label: str = ""
     redo_since: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises `CommandError` for a number that no run can have."""
+        """Raises `CommandError` for a value out of range."""
         for rate in self.learning_rates or ():
             require_number("--lr", rate, above=0)
         if self.learning_rates is not None:
@@ -115,42 +128,76 @@ class Options:
             require_number("--chunk", self.chunk_seconds, least=1)
         if self.precision not in ("float32", "bfloat16"):
             raise CommandError(f"--precision {self.precision!r}: expected float32 or bfloat16.")
+        for k in self.shots or ():
+            if k != "all":
+                require_whole("--shots", k)
+        if self.shots is not None:
+            require_different("--shots", self.shots)
+        require_whole("--draws", self.draws, least=1, most=MOST_DRAWS)
+        self._require_sense()
+
+    def _require_sense(self) -> None:
+        """Raises `CommandError` for an option that the protocol does not read."""
+        given = {
+            "--lr": self.learning_rates is not None, "--max-steps": self.max_steps is not None, "--seeds": self.seeds != (0,),
+        }  # fmt: skip
+        if self.trains:
+            given = {"--shots": self.shots is not None, "--draws": self.draws != DRAWS}
+        if useless := [name for name, is_given in given.items() if is_given]:
+            why = "which trains heads; it is for few-shot and in-context" if self.trains else "which trains nothing"
+            raise CommandError(f"{useless[0]} has no meaning with protocol {self.protocol}, {why}. Leave it out.")
 
     @property
-    def passing(self) -> ForwardOptions:
-        """How sound goes through the model."""
+    def trains(self) -> bool:
+        """True if the protocol trains heads."""
+        return self.protocol not in UNTRAINED
+
+    @property
+    def subfolder(self) -> str:
+        """The folder of results below that of the task: empty, or the name of a protocol that trains nothing."""
+        return "" if self.trains else self.protocol
+
+    @property
+    def forward_options(self) -> ForwardOptions:
+        """Chunk length in samples, and precision, of the upstream's forward pass."""
         return ForwardOptions(None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE), self.precision)
 
     def deviations(self, *cards: TaskCard) -> list[str]:
-        """Every override of the recipe, in words, so that no shortened run can pass for an official one; variants only where
-        one of the tasks of `cards` knows them."""
-        found = []
+        """Returns every change to the recipe in words, so that a shortened run cannot be mistaken for an official one. Variants
+        are listed only if one of `cards` declares them."""
+        changes = []
         if self.learning_rates is not None:
-            found.append(
+            changes.append(
                 f"learning rates {', '.join(in_full(rate) for rate in self.learning_rates)} in place of the recipe's grid"
             )
         if self.max_steps is not None:
-            found.append(f"at most {self.max_steps} updates")
+            changes.append(f"at most {self.max_steps} updates")
         if self.seeds != (0,):
-            found.append(f"seeds {', '.join(map(str, self.seeds))} in place of 0")
+            changes.append(f"seeds {', '.join(map(str, self.seeds))} in place of 0")
         if self.layer is not None:
-            found.append(f"hidden state {self.layer} alone in place of the weighted sum")
+            changes.append(f"hidden state {self.layer} alone in place of the weighted sum")
         if self.chunk_seconds is not None:
-            found.append(f"sound longer than {in_full(self.chunk_seconds)} s passed in parts")
+            changes.append(f"sound longer than {in_full(self.chunk_seconds)} s passed in parts")
         if self.precision != "float32":
-            found.append(f"the upstream computed in {self.precision}")
+            changes.append(f"the upstream computed in {self.precision}")
+        if self.draws != DRAWS:
+            changes.append(f"{self.draws} draws of the examples in place of {DRAWS}")
         lines = {name: line for card in cards for name, line in card.variants.items()}
-        return found + [f"variant {name}: {lines[name]}" for name in self.variants if name in lines]
+        return changes + [f"variant {name}: {lines[name]}" for name in self.variants if name in lines]
 
     def recipe(self, task: Task) -> Recipe:
-        """The task's recipe under this protocol, with its own variants, shortened to `max_steps`; raises `CommandError` for an
-        unknown protocol."""
-        if self.protocol not in task.card.recipes:
-            raise CommandError(
-                f"{task.card.name} has no protocol {self.protocol!r}; expected one of {', '.join(task.card.recipes)}."
-            )
-        own = tuple(name for name in self.variants if name in task.card.variants)
-        recipe = dataclasses.replace(task.card.recipes[self.protocol], variants=own)
+        """Returns the task's recipe of this protocol, with the variants that the task declares, shortened to `max_steps`.
+
+        Raises `CommandError` for an unknown protocol.
+        """
+        protocol = self.protocol if self.trains else self.prepared
+        if protocol not in task.card.recipes:
+            known = ", ".join([*task.card.recipes, *sorted(UNTRAINED)])
+            raise CommandError(f"{task.card.name} has no protocol {protocol!r}; expected one of {known}.")
+        declared = tuple(name for name in self.variants if name in task.card.variants)
+        recipe = dataclasses.replace(task.card.recipes[protocol], variants=declared)
+        if not self.trains:
+            return dataclasses.replace(recipe, steps=0)
         if self.max_steps is None or recipe.steps <= self.max_steps:
             return recipe
         return dataclasses.replace(
@@ -158,18 +205,18 @@ class Options:
         )
 
     def points(self, recipe: Recipe) -> tuple[Point, ...]:
-        """The grid: learning rates × seeds."""
+        """Returns the grid: learning rates × seeds."""
         rates = self.learning_rates or recipe.learning_rates
         return tuple(Point(rate, seed) for seed in self.seeds for rate in rates)
 
 
 def known_variants(variants: Iterable[str], tasks: Iterable[Task], every: Iterable[str]) -> tuple[str, ...]:
-    """`variants`, each once, sorted; raises `CommandError` for one that none of `tasks` knows. `every` is what any task knows,
-    as `task: name`, for the message."""
-    asked = sorted(set(variants))
+    """Returns `variants`, each once, sorted; raises `CommandError` for a name that none of `tasks` declares. `every` lists the
+    variants of all tasks, as `task: name`, for the message."""
+    names = sorted(set(variants))
     known = {name for task in tasks for name in task.card.variants}
-    if strange := [name for name in asked if name not in known]:
+    if unknown := [name for name in names if name not in known]:
         raise CommandError(
-            f"--variant {strange[0]!r}: none of the chosen tasks knows it. There are {', '.join(every) or 'no variants'}."
+            f"--variant {unknown[0]!r}: none of the chosen tasks has this variant. Expected {', '.join(every) or 'no variant'}."
         )
-    return tuple(asked)
+    return tuple(names)

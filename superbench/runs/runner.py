@@ -1,7 +1,7 @@
-"""Many jobs: every upstream on every task, in worker processes, with a ledger that a person can read.
+"""Runs every upstream on every task, in worker processes, and writes a list of finished jobs.
 
-A job that fails loses nothing but itself: its message goes into `failure.json`, the others go on. A run that was killed is
-repeated with the same command: finished jobs are found, stored features are used, training goes on from its checkpoint.
+If a job fails, its message goes to `failure.json`, and the other jobs continue. To continue a run that was interrupted, repeat
+its command: finished jobs return their results, stored features are used, training continues from its checkpoint.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from superbench import plugins
-from superbench.contract import Precision, Protocols, Task
+from superbench.contract import UNTRAINED, Precision, Protocols, Task
 from superbench.contract.corpora import Corpora
 from superbench.errors import CommandError, EndedProcess
 from superbench.features.store import Store, default_root
@@ -26,7 +26,7 @@ from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
 from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
 from superbench.runs.notebook import usual_watcher
-from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants
+from superbench.runs.options import DRAWS, Options, RecipeOptions, RunOptions, check_names, known_variants
 from superbench.runs.pool import parallel
 from superbench.runs.worker import failed, inline
 from superbench.system.devices import device_of, fast_precision
@@ -35,35 +35,35 @@ from superbench.system.ranges import require_number, require_whole
 from superbench.system.user import settle
 
 OTHER_WORK = 30_000.0
-"""What a job takes besides its updates, in utterances that a head on means learns from: reading, extracting, scoring."""
+"""Cost of reading, extraction and scoring in a job; the unit is the cost of one utterance in an update of a head on means."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What a run came to. `seconds` is the wall time."""
+    """The outcome of a run: its jobs, and its wall time in seconds."""
 
     ended: list[Ended] = field(default_factory=list)
     seconds: float = 0.0
 
     def of(self, *states: State) -> list[Ended]:
-        """The jobs that ended so."""
-        return [one for one in self.ended if one.state in states]
+        """Returns the jobs that ended in one of `states`."""
+        return [ended for ended in self.ended if ended.state in states]
 
     @property
     def results(self) -> list[Result]:
-        """All results, new and found."""
-        return [one.result for one in self.ended if one.result is not None]
+        """All results, new and earlier ones."""
+        return [ended.result for ended in self.ended if ended.result is not None]
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the results as tables, the jobs without a result, the wall time."""
-        lines = [f"{one.job}: {one.state}. {one.message}" for one in self.ended if one.result is None]
+        """Returns HTML for a notebook: the results as tables, the jobs without a result, the wall time."""
+        lines = [f"{ended.job}: {ended.state}. {ended.message}" for ended in self.ended if ended.result is None]
         below = "".join(f"<br>{text(line)}" for line in [*lines, f"{self.seconds:.0f} s"])
         return (tables(self.results) if self.results else "") + below
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a run was asked for, found possible: nothing is loaded but the tasks, and nothing is written."""
+    """A run whose arguments are valid. Only its tasks are loaded, and nothing is written yet."""
 
     corpora: Corpora
     specs: list[Spec]
@@ -73,8 +73,8 @@ class Asked:
     broken: dict[str, str] = field(default_factory=dict)
 
     def into(self, out: Path) -> Asked:
-        """The same with each upstream under the name that its results get in the folder `out`."""
-        names = [placed(spec, out, self.options.label, _usual(self.corpora)) for spec in self.specs]
+        """Returns the same run with each upstream under the name of its results in the folder `out`."""
+        names = [placed(spec, out, self.options, _usual(self.corpora)) for spec in self.specs]
         return replace(self, specs=names)
 
     @property
@@ -85,13 +85,12 @@ class Asked:
 
     @property
     def trusted(self) -> bool:
-        """Does superbench bring all the code of the run? Other code may end the process that it runs in: it gets one of its
-        own."""
+        """Whether all code of the run is part of superbench. Other code could end its process, so it runs in a worker."""
         return all(map(plugins.is_built_in, self.specs)) and all(map(plugins.is_built_in_task, self.tasks))
 
 
 def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **given: Unpack[RunOptions]) -> Asked:
-    """Look whether a run is possible; the arguments are those of `run`. Raises `CommandError` where it is not."""
+    """Checks the arguments of a run, which are those of `run`; raises `CommandError` if they are not valid."""
     check_names(given, needed=["data"])
     corpora = Corpora.at(Path(given["data"]), _path(given.get("settings")))
     specs = plugins.specs([model_files.text(upstream) for upstream in upstreams])
@@ -107,12 +106,19 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
     if given.get("store_gb") is not None:
         require_number("--store-gb", given["store_gb"], least=0)  # type: ignore[arg-type]
-    return Asked(corpora, specs, chosen, options, tasks == "all", plugins.broken() if tasks == "all" else {})
+    return Asked(
+        corpora=corpora,
+        specs=specs,
+        tasks=chosen,
+        options=options,
+        lenient=tasks == "all",
+        broken=plugins.broken() if tasks == "all" else {},
+    )
 
 
 def _require_plugin(spec: Spec) -> None:
-    """Raises what the import of a spec's model raises. The code of an own model is not imported into this process: it may end
-    it. If it ends the child process that imports it, its jobs fail by name, and the other models run."""
+    """Imports the model of a spec, and raises its errors. The code of an own model is imported only in a child process, which
+    it may end; then its jobs fail by name, and the other models run."""
     if plugins.is_built_in(spec):
         plugins.plugin(spec)
         return
@@ -121,17 +127,17 @@ def _require_plugin(spec: Spec) -> None:
 
 
 def _named(name: str) -> Task:
-    """A task that was asked for by its name; raises `BrokenPlugin` where a plugin takes the name of another."""
-    found = plugins.task(name)
+    """Returns the task of that name; raises `BrokenPlugin` if several distributions register the name."""
+    task = plugins.task(name)
     plugins.refuse_claimed(plugins.TASKS, "task", name)
-    return found
+    return task
 
 
 def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) -> Options:
-    """The options with every default in its place; raises `CommandError` for impossible ones. `usual`: the protocol where none
-    is given."""
+    """Returns the options with their defaults; raises `CommandError` for invalid ones. `usual`: the default protocol."""
     protocol, device = given.get("protocol") or usual, device_of(given.get("device", "auto"))
-    rates, usual_precision = given.get("learning_rates"), _precision(protocol, device)
+    rates, prepared = given.get("learning_rates"), usual if protocol in UNTRAINED else protocol
+    usual_precision, shots = _precision(prepared, device), given.get("shots")
     options = Options(
         protocol=protocol,
         device=device,
@@ -142,16 +148,19 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
         chunk_seconds=given.get("chunk_seconds"),
         precision=given.get("precision") or usual_precision,
         variants=known_variants(given.get("variants", ()), tasks, every_variant()),
+        shots=None if shots is None else tuple(shots),
+        draws=given.get("draws", DRAWS),
+        prepared=prepared,
     )
     return replace(options, label=label_of(options, usual, usual_precision))
 
 
 def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **options: Unpack[RunOptions]) -> Report:
-    """Run `tasks` (names, or "all" that have their corpora under `data`) on `upstreams`; results go to the folder `out`.
+    """Runs `tasks` (names, or "all" whose corpora are in `data`) on `upstreams`, and writes results to the folder `out`.
 
     An upstream is a spec, or a class or function at the top level of a file. The options are those of `RunOptions`. Raises
-    `CommandError` for an impossible command; a job that fails is in the report, and does not stop the others. In a notebook,
-    progress is drawn below the cell unless `watcher` is given.
+    `CommandError` for invalid arguments; a job that fails is in the report, and does not stop the others. In a notebook,
+    progress is shown below the cell unless `watcher` is set.
 
     >>> run(["fbank"], ["ks", "ic"], data="corpora", out="results", max_steps=100)  # doctest: +SKIP
     """
@@ -159,37 +168,37 @@ def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all",
     settle()
     if reading := model_files.being_read():
         raise CommandError(
-            f"{reading} calls superbench.run while it is read for its model, and would do so without end. Put the call under: "
-            "if __name__ == '__main__':"
+            f"{reading} calls superbench.run while superbench imports it to load its model; this would never end. Put the "
+            "call under: if __name__ == '__main__':"
         )
     check_names(options, needed=["data", "out"])
-    wanted = asked(upstreams, tasks, **options).into(Path(options["out"]))
-    plan, count = _plan(wanted, options)
-    audience, report = options.get("watcher") or usual_watcher(), Report()
-    for ended in _ended(wanted, plan, count, audience):
+    checked = asked(upstreams, tasks, **options).into(Path(options["out"]))
+    plan, count = _plan(checked, options)
+    watcher, report = options.get("watcher") or usual_watcher(), Report()
+    for ended in _ended(checked, plan, count, watcher):
         report.ended.append(ended)
         _record(plan.out, ended)
-        audience.ended(ended)
+        watcher.ended(ended)
     report.seconds = time.perf_counter() - began
     return report
 
 
-def processes(given: RunOptions, wanted: Asked) -> int:
-    """How many worker processes a run takes."""
-    return max(1, min(given.get("workers") or default_workers(wanted.options.device), len(wanted.jobs)))
+def processes(given: RunOptions, checked: Asked) -> int:
+    """Returns the number of worker processes of a run."""
+    return max(1, min(given.get("workers") or default_workers(checked.options.device), len(checked.jobs)))
 
 
-def _plan(wanted: Asked, given: RunOptions) -> tuple[RunPlan, int]:
-    """What workers need to know, and how many there are; sees before any work that results and features can be written."""
-    count, gigabytes = processes(given, wanted), given.get("store_gb")
+def _plan(checked: Asked, given: RunOptions) -> tuple[RunPlan, int]:
+    """Returns the settings and the number of workers; raises an error if results or features could not be written."""
+    count, gigabytes = processes(given, checked), given.get("store_gb")
     plan = RunPlan(
         data=Path(given["data"]),
         settings=_path(given.get("settings")),
         out=Path(given["out"]),
         store=_path(given.get("store")) or default_root(),
         budget=None if gigabytes is None else round(gigabytes * 1e9),
-        options=wanted.options,
-        lenient=wanted.lenient,
+        options=checked.options,
+        lenient=checked.lenient,
         threads=max(1, _cores() // count),
         debug=given.get("debug", False),
     )
@@ -202,34 +211,34 @@ def _path(given: Path | str | None) -> Path | None:
     return Path(given) if given else None
 
 
-def _ended(wanted: Asked, plan: RunPlan, count: int, audience: Watcher) -> Iterator[Ended]:
-    """The jobs as they end, those of broken plugins first. An index of a newer version, or a damaged one, is said before any
-    work."""
-    shares = wanted.jobs
-    with Store(plan.store) as opened:
-        remarks = opened.remarks()
-    remarks += [text for name, text in wanted.broken.items() if name in wanted.tasks]  # plugins that take a built-in's name
-    audience.planned(shares)
+def _ended(checked: Asked, plan: RunPlan, count: int, watcher: Watcher) -> Iterator[Ended]:
+    """Runs the jobs and yields their ends, those of broken plugins first. Remarks on the store's index and on plugins come
+    before any job starts."""
+    shares = checked.jobs
+    with Store(plan.store) as store:
+        remarks = store.remarks()
+    remarks += [message for name, message in checked.broken.items() if name in checked.tasks]  # a built-in name, claimed twice
+    watcher.planned(shares)
     jobs = list(shares)
     for remark in remarks:
-        audience.note(jobs[0], remark)
-    yield from _broken(wanted, plan.out)
-    yield from inline(jobs, plan, audience) if count == 1 and wanted.trusted else parallel(jobs, plan, count, audience)
+        watcher.note(jobs[0], remark)
+    yield from _broken(checked, plan)
+    yield from inline(jobs, plan, watcher) if count == 1 and checked.trusted else parallel(jobs, plan, count, watcher)
 
 
-def _broken(wanted: Asked, out: Path) -> Iterator[Ended]:
-    """The jobs of tasks whose plugins are broken."""
-    for name in wanted.broken.keys() - wanted.tasks.keys():
-        yield from (failed(Job(spec, name), out, "BrokenPlugin", wanted.broken[name]) for spec in wanted.specs)
+def _broken(checked: Asked, plan: RunPlan) -> Iterator[Ended]:
+    """Yields the failed jobs of tasks whose plugins are broken."""
+    for name in checked.broken.keys() - checked.tasks.keys():
+        yield from (failed(Job(spec, name), plan, "BrokenPlugin", checked.broken[name]) for spec in checked.specs)
 
 
 def _usual(corpora: Corpora) -> Protocols:
-    """The protocol of a root where none is named."""
+    """Returns the default protocol of a folder of corpora."""
     return "mini" if corpora.synthetic else "superb"
 
 
 def default_workers(device: str) -> int:
-    """One process per two cores at most, two at least where there are two cores; one on a GPU."""
+    """Returns the default number of processes: one for every two cores, but two on two or three cores; one on a GPU."""
     return 1 if device == "cuda" else max(1, min(_cores(), max(2, _cores() // 2)))
 
 
@@ -238,24 +247,26 @@ def _cores() -> int:
 
 
 def every_variant() -> Iterator[str]:
-    """`task: name` of every registered task's variants; looked at only where one is not known."""
+    """Yields `task: name` for every variant of a registered task."""
     for task in plugins.tasks().values():
         yield from (f"{task.card.name}: {name}" for name in task.card.variants)
 
 
 def _precision(protocol: Protocols, device: str) -> Precision:
-    """The usual precision: half where a GPU has it; the official protocol's published numbers were made in single precision."""
+    """Returns the default precision: half if the GPU supports it; single for the official protocol, as for published scores."""
     return "float32" if protocol == "superb" else fast_precision(device)
 
 
 def _cost(card: Any, options: Options) -> float:
-    """A rough order of expense, so that the longest jobs start first."""
+    """Returns an estimate of a job's cost, so that the longest jobs start first."""
+    if not options.trains:
+        return OTHER_WORK * (20.0 if card.reads == "frames" else 1.0)
     recipe = card.recipes[options.protocol]
     return OTHER_WORK + recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)
 
 
 def _record(out: Path, ended: Ended) -> None:
-    """One line per finished job: when, which, how, and its score."""
+    """Appends a line for a finished job to the list: time, job, state, and score or message."""
     line: dict[str, Any] = {
         "time": time.strftime("%Y-%m-%d %H:%M:%S"), "upstream": ended.job.spec.alias, "task": ended.job.task,
         "state": ended.state,

@@ -1,6 +1,6 @@
-"""One job after the other in one process: the upstream at hand, the store.
+"""Runs jobs one after the other in one process, which keeps the last upstream and the store.
 
-What goes wrong in a job is an `Ended` with the message that a person reads.
+An error in a job becomes an `Ended` with a message for the user.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from superbench import plugins
@@ -28,8 +27,8 @@ from superbench.system.processes import Orphaned
 from superbench.system.progress import Reporter
 
 
-class Bench:
-    """A worker's own things: the last upstream that it loaded, its store."""
+class Worker:
+    """The state of a worker: its plan, its store, and the upstream that it loaded last."""
 
     def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
@@ -38,7 +37,7 @@ class Bench:
         self._loaded: tuple[Spec, plugins.Loaded, dict[str, Any]] | None = None
 
     def upstream(self, spec: Spec) -> tuple[plugins.Loaded, dict[str, Any]]:
-        """The upstream and its certificate; loaded and examined when it is not the one at hand."""
+        """Returns the upstream and its certificate; loads and examines it unless it is the last one."""
         from superbench.plugins.doctor.examination import examined
         from superbench.plugins.reference_outputs import confirm
 
@@ -49,37 +48,42 @@ class Bench:
             certificate = (health := examined(loaded, device, certificates)).certificate()
             outputs, changed = confirm(loaded, device, self.plan.store / "outputs", redo=redo)
             if changed:
-                certificate = (health := examined(loaded, device, certificates, anew=True)).certificate()
-            self._loaded = (spec, replace(loaded, mates=health.mates, outputs=outputs), certificate)
+                certificate = (health := examined(loaded, device, certificates, again=True)).certificate()
+            self._loaded = (spec, replace(loaded, batching=health.batching, outputs=outputs), certificate)
         return self._loaded[1], self._loaded[2]
 
     def do(self, job: Job, watcher: Watcher) -> Ended:
-        """Perform a job; whatever goes wrong is an `Ended` with the message that a person reads."""
+        """Runs a job; an error becomes an `Ended` with a message for the user."""
         try:
             upstream, certificate = self.upstream(job.spec)
             task = plugins.task(job.task)
             done = self._performed(task, upstream, certificate, _Relay(job, watcher))
-            seconds = done.sound_seconds, done.passed_seconds
-            return Ended(job, "found" if done.found else "done", done.result, "", *seconds)
+            return Ended(
+                job=job,
+                state="found" if done.found else "done",
+                result=done.result,
+                sound_seconds=done.sound_seconds,
+                passed_seconds=done.passed_seconds,
+            )
         except MissingCorpus as error:
             if self.plan.lenient:
                 return Ended(job, "absent", message=str(error))
             return self._failed(job, error, str(error))
-        except Occupied as error:  # no note of it beside somebody else's results
+        except Occupied as error:  # no failure.json in a folder with other results
             return Ended(job, "failed", message=str(error))
         except SuperbenchError as error:
             return self._failed(job, error, str(error))
         except BaseException as error:
-            if _of_ours(error):
+            if _ends_process(error):
                 raise
-            text = f"{type(error).__name__}: {error}. This is not expected; --debug shows where it happened."
-            return self._failed(job, error, text)
+            message = f"{type(error).__name__}: {error}. This error is not expected; --debug shows where it happened."
+            return self._failed(job, error, message)
         finally:
             self.store.release()
             give_back()
 
     def _performed(self, task: Task, upstream: plugins.Loaded, certificate: dict[str, Any], reporter: Reporter) -> Performed:
-        """Do the job; once more from its beginning where the store's index turns out to be damaged, with a new one."""
+        """Runs the job; if the store's index is damaged, opens the store again, with a new index, and repeats the job."""
         plan = self.plan
         try:
             return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
@@ -89,29 +93,29 @@ class Bench:
             return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
 
     def _failed(self, job: Job, error: BaseException, message: str) -> Ended:
-        ended = failed(job, self.plan.out, type(error).__name__, message)
+        ended = failed(job, self.plan, type(error).__name__, message)
         if self.plan.debug:
             message += "\n" + "".join(traceback.format_exception(error))
         return replace(ended, message=message)
 
 
-def failed(job: Job, out: Path, kind: str, message: str) -> Ended:
-    """A job that failed, noted in its folder; `kind` is that of the error."""
+def failed(job: Job, plan: RunPlan, kind: str, message: str) -> Ended:
+    """Writes the failure of a job to its folder, and returns its end; `kind`: the class of the error."""
     with contextlib.suppress(SuperbenchError):  # a full disk must not hide the first message
-        write_failure(folder(out, job.spec, job.task), job.task, job.spec.alias, kind, message)
+        write_failure(folder(plan.out, job.spec, job.task, plan.options), job.task, job.spec.alias, kind, message)
     return Ended(job, "failed", message=message)
 
 
-def _of_ours(error: BaseException) -> bool:
-    """Does an exception end this process, rather than the job that raised it? An interrupt from the keyboard does, where it is
-    heard; what a model raises of itself, `SystemExit` and all, does not."""
+def _ends_process(error: BaseException) -> bool:
+    """Returns whether an exception ends this process, and not only the job that raised it. An interrupt from the keyboard does,
+    unless SIGINT is ignored; exceptions of a model, including `SystemExit`, do not."""
     if isinstance(error, KeyboardInterrupt):
         return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     return isinstance(error, Orphaned | GeneratorExit)
 
 
 class _Relay:
-    """Hands a job's progress to the watcher, at most ten times a second."""
+    """Forwards a job's progress to the watcher, at most ten times per second."""
 
     def __init__(self, job: Job, watcher: Watcher) -> None:
         self.job, self.watcher, self._last = job, watcher, 0.0
@@ -127,13 +131,13 @@ class _Relay:
 
 
 def inline(jobs: Sequence[Job], plan: RunPlan, watcher: Watcher) -> Iterator[Ended]:
-    """Do the jobs one after the other in this process."""
-    bench = Bench(plan)
+    """Runs the jobs one after the other in this process, and yields their ends."""
+    worker = Worker(plan)
     try:
         waiting = list(jobs)
         while waiting:
             job = taken(waiting, plan)
             watcher.started(job)
-            yield bench.do(job, watcher)
+            yield worker.do(job, watcher)
     finally:
-        bench.store.close()
+        worker.store.close()

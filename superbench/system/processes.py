@@ -131,8 +131,8 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _no_main() -> Iterator[None]:
-    """Removes the file name of `__main__` inside the block, so that a child process does not import it."""
+def without_main() -> Iterator[None]:
+    """Removes the file name of `__main__` inside the block, so that a child process does not run the user's script again."""
     main = sys.modules["__main__"]
     kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
     for name in kept:
@@ -154,7 +154,7 @@ def _without_interrupts(call: Callable[[], None]) -> None:
         """Blocks interrupts in this thread, then runs `call` and keeps its exception."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _no_main():
+            with without_main():
                 call()
         except BaseException as error:
             failures.append(error)

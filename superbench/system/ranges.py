@@ -26,25 +26,30 @@ def require_number(option: str, value: float, *, least: float | None = None, abo
         raise CommandError(f"{option} {value:g}: expected a finite number{bound}.")
 
 
-def require_whole(option: str, value: int, *, least: int = 0) -> None:
-    """Raises `CommandError` unless `value` is a whole number from `least` to LARGEST; `option` is its name.
+def require_whole(option: str, value: int, *, least: int = 0, most: int = LARGEST) -> None:
+    """Raises `CommandError` unless `value` is a whole number from `least` to `most`; `option` is its name.
 
     >>> require_whole("--seed", -1)
     Traceback (most recent call last):
     superbench.errors.CommandError: --seed -1: expected a whole number, 0 or more.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-        bound = f"{least} or more" if value != value or value <= LARGEST else f"{LARGEST} at most"
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        bound = f"{least} or more" if value != value or value <= most else f"{most} at most"
         raise CommandError(f"{option} {value}: expected a whole number, {bound}.")
 
 
-def require_different(option: str, values: Sequence[float]) -> None:
+def require_different(option: str, values: Sequence[float | str]) -> None:
     """Raises `CommandError` if there is no value, or if a value is given twice; `option` is its name."""
     if not values:
         raise CommandError(f"{option}: expected one number or more.")
     repeated = [value for value in values if values.count(value) > 1]
     if repeated:
-        raise CommandError(f"{option}: {repeated[0]:g} is given twice. Give each number once.")
+        raise CommandError(f"{option}: {in_words(repeated[0])} is given twice. Give each number once.")
+
+
+def in_words(value: float | str) -> str:
+    """Returns a number in few digits, or a word unchanged."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def in_full(value: float) -> str:

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from downstream.intent_classification import CARD, TASK
-from downstream.shared.fluent import INTENTS, SLOTS, _order
+from downstream.shared.fluent import INTENTS, SLOTS, wording
 from superbench import BadCorpus, Corpora, Fold, MissingCorpus, Prediction, Split
 
 HEAD = ",path,speakerId,transcription,action,object,location\n"
@@ -122,6 +122,6 @@ def test_the_miniature_knows_the_corpus_31_intents_and_can_say_each() -> None:
     assert len(set(INTENTS)) == len(INTENTS) == 31
     for intent in INTENTS:
         assert all(value in SLOTS[slot] for slot, value in zip(SLOTS, intent, strict=True))
-        text = _order(*intent, np.random.default_rng(0))
+        text = wording(*intent, np.random.default_rng(0))
         assert "{" not in text
         assert intent[2] == "none" or intent[2] in text

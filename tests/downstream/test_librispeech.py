@@ -56,7 +56,7 @@ def test_sound_without_a_transcript_is_an_error(corpora: Corpora) -> None:
     (chapter / "3-10-0002.flac").rename(chapter / "._3-10-0002.flac")
     assert len(read_fold(corpora).test.items) == 2
     (chapter / "3-10.trans.txt").rename(chapter / "._3-10.trans.txt")
-    with pytest.raises(BadCorpus, match=r"test-clean holds no"):
+    with pytest.raises(BadCorpus, match=r"test-clean contains no"):
         read_fold(corpora)
 
 
@@ -64,7 +64,7 @@ def test_a_chapter_without_a_transcript_is_an_error(corpora: Corpora) -> None:
     chapter = corpora.root / "LibriSpeech/test-clean/3/11"
     chapter.mkdir()
     (chapter / "3-11-0000.flac").write_bytes(b"")
-    with pytest.raises(BadCorpus, match=r"11 holds sound but no \*\.trans\.txt"):
+    with pytest.raises(BadCorpus, match=r"11 contains sound but no \*\.trans\.txt"):
         read_fold(corpora)
 
 

@@ -99,7 +99,7 @@ def test_without_a_trial_list_the_corpus_is_missing(corpora: Corpora) -> None:
 def test_another_list_of_trials_is_named_as_another_one(corpora: Corpora, name: str) -> None:
     root = corpora.root / "VoxCeleb1"
     (root / "voxceleb1_test_v2.txt").rename(root / name)
-    with pytest.raises(IncompleteCorpus, match=rf"veri_test\.txt is not in .*{name} .* is there, and is another list"):
+    with pytest.raises(IncompleteCorpus, match=rf"veri_test\.txt is not in .*{name} .* exists, but is another list"):
         TASK.read(corpora)
 
 
@@ -109,7 +109,7 @@ def test_the_cleaned_trials_under_the_name_of_the_official_ones_are_told_by_thei
     (speaker,) = (path.name for path in (root / "test/wav").iterdir() if path.name == "id10270")
     lines = [f"1 {speaker}/video/{number:05}.wav {speaker}/other/{number:05}.wav" for number in range(37_611)]
     (root / "veri_test.txt").write_text("\n".join(lines) + "\n")
-    with pytest.raises(BadCorpus, match=r"holds 37611 trials: it is veri_test2\.txt"):
+    with pytest.raises(BadCorpus, match=r"has 37611 trials: it is veri_test2\.txt"):
         TASK.read(corpora)
 
 

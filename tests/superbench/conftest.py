@@ -1,89 +1,23 @@
-"""Results to submit to boards: keyword spotting by models of known skill, as `superbench run` would have written them; and
-boards that are served."""
+"""Results to submit to boards: keyword spotting by models of known skill, as `superbench run` would have written them."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import gzip
-import hashlib
-import io
 import json
-import os
-import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import doubles
 import pytest
 
-from superbench.board.board import Board
-from superbench.board.storage import tokens
 from superbench.contract import Prediction
-from superbench.plugins import task
 from superbench.results import Result, read_predictions, write_result
-from superbench.results.intervals import interval
-
-WORDS = ("yes", "no")
-
-
-def said(right: int) -> list[Prediction]:
-    """96 predictions; `right` of 48 speakers get their two words right."""
-    return [
-        Prediction(f"{word}/{n}.wav", "all", (f"s{n}",), word, word if n < right else "stop")
-        for n in range(48)
-        for word in WORDS
-    ]
-
-
-@functools.cache
-def how_sure(right: int) -> tuple[float, float, str]:
-    """The interval of `said(right)`: a thousand resamples, the same for every model of that skill."""
-    return interval(said(right), task("ks").score(said(right), {})["accuracy"])
-
-
-def made(
-    name: str,
-    right: int,
-    *,
-    protocol: str = "mini",
-    fingerprint: str = "f",
-    spec: str = "apc@x",
-    revision: str = "r",
-    **more: Any,
-) -> Result:
-    """The result of `said(right)`, with the receipts of the recipe's sweep."""
-    keywords = task("ks")
-    score = keywords.score(said(right), {})["accuracy"]
-    low, high, method = how_sure(right)
-    rates = keywords.card.recipes[protocol].learning_rates
-    facts = {
-        "value": score.value, "unit": "%", "higher_is_better": True, "ci": [low, high], "ci_method": method,
-        "counts": dict(score.counts),
-    }  # fmt: skip
-    record = {
-        "schema": 1, "task": {"name": "ks", "version": keywords.card.version, "protocol": protocol},
-        "upstream": {"name": name, "revision": revision, "params": 10, "hop": 160, "layers": 1, "dim": 4},
-        "scores": {"accuracy": facts}, "primary": "accuracy",
-        "sweep": [{"fold": "all", "lr": lr, "seed": 0, "dev": 50.0 - i, "steps": 10} for i, lr in enumerate(rates)],
-        "chosen": {"all": {"lr": rates[0], "seed": 0, "step": 10, "setting": {}}},
-        "data": {"fingerprint": fingerprint, "items": {"test": 96}}, "environment": {"spec": spec},
-        "seconds": {"extract": 1, "train": 1, "evaluate": 1}, "predictions": "predictions.jsonl.gz", **more,
-    }  # fmt: skip
-    return Result.model_validate(record)
 
 
 @pytest.fixture(scope="session")
 def a_result() -> Callable[..., Result]:
-    """`made`, for tests."""
-    return made
+    """`doubles.made`: a result by a model of known skill."""
+    return doubles.made
 
 
 @pytest.fixture
@@ -95,7 +29,8 @@ def a_folder(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         place = tmp_path / where / name.replace("/", "_")
         (place / "ks").mkdir(parents=True, exist_ok=True)
-        write_result(place / "ks", made(name, right, **more), said(right) if predictions is None else predictions)
+        said = doubles.said(right) if predictions is None else predictions
+        write_result(place / "ks", doubles.made(name, right, **more), said)
         return place
 
     return write
@@ -103,7 +38,7 @@ def a_folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def rewritten() -> Callable[[Path, Callable[[dict[str, Any]], object]], Path]:
-    """Make `change` to the record of keyword spotting of an upstream's folder, and seal it anew: as whoever forges a result."""
+    """Make `change` to the record of keyword spotting of an upstream's folder, and seal it again, as a forger would."""
 
     def write(place: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         record = json.loads((place / "ks/result.json").read_text())
@@ -113,183 +48,3 @@ def rewritten() -> Callable[[Path, Callable[[dict[str, Any]], object]], Path]:
         return place
 
     return write
-
-
-@pytest.fixture(scope="session")
-def forged() -> Callable[[bytes, Callable[[dict[str, Any]], object]], bytes]:
-    """A valid bundle with `change` made to its record of keyword spotting, and a manifest that fits."""
-
-    def forge(bundle: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
-            files = {name: archive.read(name) for name in archive.namelist()}
-        record = json.loads(files["ks/result.json"])
-        change(record)
-        files["ks/result.json"] = json.dumps(record).encode()
-        manifest = json.loads(files.pop("manifest.json"))
-        manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        manifest["upstream"] = record["upstream"]["name"]
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in {"manifest.json": json.dumps(manifest).encode(), **files}.items():
-                archive.writestr(name, content)
-        return buffer.getvalue()
-
-    return forge
-
-
-# ---------------------------------------------------------------- a served board
-
-
-@dataclass
-class Running:
-    """A server in a process of its own, and a token for it."""
-
-    address: str
-    board: Path
-    token: str
-    process: Any
-
-    def call(
-        self, method: str, path: str, data: bytes | None = None, token: str | None = "", **headers: str
-    ) -> tuple[int, Any, Any]:
-        """Status, headers, and the body (JSON where it is)."""
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token or self.token}"
-        request = urllib.request.Request(self.address + path, data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, answer.headers, _body(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers, _body(error)
-
-    def decided(self, identity: str) -> dict[str, Any]:
-        """The state of a submission, when it has ended."""
-        until = time.monotonic() + 240
-        while time.monotonic() < until:
-            _, _, state = self.call("GET", f"/api/submissions/{identity}")
-            if state["state"] not in ("queued", "scoring"):
-                return dict(state)
-            time.sleep(0.2)
-        raise AssertionError(f"undecided: {state}")
-
-    def names(self) -> list[str]:
-        """Models on the page, but for the published ones."""
-        _, _, board = self.call("GET", "/api/board", token=None)
-        return sorted(row["name"] for group in board["groups"] if not group["official"] for row in group["rows"])
-
-    def shows(self, name: str) -> bool:
-        """Does the page show a model, soon? It is drawn after the model was accepted."""
-        until = time.monotonic() + 240
-        while name not in self.names() and time.monotonic() < until:
-            time.sleep(0.2)
-        return name in self.names()
-
-
-def _body(answer: Any) -> Any:
-    data = answer.read()
-    if answer.headers.get("Content-Encoding") == "gzip":
-        data = gzip.decompress(data)
-    return json.loads(data) if data and "json" in answer.headers.get("Content-Type", "") else data.decode()
-
-
-Serving = Callable[..., contextlib.AbstractContextManager[Running]]
-
-
-@pytest.fixture(scope="session")
-def serving(call: Any) -> Serving:
-    """`serving(board, *options)` is `superbench serve` on a free port, until the end of the block."""
-
-    @contextlib.contextmanager
-    def begun(board: Path, *options: str) -> Iterator[Running]:
-        secret = board / "secret"  # a server that was killed has a successor, with the same token
-        token = secret.read_text() if secret.is_file() else tokens.create(Board(board).storage, "alice")
-        secret.write_text(token)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        started = call.start("serve", "--board", str(board), "--port", str(port), *options)
-        running = Running(f"http://127.0.0.1:{port}", board, token, started.process)
-        try:
-            _wait(running, started)
-            yield running
-        finally:
-            started.process.kill()
-            started.process.join()
-
-    return begun
-
-
-def _wait(running: Running, started: Any) -> None:
-    until = time.monotonic() + 240
-    while time.monotonic() < until:
-        assert running.process.exitcode is None, started.ended().stderr
-        with contextlib.suppress(OSError):
-            if running.call("GET", "/healthz", token=None)[0] == 200:
-                return
-        time.sleep(0.2)
-    raise AssertionError("the server does not answer")
-
-
-# ---------------------------------------------------------------- PostgreSQL, from the distribution's package
-
-
-def _as_nobody() -> list[str]:
-    """PostgreSQL does not run as root: the words that run a command as its own user."""
-    return [] if os.geteuid() else ["runuser", "-u", "postgres", "--"]
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The address of an empty server that lives as long as the tests do, without password, on a socket of its own."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not folders:
-        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    if not os.geteuid() and not shutil.which("runuser"):
-        pytest.skip("PostgreSQL refuses to run as root, and there is no runuser")
-    programs = folders[-1]
-    home = Path(
-        subprocess.run(
-            [*_as_nobody(), "mktemp", "-d", "/tmp/pg-XXXXXX"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-    )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": "/"}
-    initial = [programs / "initdb", "-D", home / "data", "-U", "board", "-A", "trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run([*_as_nobody(), *map(str, initial)], **quiet)
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} -c fsync=off"
-    control = [*_as_nobody(), str(programs / "pg_ctl"), "-D", str(home / "data"), "-w"]
-    subprocess.run([*control, "-l", str(home / "log"), "-o", options, "start"], **quiet)
-    try:
-        yield f"postgresql://board@127.0.0.1:{port}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
-        subprocess.run([*_as_nobody(), "rm", "-rf", str(home)], check=True)
-
-
-@pytest.fixture
-def database(postgresql: str, request: pytest.FixtureRequest) -> str:
-    """An empty database of the server."""
-    from sqlalchemy import create_engine
-
-    name = f"board_{abs(hash(request.node.nodeid))}"
-    engine = create_engine(
-        postgresql.replace("postgresql://", "postgresql+psycopg://") + "/postgres", isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return f"{postgresql}/{name}"
-
-
-@pytest.fixture(params=["folder", "sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a board may live: each kind in turn."""
-    if request.param == "folder":
-        return str(tmp_path / "board")
-    if request.param == "sqlite":
-        pytest.importorskip("sqlalchemy", reason="the extra `server` is not installed")
-        return f"sqlite:///{tmp_path}/board.db"
-    pytest.importorskip("psycopg", reason="the extra `server` is not installed")
-    return str(request.getfixturevalue("database"))

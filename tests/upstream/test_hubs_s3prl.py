@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import logging
 import re
 import runpy
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +52,29 @@ def agrees(model: S3prlModel, direct: Any) -> None:
             assert float((features.frames[:, row, :count] - expected[:, :count]).abs().max()) <= 1e-5 * max(scale, 1)
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What the reference logs and warns of is not heard."""
+    logging.disable(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+    logging.disable(logging.NOTSET)
+
+
 def expert(entry: str, *arguments: Any, **options: Any) -> nn.Module:
     """The family's own class, called as its hub does."""
     family = from_s3prl.entries()[entry]
-    logging.disable(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         module = importlib.import_module(f"s3prl.upstream.{family}.expert")
-        found = module.UpstreamExpert(*arguments, **options).eval()
-    logging.disable(logging.NOTSET)
-    return found
+        return module.UpstreamExpert(*arguments, **options).eval()
 
 
 @pytest.mark.parametrize("entry", MAKERS)
 def test_features_are_those_of_the_expert_called_directly(entry: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = tmp_path / "checkpoint.pt"
-    with from_s3prl._quiet():
+    with quiet():
         MAKERS[entry](file)
     model = from_s3prl.load(entry, file)
     options = {}

@@ -164,7 +164,7 @@ def test_hubert_scores_hidden_frames_alone(monkeypatch: pytest.MonkeyPatch) -> N
     assert Hubert.configs["base"].alpha == 1.0
     hidden = torch.zeros(4, 74, dtype=torch.bool)
     hidden[:, 20:30] = True
-    monkeypatch.setattr(model, "_spans", lambda _: hidden)
+    monkeypatch.setattr(model, "spans", lambda _: hidden)
     units = torch.randint(0, 100, (4, 74))
 
     def loss(targets: Tensor) -> float:
@@ -179,7 +179,7 @@ def test_hubert_hides_spans_of_sound_only() -> None:
     torch.manual_seed(0)
     model = ready(Hubert)
     inside = torch.arange(300) < torch.tensor([300, 40, 3])[:, None]
-    hidden = model._spans(inside)
+    hidden = model.spans(inside)
     assert not (hidden & ~inside).any()
     assert hidden.any(1).all()
     assert 0.24 < float(hidden[0].float().mean()) < 0.44  # 1 - 0.92 ** 5 = 0.34

@@ -35,8 +35,8 @@ class Gru(nn.GRU):
         """Maps (batch, time, dim) → (batch, time, width), and the last state (1, batch, width)."""
         if frames.is_cuda or torch.is_autocast_enabled(frames.device.type) or not torch.is_grad_enabled():
             return nn.GRU.forward(self, frames)
-        given = nn.functional.linear(frames.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
-        states = Recurrence.apply(given, self.weight_hh_l0, self.bias_hh_l0)
+        inputs = nn.functional.linear(frames.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
+        states = Recurrence.apply(inputs, self.weight_hh_l0, self.bias_hh_l0)
         return states.transpose(0, 1), states[-1:]
 
 
@@ -48,43 +48,44 @@ class Recurrence(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, given: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Computes the states; gates are in torch's order: reset, update, new."""
-        time, batch, width = given.shape[0], given.shape[1], weight.shape[1]
-        states = given.new_zeros(time + 1, batch, width)
-        gates = torch.empty_like(given)  # outputs of the gates: reset, update, new
-        recalled = given.new_empty(time, batch, width)  # recurrent part of the new gate, before the reset gate
-        turned = weight.t().contiguous()  # twice as fast as a view
-        steps = zip(states, states[1:], _halves(given, width), _halves(gates, width), recalled, strict=False)
+        time, batch, width = inputs.shape[0], inputs.shape[1], weight.shape[1]
+        states = inputs.new_zeros(time + 1, batch, width)
+        gates = torch.empty_like(inputs)  # outputs of the gates: reset, update, new
+        recalled = inputs.new_empty(time, batch, width)  # recurrent part of the new gate, before the reset gate
+        transposed = weight.t().contiguous()  # twice as fast as a view
+        steps = zip(states, states[1:], _halves(inputs, width), _halves(gates, width), recalled, strict=False)
         with one_thread():
-            for before, after, (to_gates, to_new), (both, new), kept in steps:
-                own_gates, own_new = torch.addmm(bias, before, turned).split([2 * width, width], dim=1)
-                torch.sigmoid(to_gates + own_gates, out=both)
-                kept.copy_(own_new)
-                torch.tanh(torch.addcmul(to_new, both[:, :width], own_new), out=new)
+            for before, after, (input_gates, input_new), (both, new), recall in steps:
+                state_gates, state_new = torch.addmm(bias, before, transposed).split([2 * width, width], dim=1)
+                torch.sigmoid(input_gates + state_gates, out=both)
+                recall.copy_(state_new)
+                torch.tanh(torch.addcmul(input_new, both[:, :width], state_new), out=new)
                 torch.lerp(new, before, both[:, width:], out=after)
         ctx.save_for_backward(weight, states, gates, recalled)
         return states[1:]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the gradients of the input's part, the recurrent weights and their bias."""
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the gradients of the inputs, the recurrent weights and their bias; `outer` is the gradient of the states."""
         weight, states, gates, recalled = ctx.saved_tensors
         before, (reset, update, new) = states[:-1], gates.chunk(3, dim=2)
-        to_new = (1 - update) * (1 - new * new)  # how each gate's input moves the next state
+        to_new = (1 - update) * (1 - new * new)  # derivative of the next state by the input of each gate
         to_update = (before - new) * update * (1 - update)
         to_reset = to_new * recalled * reset * (1 - reset)
-        moves = torch.stack([to_reset, to_update, to_new * reset], dim=2)  # (time, batch, gate, width)
-        own, arrived, carried = torch.empty_like(gates), torch.empty_like(recalled), torch.zeros_like(states[0])
+        slopes = torch.stack([to_reset, to_update, to_new * reset], dim=2)  # (time, batch, gate, width)
+        gate_gradients, state_gradients = torch.empty_like(gates), torch.empty_like(recalled)
+        carried = torch.zeros_like(states[0])
         with one_thread():
             for t in range(len(gates) - 1, -1, -1):
-                here = torch.add(wanted[t], carried, out=arrived[t])
-                torch.mul(moves[t], here[:, None], out=own[t].view(moves.shape[1:]))
-                carried = torch.addmm(here * update[t], own[t], weight)
-        given = torch.cat([own[:, :, : 2 * weight.shape[1]], arrived * to_new], dim=2)
-        flat = own.flatten(0, 1)
-        return given, flat.t() @ before.flatten(0, 1), flat.sum(0)
+                gradient = torch.add(outer[t], carried, out=state_gradients[t])
+                torch.mul(slopes[t], gradient[:, None], out=gate_gradients[t].view(slopes.shape[1:]))
+                carried = torch.addmm(gradient * update[t], gate_gradients[t], weight)
+        inputs = torch.cat([gate_gradients[:, :, : 2 * weight.shape[1]], state_gradients * to_new], dim=2)
+        flat = gate_gradients.flatten(0, 1)
+        return inputs, flat.t() @ before.flatten(0, 1), flat.sum(0)
 
 
 @contextlib.contextmanager

@@ -11,12 +11,12 @@ from superbench import MissingExtra
 
 def s3prl() -> dict[str, str]:
     """Returns entry of S3PRL's hub -> family, in the order of families; raises `MissingExtra`."""
-    found = {}
+    families = {}
     for path in sorted(_folder("s3prl").glob("upstream/*/hubconf.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                found[node.name] = path.parent.name
-    return found
+                families[node.name] = path.parent.name
+    return families
 
 
 def torchaudio() -> dict[str, str]:

@@ -47,7 +47,7 @@ class MaskedTransformer(MelTransformer):
         draw per utterance; then, if the configuration has `bands`, one block of neighbouring bands, of random width, is set to
         zero in half of the utterances.
         """
-        chosen = self._spans(inside)
+        chosen = self.spans(inside)
         fate = torch.rand(len(mel), 1, 1, device=mel.device)
         elsewhere = torch.gather(mel, 1, self._permutation(inside)[..., None].expand_as(mel))
         replaced = torch.where(fate < 0.8, torch.zeros_like(mel), torch.where(fate < 0.9, elsewhere, mel))
@@ -58,7 +58,7 @@ class MaskedTransformer(MelTransformer):
             seen, hidden = seen.masked_fill(blocked, 0.0), hidden | blocked
         return seen, (hidden & inside[..., None]).to(mel.dtype)
 
-    def _spans(self, inside: Tensor) -> Tensor:
+    def spans(self, inside: Tensor) -> Tensor:
         """Draws spans with about `time` of the frames: a span begins with probability `time / span`.
 
         At least one frame each.

@@ -45,7 +45,7 @@ def must_be_whole(name: str, folder: Path) -> None:
             must_bring_no_code(name, read(folder / file))
     for path in weights(folder):
         if not path.is_file():
-            raise BadCheckpoint(f"hf/{name} lacks {path.name}, which its index of weights names. Bring that file too.")
+            raise BadCheckpoint(f"hf/{name} lacks {path.name}, which its index of weights names. Fetch that file too.")
         _must_be_fetched(path)
 
 
@@ -88,41 +88,41 @@ def read(path: Path) -> Mapping[str, Any]:
             "without one."
         )
     try:
-        says = json.loads(content.decode())
+        settings = json.loads(content.decode())
     except ValueError as error:
         raise BadCheckpoint(f"{path} is cut off or damaged: as JSON it ends in {error}. Fetch the file again.") from error
-    if not isinstance(says, dict):
-        raise BadCheckpoint(f"{path} holds {type(says).__name__} in place of names and values. Fetch the file again.")
-    return says
+    if not isinstance(settings, dict):
+        raise BadCheckpoint(f"{path} contains {type(settings).__name__} in place of names and values. Fetch the file again.")
+    return settings
 
 
-def must_bring_no_code(name: str, says: Mapping[str, Any]) -> None:
+def must_bring_no_code(name: str, settings: Mapping[str, Any]) -> None:
     """Raises `CommandError` for a configuration whose model is code in its folder, or elsewhere on the hub."""
-    code = says.get("auto_map")
-    own = {key: where for key, where in code.items() if key != "AutoTokenizer"} if isinstance(code, dict) else code
-    kernel = says.get("attn_implementation") or says.get("_attn_implementation")
+    code = settings.get("auto_map")
+    needed = {key: where for key, where in code.items() if key != "AutoTokenizer"} if isinstance(code, dict) else code
+    kernel = settings.get("attn_implementation") or settings.get("_attn_implementation")
     if isinstance(kernel, str) and "/" in kernel:
-        own = {"attn_implementation": kernel}
-    if own:
-        raise CommandError(f"hf/{name} {own_code(json.dumps(own))}")
+        needed = {"attn_implementation": kernel}
+    if needed:
+        raise CommandError(f"hf/{name} {own_code(json.dumps(needed))}")
 
 
-def own_code(what: str) -> str:
-    """Returns the message that a model is code of its authors, and what to do."""
+def own_code(setting: str) -> str:
+    """Returns the message for a model that is code of its authors, and what to do."""
     return (
-        f"is a model of its authors' own code ({what}), which is never run here. If you trust that code, give it as your own "
-        "model, file.py:Class, a class that loads it."
+        f"is a model of its authors' own code ({setting}), which superbench never runs. If you trust that code, write a class "
+        "that loads it, and use it as your own model: file.py:Class."
     )
 
 
 def weights(folder: Path) -> Iterator[Path]:
     """Yields the files of weights that transformers would read."""
-    found = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
-    if found is None:
+    path = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
+    if path is None:
         return
-    yield found
-    if found.suffix == ".json":
-        parts = read(found).get("weight_map", {})
+    yield path
+    if path.suffix == ".json":
+        parts = read(path).get("weight_map", {})
         yield from sorted({folder / str(part) for part in parts.values()})
 
 
@@ -137,21 +137,21 @@ def _must_be_fetched(path: Path) -> None:
 
 def no_model(name: str, source: str, options: Mapping[str, Any], error: Exception) -> str:
     """Returns why nothing was loaded, and where each file belongs."""
-    said = " ".join(str(error).split())[:300]
+    reason = " ".join(str(error).split())[:300]
     if "trust_remote_code" in str(error):
         return f"hf/{name} {own_code('auto_map')}"
     if isinstance(error, UnpicklingError | EOFError):
-        said = "its weights are damaged, or hold more than numbers, which is never run here"
+        reason = "its weights are damaged, or contain code, which superbench never runs"
     if "local_files_only" in options:
         files = ", ".join(path.name for path in weights(Path(source))) or "no weights in it"
-        return f"hf/{name} ({files}) cannot be loaded: {said}. Expected a folder with config.json and model.safetensors."
+        return f"hf/{name} ({files}) cannot be loaded: {reason}. Expected a folder with config.json and model.safetensors."
     from huggingface_hub.constants import HF_HUB_CACHE
 
     where = f"https://huggingface.co/{source}/tree/{options.get('revision', 'main')}"
     return (
-        f"hf/{name} cannot be loaded: {said}. If the network is at fault: fetch config.json, preprocessor_config.json and "
-        f"model.safetensors (or pytorch_model.bin) elsewhere from {where}, put them into one folder, and use hf/./FOLDER; or "
-        f"bring the cache folder {Path(HF_HUB_CACHE) / ('models--' + source.replace('/', '--'))} from a machine that has it."
+        f"hf/{name} cannot be loaded: {reason}. Without network access, fetch config.json, preprocessor_config.json and "
+        f"model.safetensors (or pytorch_model.bin) from {where} on another machine, put them into one folder, and use "
+        f"hf/./FOLDER; or copy the cache folder {Path(HF_HUB_CACHE) / ('models--' + source.replace('/', '--'))} from there."
     )
 
 
@@ -162,11 +162,11 @@ def preprocessor(name: str, source: str, options: Mapping[str, Any]) -> Mapping[
     for file, part in (("preprocessor_config.json", None), ("processor_config.json", "feature_extractor")):
         path = cached_file(source, file, _raise_exceptions_for_missing_entries=False, **options)
         text = read(Path(path)) if path else None
-        says = text.get(part) if text and part else text
-        if says is None:
+        settings = text.get(part) if text and part else text
+        if settings is None:
             continue
-        must_bring_no_code(name, says)
-        if says.get("sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
-            raise CommandError(f"hf/{name} works at {says['sampling_rate']} Hz; every task of SUPERB has {SAMPLE_RATE} Hz.")
-        return says
+        must_bring_no_code(name, settings)
+        if settings.get("sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
+            raise CommandError(f"hf/{name} works at {settings['sampling_rate']} Hz; every task of SUPERB has {SAMPLE_RATE} Hz.")
+        return settings
     return None

@@ -19,11 +19,11 @@ def gained(waves: Tensor, decibels: float) -> Tensor:
 def cropped(waves: Tensor, lengths: Tensor, least: float) -> tuple[Tensor, Tensor]:
     """Cuts a random piece of each wave, at least the fraction `least` of its length."""
     share = least + (1 - least) * torch.rand(len(waves), device=waves.device)
-    kept = (share * lengths).long().clamp(min=1)
-    start = (torch.rand(len(waves), device=waves.device) * (lengths - kept + 1)).long()
-    place = torch.arange(int(kept.max()), device=waves.device)[None]
-    pieces = waves.gather(1, (start[:, None] + place).clamp(max=waves.shape[1] - 1))
-    return pieces * (place < kept[:, None]), kept
+    samples = (share * lengths).long().clamp(min=1)
+    start = (torch.rand(len(waves), device=waves.device) * (lengths - samples + 1)).long()
+    offsets = torch.arange(int(samples.max()), device=waves.device)[None]
+    pieces = waves.gather(1, (start[:, None] + offsets).clamp(max=waves.shape[1] - 1))
+    return pieces * (offsets < samples[:, None]), samples
 
 
 def mixed(waves: Tensor, lengths: Tensor, loud: float, quiet: float) -> Tensor:

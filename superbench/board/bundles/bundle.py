@@ -27,7 +27,7 @@ from superbench.board.bundles.archive import gunzipped, packed, unpacked
 from superbench.board.bundles.lookalikes import require_visible
 from superbench.contract import Prediction
 from superbench.errors import BadResult, Malformed, Refusal
-from superbench.results import Result, find_results, pack, read_predictions, read_whole_results
+from superbench.results import Result, pack, read_predictions, read_whole_results, require_results
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.jsonl.gz"
@@ -106,7 +106,9 @@ def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
 def _unlabelled(predictions: Sequence[Prediction]) -> bytes:
     return pack(
         [
-            Prediction(prediction.id, prediction.fold, prediction.group, None, prediction.prediction)
+            Prediction(
+                id=prediction.id, fold=prediction.fold, group=prediction.group, reference=None, prediction=prediction.prediction
+            )
             for prediction in predictions
         ]
     )
@@ -227,15 +229,14 @@ def _prediction(line: Any, where: str) -> Prediction:
         raise Malformed(
             f"{where}: `also` must be an object with the outputs of other decoders by name; found {also!r:.200}.", "predictions"
         )
-    return Prediction(identity, fold, tuple(group), line["reference"], line["prediction"], also)
+    return Prediction(
+        id=identity, fold=fold, group=tuple(group), reference=line["reference"], prediction=line["prediction"], also=also
+    )
 
 
 def one_per_upstream(folder: Path, without_references: bool) -> list[bytes]:
     """Returns a bundle for every upstream with results in `folder` or below it; the file itself if `folder` is a bundle."""
     if folder.is_file():
         return [folder.read_bytes()]
-    result_folders = find_results(folder)
-    if not result_folders:
-        raise BadResult(f"{folder} contains no results. Give the folder that `superbench run --out` wrote.")
-    upstream_folders: Collection[Path] = {folder if path == folder else path.parent for path in result_folders}
+    upstream_folders: Collection[Path] = {folder if path == folder else path.parent for path in require_results(folder)}
     return [pack_bundle(path, without_references=without_references) for path in sorted(upstream_folders)]

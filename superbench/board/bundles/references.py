@@ -50,7 +50,10 @@ class References:
     def of(cls, result: Result, predictions: Sequence[Prediction]) -> References:
         """Takes the references from a trusted result. Raises `Refusal` if an id occurs twice or has no reference."""
         labels = {
-            (line.fold, line.id): Prediction(line.id, line.fold, line.group, line.reference, None) for line in predictions
+            (line.fold, line.id): Prediction(
+                id=line.id, fold=line.fold, group=line.group, reference=line.reference, prediction=None
+            )
+            for line in predictions
         }
         if len(labels) != len(predictions) or any(line.reference is None for line in predictions):
             raise Refusal(f"{result.task.name}: an id occurs twice, or has no reference. Run the task again.", "ids")
@@ -98,7 +101,14 @@ class References:
                 "ids",
             )
         return [
-            Prediction(label.id, label.fold, label.group, label.reference, predicted[key].prediction, predicted[key].also)
+            Prediction(
+                id=label.id,
+                fold=label.fold,
+                group=label.group,
+                reference=label.reference,
+                prediction=predicted[key].prediction,
+                also=predicted[key].also,
+            )
             for key, label in self.labels.items()
         ]
 

@@ -110,7 +110,7 @@ def examine_entry(entry: Entry, known: Known) -> Evidence:
     folds = sorted({prediction.fold for prediction in predictions})
     if problems := sweep_rules.reasons(result, task, folds) + _test_choice(result, task, scores):
         raise Refusal("; ".join(problems), "learning_rate")
-    return Evidence(drawn, labels, own, errors, predicted(entry.predictions))
+    return Evidence(replicates=drawn, labels=labels, own=own, errors=errors, predicted=predicted(entry.predictions))
 
 
 def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:

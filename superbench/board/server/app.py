@@ -137,7 +137,7 @@ def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
         with queue.uploading(by):
             upload = queue.temporary()
             try:
-                await _receive(request, upload, queue.limits)
+                await receive(request, upload, queue.limits)
                 new = await queue.enter(upload, by)
             except Refusal as error:
                 await queue.refuse("upload", error, by)
@@ -161,7 +161,7 @@ def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
         return _state(submission)
 
 
-async def _receive(request: Request, upload: Path, limits: Limits) -> None:
+async def receive(request: Request, upload: Path, limits: Limits) -> None:
     """Writes the body into a file; raises `TooLarge`, `TooSlow`, and `Malformed` if the upload was interrupted."""
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from superbench import plugins
-from superbench.board.board import Board, Examined
+from superbench.board.acceptance import Examined
+from superbench.board.board import Board
 from superbench.board.bundles.bundle import open_bundle
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.server.scoring_cost import work_of

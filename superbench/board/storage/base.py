@@ -18,6 +18,9 @@ Kind = Literal["references", "labels", "tokens", "evidence", "incoming", "ruling
 """`references`: the board's own references. `labels`: stored by earlier versions and no longer read. `tokens`. `evidence`:
 replicates, which can be computed again. `incoming`: submissions of a server's queue. `rulings`: the keeper's decisions."""
 
+KEEPER = "keeper"
+"""The name in the log for changes without a token: they are made by whoever has access to the board's storage."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -125,7 +128,7 @@ def now() -> str:
 
 def event(who: str, what: str, subject: str, remark: str = "") -> Event:
     """Returns an event with the current time."""
-    return Event(now(), who, what, subject, remark)
+    return Event(at=now(), who=who, what=what, subject=subject, remark=remark)
 
 
 def parse_events(lines: Sequence[str]) -> list[Event]:

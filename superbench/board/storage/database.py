@@ -111,7 +111,7 @@ class DatabaseStorage:
             return []
         with _readable_errors(self.address), self._engine.connect() as connection:
             rows = connection.execute(select(table).order_by(table.c.number)).all()
-            return [Event(row.at, row.who, row.what, row.subject, row.remark) for row in rows]
+            return [Event(at=row.at, who=row.who, what=row.what, subject=row.subject, remark=row.remark) for row in rows]
 
     def close(self) -> None:
         """Closes the connections."""
@@ -135,7 +135,10 @@ class DatabaseWriter:
         rows = self._connection.execute(
             select(table.digest, table.upstream, table.accepted, table.who).order_by(table.number)
         ).all()
-        return [StoredBundle(row.digest, row.upstream, row.accepted, row.who, row.digest) for row in rows]
+        return [
+            StoredBundle(digest=row.digest, upstream=row.upstream, accepted=row.accepted, by=row.who, place=row.digest)
+            for row in rows
+        ]
 
     def data(self, digest: str) -> bytes:
         """Returns the bytes of a bundle; raises `KeyError`."""
@@ -156,7 +159,9 @@ class DatabaseWriter:
             "data": data,
         }
         self._connection.execute(self._bundles.insert(), row)
-        return StoredBundle(stored.digest, stored.upstream, stored.accepted, stored.by, stored.digest)
+        return StoredBundle(
+            digest=stored.digest, upstream=stored.upstream, accepted=stored.accepted, by=stored.by, place=stored.digest
+        )
 
     def get(self, kind: Kind, name: str) -> bytes | None:
         """Returns a document; None if there is none of this name."""

@@ -74,7 +74,7 @@ class FolderStorage:
         match = _FILE.fullmatch(path.name)
         if match is None:
             name, digest = name_and_digest(path) or (path.stem, "")
-            return StoredBundle(digest, name, "", "", str(path))
+            return StoredBundle(digest=digest, upstream=name, accepted="", by="", place=str(path))
         name = match["name"]
         if "_" in name or len(name) == LONGEST:  # letters were replaced or cut off: read the full name from the bundle
             name = (name_and_digest(path) or (name,))[0]
@@ -83,7 +83,7 @@ class FolderStorage:
             by = str(json.loads(owner.read_bytes())["by"]) if owner.is_file() else ""
         except (ValueError, KeyError, TypeError, OSError):
             by = f"unknown: {owner.name} is damaged"  # no token has this name: the row is shown, and its name cannot be taken
-        return StoredBundle(match["short"], name, match["accepted"], by, str(path))
+        return StoredBundle(digest=match["short"], upstream=name, accepted=match["accepted"], by=by, place=str(path))
 
     def data(self, digest: str) -> bytes:
         """Returns the bytes of a bundle by its digest, the first digits of it, or its path (`StoredBundle.place`)."""
@@ -103,7 +103,9 @@ class FolderStorage:
         with whole(path) as temporary:
             temporary.write_bytes(data)
         _sync(path.parent)
-        return StoredBundle(stored.digest, stored.upstream, stored.accepted, stored.by, str(path))
+        return StoredBundle(
+            digest=stored.digest, upstream=stored.upstream, accepted=stored.accepted, by=stored.by, place=str(path)
+        )
 
     # ------------------------------------------------------------ documents
 

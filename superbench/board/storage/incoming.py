@@ -64,7 +64,9 @@ _RECORD = TypeAdapter(Submission)
 def received(by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: str) -> Submission:
     """Returns a new submission with an id that cannot be guessed and that sorts by time."""
     moment = now()
-    return Submission(f"{moment}-{secrets.token_hex(8)}", by, moment, size, upstream, tasks, digest)
+    return Submission(
+        id=f"{moment}-{secrets.token_hex(8)}", by=by, received=moment, bytes=size, upstream=upstream, tasks=tasks, digest=digest
+    )
 
 
 def keep(storage: Storage, submission: Submission, data: bytes) -> None:

@@ -139,8 +139,9 @@ def history(storage: Reading, row: str | None = None) -> list[Version]:
         revision = next((entry.result.upstream.revision for entry in entries.values()), "")
         versions.append(
             Version(
-                stored.upstream, stored.accepted, stored.by, stored.digest, revision, tuple(entries), tuple(fresh), state,
-                f"{ruling.withdrawn} by {ruling.by}: {ruling.why}".rstrip(": ") if ruling.withdrawn else "",
+                upstream=stored.upstream, accepted=stored.accepted, by=stored.by, digest=stored.digest, revision=revision,
+                tasks=tuple(entries), standing=tuple(fresh), state=state,
+                why=f"{ruling.withdrawn} by {ruling.by}: {ruling.why}".rstrip(": ") if ruling.withdrawn else "",
             )
         )  # fmt: skip
     return versions[::-1]

@@ -250,7 +250,10 @@ class Store:
         pinned = self._pins.pinned()
         counts = dict(self._index.rows("SELECT shard, count(*) FROM entries GROUP BY shard"))
         shards = self._index.rows("SELECT name, bytes, made, coalesce(used, made) FROM shards ORDER BY 4 DESC, name")
-        return [Holding(name, counts.get(name, 0), size, made, used, name in pinned) for name, size, made, used in shards]
+        return [
+            Holding(shard=name, entries=counts.get(name, 0), bytes=size, made=made, used=used, pinned=name in pinned)
+            for name, size, made, used in shards
+        ]
 
     def gc(self, budget: int | None = None) -> list[Removal]:
         """Removes files of dead processes, then the least recently used shards over `budget` (default: that of the store).

@@ -1,1 +1,1 @@
-"""Examines an upstream: what holds of the contract, what the model costs."""
+"""Checks an upstream against the contract, and measures its cost."""

@@ -1,7 +1,7 @@
-"""What the doctor looks for in a model: each check calls it, and says what was seen.
+"""Contract checks for upstreams: each check calls the model and returns what it measured.
 
-Every call is on sound that the check makes itself, alone or in small batches, so that a whole examination takes seconds; the
-one long sound is there because some models break only after a while.
+The sounds are generated, and are passed alone or in small batches, so that a complete examination takes seconds. One sound is
+long, because some models fail only on long sound.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from superbench.system.progress import Reporter
 from superbench.system.seeding import seeded
 
 INVARIANCE = 1e-5
-"""Largest relative change of an utterance's features beside others that still counts as none (design: 1e-5)."""
+"""Largest relative change of an utterance's features in a batch with others that counts as equal (design: 1e-5)."""
 LENGTHS = (4001, 12_000, 16_000, 24_000)
-"""Samples of the sounds whose frames are counted: a quarter of a second (and a sample) to one and a half."""
+"""Samples of the sounds whose frames are counted: from a quarter of a second (and one sample) to one and a half seconds."""
 QUICK_SECONDS = 12.0
-"""The long sound where a full one would take too long; still long enough for what breaks after ten seconds."""
+"""Length of the long sound if the full length would take too long; some models fail after ten seconds."""
 CHECKS = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: what it is called, whether it holds, and what was measured.
+    """The result of one check: its name, whether the model passes, and what was measured.
 
-    `fatal`: without it the model cannot be used. `action`: what extraction will do about it. `value`: the number in `measured`,
-    where there is one.
+    `fatal`: a model that fails cannot be used. `action`: how extraction takes a failure into account. `value`: the number in
+    `measured`, if there is one.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Examining:
-    """An examination in progress: the model, how to call it, and the largest value that it has given so far."""
+    """An examination in progress: the model, the options of its calls, and the largest feature value so far."""
 
     upstream: Loaded
     device: str
@@ -62,12 +62,12 @@ class Examining:
     sounds: dict[int, Tensor] = field(default_factory=dict)
 
     def noise(self, samples: int) -> Tensor:
-        """The same for the same length."""
+        """Returns noise (samples); the same for the same length."""
         with seeded(20_24, samples):
             return self.sounds.setdefault(samples, torch.randn(samples) * 0.1)
 
     def states(self, *waves: Tensor) -> list[Tensor]:
-        """Hidden states (layer, time, dim) of each wave, its own frames only."""
+        """Returns hidden states (layer, time, dim) of each wave, without the frames of padding."""
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
         try:
@@ -75,22 +75,22 @@ class Examining:
                 features = self.upstream.model(padded.to(self.device), lengths.to(self.device))
         except (Exception, KeyboardInterrupt):
             raise
-        except BaseException as error:  # it asks for the end of the program, which is not its to end
+        except BaseException as error:  # such as SystemExit, which must not end the program
             raise BadUpstream(f"it raised {type(error).__name__}: {error}") from error
-        time_, said = features.frames.shape[2], features.lengths.tolist()
-        if max(said) > time_:
-            raise ValueError(f"its lengths say {max(said)} frames, but it returns {time_}")
-        found = [features.frames[:, i, : int(n)].float().cpu() for i, n in enumerate(said)]
-        finite = [torch.nan_to_num(one, 0.0, 0.0, 0.0).abs().max() for one in found if one.numel()]
-        self.largest = max([self.largest, *(float(one) for one in finite)])
-        return found
+        returned, lengths_out = features.frames.shape[2], features.lengths.tolist()
+        if max(lengths_out) > returned:
+            raise ValueError(f"its lengths contain {max(lengths_out)} frames, but it returns {returned}")
+        states = [features.frames[:, i, : int(n)].float().cpu() for i, n in enumerate(lengths_out)]
+        largest = [torch.nan_to_num(state, 0.0, 0.0, 0.0).abs().max() for state in states if state.numel()]
+        self.largest = max([self.largest, *map(float, largest)])
+        return states
 
 
 def findings(examining: Examining) -> Iterator[Finding]:
-    """All checks, in an order in which none needs what an earlier one has found to be broken."""
+    """Yields the results of all checks; a check is left out if it depends on one that failed."""
     began = time.perf_counter()
     for done, finding in enumerate(_all(examining), start=1):
-        if time.perf_counter() - began > 1:  # most are over before anybody looks
+        if time.perf_counter() - began > 1:  # most examinations are shorter, and show no progress
             examining.reporter.advance("examine", done, max(CHECKS, done))
         yield finding
 
@@ -108,28 +108,28 @@ def _all(examining: Examining) -> Iterator[Finding]:
     except Exception as error:
         yield Finding("call", False, f"calling it on 0.75 s of noise raised {type(error).__name__}: {error}")
         return
-    fits = _shape(examining, alone[0])
-    yield fits
-    if not fits.holds:
+    shape = _shape(examining, alone[0])
+    yield shape
+    if not shape.holds:
         return
-    calm = _deterministic(examining, first)
-    yield calm
+    deterministic = _deterministic(examining, first)
+    yield deterministic
     yield _finite("finite", examining, alone[0])
-    if calm.holds:  # else every comparison would only find the same again
-        yield from _mates(examining, short, longer)
+    if deterministic.holds:  # otherwise every comparison would fail for this reason
+        yield from _batch_invariance(examining, short, longer)
     yield from _extremes(examining)
     long_sound, counted = _long(examining)
     yield _lengths(examining, counted)
     yield from long_sound
     yield _range(examining.largest)
-    yield _frozen(examining, before, first if calm.holds else None)
+    yield _frozen(examining, before, first if deterministic.holds else None)
 
 
 def _shape(examining: Examining, states: Tensor) -> Finding:
     upstream = examining.upstream
     if upstream.model.sample_rate != SAMPLE_RATE:
-        said = f"it declares a sample rate of {upstream.model.sample_rate}; every task hands it {SAMPLE_RATE} Hz"
-        return Finding("shape", False, f"{said}. Resample inside the model, and declare {SAMPLE_RATE}")
+        rate = f"it declares a sample rate of {upstream.model.sample_rate} Hz; the sound of every task has {SAMPLE_RATE} Hz"
+        return Finding("shape", False, f"{rate}. Resample inside the model, and declare {SAMPLE_RATE}")
     declared = f"{upstream.layers} layers of {upstream.dim}, hop {upstream.hop}"
     shape = tuple(states.shape)
     fits = states.dim() == 3 and shape[0] == upstream.layers and shape[2] == upstream.dim
@@ -137,19 +137,19 @@ def _shape(examining: Examining, states: Tensor) -> Finding:
 
 
 def _lengths(examining: Examining, counted: Mapping[int, int]) -> Finding:
-    """Frame t begins at sample t * hop, so a sound of n samples has at most ceil(n / hop) of them."""
+    """Checks the number of frames: frame t begins at sample t * hop, so n samples have at most ceil(n / hop) frames."""
     hop = examining.upstream.hop
-    heard = {n: examining.states(examining.noise(n))[0] for n in LENGTHS}
-    counts = {n: states.shape[1] for n, states in heard.items()} | dict(counted)
+    by_samples = {n: examining.states(examining.noise(n))[0] for n in LENGTHS}
+    counts = {n: states.shape[1] for n, states in by_samples.items()} | dict(counted)
     if faults := [fault for n, count in counts.items() if (fault := _miscounted(n, count, hop))]:
         return Finding("length", False, f"{faults[0]}. Correct `hop`, or the `lengths` that it returns")
-    if copied := [n for n, states in heard.items() if _ends_in_padding(states)]:
-        said = f"of the {counts[copied[0]]} frames for {copied[0]} samples of noise, the last is empty or a copy"
-        return Finding("length", False, f"1 frame too many: {said}. Leave padding out of the `lengths` that it returns")
-    said = ", ".join(f"{count} for {samples}" for samples, count in counts.items())
+    if copied := [n for n, states in by_samples.items() if _ends_in_padding(states)]:
+        last = f"of the {counts[copied[0]]} frames for {copied[0]} samples of noise, the last is empty or a copy"
+        return Finding("length", False, f"1 frame too many: {last}. Leave padding out of the `lengths` that it returns")
+    table = ", ".join(f"{count} for {samples}" for samples, count in counts.items())
     least, most = SAMPLE_RATE, max(n for n in counts if n % SAMPLE_RATE == 0)
     stride = (most - least) / (counts[most] - counts[least]) if most > least else math.nan
-    return Finding("length", True, f"frames of samples: {said}; stride {stride:.1f}, declared {hop}", value=stride)
+    return Finding("length", True, f"frames by samples: {table}; stride {stride:.1f}, declared {hop}", value=stride)
 
 
 def _miscounted(samples: int, count: int, hop: int) -> str:
@@ -164,26 +164,28 @@ def _miscounted(samples: int, count: int, hop: int) -> str:
 
 
 def _ends_in_padding(states: Tensor) -> bool:
-    """Noise never gives the same frame twice, nor nothing, in every layer."""
+    """Returns whether the last frame is zero or a copy in every layer; noise gives no such frames."""
     return states.shape[1] > 2 and bool((states[:, -1] == states[:, -2]).all() or not states[:, -1].any())
 
 
 def _range(largest: float) -> Finding:
-    said = f"largest value {largest:.4g}; half precision ends at {LARGEST_HALF:.0f}"
+    measured = f"largest value {largest:.4g}; the limit of half precision is {LARGEST_HALF:.0f}"
     action = "frames will be stored in single precision"
-    return Finding("range", largest <= LARGEST_HALF, said, fatal=False, action=action, value=largest)
+    return Finding("range", largest <= LARGEST_HALF, measured, fatal=False, action=action, value=largest)
 
 
 def _deterministic(examining: Examining, first: Tensor) -> Finding:
-    again = difference(first, examining.states(examining.noise(LENGTHS[1]))[0])
+    change = difference(first, examining.states(examining.noise(LENGTHS[1]))[0])
     model = examining.upstream.model
-    awake = [name or "the model" for name, one in model.named_modules() if one.training] if isinstance(model, nn.Module) else []
-    if again == 0.0 and not awake:
-        return Finding("deterministic", True, "the same sound twice gives the same features; no part is in training mode")
-    said = f"the same sound twice differs by {again:.1e}; " if again else ""
-    why = f"{len(awake)} parts are in training mode, such as {awake[0]}" if awake else "no part is in training mode"
-    cure = "Let dropout and the like follow `self.training`, and leave `eval` alone"
-    return Finding("deterministic", False, f"{said}{why}. {cure}", value=again)
+    modules = model.named_modules() if isinstance(model, nn.Module) else ()
+    training = [name or "the model" for name, module in modules if module.training]
+    if change == 0.0 and not training:
+        return Finding("deterministic", True, "the same sound twice gives the same features; no module is in training mode")
+    changed = f"for the same sound twice, the features differ by {change:.1e}; " if change else ""
+    count = "1 module is" if len(training) == 1 else f"{len(training)} modules are"
+    mode = f"{count} in training mode, such as {training[0]}" if training else "no module is in training mode"
+    advice = "Apply dropout only if `self.training` is true, and do not override `eval`"
+    return Finding("deterministic", False, f"{changed}{mode}. {advice}", value=change)
 
 
 def _finite(name: str, examining: Examining, states: Tensor) -> Finding:
@@ -191,25 +193,28 @@ def _finite(name: str, examining: Examining, states: Tensor) -> Finding:
     if not len(bad):
         return Finding(name, True, f"no NaN in {states.shape[1]} frames")
     first = int(bad[0])
-    at = first * examining.upstream.hop / SAMPLE_RATE
-    return Finding(
-        name, False, f"NaN or infinity from {at:.2f} s on (frame {first} of {states.shape[1]}), in {len(bad)} frames", value=at
-    )
+    seconds = first * examining.upstream.hop / SAMPLE_RATE
+    measured = f"NaN or infinity in {len(bad)} frames, from {seconds:.2f} s on (frame {first} of {states.shape[1]})"
+    return Finding(name, False, measured, value=seconds)
 
 
-def _mates(examining: Examining, short: Tensor, longer: Tensor) -> Iterator[Finding]:
+def _batch_invariance(examining: Examining, short: Tensor, longer: Tensor) -> Iterator[Finding]:
+    """Checks that features do not depend on the other sounds in a batch: first a longer one, then one of equal length."""
     alone = examining.states(short)[0]
-    beside = max(difference(alone, examining.states(short, longer)[0]), difference(alone, examining.states(longer, short)[1]))
+    padded = examining.states(short, longer)[0]
+    change = max(difference(alone, padded), difference(alone, examining.states(longer, short)[1]))
     equal = difference(alone, examining.states(short, longer[: len(short)])[0])
-    both = len(alone[0]), len(examining.states(short, longer)[0][0])
-    said = f"it has {both[0]} frames alone and {both[1]} beside a longer sound" if both[0] != both[1] else ""
+    frames = len(alone[0]), len(padded[0])
+    counts = (
+        f"a sound has {frames[0]} frames alone and {frames[1]} in a batch with a longer one" if frames[0] != frames[1] else ""
+    )
     yield Finding(
-        "batch mates", beside <= INVARIANCE, said or f"beside a longer sound the features change by {beside:.1e}", fatal=False,
-        action="only sounds of equal length will pass together" if equal <= INVARIANCE else "", value=beside,
+        "batch mates", change <= INVARIANCE, counts or f"in a batch with a longer sound the features change by {change:.1e}",
+        fatal=False, action="only sounds of equal length will share a batch" if equal <= INVARIANCE else "", value=change,
     )  # fmt: skip
     yield Finding(
-        "equal mates", equal <= INVARIANCE, f"beside a sound of its own length they change by {equal:.1e}", fatal=False,
-        action="sounds will pass one at a time", value=equal,
+        "equal mates", equal <= INVARIANCE, f"in a batch with a sound of equal length they change by {equal:.1e}", fatal=False,
+        action="each sound will be a batch of its own", value=equal,
     )  # fmt: skip
 
 
@@ -221,55 +226,56 @@ def _extremes(examining: Examining) -> Iterator[Finding]:
     }
     for name, wave in cases.items():
         fatal = name != "one sample"
-        action = "" if fatal else "a sound that short would stop the job"
+        action = "" if fatal else "the job will fail if the corpus contains a sound that short"
         try:
             states = examining.states(wave)[0]
         except Exception as error:
-            yield Finding(name, False, f"raised {type(error).__name__}: {error}", fatal, action)
+            yield Finding(
+                name=name, holds=False, measured=f"raised {type(error).__name__}: {error}", fatal=fatal, action=action
+            )
             continue
-        fine = bool(torch.isfinite(states).all()) and states.shape[1] >= 1
-        finite = "finite" if fine or not states.numel() else "NaN or infinite"
-        said = f"{states.shape[1]} frame{'s' if states.shape[1] != 1 else ''}, {finite}"
-        yield Finding(name, fine, said, fatal, action)
+        holds = bool(torch.isfinite(states).all()) and states.shape[1] >= 1
+        finite = "finite" if holds or not states.numel() else "NaN or infinite"
+        frames = f"{states.shape[1]} frame{'s' if states.shape[1] != 1 else ''}, {finite}"
+        yield Finding(name=name, holds=holds, measured=frames, fatal=fatal, action=action)
 
 
 def _long(examining: Examining) -> tuple[list[Finding], dict[int, int]]:
-    """What a long sound shows, and how many frames it has."""
+    """Passes one long sound through the model; returns findings, and the number of frames by the number of samples."""
     expected = examining.spent * examining.seconds
     seconds = examining.seconds if expected <= examining.patience else min(QUICK_SECONDS, examining.seconds)
     if expected > 5 and seconds == examining.seconds:
-        examining.reporter.note(f"{seconds:.0f} s of sound pass through it now, which takes about {expected:.0f} s")
+        examining.reporter.note(f"calling the model on {seconds:.0f} s of sound takes about {expected:.0f} s")
     wave = examining.noise(round(seconds * SAMPLE_RATE))
     try:
         began = time.perf_counter()
         with peak(examining.device) as bytes_:
             states = examining.states(wave)[0]
-        spent = (time.perf_counter() - began) / seconds
+        per_second = (time.perf_counter() - began) / seconds
     except Exception as error:
-        cure = "Long sound can pass in parts: --chunk 30" if isinstance(error, MemoryError | torch.OutOfMemoryError) else ""
-        return [Finding("long sound", False, f"{seconds:.0f} s of sound raised {type(error).__name__}: {error}. {cure}")], {}
+        advice = "Divide long sound into chunks: --chunk 30" if isinstance(error, MemoryError | torch.OutOfMemoryError) else ""
+        return [Finding("long sound", False, f"{seconds:.0f} s of sound raised {type(error).__name__}: {error}. {advice}")], {}
     finite = _finite("long sound", examining, states)
-    said = f"{seconds:.0f} s: {finite.measured}"
+    measured = f"{seconds:.0f} s: {finite.measured}"
     if seconds < examining.seconds:
-        said += f"; {examining.seconds:.0f} s would have taken about {expected:.0f} s, so what comes later is not known"
+        measured += f"; {examining.seconds:.0f} s would have taken about {expected:.0f} s, so longer sound was not checked"
     memory, each = bytes_["peak"] / 2**20, bytes_["peak"] / 2**20 / seconds
     return [
-        Finding("long sound", finite.holds, said, value=finite.value),
+        Finding("long sound", finite.holds, measured, value=finite.value),
         Finding("memory", True, f"{memory:.0f} MiB at the peak, {each:.1f} MiB per second of sound", fatal=False, value=each),
-        Finding("speed", True, f"{spent:.4f} s per second of sound", fatal=False, value=spent),
+        Finding("speed", True, f"{per_second:.4f} s per second of sound", fatal=False, value=per_second),
     ], {len(wave): states.shape[1]}
 
 
 def _frozen(examining: Examining, before: Mapping[str, str], first: Tensor | None) -> Finding:
     after = weights(examining.upstream.model)
-    moved = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    if moved:
-        said = f"{len(moved)} of {len(before)} weights and buffers changed while it was called, such as {moved[0]}"
-        return Finding("frozen", False, f"{said}. A benchmarked model must not learn; update nothing in `forward`")
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        measured = f"{len(changed)} of {len(before)} weights and buffers changed during the calls, such as {changed[0]}"
+        return Finding("frozen", False, f"{measured}. A benchmarked model must be frozen. Update nothing in `forward`")
     drift = 0.0 if first is None else difference(first, examining.states(examining.noise(LENGTHS[1]))[0])
     if drift:
-        return Finding(
-            "frozen", False, f"a sound's features differ by {drift:.1e} from those at the beginning: it remembers calls"
-        )
-    also = "" if first is None else ", and so is the first sound"
-    return Finding("frozen", True, f"{len(before)} weights and buffers are as before{also}")
+        measured = f"the features of a sound differ by {drift:.1e} from those of the first call: they depend on earlier calls"
+        return Finding("frozen", False, measured)
+    also = "" if first is None else ", and so are the features of the first sound"
+    return Finding("frozen", True, f"{len(before)} weights and buffers are unchanged{also}")

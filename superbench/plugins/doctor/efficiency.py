@@ -1,15 +1,16 @@
-"""What a model costs: parameters, multiply-accumulates on SUPERB's 32 lengths, and how fast it runs on this machine.
+"""Measures the cost of a model: multiply-accumulates on SUPERB's 32 lengths, and its speed on this machine.
 
 SUPERB counts MACs over 32 utterances of LibriSpeech test-clean, one at a time, and sums them, also within four groups of eight
-(protocol of SUPERB, 3.6). MACs depend on lengths alone, so noise is counted: matrix products, convolutions, attention and
-recurrent layers, as `torch.utils.flop_counter` sees them, with formulas for what it misses (attention on a CPU, LSTM). FFTs and
-pointwise operations count nothing, as in the source. Its figures for recurrent models are no measure for these: the published
-MACs of APC, VQ-APC and modified CPC, less what does not recur, are 5.5 times their GRUs' or LSTM's products (seen: 5.52, 5.52,
-5.53), while those of Transformers and convolutions agree.
+(protocol of SUPERB, 3.6). MACs depend only on lengths, so they are counted on noise: matrix products, convolutions, attention
+and recurrent layers, as counted by `torch.utils.flop_counter`, with formulas for operations that it does not count (attention
+on a CPU, LSTM). FFTs and pointwise operations count as zero, as in the source. The source's figures for recurrent models cannot
+be compared with these: the published MACs of APC, VQ-APC and modified CPC, minus their other layers, are 5.5 times the products
+of their GRUs or LSTM (5.52, 5.52, 5.53). The figures of Transformers and convolutions agree.
 
-Not all 32 pass: among lengths of one remainder modulo the hop every layer's frames are a straight line, and MACs a polynomial
-of degree two of them, so three short sounds per remainder give it exactly. The longest length is counted as well; a model for
-which the polynomial misses it (one that cuts sound into windows, say) is counted on all 32.
+Not all 32 lengths are counted. Among lengths with the same remainder modulo the hop, the number of frames of every layer is a
+linear function of the length, and the MACs are a polynomial of degree two, which three short sounds per remainder determine
+exactly. As a check, the longest length is counted too. If the polynomial does not give its count (as for a model that cuts
+sound into windows), all 32 lengths are counted.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from superbench.system.locks import locked
 from superbench.system.progress import Reporter, Silence
 
 TIMED_SECONDS, TIMED_CALLS, ENOUGH_SECONDS = 10, 3, 2.0
-"""Sound of one timed call; at most so many calls, and no further one after so many seconds."""
+"""Seconds of sound in a timed call, largest number of timed calls, and seconds after which no further call begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """`macs` by group of lengths; `real_time_factor`: seconds of work per second of sound, one sound at a time, the quickest of
-    a few calls, on `device` with `threads`. None, with a note that says why, for what could not be had."""
+    """The cost of a model. `macs` by group of lengths; `real_time_factor`: seconds of work per second of sound, one sound at a
+    time, the fastest of a few calls, on `device` with `threads`. None, with a note, if it could not be measured."""
 
     macs: dict[str, int] | None
     real_time_factor: float | None
@@ -54,7 +55,7 @@ class Efficiency:
         return None if self.macs is None else sum(self.macs.values())
 
     def card(self, upstream: Loaded) -> dict[str, Any]:
-        """The `efficiency` of a result."""
+        """Returns the `efficiency` of a result."""
         return {
             "params": upstream.params, "macs": self.total, "macs_by_length": self.macs, "stride_ms": upstream.hop / 16,
             "layers": upstream.layers, "dim": upstream.dim, "real_time_factor": self.real_time_factor,
@@ -63,46 +64,58 @@ class Efficiency:
 
 
 def weighed(upstream: Loaded, device: str, folder: Path, reporter: Reporter | None = None) -> Efficiency:
-    """As `weigh`, remembered in `folder` under all that it depends on: the model's revision, the machine, the versions.
+    """Returns the cost from `folder`, or measures and stores it. The key is the model's revision, the machine and the versions.
 
-    Processes that want the same wait for the first one. Never raises for a model's sake: one that fails here gets a note, and
-    is weighed again the next time.
+    Only one process measures at a time; the others wait and read its values. If the model raises an error, the returned record
+    has a note and is not stored.
     """
     machine, threads = processor(device), torch.get_num_threads()
     facts = [upstream.revision, upstream.hop, machine, threads, torch.__version__, __version__]
     path = folder / f"{hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "weighing.lock", wait=True):
-        with contextlib.suppress(StoreError, TypeError):  # absent or damaged: weighed again
-            kept = read_facts(path)
-            return Efficiency(**kept | {"notes": tuple(kept["notes"])})
+        with contextlib.suppress(StoreError, TypeError):  # missing or damaged: measured again
+            stored = read_facts(path)
+            return Efficiency(**stored | {"notes": tuple(stored["notes"])})
         try:
-            found = weigh(upstream, device, reporter)
+            measured = weigh(upstream, device, reporter)
         except Exception as error:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            return Efficiency(None, None, machine, threads, (f"the model's efficiency was not measured: {why}",))
-        write_facts(path, asdict(found))
-    return found
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return Efficiency(
+                macs=None,
+                real_time_factor=None,
+                device=machine,
+                threads=threads,
+                notes=(f"the model's efficiency was not measured: {reason}",),
+            )
+        write_facts(path, asdict(measured))
+    return measured
 
 
 def weigh(upstream: Loaded, device: str = "cpu", reporter: Reporter | None = None) -> Efficiency:
-    """Count and time a model. One that multiplies where no counter sees it has no MACs, and a note."""
-    macs, notes, done, listener = None, tuple[str, ...](), 0, reporter or Silence()
+    """Counts the MACs of a model and times it. If some of its operations cannot be counted, `macs` is None, with a note."""
+    macs, notes, done, progress = None, tuple[str, ...](), 0, reporter or Silence()
     expected = max(LENGTHS["longer"]) + 6 * SHORTEST * len({n % upstream.hop for group in LENGTHS.values() for n in group})
 
     def count(samples: int) -> int:
-        """Multiply-accumulates of one pass, told to the reporter."""
+        """Returns the multiply-accumulates of one call, and reports progress."""
         nonlocal done
-        found = count_macs(upstream, samples, device)
+        operations = count_macs(upstream, samples, device)
         done += samples
-        listener.advance("efficiency", done, max(expected, done))
-        return found
+        progress.advance("efficiency", done, max(expected, done))
+        return operations
 
     try:
         macs = macs_by_length(count, upstream.hop)
     except Uncountable as error:
         notes = (f"MACs were not counted: {error}",)
-    return Efficiency(macs, _real_time_factor(upstream, device), processor(device), torch.get_num_threads(), notes)
+    return Efficiency(
+        macs=macs,
+        real_time_factor=_real_time_factor(upstream, device),
+        device=processor(device),
+        threads=torch.get_num_threads(),
+        notes=notes,
+    )
 
 
 # ---------------------------------------------------------------- time
@@ -121,7 +134,7 @@ def _real_time_factor(upstream: Loaded, device: str) -> float:
 
 
 def processor(device: str) -> str:
-    """The name of what computes: the GPU, or the CPU's model."""
+    """Returns the name of the GPU, or the model of the CPU."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     import platform

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a model on SUPERB's 32 lengths, counted while it runs."""
+"""Counts the multiply-accumulates of a model on SUPERB's 32 lengths while it runs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LENGTHS: Mapping[str, tuple[int, ...]] = {
     "long": (92_720, 98_560, 104_400, 111_120, 118_480, 125_040, 132_720, 142_640),
     "longer": (154_000, 166_720, 180_880, 197_920, 217_920, 239_280, 268_160, 326_000),
 }
-"""Samples of the 32 utterances: of all 2 620 by length, every 82nd."""
+"""Samples of the 32 utterances: every 82nd of all 2 620, sorted by length."""
 SHORTEST = SAMPLE_RATE // 2
 FEW = 64
-"""Numbers that a model may take out of torch without computing with them there: lengths, scales."""
+"""Largest size of an array that may leave torch uncounted, because it contains lengths or scales and no sound."""
 
 
 def macs_by_length(count: Callable[[int], int], hop: int) -> dict[str, int]:
-    """Multiply-accumulates of SUPERB's four groups of lengths, from `count(samples)`."""
+    """Returns the multiply-accumulates of SUPERB's four groups of lengths, from `count(samples)`."""
     lengths = [samples for group in LENGTHS.values() for samples in group]
     remainders = sorted({samples % hop for samples in lengths})
     longest = max(lengths)
@@ -45,7 +45,7 @@ def macs_by_length(count: Callable[[int], int], hop: int) -> dict[str, int]:
 
 
 def _parabola(points: Mapping[int, int]) -> Callable[[int], Fraction]:
-    """The polynomial of least degree through `points`, exact (Lagrange's form).
+    """Returns the polynomial of least degree through `points`, with exact values (Lagrange's form).
 
     >>> _parabola({1: 1, 2: 4, 3: 9})(10)
     Fraction(100, 1)
@@ -53,15 +53,15 @@ def _parabola(points: Mapping[int, int]) -> Callable[[int], Fraction]:
 
     def value(x: int) -> Fraction:
         return sum(
-            (y * prod((Fraction(x - other, own - other) for other in points if other != own), start=Fraction(1)))
-            for own, y in points.items()
+            (y * prod((Fraction(x - other, node - other) for other in points if other != node), start=Fraction(1)))
+            for node, y in points.items()
         ) + Fraction(0)
 
     return value
 
 
 class Uncountable(Exception):
-    """Something of which nobody knows how much it multiplies."""
+    """Raised for an operation whose multiplications cannot be counted."""
 
 
 def _attention(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any) -> int:
@@ -77,14 +77,14 @@ FORMULAS: dict[Any, Callable[..., int]] = {
     _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     _aten.mv: _matrix_vector,
 }
-"""Operations that torch's counter takes for 0: floating-point operations (two per MAC) of shapes."""
+"""Operations that torch's counter counts as 0: their floating-point operations (two per MAC) as functions of shapes."""
 _MULTIPLYING = {"mm", "bmm", "mv", "addmv", "linear", "conv", "convolution", "attention", "lstm", "gru", "rnn", "transformer"}
 _POINTWISE = {"_thnn_fused_lstm_cell", "_thnn_fused_gru_cell"}
-"""They follow matrix products that are counted."""
+"""Pointwise operations whose names suggest products; the matrix products before them are counted."""
 
 
-class _Strangers(TorchDispatchMode):
-    """Notices operations that the counter knows nothing of, though they may multiply."""
+class _Uncounted(TorchDispatchMode):
+    """Collects the names of operations that may multiply and that the counter does not count."""
 
     def __init__(self, known: Mapping[Any, Any]) -> None:
         super().__init__()
@@ -92,10 +92,10 @@ class _Strangers(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = operation._overloadpacket
-        space, _, name = packet._qualified_op_name.partition("::")
-        foreign = space not in ("aten", "prim", "prims", "profiler")
+        library, _, name = packet._qualified_op_name.partition("::")
+        foreign = library not in ("aten", "prim", "prims", "profiler")
         if foreign or (packet not in self.known and name not in _POINTWISE and _MULTIPLYING & set(name.split("_"))):
-            self.names.add(f"{space}::{name}")
+            self.names.add(f"{library}::{name}")
         return operation(*args, **(kwargs or {}))
 
 
@@ -103,9 +103,9 @@ _RECURRENT = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 
 
 class _Outside(TorchFunctionMode):
-    """Sees what no dispatcher shows: recurrent layers as a whole, and sound or features that leave torch.
+    """Counts recurrent layers, and detects sound or features that leave torch, which a dispatch mode cannot do.
 
-    A recurrent layer multiplies each of its weight matrices once per frame; taken apart step by step, it would also be slow.
+    A recurrent layer multiplies by each of its weight matrices once per frame. To count it step by step would also be slow.
     """
 
     def __init__(self) -> None:
@@ -117,29 +117,29 @@ class _Outside(TorchFunctionMode):
             self.left |= args[0].is_floating_point() and args[0].numel() > FEW
         if function not in _RECURRENT:
             return function(*args, **(kwargs or {}))
-        weights = next(one for one in args[2:] if isinstance(one, (list, tuple)) and one[0].dim() == 2)
+        weights = next(argument for argument in args[2:] if isinstance(argument, (list, tuple)) and argument[0].dim() == 2)
         self.macs += prod(args[0].shape[:-1]) * sum(weight.numel() for weight in weights if weight.dim() == 2)
         with _disable_current_modes():
             return function(*args, **(kwargs or {}))
 
 
 def count_macs(upstream: Loaded, samples: int, device: str) -> int:
-    """MACs of one pass of one sound; raises `Uncountable`."""
+    """Returns the MACs of one call on one sound; raises `Uncountable`."""
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
-    strangers, outside = _Strangers(counter.flop_registry), _Outside()
-    # not inference_mode: the counter takes composite operations apart, and weight normalisation then fails
-    with torch.no_grad(), _plain_attention(), outside, strangers, counter:
+    uncounted, outside = _Uncounted(counter.flop_registry), _Outside()
+    # not inference_mode: the counter decomposes composite operations, and then weight normalisation fails
+    with torch.no_grad(), _plain_attention(), outside, uncounted, counter:
         upstream.model(*noise(samples, device))
-    if strangers.names:
-        raise Uncountable(f"how much {', '.join(sorted(strangers.names))} multiplies is not known")
+    if uncounted.names:
+        raise Uncountable(f"the number of multiplications in {', '.join(sorted(uncounted.names))} is not known")
     if outside.left:
-        raise Uncountable("part of it is computed outside of torch (NumPy)")
+        raise Uncountable("the model computes outside of torch (NumPy)")
     return counter.get_total_flops() // 2 + outside.macs
 
 
 @contextlib.contextmanager
 def _plain_attention() -> Iterator[None]:
-    """torch's fused Transformer layer, which hides what it multiplies, stays off inside."""
+    """Inside, disables torch's fused Transformer layer, whose multiplications cannot be counted."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -149,7 +149,7 @@ def _plain_attention() -> Iterator[None]:
 
 
 def noise(samples: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """One wave of `samples` of noise that is the same in every process, and its length, on `device`."""
+    """Returns one wave of noise with `samples` samples, the same in every process, and its length, on `device`."""
     with seeded(32, samples):
         wave = torch.randn(1, samples) * 0.1
     return wave.to(device), torch.tensor([samples], device=device)

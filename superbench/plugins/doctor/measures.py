@@ -1,4 +1,4 @@
-"""How far two tensors are apart, and what a model's weights are."""
+"""Measures the difference of two tensors, and computes digests of a model's weights."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import torch
 from torch import Tensor, nn
 
 
-def difference(one: Tensor, other: Tensor) -> float:
-    """Largest absolute difference over the largest value; infinite if the shapes differ or a NaN is in only one of them."""
-    if one.shape != other.shape or not torch.equal(torch.isfinite(one), torch.isfinite(other)):
+def difference(first: Tensor, second: Tensor) -> float:
+    """Returns the largest absolute difference over the largest value of `first`; infinity if the shapes differ, or if a NaN is
+    in only one of them."""
+    if first.shape != second.shape or not torch.equal(torch.isfinite(first), torch.isfinite(second)):
         return float("inf")
-    one, other = torch.nan_to_num(one, 0.0, 0.0, 0.0), torch.nan_to_num(other, 0.0, 0.0, 0.0)
-    return float((one - other).abs().max() / one.abs().max().clamp(min=1e-12)) if one.numel() else 0.0
+    first, second = torch.nan_to_num(first, 0.0, 0.0, 0.0), torch.nan_to_num(second, 0.0, 0.0, 0.0)
+    return float((first - second).abs().max() / first.abs().max().clamp(min=1e-12)) if first.numel() else 0.0
 
 
 def weights(model: Any) -> dict[str, str]:
-    """Parameters and buffers, also those that are not saved, by their digests."""
+    """Returns digests of the parameters and buffers of a model by name, including buffers that are not saved."""
     if not isinstance(model, nn.Module):
         return {}
-    found = {}
+    digests = {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        plain = tensor.detach().cpu().contiguous().flatten()
-        found[name] = hashlib.blake2b(plain.view(torch.uint8).numpy().tobytes(), digest_size=16).hexdigest()
-    return found
+        values = tensor.detach().cpu().contiguous().flatten()
+        digests[name] = hashlib.blake2b(values.view(torch.uint8).numpy().tobytes(), digest_size=16).hexdigest()
+    return digests

@@ -86,7 +86,16 @@ def _metrics(task: str, a: Side, b: Side) -> list[Metric]:
     }
     units |= {key: (column.unit, column.higher_is_better) for key, column in known.items() if key not in units}
     both = [key for key in {**cells[0], **cells[1]} if key in units]
-    return [Metric(key.split(".", 1)[1], *units[key], cells[0].get(key), cells[1].get(key)) for key in both]
+    return [
+        Metric(
+            name=key.split(".", 1)[1],
+            unit=units[key][0],
+            higher_is_better=units[key][1],
+            a=cells[0].get(key),
+            b=cells[1].get(key),
+        )
+        for key in both
+    ]
 
 
 def _cells(side: Side, task: str) -> dict[str, Cell]:

@@ -60,7 +60,11 @@ def aligned(a: Sequence[Prediction], b: Sequence[Prediction]) -> tuple[list[Pred
 def paired(predictions: Sequence[Prediction], a: Score, b: Score) -> Paired:
     """Return the difference of two scores over the same items in the same order (`predictions`, of either side: the groups)."""
     difference = Score(
-        b.value - a.value, a.unit, a.higher_is_better, {}, lambda weights: b.reweighted(weights) - a.reweighted(weights)
+        value=b.value - a.value,
+        unit=a.unit,
+        higher_is_better=a.higher_is_better,
+        counts={},
+        reweighted=lambda weights: b.reweighted(weights) - a.reweighted(weights),
     )
     low, high, method = interval(predictions, difference)
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -80,7 +84,10 @@ def disagreements(
     better, worse = ([item for item in order if sign * gains[item] > 0][:most] for sign in (1, -1))
     chosen = [item for both in zip_longest(better, worse) for item in both if item is not None]
     return [
-        Disagreement(a[i].id, a[i].fold, a[i].reference, a[i].prediction, b[i].prediction, round(gains[i], 4)) for i in chosen
+        Disagreement(
+            id=a[i].id, fold=a[i].fold, reference=a[i].reference, a=a[i].prediction, b=b[i].prediction, gain=round(gains[i], 4)
+        )
+        for i in chosen
     ]
 
 

@@ -71,7 +71,9 @@ def pretrain(
     files = OutputFiles(Path(out))
     with files.alone(), repeatable(device):
         teaching = plugins.upstream(plugins.parse(teacher), device) if teacher else None
-        training = _Training(spec, family, size, options, teaching, files, reporter or Silence())
+        training = _Training(
+            spec=spec, family=family, size=size, options=options, teacher=teaching, files=files, reporter=reporter or Silence()
+        )
         training.perform(Path(audio), replace=replace)
 
 

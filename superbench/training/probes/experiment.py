@@ -8,37 +8,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from superbench.contract import Fold, Outputs, Prediction, Score, Setting, Split
+from superbench.contract import Fold, Outputs, Prediction, Setting, Split
 from superbench.errors import BadHead
 from superbench.features.extraction import Extraction
 from superbench.system.ranges import in_full
+from superbench.training.outcome import Outcome
 from superbench.training.probes.collapse import collapses
 from superbench.training.probes.evaluation import decode, fully
 from superbench.training.probes.fold import BEST, Conditions, Trained, decoded, examples_of, train
 from superbench.training.probes.probe import Probe
 from superbench.training.probes.updates import Point
-
-
-@dataclass(slots=True)
-class Outcome:
-    """The outcome of an experiment: all points of the sweep, the choice per fold, test predictions and their scores. `learning`
-    has a row for every evaluation of a probe, with its training loss and dev value."""
-
-    sweep: list[dict[str, Any]] = field(default_factory=list)
-    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
-    predictions: list[Prediction] = field(default_factory=list)
-    scores: dict[str, Score] = field(default_factory=dict)
-    facts: dict[str, float] = field(default_factory=dict)
-    layer_weights: dict[str, list[float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    learning: list[dict[str, Any]] = field(default_factory=list)
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
 
 
 def experiment(conditions: Conditions, folds: Sequence[Fold], extraction: Extraction) -> Outcome:

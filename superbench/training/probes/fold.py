@@ -106,7 +106,7 @@ def _trained(fold: Fold, sweep: Sweep, log: list[Any], better: Callable) -> Trai
         best = better(value for value, _ in values) if values else math.nan
         dev.append(best)
         steps.append(next((step for value, step in values if value == best), log[-1]["step"]))
-    return Trained(fold, sweep, dev, steps, log)
+    return Trained(fold=fold, sweep=sweep, dev=dev, steps=steps, log=log)
 
 
 def _sweep(conditions: Conditions, fold: Fold, extraction: Extraction) -> Sweep:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from superbench.contract import Audio, Item
-from superbench.features.extraction import BatchKey, Extraction, means
+from superbench.features.extraction import Extraction, means
+from superbench.features.live import BatchKey
 
 LARGEST_BYTES = 4 * 2**30
 """Time-averaged features up to this size are held in memory; larger ones are read from the store batch by batch."""

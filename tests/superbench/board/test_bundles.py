@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import io
 import json
 import struct
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles import forged, members, rezipped, zipped
 
 from superbench.board.board import Board
 from superbench.board.bundles.archive import Bounds, gunzipped, unpacked
@@ -29,38 +28,6 @@ PACK = "ks/predictions.jsonl.gz"
 @pytest.fixture
 def bundle(a_folder: Callable[..., Path]) -> bytes:
     return pack_bundle(a_folder("apc", 30))
-
-
-def members(data: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def zipped(files: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files:
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def rezipped(data: bytes, change: dict[str, bytes], *, honest: bool = False) -> bytes:
-    """Returns the bundle with some members changed; `honest`: the manifest is updated."""
-    files = members(data) | change
-    if honest:
-        manifest = json.loads(files["manifest.json"])
-        manifest["files"] = {
-            name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != "manifest.json"
-        }
-        manifest["upstream"] = json.loads(files["ks/result.json"])["upstream"]["name"]
-        files["manifest.json"] = json.dumps(manifest).encode()
-    return zipped(files.items())
-
-
-def with_result(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    record = json.loads(members(data)["ks/result.json"])
-    change(record)
-    return rezipped(data, {"ks/result.json": json.dumps(record).encode()}, honest=True)
 
 
 def with_lines(data: bytes, change: Callable[[list[str]], list[str]]) -> bytes:
@@ -221,10 +188,7 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(bundle: bytes, nu
 
 def _fitted(data: bytes, result: bytes) -> bytes:
     """Returns a bundle with this text as its result, and a matching manifest."""
-    files = members(data) | {"ks/result.json": result}
-    manifest = json.loads(files["manifest.json"])
-    manifest["files"]["ks/result.json"] = hashlib.sha256(result).hexdigest()
-    return zipped((files | {"manifest.json": json.dumps(manifest).encode()}).items())
+    return rezipped(data, {"ks/result.json": result}, honest=True)
 
 
 def test_a_key_that_stands_twice_is_refused(bundle: bytes) -> None:
@@ -236,7 +200,7 @@ def test_a_key_that_stands_twice_is_refused(bundle: bytes) -> None:
 def test_a_script_in_a_models_name_stays_text(bundle: bytes, tmp_path: Path) -> None:
     name = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     board = Board(tmp_path / "board")
-    board.accept(board.examine(with_result(bundle, lambda record: record["upstream"].update(name=name))))
+    board.accept(board.examine(forged(bundle, lambda record: record["upstream"].update(name=name))))
     assert [row["name"] for row in board.contents()["groups"][0]["rows"]] == [name]
     board.write_page(tmp_path / "page.html")
     assert "<script>alert" not in (tmp_path / "page.html").read_text()
@@ -245,18 +209,18 @@ def test_a_script_in_a_models_name_stays_text(bundle: bytes, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 201, "a\nb", "a\x00b", "a\x1b[2Jb", "a\u202eb", "a\u200bb", "\ud800"])
 def test_names_that_cannot_be_printed_are_refused(bundle: bytes, name: str) -> None:
-    assert refused(with_result(bundle, lambda record: record["upstream"].update(name=name))).status == 400
+    assert refused(forged(bundle, lambda record: record["upstream"].update(name=name))).status == 400
 
 
 def test_a_name_of_a_hundred_megabytes_is_refused(bundle: bytes) -> None:
-    error = refused(with_result(bundle, lambda record: record["upstream"].update(name="x" * 100_000_000)))
+    error = refused(forged(bundle, lambda record: record["upstream"].update(name="x" * 100_000_000)))
     assert error.status in (400, 413)
     assert len(str(error)) < 1000
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x07", "\x7f", "\udc00"])
 def test_control_characters_are_refused_in_any_text(bundle: bytes, character: str) -> None:
-    assert refused(with_result(bundle, lambda record: record.update(notes=[f"a{character}b"]))).code == "json"
+    assert refused(forged(bundle, lambda record: record.update(notes=[f"a{character}b"]))).code == "json"
     escaped = json.dumps(character)[1:-1]
     lines = with_lines(bundle, lambda lines: [lines[0].replace('"prediction": "', f'"prediction": "{escaped}'), *lines[1:]])
     if escaped.startswith("\\"):
@@ -296,7 +260,7 @@ def test_a_result_that_does_not_hold_is_refused_with_the_reason(
     bundle: bytes, change: Callable[[dict[str, Any]], object], reason: str, code: str
 ) -> None:
     with pytest.raises(Refusal, match=reason) as caught:
-        examine(open_bundle(with_result(bundle, change)))
+        examine(open_bundle(forged(bundle, change)))
     assert (caught.value.status, caught.value.code) == (422, code)
 
 
@@ -307,7 +271,7 @@ def test_a_documented_deviation_is_taken_and_not_ranked(bundle: bytes, tmp_path:
         record["deviations"] = ["learning rates 0.05 in place of the recipe's grid"]
 
     board = Board(tmp_path / "board")
-    board.accept(board.examine(with_result(bundle, own_grid)))
+    board.accept(board.examine(forged(bundle, own_grid)))
     (row,) = board.contents()["groups"][0]["rows"]
     assert (row["rank"], row["cells"]["ks.accuracy"]["place"]) == (None, None)
 

@@ -122,6 +122,6 @@ def test_an_upload_that_pauses_is_given_up(tmp_path: Path) -> None:
             await asyncio.sleep(60)
 
     with pytest.raises(app.TooSlow, match="5 bytes were received") as caught:
-        asyncio.run(app._receive(Slow(), tmp_path / "upload", Limits(chunk_seconds=0.1)))  # type: ignore[arg-type]
+        asyncio.run(app.receive(Slow(), tmp_path / "upload", Limits(chunk_seconds=0.1)))  # type: ignore[arg-type]
     assert caught.value.status == 408
     assert Limits().upload_seconds(20_000_000) == 430

@@ -112,8 +112,8 @@ def test_a_database_says_of_which_schema_it_is(
     address = f"sqlite:///{tmp_path}/board.db" if kind == "sqlite" else request.getfixturevalue("database")
     board = Board(address)
     board.submit(a_folder("apc", 20))
-    table = board.storage._tables.tables["superbench_schema"]  # type: ignore[attr-defined]
-    engine = board.storage._engine  # type: ignore[attr-defined]
+    engine = sqlalchemy.create_engine(address.replace("postgresql://", "postgresql+psycopg://"))
+    table = sqlalchemy.Table("superbench_schema", sqlalchemy.MetaData(), autoload_with=engine)
     with engine.connect() as connection, connection.begin():
         assert connection.execute(sqlalchemy.select(table.c.version)).scalars().all() == [1]
         connection.execute(table.update(), {"version": 2})
@@ -126,3 +126,4 @@ def test_a_database_says_of_which_schema_it_is(
     tokens.create(board.storage, "alice")
     with engine.connect() as connection, connection.begin():
         assert connection.execute(sqlalchemy.select(table.c.version)).scalars().all() == [1]
+    engine.dispose()

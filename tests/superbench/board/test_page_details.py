@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import doubles
 import numpy as np
 import pytest
 
@@ -37,16 +38,13 @@ def said(right: int, first: int = 0) -> list[Prediction]:
 
 
 def result(name: str, **more: Any) -> Result:
-    record = {
-        "schema": 1, "task": {"name": "ks", "version": 1, "protocol": "mini"},
-        "upstream": {"name": name, "revision": "r", "params": 10, "hop": 160, "layers": 2, "dim": 4},
-        "scores": {"accuracy": {"value": 50.0, "unit": "%", "higher_is_better": True, "counts": {}}}, "primary": "accuracy",
-        "sweep": [{"fold": "all", "lr": lr, "seed": 0, "dev": dev, "steps": 10} for lr, dev in DEVS.items()],
-        "chosen": {"all": {"lr": 0.1, "seed": 0, "step": 10, "setting": {}}},
-        "data": {"fingerprint": "f", "items": {"test": 60}}, "environment": {"spec": f"{name}=apc:untrained"},
-        "seconds": {"extract": 1, "train": 1, "evaluate": 1}, "predictions": "predictions.jsonl.gz", **more,
-    }  # fmt: skip
-    return Result.model_validate(record)
+    return doubles.result(
+        name, model={"layers": 2},
+        **{
+            "sweep": [doubles.receipt(lr, dev) for lr, dev in DEVS.items()],
+            "environment": {"spec": f"{name}=apc:untrained"}, **more,
+        },
+    )  # fmt: skip
 
 
 def row(name: str, **more: Any) -> Row:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import doubles
 import pytest
 
 from superbench.board.board import Board
@@ -17,7 +18,6 @@ from superbench.contract import Prediction
 from superbench.errors import CommandError, Conflict, Malformed, UnknownName
 from superbench.plugins import task
 from superbench.results import Result, write_result
-from superbench.results.intervals import interval
 
 
 def accept(board: Board, folder: Path, by: str = "") -> None:
@@ -32,13 +32,11 @@ def with_emotions(place: Path, a_result: Callable[..., Result], name: str, right
     """Adds an invented result of emotion recognition to keyword spotting: a second task of the same model."""
     emotions = task("sid")
     said = [Prediction(f"{n:03}.wav", "all", (f"s{n}",), "id10001", "id10001" if n < right else "id10002") for n in range(48)]
-    score = emotions.score(said, {})["accuracy"]
-    low, high, method = interval(said, score)
     record = a_result(name, 20, **more).model_dump(mode="json", by_alias=True)
     record["task"] |= {"name": "sid", "version": emotions.card.version}
-    record["scores"]["accuracy"] |= {"value": score.value, "ci": [low, high], "ci_method": method, "counts": dict(score.counts)}
+    record["scores"] = doubles.scores_of("sid", said)
     rates = emotions.card.recipes["mini"].learning_rates
-    record["sweep"] = [{"fold": "all", "lr": lr, "seed": 0, "dev": 50.0 - i, "steps": 10} for i, lr in enumerate(rates)]
+    record["sweep"] = [doubles.receipt(lr, 50.0 - i) for i, lr in enumerate(rates)]
     record["chosen"]["all"]["lr"] = rates[0]
     record["data"]["items"]["test"] = 48
     write_result(place / "sid", Result.model_validate(record), said)

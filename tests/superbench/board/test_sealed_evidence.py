@@ -6,7 +6,6 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,9 @@ def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mine" / "superbench" / "board.key"
 
 
-def test_forged_evidence_is_ignored_and_made_again(address: str, a_folder: Callable[..., Path], own_key: Path) -> None:
+def test_forged_evidence_is_ignored_and_made_again(
+    address: str, a_folder: Callable[..., Path], own_key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     board = Board(address)
     board.submit(a_folder("apc", 20))
     board.submit(a_folder("mfcc", 12))
@@ -39,8 +40,13 @@ def test_forged_evidence_is_ignored_and_made_again(address: str, a_folder: Calla
     kept = {name: board.storage.get("evidence", name) or b"" for name in names}
     own, other = names
     bare = kept[own][sealed_evidence.SEAL_BYTES :]
-    (entry,) = board._counted([])[:1]
-    stranger = replace(sealed_evidence.SealedEvidence.of_user(), key=b"x" * 32)
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "theirs"))
+        assert cells(Board(address)) == honest
+    same_bundle = own.rpartition("-")[0]
+    (theirs,) = [name for name in board.storage.names("evidence") if name.startswith(same_bundle) and name != own]
+    strangers = board.storage.get("evidence", theirs) or b""
+    assert strangers[sealed_evidence.SEAL_BYTES :] == bare
     lies = {
         "without a seal": bare,
         "a seal of zeros": bytes(32) + bare,
@@ -48,7 +54,7 @@ def test_forged_evidence_is_ignored_and_made_again(address: str, a_folder: Calla
         "another bundle's": kept[other],
         "cut off": kept[own][: len(kept[own]) // 2],
         "nothing": b"",
-        "a stranger's seal": stranger._seal(entry[0].digest, "ks", bare) + bare,
+        "a stranger's seal": strangers,
     }
     for what, lie in lies.items():
         with board.storage.writing() as writer:

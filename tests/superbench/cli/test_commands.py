@@ -78,7 +78,7 @@ def test_the_doctor_prints_a_certificate_or_the_reasons(call: Call, tmp_path: Pa
     (tmp_path / "sick.py").write_text(text.replace("* keep, count)", "* keep, count + 1)"))
     done = call("check", f"{tmp_path / 'sick.py'}:Spectrum")
     assert done.returncode == 1
-    assert "its lengths say 75 frames" in " ".join(done.stdout.split()) or "frames, but it returns" in done.stdout
+    assert "its lengths contain 75 frames" in " ".join(done.stdout.split()) or "frames, but it returns" in done.stdout
 
 
 def test_help_names_the_commands() -> None:

@@ -75,12 +75,12 @@ def test_a_named_task_without_its_corpus_and_a_damaged_corpus_would_fail(keyword
     (tmp_path / "LibriSpeech" / "train-clean-100").mkdir(parents=True)
     done = dry("fbank", "--tasks", "asr,ks", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
     assert {name: row.split()[0] for name, row in rows(done).items()} == {"fbank asr": "fails", "fbank ks": "fails"}
-    assert "holds no <speaker>/<chapter>" in words(done)
+    assert "contains no <speaker>/<chapter>" in words(done)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("fbnk",), "Did you mean fbank"), (("fbank", "--variant", "x"), "none of the chosen tasks knows it")],
+    [(("fbnk",), "Did you mean fbank"), (("fbank", "--variant", "x"), "none of the chosen tasks has this variant")],
 )
 def test_an_impossible_run_is_refused_as_it_would_be(keyword_corpora: Path, arguments: tuple[str, ...], message: str) -> None:
     done = dry(*arguments, "--data", str(keyword_corpora))

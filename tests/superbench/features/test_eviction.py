@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,12 @@ def files(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "shards").rglob("*") if path.is_file())
 
 
-@contextmanager
+def owners(root: Path) -> list[int]:
+    """The processes that have shards of a store pinned."""
+    return [int(path.name.split("-")[1]) for path in (root / "locks").glob("owner-*")]
+
+
+@contextlib.contextmanager
 def a_process_that_uses(root: Path, *shards: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen([sys.executable, "-c", USING, str(root), *shards], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -121,7 +127,7 @@ def test_pins_of_a_living_process_hold_and_those_of_a_killed_one_do_not(tmp_path
         assert not any(one.pinned for one in store.contents())
         assert {one.name for one in store.gc(0)} == {*NAMES[:2], NAMES[4]}
     assert files(tmp_path) == []
-    assert [path.name for path in (tmp_path / "locks").glob("owner-*")] == [store._pins.owner]
+    assert owners(tmp_path) == [os.getpid()]
 
 
 def test_a_closed_store_lets_go(tmp_path: Path) -> None:
@@ -137,8 +143,9 @@ def test_pins_of_the_dead_do_not_pile_up_where_nothing_is_evicted(tmp_path: Path
     for _ in range(2):
         with a_process_that_uses(tmp_path, NAMES[0]):
             pass
-    [(count,)] = Store(tmp_path)._index.rows("SELECT count(*) FROM pins")
-    assert count == 1
+    Store(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.sqlite")) as index:
+        assert index.execute("SELECT count(*) FROM pins").fetchall() == [(1,)]
 
 
 def test_features_at_hand_outlive_their_eviction_and_others_are_said_to_be_gone(tmp_path: Path) -> None:
@@ -177,11 +184,12 @@ def test_gc_removes_what_no_index_knows_unless_somebody_may_be_writing_it(tmp_pa
 
 def test_gc_removes_the_temporaries_of_dead_writers_only(tmp_path: Path) -> None:
     store = filled(tmp_path, 1)
-    for owner in ("owner-1-dead", store._pins.owner):
+    (own,) = [path.name for path in (tmp_path / "locks").glob("owner-*")]
+    for owner in ("owner-1-dead", own):
         (tmp_path / "writing" / owner).mkdir(parents=True)
         (tmp_path / "writing" / owner / NAMES[1]).write_bytes(b"half")
     assert [(one.name, one.reason) for one in store.gc()] == [(NAMES[1], "left by a dead process")]
-    assert [path.name for path in (tmp_path / "writing").iterdir()] == [store._pins.owner]
+    assert [path.name for path in (tmp_path / "writing").iterdir()] == [own]
 
 
 def test_a_negative_or_fractional_limit_is_refused_by_the_command(tmp_path: Path) -> None:

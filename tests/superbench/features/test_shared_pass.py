@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from doubles import Cut, Scissors
 
 from superbench import plugins
 from superbench.contract import Audio, Features, Fold, Item
@@ -102,21 +103,11 @@ def test_all_probes_of_a_sweep_share_each_pass(name: str, world: Callable[..., A
     assert seconds[1] == pytest.approx(seconds[0])
 
 
-class Cut(Exception):
-    """An exception in place of SIGKILL."""
-
-
-class Scissors(Silence):
-    def advance(self, stage: str, done: float, total: float) -> None:
-        if stage.startswith("train") and done >= 17:
-            raise Cut
-
-
 def test_training_on_fresh_crops_resumes_exactly(world: Callable[..., Any], tones: ModuleType, tmp_path: Path) -> None:
     task = tones.TONE
     undisturbed = trained(task, world(task, crop=2_000), tmp_path / "a")
     with pytest.raises(Cut):
-        trained(task, world(task, crop=2_000), tmp_path / "b", Scissors())
+        trained(task, world(task, crop=2_000), tmp_path / "b", Scissors(17))
     resumed = trained(task, world(task, crop=2_000), tmp_path / "b")
     assert resumed.sweep == undisturbed.sweep
     assert resumed.layer_weights == undisturbed.layer_weights

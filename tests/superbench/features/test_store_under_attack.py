@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -63,6 +65,20 @@ from superbench.cli.store import ls
 ls(Path(sys.argv[1]))
 print("torch" in sys.modules)
 """
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """The connections to SQLite that are opened from now on; what a disk refuses, a connection can refuse."""
+    made: list[sqlite3.Connection] = []
+    real = sqlite3.connect
+
+    def kept(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        made.append(real(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", kept)
+    return made
 
 
 def add(store: Store, name: str = NAME) -> None:
@@ -227,10 +243,12 @@ def test_a_disk_that_fills_up_is_said_and_leaves_nothing_behind(tmp_path: Path, 
     assert store.find([b"x" * 16])
 
 
-def test_an_index_that_cannot_grow_is_said_and_the_store_stays_as_it_was(tmp_path: Path) -> None:
+def test_an_index_that_cannot_grow_is_said_and_the_store_stays_as_it_was(
+    tmp_path: Path, connections: list[sqlite3.Connection]
+) -> None:
     store = filled(tmp_path)
-    [(pages,)] = store._index.rows("PRAGMA page_count")
-    store._index.rows(f"PRAGMA max_page_count = {pages}")
+    ((pages,),) = connections[-1].execute("PRAGMA page_count")
+    connections[-1].execute(f"PRAGMA max_page_count = {pages}")
     keys = [(1000 + number).to_bytes(16, "big") for number in range(1000)]
     with pytest.raises(StoreError, match=r"index\.sqlite cannot be written: database or disk is full.*free some space"):
         store.add(OTHER, keys, [VALUES[0][:1]] * 1000)
@@ -239,7 +257,9 @@ def test_an_index_that_cannot_grow_is_said_and_the_store_stays_as_it_was(tmp_pat
     assert [(one.name, one.reason) for one in store.gc()] == [(shard(tmp_path, OTHER).name, "in no index")]
 
 
-def test_a_store_that_became_read_only_is_said_and_can_still_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_became_read_only_is_said_and_can_still_be_read(
+    tmp_path: Path, connections: list[sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def read_only(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -247,7 +267,7 @@ def test_a_store_that_became_read_only_is_said_and_can_still_be_read(tmp_path: P
     monkeypatch.setattr(tempfile, "mkstemp", read_only)
     with pytest.raises(StoreError, match=r"Could not write .*Read-only file system. Check that the folder is writable"):
         add(store, OTHER)
-    store._index.rows("PRAGMA query_only = ON")
+    connections[-1].execute("PRAGMA query_only = ON")
     with pytest.raises(StoreError, match=r"attempt to write a readonly database. Make the folder writable, or .*--store"):
         store.use([NAME])
     os.utime(shard(tmp_path))  # its new stamp cannot be kept
@@ -369,7 +389,9 @@ def test_a_store_of_the_first_version_opens_with_all_that_is_in_it(tmp_path: Pat
 
 
 def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
-    filled(tmp_path)._index.rows("PRAGMA user_version = 7")
+    filled(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.sqlite")) as index:
+        index.execute("PRAGMA user_version = 7")
     with pytest.raises(StoreError, match=r"created by a newer superbench \(its index has version 7.*Update superbench"):
         Store(tmp_path)
 
@@ -381,7 +403,8 @@ def test_verify_names_damage_entries_without_a_shard_and_files_without_a_row(tmp
     store = filled(tmp_path)
     store.add(OTHER, [b"y" * 16], VALUES[:1])
     rows = [(b"a" * 16, "gone", 0, 1), (b"b" * 16, OTHER, 90, 11)]
-    store._index.write("INSERT INTO entries (key, shard, start, rows) VALUES (?,?,?,?)", rows)
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.sqlite")) as index, index:
+        index.executemany("INSERT INTO entries (key, shard, start, rows) VALUES (?,?,?,?)", rows)
     stray = shard(tmp_path).with_name(f"{'0' * 32}.safetensors")
     stray.write_bytes(b"?")
     states = {finding.shard: (finding.state, finding.message) for finding in store.verify()}

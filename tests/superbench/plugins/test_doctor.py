@@ -99,18 +99,18 @@ def remembers(model: nn.Module, features: Features) -> Features:
 
 
 SICK = {
-    dropout: ("deterministic", "no part is in training mode"),
-    awake: ("deterministic", "1 parts are in training mode, such as the model"),
+    dropout: ("deterministic", "no module is in training mode"),
+    awake: ("deterministic", "1 module is in training mode, such as the model"),
     wrong_layers: ("shape", r"= \(1, 75, 17\) for 1.5 s; declared 2 layers of 17"),
     too_long: ("length", "11 frames too many: 24 for 4001 samples"),
     one_more: ("length", "1 frame too many: 51 for 16000 samples, but at a hop of 320 frame 50 would begin at sample 16000"),
     last_one_twice: ("length", "1 frame too many: of the 12 frames for 4001 samples of noise, the last is empty or a copy"),
-    promised: ("call", "lengths say 37 frames, but it returns 36"),
+    promised: ("call", "lengths contain 37 frames, but it returns 36"),
     too_few: ("length", "too few frames: 6 for 4001 samples"),
     nan: ("finite", r"from 0\.00 s on \(frame 0 of 75\)"),
-    late_nan: ("long sound", r"60 s: NaN or infinity from 10\.00 s on \(frame 500 of 3000\)"),
+    late_nan: ("long sound", r"60 s: NaN or infinity in 2500 frames, from 10\.00 s on \(frame 500 of 3000\)"),
     learns: ("frozen", "1 of 1 weights and buffers changed .* such as scale"),
-    remembers: ("frozen", "it remembers calls"),
+    remembers: ("frozen", "they depend on earlier calls"),
 }
 
 
@@ -126,7 +126,7 @@ def test_a_sick_model_is_refused_with_the_reason(change: Callable, tones: Module
 def test_a_quick_look_still_finds_what_breaks_after_ten_seconds(tones: ModuleType) -> None:
     loaded = plugins.loaded(plugins.parse("patient"), changed(tones, late_nan), "cpu")
     found = examine(loaded, patience=0.0)
-    assert [reason for reason in found.reasons if "12 s: NaN" in reason and "what comes later is not known" in reason]
+    assert [reason for reason in found.reasons if "12 s: NaN" in reason and "longer sound was not checked" in reason]
 
 
 def test_another_sample_rate_is_refused(tones: ModuleType) -> None:
@@ -156,17 +156,17 @@ def across_batch(model: nn.Module, features: Features) -> Features:
 @pytest.mark.parametrize(
     ("change", "mates", "action"),
     [
-        (across_time, "equal", "only sounds of equal length will pass together"),
-        (across_batch, "none", "sounds will pass one at a time"),
+        (across_time, "equal", "only sounds of equal length will share a batch"),
+        (across_batch, "none", "each sound will be a batch of its own"),
         (lambda _, features: features, "any", None),
     ],
 )
 def test_extraction_does_what_the_doctor_found(change: Callable, mates: str, action: str | None, tones: ModuleType) -> None:
     model = changed(tones, change)
     found, _ = verdict(model)
-    assert (found.mates, found.actions) == (mates, [action] if action else [])
+    assert (found.batching, found.actions) == (mates, [action] if action else [])
     assert found.certificate()["batch mates"].get("action") == (action if mates == "equal" else None)
-    loaded = replace(plugins.loaded(plugins.parse("patient"), model, "cpu"), mates=found.mates)
+    loaded = replace(plugins.loaded(plugins.parse("patient"), model, "cpu"), batching=found.batching)
     calls: list[int] = []
     model.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     torch.manual_seed(0)

@@ -12,6 +12,7 @@ import pytest
 
 from superbench import plugins
 from superbench.errors import BrokenPlugin, CommandError, EndedProcess
+from superbench.runs.runner import asked, run
 
 MODELS = """
 import os, signal, torch
@@ -234,19 +235,17 @@ def test_a_list_of_names_imports_neither_a_plugin_nor_its_package(installed: Any
 
 
 def test_every_task_runs_beside_a_broken_one_which_fails_by_name(installed: Any, tmp_path: Path) -> None:
-    from superbench.runs.runner import _broken, asked
-
     installed("evil", "raise ValueError('no')", tasks="evil = evil_plugin:TASK")
     wanted = asked(["fbank"], "all", data=tmp_path, out=tmp_path)
     assert "ks" in wanted.tasks
     assert list(wanted.broken) == ["evil"]
-    assert [(ended.job.task, ended.state) for ended in _broken(wanted, tmp_path)] == [("evil", "failed")]
+    report = run(["fbank"], "all", data=tmp_path, out=tmp_path, store=tmp_path / "store", workers=1)
+    assert [ended.job.task for ended in report.of("failed")] == ["evil"]
+    assert {"ks", "pr", "sd"} <= {ended.job.task for ended in report.of("absent")}  # there are no corpora here
     assert list(asked(["fbank"], "ks", data=tmp_path, out=tmp_path).tasks) == ["ks"]
 
 
 def test_a_plugin_that_takes_the_name_of_a_built_in_is_refused_by_name(installed: Any, tmp_path: Path) -> None:
-    from superbench.runs.runner import _broken, asked
-
     installed("evil", "def load(*_): 0\nTASK = 5\n", upstreams="fbank = evil_plugin:load", hubs="hf = evil_plugin:load",
               tasks="ks = evil_plugin:TASK")  # fmt: skip
     for name, kind in (("fbank", "upstream"), ("hf/some/model", "hub")):
@@ -260,5 +259,7 @@ def test_a_plugin_that_takes_the_name_of_a_built_in_is_refused_by_name(installed
     assert "evil 1.0" in plugins.broken()["ks"]
     every = asked(["mfcc"], "all", data=tmp_path, out=tmp_path)
     assert "ks" in every.tasks
-    assert not list(_broken(every, tmp_path))  # the built-in task runs, and does not fail for the plugin's sake
+    report = run(["mfcc"], "all", data=tmp_path, out=tmp_path, store=tmp_path / "store", workers=1)
+    assert not report.of("failed")  # the built-in task runs, and does not fail for the plugin's sake
+    assert "ks" in {ended.job.task for ended in report.of("absent")}
     assert plugins.plugin(plugins.parse("mfcc"))

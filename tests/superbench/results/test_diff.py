@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import doubles
 import numpy as np
 import pytest
 
@@ -24,25 +25,16 @@ from superbench.results.intervals import interval
 
 
 def record(name: str = "apc", said: Sequence[Prediction] = (), kind: str = "ks", **more: Any) -> Result:
-    scores = {
-        metric: {
-            "value": score.value, "unit": score.unit, "higher_is_better": score.higher_is_better,
-            "ci": interval(said, score)[:2], "counts": dict(score.counts),
-        }
-        for metric, score in task(kind).score(said, {}).items()
-    } if said else {"accuracy": {"value": 50.0, "unit": "%", "higher_is_better": True, "counts": {}}}  # fmt: skip
-    facts = {
-        "schema": 1, "task": {"name": kind, "version": 1, "protocol": "mini"},
-        "upstream": {"name": name, "revision": "r", "params": 4_110_000, "hop": 160, "layers": 3, "dim": 512},
-        "scores": scores, "primary": task(kind).card.primary,
-        "sweep": [{"fold": "all", "lr": lr, "seed": 0, "dev": 50.0, "steps": 10} for lr in (0.1, 0.01)],
-        "chosen": {"all": {"lr": 0.1, "seed": 0, "step": 10, "setting": {}}},
-        "data": {"fingerprint": "f", "items": {"test": len(said)}, "passport": {"hours": 1.0}},
-        "environment": {"torch": "2.11", "device": "x86_64", "threads": 1, "date": "2026-01-02", "superbench": "0.1.0"},
-        "certificate": {"batch mates": {"holds": True, "measured": "1e-7"}},
-        "seconds": {"extract": 1, "train": 1, "evaluate": 1}, "predictions": "predictions.jsonl.gz", **more,
-    }  # fmt: skip
-    return Result.model_validate(facts)
+    return doubles.result(
+        name, kind=kind, model={"params": 4_110_000, "layers": 3, "dim": 512},
+        **{
+            "scores": doubles.scores_of(kind, said) if said else {"accuracy": doubles.score_facts(50.0)},
+            "sweep": [doubles.receipt(lr) for lr in (0.1, 0.01)],
+            "data": {"fingerprint": "f", "items": {"test": len(said)}, "passport": {"hours": 1.0}},
+            "environment": {"torch": "2.11", "device": "x86_64", "threads": 1, "date": "2026-01-02", "superbench": "0.1.0"},
+            "certificate": {"batch mates": {"holds": True, "measured": "1e-7"}}, **more,
+        },
+    )  # fmt: skip
 
 
 def words(right: int, speakers: int = 40, hard: Callable[[int], bool] = lambda n: False) -> list[Prediction]:

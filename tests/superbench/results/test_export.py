@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import doubles
 import h5py
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from superbench.__main__ import main
 from superbench.contract import Prediction
 from superbench.errors import BadResult, CommandError, MissingExtra
 from superbench.plugins import task
-from superbench.results import Result, write_result
+from superbench.results import write_result
 from superbench.results.export import predict
 from superbench.results.modelcard import card
 
@@ -158,23 +159,15 @@ READERS: dict[str, tuple[Callable[[Path], Said], Callable[[str], str]]] = {
 def stored(root: Path, name: str, predictions: Sequence[Prediction] | None = None, **more: Any) -> Path:
     """Write `root/<task>` with a result whose scores agree with its predictions."""
     said = list(predictions or PREDICTIONS[name])
-    scores = {
-        metric: {
-            "value": score.value, "unit": score.unit, "higher_is_better": score.higher_is_better, "ci": [1.0, 2.5],
-            "ci_method": "by hand", "counts": dict(score.counts),
-        }
-        for metric, score in task(name).score(said, {}).items()
-    }  # fmt: skip
-    record = {
-        "schema": 1, "task": {"name": name, "version": task(name).card.version, "protocol": "superb"},
-        "upstream": {"name": "my: [model]", "revision": "r", "params": 10, "macs": 2e9, "hop": HOP, "layers": 1, "dim": 4},
-        "scores": scores, "primary": task(name).card.primary,
-        "sweep": [{"fold": "all", "lr": 0.1, "seed": 0, "dev": 50.0, "steps": 10}],
-        "chosen": {"all": {"lr": 0.1, "seed": 0, "step": 10, "setting": {}}},
-        "data": {"fingerprint": "f", "items": {"test": len(said)}}, "environment": {"date": "2026-01-02"},
-        "seconds": {"extract": 1, "train": 1, "evaluate": 1}, "predictions": "predictions.jsonl.gz", **more,
-    }  # fmt: skip
-    write_result(root / name, Result.model_validate(record), said)
+    scores = doubles.scores_of(name, said, ci=lambda *_: (1.0, 2.5, "by hand"))
+    result = doubles.result(
+        "my: [model]", kind=name, version=task(name).card.version, protocol="superb", model={"macs": 2e9, "hop": HOP},
+        **{
+            "scores": scores, "data": {"fingerprint": "f", "items": {"test": len(said)}},
+            "environment": {"date": "2026-01-02"}, **more,
+        },
+    )  # fmt: skip
+    write_result(root / name, result, said)
     return root
 
 
@@ -193,7 +186,7 @@ def test_the_upload_of_every_task_read_back_by_id_gives_the_results_score(name: 
 def test_diarization_decisions_hold_under_every_threshold_of_the_official_scorer(tmp_path: Path) -> None:
     done = predict(stored(tmp_path / "results", "sd"), tmp_path)
     assert rttm(done.folder, 0.3) == rttm(done.folder, 0.7) == rttm(done.folder)
-    assert "not posteriors" in (done.folder / "README.md").read_text()
+    assert "no posteriors" in (done.folder / "README.md").read_text()
 
 
 def test_diarization_without_h5py_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

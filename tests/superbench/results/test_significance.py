@@ -13,7 +13,7 @@ from superbench.contract import Prediction, Score
 from superbench.contract.scoring import accuracy, ratio
 from superbench.results.intervals import Replicates, interval, interval_of, jackknife_variance, replicates
 from superbench.results.rows import Cell, Column, Row
-from superbench.results.significance import PairedTests, compared, standings
+from superbench.results.significance import PairedTests, compared, holm_adjusted, standings
 
 COLUMN = Column("ks", "accuracy", "Keyword spotting", "%", True, "content", True, (41.38, 96.66), "ks_acc")
 
@@ -137,10 +137,8 @@ def test_a_row_that_deviates_has_no_place_and_blocks_nobody() -> None:
 
 def test_holm_is_that_of_the_textbook() -> None:
     """p = 0.01, 0.04, 0.03 for three pairs: adjusted 0.03, 0.06, 0.06."""
-    from superbench.results.significance import _adjusted
-
     p = np.array([[1, 0.01, 0.04], [0.01, 1, 0.03], [0.04, 0.03, 1]])
-    assert np.allclose(_adjusted(p), [[1, 0.03, 0.06], [0.03, 1, 0.06], [0.06, 0.06, 1]])
+    assert np.allclose(holm_adjusted(p), [[1, 0.03, 0.06], [0.03, 1, 0.06], [0.06, 0.06, 1]])
 
 
 def test_jackknife_variance_of_a_mean_is_that_of_the_textbook() -> None:

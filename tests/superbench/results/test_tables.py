@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import doubles
 import pytest
 from rich.console import Console
 
@@ -12,16 +13,14 @@ from superbench.results import Result, tables
 
 
 def made(name: str, value: float, **more: Any) -> Result:
-    score = {"value": value, "unit": "%", "higher_is_better": True, "ci": [value - 3, value + 3], "counts": {}}
-    record = {
-        "schema": 1, "task": {"name": "ks", "version": 1, "protocol": "mini"},
-        "upstream": {"name": name, "revision": "r", "params": 1_151_648, "hop": 160, "layers": 1, "dim": 4},
-        "scores": {"accuracy": score}, "primary": "accuracy", "sweep": [],
-        "chosen": {"all": {"lr": 0.001, "seed": 0, "setting": {}}},
-        "data": {"fingerprint": "f", "items": {"train": 900, "test": 1_096}}, "environment": {"spec": "apc@x"},
-        "seconds": {"extract": 1, "train": 1, "evaluate": 1}, "predictions": "predictions.jsonl.gz", **more,
-    }  # fmt: skip
-    return Result.model_validate(record)
+    return doubles.result(
+        name, model={"params": 1_151_648},
+        **{
+            "scores": {"accuracy": doubles.score_facts(value, ci=[value - 3, value + 3])}, "sweep": [],
+            "chosen": {"all": {"lr": 0.001, "seed": 0, "setting": {}}},
+            "data": {"fingerprint": "f", "items": {"train": 900, "test": 1_096}}, **more,
+        },
+    )  # fmt: skip
 
 
 def test_a_line_says_task_version_metric_value_size_rate_and_parameters() -> None:

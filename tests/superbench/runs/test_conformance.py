@@ -34,7 +34,7 @@ def with_head(tones: ModuleType, kind: Callable[..., Any]) -> Any:
 
 @pytest.mark.parametrize(
     ("kind", "said"),
-    [(PooledLinear, "PooledLinear, a whole sweep in one pass"), (None, "NameOne")],
+    [(PooledLinear, "PooledLinear, batched updates for the complete sweep"), (None, "NameOne")],
     ids=["stacked", "one by one"],
 )
 def test_a_task_that_keeps_the_contract_is_told_what_held(kind: Any, said: str, tones: ModuleType) -> None:
@@ -47,7 +47,10 @@ def test_a_task_that_keeps_the_contract_is_told_what_held(kind: Any, said: str, 
 
 @pytest.mark.parametrize(
     ("kind", "fault"),
-    [(Forgetful, "`stacked` gives other outputs than `forward`"), (Doubled, "the mean of `losses` is not `loss`")],
+    [
+        (Forgetful, "the outputs of `stacked` differ from those of `forward`"),
+        (Doubled, "the mean of `losses` differs from `loss`"),
+    ],
 )
 def test_heads_that_answer_otherwise_at_once_are_found(kind: Any, fault: str, tones: ModuleType) -> None:
     last = conform(with_head(tones, kind)).findings[-1]

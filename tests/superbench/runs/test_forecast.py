@@ -168,7 +168,7 @@ def test_the_room_is_that_of_the_disk_where_the_store_will_be(tmp_path: Path) ->
 
 
 def test_the_speed_says_how_it_was_measured(tones: ModuleType, spectrum: Loaded, tmp_path: Path) -> None:
-    alone = dataclasses.replace(spectrum, mates="none")
+    alone = dataclasses.replace(spectrum, batching="none")
     for upstream in (spectrum, alone):
         speed = look(upstream, [tones.TONE], tmp_path).speed
         assert speed.sound_seconds == 5 * speed.utterances

@@ -35,7 +35,7 @@ from superbench.results.export import gathered
 from superbench.results.tables import warnings
 from superbench.runs.destination import label_of
 from superbench.runs.job import Performed, perform
-from superbench.runs.jobs import Nobody
+from superbench.runs.jobs import NoWatcher
 from superbench.runs.options import Options
 from superbench.runs.runner import Report, run
 from superbench.system.progress import Silence
@@ -295,7 +295,7 @@ def test_names_that_share_a_folder_are_refused(keyword_corpora: Path, warm_store
     assert states(go(keyword_corpora, tmp_path, "模型=fbank", store=warm_store)) == ["done"]
     refused = go(keyword_corpora, tmp_path, "测试=fbank", store=warm_store)
     assert states(refused) == ["failed"]
-    assert "holds results of another model: 模型" in refused.ended[0].message
+    assert "contains results of another model: 模型" in refused.ended[0].message
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def late(waves, lengths):
 """
 
 
-class Counting(Nobody):
+class Counting(NoWatcher):
     """Remembers how much sound passed the model."""
 
     def __init__(self) -> None:
@@ -438,7 +438,7 @@ def test_a_model_that_changes_while_sound_passes_is_refused_and_its_features_are
     spec = f"{tmp_path / 'unsteady.py'}:unsteady"
     for _ in range(2):
         (tmp_path / "unsteady.py").touch()
-        with pytest.raises(BadUpstream, match="changed while sound passed through it"):
+        with pytest.raises(BadUpstream, match="changed during the run"):
             world.perform(spec, world.tones.TONES)
         store = Store(world.folder / "store")
         assert not store.contents()
@@ -504,7 +504,7 @@ def test_what_is_changed_in_memory_is_refused_where_it_can_be_seen(
     options = {"data": keyword_corpora, "out": tmp_path / "out", "store": tmp_path / "store", "max_steps": 2}
     other = type("plain", (), {"__module__": "given_in_python", "__call__": module.plain})
     for changed in (functools.wraps(module.plain)(lambda waves, lengths: module.plain(2 * waves, lengths)), other):
-        with pytest.raises(CommandError, match="what was changed in memory is not in it"):
+        with pytest.raises(CommandError, match="does not contain changes made in memory"):
             run([changed], "ks", **options)
     run([module.plain], "ks", **options)
     assert sys.modules["given_in_python"] is module  # and it can still be pickled and reloaded

@@ -10,7 +10,7 @@ from superbench import Board
 from superbench.plugins import parse
 from superbench.results import read_result
 from superbench.results.result import Result
-from superbench.runs.jobs import Ended, Job, Nobody
+from superbench.runs.jobs import Ended, Job, NoWatcher
 from superbench.runs.notebook import NotebookDisplay, in_notebook, usual_watcher
 from superbench.runs.runner import Report
 
@@ -76,4 +76,4 @@ def test_a_board_without_bundles_says_so(tmp_path: Path) -> None:
 
 def test_a_script_is_no_notebook() -> None:
     assert not in_notebook()
-    assert isinstance(usual_watcher(), Nobody)
+    assert isinstance(usual_watcher(), NoWatcher)

@@ -14,7 +14,7 @@ import pytest
 from superbench.errors import CommandError, MissingCorpus, UnknownName
 from superbench.plugins import task
 from superbench.results import read_predictions, read_result
-from superbench.runs.jobs import LOCK, Ended, Nobody
+from superbench.runs.jobs import LOCK, Ended, NoWatcher
 from superbench.runs.runner import Report, run
 from superbench.system.locks import locked
 
@@ -141,7 +141,7 @@ def test_a_job_that_another_process_has_in_hand_comes_last(keyword_corpora: Path
     with contextlib.ExitStack() as other:
         other.enter_context(locked(place / LOCK, wait=True))
 
-        class LetGo(Nobody):
+        class LetGo(NoWatcher):
             def ended(self, ended: Ended) -> None:
                 other.close()
 

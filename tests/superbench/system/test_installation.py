@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,3 +55,18 @@ def test_check_warns(call: Callable[..., subprocess.CompletedProcess[str]], site
     assert "More than one Python package is called superbench" in done.stderr
     assert "use an environment of its own for each" in done.stderr
     assert any("0.12" not in one and str(site) in one for one in json.loads(done.stdout)["foreign"])
+
+
+def test_check_warns_when_the_other_package_has_overwritten_ours(site: Path) -> None:
+    """pip writes both packages into one folder, so that the second one that is installed overwrites files of the first."""
+    merged = site / "superbench"
+    shutil.copytree(PACKAGE, merged, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    for name in ("__init__.py", "cli/__init__.py"):
+        (merged / name).write_text('__version__ = "0.12.0"\n')
+    command = [sys.executable, "-m", "superbench", "check", "fbank", "--quick"]
+    done = subprocess.run(command, cwd=site, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True)
+    assert done.returncode != 0  # the models find none of the public names
+    warning, _, error = done.stderr.partition("\n")
+    assert "the distribution superbench installs one, too" in warning
+    assert "use an environment of its own for each" in warning
+    assert "cannot import name" in error

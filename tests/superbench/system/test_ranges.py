@@ -83,5 +83,5 @@ def test_synthesis_and_an_untrained_model_refuse_a_seed_below_zero(tmp_path: Pat
         synthesize(tmp_path / "data", -1, ["ks"], Silence())
     assert list(tmp_path.iterdir()) == []
     for seed in ("-1", "x", ""):
-        with pytest.raises(CommandError, match="not a whole number, 0 or more"):
+        with pytest.raises(CommandError, match="expected a whole number, 0 or more"):
             plugins.upstream(plugins.parse(f"apc:untrained,seed={seed}"))

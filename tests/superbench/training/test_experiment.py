@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from doubles import Cut, Scissors
 
 from downstream.shared.pooled import PooledLinear
 from superbench import plugins
 from superbench.contract import Features, Fold, Recipe
 from superbench.contract.corpora import Corpora
+from superbench.errors import BadHead
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
+from superbench.results.result import Receipt
 from superbench.system.progress import Silence
 from superbench.training.loop import flushed
 from superbench.training.probes.batches import BatchPlan, Traits
@@ -24,20 +27,7 @@ from superbench.training.probes.experiment import Outcome, experiment
 from superbench.training.probes.fold import Conditions
 from superbench.training.probes.probe import MeanExamples, Probe
 from superbench.training.probes.sweep import Sweep
-from superbench.training.probes.updates import Point
-
-
-class Cut(Exception):
-    """Simulates SIGKILL: training ends at a chosen update."""
-
-
-class Scissors(Silence):
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def advance(self, stage: str, done: float, total: float) -> None:
-        if stage.startswith("train") and done >= self.after:
-            raise Cut
+from superbench.training.probes.updates import Point, SequentialUpdate
 
 
 def features(
@@ -121,29 +111,19 @@ def test_a_stacked_sweep_equals_its_probes_one_by_one(optimizer: str, tones: Mod
         probes.append(Probe(tones.NameOne(17), 2).double())
     examples = MeanExamples(values, "cpu")
     together = Sweep(points, copy.deepcopy(probes), recipe, plan, examples, labels)
-    apart = [
-        SideBySideOnMeans([point], [probe], recipe, plan, examples, labels) for point, probe in zip(points, probes, strict=True)
-    ]
     for number in range(30):
         together.step(number)
-        for one in apart:
-            one.step(number)
-    for i, one in enumerate(apart):
-        for name, value in one.own[0].items():
+    targets = torch.stack(labels)
+    for i, (point, probe) in enumerate(zip(points, probes, strict=True)):
+        alone = SequentialUpdate([point], [probe.train()], recipe, draws=False)
+        for number in range(30):
+            for indices in plan(number):
+                read, lengths = examples.batch(indices)
+                loss = probe.head.loss(probe(read, lengths), lengths, targets[torch.as_tensor(indices)])
+                (loss / recipe.accumulate).backward()
+            alone.update()
+        for name, value in alone.own[0].items():
             torch.testing.assert_close(together.own[i][name], value, rtol=1e-9, atol=1e-9)
-
-
-class SideBySideOnMeans(Sweep):
-    """The sequential update, with stacked targets as heads on time-averaged features expect them."""
-
-    def step(self, number: int) -> float:
-        probe = self.probes[0].train()
-        for indices in self.plan(number):
-            feats, lengths = self.examples.batch(indices)
-            loss = probe.head.loss(probe(feats, lengths), lengths, torch.stack([self.targets[i] for i in indices]))  # type: ignore[operator]
-            (loss / self.recipe.accumulate).backward()
-        self._learning.update()
-        return 0.0
 
 
 @pytest.mark.parametrize("head", ["one by one", "stacked"])
@@ -210,9 +190,34 @@ def test_a_probe_does_not_depend_on_its_mates(tones: ModuleType, tone_corpora: P
     assert [row for row in both.sweep if row["lr"] == 3e-3] == alone.sweep
 
 
-def test_all_diverged_is_an_error_and_one_diverged_is_recorded(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
-    from superbench.errors import BadHead
+@pytest.mark.parametrize("name", ["TONE", "TONES"])
+def test_a_rate_that_diverged_is_recorded_and_never_chosen(
+    name: str, tones: ModuleType, tone_corpora: Path, tmp_path: Path
+) -> None:
+    """A penalty that overflows as soon as a weight is larger than 88: at the first update of a rate of 100 000."""
+    task, base = getattr(tones, name), {"TONE": tones.NameOne, "TONES": tones.NameMany}[name]
 
+    class Overflowing(base):  # type: ignore[misc, valid-type]
+        def loss(self, outputs: torch.Tensor, lengths: torch.Tensor, targets: Any) -> torch.Tensor:
+            largest = torch.stack([weight.abs().max() for weight in self.parameters()]).max()
+            return super().loss(outputs, lengths, targets) + 0 * largest.exp()
+
+    recipe = replace(task.card.recipes["mini"], learning_rates=(1e6, 1e-2, 1e5))
+    card = replace(task.card, recipes={"mini": recipe})
+    task = replace(task, card=card, head=lambda dim, fold, recipe: Overflowing(dim))
+    folds, extraction = features(tones, tone_corpora, tmp_path, task)
+    outcome = experiment(conditions(task, tmp_path), folds, extraction)
+    receipts = [Receipt.model_validate(row) for row in outcome.sweep]
+    assert [(receipt.lr, receipt.status) for receipt in receipts] == [(1e6, "diverged"), (1e-2, None), (1e5, "diverged")]
+    assert [receipt.dev is None for receipt in receipts] == [True, False, True]
+    assert outcome.chosen["all"]["lr"] == 1e-2
+    assert len(outcome.predictions) == len(folds[0].test.items)
+    told = {row["lr"]: row["dev"] for row in outcome.learning if row["step"] == recipe.steps}
+    assert (told[1e6], told[1e5]) == (None, None)
+    assert told[1e-2] is not None
+
+
+def test_where_every_rate_diverged_it_is_an_error(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
     class Exploding(tones.NameOne):  # type: ignore[misc,name-defined]
         def loss(self, outputs: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             return super().loss(outputs, lengths, targets) * float("nan")
@@ -221,4 +226,4 @@ def test_all_diverged_is_an_error_and_one_diverged_is_recorded(tones: ModuleType
     task = replace(tones.TONE, head=lambda dim, fold, recipe: Exploding(dim))
     with pytest.raises(BadHead) as outcome:
         experiment(conditions(task, tmp_path), folds, extraction)
-    assert "diverged" in str(outcome.value)
+    assert "every learning rate diverged (0.1, 0.01, 0.001)" in str(outcome.value)

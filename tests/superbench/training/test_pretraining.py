@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -446,7 +447,7 @@ def test_too_little_room_is_said_before_the_first_update(
     tiny: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "superbench.training.pretraining.output.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 1000)
+        "superbench.training.pretraining.output.shutil.disk_usage", lambda _: SimpleNamespace(total=10, used=10, free=1000)
     )
     with pytest.raises(StoreError, match="GB free; training writes up to"):
         train(tiny, speech, tmp_path / "out.safetensors")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import doubles
 import pytest
 
 from superbench import plugins
@@ -18,7 +19,6 @@ from superbench.contract import Prediction
 from superbench.errors import Refusal
 from superbench.results import Result, write_result
 from superbench.results.grouping import Known, grouped
-from superbench.results.intervals import interval
 from superbench.results.rows import key_of
 from superbench.results.tables import as_csv, as_latex, as_markdown, load_results
 
@@ -40,15 +40,9 @@ def answered(wrong: int) -> list[Prediction]:
 def honest(place: Path, made: Callable[..., Result], name: str, wrong: int, **data: Any) -> Path:
     """A result of the official recipe on the published corpus, as a run writes it."""
     said = answered(wrong)
-    score = plugins.task("ks").score(said, {})["accuracy"]
-    low, high, method = interval(said, score)
     passport = {"lists": {"test": "d"}, "counts": COUNTS} | data
-    facts = {
-        "value": score.value, "unit": "%", "higher_is_better": True, "ci": [low, high], "ci_method": method,
-        "counts": dict(score.counts),
-    }  # fmt: skip
     result = made(
-        name, 30, protocol="superb", scores={"accuracy": facts},
+        name, 30, protocol="superb", scores=doubles.scores_of("ks", said),
         data={"fingerprint": "official", "items": {"test": len(said)}, "passport": passport},
     )  # fmt: skip
     (place / name / "ks").mkdir(parents=True)

@@ -1,0 +1,139 @@
+"""Accepting a submission: bundles are opened, scored again and drawn, then stored in one write.
+
+A submission is accepted completely, or refused with the reasons; a refusal does not change the board.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from superbench.board.bundles import lookalikes
+from superbench.board.bundles.bundle import Bundle, one_per_upstream, open_bundle
+from superbench.board.bundles.evidence import Evidence
+from superbench.board.bundles.references import References
+from superbench.board.bundles.verify import examine
+from superbench.board.page import shown_results
+from superbench.board.storage import rulings
+from superbench.board.storage.base import KEEPER, Storage, StoredBundle, Writing, event, now
+from superbench.board.storage.documents import confirm, references_for
+from superbench.board.storage.sealed_evidence import SealedEvidence
+from superbench.errors import Conflict, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionReceipt:
+    """The outcome of a submission. `fresh` is False if the board already contained the same bundle."""
+
+    upstream: str
+    tasks: tuple[str, ...]
+    place: str
+    fresh: bool
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A bundle whose scores have all been confirmed, with the evidence by task. It can be accepted."""
+
+    bundle: Bundle
+    evidence: Mapping[str, Evidence]
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Examines and accepts bundles for the board in `storage`; `sealed` keeps the evidence."""
+
+    storage: Storage
+    sealed: SealedEvidence
+
+    def submit(self, folder: Path, *, by: str = "", without_references: bool = False) -> list[SubmissionReceipt]:
+        """Accepts the results of every upstream under `folder`, or none of them; raises `BadResult` with all reasons."""
+        bundles = [open_bundle(data) for data in one_per_upstream(folder, without_references)]
+        ready, refused = [], []
+        for bundle in bundles:
+            try:
+                ready.append(Examined(bundle, examine(bundle, self._references_for)))
+            except Refusal as error:
+                refused.append((error, f"{bundle.upstream}: {error}"))
+        if not refused:
+            try:
+                self._require_drawable(*ready)
+            except Refusal as error:
+                refused.append((error, str(error)))
+        if refused:
+            text = "The board refuses this submission. Nothing was added. " + "; ".join(reason for _, reason in refused) + "."
+            raise type(refused[0][0])(text, refused[0][0].code)
+        with self.storage.writing() as writer:
+            return [self._accept(writer, examined, by, again=True) for examined in ready]
+
+    def examine(self, data: bytes) -> Examined:
+        """Opens a bundle, scores it again, and draws the page with it; raises a `Refusal`."""
+        bundle = open_bundle(data)
+        examined = Examined(bundle, examine(bundle, self._references_for))
+        self._require_drawable(examined)
+        return examined
+
+    def accept(self, examined: Examined, by: str = "") -> SubmissionReceipt:
+        """Accepts an examined bundle; raises `Conflict`, and `Refusal` if the references have changed since."""
+        with self.storage.writing() as writer:
+            return self._accept(writer, examined, by, again=False)
+
+    def refuse(self, subject: str, reason: Refusal, by: str = "") -> None:
+        """Writes into the log why something was refused."""
+        with self.storage.writing() as writer:
+            writer.log(event(by or KEEPER, "refused", subject[:200], f"{reason.code}: {reason}"[:2000]))
+
+    def _accept(self, writer: Writing, examined: Examined, by: str, *, again: bool) -> SubmissionReceipt:
+        bundle, accepted = examined.bundle, writer.bundles()
+        tasks = tuple(sorted(bundle.entries))
+        same = [stored for stored in accepted if stored.digest and bundle.digest.startswith(stored.digest)]
+        if same:
+            if rulings.ruling_of(writer, same[0]).withdrawn:
+                raise Conflict(f"The same bundle of {bundle.upstream} was withdrawn from this board.", "withdrawn")
+            if not again:
+                raise Conflict(
+                    f"The same bundle of {bundle.upstream} was accepted at {same[0].accepted}; a bundle is accepted once.",
+                    "replayed",
+                )
+            return SubmissionReceipt(
+                upstream=bundle.upstream, tasks=tasks, place=same[0].place, fresh=False, digest=bundle.digest
+            )
+        _require_own_name(bundle.upstream, by, rulings.active_bundles(writer))
+        for task, evidence in examined.evidence.items():
+            fingerprint = bundle.entries[task].result.data.fingerprint
+            confirm(references_for(writer, task, fingerprint), evidence, task)
+            self.sealed.keep(writer, bundle.digest, task, evidence)
+        latest = accepted[-1].accepted if accepted else ""
+        moment = max(now(), f"{latest}0" if latest else "")  # the order of acceptance survives a clock that is set back
+        stored = writer.add(StoredBundle(bundle.digest, bundle.upstream, moment, by), bundle.data)
+        writer.log(event(by or KEEPER, "accepted", bundle.digest, f"{bundle.upstream}: {', '.join(tasks)}"))
+        return SubmissionReceipt(upstream=bundle.upstream, tasks=tasks, place=stored.place, fresh=True, digest=bundle.digest)
+
+    def _require_drawable(self, *examined: Examined) -> None:
+        shown_results.require_drawable(
+            self.storage, self.sealed, [(candidate.bundle, candidate.evidence) for candidate in examined]
+        )
+
+    def _references_for(self, task: str, fingerprint: str) -> References | None:
+        return references_for(self.storage, task, fingerprint)
+
+
+def _require_own_name(name: str, by: str, bundles: Sequence[StoredBundle]) -> None:
+    """Raises `Conflict` if the name belongs to another token, or looks like a name that is on the board.
+
+    A name belongs to the token that submitted it first; to the keeper if there was no token.
+    """
+    owners = {stored.by for stored in bundles if stored.upstream == name}
+    if owners - {by}:
+        owner = "somebody else" if owners - {by, ""} else "the board's keeper"
+        raise Conflict(f"The name {name!r} belongs to {owner} on this board. Run under an alias: alias=spec.", "name")
+    names = [stored.upstream for stored in bundles if stored.upstream != name]
+    similar = next((other for other in names if lookalikes.alike(other, name)), None)
+    if similar is not None:
+        raise Conflict(
+            f"The name {name!r} looks like {similar!r}, which is on this board. Run under an alias: alias=spec.", "name"
+        )
+    if published := lookalikes.impersonated(name):
+        raise Conflict(f"The name {name!r} imitates the published row {published!r}. Run under an alias: alias=spec.", "name")

@@ -1,0 +1,79 @@
+"""The page of a board: its data, as a file, and in a notebook. It shows the bundles whose scores are confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from superbench.board.page import render, shown_results
+from superbench.board.storage.base import Storage, event
+from superbench.board.storage.sealed_evidence import SealedEvidence
+from superbench.errors import CommandError
+from superbench.results import Result
+from superbench.system.files import require_place, write_text
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class BoardPage:
+    """The page of the board in `storage`. Evidence that is missing in `sealed` is computed and added."""
+
+    storage: Storage
+    sealed: SealedEvidence
+
+    def results(self) -> list[Result]:
+        """Returns all results on the board; the latest one for each upstream and task. Raises `BadResult`."""
+        return [entry.result for _, entry in self._counted([])]
+
+    def contents(self, progress: Progress = lambda done, total: None, *, everything: bool = False) -> dict[str, Any]:
+        """Returns what the page shows, as plain values, and in its list `refused` what it does not show."""
+        left_out: list[str] = []
+        shown, fresh = shown_results.verified(self.storage, self.sealed, self._counted(left_out), left_out, progress)
+        self._keep(fresh)
+        data, undrawable = shown_results.page_data(shown, left_out, everything=everything)
+        self._note(undrawable)
+        return data
+
+    def write(self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False) -> list[str]:
+        """Writes one HTML file; returns what it does not show, with the reasons."""
+        require_place(out, f"--out {out}")
+        data = self.contents(progress, everything=everything)
+        write_text(out, render.render(data))
+        return list(data["refused"])
+
+    def frame(self) -> str:
+        """Returns the page for a notebook, in a frame that may run scripts and start downloads only."""
+        if not self.storage.bundles():
+            return f"<p>{escape(str(self.storage.address))} contains no bundle yet.</p>"
+        page = escape(render.render(self.contents()))
+        return f'<iframe srcdoc="{page}" sandbox="allow-scripts allow-downloads" width="100%" height="640"></iframe>'
+
+    def _counted(self, left_out: list[str]) -> list[shown_results.Counted]:
+        """Returns the entries that are shown. Raises `CommandError` if no bundle was ever accepted."""
+        if not self.storage.bundles():
+            raise CommandError(
+                f"{self.storage.address} is not a board: it contains no bundle. "
+                f"Submit one: superbench submit DIR --board {self.storage.address}"
+            )
+        return shown_results.counted(self.storage, left_out)
+
+    def _keep(self, fresh: shown_results.Fresh) -> None:
+        """Stores the evidence that was computed while a page was drawn."""
+        if not fresh:
+            return
+        with self.storage.writing() as writer:
+            for (digest, task), evidence in fresh.items():
+                self.sealed.keep(writer, digest, task, evidence)
+
+    def _note(self, undrawable: Mapping[str, str]) -> None:
+        """Writes into the log which bundles could not be drawn; each reason once."""
+        events = self.storage.events() if undrawable else []
+        logged = {(event.subject, event.remark) for event in events if event.what == "not drawn"}
+        if new := {digest: reason for digest, reason in undrawable.items() if (digest, reason) not in logged}:
+            with self.storage.writing() as writer:
+                for digest, reason in new.items():
+                    writer.log(event("board", "not drawn", digest, reason))
