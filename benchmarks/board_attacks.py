@@ -417,7 +417,7 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     command = shlex.split(arguments.superbench) if arguments.superbench else [sys.executable, "-c", START]
     with tempfile.TemporaryDirectory() as temporary:
-        os.environ["XDG_CACHE_HOME"] = temporary
+        os.environ["XDG_CACHE_HOME"] = str(Path(temporary, "cache"))
         root = Path(temporary)
         Attacks(command, forger(root / "made"), root, arguments.postgresql).all(arguments.only)
 
