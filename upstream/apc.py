@@ -2,7 +2,8 @@
 
 Chung, Hsu, Tang, Glass (2019), "An unsupervised autoregressive model for speech representation learning", arXiv 1904.03240.
 `base` is the published size (three GRU layers of 512 with residual connections, five frames of 10 ms ahead, 4.11 M weights
-with the prediction). `mini` reads two stacked frames (20 ms) and is meant for the miniature corpora.
+with the prediction). `mini` reads two stacked frames (20 ms) and is meant for the miniature corpora; `micro` and `nano` have
+about a quarter and a sixteenth of its weights, for curves over sizes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ from upstream.shared.recurrent import RecurrentConfig, RecurrentPredictor
 class Apc(RecurrentPredictor):
     """Predicts from the last layer directly."""
 
-    configs: ClassVar = {"mini": RecurrentConfig(stack=2, width=256, dropout=0.0, ahead=3), "base": RecurrentConfig()}
+    configs: ClassVar = {
+        "nano": RecurrentConfig(stack=2, width=48, dropout=0.0, ahead=3),
+        "micro": RecurrentConfig(stack=2, width=112, dropout=0.0, ahead=3),
+        "mini": RecurrentConfig(stack=2, width=256, dropout=0.0, ahead=3),
+        "base": RecurrentConfig(),
+    }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3),
+        **dict.fromkeys(("nano", "micro", "mini"), Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3)),
         "base": Pretraining(steps=100_000, batch=32, seconds=15.0, learning_rate=1e-4, whole_utterances=True),
     }

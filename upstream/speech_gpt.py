@@ -5,7 +5,8 @@ frames and a language model over them; layers as in GPT-2 (Radford et al. 2019: 
 Frames of 20 ms (two of 10 ms) are scaled by the mean and spread of the sound that the model was pretrained on, so that a frame
 depends on nothing that comes after it; each becomes the nearest of the centroids that k-means found before training. A
 sentence begins with BOS. Hidden states: the units' embeddings, then each layer's output, the last one normalised.
-`base` has the size of GPT-2 small (12 layers of 768; 85.8 M weights with 500 units). `superbench generate` turns the units that
+`base` has the size of GPT-2 small (12 layers of 768; 85.8 M weights with 500 units); `mini` is for the miniature corpora,
+`micro` and `nano` have about a quarter and a sixteenth of its weights. `superbench generate` turns the units that
 follow a prompt back into sound: centroids → mel spectrum → phases by Griffin & Lim (1984).
 """
 
@@ -47,11 +48,13 @@ class SpeechGpt(nn.Module):
     spread: Tensor
 
     configs: ClassVar = {
+        "nano": SpeechGptConfig(units=200, width=48, layers=3, heads=4, feedforward=192, dropout=0.0, fit_seconds=600.0),
+        "micro": SpeechGptConfig(units=200, width=96, layers=3, heads=4, feedforward=384, dropout=0.0, fit_seconds=600.0),
         "mini": SpeechGptConfig(units=200, width=192, layers=3, heads=4, feedforward=768, dropout=0.0, fit_seconds=600.0),
         "base": SpeechGptConfig(),
     }
     pretraining: ClassVar = {
-        "mini": Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3),
+        **dict.fromkeys(("nano", "micro", "mini"), Pretraining(steps=500, batch=8, seconds=2.0, learning_rate=2e-3)),
         "base": Pretraining(steps=250_000, batch=32, seconds=15.0, learning_rate=5e-4),
     }
 

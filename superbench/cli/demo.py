@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for corpora, models, results and the board")] = Path("demo"),
     full: Annotated[bool, typer.Option("--full", help="Add tera (masked) and its untrained control")] = False,
+    few_shot: Annotated[
+        bool, typer.Option("--few-shot", help="Train no head: three sizes of two models, few-shot and in context")
+    ] = False,
     seed: Annotated[
         int, typer.Option(help="Seed of the miniature corpora (0, 3, 7 and 11 were used to choose the recipes)")
     ] = 23,
@@ -25,16 +28,20 @@ def demo(
     """Synthesise ten miniature corpora, pretrain a model, run ten tasks, rank the models, and write a board as a web page.
 
     Needs no download and no GPU. The table contains the filter-bank baseline and an untrained control of each architecture: a
-    pretrained model is an improvement only if it is better than both.
+    pretrained model is an improvement only if it is better than both. With --few-shot, nothing but the models is trained: the
+    examples become centroids and clusters, or stand in the prompt, and the board shows the score against the size of the model.
     """
     from superbench.cli.display import console
     from superbench.results import tables
-    from superbench.runs.demo import demonstrate
+    from superbench.runs.demo import demonstrate, demonstrate_few_shot
     from superbench.system.locks import require_locks
 
     require_locks(out, f"--out {out}")
     display = _Display(out)
-    story = demonstrate(out, ["apc", "tera"] if full else ["apc"], seed, display.run, display.stages, console.rule)
+    if few_shot:
+        story = demonstrate_few_shot(out, seed, display)
+    else:
+        story = demonstrate(out, ["apc", "tera"] if full else ["apc"], seed, display)
     console.print(tables.terminal(story.results))
     console.print("  ".join(f"{name} {value:.0f} s" for name, value in story.seconds.items()))
     console.print(f"Board: {story.page}")
@@ -58,7 +65,14 @@ class _Display:
             yield StageBars(self.progress)
         self.progress = None
 
-    def run(self, upstreams: list[str], tasks: str) -> int:
+    def title(self, text: str) -> None:
+        """Prints the title of a phase."""
+        from superbench.cli.display import console
+
+        console.rule(text)
+
+    def run(self, upstreams: list[str], tasks: str, **options: Any) -> int:
+        """Runs tasks; their bars join those of the phase."""
         from superbench.cli.run import perform
 
-        return perform(upstreams, tasks, table=False, progress=self.progress, **self.places)
+        return perform(upstreams, tasks, table=False, progress=self.progress, **self.places, **options)

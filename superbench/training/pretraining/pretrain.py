@@ -30,8 +30,9 @@ from superbench.training.pretraining.learner import Learner, TrainingOptions, re
 from superbench.training.pretraining.output import OutputFiles
 from superbench.training.pretraining.unlabelled import HELD_OUT, Recording, Unlabelled, identity, recordings
 
-MINI_THREADS = 2
-"""The most threads for `mini` sizes on a CPU; more threads do not speed up such small updates."""
+SMALL = ("nano", "micro", "mini")
+SMALL_THREADS = 2
+"""The most threads for `SMALL` sizes on a CPU; more threads do not speed up such small updates."""
 CHECKS = 10
 CHECK_UPDATES = 1000
 RESUME_SECONDS = 600.0
@@ -161,8 +162,8 @@ def _note_before_training(outputs: OutputFiles, files: int, reporter: Reporter) 
 @contextlib.contextmanager
 def _threads(device: str, size: str) -> Iterator[None]:
     before = torch.get_num_threads()
-    if device == "cpu" and size == "mini":
-        torch.set_num_threads(min(before, MINI_THREADS))
+    if device == "cpu" and size in SMALL:
+        torch.set_num_threads(min(before, SMALL_THREADS))
     try:
         yield
     finally:
