@@ -7,6 +7,7 @@ advisory lock.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ class DatabaseStorage:
     def __init__(self, address: str) -> None:
         self.address = address
         self._engine, self._tables = _engine(address), _tables()
+        weakref.finalize(self, self._engine.dispose)  # a board that is no longer used leaves no connection open
         self._file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
 
     def exists(self) -> bool:
