@@ -29,7 +29,7 @@ from superbench.board.bundles.bundle import pack_bundle
 from superbench.board.storage import tokens
 from superbench.contract import Prediction
 from superbench.plugins import task
-from superbench.results import Result, write_result
+from superbench.results import Result, read_predictions, write_result
 
 START = "import sys; from superbench.__main__ import main; sys.exit(main())"
 PATHS = ("/", "/api/board", "/healthz")
@@ -154,10 +154,11 @@ def false(board: Board, folder: Path, name: str, count: int = 4) -> list[tuple[s
     """Bundles of one submitter that claim more than their predictions give."""
     token, found = tokens.create(board.storage, name), []
     for number in range(count):
-        record = (place := results(folder, f"{name}-{number}", 0.6)) / "ks" / "result.json"
-        facts = json.loads(record.read_text())
+        place = results(folder, f"{name}-{number}", 0.6)
+        facts = json.loads((place / "ks/result.json").read_text())
         facts["scores"]["accuracy"]["value"] = 99.0
-        record.write_text(json.dumps(facts))
+        said = read_predictions(place / "ks" / facts["predictions"])
+        write_result(place / "ks", Result.model_validate(facts), said)  # with a seal that fits
         found.append((token, pack_bundle(place)))
     return found
 

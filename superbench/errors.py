@@ -10,12 +10,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class SuperbenchError(Exception):
     """An error that the user can correct. Its message is enough to do so; no traceback is needed."""
 
     exit_status = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross process borders with their message; the arguments of their constructors do not matter there."""
+        return _restored, (type(self), self.args), vars(self)
+
+
+def _restored(kind: type[SuperbenchError], arguments: tuple[Any, ...]) -> SuperbenchError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
 
 
 class CommandError(SuperbenchError):
@@ -54,6 +65,10 @@ class MissingExtra(SuperbenchError):
 
 class BrokenPlugin(SuperbenchError):
     """A plugin failed to import, or is not what its entry point promises."""
+
+
+class EndedProcess(BrokenPlugin):
+    """The code of a plugin or of a person's own file ended the process that ran it (`sys.exit`, `os._exit`, a crash)."""
 
 
 class MissingCorpus(SuperbenchError):

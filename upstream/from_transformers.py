@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, BadCheckpoint, CommandError, Features, MissingExtra, SuperbenchError
 from upstream.shared.group_norm import Front, kept
-from upstream.shared.model_folder import must_be_whole, must_bring_no_code, no_model, preprocessor, source_of
+from upstream.shared.model_folder import must_be_whole, must_bring_no_code, must_fit, no_model, preprocessor, source_of
 from upstream.shared.unpadded import normalised, without_padding
 
 MASKED = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
@@ -203,6 +203,7 @@ def load(name: str, weights: Path | None) -> nn.Module:
         with _quiet():
             if "local_files_only" in options:
                 must_be_whole(name, Path(source))
+                must_fit(name, Path(source))
             config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
             _check_type(name, config)
             must_bring_no_code(name, config.to_dict())

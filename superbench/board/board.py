@@ -19,7 +19,7 @@ from superbench.board.storage.documents import document_name, references_for
 from superbench.board.storage.folder import FolderStorage
 from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import BadResult, CommandError, Refusal
-from superbench.results import Result, read_predictions, read_results
+from superbench.results import Result, read_predictions, read_whole_results
 
 DATABASE_FILES = {".db", ".sqlite", ".sqlite3"}
 
@@ -91,7 +91,7 @@ class Board:
         these labels only. Raises `BadResult`.
         """
         by_name: dict[str, References] = {}
-        for result_folder, result in read_results(folder).items():
+        for result_folder, result in read_whole_results(folder).items():
             references = References.of(result, read_predictions(result_folder / result.predictions))
             name = document_name(references.task, references.fingerprint)
             if name in by_name and by_name[name].digest != references.digest:

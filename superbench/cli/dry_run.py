@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from superbench.runs.identity import Sounds
     from superbench.runs.options import RunOptions
     from superbench.runs.runner import Asked
+    from superbench.system.progress import Reporter
 
 States = dict[str, tuple[str, str]]
 """Task -> (state, reason if it would not run)."""
@@ -26,7 +27,19 @@ COLOURS = {RUNS: "green", FOUND: "dim", ABSENT: "yellow", FAILS: "red"}
 
 
 def rehearse(upstreams: Sequence[str], tasks: str, **options: Unpack[RunOptions]) -> None:
-    """Print the jobs with their state and recipe, then the forecast of those that would run."""
+    """Print the jobs with their state and recipe, then the forecast of those that would run.
+
+    The code of own models and tasks is called in a child process.
+    """
+    from superbench.runs.commands import run_apart
+    from superbench.runs.runner import asked
+    from superbench.system.progress import Silence
+
+    trusted = asked(upstreams, tasks, **options).trusted
+    run_apart(partial(_rehearse, upstreams, tasks, options), Silence(), " or ".join(upstreams), built_in=trusted)
+
+
+def _rehearse(upstreams: Sequence[str], tasks: str, options: RunOptions, _: Reporter) -> None:
     from superbench.cli.display import console, stages
     from superbench.cli.plan import show
     from superbench.features.store import default_root, sounds_at

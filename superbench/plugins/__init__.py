@@ -16,6 +16,7 @@ from superbench.plugins.models import (
     is_built_in_task as is_built_in_task,
     loaded as loaded,
     plugin as plugin,
+    rehearse_plugin as rehearse_plugin,
     upstream as upstream,
 )
 from superbench.plugins.names import (

@@ -13,9 +13,10 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from superbench.errors import BadCheckpoint, StoreError
+from superbench.plugins.allocation import BoundedAllocation
 from superbench.system.files import SEAL, load_tensors, save_sealed
 from superbench.system.seeding import seeded
 
@@ -49,7 +50,7 @@ def load_model(family: Any, path: Path, name: str) -> nn.Module:
         raise BadCheckpoint(_other_family(path, name, header.get("family")))
     if SEAL not in header and header.get("superbench") != "1":
         raise BadCheckpoint(f"{path} is damaged: it has no digest. Fetch it again, or pretrain {name} again.")
-    model = _configured(family, path, name, header.get("config", ""))
+    model = _configured(family, path, name, header.get("config", ""), tensors)
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     stored = {key: tuple(value.shape) for key, value in tensors.items()}
     if expected != stored:
@@ -72,8 +73,9 @@ def _other_family(path: Path, name: str, family: str | None) -> str:
     )
 
 
-def _configured(family: Any, path: Path, name: str, config: str) -> nn.Module:
-    """Returns a model with the configuration of a checkpoint (JSON), and weights that are not yet those of the checkpoint."""
+def _configured(family: Any, path: Path, name: str, config: str, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Returns a model with the configuration of a checkpoint (JSON), and weights that are not yet those of the checkpoint. It
+    allocates about as many numbers as `tensors` contain."""
     config_class = type(next(iter(family.configs.values())))
     try:
         values = json.loads(config)
@@ -83,17 +85,29 @@ def _configured(family: Any, path: Path, name: str, config: str) -> nn.Module:
                 f"{path} was written by another version of {name}: {sorted(set(values) ^ known)} of its configuration differ. "
                 "Pretrain it again with this version."
             )
+        largest = max((size for tensor in tensors.values() if tensor.numel() for size in tensor.shape), default=0)
         for field in fields(config_class):
-            _check_value(field.name, values[field.name], field.default)
-        model: nn.Module = family(config_class(**values))
+            own = [_largest(getattr(config, field.name)) for config in family.configs.values()]
+            _check_value(field.name, values[field.name], field.default, max(largest, *own))
+        with BoundedAllocation(tensors):
+            model: nn.Module = family(config_class(**values))
     except (ValueError, TypeError, ArithmeticError, LookupError, AssertionError, RuntimeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadCheckpoint(f"{path} has a configuration that is not valid for {name}: {reason}. Pretrain it again.") from error
     return model
 
 
-def _check_value(name: str, value: Any, default: Any) -> None:
-    """Raises `ValueError` for a value of another type than a field's default, and for a negative or infinite number."""
+def _largest(value: Any) -> int:
+    """Returns the largest whole number in a value of a configuration, 0 if it has none."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return max((len(values), *(one for one in values if isinstance(one, int))))
+
+
+def _check_value(name: str, value: Any, default: Any, most: int) -> None:
+    """Raises `ValueError` for a value of another type than a field's default, for a negative or infinite number, and for a
+    whole number above `most`."""
+    if _largest(value) > most:
+        raise ValueError(f"{name} is {str(value)[:40]}, and no dimension of its weights is above {most}")
     types = (int, float) if isinstance(default, float) else (list, tuple) if isinstance(default, tuple) else type(default)
     if default is MISSING or default is None:
         return

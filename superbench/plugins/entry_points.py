@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from superbench.errors import BrokenPlugin, SuperbenchError, UnknownName
+from superbench.errors import BrokenPlugin, EndedProcess, SuperbenchError, UnknownName
+from superbench.plugins.rehearsal import rehearse
 
 DISTRIBUTION = "speech-superbench"
 UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.names", "superbench.tasks"
@@ -39,13 +42,30 @@ def find(group: str, kind: str, name: str) -> EntryPoint:
 
 
 def load(point: EntryPoint) -> Any:
-    """Imports and returns the object of an entry point; raises `BrokenPlugin`, which names the distribution."""
+    """Imports and returns the object of an entry point; raises `BrokenPlugin`, which names the distribution.
+
+    The code of another distribution is first imported in a child process.
+    """
+    if not _built_in(point) and point.module not in sys.modules:
+        what = f"The plugin {point.name!r} ({point.value}, from {owner(point)})"
+        rehearse(_load_again, point.group, point.name, point.value, what=what)
+    return _loaded(point)
+
+
+def _load_again(group: str, name: str, value: str) -> None:
+    """Imports an entry point in a child process."""
+    for point in entry_points(group=group, name=name, value=value):
+        _loaded(point)
+
+
+def _loaded(point: EntryPoint) -> Any:
     try:
         return point.load()
     except (SuperbenchError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise BrokenPlugin(
+        kind = EndedProcess if isinstance(error, SystemExit) else BrokenPlugin
+        raise kind(
             f"The plugin {point.name!r} ({point.value}, from {owner(point)}) could not be imported: {type(error).__name__}: "
             f"{error}. Fix or uninstall {owner(point)}."
         ) from error
@@ -73,17 +93,26 @@ def owner(point: EntryPoint) -> str:
 
 
 def first_line(module: str) -> str:
-    """Returns the first line of a module's docstring; the module is not imported."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # its package does not exist, or fails when it is imported
-        return f"(broken: {type(error).__name__}: {error})"
-    if spec is None or spec.origin is None:
+    """Returns the first line of a module's docstring; neither the module nor its package is imported."""
+    source = _source(module)
+    if source is None:
         return "(cannot be found)"
     try:
-        text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
+        text = ast.get_docstring(ast.parse(Path(source).read_bytes())) or ""
     except (OSError, ValueError, SyntaxError) as error:
         return f"(broken: {type(error).__name__}: {error})"
     return text.partition("\n")[0]
+
+
+def _source(module: str) -> str | None:
+    """The file of a module. Its packages are searched, not imported."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # a module that was made in memory
+        return None
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(f"{spec.name}.{part}", spec.submodule_search_locations)
+    return None if spec is None else spec.origin

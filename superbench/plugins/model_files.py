@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from superbench.contract.paths import expanded
-from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
+from superbench.errors import BrokenPlugin, CommandError, EndedProcess, SuperbenchError
 from superbench.plugins.tracing import forget_changed, forget_last_model, loader, traced
 
 FILES = "superbench_file_"
@@ -58,7 +58,8 @@ def _executed(name: str, file: Path) -> ModuleType:
     except (SuperbenchError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a script that calls sys.exit must not end the command without an error
-        raise BrokenPlugin(f"{file} could not be imported: {type(error).__name__}: {error}.") from error
+        kind = EndedProcess if isinstance(error, SystemExit) else BrokenPlugin
+        raise kind(f"{file} could not be imported: {type(error).__name__}: {error}.") from error
     return module
 
 

@@ -18,10 +18,11 @@ from superbench.plugins.entry_points import (
     load,
     points,
 )
+from superbench.plugins.rehearsal import rehearse
 from superbench.plugins.revision import NOTHING, revision
 from superbench.plugins.sources import Sources, sources_of, unread
-from superbench.plugins.specs import Spec as Spec
-from superbench.plugins.tracing import forget, forget_changed, remember, traced
+from superbench.plugins.specs import Spec as Spec, parse
+from superbench.plugins.tracing import forget, forget_changed, remember, traced, was_read
 
 if TYPE_CHECKING:
     from superbench.plugins.reference_outputs import Outputs
@@ -52,8 +53,13 @@ class Loaded:
 
 
 def plugin(spec: Spec) -> Any:
-    """Imports and returns the object that a spec names: a class, a function, or a hub's `load`."""
+    """Imports and returns the object that a spec names: a class, a function, or a hub's `load`.
+
+    The file of a person's own model is first read in a child process.
+    """
     if ".py:" in spec.name:
+        if not was_read(model_files.module_name(spec.name)):
+            rehearse_plugin(spec)
         factory = model_files.read(spec.name)
         stale = unread(model_files.module_name(spec.name))
         if stale:  # other code imported them before: their files may have changed since
@@ -65,6 +71,16 @@ def plugin(spec: Spec) -> Any:
         forget(unread(point.module))
     with traced():
         return load(point)
+
+
+def rehearse_plugin(spec: Spec) -> None:
+    """Imports the object that a spec names in a child process, not in this one. Raises the errors of the import, and
+    `EndedProcess`."""
+    rehearse(_plugin_of, spec.text, what=spec.text)
+
+
+def _plugin_of(text: str) -> None:
+    plugin(parse(text))
 
 
 def upstream(spec: Spec, device: str = "cpu") -> Loaded:

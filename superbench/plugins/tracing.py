@@ -179,16 +179,6 @@ def forget_changed(folders: Iterable[Path] = ()) -> None:
             del sys.modules[name]
 
 
-@contextlib.contextmanager
-def modules_kept() -> Iterator[None]:
-    """Restores `sys.modules` at the end: modules that were imported before are the same objects as before."""
-    before = dict(sys.modules)
-    try:
-        yield
-    finally:
-        sys.modules.update({name: module for name, module in before.items() if sys.modules.get(name) is not module})
-
-
 def forget(names: Iterable[str]) -> None:
     """Removes these modules from `sys.modules`: the next import reads their files again. Other references stay valid."""
     for name in list(names):
@@ -212,6 +202,11 @@ def remember(root: str, model: str, trace: Trace) -> dict[str, str]:
 def read_of(name: str) -> dict[str, str] | None:
     """Returns the files of a module that our loader read, as file -> digest; None for any other module."""
     return getattr(sys.modules.get(name), "__dict__", {}).get(READ)
+
+
+def was_read(name: str) -> bool:
+    """Returns whether a module was read here, and none of its files has changed since."""
+    return read_of(name) is not None and not _changed(_recorded(name))
 
 
 def _recorded(name: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from superbench import plugins
 from superbench.__version__ import __version__
 from superbench.contract import Task
 from superbench.errors import BadResult, CommandError, SuperbenchError
-from superbench.results.files import read_results
+from superbench.results.files import read_whole_results
 from superbench.results.predictions import read_predictions
 from superbench.results.result import Result, is_miniature
 from superbench.system.files import require_folder, whole
@@ -35,9 +35,10 @@ class Exported:
 def gathered(folder: Path, tasks: Sequence[str] = ()) -> dict[Path, Result]:
     """Return the results of one upstream under `folder`, by their folders (only those of `tasks`, if given).
 
-    Raises `BadResult` if there is none, `CommandError` if there are several upstreams or if a task is missing.
+    Raises `BadResult` if there is none or if one was changed since it was written, `CommandError` if there are several
+    upstreams or if a task is missing.
     """
-    results = read_results(folder)
+    results = read_whole_results(folder)
     names = sorted({result.upstream.name for result in results.values()})
     if len(names) > 1:
         raise CommandError(

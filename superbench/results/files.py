@@ -79,6 +79,15 @@ def check_whole(folder: Path, result: Result) -> None:
             raise BadResult(f"{file} is damaged: its content has changed since it was written.")
 
 
+def damage(folder: Path, result: Result) -> str:
+    """The sentence that says how the result of this folder was changed since it was written; empty if it was not."""
+    try:
+        check_whole(folder, result)
+    except BadResult as error:
+        return f"{error} Run the task again."
+    return ""
+
+
 def _digest_of_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -118,5 +127,17 @@ def require_results(root: Path) -> list[Path]:
 
 
 def read_results(root: Path) -> dict[Path, Result]:
-    """Read the results in `root` or below it, by folder; raises `BadResult` if there is none, or if one is damaged."""
+    """Read the results in `root` or below it, by folder; raises `BadResult` if there is none, or if one cannot be read.
+
+    For commands that show results; they show the `damage` of each with it.
+    """
     return {folder: read_result(folder) for folder in require_results(root)}
+
+
+def read_whole_results(root: Path) -> dict[Path, Result]:
+    """The same for commands that pass results on: also raises `BadResult` if one was changed since it was written."""
+    results = read_results(root)
+    for folder, result in results.items():
+        if reason := damage(folder, result):
+            raise BadResult(reason)
+    return results

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superbench.errors import BadResult
-from superbench.results.files import check_whole, read_results
+from superbench.results.files import damage, read_results
 from superbench.results.grouping import Known, first_to_predict, grouped
 from superbench.results.ranking import leaders
 from superbench.results.result import Result
@@ -32,14 +32,8 @@ def load_results(*folders: Path | str) -> list[Result]:
 
 def warnings(*folders: Path | str) -> list[str]:
     """What a reader of the results under the folders must know: which of them were changed since they were written."""
-    found = []
-    for root in folders:
-        for folder, result in read_results(Path(root)).items():
-            try:
-                check_whole(folder, result)
-            except BadResult as error:
-                found.append(f"{error} Run the task again.")
-    return found
+    read = [read_results(Path(root)) for root in folders]
+    return list(filter(None, (damage(folder, result) for results in read for folder, result in results.items())))
 
 
 def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import multiprocessing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypeVar, Unpack
 
 from superbench import plugins
 from superbench.contract.corpora import Corpora
@@ -20,8 +22,11 @@ from superbench.runs.conformance import conform
 from superbench.runs.forecast import Forecast
 from superbench.runs.options import RecipeOptions, check_names
 from superbench.runs.runner import options_of
+from superbench.system.background import in_child
 from superbench.system.devices import device_of
 from superbench.system.progress import Reporter, Silence
+
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,24 @@ def check(name: str, *, quick: bool = False, device: str = "auto", reporter: Rep
 
     `quick`: the long sound has 12 s in place of 60 s. Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError`.
     """
-    reporter = reporter or Silence()
+    work = partial(_checked, name, quick=quick, device=device)
+    return run_apart(work, reporter or Silence(), name, built_in=_is_built_in(name))
+
+
+def run_apart(work: Callable[[Reporter], Outcome], reporter: Reporter, what: str, *, built_in: bool) -> Outcome:
+    """The value of `work`: computed in a child process unless superbench brings all the code that it calls. Raises
+    `EndedProcess` if that code, which `what` names, ends its process."""
+    here = built_in or multiprocessing.current_process().daemon  # a daemonic process has no children, and somebody who waits
+    return work(reporter) if here else in_child(work, reporter, what)
+
+
+def _is_built_in(name: str) -> bool:
+    if name in {row.name for row in plugins.list_tasks()}:
+        return plugins.is_built_in_task(name)
+    return plugins.is_built_in(plugins.parse(name))
+
+
+def _checked(name: str, reporter: Reporter, *, quick: bool, device: str) -> Check:
     if name in {row.name for row in plugins.list_tasks()}:
         return Check(name, "task", conform(plugins.task(name), reporter=reporter))
     device = device_of(device)
@@ -86,12 +108,25 @@ def forecast(
     measured, on a minute of noise. The options are those of `RecipeOptions`. Raises `CommandError` for an invalid option.
     """
     check_names(options, RecipeOptions)
+    work = partial(_forecast, upstream, tasks, data, store, options)
+    own = [plugins.is_built_in(plugins.parse(upstream)), *map(plugins.is_built_in_task, plugins.task_names(tasks))]
+    return run_apart(work, reporter or Silence(), upstream, built_in=all(own))
+
+
+def _forecast(
+    upstream: str,
+    tasks: Sequence[str] | str,
+    data: Path | str | None,
+    store: Path | str | None,
+    options: RecipeOptions,
+    reporter: Reporter,
+) -> Forecast:
     corpora = Corpora.at(Path(data)) if data else None
     chosen = [plugins.task(name) for name in plugins.task_names(tasks)]
     complete = options_of(options, "mini" if corpora and corpora.synthetic else "superb", chosen)
     root = Path(store) if store else default_root()
     model = healthy(plugins.parse(upstream), complete.device, root)
-    return forecasts.forecast(model, chosen, complete, root, corpora, reporter or Silence())
+    return forecasts.forecast(model, chosen, complete, root, corpora, reporter)
 
 
 def healthy(spec: Spec, device: str, store: Path, *, remember: bool = True) -> Loaded:

@@ -18,7 +18,7 @@ from superbench import plugins
 from superbench.plugins import Spec
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, taken
 from superbench.runs.worker import Worker, failed
-from superbench.system.processes import end, say, start
+from superbench.system.processes import end, how_it_ended, say, start
 
 
 class _PipeWatcher:
@@ -111,7 +111,8 @@ def _assign(workers: list[_Process], number: int, waiting: list[Job], plan: RunP
         end([worker.process])
         workers[number] = worker = _start(plan)
     worker.job, worker.own = job, worker.own if plugins.is_built_in(job.spec) else job.spec
-    worker.pipe.send(job)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died while it waited: reading its pipe says so
+        worker.pipe.send(job)
 
 
 def _receive(worker: _Process, watcher: Watcher, plan: RunPlan) -> Ended | None:
@@ -130,15 +131,12 @@ def _receive(worker: _Process, watcher: Watcher, plan: RunPlan) -> Ended | None:
 
 def _death(status: int | None) -> str:
     """Returns the message for a job whose worker process ended with an exit status."""
+    ended = how_it_ended(status or 0)
     if status is None or status >= 0:
         return (
-            f"The process of this job ended with status {status} before the job was done: the code of the model or of the task "
-            "ended it (os._exit, for example). Correct that code, and run the same command again."
+            f"The process of this job {ended} before the job was done: the code of the model or of the task ended it "
+            "(os._exit, for example). Correct that code, and run the same command again."
         )
-    name = signal.Signals(-status).name if -status in signal.valid_signals() else "not known"
     killed = -status == signal.SIGKILL
     cause = "probably because memory was exhausted. Use fewer --workers" if killed else "in compiled code. Correct that code"
-    return (
-        f"The process of this job died (signal {-status}, {name}), {cause}, and run the same command again: it continues from "
-        "here."
-    )
+    return f"The process of this job {ended}, {cause}, and run the same command again: it continues from here."

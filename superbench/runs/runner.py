@@ -6,6 +6,7 @@ its command: finished jobs return their results, stored features are used, train
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -17,10 +18,9 @@ from typing import Any, Unpack
 from superbench import plugins
 from superbench.contract import UNTRAINED, Precision, Protocols, Task
 from superbench.contract.corpora import Corpora
-from superbench.errors import CommandError
+from superbench.errors import CommandError, EndedProcess
 from superbench.features.store import Store, default_root
 from superbench.plugins import Spec, model_files
-from superbench.plugins.tracing import modules_kept
 from superbench.results import Result
 from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
@@ -83,6 +83,11 @@ class Asked:
         shares = {Job(spec, name): _cost(task.card, self.options) for spec in self.specs for name, task in self.tasks.items()}
         return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
+    @property
+    def trusted(self) -> bool:
+        """Whether all code of the run is part of superbench. Other code could end its process, so it runs in a worker."""
+        return all(map(plugins.is_built_in, self.specs)) and all(map(plugins.is_built_in_task, self.tasks))
+
 
 def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **given: Unpack[RunOptions]) -> Asked:
     """Checks the arguments of a run, which are those of `run`; raises `CommandError` if they are not valid."""
@@ -95,9 +100,8 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
     )
     for task in chosen.values():
         options.recipe(task)
-    with modules_kept():
-        for spec in specs:
-            plugins.plugin(spec)
+    for spec in specs:
+        _require_plugin(spec)
     if given.get("workers") is not None:
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
     if given.get("store_gb") is not None:
@@ -110,6 +114,16 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
         lenient=tasks == "all",
         broken=plugins.broken() if tasks == "all" else {},
     )
+
+
+def _require_plugin(spec: Spec) -> None:
+    """Imports the model of a spec, and raises its errors. The code of an own model is imported only in a child process, which
+    it may end; then its jobs fail by name, and the other models run."""
+    if plugins.is_built_in(spec):
+        plugins.plugin(spec)
+        return
+    with contextlib.suppress(EndedProcess):
+        plugins.rehearse_plugin(spec)
 
 
 def _named(name: str) -> Task:
@@ -209,12 +223,7 @@ def _ended(checked: Asked, plan: RunPlan, count: int, watcher: Watcher) -> Itera
     for remark in remarks:
         watcher.note(jobs[0], remark)
     yield from _broken(checked, plan)
-    yield from inline(jobs, plan, watcher) if count == 1 and _built_in(checked) else parallel(jobs, plan, count, watcher)
-
-
-def _built_in(checked: Asked) -> bool:
-    """Returns whether all code of a run is part of superbench. Other code could end its process, so it runs in a worker."""
-    return all(plugins.is_built_in(spec) for spec in checked.specs) and all(map(plugins.is_built_in_task, checked.tasks))
+    yield from inline(jobs, plan, watcher) if count == 1 and checked.trusted else parallel(jobs, plan, count, watcher)
 
 
 def _broken(checked: Asked, plan: RunPlan) -> Iterator[Ended]:

@@ -7,11 +7,13 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from superbench.errors import SuperbenchError
-from superbench.system.processes import end, say, start
+from superbench.errors import EndedProcess, SuperbenchError
+from superbench.system.processes import end, how_it_ended, say, start
 from superbench.system.progress import Reporter
+
+Result = TypeVar("Result")
 
 
 class _PipeReporter:
@@ -51,22 +53,53 @@ def in_background(work: Callable[[Reporter], None], reporter: Reporter) -> Itera
         raise failure
 
 
-def _run(pipe: Connection, work: Callable[[Reporter], None]) -> None:
+def in_child(work: Callable[[Reporter], Result], reporter: Reporter, what: str) -> Result:
+    """Runs `work` in another process, waits for it, and returns its value, which must be picklable; `reporter` receives its
+    progress.
+
+    This is for code that may end its process: the code of a model or a task that superbench does not bring. `what` names it.
+    Raises the error of `work`; `EndedProcess` if the process ended before `work` did.
+    """
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = start(_run, sender, work, threads=None)
+    sender.close()
+    try:
+        failure, value = _heard(receiver, reporter)
+    except (EOFError, ConnectionResetError):
+        process.join(5)
+        raise EndedProcess(
+            f"{what} ended the process that ran it: the process {how_it_ended(process.exitcode or 0)} before it was done "
+            "(os._exit does so, or a crash in compiled code). Mend that code, and run the same command again."
+        ) from None
+    finally:
+        end([process])
+    if failure is not None:
+        raise failure
+    return cast(Result, value)
+
+
+def _run(pipe: Connection, work: Callable[[Reporter], Any]) -> None:
     """Main function of the background process."""
     try:
-        work(_PipeReporter(pipe))
-        say(pipe, "ended", None)
+        value = work(_PipeReporter(pipe))
+        say(pipe, "ended", None, value)
     except Exception as error:
-        say(pipe, "ended", error)
+        say(pipe, "ended", error, None)
+
+
+def _heard(pipe: Connection, reporter: Reporter) -> tuple[BaseException | None, Any]:
+    """Forwards progress until the other process has ended its work; returns its failure, if any, and its value."""
+    message: tuple[Any, ...]
+    while (message := pipe.recv())[0] != "ended":
+        getattr(reporter, message[0])(*message[1:])
+    return message[1], message[2]
 
 
 def _listen(pipe: Connection, reporter: Reporter, failures: list[BaseException], block_left: threading.Event) -> None:
     """Forwards messages of the background process until it ends. A failure is reported at once, unless the block was left."""
-    message: tuple[Any, ...]
+    failure: BaseException | None
     try:
-        while (message := pipe.recv())[0] != "ended":
-            getattr(reporter, message[0])(*message[1:])
-        failure = message[1]
+        failure, _ = _heard(pipe, reporter)
     except (EOFError, ConnectionResetError):
         failure = SuperbenchError(
             "The background process died, probably because memory ran out. Run the command again; it resumes."

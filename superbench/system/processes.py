@@ -27,8 +27,8 @@ PR_SET_PDEATHSIG = 1
 """Option of `prctl` (linux/prctl.h) that sets the signal a process receives when its parent ends."""
 
 
-def start(work: Callable[..., None], *arguments: Any, threads: int) -> Any:
-    """Runs `work(*arguments)` in a child process, on `threads` threads; returns the process.
+def start(work: Callable[..., None], *arguments: Any, threads: int | None) -> Any:
+    """Runs `work(*arguments)` in a child process, on `threads` threads (None: as many as torch takes); returns the process.
 
     The child ends with this process. A keyboard interrupt does not reach it: this process receives it, and ends the child. The
     child does not import the user's script as `__main__`. On Linux it is forked from a server process that has only loaded the
@@ -95,15 +95,30 @@ def end_all() -> None:
                 os.kill(number, signal.SIGKILL)
 
 
-def _child_main(environment: Mapping[str, str], threads: int, work: Callable[..., None], arguments: Sequence[Any]) -> None:
+def how_it_ended(status: int) -> str:
+    """What an exit status of a child process that ended too early says.
+
+    >>> how_it_ended(0), how_it_ended(-11)
+    ('ended with status 0', 'died (signal 11, SIGSEGV)')
+    """
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal.Signals(-status).name if -status in signal.valid_signals() else "not known"
+    return f"died (signal {-status}, {name})"
+
+
+def _child_main(
+    environment: Mapping[str, str], threads: int | None, work: Callable[..., None], arguments: Sequence[Any]
+) -> None:
     """Main function of the child process. Interrupts are blocked since its start."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(environment)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    import torch
+    if threads is not None:
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
     work(*arguments)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import doubles
 import pytest
 
 from superbench.contract import Prediction
-from superbench.results import Result, write_result
+from superbench.results import Result, read_predictions, write_result
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,20 @@ def a_folder(tmp_path: Path) -> Callable[..., Path]:
         (place / "ks").mkdir(parents=True, exist_ok=True)
         said = doubles.said(right) if predictions is None else predictions
         write_result(place / "ks", doubles.made(name, right, **more), said)
+        return place
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def rewritten() -> Callable[[Path, Callable[[dict[str, Any]], object]], Path]:
+    """Make `change` to the record of keyword spotting of an upstream's folder, and seal it again, as a forger would."""
+
+    def write(place: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+        record = json.loads((place / "ks/result.json").read_text())
+        change(record)
+        result = Result.model_validate(record)
+        write_result(place / "ks", result, read_predictions(place / "ks" / result.predictions))
         return place
 
     return write

@@ -179,3 +179,12 @@ def test_hubert_with_a_batch_norm_before_its_positions_does_not_hear_padding(tmp
             alone = loaded(waves[row : row + 1, :length], lengths[row : row + 1]).frames[:, 0]
             beside = together.frames[:, row, : alone.shape[1]]
             assert float((alone - beside).abs().max() / alone.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "hidden_size", "intermediate_size", "conv_dim"])
+def test_a_configuration_with_more_than_its_weights_is_refused_before_anything_is_allocated(folder: Path, name: str) -> None:
+    says = json.loads((folder / "config.json").read_text())
+    says[name] = 10**9 if isinstance(says[name], int) else [10**9] * 7
+    (folder / "config.json").write_text(json.dumps(says))
+    with pytest.raises(SuperbenchError, match=rf"config\.json says {name} 1000000000, but the weights in model\.safetensors"):
+        from_transformers.load(str(folder), None)

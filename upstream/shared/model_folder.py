@@ -6,16 +6,23 @@ Code in a folder (`auto_map`) is never run, and the user is not asked to allow i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from superbench import SAMPLE_RATE, BadCheckpoint, CommandError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Files of weights in the order in which transformers looks for them; an index names the parts of weights in several files."""
 CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.json")
+LAYERS = ("num_hidden_layers", "encoder_layers")
+SIZES = ("hidden_size", "d_model", "intermediate_size", "encoder_ffn_dim", "conv_dim", "num_mel_bins")
+"""Names of the sizes of layers in `config.json`; each is a dimension of a weight."""
+_LAYER = re.compile(r"\blayers\.(\d+)\.")
 POINTER = b"version https://git-lfs"
 MARK = b"\xef\xbb\xbf"
 
@@ -40,6 +47,35 @@ def must_be_whole(name: str, folder: Path) -> None:
         if not path.is_file():
             raise BadCheckpoint(f"hf/{name} lacks {path.name}, which its index of weights names. Fetch that file too.")
         _must_be_fetched(path)
+
+
+def must_fit(name: str, folder: Path) -> None:
+    """Raises `BadCheckpoint` for a configuration with more layers, or larger ones, than the weights have: transformers would
+    allocate them. Only safetensors files say what they contain without being loaded."""
+    files = [path for path in weights(folder) if path.suffix == ".safetensors"]
+    if not files:
+        return
+    try:
+        shapes = {key: shape for path in files for key, shape in shapes_of(path).items()}
+    except SafetensorError:  # damaged: transformers finds it again, and it is said then
+        return
+    says = read(folder / "config.json")
+    layers = {found.group(1) for key in shapes if (found := _LAYER.search(key))}
+    largest = max((size for shape in shapes.values() for size in shape if 0 not in shape), default=0)
+    for key, most in {**dict.fromkeys(LAYERS, len(layers)), **dict.fromkeys(SIZES, largest)}.items():
+        values = says.get(key, 0)
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, int) and value > most:
+                raise BadCheckpoint(
+                    f"hf/{name}: config.json says {key} {value}, but the weights in {files[0].name} have at most {most}. "
+                    "Fetch both files again."
+                )
+
+
+def shapes_of(path: Path) -> dict[str, Sequence[int]]:
+    """Returns the shapes of the tensors in a safetensors file by name, from its header; raises `SafetensorError`."""
+    with safe_open(path, "pt") as file:
+        return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
 
 
 def read(path: Path) -> Mapping[str, Any]:

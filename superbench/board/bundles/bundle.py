@@ -27,7 +27,7 @@ from superbench.board.bundles.archive import gunzipped, packed, unpacked
 from superbench.board.bundles.lookalikes import require_visible
 from superbench.contract import Prediction
 from superbench.errors import BadResult, Malformed, Refusal
-from superbench.results import Result, pack, read_predictions, read_results, require_results
+from superbench.results import Result, pack, read_predictions, read_whole_results, require_results
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.jsonl.gz"
@@ -73,13 +73,14 @@ class Bundle:
 
 
 def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
-    """Returns the bundle of one upstream's result folder (`OUT/<upstream>`); raises `BadResult` if it contains no result.
+    """Returns the bundle of one upstream's result folder (`OUT/<upstream>`); raises `BadResult` if it contains no result,
+    or one that was changed since it was written.
 
     `without_references` leaves out the labels of tasks whose licence does not allow sharing them (`TaskCard.withheld`).
     """
     files: dict[str, bytes] = {}
     names, withheld = set(), []
-    for result_folder, result in read_results(folder).items():
+    for result_folder, result in read_whole_results(folder).items():
         names.add(result.upstream.name)
         task = result.task.name
         if f"{task}/result.json" in files:

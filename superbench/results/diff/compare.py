@@ -63,14 +63,16 @@ def compare(a: Side, b: Side, tasks: Sequence[str] = (), items: int = 10, report
 
 
 def _compared(task: str, a: Side, b: Side, items: int) -> Comparison:
+    changed = [f"{label}: {side.damaged[task]}" for label, side in (("A", a), ("B", b)) if task in side.damaged]
     if a.row is None and b.row is None:
-        return _results(task, a, b, items)
+        compared = _results(task, a, b, items)
+        return dataclasses.replace(compared, warnings=changed + compared.warnings)
     differing: list[Difference] = []
     if a.row is None and b.row is not None:
         differing = to_published(a.results[task], b.row, flipped=False)
     elif a.row is not None and b.row is None:
         differing = to_published(b.results[task], a.row, flipped=True)
-    return Comparison(task, differing, _metrics(task, a, b), "a published row has no predictions")
+    return Comparison(task, differing, _metrics(task, a, b), "a published row has no predictions", warnings=changed)
 
 
 def _metrics(task: str, a: Side, b: Side) -> list[Metric]:

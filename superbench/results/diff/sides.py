@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from superbench.errors import CommandError
-from superbench.results.files import read_results
+from superbench.results.files import damage, read_results
 from superbench.results.published import published
 from superbench.results.result import Result
 from superbench.results.rows import Row, columns
@@ -24,6 +24,8 @@ class Side:
     results: Mapping[str, Result] = field(default_factory=dict)
     places: Mapping[str, Path] = field(default_factory=dict)
     row: Row | None = None
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Task -> the sentence that says how its result was changed since it was written."""
 
     @property
     def tasks(self) -> list[str]:
@@ -56,6 +58,7 @@ def side(text: str) -> Side:
         names[0],
         {result.task.name: result for result in results.values()},
         {result.task.name: folder for folder, result in results.items()},
+        damaged={result.task.name: reason for folder, result in results.items() if (reason := damage(folder, result))},
     )
 
 

@@ -198,14 +198,14 @@ def test_a_name_with_what_cannot_be_seen_is_refused(
     assert caught.value.code == "name"
 
 
-def test_names_in_other_scripts_are_different_names(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_names_in_other_scripts_are_different_names(
+    address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path], tmp_path: Path
+) -> None:
     board = Board(address)
     several = ["模型甲", "語音乙", "модель", "μοντέλο", "मॉडल", "a:b", "a_b", "x" * 90 + "1", "x" * 90 + "2"]
     for number, name in enumerate(several):
         place = a_folder("any", 20 + number, where=f"w{number}")
-        record = json.loads((place / "ks" / "result.json").read_text())
-        record["upstream"]["name"] = name
-        (place / "ks" / "result.json").write_text(json.dumps(record))
+        rewritten(place, lambda record, name=name: record["upstream"].update(name=name))
         accept(board, place, f"person {number}")
     assert names(board) == sorted(several)
     assert {one.upstream for one in board.storage.bundles()} == set(several)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -59,19 +58,18 @@ def test_a_newer_revision_stands_in_place_of_the_older_one(address: str, a_folde
     assert [result.upstream.revision for result in board.results()] == ["new"]
 
 
-def test_a_refused_submission_leaves_the_board_as_it_was(address: str, a_folder: Callable[..., Path]) -> None:
+def test_a_refused_submission_leaves_the_board_as_it_was(
+    address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
+) -> None:
     board = Board(address)
     board.submit(a_folder("apc", 20))
     before = (board.storage.bundles(), board.storage.events(), board.contents())
     a_folder("honest", 30, where="mixed")
-    boast = a_folder("boast", 30, where="mixed") / "ks" / "result.json"
-    record = json.loads(boast.read_text())
-    record["scores"]["accuracy"]["value"] = 99.0
-    boast.write_text(json.dumps(record))
+    boast = rewritten(a_folder("boast", 30, where="mixed"), lambda record: record["scores"]["accuracy"].update(value=99.0))
     with pytest.raises(
         Refusal, match=r"boast: ks: accuracy computed from its predictions is 62\.5000; the result claims 99\.0000"
     ):
-        board.submit(boast.parents[2])
+        board.submit(boast.parent)
     assert (board.storage.bundles(), board.storage.events(), board.contents()) == before
 
 
@@ -203,14 +201,11 @@ def test_a_backup_brings_everything_back_into_any_kind_of_board(
 
 
 def test_a_bundle_that_was_put_into_the_folder_by_hand_is_scored_before_it_is_shown(
-    tmp_path: Path, a_folder: Callable[..., Path]
+    tmp_path: Path, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
 ) -> None:
     board = Board(tmp_path / "board")
     board.submit(a_folder("apc", 20))
-    boast = a_folder("boast", 30)
-    record = json.loads((boast / "ks" / "result.json").read_text())
-    record["scores"]["accuracy"]["value"] = 99.0
-    (boast / "ks" / "result.json").write_text(json.dumps(record))
+    boast = rewritten(a_folder("boast", 30), lambda record: record["scores"]["accuracy"].update(value=99.0))
     (tmp_path / "board" / "bundles" / "boast.zip").write_bytes(pack_bundle(boast))
     (tmp_path / "board" / "bundles" / "fine.zip").write_bytes(pack_bundle(a_folder("fine", 30, where="fine")))
     (tmp_path / "board" / "bundles" / "junk.zip").write_bytes(b"junk")

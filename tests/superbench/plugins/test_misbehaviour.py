@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from superbench import plugins
-from superbench.errors import BrokenPlugin, CommandError
+from superbench.errors import BrokenPlugin, CommandError, EndedProcess
 from superbench.runs.runner import asked, run
 
 MODELS = """
@@ -66,6 +66,17 @@ SAID = {
 }
 
 
+TOP_LEVEL = {
+    "os._exit(0)": "ended with status 0",
+    "os.kill(os.getpid(), 9)": "signal 9, SIGKILL",
+    "os.kill(os.getpid(), 11)": "signal 11, SIGSEGV",
+    "raise SystemExit(0)": "SystemExit: 0",
+    "threading.Thread(target=lambda: (time.sleep(0.2), os._exit(0))).start(); time.sleep(60)": "ended with status 0",
+    "atexit.register(os._exit, 0); os.abort()": "signal 6, SIGABRT",
+}
+"""What a file does at its top level, and what is said of it."""
+
+
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     (tmp_path / "models.py").write_text(MODELS)
@@ -86,6 +97,43 @@ def test_a_model_that_ends_its_process_fails_its_job_by_name_and_the_others_run(
         assert text in failure["message"]
         assert f"failed {name} · ks" in done.stdout
         assert not (tmp_path / "out" / name / "ks/result.json").exists()
+
+
+def test_a_file_that_ends_its_process_when_it_is_read_fails_its_job_by_name_and_the_others_run(
+    call: Any, models: Path, keyword_corpora: Path, tmp_path: Path
+) -> None:
+    specs = [f"Good={models}:Good"]
+    for number, act in enumerate(TOP_LEVEL):
+        (tmp_path / f"m{number}.py").write_text(f"import atexit, os, threading, time\n{act}\nclass Model: pass\n")
+        specs.append(f"m{number}={tmp_path}/m{number}.py:Model")
+    places = ["--data", str(keyword_corpora), "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    done = call("run", *specs, "--tasks", "ks", *places, "--workers", "1", "--max-steps", "2", "--lr", "1e-2")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (tmp_path / "out/Good/ks/result.json").is_file()
+    for number, text in enumerate(TOP_LEVEL.values()):
+        assert text in json.loads((tmp_path / f"out/m{number}/ks/failure.json").read_text())["message"]
+        assert f"failed m{number} · ks" in done.stdout
+    for arguments in (["run", specs[1], "--tasks", "ks", "--dry-run", *places], ["pretrain", "apc", "--teacher", specs[1]]):
+        done = call(*arguments, *(["--audio", str(tmp_path), "--out", str(tmp_path / "x")] if "pretrain" in arguments else []))
+        assert done.returncode in (1, 2), (arguments, done.stdout)
+        assert done.stderr.startswith("superbench: ")
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+@pytest.mark.parametrize("name", ["Vanishes", "Crashes", "Exits"])
+def test_a_model_that_ends_its_process_does_not_end_a_command_as_if_all_were_done(
+    call: Any, models: Path, command: str, name: str
+) -> None:
+    done = call(command, f"{models}:{name}", *(["--quick"] if command == "check" else ["--tasks", "ks"]))
+    assert done.returncode == 1, done.stdout
+    assert f"{models}:{name} ended the process that ran it" in done.stderr
+
+
+def test_a_file_is_not_read_in_the_process_of_the_command_before_it_was_read_apart(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("import atexit, os\natexit.register(os._exit, 0)\nclass Model: pass\n")
+    with pytest.raises(EndedProcess, match="ended with status 0"):  # an exit status that would hide that of the command
+        plugins.plugin(plugins.parse(f"{tmp_path}/ends.py:Model"))
+    assert not [name for name in sys.modules if "superbench_file_ends" in name]
 
 
 def test_a_file_that_ends_the_program_when_it_is_read_is_broken(tmp_path: Path) -> None:
@@ -152,7 +200,16 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return install
 
 
-BROKEN = ["import nothing_like_this", "raise SystemExit(0)", "def broken(:", "TASK = 5", "raise RuntimeError('no')", None]
+DEADLY = [f"import os, atexit\n{act}" for act in ("os._exit(0)", "os.kill(os.getpid(), 9)", "atexit.register(os._exit, 0)")]
+BROKEN = [
+    *DEADLY,
+    "import nothing_like_this",
+    "raise SystemExit(0)",
+    "def broken(:",
+    "TASK = 5",
+    "raise RuntimeError('no')",
+    None,
+]
 
 
 @pytest.mark.parametrize("text", BROKEN)
@@ -166,6 +223,15 @@ def test_a_broken_task_plugin_stops_no_other_task_and_is_named(installed: Any, t
     assert "evil 1.0" in plugins.broken()["evil"]
     with pytest.raises(BrokenPlugin, match=r"evil 1\.0"):
         plugins.task("evil")
+
+
+def test_a_list_of_names_imports_neither_a_plugin_nor_its_package(installed: Any, tmp_path: Path) -> None:
+    installed("evil", None, tasks="evil = evil_package.task:TASK")
+    (tmp_path / "evil_package").mkdir()
+    (tmp_path / "evil_package/__init__.py").write_text("import os\nos._exit(0)\n")
+    (tmp_path / "evil_package/task.py").write_text('"""What it is."""\n')
+    assert {row.name: row.line for row in plugins.listed(plugins.TASKS)}["evil"] == "What it is."
+    assert "ended with status 0" in plugins.broken()["evil"]
 
 
 def test_every_task_runs_beside_a_broken_one_which_fails_by_name(installed: Any, tmp_path: Path) -> None:

@@ -215,7 +215,12 @@ def test_a_score_that_its_predictions_do_not_give_is_pointed_out(tmp_path: Path)
     text = (b / "ks/result.json").read_text()
     (b / "ks/result.json").write_text(text.replace('"value": 90.0', '"value": 99.0'))
     (found,) = compare(side(str(a)), side(str(b)))
-    assert found.warnings == ["B: its predictions give accuracy 90.0000, but its result contains 99.0000."]
+    assert found.warnings == [
+        f"B: {b / 'ks/result.json'} is damaged: its content has changed since it was written. Run the task again.",
+        "B: its predictions give accuracy 90.0000, but its result contains 99.0000.",
+    ]
+    (found,) = compare(side(str(b)), side("published:HuBERT Base"))
+    assert "A: " in found.warnings[0]
 
 
 def test_a_published_row_is_found_by_its_name_and_compared_either_way(tmp_path: Path) -> None:

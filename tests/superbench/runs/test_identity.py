@@ -22,14 +22,16 @@ import torch
 from safetensors.torch import save_file
 
 from superbench import plugins
+from superbench.board.board import Board
 from superbench.contract import Audio, Fold, Item, Split, Task, Trial
 from superbench.contract.corpora import Corpora
 from superbench.data.fingerprint import fingerprint_of, lists_of, paths_of
-from superbench.errors import BadUpstream, BrokenPlugin, CommandError
+from superbench.errors import BadResult, BadUpstream, BrokenPlugin, CommandError
 from superbench.features.store import Store
 from superbench.plugins import models
 from superbench.plugins.reference_outputs import confirm
 from superbench.results import Result, check_whole, find_results, read_result, write_failure
+from superbench.results.export import gathered
 from superbench.results.tables import warnings
 from superbench.runs.destination import label_of
 from superbench.runs.job import Performed, perform
@@ -516,4 +518,8 @@ def test_a_report_says_which_results_were_changed_by_hand(world: World) -> None:
     facts["scores"]["accuracy"]["value"] += 1
     path.write_text(json.dumps(facts))
     (warning,) = warnings(world.folder / "out")
+    for pass_on in (Board(world.folder / "board").submit, Board(world.folder / "board").add_references, gathered):
+        with pytest.raises(BadResult) as caught:
+            pass_on(world.folder / "out")
+        assert str(caught.value) == warning
     assert "its content has changed since it was written" in warning

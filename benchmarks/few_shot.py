@@ -1,0 +1,179 @@
+"""How long does few-shot classification take, and how much memory, on features that are stored?
+
+`--results DEMO` (a folder that `superbench demo` wrote): KS, IC, SID and ER of one of its models, ten draws, six K, with
+everything that a run does after its features are read; beside it, a plain loop of scikit-learn's `NearestCentroid` and
+`KNeighborsClassifier` over the same hidden states, centrings, K and draws. `--size voxceleb1`: synthetic features of the size
+of SID on VoxCeleb1 (1 251 classes, 153 516 vectors, 13 hidden states of 768), in a file of 6 GB.
+
+    python benchmarks/few_shot.py --results demo
+    python benchmarks/few_shot.py --size voxceleb1
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+
+from superbench import plugins
+from superbench.contract import Audio, Fold, Item, Split, Task
+from superbench.contract.corpora import Corpora
+from superbench.contract.items import audios_of, without_crops
+from superbench.features.extraction import Extraction, extract
+from superbench.features.store import Store
+from superbench.runs.options import Options
+from superbench.system.progress import Silence
+from superbench.training.few_shot.classification import CENTRINGS, NEIGHBOURS, SHOTS, STANDARDISED, key_of
+from superbench.training.few_shot.episodes import draw_examples, episodes
+from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment
+
+TASKS = ("ks", "ic", "sid", "er")
+DRAWS = 10
+VOXCELEB1 = {"train": 138_361, "dev": 6_904, "test": 8_251}
+SPEAKERS, LAYERS, DIM = 1_251, 13, 768
+
+
+def ours(task: Task, folds: Sequence[Fold], extraction: Any, layers: int) -> float:
+    """Returns the seconds of a few-shot experiment, from stored features to scores with intervals."""
+    began = time.perf_counter()
+    conditions = FewShotConditions(task=task, shots=None, draws=DRAWS, layers=range(layers), reporter=Silence())
+    few_shot_experiment(conditions, folds, extraction)
+    return time.perf_counter() - began
+
+
+def plain(folds: Sequence[Fold], extraction: Extraction, layers: int) -> float:
+    """Returns the seconds of the same choices on dev, and of the same answers for test, in a loop of scikit-learn's classes."""
+    began = time.perf_counter()
+    for fold in folds:
+        train, dev, test = (
+            np.stack([extraction[item.audio][0].numpy() for item in split.items]) for split in (fold.train, fold.dev, fold.test)
+        )
+        names, classes = np.unique([key_of(item) for item in fold.train.items], return_inverse=True)
+        truth = np.searchsorted(names, [key_of(item) for item in fold.dev.items])
+        for episode in episodes(SHOTS, DRAWS):
+            rows = draw_examples(classes, episode, fold.name)
+            dev_scores = {
+                (layer, setting["centring"]): np.mean(
+                    _centroids(train[:, layer], rows, classes, dev[:, layer], setting["centring"]) == truth
+                )
+                for layer in range(layers)
+                for setting in CENTRINGS
+            }
+            layer, centring = max(dev_scores, key=lambda choice: dev_scores[choice])
+            _centroids(train[:, layer], rows, classes, test[:, layer], centring)
+            if episode.shots == "all":
+                examples, asked = _centred(train[:, layer], test[:, layer], centring)
+                KNeighborsClassifier(NEIGHBOURS, weights=_votes, metric="cosine").fit(examples, classes).predict(asked)
+    return time.perf_counter() - began
+
+
+def _centroids(train: np.ndarray, rows: np.ndarray, classes: np.ndarray, asked: np.ndarray, centring: str) -> np.ndarray:
+    examples, questions = _centred(train, asked, centring)
+    return NearestCentroid().fit(examples[rows], classes[rows]).predict(questions)
+
+
+def _centred(train: np.ndarray, asked: np.ndarray, centring: str) -> tuple[np.ndarray, np.ndarray]:
+    mean, scale = train.mean(0), train.std(0) if centring == STANDARDISED else 1.0
+    both = (train - mean) / scale, (asked - mean) / scale
+    return both[0] / np.linalg.norm(both[0], axis=1, keepdims=True), both[1] / np.linalg.norm(both[1], axis=1, keepdims=True)
+
+
+def _votes(distances: np.ndarray) -> np.ndarray:
+    return np.exp((1 - distances) / 0.07)
+
+
+def miniature(demo: Path, model: str) -> None:
+    """Prints the seconds of each task of a demo's folder, and those of the plain loop."""
+    upstream = plugins.upstream(plugins.parse(model.format(demo=demo)))
+    options, sums = Options("mini"), np.zeros(2)
+    for name in TASKS:
+        task = plugins.task(name)
+        with Store(demo / "store") as store:
+            recipe = options.recipe(task)
+            folds = [_prepared(task, fold, upstream.hop, recipe) for fold in task.read(Corpora.at(demo / "data"))]
+            folds = list(without_crops(folds))
+            extraction = extract(upstream, audios_of(folds), task.card.reads, store, "cpu", Silence())
+            seconds = np.array([ours(task, folds, extraction, upstream.layers), plain(folds, extraction, upstream.layers)])
+        sums += seconds
+        print(f"{name}: {seconds[0]:.2f} s, plain loop {seconds[1]:.2f} s, ratio {seconds[1] / seconds[0]:.1f}", flush=True)
+    print(f"all: {sums[0]:.2f} s, plain loop {sums[1]:.2f} s, ratio {sums[1] / sums[0]:.1f}")
+
+
+def _prepared(task: Task, fold: Fold, hop: int, recipe: Any) -> Fold:
+    splits = {split.name: task.prepare(split, hop, recipe) for split in fold.splits}
+    return Fold(fold.name, splits["train"], splits["dev"], splits["test"])
+
+
+class OnDisk:
+    """Features in a file (item, layer, dim), read as stored features are read."""
+
+    def __init__(self, path: Path, items: int) -> None:
+        self.values = np.memmap(path, np.float32, "r", shape=(items, LAYERS, DIM))
+        self.request = SimpleNamespace(upstream=SimpleNamespace(hop=320, dim=DIM))
+
+    def __getitem__(self, audio: Audio) -> torch.Tensor:
+        """Returns features (1, layer, dim)."""
+        row = np.array(self.values[audio.start])[None]
+        return torch.from_numpy(row)
+
+
+def voxceleb1() -> None:
+    """Prints seconds and peak memory for features of the size of VoxCeleb1."""
+    random, items = np.random.default_rng(0), list(_items())
+    speakers = np.array([int(item.label[2:]) for item in items])
+    centres = random.standard_normal((SPEAKERS, DIM), dtype=np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "features.f32")
+        with path.open("wb") as file:
+            for start in range(0, len(items), 2_000):
+                some = speakers[start : start + 2_000]
+                noise = random.standard_normal((len(some), LAYERS, DIM), dtype=np.float32)
+                file.write((centres[some][:, None] + 6 * noise).tobytes())
+        ends = np.cumsum([0, *VOXCELEB1.values()])
+        splits = [Split(name, tuple(items[a:b])) for name, a, b in zip(VOXCELEB1, ends, ends[1:], strict=False)]  # type: ignore[arg-type]
+        cpu = time.process_time()
+        seconds = ours(plugins.task("sid"), [Fold("all", *splits)], OnDisk(path, len(items)), LAYERS)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"SID of VoxCeleb1's size, {len(items):,} vectors of {LAYERS} × {DIM}, {DRAWS} draws, {len(SHOTS)} K: {seconds:.1f} s, "
+        f"{time.process_time() - cpu:.1f} s of processors, peak memory {peak:.2f} GiB"
+    )
+
+
+def _items() -> Iterator[Item]:
+    number = 0
+    for split, count in VOXCELEB1.items():
+        for position in range(count):
+            speaker = f"id{position % SPEAKERS:05}"
+            yield Item(f"{split}/{position}", Audio(Path("features"), start=number), speaker, (speaker,))
+            number += 1
+
+
+def main() -> None:
+    """Reads the arguments and measures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, help="a folder that `superbench demo` wrote")
+    parser.add_argument("--model", default="apc@{demo}/apc.safetensors", help="the upstream, with {demo} for that folder")
+    parser.add_argument("--size", choices=["voxceleb1"], help="synthetic features of this corpus' size")
+    asked = parser.parse_args()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if asked.results:
+        miniature(asked.results, asked.model)
+    if asked.size:
+        voxceleb1()
+    if not asked.results and not asked.size:
+        parser.error("give --results or --size")
+
+
+if __name__ == "__main__":
+    main()
