@@ -94,8 +94,9 @@ def made(
     card = task("ks").card
     rates = card.recipes[protocol].learning_rates
     return result(
-        name, version=card.version, protocol=protocol, model={"revision": revision}, scores=scores_of_skill(right),
+        name, version=card.version, protocol=protocol, model={"revision": revision},
         **{
+            "scores": scores_of_skill(right),
             "sweep": [receipt(rate, 50.0 - i) for i, rate in enumerate(rates)],
             "chosen": {"all": {"lr": rates[0], "seed": 0, "step": 10, "setting": {}}},
             "data": {"fingerprint": fingerprint, "items": {"test": 96}}, "environment": {"spec": spec}, **more,

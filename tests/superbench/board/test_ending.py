@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from superbench.board import board as storage
+from superbench.board import acceptance
 from superbench.board.board import Board
 from superbench.board.bundles.bundle import pack_bundle
 from superbench.board.server import sandbox
@@ -143,7 +143,7 @@ def test_a_board_that_is_away_refuses_nobody(
         raise OSError(28, "No space left on device")
 
     for trouble in (away, full):
-        monkeypatch.setattr(storage, "references_for", trouble)
+        monkeypatch.setattr(acceptance, "references_for", trouble)
         with pytest.raises(SuperbenchError if trouble is away else OSError) as caught:
             board.examine(data)
         assert not isinstance(caught.value, Refusal)
