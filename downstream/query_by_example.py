@@ -9,6 +9,7 @@ as in the official submission; layer chosen on dev. Sound is 3 dB softer than in
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
@@ -24,8 +25,11 @@ from downstream.shared.twv import Absent, maximum_twv
 from superbench import (
     Audio,
     Corpora,
+    Episode,
+    FewShot,
     Fold,
     Item,
+    LayerFeatures,
     Outputs,
     Prediction,
     Recipe,
@@ -50,6 +54,7 @@ dimensions and a query of 100 frames)."""
 
 DECIMALS = 4
 TINY = 1e-9
+DISTANCE = "cosine_exp"
 QUERY, DOCUMENT = "query", "document"
 ELSEWHERE = "targets_absent|"
 """Prefix of the facts that count the targets of a query in documents that are not searched."""
@@ -129,7 +134,7 @@ def candidates(fold: str, split: Split, outputs: Outputs, only: Setting | None) 
             )
             for trial in split.trials
         ]
-        yield {"layer": layer, "distance": "cosine_exp"}, predictions
+        yield {"layer": layer, "distance": DISTANCE}, predictions
 
 
 def scores_of(items: Sequence[Item], outputs: Outputs, layer: int) -> dict[str, dict[str, float]]:
@@ -224,6 +229,47 @@ def synth(root: Path, seed: int) -> None:
     write_miniature(root, seed)
 
 
+class _OfOneLayer:
+    """The frames of every item in one hidden state, by item id, as `candidates` reads them."""
+
+    def __init__(self, items: Sequence[Item], features: LayerFeatures) -> None:
+        self._items, self._features = {item.id: item for item in items}, features
+
+    def __getitem__(self, key: str) -> _FramesOfItem:
+        return _FramesOfItem(self._items[key], self._features)
+
+
+@dataclass(frozen=True, slots=True)
+class _FramesOfItem:
+    item: Item
+    features: LayerFeatures
+
+    def frames(self, layer: int) -> Tensor:
+        """Returns the frames (time, dim) of the one hidden state there is."""
+        return self.features.frames(self.item)
+
+
+def without_gradient(
+    fold: Fold, split: Split, episodes: Sequence[Episode], settings: Sequence[Setting], features: LayerFeatures
+) -> Iterator[tuple[Episode, Setting, list[Prediction]]]:
+    """Yields the scores of every trial, as `candidates` computes them for this hidden state."""
+    outputs = _OfOneLayer(split.items, features)
+    for _, predictions in candidates(fold.name, split, outputs, {"layer": features.layer}):
+        for episode in episodes:
+            for setting in settings:
+                yield episode, setting, predictions
+
+
+FEW_SHOT = FewShot(
+    question="Does the document contain the spoken query?",
+    counted="further recordings of a query",
+    shots=(0,),
+    answer=without_gradient,
+    floor=lambda fold: 0.0,
+    settings=({"distance": DISTANCE},),
+)
+"""The official task, which needs no gradient. QUESST has one recording of each query, so no K ≥ 1 exists."""
+
 TASK = Task(
     card=CARD,
     read=read,
@@ -233,4 +279,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=upload,
+    few_shot=FEW_SHOT,
 )
