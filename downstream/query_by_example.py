@@ -23,6 +23,7 @@ from downstream.shared.lists import must_be_there
 from downstream.shared.quesst import LAYOUT, OBTAIN, RATE, search as asked_of, write_miniature
 from downstream.shared.twv import Absent, maximum_twv
 from superbench import (
+    Answers,
     Audio,
     Corpora,
     Episode,
@@ -229,18 +230,10 @@ def synth(root: Path, seed: int) -> None:
     write_miniature(root, seed)
 
 
-class _OfOneLayer:
-    """The frames of every item in one hidden state, by item id, as `candidates` reads them."""
-
-    def __init__(self, items: Sequence[Item], features: LayerFeatures) -> None:
-        self._items, self._features = {item.id: item for item in items}, features
-
-    def __getitem__(self, key: str) -> _FramesOfItem:
-        return _FramesOfItem(self._items[key], self._features)
-
-
 @dataclass(frozen=True, slots=True)
 class _FramesOfItem:
+    """The frames of an item in one hidden state, as `candidates` reads them."""
+
     item: Item
     features: LayerFeatures
 
@@ -251,9 +244,9 @@ class _FramesOfItem:
 
 def without_gradient(
     fold: Fold, split: Split, episodes: Sequence[Episode], settings: Sequence[Setting], features: LayerFeatures
-) -> Iterator[tuple[Episode, Setting, list[Prediction]]]:
+) -> Answers:
     """Yields the scores of every trial, as `candidates` computes them for this hidden state."""
-    outputs = _OfOneLayer(split.items, features)
+    outputs = {item.id: _FramesOfItem(item, features) for item in split.items}
     for _, predictions in candidates(fold.name, split, outputs, {"layer": features.layer}):
         for episode in episodes:
             for setting in settings:

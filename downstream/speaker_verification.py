@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from downstream.shared.few_shot_verification import FEW_SHOT
 from downstream.shared.upload import dashed
 from downstream.shared.verification import equal_error_rate, minimum_cost
 from downstream.shared.voxceleb import (
@@ -174,9 +175,6 @@ def prepare(split: Split, hop: int, recipe: Recipe) -> Split:
     return replace(split, items=items)
 
 
-# ---------------------------------------------------------------- head
-
-
 class XVector(nn.Module):
     """Connector, five TDNN layers, mean and standard deviation over time, embedding; in training a linear layer and AM-softmax.
 
@@ -297,4 +295,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=upload,
+    few_shot=FEW_SHOT,
 )

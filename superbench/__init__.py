@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from superbench.board.board import Board as Board
     from superbench.contract import (
         SAMPLE_RATE as SAMPLE_RATE,
+        Answers as Answers,
         Audio as Audio,
         Episode as Episode,
         Features as Features,
@@ -61,14 +62,15 @@ if TYPE_CHECKING:
     from superbench.runs.commands import check as check, compare as compare, forecast as forecast
     from superbench.runs.runner import run as run
     from superbench.system.files import load_tensors as load_tensors
+    from superbench.training.few_shot.classification import CENTRINGS as CENTRINGS, centred as centred
     from superbench.training.few_shot.episodes import draw_examples as draw_examples, draw_order as draw_order
     from superbench.training.pretraining.generation import generate as generate
     from superbench.training.pretraining.pretrain import pretrain as pretrain
 
 _HOMES = {
     "superbench.contract": (
-        "SAMPLE_RATE Audio Episode Features FewShot Fold Head Item LayerFeatures Outputs Prediction Pretraining Recipe Score "
-        "Selection Setting Shots Split Task TaskCard Trial Upload Upstream"
+        "SAMPLE_RATE Answers Audio Episode Features FewShot Fold Head Item LayerFeatures Outputs Prediction Pretraining Recipe "
+        "Score Selection Setting Shots Split Task TaskCard Trial Upload Upstream"
     ),
     "superbench.runs.commands": "check compare forecast",
     "superbench.contract.corpora": "Corpora",
@@ -87,6 +89,7 @@ _HOMES = {
     "superbench.contract.sizes": "FreshCrops Size",
     "superbench.data.synthesis": "synthesize",
     "superbench.contract.text": "read_text",
+    "superbench.training.few_shot.classification": "CENTRINGS centred",
     "superbench.training.few_shot.episodes": "draw_examples draw_order",
 }
 _RENAMED = {"audio_header": "header", "load_audio": "load"}
@@ -95,12 +98,13 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 )
 
 __all__ = [  # sorted
-    "SAMPLE_RATE", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board", "CommandError", "Corpora",
-    "Episode", "Features", "FewShot", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item", "LayerFeatures",
-    "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Prediction", "Pretraining", "Recipe", "Score", "Selection",
-    "Setting", "Shots", "Size", "Split", "SuperbenchError", "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy",
-    "audio_header", "check", "compare", "draw_examples", "draw_order", "forecast", "generate", "list_tasks", "list_upstreams",
-    "load_audio", "load_results", "load_tensors", "one_per_item", "pretrain", "ratio", "read_text", "run", "synthesize",
+    "CENTRINGS", "SAMPLE_RATE", "Answers", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board",
+    "CommandError", "Corpora", "Episode", "Features", "FewShot", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item",
+    "LayerFeatures", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Prediction", "Pretraining", "Recipe", "Score",
+    "Selection", "Setting", "Shots", "Size", "Split", "SuperbenchError", "Task", "TaskCard", "Trial", "Upload", "Upstream",
+    "accuracy", "audio_header", "centred", "check", "compare", "draw_examples", "draw_order", "forecast", "generate",
+    "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "one_per_item", "pretrain", "ratio",
+    "read_text", "run", "synthesize",
 ]  # fmt: skip
 
 

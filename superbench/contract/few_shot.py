@@ -65,12 +65,14 @@ def no_further(shots: Shots, chosen: Setting) -> tuple[Setting, ...]:
 class FewShot:
     """How a task is put without a gradient.
 
-    `question`: what is asked about a sound, in words; `words`: the word for a class, where its label is none. `counted`: what
-    K counts, in words ("examples of each class"). `shots`: every K that the task has. `answer` turns examples into predictions.
+    `question`: what is asked about a sound, in words; `words`: the word for a class, where its label is none. `counted`: what K
+    counts, in words ("examples of each class"). `shots`: every K that the task has. `answer` turns examples into predictions.
     `settings` are tried on dev for every hidden state; `further(K, chosen)` returns settings that are tried after these, for
     the chosen hidden state alone. `floor(fold)`: the primary score of an answer that ignores the sound. `develop`: returns the
-    fold with the dev split on which settings are chosen, for tasks without one (ASV). `available(fold)`: the number of examples
-    of the scarcest class; of a larger K, all are used, and the result says so. `remarks(fold)`: notes for the
+    fold as the answers get it, if a dev split has to be made (ASV) or splits are cut short; test stays as it is.
+    `available(fold)`: the number of examples of the scarcest class; of a larger K, all are used, and the result says so.
+    `controls`: by name, answers of the same form that lack what the score should measure; they answer test under the setting
+    that was chosen, and their score is recorded beside that of each K. `remarks(fold)`: notes for the
     result, one sentence each. `weak`: why the method is a weak one.
     """
 
@@ -85,4 +87,5 @@ class FewShot:
     develop: Callable[[Fold], Fold] | None = None
     available: Callable[[Fold], float] | None = None
     remarks: Callable[[Fold], Sequence[str]] = nothing_to_say
+    controls: Mapping[str, Answer] = field(default_factory=dict)
     weak: str = ""

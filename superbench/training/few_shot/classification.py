@@ -104,7 +104,7 @@ class Classifier:
         classes = torch.from_numpy(numbers)
         train, asked = features.means(fold.train.items), features.means(split.items)
         for setting in settings:
-            examples, questions = _centred(train, asked, setting)
+            examples, questions = centred(train, asked, setting)
             examples = examples[torch.from_numpy(allowed)]
             nearest = _nearest_neighbours if "classifier" in setting else _nearest_centroids
             for episode, rows in drawn:
@@ -144,7 +144,7 @@ def _predictions(fold: str, split: Split, labels: Iterable[Any]) -> list[Predict
     ]
 
 
-def _centred(train: Tensor, asked: Tensor, setting: Setting) -> tuple[Tensor, Tensor]:
+def centred(train: Tensor, asked: Tensor, setting: Setting) -> tuple[Tensor, Tensor]:
     """Returns both sets of features, centred by the statistics of train and scaled to length one."""
     mean = train.mean(0)
     scale = train.std(0).clamp(min=1e-9) if setting["centring"] == STANDARDISED else torch.ones(())

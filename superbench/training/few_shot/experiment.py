@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from superbench.contract import Episode, Fold, Prediction, Score, Setting, Shots, Split, Task
-from superbench.contract.few_shot import Answers, FewShot
+from superbench.contract.few_shot import Answer, Answers, FewShot
 from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import Extraction
-from superbench.results.draws import by_episode, interval_over_draws, mean_score
+from superbench.results.draws import Drawn, by_episode, interval_over_draws, mean_score
 from superbench.system.progress import Reporter
 from superbench.training.few_shot.classification import classification, is_classification
 from superbench.training.few_shot.episodes import episodes
@@ -97,10 +97,14 @@ def few_shot_experiment(conditions: FewShotConditions, folds: Sequence[Fold], ex
     best = {k: experiment.best(of_k) for k, of_k in trials.items()}
     outcome.sweep = [_receipt(fold, k, trial) for k, of_k in trials.items() for trial in of_k for fold in trial.dev]
     outcome.chosen = {str(k): {"lr": None, "seed": None, "step": 0, "setting": trial.facts} for k, trial in best.items()}
-    outcome.predictions = experiment.test(best)
+    outcome.predictions = experiment.test(best, method.answer)
     for fold in folds:
         outcome.facts |= fold.test.facts
     _score(conditions.task, method, folds, best, outcome)
+    for name, control in method.controls.items():
+        scores = _primary(conditions.task, experiment.test(best, control), outcome)
+        for entry in outcome.shots:
+            entry["controls"][name] = mean_score(scores[entry["k"]]).value
     outcome.evaluate_seconds = time.perf_counter() - began
     return outcome
 
@@ -112,10 +116,10 @@ class _Experiment:
         self, conditions: FewShotConditions, method: FewShot, folds: Sequence[Fold], extraction: Extraction,
         every: Sequence[Episode],
     ) -> None:  # fmt: skip
-        self.conditions, self.method, self.folds, self.extraction, self.episodes = conditions, method, folds, extraction, every
-        self.developed = [method.develop(fold) if method.develop else fold for fold in folds]
+        self.conditions, self.method, self.extraction, self.episodes = conditions, method, extraction, every
+        self.folds = [method.develop(fold) if method.develop else fold for fold in folds]
         self.higher = True
-        if lacking := [fold.name for fold in self.developed if not fold.dev.items]:
+        if lacking := [fold.name for fold in self.folds if not fold.dev.items]:
             raise BadCorpus(
                 f"{conditions.task.card.name}: the fold {lacking[0]} has no dev split, on which the hidden state is chosen."
             )
@@ -123,13 +127,13 @@ class _Experiment:
     def choose(self) -> dict[Shots, list[_Trial]]:
         """Returns all settings that were tried, by K."""
         tried: dict[Shots, dict[Choice, _Trial]] = {episode.shots: {} for episode in self.episodes}
-        for fold in self.developed:
+        for fold in self.folds:
             self._try(fold, self.episodes, self.conditions.layers, self.method.settings, tried)
         for k, of_k in tried.items():
             first = self.best(list(of_k.values()))
             further = self.method.further(k, first.setting)
             same = [episode for episode in self.episodes if episode.shots == k]
-            for fold in self.developed if further else ():
+            for fold in self.folds if further else ():
                 self._try(fold, same, [first.layer], further, tried)
         return {k: list(of_k.values()) for k, of_k in tried.items()}
 
@@ -141,14 +145,15 @@ class _Experiment:
         self, fold: Fold, some: Sequence[Episode], layers: Sequence[int], settings: Sequence[Setting],
         tried: dict[Shots, dict[Choice, _Trial]],
     ) -> None:  # fmt: skip
-        for layer, answers in self._answers(fold, fold.dev, {layer: [(some, settings)] for layer in layers}):
+        asked = {layer: [(some, settings)] for layer in layers}
+        for layer, answers in self._answers(self.method.answer, fold, fold.dev, asked):
             for episode, setting, predictions in answers:
                 score = self._score(predictions, fold.dev)
                 self.higher = score.higher_is_better
                 trial = tried[episode.shots].setdefault((layer, repr(setting)), _Trial(layer, setting))
                 trial.dev.setdefault(fold.name, []).append(score.value)
 
-    def test(self, best: Mapping[Shots, _Trial]) -> list[Prediction]:
+    def test(self, best: Mapping[Shots, _Trial], answer: Answer) -> list[Prediction]:
         """Returns the test predictions of every episode under the setting that was chosen for its K."""
         asked: dict[int, list[tuple[Sequence[Episode], Sequence[Setting]]]] = {}
         for k, trial in best.items():
@@ -157,21 +162,22 @@ class _Experiment:
         return [
             replace(prediction, k=episode.shots, draw=episode.draw)
             for fold in self.folds
-            for _, answers in self._answers(fold, fold.test, dict(sorted(asked.items())))
+            for _, answers in self._answers(answer, fold, fold.test, dict(sorted(asked.items())))
             for episode, _, predictions in answers
             for prediction in predictions
         ]
 
     def _answers(
-        self, fold: Fold, split: Split, asked: Mapping[int, Sequence[tuple[Sequence[Episode], Sequence[Setting]]]]
-    ) -> Iterator[tuple[int, Answers]]:
+        self, answer: Answer, fold: Fold, split: Split,
+        asked: Mapping[int, Sequence[tuple[Sequence[Episode], Sequence[Setting]]]],
+    ) -> Iterator[tuple[int, Answers]]:  # fmt: skip
         """Yields hidden states with the answers to what is asked of each."""
         read = len(fold.train.items) + len(split.items)
         done = 0
         for block in blocks(self.extraction, list(asked), read):
             for features in block:
                 for some, settings in asked[features.layer]:
-                    yield features.layer, self.method.answer(fold, split, some, settings, features)
+                    yield features.layer, answer(fold, split, some, settings, features)
                 done += 1
                 self.conditions.reporter.advance(f"few-shot {split.name}", done, len(asked))
 
@@ -211,3 +217,11 @@ def _score(task: Task, method: FewShot, folds: Sequence[Fold], best: Mapping[Sho
             }
         )  # fmt: skip
     outcome.scores = {metric: mean_score(drawn) for metric, drawn in outcome.drawn.items()}
+
+
+def _primary(task: Task, predictions: Sequence[Prediction], outcome: Outcome) -> dict[int | str, Drawn]:
+    """Returns the primary score of every draw, by K."""
+    return {
+        k: [(rows, task.score(rows, outcome.facts)[task.card.primary]) for rows in draws]
+        for k, draws in by_episode(predictions).items()
+    }
