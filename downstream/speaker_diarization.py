@@ -12,7 +12,7 @@ of a recording as the reference does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from downstream.shared.diarization import Turn, compare, frames_of, median_filter, one_speaker_error, rounded, turns_of
+from downstream.shared.diarization import Piece, Turn, compare, frames_of, median_filter, one_speaker_error, rounded, turns_of
+from downstream.shared.few_shot_diarization import FEW_SHOT
 from downstream.shared.libri2mix import LAYOUT, OBTAIN, Mixture, mixtures, write_miniature
 from downstream.shared.lists import must_be_there
 from downstream.shared.upload import hdf5
@@ -97,16 +98,6 @@ PIECE = 2_000
 
 HUNDREDTH = SAMPLE_RATE // 100
 SETTINGS = tuple({"threshold": t, "median": m} for t in (0.3, 0.4, 0.5, 0.6, 0.7) for m in (1, 11))
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """A label: the activity (frames, 2) of a piece of a recording, one frame every `hop` samples, and all of its turns."""
-
-    recording: str
-    active: np.ndarray = field(repr=False)
-    hop: int
-    turns: tuple[Turn, ...] = field(repr=False)
 
 
 # ---------------------------------------------------------------- corpus
@@ -297,4 +288,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=upload,
+    few_shot=FEW_SHOT,
 )

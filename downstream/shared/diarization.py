@@ -7,7 +7,7 @@ them. The error is therefore exact: no tolerance, no sampling.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -18,6 +18,16 @@ Turn = tuple[float, float, str]
 HUNDREDTHS = 100
 LARGEST_GRID = 50_000_000
 """Largest number of hundredths × speakers of one recording; 24 hours of five speakers are fewer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A label: the activity (frames, 2) of a piece of a recording, one frame every `hop` samples, and all of its turns."""
+
+    recording: str
+    active: np.ndarray = field(repr=False)
+    hop: int
+    turns: tuple[Turn, ...] = field(repr=False)
 
 
 def frames_of(

@@ -23,9 +23,9 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from downstream.shared.diarization import frames_of, median_filter, turns_of
+from downstream.shared.diarization import Piece, frames_of, median_filter, turns_of
 from downstream.shared.libri2mix import Mixture
-from downstream.speaker_diarization import SETTINGS, TASK, Diarizer, Piece, frame_accuracy
+from downstream.speaker_diarization import SETTINGS, TASK, Diarizer, frame_accuracy
 from superbench import Audio, Corpora, Item, Split
 
 Reference = Callable[[str], Any]
