@@ -38,12 +38,23 @@ def mean_score(draws: Drawn) -> Score:
 
 def mean_replicates(draws: Drawn, resamples: int = 1000, seed: int = 0) -> Replicates:
     """Returns the replicates of the mean over the draws. In the bootstrap, every resample also draws the draws."""
-    design = Design.of(draws[0][0], resamples, seed)
-    values = _values(design, [score for _, score in draws])  # (replicate, draw)
-    if design.folds is None and len(draws) > 1:
-        chosen = np.random.default_rng([seed, len(draws)]).integers(0, len(draws), values.shape)
+    return replicates_of([draws], resamples, seed)[0]
+
+
+def replicates_of(every: Sequence[Drawn], resamples: int = 1000, seed: int = 0) -> list[Replicates]:
+    """Returns the replicates of several means over the same items, in the same order: those of every K, for example."""
+    design = Design.of(every[0][0][0], resamples, seed)
+    values = _values(design, [score for draws in every for _, score in draws])  # (replicate, draw)
+    ends = np.cumsum([len(draws) for draws in every])[:-1]
+    return [design.replicates(_mean(design, part, seed)) for part in np.split(values, ends, axis=1)]
+
+
+def _mean(design: Design, values: np.ndarray, seed: int) -> np.ndarray:
+    draws = values.shape[1]
+    if design.folds is None and draws > 1:
+        chosen = np.random.default_rng([seed, draws]).integers(0, draws, values.shape)
         values = np.take_along_axis(values, chosen, axis=1)
-    return design.replicates(values.mean(1))
+    return np.asarray(values.mean(1))
 
 
 def _values(design: Design, scores: Sequence[Score]) -> np.ndarray:
@@ -63,15 +74,24 @@ def _values(design: Design, scores: Sequence[Score]) -> np.ndarray:
 
 def interval_over_draws(draws: Drawn, level: float = 0.95) -> tuple[float, float, str]:
     """Returns (low, high, method) for the mean over the draws, in the unit of the score; NaN if there is no interval."""
-    value, drawn = mean_score(draws).value, mean_replicates(draws)
+    return intervals_over_draws([draws], level)[0]
+
+
+def intervals_over_draws(every: Sequence[Drawn], level: float = 0.95) -> list[tuple[float, float, str]]:
+    """Returns the interval of each of several means over the same items, in the same order."""
+    return [_interval(draws, drawn, level) for draws, drawn in zip(every, replicates_of(every), strict=True)]
+
+
+def _interval(draws: Drawn, drawn: Replicates, level: float) -> tuple[float, float, str]:
+    value = mean_score(draws).value
     over = f" and {len(draws)} draws" if len(draws) > 1 else ""
+    low, high, method = interval_of(drawn, value, level)
     if drawn.folds is None or len(draws) == 1 or drawn.freedom < 1:
-        low, high, method = interval_of(drawn, value, level)
         return low, high, method + over
     spread = float(np.var([score.value for _, score in draws], ddof=1)) / len(draws)
     half = float(special.stdtrit(drawn.freedom, (1 + level) / 2))
     half *= (jackknife_variance(drawn.values, drawn.folds) + spread) ** 0.5
-    return value - half, value + half, interval_of(drawn, value, level)[2] + over
+    return value - half, value + half, method + over
 
 
 def by_episode(predictions: Sequence[Prediction]) -> Mapping[int | str, list[list[Prediction]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +30,10 @@ NEIGHBOURS, TEMPERATURE = 10, 0.07
 MOST_DEV_ITEMS = 2_000
 """Settings are chosen on at most so many items of dev, drawn at random (seeded, the same for every model)."""
 SHOTS: tuple[Shots, ...] = (1, 2, 5, 10, 20, "all")
-ROWS = 4_096
-"""Items that are compared with all examples at once: bounds the memory of k nearest neighbours."""
+QUESTIONS = 1_024
+"""Items that are compared with all examples at once by k nearest neighbours: 0.6 GB for VoxCeleb1."""
+MOST_ROWS, MOST_NUMBERS = 100_000, 50_000_000
+"""Examples, and distances to centroids, in memory at once: 0.3 GB and 0.2 GB."""
 
 
 def is_classification(task: Task, folds: Sequence[Fold]) -> bool:
@@ -96,40 +98,37 @@ class Classifier:
         self, fold: Fold, split: Split, episodes: Sequence[Episode], settings: Sequence[Setting], features: LayerFeatures
     ) -> Answers:
         """Yields the predictions of `split` for every episode under every setting; raises `BadCorpus` without examples."""
-        allowed = self._allowed(fold)
-        items = [fold.train.items[i] for i in allowed]
-        names, numbers = np.unique([key_of(item) for item in items], return_inverse=True)
-        labels = [items[int(np.argmax(numbers == number))].label for number in range(len(names))]
-        drawn = [(episode, torch.from_numpy(draw_examples(numbers, episode, fold.name))) for episode in episodes]
-        classes = torch.from_numpy(numbers)
-        train, asked = features.means(fold.train.items), features.means(split.items)
+        keys = [key_of(item) for item in fold.train.items]
+        allowed = self._allowed(fold, keys)
+        names, numbers = np.unique([keys[i] for i in allowed], return_inverse=True)
+        labels = [fold.train.items[allowed[int(np.argmax(numbers == number))]].label for number in range(len(names))]
+        drawn = [torch.from_numpy(draw_examples(numbers, episode, fold.name)) for episode in episodes]
+        train, asked, classes = features.means(fold.train.items), features.means(split.items), torch.from_numpy(numbers)
         for setting in settings:
             examples, questions = centred(train, asked, setting)
-            examples = examples[torch.from_numpy(allowed)]
             nearest = _nearest_neighbours if "classifier" in setting else _nearest_centroids
-            for episode, rows in drawn:
-                chosen = nearest(examples[rows], questions, classes[rows])
-                yield episode, setting, _predictions(fold.name, split, [labels[number] for number in chosen.tolist()])
+            answers = nearest(examples[torch.from_numpy(allowed)], questions, classes, drawn)
+            for episode, chosen in zip(episodes, answers, strict=True):
+                yield episode, setting, _predictions(fold.name, split, [labels[n] for n in chosen.tolist()], episode)
 
     def remarks(self, fold: Fold) -> list[str]:
         """Returns a note if speakers of the test split are among the examples."""
-        everything = len(self._allowed(fold)) == len(fold.train.items)
+        everything = len(self._allowed(fold, [key_of(item) for item in fold.train.items])) == len(fold.train.items)
         if self.about_speakers or not everything or all(self._strange(fold)):
             return []
         return ["speakers of the test split are among the examples, because the splits of this corpus share them"]
 
-    def _allowed(self, fold: Fold) -> np.ndarray:
-        """Returns the positions of the training items that may be examples."""
-        items = fold.train.items
+    def _allowed(self, fold: Fold, keys: Sequence[str]) -> np.ndarray:
+        """Returns the positions of the training items that may be examples; `keys` are their classes."""
         strange = [i for i, of_others in enumerate(self._strange(fold)) if of_others]
         tested = {key_of(item) for item in fold.test.items}
-        if lacking := sorted(tested - {key_of(item) for item in items}):
+        if lacking := sorted(tested - set(keys)):
             raise BadCorpus(
                 f"The class {lacking[0]!r} of the test split has no example in the training split (there are {len(lacking)} "
                 "such classes). A few-shot run needs one of each: complete the corpus."
             )
-        enough = tested <= {key_of(items[i]) for i in strange}
-        return np.array(strange if enough else range(len(items)))
+        enough = tested <= {keys[i] for i in strange}
+        return np.array(strange if enough else range(len(keys)))
 
     def _strange(self, fold: Fold) -> list[bool]:
         """Returns for each training item whether its speakers do not occur in the test split, or need not be compared."""
@@ -137,9 +136,10 @@ class Classifier:
         return [tested.isdisjoint(item.group) for item in fold.train.items]
 
 
-def _predictions(fold: str, split: Split, labels: Iterable[Any]) -> list[Prediction]:
+def _predictions(fold: str, split: Split, labels: Iterable[Any], episode: Episode) -> list[Prediction]:
+    k, draw = episode.shots, episode.draw
     return [
-        Prediction(id=item.id, fold=fold, group=item.group, reference=item.label, prediction=label)
+        Prediction(id=item.id, fold=fold, group=item.group, reference=item.label, prediction=label, k=k, draw=draw)
         for item, label in zip(split.items, labels, strict=True)
     ]
 
@@ -151,18 +151,38 @@ def centred(train: Tensor, asked: Tensor, setting: Setting) -> tuple[Tensor, Ten
     return normalize((train - mean) / scale, dim=1), normalize((asked - mean) / scale, dim=1)
 
 
-def _nearest_centroids(examples: Tensor, questions: Tensor, classes: Tensor) -> Tensor:
-    """Returns the class (question,) whose centroid is nearest (Euclidean distance); `classes` are those of the examples."""
-    sizes = classes.bincount().float()
-    centroids = torch.zeros(len(sizes), examples.shape[1]).index_add_(0, classes, examples) / sizes[:, None]
-    return (questions @ centroids.T - centroids.square().sum(1) / 2).argmax(1)
+def _nearest_centroids(examples: Tensor, questions: Tensor, classes: Tensor, drawn: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yields for each draw (positions among the examples) the class (question,) whose centroid is nearest (Euclidean distance).
+
+    `classes`: those of the examples. Several draws are compared at once, as many as the bounds of memory allow.
+    """
+    count = int(classes.max()) + 1
+    for batch in _batches(drawn, len(questions) * count):
+        places = torch.cat([classes[rows] + number * count for number, rows in enumerate(batch)])
+        sizes = places.bincount(minlength=len(batch) * count).float()[:, None]
+        sums = torch.zeros(len(batch) * count, examples.shape[1]).index_add_(0, places, examples[torch.cat(batch)])
+        centroids = sums / sizes
+        nearness = questions @ centroids.T - centroids.square().sum(1) / 2
+        yield from nearness.view(len(questions), len(batch), count).argmax(2).T
 
 
-def _nearest_neighbours(examples: Tensor, questions: Tensor, classes: Tensor) -> Tensor:
-    """Returns the class (question,) with the most votes of the nearest examples; a vote weighs exp(cosine / 0.07)."""
-    pool, chosen = examples.T.contiguous(), []
-    for part in questions.split(ROWS):
-        cosines, nearest = (part @ pool).topk(min(NEIGHBOURS, len(examples)), dim=1)
-        votes = torch.zeros(len(part), int(classes.max()) + 1)
-        chosen.append(votes.scatter_add_(1, classes[nearest], (cosines / TEMPERATURE).exp()).argmax(1))
-    return torch.cat(chosen)
+def _batches(drawn: Sequence[Tensor], numbers: int) -> Iterator[list[Tensor]]:
+    """Yields draws, at most so many at once that their examples and their comparisons (`numbers` for each) fit into memory."""
+    batch: list[Tensor] = []
+    for rows in drawn:
+        if batch and (sum(map(len, batch)) + len(rows) > MOST_ROWS or (len(batch) + 1) * numbers > MOST_NUMBERS):
+            yield batch
+            batch = []
+        batch.append(rows)
+    yield batch
+
+
+def _nearest_neighbours(examples: Tensor, questions: Tensor, classes: Tensor, drawn: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yields for each draw the class (question,) with most votes of the nearest examples; a vote weighs exp(cosine / 0.07)."""
+    for rows in drawn:
+        pool, chosen = examples[rows].T.contiguous(), []
+        for part in questions.split(QUESTIONS):
+            cosines, nearest = (part @ pool).topk(min(NEIGHBOURS, len(rows)), dim=1)
+            votes = torch.zeros(len(part), int(classes.max()) + 1)
+            chosen.append(votes.scatter_add_(1, classes[rows][nearest], (cosines / TEMPERATURE).exp()).argmax(1))
+        yield torch.cat(chosen)

@@ -18,7 +18,7 @@ from superbench.contract import Episode, Fold, Prediction, Score, Setting, Shots
 from superbench.contract.few_shot import Answer, Answers, FewShot
 from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import Extraction
-from superbench.results.draws import Drawn, by_episode, interval_over_draws, mean_score
+from superbench.results.draws import Drawn, by_episode, intervals_over_draws, mean_score
 from superbench.system.progress import Reporter
 from superbench.training.few_shot.classification import classification, is_classification
 from superbench.training.few_shot.episodes import episodes
@@ -160,7 +160,7 @@ class _Experiment:
             of_k = [episode for episode in self.episodes if episode.shots == k]
             asked.setdefault(trial.layer, []).append((of_k, [trial.setting]))
         return [
-            replace(prediction, k=episode.shots, draw=episode.draw)
+            prediction if prediction.k is not None else replace(prediction, k=episode.shots, draw=episode.draw)
             for fold in self.folds
             for _, answers in self._answers(answer, fold, fold.test, dict(sorted(asked.items())))
             for episode, _, predictions in answers
@@ -205,17 +205,19 @@ def _notes(method: FewShot, shots: Sequence[Shots], folds: Sequence[Fold]) -> li
 def _score(task: Task, method: FewShot, folds: Sequence[Fold], best: Mapping[Shots, _Trial], outcome: Outcome) -> None:
     """Scores every K, and all metrics of the largest."""
     floor = mean(method.floor(fold) for fold in folds)
-    for k, draws in by_episode(outcome.predictions).items():
-        scored = [(predictions, task.score(predictions, outcome.facts)) for predictions in draws]
-        outcome.drawn = {metric: [(rows, scores[metric]) for rows, scores in scored] for metric in scored[0][1]}
-        primary = outcome.drawn[task.card.primary]
-        low, high, _ = interval_over_draws(primary)
+    scored = {
+        k: [(rows, task.score(rows, outcome.facts)) for rows in draws] for k, draws in by_episode(outcome.predictions).items()
+    }
+    primary = {k: [(rows, scores[task.card.primary]) for rows, scores in draws] for k, draws in scored.items()}
+    for (k, draws), (low, high, _) in zip(primary.items(), intervals_over_draws(list(primary.values())), strict=True):
         outcome.shots.append(
             {
-                "k": k, "draws": len(draws), "setting": best[k].facts, "score": mean_score(primary).value,  # type: ignore[index]
+                "k": k, "draws": len(draws), "setting": best[k].facts, "score": mean_score(draws).value,  # type: ignore[index]
                 "ci": [low, high] if math.isfinite(low) and math.isfinite(high) else None, "floor": floor, "controls": {},
             }
         )  # fmt: skip
+    largest = list(scored.values())[-1]
+    outcome.drawn = {metric: [(rows, scores[metric]) for rows, scores in largest] for metric in largest[0][1]}
     outcome.scores = {metric: mean_score(drawn) for metric, drawn in outcome.drawn.items()}
 
 
