@@ -7,6 +7,7 @@ Every type in this package is a frozen record or a `typing.Protocol`, so a plugi
 from __future__ import annotations
 
 from superbench.contract.few_shot import Episode as Episode, FewShot as FewShot, LayerFeatures as LayerFeatures, Shots as Shots
+from superbench.contract.in_context import Continuing as Continuing, Likelihood as Likelihood, Part as Part, Parts as Parts
 from superbench.contract.items import (
     SAMPLE_RATE as SAMPLE_RATE,
     Audio as Audio,

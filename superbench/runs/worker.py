@@ -16,7 +16,7 @@ from typing import Any
 from superbench import plugins
 from superbench.contract import Task
 from superbench.contract.corpora import Corpora
-from superbench.errors import DamagedFile, MissingCorpus, Occupied, SuperbenchError
+from superbench.errors import DamagedFile, MissingCorpus, Occupied, SuperbenchError, Undefined
 from superbench.features.store import Store
 from superbench.plugins import Spec
 from superbench.results import write_failure
@@ -65,7 +65,7 @@ class Bench:
                 sound_seconds=done.sound_seconds,
                 passed_seconds=done.passed_seconds,
             )
-        except MissingCorpus as error:
+        except (MissingCorpus, Undefined) as error:
             if self.plan.lenient:
                 return Ended(job, "absent", message=str(error))
             return self._failed(job, error, str(error))

@@ -44,7 +44,8 @@ def is_classification(task: Task, folds: Sequence[Fold]) -> bool:
 def classification(task: Task) -> FewShot:
     """Returns how a classification task is put without a gradient: its labels are its classes."""
     return FewShot(
-        question=task.card.title,
+        question=task.card.question or f"{task.card.title}.",
+        words=task.card.words,
         counted="examples of each class",
         shots=SHOTS,
         answer=Classifier(about_speakers=task.card.domain == "speaker"),
@@ -91,7 +92,7 @@ class Classifier:
         self, fold: Fold, split: Split, episodes: Sequence[Episode], settings: Sequence[Setting], features: LayerFeatures
     ) -> Answers:
         """Yields the predictions of `split` for every episode under every setting; raises `BadCorpus` without examples."""
-        allowed = self._allowed(fold)
+        allowed = allowed_examples(fold, self.about_speakers)
         items = [fold.train.items[i] for i in allowed]
         names, numbers = np.unique([key_of(item) for item in items], return_inverse=True)
         labels = [items[int(np.argmax(numbers == number))].label for number in range(len(names))]
@@ -106,17 +107,19 @@ class Classifier:
                 chosen = nearest(examples[rows], questions, classes[rows])
                 yield episode, setting, _predictions(fold.name, split, [labels[number] for number in chosen.tolist()])
 
-    def _allowed(self, fold: Fold) -> np.ndarray:
-        """Returns the positions of the training items that may be examples."""
-        tested = set() if self.about_speakers else {group for item in fold.test.items for group in item.group}
-        allowed = [i for i, item in enumerate(fold.train.items) if tested.isdisjoint(item.group)]
-        classes = {key_of(fold.train.items[i]) for i in allowed}
-        if lacking := sorted({key_of(item) for item in fold.test.items} - classes):
-            raise BadCorpus(
-                f"The class {lacking[0]!r} of the test split has no example in the training split ({len(lacking)} such "
-                "classes). A few-shot run needs one of each: complete the corpus."
-            )
-        return np.array(allowed)
+
+def allowed_examples(fold: Fold, about_speakers: bool) -> np.ndarray:
+    """Returns the positions of the training items that may be examples. Unless a task is about speakers, no speaker of the test
+    split is among them; raises `BadCorpus` if a class of the test split has no example."""
+    tested = set() if about_speakers else {group for item in fold.test.items for group in item.group}
+    allowed = [i for i, item in enumerate(fold.train.items) if tested.isdisjoint(item.group)]
+    classes = {key_of(fold.train.items[i]) for i in allowed}
+    if lacking := sorted({key_of(item) for item in fold.test.items} - classes):
+        raise BadCorpus(
+            f"The class {lacking[0]!r} of the test split has no example in the training split ({len(lacking)} such "
+            "classes). A few-shot run needs one of each: complete the corpus."
+        )
+    return np.array(allowed)
 
 
 def _predictions(fold: str, split: Split, labels: Iterable[Any]) -> list[Prediction]:
