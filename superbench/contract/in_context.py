@@ -37,6 +37,8 @@ class Continuing(Protocol):
 
     `reads_text`: True for an audio language model, whose labels are texts; False for a unit language model, whose labels are
     sounds. A text that follows a sound in a prompt is the answer to it; a chat model puts it into the mouth of the assistant.
+    A model with `only_in_context = True` gives no features: it is used for this protocol alone, and told from another by
+    likelihoods.
     """
 
     reads_text: bool
