@@ -126,6 +126,7 @@ def sound(seed: int, seconds: float) -> Tensor:
     return 0.1 * torch.randn(round(16_000 * seconds), generator=torch.Generator().manual_seed(seed))
 
 
+TONE = torch.sin(torch.arange(17_600) * 0.3)
 PROMPT: list[Any] = ["Which word?", sound(1, 0.9), "yes", sound(2, 1.3), "no", sound(3, 1.1)]
 LABELS = ["yes", "no", "y", "neither of them", "yesno"]
 
@@ -157,9 +158,11 @@ def test_likelihoods_equal_a_loop_by_hand(family: str, folder: Callable[[str], P
 @pytest.mark.parametrize("family", BUILT)
 def test_the_sounds_are_heard(family: str, folder: Callable[[str], Path]) -> None:
     model = load(str(folder(family)), None)
-    prompts = [PROMPT, [*PROMPT[:-1], sound(9, 1.1)], [*PROMPT[:1], sound(8, 0.9), *PROMPT[2:]]]
+    for parameter in model.parameters():  # the random weights of a configuration are small, and so is what they hear
+        parameter.data *= 10 if parameter.dim() > 1 else 1
+    prompts = [PROMPT, [*PROMPT[:-1], TONE], [*PROMPT[:1], TONE, *PROMPT[2:]]]
     values = [found[0].value for found in model.log_likelihood(prompts, [[["yes"]]] * 3)]
-    assert len({round(value, 6) for value in values}) == 3
+    assert min(abs(values[0] - values[1]), abs(values[0] - values[2]), abs(values[1] - values[2])) > 1e-3
 
 
 def test_labels_do_not_depend_on_their_mates(folder: Callable[[str], Path]) -> None:
