@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.util
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -182,7 +183,7 @@ def _place(name: str, config: Any, tokenizer: Any) -> int:
     audio = getattr(config, "audio_config", None)
     place = getattr(config, "audio_token_id", getattr(audio, "audio_token_id", None))
     token = tokenizer.convert_ids_to_tokens(place) if isinstance(place, int) and place < len(tokenizer) else None
-    if token is None or tokenizer(token, add_special_tokens=False)["input_ids"] != [place]:
+    if place is None or token is None or tokenizer(token, add_special_tokens=False)["input_ids"] != [place]:
         raise BadCheckpoint(
             f"{name}: the token of a sound is number {place} by its config.json, and its tokenizer has none of this number. "
             "Bring the files of one model together."
@@ -253,7 +254,6 @@ def _template(source: str, options: Mapping[str, Any]) -> str | None:
 
 def _with_adapter(name: str, model: Any, source: str, options: Mapping[str, Any]) -> None:
     """Puts the adapter for speech to use, which transformers does only within `generate` (Granite) or not at all (Phi-4)."""
-    from transformers.utils import is_peft_available
     from transformers.utils.hub import cached_file
 
     granite = bool(getattr(model.config, "has_lora_adapter", False))
@@ -261,7 +261,7 @@ def _with_adapter(name: str, model: Any, source: str, options: Mapping[str, Any]
     phi4 = cached_file(source, file, _raise_exceptions_for_missing_entries=False, **options)
     if not granite and not phi4:
         return
-    if not is_peft_available():
+    if importlib.util.find_spec("peft") is None:
         raise SuperbenchError(
             f"{name} hears through an adapter (LoRA), which needs the package 'peft', and it is not installed; without it the "
             "model would answer badly and say nothing. Install it with: pip install peft"

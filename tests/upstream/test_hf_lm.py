@@ -18,6 +18,7 @@ from superbench import BadAudio, BadCheckpoint, CommandError, SuperbenchError, r
 from superbench.contract import Continuing
 from superbench.plugins.continuing import that_continue
 from upstream.from_hf_lm import AudioLanguageModel, load
+from upstream.shared.audio_families import BREAK, joined
 
 TEXT: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -97,9 +98,26 @@ def granite_speech(words: Any) -> tuple[Any, Any]:
     return transformers.GraniteSpeechForConditionalGeneration(config), transformers.GraniteSpeechFeatureExtractor()
 
 
+def audioflamingo3(words: Any) -> tuple[Any, Any]:
+    audio = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "num_mel_bins": 16,
+             "max_source_positions": 100}  # fmt: skip
+    config = transformers.AudioFlamingo3Config(
+        audio_config=audio, text_config={"model_type": "qwen2", **TEXT}, audio_token_id=place(words)
+    )
+    return transformers.AudioFlamingo3ForConditionalGeneration(config), transformers.WhisperFeatureExtractor(16, chunk_length=2)
+
+
+def glmasr(words: Any) -> tuple[Any, Any]:
+    audio = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "num_mel_bins": 16}
+    text = {"model_type": "llama", **TEXT, "eos_token_id": [1]}
+    config = transformers.GlmAsrConfig(audio_config=audio, text_config=text, audio_token_id=place(words))
+    return transformers.GlmAsrForConditionalGeneration(config), transformers.WhisperFeatureExtractor(16, chunk_length=2)
+
+
 BUILT: dict[str, tuple[Callable[[Any], tuple[Any, Any]], str]] = {
     "qwen2_audio": (qwen2_audio, LISTS), "qwen2_5_omni": (qwen2_5_omni, LISTS),
     "phi4_multimodal": (phi4_multimodal, LISTS), "granite_speech": (granite_speech, TEXTS),
+    "audioflamingo3": (audioflamingo3, LISTS), "glmasr": (glmasr, LISTS),
 }  # fmt: skip
 
 
@@ -134,7 +152,9 @@ LABELS = ["yes", "no", "y", "neither of them", "yesno"]
 def by_hand(model: AudioLanguageModel, prompt: list[Any], label: str) -> float:
     """One pass of the whole conversation, as the processor of transformers makes it: text expanded, sounds beside it."""
     text = model.text(prompt)
-    arguments, counts = model.family.heard(model.extractor, [part.numpy() for part in prompt if not isinstance(part, str)])
+    sounds = [part for part in prompt if not isinstance(part, str)]
+    sounds = [joined(sounds)] if model.family.joined else sounds
+    arguments, counts = model.family.heard(model.extractor, [part.numpy() for part in sounds])
     pieces = (text + label).split(model.placeholder)
     expanded = pieces[0] + "".join(model.placeholder * n + piece for n, piece in zip(counts, pieces[1:], strict=True))
     ids = torch.tensor([model.tokenizer(expanded, add_special_tokens=False)["input_ids"]])
@@ -201,6 +221,15 @@ def test_a_tokenizer_without_the_token_of_a_sound_is_an_error(folder: Callable[[
     (tmp_path / "config.json").write_text(json.dumps(config | {"audio_token_index": 300, "audio_token_id": 300}))
     with pytest.raises(BadCheckpoint, match="the token of a sound is number 300"):
         load(str(tmp_path), None)
+
+
+def test_a_model_that_hears_one_sound_gets_all_sounds_joined(folder: Callable[[str], Path]) -> None:
+    model = load(str(folder("glmasr")), None)
+    text = model.text(PROMPT)
+    assert text.count(model.placeholder) == 1
+    assert "Which word? The recording has 3 sounds, with silence between them. 1. yes 2. no 3.<|im_end|>" in text
+    whole = joined([torch.ones(3), torch.ones(2)])
+    assert whole.tolist() == [1.0] * 3 + [0.0] * BREAK + [1.0] * 2
 
 
 def test_a_label_without_tokens_has_none(folder: Callable[[str], Path]) -> None:

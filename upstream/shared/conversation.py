@@ -36,7 +36,8 @@ def turns(prompt: Parts) -> list[Turn]:
 def as_one_sound(prompt: Parts) -> list[Turn]:
     """Returns one turn of the user for a model that hears one sound in a prompt, the sounds joined: the answers are numbered
     after it, and the last number has none."""
-    texts, answers = [], []
+    texts: list[str] = []
+    answers: list[str] = []
     for role, parts in turns(prompt):
         (answers if role == "assistant" else texts).extend(part for part in parts if part is not None)
     numbered = " ".join(f"{number}. {answer}" for number, answer in enumerate(answers, start=1))
