@@ -112,6 +112,8 @@ IEMOCAP/Session{1..5}/dialog/EmoEvaluation/<dialog>.txt           "[6.29 - 8.23]
     counts=_counts(),
     sample_rate=SAMPLE_RATE,
     withheld="the release is given only to the person who signed the agreement",
+    question="Which emotion does the voice express?",
+    words={"neu": "neutral", "hap": "happy", "ang": "angry", "sad": "sad"},
 )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
-from downstream.shared.fluent import LISTS, OBTAIN, SLOTS, write_miniature
+from downstream.shared.fluent import INTENTS, LISTS, OBTAIN, SLOTS, in_words, write_miniature
 from downstream.shared.lists import must_be_there, only_once, rows_of
 from downstream.shared.pooled import PooledSlots
 from superbench import (
@@ -71,6 +72,8 @@ fluent_speech_commands_dataset/wavs/speakers/<speakerId>/<id>.wav
     counts={"train": 23_132, "train groups": 77, "dev": 3_118, "dev groups": 10, "test": 3_793, "test groups": 10},
     sample_rate=SAMPLE_RATE,
     withheld="the licence does not allow passing the data on",
+    question="What should be done?",
+    words={json.dumps(dict(zip(SLOTS, intent, strict=True)), sort_keys=True): in_words(*intent) for intent in INTENTS},
 )
 
 

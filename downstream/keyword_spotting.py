@@ -128,6 +128,8 @@ SpeechCommands/{TEST}/<class>/*.wav                    12 classes (or {TEST}/ at
     | {f"{split}/{name}": n for split, sizes in SIZES.items() for name, n in zip(CLASSES, sizes, strict=True)},
     sample_rate=SAMPLE_RATE,
     variants={SAMPLED_DEV: "dev is drawn once, with replacement, classes equally, as many items as it has, as s3prl draws it"},
+    question="Which word is said?",
+    words={SILENCE: "silence", UNKNOWN: "another word"},
 )
 
 

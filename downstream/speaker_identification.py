@@ -80,6 +80,7 @@ CARD = TaskCard(
     },
     counts={"train": 138_361, "train groups": 1_251, "dev": 6_904, "test": 8_251},
     sample_rate=SAMPLE_RATE,
+    question="Who is speaking?",
 )
 
 

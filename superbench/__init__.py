@@ -24,7 +24,9 @@ if TYPE_CHECKING:
         Head as Head,
         Item as Item,
         LayerFeatures as LayerFeatures,
+        Likelihood as Likelihood,
         Outputs as Outputs,
+        Parts as Parts,
         Prediction as Prediction,
         Pretraining as Pretraining,
         Recipe as Recipe,
@@ -69,8 +71,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "superbench.contract": (
-        "SAMPLE_RATE Answers Audio Episode Features FewShot Fold Head Item LayerFeatures Outputs Prediction Pretraining Recipe "
-        "Score Selection Setting Shots Split Task TaskCard Trial Upload Upstream"
+        "SAMPLE_RATE Answers Audio Episode Features FewShot Fold Head Item LayerFeatures Likelihood Outputs Parts "
+        "Prediction Pretraining Recipe Score Selection Setting Shots Split Task TaskCard Trial Upload Upstream"
     ),
     "superbench.runs.commands": "check compare forecast",
     "superbench.contract.corpora": "Corpora",
@@ -100,11 +102,11 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 __all__ = [  # sorted
     "CENTRINGS", "SAMPLE_RATE", "Answers", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board",
     "CommandError", "Corpora", "Episode", "Features", "FewShot", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item",
-    "LayerFeatures", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Prediction", "Pretraining", "Recipe", "Score",
-    "Selection", "Setting", "Shots", "Size", "Split", "SuperbenchError", "Task", "TaskCard", "Trial", "Upload", "Upstream",
-    "accuracy", "audio_header", "centred", "check", "compare", "draw_examples", "draw_order", "forecast", "generate",
-    "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "one_per_item", "pretrain", "ratio",
-    "read_text", "run", "synthesize",
+    "LayerFeatures", "Likelihood", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Parts", "Prediction",
+    "Pretraining", "Recipe", "Score", "Selection", "Setting", "Shots", "Size", "Split", "SuperbenchError", "Task", "TaskCard",
+    "Trial", "Upload", "Upstream", "accuracy", "audio_header", "centred", "check", "compare", "draw_examples", "draw_order",
+    "forecast", "generate", "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "one_per_item",
+    "pretrain", "ratio", "read_text", "run", "synthesize",
 ]  # fmt: skip
 
 

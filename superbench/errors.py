@@ -39,6 +39,10 @@ class Occupied(CommandError):
     """The output folder of a job already contains results of another model or of other options."""
 
 
+class Undefined(CommandError):
+    """A task has no form under the protocol that was asked for; `--tasks all` leaves it out."""
+
+
 class UnknownName(CommandError):
     """No plugin is registered under this name. The message suggests the nearest names.
 

@@ -31,7 +31,16 @@ from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, BadCheckpoint, CommandError, Features, MissingExtra, SuperbenchError
 from upstream.shared.group_norm import Front, kept
-from upstream.shared.model_folder import must_be_whole, must_bring_no_code, must_fit, no_model, preprocessor, source_of
+from upstream.shared.model_folder import (
+    described,
+    must_be_whole,
+    must_bring_no_code,
+    must_fit,
+    no_model,
+    preprocessor,
+    quiet,
+    source_of,
+)
 from upstream.shared.unpadded import normalised, without_padding
 
 MASKED = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
@@ -61,7 +70,7 @@ class TransformersModel(nn.Module):
 
     def __init__(self, model: Any, normalise: bool) -> None:
         super().__init__()
-        self.config = Config(normalise, _described(model.config))
+        self.config = Config(normalise, described(model.config))
         self.model = model.eval()
         self.model.adapter = None  # shortens the output of some fine-tuned models; it affects no hidden state
         self.masked = model.config.model_type in MASKED
@@ -102,7 +111,7 @@ class FilterBankModel(nn.Module):
 
     def __init__(self, model: Any, extractor: Any) -> None:
         super().__init__()
-        self.config = Config(False, _described(model.config), _plain(extractor))
+        self.config = Config(False, described(model.config), _plain(extractor))
         self.model = model.eval()
         self.model.adapter = self.model.intermediate_ffn = None
         self.extractor = extractor
@@ -128,7 +137,7 @@ class WhisperModel(nn.Module):
 
     def __init__(self, model: Any, extractor: Any) -> None:
         super().__init__()
-        self.config = Config(False, _described(model.config), _plain(extractor))
+        self.config = Config(False, described(model.config), _plain(extractor))
         self.model = model.get_encoder().eval()
         self.extractor = extractor
         self.window = extractor.n_samples
@@ -200,13 +209,13 @@ def load(name: str, weights: Path | None) -> nn.Module:
         raise MissingExtra(f"hf/{name}", "transformers", "hf") from error
     source, options = source_of(name)
     try:
-        with _quiet():
+        with quiet():
             if "local_files_only" in options:
-                must_be_whole(name, Path(source))
-                must_fit(name, Path(source))
+                must_be_whole(f"hf/{name}", Path(source))
+                must_fit(f"hf/{name}", Path(source))
             config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
             _check_type(name, config)
-            must_bring_no_code(name, config.to_dict())
+            must_bring_no_code(f"hf/{name}", config.to_dict())
             model, report = transformers.AutoModel.from_pretrained(
                 source, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
                 trust_remote_code=False, **options,
@@ -214,7 +223,7 @@ def load(name: str, weights: Path | None) -> nn.Module:
             _check_weights(name, config, report)
             return _wrapped(name, model, source, options)
     except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError, EOFError) as error:
-        raise SuperbenchError(no_model(name, source, options, error)) from error
+        raise SuperbenchError(no_model(f"hf/{name}", source, options, error)) from error
 
 
 def _wrapped(name: str, model: Any, source: str, options: Mapping[str, Any]) -> nn.Module:
@@ -225,7 +234,7 @@ def _wrapped(name: str, model: Any, source: str, options: Mapping[str, Any]) -> 
     if model.config.model_type == "whisper":
         plain = {"feature_size": model.config.num_mel_bins}
         return WhisperModel(model, _extractor(name, transformers.WhisperFeatureExtractor, plain, source, options))
-    settings = preprocessor(name, source, options)
+    settings = preprocessor(f"hf/{name}", source, options)
     layer_norms = getattr(model.config, "feat_extract_norm", "layer") == "layer"
     return TransformersModel(model, layer_norms if settings is None else bool(settings.get("do_normalize", True)))
 
@@ -256,30 +265,8 @@ def _check_weights(name: str, config: Any, report: Mapping[str, Any]) -> None:
 
 def _extractor(name: str, family: Any, defaults: Mapping[str, Any], source: str, options: Mapping[str, Any]) -> Any:
     """Returns the model's own feature extractor; without its file, the default of its class `family`."""
-    settings = preprocessor(name, source, options)
+    settings = preprocessor(f"hf/{name}", source, options)
     return family(**defaults) if settings is None else family.from_dict(dict(settings))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences progress bars and reports of unused weights; relevant problems are raised as our own errors."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _described(config: Any) -> Mapping[str, Any]:
-    """Returns a configuration without what differs between two copies of a model: its path and the version that wrote it."""
-    copy_facts = ("_name_or_path", "name_or_path", "_commit_hash", "transformers_version")
-    return {key: value for key, value in config.to_dict().items() if key not in copy_facts}
 
 
 def _plain(extractor: Any) -> Mapping[str, Any]:

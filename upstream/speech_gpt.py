@@ -8,6 +8,7 @@ sentence begins with BOS. Hidden states: the units' embeddings, then each layer'
 `base` has the size of GPT-2 small (12 layers of 768; 85.8 M weights with 500 units); `mini` is for the miniature corpora,
 `micro` and `nano` have about a quarter and a sixteenth of its weights. `superbench generate` turns the units that
 follow a prompt back into sound: centroids → mel spectrum → phases by Griffin & Lim (1984).
+In context (`--protocol in-context`), the units of all parts of a prompt follow each other, without anything between them.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from superbench import SAMPLE_RATE, CommandError, Features, Pretraining, Upstream
+from superbench import SAMPLE_RATE, CommandError, Features, Likelihood, Parts, Pretraining, Upstream
 from upstream.shared.mel import FLOOR, SHIFT, WINDOW, MelPower
+from upstream.shared.remembered import Memory, advanced, repeated
 from upstream.shared.transformer import positions
 from upstream.shared.units import Units
+
+REMEMBERED = 200_000
+"""Positions of all continuations that are computed at once, their prompt included: bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class SpeechGpt(nn.Module):
     mean: Tensor
     spread: Tensor
 
+    reads_text = False
     configs: ClassVar = {
         "nano": SpeechGptConfig(units=200, width=48, layers=3, heads=4, feedforward=192, dropout=0.0, fit_seconds=600.0),
         "micro": SpeechGptConfig(units=200, width=96, layers=3, heads=4, feedforward=384, dropout=0.0, fit_seconds=600.0),
@@ -131,9 +137,12 @@ class SpeechGpt(nn.Module):
         prompted = units.shape[1]
         facts = {"units of the prompt": float(prompted), "their perplexity": float(self.loss(wave, length).exp())}
         count = max(round(seconds * SAMPLE_RATE / self.hop), 1)
+        logits, memory = self.advance(nn.functional.pad(units, (1, 0), value=self.config.units))
         for done in range(count):
-            likely = (self.predict(self.states(units)[-1][:, -1]) / temperature).softmax(-1)
-            units = torch.cat([units, torch.multinomial(likely, 1)], dim=1)
+            drawn = torch.multinomial((logits[:, -1] / temperature).softmax(-1), 1)
+            units = torch.cat([units, drawn], dim=1)
+            if done + 1 < count:
+                logits, memory = self.advance(drawn, memory)
             advance(done + 1, count)
         facts["different units drawn"] = len(units[0, prompted:].unique())
         # the last unit of the prompt is synthesised too, and the prompt is cross-faded into it
@@ -142,6 +151,49 @@ class SpeechGpt(nn.Module):
         before = nn.functional.pad(prompt, (max(self.hop - len(prompt), 0), 0))
         seam = before[-self.hop :] * (1 - fade) + spoken[: self.hop] * fade
         return torch.cat([before[: -self.hop], seam, spoken[self.hop :]]), facts
+
+    def advance(self, tokens: Tensor, memory: Memory = ()) -> tuple[Tensor, Memory]:
+        """Returns the logits (batch, time, units) after each of `tokens` (batch, time), which follow those of the memory, and
+        the longer memory. The first token of all is BOS."""
+        before = memory[0][0].shape[2] if memory else 0
+        x = self.embed(tokens) + positions(before + tokens.shape[1], self.config.width, tokens.device)[before:]
+        states, memory = advanced(self.blocks, x, memory)
+        return self.predict(self.norm(states)), memory
+
+    @torch.no_grad()
+    def log_likelihood(self, prompts: Sequence[Parts], continuations: Sequence[Sequence[Parts]]) -> list[list[Likelihood]]:
+        """Returns how likely each of `continuations[i]` is after `prompts[i]`; all are sounds. What all prompts begin with is
+        computed once, each prompt once."""
+        known: dict[int, Tensor] = {}
+        begun = [nn.functional.pad(self._joined(prompt, known), (1, 0), value=self.config.units) for prompt in prompts]
+        shared = _common(begun)
+        _, memory = self.advance(begun[0][None, :shared]) if shared else (None, ())
+        found = []
+        for tokens, following in zip(begun, continuations, strict=True):
+            logits, longer = self.advance(tokens[None, shared:], memory)
+            units = [self._joined(parts, known) for parts in following]
+            rows = max(REMEMBERED // (len(tokens) + max(map(len, units))), 1)
+            parts = [units[at : at + rows] for at in range(0, len(units), rows)]
+            found.append([one for part in parts for one in self._continued(logits[:, -1:], longer, part)])
+        return found
+
+    def _continued(self, first: Tensor, memory: Memory, units: Sequence[Tensor]) -> list[Likelihood]:
+        """Returns the likelihood of each row of units; `first` (1, 1, units) are the logits after the prompt."""
+        padded = nn.utils.rnn.pad_sequence(list(units), batch_first=True)
+        logits = first.expand(len(units), -1, -1)
+        if padded.shape[1] > 1:
+            logits = torch.cat([logits, self.advance(padded[:, :-1], repeated(memory, len(units)))[0]], 1)
+        chosen = logits.log_softmax(-1).gather(2, padded[..., None])[..., 0]
+        return [Likelihood(float(row[: len(own)].sum()), len(own), len(own)) for row, own in zip(chosen, units, strict=True)]
+
+    def _joined(self, parts: Parts, known: dict[int, Tensor]) -> Tensor:
+        """Returns the units (time,) of all sounds of `parts`, one after the other; `known` holds those of sounds met before."""
+        for part in parts:
+            if isinstance(part, str):
+                raise CommandError(f"speech_gpt reads no text, found {part[:40]!r} in a prompt. Give it sounds.")
+            if id(part) not in known:
+                known[id(part)] = self.heard(part[None], torch.tensor([len(part)], device=part.device))[0][0]
+        return torch.cat([known[id(part)] for part in parts])
 
     def spoken(self, units: Tensor) -> Tensor:
         """Synthesises units (time,) to sound (time · hop,). Spectra are the centroids; phases are found by Griffin-Lim."""
@@ -163,3 +215,10 @@ class SpeechGpt(nn.Module):
         spectrum = (spectrum - self.mean) / self.spread
         frames = spectrum.shape[1] // self.config.stack * self.config.stack
         return spectrum[:, :frames].reshape(len(spectrum), -1, self.config.bins * self.config.stack)
+
+
+def _common(rows: Sequence[Tensor]) -> int:
+    """Returns the number of leading values that all rows have in common, at most all but the last of the shortest."""
+    most = min(map(len, rows)) - 1
+    same = torch.stack([(row[:most] == rows[0][:most]) for row in rows]).all(0)
+    return int(same.long().cumprod(0).sum())

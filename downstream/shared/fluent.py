@@ -42,6 +42,18 @@ INTENTS = (
 )
 """The 31 intents of the corpus."""
 
+
+def in_words(action: str, thing: str, location: str) -> str:
+    """Returns an intent as an order.
+
+    >>> in_words("activate", "lights", "kitchen"), in_words("change language", "Korean", "none")
+    ('activate the lights in the kitchen', 'change language to Korean')
+    """
+    if action == "change language":
+        return action if thing == "none" else f"{action} to {thing}"
+    return f"{action} the {thing}" + ("" if location == "none" else f" in the {location}")
+
+
 WORDINGS: Mapping[tuple[str, str], str] = {
     ("change language", "none"): "change language|switch the language|set another language",
     (

@@ -13,6 +13,7 @@ from superbench.contract.few_shot import (
     LayerFeatures as LayerFeatures,
     Shots as Shots,
 )
+from superbench.contract.in_context import Continuing as Continuing, Likelihood as Likelihood, Part as Part, Parts as Parts
 from superbench.contract.items import (
     SAMPLE_RATE as SAMPLE_RATE,
     Audio as Audio,

@@ -103,6 +103,9 @@ class TaskCard:
     by split, class (`train/yes`), distinct groups (`train groups`) and trials (`test trials`, `test trials/1`), and the
     `sample_rate` (Hz) of the files; empty, None: not compared. `withheld`: the reason why test labels must not be published
     (`submit --without-references` leaves them out); empty: they may be published.
+
+    For `--protocol in-context`: `question`, what is asked about a sound, in a sentence; `words` for classes whose label is none
+    (of a label that is a record, its JSON text with sorted keys).
     """
 
     name: str
@@ -127,6 +130,8 @@ class TaskCard:
     variants: Mapping[str, str] = field(default_factory=dict)
     withheld: str = ""
     miniature: str = ""
+    question: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 Candidates = Callable[[str, Split, Outputs, "Setting | None"], Iterable[tuple[Setting, list[Prediction]]]]

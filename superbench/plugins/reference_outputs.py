@@ -150,12 +150,24 @@ def _setting(upstream: Loaded, device: str) -> str:
 
 def _outputs(upstream: Loaded, device: str) -> list[Tensor]:
     """Returns every hidden state (time, dim) of each sound, one after the other, in single precision on the CPU."""
+    if getattr(upstream.model, "only_in_context", False):
+        return _likelihoods(upstream, device)
     states = []
     for wave in _sounds():
         with torch.inference_mode():
             features = upstream.model(wave[None].to(device), torch.tensor([len(wave)]).to(device))
         states += list(features.frames[:, 0, : int(features.lengths[0])].float().cpu().clone())
     return states
+
+
+def _likelihoods(upstream: Loaded, device: str) -> list[Tensor]:
+    """How likely two continuations (1, 2) of each sound are, for a model without features."""
+    first, second, _ = (wave.to(device) for wave in _sounds())
+    following = [["yes"], ["no"]] if upstream.model.reads_text else [[first], [second]]
+    prompts = [[wave.to(device)] for wave in _sounds()]
+    with torch.inference_mode():
+        answers = upstream.model.log_likelihood(prompts, [following] * len(prompts))
+    return [torch.tensor([[one.value for one in answer]]) for answer in answers]
 
 
 def _sounds() -> list[Tensor]:

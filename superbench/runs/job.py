@@ -15,13 +15,14 @@ from superbench.contract.items import audios_of, without_crops
 from superbench.data.fingerprint import sounds_of
 from superbench.data.passport import Passport, passport_of
 from superbench.errors import BadCorpus, CommandError
-from superbench.features.extraction import Extraction, extract
+from superbench.features.extraction import Extraction, Statistics, extract
 from superbench.features.storage_policy import unstored
 from superbench.features.store import Store
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import weighed
 from superbench.results import Result, write_result
 from superbench.runs.identity import Inputs, Sounds, earlier_result, move_earlier, read_inputs
+from superbench.runs.in_context import in_context
 from superbench.runs.jobs import LOCK, folder
 from superbench.runs.make_result import ResultParts, record
 from superbench.runs.options import Options
@@ -65,12 +66,12 @@ def perform(
             return Performed(earlier, True)
         folds = _prepared(task, inputs.read, upstream.hop, inputs.recipe)
         folds = folds if options.trains else without_crops(folds)
-        with closing(_extracted(task, upstream, folds, store, options, reporter)) as extraction:
-            outcome = _experiment(inputs, folds, extraction, job_folder / "work", reporter)
-            extraction.check_steady()
+        if options.redo_since is not None:
+            shutil.rmtree(job_folder / "work", ignore_errors=True)
+        outcome, statistics = _experiment(inputs, folds, store, job_folder / "work", reporter)
         result = record(
             ResultParts(
-                task=task, upstream=upstream, options=options, folds=folds, extraction=extraction, outcome=outcome,
+                task=task, upstream=upstream, options=options, folds=folds, statistics=statistics, outcome=outcome,
                 fingerprint=inputs.data.fingerprint, sounds=sounds_of(inputs.read, inputs.data.sounds),
                 passport=_passport(inputs, corpora, outcome), certificate=certificate,
                 efficiency=weighed(upstream, options.device, store.root / "efficiency", reporter), identity=inputs.identity,
@@ -79,7 +80,7 @@ def perform(
         move_earlier(job_folder, upstream, options, reporter)
         write_result(job_folder, result, outcome.predictions, outcome.learning)
         shutil.rmtree(job_folder / "work", ignore_errors=True)
-        return Performed(result, False, extraction.statistics.sound_seconds, extraction.passed_seconds)
+        return Performed(result, False, statistics.sound_seconds, statistics.passed_seconds)
 
 
 def _extracted(
@@ -94,13 +95,25 @@ def _extracted(
     return extraction
 
 
-def _experiment(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, work: Path, reporter: Reporter) -> Outcome:
-    """Trains and tests the heads; training that was interrupted continues from the checkpoints in `work`."""
+def _experiment(
+    inputs: Inputs, folds: Sequence[Fold], store: Store, work: Path, reporter: Reporter
+) -> tuple[Outcome, Statistics]:
+    """Returns the outcome, and statistics of the sound; what was interrupted continues from the files in `work`."""
     upstream, options = inputs.upstream, inputs.options
-    if not options.trains:
-        return _without_training(inputs, folds, extraction, reporter)
-    if options.redo_since is not None:
-        shutil.rmtree(work, ignore_errors=True)
+    if options.protocol == "in-context":
+        return in_context(inputs, folds, work, reporter)
+    with closing(_extracted(inputs.task, upstream, folds, store, options, reporter)) as extraction:
+        if options.trains:
+            outcome = _trained(inputs, folds, extraction, work, reporter)
+        else:
+            outcome = _without_training(inputs, folds, extraction, reporter)
+        extraction.check_steady()
+        return outcome, replace(extraction.statistics, passed_seconds=extraction.passed_seconds)
+
+
+def _trained(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, work: Path, reporter: Reporter) -> Outcome:
+    """Trains and tests the heads."""
+    upstream, options = inputs.upstream, inputs.options
     conditions = Conditions(
         task=inputs.task, recipe=inputs.recipe, points=options.points(inputs.recipe), layers=extraction.layers,
         dim=upstream.dim, device=options.device, identity=inputs.identity, work=work, reporter=reporter,

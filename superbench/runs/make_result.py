@@ -11,7 +11,7 @@ from typing import Any
 from superbench.__version__ import __version__
 from superbench.contract import SAMPLE_RATE, Fold, Task
 from superbench.data.passport import Passport, notes_of
-from superbench.features.extraction import Extraction
+from superbench.features.extraction import Statistics
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import Efficiency
 from superbench.results import Result
@@ -30,7 +30,7 @@ class ResultParts:
     upstream: Loaded
     options: Options
     folds: Sequence[Fold]
-    extraction: Extraction
+    statistics: Statistics
     outcome: Outcome
     fingerprint: str
     sounds: dict[str, str]
@@ -61,7 +61,7 @@ def record(made: ResultParts) -> Result:
             },
             "environment": environment(options.device) | _made_from(made),
             "seconds": {
-                "extract": round(made.extraction.statistics.work_seconds, 3),
+                "extract": round(made.statistics.work_seconds, 3),
                 "train": round(outcome.train_seconds, 3),
                 "evaluate": round(outcome.evaluate_seconds, 3),
             },
@@ -114,7 +114,7 @@ def _counts(folds: Sequence[Fold]) -> dict[str, int]:
 def _notes(made: ResultParts) -> list[str]:
     card, protocol = made.task.card, made.options.protocol
     notes = list(made.outcome.notes) + notes_of(made.passport, card)
-    for rate, count in sorted(made.extraction.statistics.rates.items()):
+    for rate, count in sorted(made.statistics.rates.items()):
         if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
     splits = [split for fold in made.folds for split in fold.splits]

@@ -143,8 +143,11 @@ class Options:
         }  # fmt: skip
         if self.trains:
             given = {"--shots": self.shots is not None, "--draws": self.draws != DRAWS}
+        elif self.protocol == "in-context":
+            given |= {"--layer": self.layer is not None, "--chunk": self.chunk_seconds is not None}
         if useless := [name for name, is_given in given.items() if is_given]:
-            why = "which trains heads; it is for few-shot and in-context" if self.trains else "which trains nothing"
+            nothing = "which reads no hidden state" if useless[0] in ("--layer", "--chunk") else "which trains nothing"
+            why = "which trains heads; it is for few-shot and in-context" if self.trains else nothing
             raise CommandError(f"{useless[0]} has no meaning with protocol {self.protocol}, {why}. Leave it out.")
 
     @property

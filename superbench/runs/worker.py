@@ -16,7 +16,7 @@ from typing import Any
 from superbench import plugins
 from superbench.contract import Task
 from superbench.contract.corpora import Corpora
-from superbench.errors import DamagedFile, MissingCorpus, Occupied, SuperbenchError
+from superbench.errors import CommandError, DamagedFile, MissingCorpus, Occupied, SuperbenchError, Undefined
 from superbench.features.store import Store
 from superbench.plugins import Spec
 from superbench.results import write_failure
@@ -44,6 +44,9 @@ class Worker:
         if self._loaded is None or self._loaded[0] != spec:
             device, redo = self.plan.options.device, self.plan.options.redo_since is not None
             loaded = plugins.upstream(spec, device)
+            if getattr(loaded.model, "only_in_context", False):
+                self._loaded = (spec, self._without_features(loaded, redo), {})
+                return self._loaded[1], self._loaded[2]
             certificates = self.plan.store / "certificates"
             certificate = (health := examined(loaded, device, certificates)).certificate()
             outputs, changed = confirm(loaded, device, self.plan.store / "outputs", redo=redo)
@@ -51,6 +54,16 @@ class Worker:
                 certificate = (health := examined(loaded, device, certificates, again=True)).certificate()
             self._loaded = (spec, replace(loaded, batching=health.batching, outputs=outputs), certificate)
         return self._loaded[1], self._loaded[2]
+
+    def _without_features(self, loaded: plugins.Loaded, redo: bool) -> plugins.Loaded:
+        """A model for in-context evaluation alone: there is nothing to examine, but its likelihoods are compared."""
+        from superbench.plugins.reference_outputs import confirm
+
+        options = self.plan.options
+        if options.protocol != "in-context":
+            raise CommandError(f"{loaded.alias} gives no features, and is for in-context alone: add --protocol in-context.")
+        outputs, _ = confirm(loaded, options.device, self.plan.store / "outputs", redo=redo)
+        return replace(loaded, outputs=outputs)
 
     def do(self, job: Job, watcher: Watcher) -> Ended:
         """Runs a job; an error becomes an `Ended` with a message for the user."""
@@ -65,7 +78,7 @@ class Worker:
                 sound_seconds=done.sound_seconds,
                 passed_seconds=done.passed_seconds,
             )
-        except MissingCorpus as error:
+        except (MissingCorpus, Undefined) as error:
             if self.plan.lenient:
                 return Ended(job, "absent", message=str(error))
             return self._failed(job, error, str(error))

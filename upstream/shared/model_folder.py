@@ -1,5 +1,7 @@
 """Finds the files of a transformers model and checks them: truncated files, byte-order marks, files not fetched, and code.
 
+`name` is what messages call the model: `hf/ID`.
+
 Code in a folder (`auto_map`) is never run, and the user is not asked to allow it.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -45,7 +48,7 @@ def must_be_whole(name: str, folder: Path) -> None:
             must_bring_no_code(name, read(folder / file))
     for path in weights(folder):
         if not path.is_file():
-            raise BadCheckpoint(f"hf/{name} lacks {path.name}, which its index of weights names. Fetch that file too.")
+            raise BadCheckpoint(f"{name} lacks {path.name}, which its index of weights names. Fetch that file too.")
         _must_be_fetched(path)
 
 
@@ -67,7 +70,7 @@ def must_fit(name: str, folder: Path) -> None:
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, int) and value > most:
                 raise BadCheckpoint(
-                    f"hf/{name}: config.json says {key} {value}, but the weights in {files[0].name} have at most {most}. "
+                    f"{name}: config.json says {key} {value}, but the weights in {files[0].name} have at most {most}. "
                     "Fetch both files again."
                 )
 
@@ -104,7 +107,7 @@ def must_bring_no_code(name: str, settings: Mapping[str, Any]) -> None:
     if isinstance(kernel, str) and "/" in kernel:
         needed = {"attn_implementation": kernel}
     if needed:
-        raise CommandError(f"hf/{name} {own_code(json.dumps(needed))}")
+        raise CommandError(f"{name} {own_code(json.dumps(needed))}")
 
 
 def own_code(setting: str) -> str:
@@ -139,19 +142,20 @@ def no_model(name: str, source: str, options: Mapping[str, Any], error: Exceptio
     """Returns why nothing was loaded, and where each file belongs."""
     reason = " ".join(str(error).split())[:300]
     if "trust_remote_code" in str(error):
-        return f"hf/{name} {own_code('auto_map')}"
+        return f"{name} {own_code('auto_map')}"
     if isinstance(error, UnpicklingError | EOFError):
         reason = "its weights are damaged, or contain code, which superbench never runs"
     if "local_files_only" in options:
         files = ", ".join(path.name for path in weights(Path(source))) or "no weights in it"
-        return f"hf/{name} ({files}) cannot be loaded: {reason}. Expected a folder with config.json and model.safetensors."
+        return f"{name} ({files}) cannot be loaded: {reason}. Expected a folder with config.json and model.safetensors."
     from huggingface_hub.constants import HF_HUB_CACHE
 
+    hub, _, _ = name.partition("/")
     where = f"https://huggingface.co/{source}/tree/{options.get('revision', 'main')}"
     return (
-        f"hf/{name} cannot be loaded: {reason}. Without network access, fetch config.json, preprocessor_config.json and "
+        f"{name} cannot be loaded: {reason}. Without network access, fetch config.json, preprocessor_config.json and "
         f"model.safetensors (or pytorch_model.bin) from {where} on another machine, put them into one folder, and use "
-        f"hf/./FOLDER; or copy the cache folder {Path(HF_HUB_CACHE) / ('models--' + source.replace('/', '--'))} from there."
+        f"{hub}/./FOLDER; or copy the cache folder {Path(HF_HUB_CACHE) / ('models--' + source.replace('/', '--'))} from there."
     )
 
 
@@ -167,6 +171,28 @@ def preprocessor(name: str, source: str, options: Mapping[str, Any]) -> Mapping[
             continue
         must_bring_no_code(name, settings)
         if settings.get("sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
-            raise CommandError(f"hf/{name} works at {settings['sampling_rate']} Hz; every task of SUPERB has {SAMPLE_RATE} Hz.")
+            raise CommandError(f"{name} works at {settings['sampling_rate']} Hz; every task of SUPERB has {SAMPLE_RATE} Hz.")
         return settings
     return None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences progress bars and reports of unused weights; relevant problems are raised as our own errors."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def described(config: Any) -> Mapping[str, Any]:
+    """Returns a configuration without what differs between two copies of a model: its path and the version that wrote it."""
+    passing = ("_name_or_path", "name_or_path", "_commit_hash", "transformers_version")
+    return {key: value for key, value in config.to_dict().items() if key not in passing}

@@ -70,6 +70,9 @@ def weighed(upstream: Loaded, device: str, folder: Path, reporter: Reporter | No
     has a note and is not stored.
     """
     machine, threads = processor(device), torch.get_num_threads()
+    if getattr(upstream.model, "only_in_context", False):
+        why = "the model's efficiency was not measured: it gives no features"
+        return Efficiency(macs=None, real_time_factor=None, device=machine, threads=threads, notes=(why,))
     facts = [upstream.revision, upstream.hop, machine, threads, torch.__version__, __version__]
     path = folder / f"{hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()}.json"
     folder.mkdir(parents=True, exist_ok=True)

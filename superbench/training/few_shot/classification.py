@@ -47,7 +47,8 @@ def classification(task: Task) -> FewShot:
     """Returns how a classification task is put without a gradient: its labels are its classes."""
     classifier = Classifier(about_speakers=task.card.domain == "speaker")
     return FewShot(
-        question=task.card.title,
+        question=task.card.question or f"{task.card.title}.",
+        words=task.card.words,
         counted="examples of each class",
         shots=SHOTS,
         answer=classifier,
@@ -99,7 +100,7 @@ class Classifier:
     ) -> Answers:
         """Yields the predictions of `split` for every episode under every setting; raises `BadCorpus` without examples."""
         keys = [key_of(item) for item in fold.train.items]
-        allowed = self._allowed(fold, keys)
+        allowed = allowed_examples(fold, self.about_speakers)
         names, numbers = np.unique([keys[i] for i in allowed], return_inverse=True)
         labels = [fold.train.items[allowed[int(np.argmax(numbers == number))]].label for number in range(len(names))]
         drawn = [torch.from_numpy(draw_examples(numbers, episode, fold.name)) for episode in episodes]
@@ -113,27 +114,31 @@ class Classifier:
 
     def remarks(self, fold: Fold) -> list[str]:
         """Returns a note if speakers of the test split are among the examples."""
-        everything = len(self._allowed(fold, [key_of(item) for item in fold.train.items])) == len(fold.train.items)
-        if self.about_speakers or not everything or all(self._strange(fold)):
+        everything = len(allowed_examples(fold, self.about_speakers)) == len(fold.train.items)
+        if self.about_speakers or not everything or all(_of_others(fold)):
             return []
         return ["speakers of the test split are among the examples, because the splits of this corpus share them"]
 
-    def _allowed(self, fold: Fold, keys: Sequence[str]) -> np.ndarray:
-        """Returns the positions of the training items that may be examples; `keys` are their classes."""
-        strange = [i for i, of_others in enumerate(self._strange(fold)) if of_others]
-        tested = {key_of(item) for item in fold.test.items}
-        if lacking := sorted(tested - set(keys)):
-            raise BadCorpus(
-                f"The class {lacking[0]!r} of the test split has no example in the training split (there are {len(lacking)} "
-                "such classes). A few-shot run needs one of each: complete the corpus."
-            )
-        enough = tested <= {keys[i] for i in strange}
-        return np.array(strange if enough else range(len(keys)))
 
-    def _strange(self, fold: Fold) -> list[bool]:
-        """Returns for each training item whether its speakers do not occur in the test split, or need not be compared."""
-        tested = set() if self.about_speakers else {group for item in fold.test.items for group in item.group}
-        return [tested.isdisjoint(item.group) for item in fold.train.items]
+def allowed_examples(fold: Fold, about_speakers: bool) -> np.ndarray:
+    """Returns the positions of the training items that may be examples; raises `BadCorpus` for a class of test without one.
+
+    Unless a task is about speakers, they have no speaker of the test split, if every class is left with an example.
+    """
+    keys, tested = [key_of(item) for item in fold.train.items], {key_of(item) for item in fold.test.items}
+    if lacking := sorted(tested - set(keys)):
+        raise BadCorpus(
+            f"The class {lacking[0]!r} of the test split has no example in the training split (there are {len(lacking)} "
+            "such classes). A few-shot run needs one of each: complete the corpus."
+        )
+    others = [] if about_speakers else [i for i, of_others in enumerate(_of_others(fold)) if of_others]
+    return np.array(others if tested <= {keys[i] for i in others} else range(len(keys)))
+
+
+def _of_others(fold: Fold) -> list[bool]:
+    """Returns for each training item whether none of its speakers occurs in the test split."""
+    tested = {group for item in fold.test.items for group in item.group}
+    return [tested.isdisjoint(item.group) for item in fold.train.items]
 
 
 def _predictions(fold: str, split: Split, labels: Iterable[Any], episode: Episode) -> list[Prediction]:

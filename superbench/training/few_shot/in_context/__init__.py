@@ -1,0 +1,1 @@
+"""In-context evaluation: examples stand in the prompt of a model that can continue, and the likeliest label wins."""
