@@ -5,9 +5,9 @@ from __future__ import annotations
 from superbench.results.files import (
     LEARNING as LEARNING,
     REPLACED as REPLACED,
-    SCHEMA as SCHEMA,
     check_whole as check_whole,
     find_results as find_results,
+    name_of as name_of,
     read_result as read_result,
     read_results as read_results,
     write_failure as write_failure,
