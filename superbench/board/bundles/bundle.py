@@ -197,7 +197,7 @@ def _entry(name: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -
 
 
 def parse_result(content: bytes, where: str) -> Result:
-    """Returns the result in `content`; raises `Malformed` if it is not JSON, `Refusal` if it is not a result of schema 1 or 2."""
+    """Returns the result in `content`; raises `Malformed` if it is not JSON, `Refusal` if it is no result of schema 1 or 2."""
     if len(content) > LARGEST_RESULT:
         raise Malformed(f"{where} has {len(content) / 1e6:.0f} MB; a result has less than {LARGEST_RESULT / 1e6:.0f}.", "size")
     value = strict_json.loads(content, where)

@@ -18,7 +18,7 @@ from superbench.board.bundles.bundle import Bundle, Entry, open_bundle
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References
 from superbench.board.bundles.verify import examine_entry
-from superbench.board.page import contents
+from superbench.board.page import contents, shot_sections
 from superbench.board.page.details import ScoredPredictions
 from superbench.board.storage.base import Reading
 from superbench.board.storage.documents import references_for, usable
@@ -28,6 +28,7 @@ from superbench.errors import BadResult, Refusal, SuperbenchError, Unavailable
 from superbench.results import Result, name_of, rows
 from superbench.results.grouping import Known, grouped
 from superbench.results.published import published, superseded
+from superbench.results.shots import is_untrained
 
 Progress = Callable[[int, int], object]
 Counted = tuple[Bundle, Entry]
@@ -199,11 +200,14 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
     groups = grouped([result.entry.result for result in shown], {key: result.known for key, result in by_key.items()})
     used = {key for group in groups for row in group.rows for key in row.cells}
     columns = [column for column in rows.columns() if column.primary or column.reference or column.key in used]
+    sections = shot_sections.sections(groups, columns)
+    groups = [group for group in groups if not is_untrained(group)]
     groups.append(rows.Group(contents.PUBLISHED, tuple(published(columns))))
     if everything:
         groups.append(rows.Group(contents.SUPERSEDED, tuple(superseded(columns))))
     answers = {key: result.answers for key, result in by_key.items() if result.entry.result.shots is None}
-    return contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)))
+    drawn = contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)))
+    return drawn | {"sections": sections}
 
 
 def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str]:
