@@ -12,7 +12,7 @@ from scipy import stats
 
 FEWEST_ROWS = 3
 """With two rows, a rank correlation is 1 or -1 whatever they are."""
-FEWEST_FOR_INTERVAL = 4
+FEWEST_FOR_INTERVAL = 5
 RESAMPLES = 2_000
 
 
