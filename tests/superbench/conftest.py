@@ -17,8 +17,8 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from superbench.board.storage import tokens
 from superbench.contract import Prediction
 from superbench.plugins import task
 from superbench.results import Result, write_result
+from superbench.results.draws import by_episode, interval_over_draws, mean_score
 from superbench.results.intervals import interval
 
 WORDS = ("yes", "no")
@@ -86,6 +87,81 @@ def a_result() -> Callable[..., Result]:
     return made
 
 
+SHOTS = ((1, 10), (5, 10), ("all", 1))
+"""K, and how often the examples are drawn."""
+
+
+def said_at(right: int, shots: Sequence[tuple[Any, int]] = SHOTS) -> list[Prediction]:
+    """Predictions at every K: `right` speakers are right at K = 1, four more at each greater K, one more in each third draw."""
+    return [
+        replace(prediction, k=k, draw=draw)
+        for place, (k, draws) in enumerate(shots)
+        for draw in range(draws)
+        for prediction in said(right + 4 * place + (draw % 3 == 0))
+    ]
+
+
+def made_at(
+    name: str,
+    right: int,
+    *,
+    protocol: str = "few-shot",
+    shots: Sequence[tuple[Any, int]] = SHOTS,
+    controls: dict[str, float] | None = None,
+    **more: Any,
+) -> Result:
+    """The result of `said_at(right)`, with a receipt for each of two hidden states, the first of which is the better one."""
+    score = task("ks").score
+    drawn = {
+        k: [(rows, score(rows, {})["accuracy"]) for rows in draws] for k, draws in by_episode(said_at(right, shots)).items()
+    }
+    entries, setting = [], {"layer": 0, "centring": "mean"}
+    for k, draws in drawn.items():
+        low, high, method = interval_over_draws(draws)
+        entries.append({"k": k, "draws": len(draws), "setting": setting, "score": mean_score(draws).value, "ci": [low, high],
+                        "floor": 100 / 12, "controls": controls or {}})  # fmt: skip
+    largest = mean_score(draws)
+    facts = {"value": largest.value, "unit": "%", "higher_is_better": True, "ci": [low, high], "ci_method": method,
+             "counts": dict(largest.counts)}  # fmt: skip
+    sweep = [
+        {
+            "fold": "all",
+            "lr": None,
+            "seed": None,
+            "dev": 50.0 - layer,
+            "steps": 0,
+            "setting": {"k": k, **setting, "layer": layer},
+        }
+        for k in drawn
+        for layer in (0, 1)
+    ]
+    record = made(name, right).model_dump(mode="json", by_alias=True) | {
+        "schema": 2, "scores": {"accuracy": facts}, "sweep": sweep, "shots": entries,
+        "task": {"name": "ks", "version": task("ks").card.version, "protocol": protocol},
+        "chosen": {str(k): {"lr": None, "seed": None, "step": 0, "setting": setting} for k in drawn},
+        "upstream": {"name": name, "revision": "r", "params": 10, "hop": 160, "layers": 2, "dim": 4},
+        "environment": {"spec": "apc@x", "prepared": "mini"},
+    }  # fmt: skip
+    return Result.model_validate(record | more)
+
+
+@pytest.fixture
+def a_shot_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write `made_at(...)` with its predictions as `<tmp_path>/<where>/<name>/ks/<protocol>`; returns the upstream's folder."""
+
+    def write(
+        name: str, right: int, *, where: str = "results", predictions: list[Prediction] | None = None, **more: Any
+    ) -> Path:
+        result = made_at(name, right, **more)
+        place = tmp_path / where / name.replace("/", "_")
+        folder = place / "ks" / result.task.protocol
+        folder.mkdir(parents=True, exist_ok=True)
+        write_result(folder, result, said_at(right, more.get("shots", SHOTS)) if predictions is None else predictions)
+        return place
+
+    return write
+
+
 @pytest.fixture
 def a_folder(tmp_path: Path) -> Callable[..., Path]:
     """Write `made(...)` with its predictions as `<tmp_path>/<where>/<name>/ks`; returns the upstream's folder."""
@@ -102,15 +178,15 @@ def a_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def forged() -> Callable[[bytes, Callable[[dict[str, Any]], object]], bytes]:
-    """A valid bundle with `change` made to its record of keyword spotting, and a manifest that fits."""
+def forged() -> Callable[..., bytes]:
+    """A valid bundle with `change` made to its record of keyword spotting (or of the entry `name`); its manifest fits."""
 
-    def forge(bundle: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    def forge(bundle: bytes, change: Callable[[dict[str, Any]], object], name: str = "ks") -> bytes:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
-        record = json.loads(files["ks/result.json"])
+        record = json.loads(files[f"{name}/result.json"])
         change(record)
-        files["ks/result.json"] = json.dumps(record).encode()
+        files[f"{name}/result.json"] = json.dumps(record).encode()
         manifest = json.loads(files.pop("manifest.json"))
         manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         manifest["upstream"] = record["upstream"]["name"]
@@ -161,7 +237,8 @@ class Running:
     def names(self) -> list[str]:
         """Models on the page, but for the published ones."""
         _, _, board = self.call("GET", "/api/board", token=None)
-        return sorted(row["name"] for group in board["groups"] if not group["official"] for row in group["rows"])
+        tables = [group for group in board["groups"] if not group["official"]] + board["sections"]
+        return sorted({row["name"] for table in tables for row in table["rows"]})
 
     def shows(self, name: str) -> bool:
         """Does the page show a model, soon? It is drawn after the model was accepted."""

@@ -49,15 +49,18 @@ def _listed(shots: Mapping[Shots, object]) -> str:
 
 
 def number_of_draws(result: Result) -> list[str]:
-    """Returns why the numbers of draws cannot be accepted: K = 0 and `all` leave no choice of examples in `few-shot`."""
+    """Returns why the numbers of draws cannot be accepted. K = 0 and `all` leave no choice of examples, so `few-shot` has one
+    draw of them; in context, the order of the labels is drawn too."""
     problems = []
     for entry in result.shots or ():
-        alone = result.task.protocol == "few-shot" and entry.k in (0, "all")
         told = any(line.startswith(f"{entry.draws} draws of the examples") for line in result.deviations)
-        if (alone and entry.draws != 1) or (not alone and entry.draws < DRAWS and entry.k != 0 and not told):
+        if entry.k in (0, "all"):
+            expected, right = 1, entry.draws == 1 or result.task.protocol != "few-shot"
+        else:
+            expected, right = DRAWS, entry.draws >= DRAWS or told
+        if not right:
             problems.append(
-                f"it has {entry.draws} draws at {in_words(entry.k)} in place of {1 if alone else DRAWS}, which no deviation "
-                "says"
+                f"it has {entry.draws} draws at {in_words(entry.k)} in place of {expected}, which no deviation says"
             )
     return problems
 

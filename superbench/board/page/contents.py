@@ -52,12 +52,16 @@ MISSING = "A missing task adds no points to a row's rank; the row has no SUPERB 
 
 
 def contents(
-    groups: Sequence[Group], columns: Sequence[Column], refused: Sequence[str] = (), scored: Scored | None = None
+    groups: Sequence[Group],
+    columns: Sequence[Column],
+    refused: Sequence[str] = (),
+    scored: Scored | None = None,
+    sections: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Returns the data of the page for `render.render`.
 
     `refused`: what the board contains but does not show, with the reasons. Without `scored`, the page has no paired
-    differences in large tables and no hardest items.
+    differences in large tables and no hardest items. `sections`: see `shot_sections`.
     """
     first: dict[tuple[str, str], Group] = {}
     for group in groups:
@@ -70,6 +74,7 @@ def contents(
         "groups": [
             _group(group, columns, number, first[group.protocol, group.corpora], scored) for number, group in enumerate(groups)
         ],
+        "sections": list(sections),
         "refused": list(refused),
     }
 

@@ -206,8 +206,7 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
     if everything:
         groups.append(rows.Group(contents.SUPERSEDED, tuple(superseded(columns))))
     answers = {key: result.answers for key, result in by_key.items() if result.entry.result.shots is None}
-    drawn = contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)))
-    return drawn | {"sections": sections}
+    return contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)), sections)
 
 
 def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str]:
