@@ -64,6 +64,10 @@ def test_a_served_board_accepts_few_shot_results_and_refuses_tampered_ones(
         assert [state["state"] for state in states] == ["refused", "accepted"]
         assert "accuracy at K = 5 computed from its predictions is 50.8333; the result claims 99.0000" in states[0]["reason"]
         assert running.shows("apc")
+        _, _, (row,) = running.call("GET", "/api/models/apc", token=None)
+        assert [(at["k"], round(at["cells"]["ks.accuracy"]["value"], 2)) for at in row["shots"]] == [
+            (1, 42.5), (5, 50.83), ("all", 60.42)
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -181,4 +185,5 @@ def test_a_page_drawn_from_a_copied_board_scores_the_draws_again(tmp_path: Path,
     board.submit(a_shot_folder("apc", 20))
     shutil.copytree(tmp_path / "board" / "bundles", tmp_path / "copied" / "bundles")
     data = Board(tmp_path / "copied").contents()
-    assert data["refused"] == [] and data["sections"][0]["shots"][0]["rows"][0]["ks.accuracy"]["value"] == pytest.approx(42.5)
+    assert data["refused"] == []
+    assert data["sections"][0]["shots"][0]["rows"][0]["ks.accuracy"]["value"] == pytest.approx(42.5)
