@@ -9,8 +9,8 @@ function lineShots(section) {
 const seriesIn = (section) => [...new Set(section.rows.map((row) => row.series).filter(present))];
 function drawShotChart(section) {
   const across = [["params", "size of the model"], ...seriesIn(section).map((name) => [`series:${name}`, `updates of ${name}`])];
-  if (!across.some(([key]) => key === section.across)) section.across = across.at(-1)[0];
-  fill(section.kinds, make("h3", { class: "part" }, "Score against size, by the number of examples"),
+  if (!across.some(([key]) => key === section.across)) section.across = across[0][0];
+  fill(section.kinds, make("h3", { class: "part" }, `Score against ${section.across === "params" ? "size" : "updates"}, by the number of examples`),
     make("p", { class: "soft" }, "Chance-centred mean over all tasks that have this K: 0 ignores the sound, 100 is perfect. Lines join pretrained models; open marks are untrained controls."),
     across.length > 1 && make("div", { class: "tools" }, labelled("Across", choice(`across-${section.place}`, across, section.across, (value) => {
       section.across = value;
@@ -19,10 +19,15 @@ function drawShotChart(section) {
     }))));
   figureIn(section.chart, (width) => shotChart(section, width));
 }
-/** Points of one K: x is the number of parameters or updates. Models without parameters are drawn at the left edge. */
+/** Whether a row is the last checkpoint of its series; true for a row that is in none. */
+const isLast = (section, row) => !present(row.series)
+  || section.rows.every((other) => other.series !== row.series || other.updates <= row.updates);
+/** Points of one K: x is the number of parameters (of a series, its last checkpoint) or of updates. Models without parameters are
+    drawn at the left edge. */
 function shotPoints(section, view) {
   const series = section.across.startsWith("series:") ? section.across.slice(7) : null;
-  const rows = section.rows.filter((row) => passes(row) && view.rows[row.index]?.[MEAN] && (series === null || row.series === series));
+  const shown = (row) => (series === null ? isLast(section, row) : row.series === series);
+  const rows = section.rows.filter((row) => passes(row) && view.rows[row.index]?.[MEAN] && shown(row));
   return rows.map((row) => ({ row, x: series === null ? row.params : row.updates, cell: view.rows[row.index][MEAN],
     y: 100 * view.rows[row.index][MEAN].value })).filter(({ x }) => present(x)).sort((a, b) => a.x - b.x || a.y - b.y);
 }

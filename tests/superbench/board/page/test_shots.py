@@ -116,10 +116,15 @@ def test_the_chart_has_a_line_for_each_k_against_size_or_updates(shown: Any) -> 
     chart.wait_for()
     assert chart.locator("polyline").count() == 4  # K = 0, 1, 5, all; not 20
     assert sorted(chart.locator(".shot-label").all_text_contents()) == ["K = 0", "K = 1", "K = 5", "K = all"]
-    assert "lm-4000" in chart.get_attribute("aria-label")
-    shown.select_option("#across-0", "params")
-    assert chart.locator("text", has_text="Parameters").count() == 1
-    assert "large" in shown.locator("#shots-0 .figure svg").get_attribute("aria-label")
+    said = chart.get_attribute("aria-label")
+    assert "large 70.0" in said
+    assert "lm-4000" in said
+    assert "lm-1000" not in said  # of a series, the last checkpoint
+    shown.select_option("#across-0", label="updates of lm")
+    said = shown.locator("#shots-0 .figure svg").get_attribute("aria-label")
+    assert "lm-1000 15.0, lm-2000 25.0, lm-4000 45.0" in said
+    assert "large" not in said
+    assert shown.locator("#shots-0 .figure svg text", has_text="Updates").count() == 1
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light")])
