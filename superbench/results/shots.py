@@ -29,17 +29,17 @@ def is_untrained(group: Group) -> bool:
     return group.protocol in UNTRAINED
 
 
-def in_words(k: Shots) -> str:
+def in_words(k: int | str) -> str:
     """Return K as text: `K = 5`."""
     return f"K = {k}"
 
 
-def at_k(metric: str, k: Shots) -> str:
+def at_k(metric: str, k: int | str) -> str:
     """Return the name of a metric at K: `accuracy@5`."""
     return f"{metric}@{k}"
 
 
-def order_of(k: Shots) -> float:
+def order_of(k: int | str) -> float:
     """Return the sort key of K: `all` is last."""
     return math.inf if k == "all" else float(k)
 
@@ -50,7 +50,7 @@ def shots_in(rows: Sequence[Row]) -> list[Shots]:
     return sorted(found, key=order_of)
 
 
-def entry_at(result: Result, k: Shots) -> ShotFacts | None:
+def entry_at(result: Result, k: int | str) -> ShotFacts | None:
     """Return what a result says about K; None if it has no such K."""
     return next((entry for entry in result.shots or () if entry.k == k), None)
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from superbench.contract import Prediction, Score, Shots, Task
+from superbench.contract import Prediction, Score, Task
 from superbench.errors import Refusal
 from superbench.results import Result
 from superbench.results.draws import DRAWS, Drawn, by_episode, interval_over_draws, mean_score, paired_replicates
@@ -19,7 +19,8 @@ from superbench.results.result import ShotFacts
 from superbench.results.shots import at_k, in_words
 
 Close = Callable[[float, float], bool]
-Episodes = Mapping[Shots, Sequence[Sequence[Prediction]]]
+Episodes = Mapping[int | str, Sequence[Sequence[Prediction]]]
+"""K (a number, or `all`) -> the predictions of each draw."""
 FLOORS = {"eer": 50.0, "mtwv": 0.0}
 """Scores of an answer that ignores the sound, of metrics for which they do not depend on the data."""
 MOST_FLOOR = 200.0
@@ -31,7 +32,7 @@ def episodes_of(result: Result, predictions: Sequence[Prediction]) -> Episodes:
     drawn = by_episode(predictions)
     if sum(len(draw) for draws in drawn.values() for draw in draws) != len(predictions):
         raise Refusal("some of its predictions have no k", "shots")
-    listed = {entry.k: entry.draws for entry in result.shots or ()}
+    listed: dict[int | str, int] = {entry.k: entry.draws for entry in result.shots or ()}
     if drawn.keys() != listed.keys():
         raise Refusal(f"its predictions are of {_listed(drawn)}; its result lists {_listed(listed)}", "shots")
     numbers = {k: sorted({prediction.draw for prediction in predictions if prediction.k == k}) for k in drawn}  # type: ignore[type-var]
@@ -44,7 +45,7 @@ def episodes_of(result: Result, predictions: Sequence[Prediction]) -> Episodes:
     return drawn
 
 
-def _listed(shots: Mapping[Shots, object]) -> str:
+def _listed(shots: Mapping[int | str, object]) -> str:
     return ", ".join(map(in_words, shots)) or "no K"
 
 
@@ -69,7 +70,7 @@ def number_of_draws(result: Result) -> list[str]:
 class Rescored:
     """The scores of every draw by K and metric, and the mean scores of the largest K."""
 
-    drawn: Mapping[Shots, Mapping[str, Drawn]]
+    drawn: Mapping[int | str, Mapping[str, Drawn]]
     scores: Mapping[str, Score]
 
     @classmethod

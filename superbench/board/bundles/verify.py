@@ -17,7 +17,7 @@ from superbench.board.bundles import shot_scores, sweep_rules
 from superbench.board.bundles.bundle import PREDICTIONS, Bundle, Entry
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References, digest, facts_of, predicted
-from superbench.contract import Prediction, Score, Shots, Task
+from superbench.contract import Prediction, Score, Task
 from superbench.errors import Malformed, Refusal, StoreError, SuperbenchError, TooLarge
 from superbench.results import Result
 from superbench.results.intervals import Replicates, interval_of, replicates
@@ -146,7 +146,7 @@ def _untrained(entry: Entry, task: Task, references: References | None) -> Evide
 
 def _labelled_episodes(entry: Entry, known: References | None) -> tuple[shot_scores.Episodes, dict[str, float], bool]:
     """Returns the predictions by K and draw, with the references to use; the facts; and whether both are the board's own."""
-    episodes: dict[Shots, list[list[Prediction]]] = {}
+    episodes: dict[int | str, list[list[Prediction]]] = {}
     facts, own, first = dict[str, float](), False, list[tuple[Any, ...]]()
     for k, draws in shot_scores.episodes_of(entry.result, entry.predictions).items():
         for number, draw in enumerate(draws):
@@ -170,7 +170,7 @@ def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
 
 
 def _labelled(
-    entry: Entry, predictions: list[Prediction], known: References | None
+    entry: Entry, predictions: Sequence[Prediction], known: References | None
 ) -> tuple[list[Prediction], dict[str, float], bool]:
     """Returns the predictions with the references to use, the facts for the scorer, and whether both are the board's own."""
     result = entry.result
@@ -198,7 +198,7 @@ def _labelled(
     facts = facts_of(result)
     for prediction in predictions:
         _bounded(prediction.reference, prediction.id)
-    return predictions, facts, False
+    return list(predictions), facts, False
 
 
 def _corpora(miniature: bool | None) -> str:

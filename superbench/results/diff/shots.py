@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from superbench import plugins
-from superbench.contract import Prediction, Score, Shots
+from superbench.contract import Prediction, Score
 from superbench.results.diff.metric import Metric
 from superbench.results.diff.paired import Paired, aligned
 from superbench.results.draws import Drawn, by_episode, interval_over_draws
@@ -16,7 +16,7 @@ from superbench.results.result import Result
 from superbench.results.rows import Cell
 from superbench.results.shots import entry_at, in_words, order_of
 
-Episodes = Mapping[Shots, list[list[Prediction]]]
+Episodes = Mapping[int | str, list[list[Prediction]]]
 
 
 def at_each_k(a: Result, b: Result, at_a: Path, at_b: Path) -> tuple[list[Metric], str]:
@@ -35,14 +35,14 @@ def at_each_k(a: Result, b: Result, at_a: Path, at_b: Path) -> tuple[list[Metric
     return both, reason
 
 
-def _metric(a: Result, b: Result, k: Shots) -> Metric:
+def _metric(a: Result, b: Result, k: int | str) -> Metric:
     score = a.scores[a.primary]
     entries = [entry_at(side, k) for side in (a, b)]
     cells = [None if entry is None else Cell(entry.score, entry.ci) for entry in entries]
     return Metric(f"{a.primary} at {in_words(k)}", score.unit, score.higher_is_better, cells[0], cells[1])
 
 
-def _paired(result: Result, k: Shots, a: Episodes, b: Episodes) -> Paired | str:
+def _paired(result: Result, k: int | str, a: Episodes, b: Episodes) -> Paired | str:
     """Return B - A at K, with an interval over draws and groups; or why it cannot be paired."""
     first, second = a.get(k, []), b.get(k, [])
     if len(first) != len(second) or not first:
