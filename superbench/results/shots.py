@@ -77,7 +77,7 @@ def _row_at(row: Row, k: Shots, columns: Sequence[Column]) -> Row:
 def _cell(result: Result, entry: ShotFacts, column: Column) -> Cell:
     draws = f"mean of {entry.draws} draws of the examples" if entry.draws > 1 else "one set of examples"
     unplaced = "" if hears(entry, column.higher_is_better) else BELOW
-    return Cell(entry.score, entry.ci, draws, tuple(result.deviations), unplaced)
+    return Cell(value=entry.score, interval=entry.ci, method=draws, deviations=tuple(result.deviations), unplaced=unplaced)
 
 
 def hears(entry: ShotFacts, higher_is_better: bool) -> bool:

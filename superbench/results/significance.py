@@ -125,7 +125,8 @@ def averaged(tests: Sequence[PairedTests], factors: Sequence[float]) -> PairedTe
     error = np.sqrt(np.sum([(test.error[part] * factor) ** 2 for test, part, factor in scaled], axis=0)) / len(tests)
     freedom = min(test.freedom for test in tests)
     p = _adjusted(_p_values(difference, error, freedom, freedom + 1))
-    return PairedTests(rows, difference, error, p, (difference > 0) & (p <= LEVEL), freedom)
+    better = (difference > 0) & (p <= LEVEL)
+    return PairedTests(rows=rows, difference=difference, error=error, p=p, better=better, freedom=freedom)
 
 
 def _covariance(matrix: np.ndarray, design: Replicates) -> np.ndarray:

@@ -39,7 +39,8 @@ def _metric(a: Result, b: Result, k: int | str) -> Metric:
     score = a.scores[a.primary]
     entries = [entry_at(side, k) for side in (a, b)]
     cells = [None if entry is None else Cell(entry.score, entry.ci) for entry in entries]
-    return Metric(f"{a.primary} at {in_words(k)}", score.unit, score.higher_is_better, cells[0], cells[1])
+    name = f"{a.primary} at {in_words(k)}"
+    return Metric(name=name, unit=score.unit, higher_is_better=score.higher_is_better, a=cells[0], b=cells[1])
 
 
 def _paired(result: Result, k: int | str, a: Episodes, b: Episodes) -> Paired | str:
