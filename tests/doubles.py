@@ -8,11 +8,13 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from superbench.contract import Prediction
 from superbench.plugins import task
 from superbench.results import Result
+from superbench.results.draws import by_episode, interval_over_draws, mean_score
 from superbench.results.intervals import interval
 from superbench.system.progress import Silence
 
@@ -104,6 +106,66 @@ def made(
     )  # fmt: skip
 
 
+# ---------------------------------------------------------------- results without a gradient
+
+SHOTS = ((1, 10), (5, 10), ("all", 1))
+"""K, and how often the examples are drawn."""
+
+
+def said_at(right: int, shots: Sequence[tuple[Any, int]] = SHOTS) -> list[Prediction]:
+    """Predictions at every K: `right` speakers are right at K = 1, four more at each greater K, one more in each third draw."""
+    return [
+        replace(prediction, k=k, draw=draw)
+        for place, (k, draws) in enumerate(shots)
+        for draw in range(draws)
+        for prediction in said(right + 4 * place + (draw % 3 == 0))
+    ]
+
+
+def made_at(
+    name: str,
+    right: int,
+    *,
+    protocol: str = "few-shot",
+    shots: Sequence[tuple[Any, int]] = SHOTS,
+    controls: dict[str, float] | None = None,
+    **more: Any,
+) -> Result:
+    """The result of `said_at(right)`, with a receipt for each of two hidden states, the first of which is the better one."""
+    score = task("ks").score
+    drawn = {
+        k: [(rows, score(rows, {})["accuracy"]) for rows in draws] for k, draws in by_episode(said_at(right, shots)).items()
+    }
+    entries, setting = [], {"layer": 0, "centring": "mean"}
+    for k, draws in drawn.items():
+        low, high, method = interval_over_draws(draws)
+        entries.append({"k": k, "draws": len(draws), "setting": setting, "score": mean_score(draws).value, "ci": [low, high],
+                        "floor": 100 / 12, "controls": controls or {}})  # fmt: skip
+    largest = mean_score(draws)
+    facts = {"value": largest.value, "unit": "%", "higher_is_better": True, "ci": [low, high], "ci_method": method,
+             "counts": dict(largest.counts)}  # fmt: skip
+    sweep = [
+        {
+            "fold": "all",
+            "lr": None,
+            "seed": None,
+            "dev": 50.0 - layer,
+            "steps": 0,
+            "setting": {"k": k, **setting, "layer": layer},
+        }
+        for k in drawn
+        for layer in (0, 1)
+    ]
+    record = made(name, right).model_dump(mode="json", by_alias=True) | {
+        "schema": 2, "scores": {"accuracy": facts}, "sweep": sweep, "shots": entries,
+        "task": {"name": "ks", "version": task("ks").card.version, "protocol": protocol},
+        "chosen": {str(k): {"lr": None, "seed": None, "step": 0, "setting": setting} for k in drawn},
+        "upstream": {"name": name, "revision": "r", "params": 10, "hop": 160, "layers": 2, "dim": 4},
+        "environment": {"spec": "apc@x", "prepared": "mini"},
+    }  # fmt: skip
+    return Result.model_validate(record | more)
+
+
 # ---------------------------------------------------------------- bundles
 
 
@@ -133,11 +195,11 @@ def rezipped(bundle: bytes, change: Mapping[str, bytes], *, honest: bool = False
     return zipped(files.items())
 
 
-def forged(bundle: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """The bundle with `change` made to its record of keyword spotting, and a manifest that fits."""
-    record = json.loads(members(bundle)["ks/result.json"])
+def forged(bundle: bytes, change: Callable[[dict[str, Any]], object], name: str = "ks") -> bytes:
+    """The bundle with `change` made to its record of keyword spotting (or of the entry `name`), and a manifest that fits."""
+    record = json.loads(members(bundle)[f"{name}/result.json"])
     change(record)
-    files = {"ks/result.json": json.dumps(record).encode()}
+    files = {f"{name}/result.json": json.dumps(record).encode()}
     return rezipped(bundle, files, honest=True, upstream=record["upstream"]["name"])
 
 

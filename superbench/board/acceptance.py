@@ -101,10 +101,10 @@ class Acceptance:
                 upstream=bundle.upstream, tasks=tasks, place=same[0].place, fresh=False, digest=bundle.digest
             )
         _require_own_name(bundle.upstream, by, rulings.active_bundles(writer))
-        for task, evidence in examined.evidence.items():
-            fingerprint = bundle.entries[task].result.data.fingerprint
-            confirm(references_for(writer, task, fingerprint), evidence, task)
-            self.sealed.keep(writer, bundle.digest, task, evidence)
+        for name, evidence in examined.evidence.items():
+            result = bundle.entries[name].result
+            confirm(references_for(writer, result.task.name, result.data.fingerprint), evidence, name)
+            self.sealed.keep(writer, bundle.digest, name, evidence)
         latest = accepted[-1].accepted if accepted else ""
         moment = max(now(), f"{latest}0" if latest else "")  # the order of acceptance survives a clock that is set back
         stored = writer.add(StoredBundle(bundle.digest, bundle.upstream, moment, by), bundle.data)

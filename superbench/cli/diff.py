@@ -11,8 +11,9 @@ from superbench.cli.arguments import AsJson
 from superbench.cli.printing import echo_json
 
 if TYPE_CHECKING:
-    from superbench.results.diff.compare import Comparison, Metric
+    from superbench.results.diff.compare import Comparison
     from superbench.results.diff.differences import Difference
+    from superbench.results.diff.metric import Metric
     from superbench.results.diff.sides import Side
     from superbench.results.rows import Cell
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from superbench.results.files import (
     LEARNING as LEARNING,
     REPLACED as REPLACED,
-    SCHEMA as SCHEMA,
     check_whole as check_whole,
     damage as damage,
     find_results as find_results,
+    name_of as name_of,
     read_result as read_result,
     read_results as read_results,
     read_whole_results as read_whole_results,

@@ -16,6 +16,8 @@ from scipy import special
 from superbench.contract import Prediction, Score
 from superbench.results.intervals import Design, Replicates, interval_of, jackknife_variance
 
+DRAWS = 10
+"""How often the examples are drawn, unless a deviation says otherwise."""
 ROWS = 100
 """Weightings of the items that are held in memory at once."""
 Drawn = Sequence[tuple[Sequence[Prediction], Score]]
@@ -55,6 +57,22 @@ def _mean(design: Design, values: np.ndarray, seed: int) -> np.ndarray:
         chosen = np.random.default_rng([seed, draws]).integers(0, draws, values.shape)
         values = np.take_along_axis(values, chosen, axis=1)
     return np.asarray(values.mean(1))
+
+
+def paired_replicates(draws: Drawn) -> Replicates:
+    """Returns replicates for paired tests of models over the same draws: those of two models may be subtracted from each other.
+
+    In the jackknife, every draw is also left out once, as one more fold, whose variance is that over the draws, s² / D. The
+    design contains the number of draws, so that models with other draws are not paired.
+    """
+    drawn = mean_replicates(draws)
+    design = f"{drawn.design} x {len(draws)}"
+    if drawn.folds is None or len(draws) == 1:
+        return replace(drawn, design=design)
+    scores = np.array([score.value for _, score in draws])
+    without = (scores.sum() - scores) / (len(scores) - 1)
+    folds = np.append(drawn.folds, np.full(len(scores), drawn.folds.max(initial=-1) + 1))
+    return Replicates(np.append(drawn.values, without), drawn.groups + 1, design, folds)
 
 
 def _values(design: Design, scores: Sequence[Score]) -> np.ndarray:

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from superbench import plugins
 from superbench.__version__ import __version__
-from superbench.contract import Task
+from superbench.contract import UNTRAINED, Task
 from superbench.errors import BadResult, CommandError, SuperbenchError
-from superbench.results.files import read_whole_results
+from superbench.results.files import name_of, read_results, read_whole_results
 from superbench.results.predictions import read_predictions
 from superbench.results.result import Result, is_miniature
 from superbench.system.files import require_folder, whole
@@ -33,12 +33,18 @@ class Exported:
 
 
 def gathered(folder: Path, tasks: Sequence[str] = ()) -> dict[Path, Result]:
-    """Return the results of one upstream under `folder`, by their folders (only those of `tasks`, if given).
+    """Return the results of trained heads of one upstream under `folder`, by their folders (only those of `tasks`, if given).
 
+    Results of protocols that train nothing are left out: neither the official leaderboard nor a hub has a place for them.
     Raises `BadResult` if there is none or if one was changed since it was written, `CommandError` if there are several
     upstreams or if a task is missing.
     """
-    results = read_whole_results(folder)
+    results = {place: result for place, result in read_whole_results(folder).items() if result.task.protocol not in UNTRAINED}
+    if not results:
+        raise BadResult(
+            f"{folder} contains only results of protocols that train nothing ({', '.join(sorted(UNTRAINED))}); they are not "
+            "exported. Run the tasks with trained heads, or read these results with `superbench report`."
+        )
     names = sorted({result.upstream.name for result in results.values()})
     if len(names) > 1:
         raise CommandError(
@@ -50,6 +56,13 @@ def gathered(folder: Path, tasks: Sequence[str] = ()) -> dict[Path, Result]:
             f"{folder} has no result of {', '.join(sorted(absent))}. Run these tasks, or remove them from --tasks."
         )
     return {result_folder: result for result_folder, result in results.items() if not tasks or result.task.name in tasks}
+
+
+def left_out(folder: Path) -> Iterator[str]:
+    """Yield a line that lists the results under `folder` which are not exported, if there are any."""
+    names = sorted(name_of(result) for result in read_results(folder).values() if result.task.protocol in UNTRAINED)
+    if names:
+        yield f"Left out: {', '.join(names)}. Nothing was trained for them, and only scores of trained heads are exported."
 
 
 def predict(folder: Path, out: Path, tasks: Sequence[str] = (), reporter: Reporter | None = None) -> Exported:
@@ -83,7 +96,7 @@ def predict(folder: Path, out: Path, tasks: Sequence[str] = (), reporter: Report
         written.append(name)
     if not written:
         raise BadResult(f"{folder} contains no result of a task of the official leaderboard.")
-    warnings = (*_doubts(list(results.values()), known), *remarks)
+    warnings = (*_doubts(list(results.values()), known), *remarks, *left_out(folder))
     files["README.md"] = _readme(list(results.values()), written, warnings).encode()
     _write(target, files)
     return Exported(target, tuple(written), warnings)

@@ -1,7 +1,9 @@
 """Reads and writes the files of one result: the record (see `result`), its predictions, or the record of a failure.
 
 `OUT/<upstream>/<task>/` contains `result.json` and `predictions.jsonl.gz` (and `learning.csv` if heads are trained), or
-`failure.json`. Each file is written atomically, the result last: a folder with a `result.json` is complete.
+`failure.json`. Protocols that train nothing have a subfolder there, `few-shot/` or `in-context/`.
+
+Each file is written atomically, the result last: a folder with a `result.json` is complete.
 """
 
 from __future__ import annotations
@@ -15,13 +17,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from superbench.contract import Prediction
+from superbench.contract import UNTRAINED, Prediction
 from superbench.errors import BadResult
 from superbench.results.predictions import pack, read_predictions
 from superbench.results.result import Result
 from superbench.system.files import whole, write_table, write_text
 
-SCHEMA = 1
 REPLACED = "replaced"
 """Folder next to a result for the results that it replaced, each in a folder named after its job."""
 LEARNING = "learning.csv"
@@ -60,7 +61,7 @@ def read_result(folder: Path) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadResult(f"{path} is not a result of schema {SCHEMA}: {where}: {first['msg']}. Run the task again.") from error
+        raise BadResult(f"{path} is not a result of schema 1 or 2: {where}: {first['msg']}. Run the task again.") from error
 
 
 def check_whole(folder: Path, result: Result) -> None:
@@ -110,10 +111,18 @@ def write_failure(folder: Path, task: str, upstream: str, error: str, message: s
     write_text(folder / "failure.json", json.dumps(text, indent=1, ensure_ascii=False) + "\n")
 
 
+def name_of(result: Result) -> str:
+    """Return the name of a result among those of its upstream, which is also its folder: `ks`, `ks/few-shot`."""
+    task = result.task
+    return f"{task.name}/{task.protocol}" if task.protocol in UNTRAINED else task.name
+
+
 def find_results(root: Path) -> list[Path]:
-    """Return the folders with a `result.json` in `root`, or one or two levels below, sorted. A folder that several links point
-    to is returned once. Replaced results are returned only if `root` is their own folder."""
-    folders = sorted({path.parent for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}result.json")})
+    """Return the folders with a `result.json` in `root`, or one or two levels below, sorted; those of protocols that train
+    nothing (`few-shot/`, `in-context/`) also three levels below. A folder that several links point to is returned once.
+    Replaced results are returned only if `root` is their own folder."""
+    depths = ("", "*/", "*/*/", *(f"*/*/{protocol}/" for protocol in sorted(UNTRAINED)))
+    folders = sorted({path.parent for depth in depths for path in root.glob(f"{depth}result.json")})
     replaced = re.compile(rf"(^|/){REPLACED}/\w{{16}}$")
     current = [folder for folder in folders if not replaced.search(folder.relative_to(root).as_posix())]
     return list({folder.resolve(): folder for folder in reversed(current)}.values())[::-1]

@@ -16,7 +16,7 @@ from superbench import plugins
 from superbench.__version__ import __version__
 from superbench.contract import TaskCard
 from superbench.errors import CommandError
-from superbench.results.export import OFFICIAL, Exported, gathered
+from superbench.results.export import OFFICIAL, Exported, gathered, left_out
 from superbench.results.result import Result, ScoreFacts, is_miniature
 from superbench.system.files import require_folder, write_text
 from superbench.system.ranges import in_full
@@ -54,7 +54,8 @@ def card(folder: Path, out: Path, tasks: Sequence[str] = (), url: str = PROTOCOL
             if (_official(result), result.task.protocol) == (official, protocol)
         ]
         write_text(out / ".eval_results" / f"{name}.yaml", "\n".join(block(entries)) + "\n")
-    return Exported(out, tuple(result.task.name for result, _ in known), tuple(_doubts([result for result, _ in known])))
+    doubts = (*_doubts([result for result, _ in known]), *left_out(folder))
+    return Exported(out, tuple(result.task.name for result, _ in known), doubts)
 
 
 def _doubts(results: Sequence[Result]) -> Iterator[str]:

@@ -12,22 +12,31 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from superbench import plugins
-from superbench.contract import Prediction
+from superbench.contract import UNTRAINED, Prediction
 from superbench.data.passport import departures
 from superbench.errors import BrokenPlugin, UnknownName, first_of
 from superbench.results.result import Result, is_miniature
 
-UNSCORED = {"mini"}
-"""Protocols without a SUPERB score; they may be used on any corpora."""
+MINI = "mini"
+"""Short recipes, which may be used on any corpora."""
+UNSCORED = {MINI} | UNTRAINED
+"""Protocols without a SUPERB score: its reference points are scores of probes that were trained by the official recipes."""
 
 Corpora = Literal["published", "miniature", "other"]
 
 
 def corpora_of(result: Result) -> Corpora:
-    """Return the corpora of a result, from its passport; `mini` recipes count as `miniature` or `other`."""
+    """Return the corpora of a result, from its passport; corpora that were prepared by `mini` recipes count as `miniature` or
+    `other`."""
     if is_miniature(result):
         return "miniature"
-    return "other" if result.task.protocol in UNSCORED or unlike_published(result) else "published"
+    return "other" if prepared_by(result) == MINI or unlike_published(result) else "published"
+
+
+def prepared_by(result: Result) -> str:
+    """Return the protocol by whose rules items and segments were cut: its own; if it trains nothing, the one that it names."""
+    protocol = result.task.protocol
+    return result.environment.get("prepared", protocol) if protocol in UNTRAINED else protocol
 
 
 def unlike_published(result: Result) -> list[str]:

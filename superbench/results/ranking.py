@@ -53,7 +53,7 @@ def ranks(rows: Sequence[Row], over: Sequence[Column], *, scored: bool = True) -
 
 def leaders(rows: Sequence[Row], column: Column) -> tuple[set[int], set[int]]:
     """Return `id(row)` of the best rows in a column, and of the rows whose interval overlaps that of the best."""
-    fair = [row for row in rows if column.key in row.cells and not row.cells[column.key].deviations]
+    fair = [row for row in rows if column.key in row.cells and row.cells[column.key].ranked]
     if not fair:
         return set(), set()
     sign = 1.0 if column.higher_is_better else -1.0

@@ -51,12 +51,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value with its 95 % interval, if it has one."""
+    """A value with its 95 % interval, if it has one. `unplaced`: why it gets no place, although it follows its recipe."""
 
     value: float
     interval: tuple[float, float] | None = None
     method: str | None = None
     deviations: tuple[str, ...] = ()
+    unplaced: str = ""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it gets a place among others."""
+        return not self.deviations and not self.unplaced
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,18 +68,19 @@ def standings(rows: Sequence[Row], column: Column) -> Standings:
     >>> standings([], Column("ks", "accuracy", "", "%", True, "content", True, None, "")).places
     {}
     """
-    fair = [i for i, row in enumerate(rows) if column.key in row.cells and not row.cells[column.key].deviations]
-    ranking = Standings(comparison=compare(rows, fair, column))
+    fair = [i for i, row in enumerate(rows) if column.key in row.cells and row.cells[column.key].ranked]
     sign = 1.0 if column.higher_is_better else -1.0
-    values = {i: sign * rows[i].cells[column.key].value for i in fair}
-    places = {i: 1 + sum(other > values[i] for other in values.values()) for i in fair}
-    compared = ranking.comparison.rows if ranking.comparison else ()
-    if ranking.comparison is not None and len(compared) == len(fair):
-        ahead = ranking.comparison.better.sum(axis=0)
-        places = {row: 1 + int(count) for row, count in zip(compared, ahead, strict=True)}
+    return placed({i: sign * rows[i].cells[column.key].value for i in fair}, compare(rows, fair, column))
+
+
+def placed(values: Mapping[int, float], comparison: PairedTests | None) -> Standings:
+    """Return the standings of rows with these values (greater is better); by value alone if not all of them were tested."""
+    places = {i: 1 + sum(other > value for other in values.values()) for i, value in values.items()}
+    tested = comparison.rows if comparison else ()
+    if comparison is not None and len(tested) == len(values):
+        places = {row: 1 + int(count) for row, count in zip(tested, comparison.better.sum(axis=0), strict=True)}
     shared = list(places.values())
-    ranking.places = {i: Standing(place, shared.count(place) - 1, i in compared) for i, place in places.items()}
-    return ranking
+    return Standings({i: Standing(place, shared.count(place) - 1, i in tested) for i, place in places.items()}, comparison)
 
 
 def compare(rows: Sequence[Row], among: Sequence[int], column: Column) -> PairedTests | None:
@@ -108,6 +109,24 @@ def compared(rows: tuple[int, ...], values: np.ndarray, drawn: Sequence[Replicat
     p = holm_adjusted(_p_values(difference, error, freedom, drawn[0].groups))
     ahead = difference > 0 if higher_is_better else difference < 0
     return PairedTests(rows=rows, difference=difference, error=error, p=p, better=ahead & (p <= LEVEL), freedom=freedom)
+
+
+def averaged(tests: Sequence[PairedTests], factors: Sequence[float]) -> PairedTests | None:
+    """Return the paired tests of the mean over tasks of `factor · score`, for rows that were tested in every task.
+
+    Tasks have different speakers, so the variances add up. The degrees of freedom are the fewest of all tasks.
+    """
+    rows = tuple(sorted(set.intersection(*(set(test.rows) for test in tests)))) if tests else ()
+    if len(rows) < 2:
+        return None
+    parts = [np.ix_(*2 * [[test.rows.index(row) for row in rows]]) for test in tests]
+    scaled = list(zip(tests, parts, factors, strict=True))
+    difference = np.mean([test.difference[part] * factor for test, part, factor in scaled], axis=0)
+    error = np.sqrt(np.sum([(test.error[part] * factor) ** 2 for test, part, factor in scaled], axis=0)) / len(tests)
+    freedom = min(test.freedom for test in tests)
+    p = holm_adjusted(_p_values(difference, error, freedom, freedom + 1))
+    better = (difference > 0) & (p <= LEVEL)
+    return PairedTests(rows=rows, difference=difference, error=error, p=p, better=better, freedom=freedom)
 
 
 def _covariance(matrix: np.ndarray, design: Replicates) -> np.ndarray:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superbench.errors import BadResult
+from superbench.results import shot_tables
 from superbench.results.files import damage, read_results
 from superbench.results.grouping import Known, first_to_predict, grouped
 from superbench.results.ranking import leaders
 from superbench.results.result import Result
 from superbench.results.rows import Column, Group, Key, Row, columns, key_of
+from superbench.results.shots import is_untrained
 from superbench.system.spelling import in_csv, in_latex, visible
 
 if TYPE_CHECKING:
@@ -78,6 +80,9 @@ def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
+    if is_untrained(group):
+        below = [Text(line, style="dim") for line in (*map(visible, copies(group)), *remarks(group))]
+        return [*shot_tables.as_rich(group, present), *below]
     table = Table("metric", title=f"protocol {group.protocol} · 95 % intervals", title_justify="left")
     for row in group.rows:
         table.add_column(Text(visible(row.name)), justify="right")
@@ -126,24 +131,24 @@ def cell_text(row: Row, column: Column) -> str:
 
 
 def as_csv(results: Iterable[Result]) -> str:
-    """Return one line per upstream and metric: value, interval, unit, deviations, data fingerprint, copied row."""
+    """Return one line per upstream, metric and K: value, interval, unit, deviations, data fingerprint, copied row; K, draws and
+    floor are empty for trained heads."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
-        ["protocol", "upstream", "task", "metric", "value", "low", "high", "unit", "primary", "deviations", "data", "copy of"]
-    )
+        ["protocol", "upstream", "task", "metric", "value", "low", "high", "unit", "primary", "deviations", "data", "copy of",
+         "k", "draws", "floor"]
+    )  # fmt: skip
     every = list(results)
     known = _known(every)
     first = first_to_predict(known)
     for result in every:
         name = result.upstream.name
         other = first.get((result.task.name, known[key_of(result)].predicted), name)
-        for metric, score in result.scores.items():
-            low, high = score.ci or ("", "")
+        for metric, value, low, high, k, draws, floor, primary in shot_tables.csv_rows(result):
             cells = [
-                result.task.protocol, name, result.task.name, metric, score.value, low, high, score.unit,
-                metric == result.primary, "; ".join(result.deviations), result.data.fingerprint,
-                "" if other == name else other,
+                result.task.protocol, name, result.task.name, metric, value, low, high, result.scores[metric].unit, primary,
+                "; ".join(result.deviations), result.data.fingerprint, "" if other == name else other, k, draws, floor,
             ]  # fmt: skip
             writer.writerow(map(in_csv, cells))
     return buffer.getvalue()
@@ -160,6 +165,8 @@ def as_markdown(results: Iterable[Result]) -> str:
 
 
 def _markdown(group: Group, present: Sequence[Column]) -> str:
+    if is_untrained(group):
+        return shot_tables.as_markdown(group, present, _plain)
     lines = [f"### protocol {group.protocol}", ""]
     lines += ["| task | version | metric | upstream | value (95 % interval) | n | learning rate | params |"]
     lines += ["|---|---:|---|---|---:|---:|---|---:|"]
@@ -208,6 +215,8 @@ def as_latex(results: Iterable[Result]) -> str:
 
 
 def _latex(group: Group, present: Sequence[Column]) -> str:
+    if is_untrained(group):
+        return shot_tables.as_latex(group, present, _latex_text)
     head = " & ".join(["metric", *(in_latex(row.name) for row in group.rows)])
     lines = [rf"% protocol {group.protocol}; needs \usepackage{{booktabs}}", *(f"% {visible(line)}" for line in copies(group))]
     lines += [rf"\begin{{tabular}}{{l{'r' * len(group.rows)}}}"]
@@ -222,5 +231,9 @@ def _latex(group: Group, present: Sequence[Column]) -> str:
 
 
 def _latex_cell(row: Row, column: Column, best: bool) -> str:
-    text = cell_text(row, column).replace(" ±", r"\,$\pm$\,").replace("–", "--").replace("†", r"$^\dagger$")
+    return _latex_text(cell_text(row, column), best)
+
+
+def _latex_text(text: str, best: bool) -> str:
+    text = text.replace(" ±", r"\,$\pm$\,").replace("–", "--").replace("†", r"$^\dagger$")
     return rf"\textbf{{{text}}}" if best else text

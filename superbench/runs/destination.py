@@ -20,7 +20,8 @@ from superbench.contract.paths import expanded
 from superbench.errors import Occupied
 from superbench.plugins import Loaded, Spec
 from superbench.results import LEARNING, REPLACED, Result
-from superbench.runs.options import DRAWS, Options
+from superbench.results.draws import DRAWS
+from superbench.runs.options import Options
 from superbench.system.files import write_text
 from superbench.system.ranges import in_full
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict
 from superbench.contract import SAMPLE_RATE, UNTRAINED, Precision, Protocols, Recipe, Shots, Task, TaskCard
 from superbench.errors import CommandError
 from superbench.features.forward import ForwardOptions
+from superbench.results.draws import DRAWS
 from superbench.system.ranges import in_full, require_different, require_number, require_whole
 from superbench.training.probes.updates import Point
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from superbench.runs.jobs import Watcher
 
 
-DRAWS = 10
-"""How often the examples are drawn, unless `--draws` says otherwise."""
 MOST_DRAWS = 1_000
 
 

@@ -22,11 +22,12 @@ from superbench.errors import CommandError, EndedProcess
 from superbench.features.store import Store, default_root
 from superbench.plugins import Spec, model_files
 from superbench.results import Result
+from superbench.results.draws import DRAWS
 from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
 from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
 from superbench.runs.notebook import usual_watcher
-from superbench.runs.options import DRAWS, Options, RecipeOptions, RunOptions, check_names, known_variants
+from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants
 from superbench.runs.pool import parallel
 from superbench.runs.worker import failed, inline
 from superbench.system.devices import device_of, fast_precision

@@ -21,6 +21,24 @@ def a_result() -> Callable[..., Result]:
 
 
 @pytest.fixture
+def a_shot_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write `doubles.made_at(...)` as `<tmp_path>/<where>/<name>/ks/<protocol>`; returns the upstream's folder."""
+
+    def write(
+        name: str, right: int, *, where: str = "results", predictions: list[Prediction] | None = None, **more: Any
+    ) -> Path:
+        result = doubles.made_at(name, right, **more)
+        place = tmp_path / where / name.replace("/", "_")
+        folder = place / "ks" / result.task.protocol
+        folder.mkdir(parents=True, exist_ok=True)
+        said = doubles.said_at(right, more.get("shots", doubles.SHOTS)) if predictions is None else predictions
+        write_result(folder, result, said)
+        return place
+
+    return write
+
+
+@pytest.fixture
 def a_folder(tmp_path: Path) -> Callable[..., Path]:
     """Write `made(...)` with its predictions as `<tmp_path>/<where>/<name>/ks`; returns the upstream's folder."""
 

@@ -1,6 +1,7 @@
 """A bundle: all results of one upstream in one zip file with a manifest.
 
-`manifest.json` (schema 1) lists every file with its SHA-256; `<task>/result.json` and `<task>/predictions.jsonl.gz` follow.
+`manifest.json` (schema 1) lists every file with its SHA-256; `<task>/result.json` and `<task>/predictions.jsonl.gz` follow,
+those of protocols that train nothing as `<task>/few-shot/result.json` and so on.
 Each result contains the doctor's certificate and the data passport. The same results give the same bytes. The digest of a
 bundle, which is also its name, is computed from the list in its manifest: compressing the same files again does not make a
 new bundle.
@@ -13,7 +14,7 @@ import json
 import re
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,25 +26,29 @@ from superbench.__version__ import __version__
 from superbench.board.bundles import strict_json
 from superbench.board.bundles.archive import gunzipped, packed, unpacked
 from superbench.board.bundles.lookalikes import require_visible
-from superbench.contract import Prediction
+from superbench.contract import UNTRAINED, Prediction, Shots
 from superbench.errors import BadResult, Malformed, Refusal
-from superbench.results import Result, pack, read_predictions, read_whole_results, require_results
+from superbench.results import Result, name_of, pack, read_predictions, read_whole_results, require_results
+from superbench.results.result import MOST_DRAWS
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.jsonl.gz"
 LARGEST_RESULT = 8_000_000
 MOST_PREDICTIONS = 2_000_000
+MOST_SHOTS = 1_000_000
+"""The largest K."""
 LONGEST_ID = 500
 """Characters of an item's id; the page shows the ids of the hardest items."""
 
-_MEMBER = re.compile(r"[A-Za-z0-9_-]{1,40}/(result\.json|predictions\.jsonl\.gz)")
+_MEMBER = re.compile(rf"[A-Za-z0-9_-]{{1,40}}/(({'|'.join(sorted(UNTRAINED))})/)?(result\.json|predictions\.jsonl\.gz)")
 _FIELDS = {"schema", "superbench", "upstream", "files", "withheld"}
 _LINE = {"id", "fold", "group", "reference", "prediction"}
+_EPISODE = {"k", "draw"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The result of one task, and its predictions file. `withheld`: the file contains no references (they are read as None)."""
+    """One result, and its predictions file. `withheld`: the file contains no references (they are read as None)."""
 
     result: Result
     packed: bytes
@@ -55,13 +60,19 @@ class Entry:
         return predictions_of(gunzipped(self.packed, self._name), self._name)
 
     @property
+    def name(self) -> str:
+        """Its name in the bundle: `ks`, `ks/few-shot`."""
+        return name_of(self.result)
+
+    @property
     def _name(self) -> str:
-        return f"{self.result.task.name}/{PREDICTIONS}"
+        return f"{self.name}/{PREDICTIONS}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An unpacked bundle: the upstream's name, the entries by task, and the bytes as this version of superbench packs them."""
+    """An unpacked bundle: the upstream's name, the entries by name (task, and protocol if it trains nothing), and the bytes as
+    this version of superbench packs them."""
 
     upstream: str
     entries: Mapping[str, Entry]
@@ -82,15 +93,15 @@ def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
     names, withheld = set(), []
     for result_folder, result in read_whole_results(folder).items():
         names.add(result.upstream.name)
-        task = result.task.name
-        if f"{task}/result.json" in files:
-            raise BadResult(f"{folder} contains two results of {task}; bundle them one by one.")
-        files[f"{task}/result.json"] = result.to_json().encode()
-        if without_references and plugins.task(task).card.withheld:
-            withheld.append(task)
-            files[f"{task}/{PREDICTIONS}"] = _unlabelled(read_predictions(result_folder / PREDICTIONS))
+        name = name_of(result)
+        if f"{name}/result.json" in files:
+            raise BadResult(f"{folder} contains two results of {name}; bundle them one by one.")
+        files[f"{name}/result.json"] = result.to_json().encode()
+        if without_references and plugins.task(result.task.name).card.withheld:
+            withheld.append(name)
+            files[f"{name}/{PREDICTIONS}"] = _unlabelled(read_predictions(result_folder / PREDICTIONS))
         else:
-            files[f"{task}/{PREDICTIONS}"] = (result_folder / PREDICTIONS).read_bytes()
+            files[f"{name}/{PREDICTIONS}"] = (result_folder / PREDICTIONS).read_bytes()
     if len(names) > 1:
         raise BadResult(f"{folder} contains results of several upstreams ({', '.join(sorted(names))}); bundle them one by one.")
     manifest = {
@@ -104,14 +115,7 @@ def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
 
 
 def _unlabelled(predictions: Sequence[Prediction]) -> bytes:
-    return pack(
-        [
-            Prediction(
-                id=prediction.id, fold=prediction.fold, group=prediction.group, reference=None, prediction=prediction.prediction
-            )
-            for prediction in predictions
-        ]
-    )
+    return pack([replace(prediction, reference=None, also={}) for prediction in predictions])
 
 
 def _packed(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
@@ -135,7 +139,7 @@ def open_bundle(data: bytes) -> Bundle:
             raise Malformed(
                 f"{name} in the bundle was changed after it was made (its SHA-256 differs). Make the bundle again.", "changed"
             )
-    entries = {name: _entry(name, files, manifest) for name in sorted({member.partition("/")[0] for member in files})}
+    entries = {name: _entry(name, files, manifest) for name in sorted({member.rpartition("/")[0] for member in files})}
     if not entries:
         raise Malformed("The bundle contains no result. Make one with `superbench submit`.", "empty")
     return Bundle(manifest["upstream"], entries, _digest(manifest), _packed(manifest, files))
@@ -175,22 +179,22 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _entry(task: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Entry:
-    names = [f"{task}/result.json", f"{task}/{PREDICTIONS}"]
+def _entry(name: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Entry:
+    names = [f"{name}/result.json", f"{name}/{PREDICTIONS}"]
     if missing := [name for name in names if name not in files]:
         raise Malformed(f"The bundle lacks {missing[0]}. Make the bundle again.", "manifest")
     result = parse_result(files[names[0]], names[0])
-    if (result.task.name, result.upstream.name) != (task, manifest["upstream"]):
+    if (name_of(result), result.upstream.name) != (name, manifest["upstream"]):
         raise Refusal(
-            f"{names[0]} is of {result.upstream.name} on {result.task.name}, but the manifest names {manifest['upstream']}. "
+            f"{names[0]} is of {result.upstream.name} on {name_of(result)}, but the manifest names {manifest['upstream']}. "
             "Make the bundle again.",
             "mixed",
         )
-    return Entry(result, files[names[1]], task in manifest["withheld"])
+    return Entry(result, files[names[1]], name in manifest["withheld"])
 
 
 def parse_result(content: bytes, where: str) -> Result:
-    """Returns the result in `content`; raises `Malformed` if it is not JSON, `Refusal` if it is not a result of schema 1."""
+    """Returns the result in `content`; raises `Malformed` if it is not JSON, `Refusal` if it is no result of schema 1 or 2."""
     if len(content) > LARGEST_RESULT:
         raise Malformed(f"{where} has {len(content) / 1e6:.0f} MB; a result has less than {LARGEST_RESULT / 1e6:.0f}.", "size")
     value = strict_json.loads(content, where)
@@ -200,7 +204,7 @@ def parse_result(content: bytes, where: str) -> Result:
         first = error.errors(include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise Refusal(
-            f"{where} is not a result of schema 1: {field:.200}: {first['msg']}. Run the task again.", "schema"
+            f"{where} is not a result of schema 1 or 2: {field:.200}: {first['msg']}. Run the task again.", "schema"
         ) from error
     for part in (result.upstream.name, result.upstream.revision, result.data.fingerprint):
         strict_json.name(part, f"{where}: a name")
@@ -216,7 +220,7 @@ def predictions_of(content: bytes, where: str) -> list[Prediction]:
 
 
 def _prediction(line: Any, where: str) -> Prediction:
-    if not isinstance(line, dict) or line.keys() - {"also"} != _LINE:
+    if not isinstance(line, dict) or line.keys() - {"also"} - _EPISODE != _LINE:
         raise Malformed(f"{where}: expected lines with {', '.join(sorted(_LINE))}, found {line!r:.200}.", "predictions")
     identity, fold, group = line["id"], line["fold"], line["group"]
     typed = isinstance(identity, str) and isinstance(fold, str) and isinstance(group, list)
@@ -229,14 +233,36 @@ def _prediction(line: Any, where: str) -> Prediction:
         raise Malformed(
             f"{where}: `also` must be an object with the outputs of other decoders by name; found {also!r:.200}.", "predictions"
         )
+    k, draw = _episode(line, where)
     return Prediction(
-        id=identity, fold=fold, group=tuple(group), reference=line["reference"], prediction=line["prediction"], also=also
-    )
+        id=identity, fold=fold, group=tuple(group), reference=line["reference"], prediction=line["prediction"], also=also, k=k,
+        draw=draw,
+    )  # fmt: skip
+
+
+def _episode(line: Mapping[str, Any], where: str) -> tuple[Shots | None, int | None]:
+    """Returns the number of examples and the draw of a prediction; None for both if heads were trained."""
+    if not line.keys() & _EPISODE:
+        return None, None
+    k, draw = line.get("k"), line.get("draw")
+    whole = k == "all" or (type(k) is int and 0 <= k <= MOST_SHOTS)
+    if not whole or type(draw) is not int or not 0 <= draw < MOST_DRAWS:
+        raise Malformed(
+            f"{where}: k must be a number of examples or all, draw a number below {MOST_DRAWS}; found {line!r:.200}.",
+            "predictions",
+        )
+    return k, draw
 
 
 def one_per_upstream(folder: Path, without_references: bool) -> list[bytes]:
     """Returns a bundle for every upstream with results in `folder` or below it; the file itself if `folder` is a bundle."""
     if folder.is_file():
         return [folder.read_bytes()]
-    upstream_folders: Collection[Path] = {folder if path == folder else path.parent for path in require_results(folder)}
+    upstream_folders: Collection[Path] = {_upstream_folder(path, folder) for path in require_results(folder)}
     return [pack_bundle(path, without_references=without_references) for path in sorted(upstream_folders)]
+
+
+def _upstream_folder(result_folder: Path, root: Path) -> Path:
+    """Returns the folder of the upstream that a result below `root` belongs to; `root` if that lies above it."""
+    found = result_folder.parents[1 if result_folder.name in UNTRAINED else 0]
+    return found if root == found or root in found.parents else root

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from superbench.board.bundles.archive import gunzipped
 from superbench.contract import Prediction
 from superbench.errors import Malformed, Refusal
 from superbench.results import Result, pack
+from superbench.results.draws import by_episode
 from superbench.results.result import is_miniature
 
 SHOWN = 3
@@ -48,7 +49,10 @@ class References:
 
     @classmethod
     def of(cls, result: Result, predictions: Sequence[Prediction]) -> References:
-        """Takes the references from a trusted result. Raises `Refusal` if an id occurs twice or has no reference."""
+        """Takes the references from a trusted result. Raises `Refusal` if an id occurs twice or has no reference.
+
+        Where nothing was trained, all draws answer the same items; those of the first are taken."""
+        predictions = first_draw(predictions)
         labels = {
             (line.fold, line.id): Prediction(
                 id=line.id, fold=line.fold, group=line.group, reference=line.reference, prediction=None
@@ -101,16 +105,14 @@ class References:
                 "ids",
             )
         return [
-            Prediction(
-                id=label.id,
-                fold=label.fold,
-                group=label.group,
-                reference=label.reference,
-                prediction=predicted[key].prediction,
-                also=predicted[key].also,
-            )
+            replace(predicted[key], id=label.id, fold=label.fold, group=label.group, reference=label.reference)
             for key, label in self.labels.items()
         ]
+
+
+def first_draw(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+    """Returns the predictions of the first draw of the smallest K; all of them if heads were trained."""
+    return next(iter(by_episode(predictions).values()), [predictions])[0]
 
 
 def _examples(ids: set[tuple[str, str]] | frozenset[tuple[str, str]]) -> str:
@@ -128,8 +130,12 @@ def facts_of(result: Result) -> dict[str, float]:
 
 def predicted(predictions: Sequence[Prediction]) -> str:
     """Returns a digest of all predictions; their order does not matter."""
-    lines = sorted(json.dumps([line.fold, line.id, line.prediction], sort_keys=True) for line in predictions)
+    lines = sorted(json.dumps([line.fold, line.id, line.prediction, *_episode(line)], sort_keys=True) for line in predictions)
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:32]
+
+
+def _episode(line: Prediction) -> list[Any]:
+    return [] if line.k is None else [line.k, line.draw]
 
 
 def digest(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> str:

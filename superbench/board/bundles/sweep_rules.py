@@ -15,6 +15,9 @@ from superbench.system.ranges import in_full
 RATES, SEEDS = "learning rates", "seeds"
 """First words of the deviations that replace the recipe's learning rates, and its one seed (`options.Options.deviations`)."""
 
+LAYER = "hidden state"
+"""First words of the deviation that replaces all hidden states by one."""
+
 Choice = tuple[float | None, int | None, str]
 """Learning rate, seed, and the setting if the sweep has a row for each setting."""
 
@@ -105,3 +108,74 @@ def _choice(row: Mapping[str, Any], listed: bool) -> Choice:
 
 def _words(row: Receipt) -> str:
     return f"fold {row.fold}, learning rate {row.lr}, seed {row.seed}"
+
+
+# ---------------------------------------------------------------- protocols that train nothing
+
+
+def reasons_at_k(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
+    """Returns why the settings that were chosen for each K cannot be accepted, one sentence each.
+
+    In context, the rule that ranks the candidates is fixed in advance, so there may be nothing to choose."""
+    if not result.sweep and result.task.protocol == "in-context":
+        return []
+    listed = {str(entry.k): entry.setting for entry in result.shots or ()}
+    if result.chosen.keys() != listed.keys():
+        return [f"it has choices for K = {', '.join(result.chosen):.200}, and scores for K = {', '.join(listed)}"]
+    if any((row.lr, row.seed, row.steps) != (None, None, 0) for row in result.sweep):
+        return [f"its sweep has learning rates, seeds or updates, but protocol {result.task.protocol} trains nothing"]
+    by_k: dict[str, dict[str, dict[str, float]]] = {k: {} for k in listed}
+    for row in result.sweep:
+        k, setting = str(row.setting.get("k")), {key: value for key, value in row.setting.items() if key != "k"}
+        if k not in by_k:
+            return [f"its sweep has a receipt for K = {k:.20}, which has no score"]
+        values = by_k[k].setdefault(_setting(setting), {})
+        if row.fold in values:
+            return [f"its sweep has two receipts for K = {k}, {_setting(setting):.200}"]
+        values[row.fold] = math.nan if row.dev is None else row.dev
+    sign = 1.0 if result.scores[result.primary].higher_is_better else -1.0
+    problems = _layers(result)
+    for k, setting in listed.items():
+        if setting != (result.chosen[k].get("setting") or {}):
+            problems.append(f"the setting of its score at K = {k} is not the one that it chose")
+        problems += _chosen_at(k, _setting(setting), by_k[k], folds, sign, result.primary)
+    return problems
+
+
+def _setting(setting: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={setting[key]}" for key in sorted(setting))
+
+
+def _layers(result: Result) -> list[str]:
+    """Requires receipts of the same hidden states for every K: of all, or of the one that a deviation names."""
+    tried: dict[Any, set[Any]] = {}
+    for row in result.sweep:
+        if "layer" in row.setting:
+            tried.setdefault(row.setting.get("k"), set()).add(row.setting["layer"])
+    every = set(range(result.upstream.layers))
+    told = any(deviation.startswith(LAYER) for deviation in result.deviations)
+    short = [k for k, layers in tried.items() if (len(layers) != 1 if told else layers != every)]
+    return [
+        f"its sweep at K = {k} has receipts of {len(tried[k])} of {len(every)} hidden states: one without a receipt may have "
+        "been chosen on the test"
+        for k in short[:1]
+    ]
+
+
+def _chosen_at(
+    k: str, chosen: str, tried: Mapping[str, Mapping[str, float]], folds: Sequence[str], sign: float, metric: str
+) -> list[str]:
+    """Requires that the chosen setting of a K has the best dev value, averaged over folds, among its receipts."""
+    if any(set(values) != set(folds) for values in tried.values()):
+        return [f"its sweep at K = {k} and its predictions must have the same folds ({', '.join(sorted(folds))})"]
+    means = {setting: sign * sum(values.values()) / len(folds) for setting, values in tried.items()}
+    known = {setting: value for setting, value in means.items() if not math.isnan(value)}
+    if chosen not in known:
+        return [f"what was chosen at K = {k} has no receipt with a value in its sweep"]
+    best = max(known.values())
+    if math.isclose(known[chosen], best, rel_tol=1e-9, abs_tol=1e-12):
+        return []
+    return [
+        f"at K = {k} it was not chosen on dev: the best {metric} of its receipts was {sign * best:.4f}, the chosen setting "
+        f"has {sign * known[chosen]:.4f}"
+    ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from superbench import plugins
-from superbench.board.bundles import sweep_rules
+from superbench.board.bundles import shot_scores, sweep_rules
 from superbench.board.bundles.bundle import PREDICTIONS, Bundle, Entry
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References, digest, facts_of, predicted
@@ -44,7 +44,7 @@ def nothing_known(task: str, fingerprint: str) -> None:
 
 
 def examine(bundle: Bundle, known: Known = nothing_known) -> dict[str, Evidence]:
-    """Returns the evidence for each task of a bundle; raises `Refusal` with all reasons why it cannot be accepted."""
+    """Returns the evidence for each entry of a bundle; raises `Refusal` with all reasons why it cannot be accepted."""
     problems: list[tuple[str, str]] = _one_model(bundle)
     evidence = {}
     for name, entry in bundle.entries.items():
@@ -90,7 +90,13 @@ def examine_entry(entry: Entry, known: Known) -> Evidence:
         raise Refusal(
             f"made with version {result.task.version} of the task; this board scores version {task.card.version}", "version"
         )
-    predictions, facts, own = _labelled(entry, known(result.task.name, result.data.fingerprint))
+    references = known(result.task.name, result.data.fingerprint)
+    return (_trained if result.shots is None else _untrained)(entry, task, references)
+
+
+def _trained(entry: Entry, task: Task, references: References | None) -> Evidence:
+    result = entry.result
+    predictions, facts, own = _labelled(entry, entry.predictions, references)
     labels = digest(predictions, facts)
     if problems := contradictions(result, predictions):
         raise Refusal("; ".join(problems), "passport")
@@ -113,6 +119,47 @@ def examine_entry(entry: Entry, known: Known) -> Evidence:
     return Evidence(replicates=drawn, labels=labels, own=own, errors=errors, predicted=predicted(entry.predictions))
 
 
+def _untrained(entry: Entry, task: Task, references: References | None) -> Evidence:
+    """Scores every draw of every K again. There are no errors by item: the draws differ in their errors."""
+    result = entry.result
+    if problems := shot_scores.number_of_draws(result):
+        raise Refusal("; ".join(problems), "shots")
+    episodes, facts, own = _labelled_episodes(entry, references)
+    labels = next(iter(episodes.values()))[0]
+    if problems := contradictions(result, labels):
+        raise Refusal("; ".join(problems), "passport")
+    try:
+        rescored = shot_scores.Rescored.of(task, episodes, facts)
+        problems = _claims(result, task, dict(rescored.scores)) or shot_scores.claims_at_k(result, rescored, _close)
+        problems += shot_scores.floors(result, labels, _close)
+        drawn = {} if problems else rescored.replicates(result.primary)
+    except SuperbenchError:
+        raise
+    except Exception as error:  # untrusted predictions can make a scorer fail in any way
+        raise Refusal(f"its predictions cannot be scored ({type(error).__name__}: {error!s:.200})", "predictions") from error
+    if problems := problems or shot_scores.intervals_of_largest(result, rescored, _close):
+        raise Refusal("; ".join(problems), "score")
+    if problems := sweep_rules.reasons_at_k(result, task, sorted({prediction.fold for prediction in labels})):
+        raise Refusal("; ".join(problems), "setting")
+    return Evidence(replicates=drawn, labels=digest(labels, facts), own=own, predicted=predicted(entry.predictions))
+
+
+def _labelled_episodes(entry: Entry, known: References | None) -> tuple[shot_scores.Episodes, dict[str, float], bool]:
+    """Returns the predictions by K and draw, with the references to use; the facts; and whether both are the board's own."""
+    episodes: dict[int | str, list[list[Prediction]]] = {}
+    facts, own, first = dict[str, float](), False, list[tuple[Any, ...]]()
+    for k, draws in shot_scores.episodes_of(entry.result, entry.predictions).items():
+        for number, draw in enumerate(draws):
+            labelled, facts, own = _labelled(entry, draw, known)
+            labelled.sort(key=lambda prediction: (prediction.fold, prediction.id))
+            items = [(item.fold, item.id, item.group, item.reference) for item in labelled]
+            first = first or items
+            if items != first:
+                raise Refusal(f"its draws have different test items or references (K = {k}, draw {number})", "shots")
+            episodes.setdefault(k, []).append(labelled)
+    return episodes, facts, own
+
+
 def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
     """Returns the error of each prediction, sorted by (fold, id); an undefined error counts as 0."""
     order = sorted(range(len(predictions)), key=lambda i: (predictions[i].fold, predictions[i].id))
@@ -122,9 +169,11 @@ def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
 # ---------------------------------------------------------------- predictions and references
 
 
-def _labelled(entry: Entry, known: References | None) -> tuple[list[Prediction], dict[str, float], bool]:
+def _labelled(
+    entry: Entry, predictions: Sequence[Prediction], known: References | None
+) -> tuple[list[Prediction], dict[str, float], bool]:
     """Returns the predictions with the references to use, the facts for the scorer, and whether both are the board's own."""
-    result, predictions = entry.result, entry.predictions
+    result = entry.result
     if result.predictions != PREDICTIONS:
         raise Refusal(f"its predictions are in {result.predictions!r:.100}; expected {PREDICTIONS}", "schema")
     for prediction in predictions:
@@ -149,7 +198,7 @@ def _labelled(entry: Entry, known: References | None) -> tuple[list[Prediction],
     facts = facts_of(result)
     for prediction in predictions:
         _bounded(prediction.reference, prediction.id)
-    return predictions, facts, False
+    return list(predictions), facts, False
 
 
 def _corpora(miniature: bool | None) -> str:

@@ -11,9 +11,10 @@ from superbench.__version__ import __version__
 from superbench.board.bundles.lookalikes import namesake
 from superbench.board.page import details
 from superbench.board.page.details import Scored
+from superbench.contract import UNTRAINED
 from superbench.results import significance
 from superbench.results.grouping import apart
-from superbench.results.official import said_unlike, unlike_published
+from superbench.results.official import MINI, said_unlike, unlike_published
 from superbench.results.ranking import leaders, ranks, superb_score
 from superbench.results.rows import Cell, Column, Group, Row
 from superbench.results.significance import Standing, Standings
@@ -27,6 +28,8 @@ TITLES = {
     "mini": "Mini recipes on other corpora",
     "superb-once": "One pass over each corpus",
     "superb": "Official protocol, run here",
+    "few-shot": "Few-shot, nothing trained",
+    "in-context": "In context",
     PUBLISHED: "Published results",
     SUPERSEDED: "Published results, superseded",
 }
@@ -34,6 +37,10 @@ NOTES = {
     "mini": "Protocol mini: official heads and metrics, short training. Compare within this table only.",
     "superb-once": "Protocol superb-once: official except random crops (SID, ASV, KS silence). Compare within this table only.",
     "superb": "The official recipes.",
+    "few-shot": "Examples become class centroids, templates or clusters of frozen features; no head is trained. "
+    "Layer and setting are chosen on dev for each K.",
+    "in-context": "Examples stand in the prompt; the label whose continuation is likeliest wins. "
+    "A row that does not beat the same prompt without sound by its interval has no place.",
     PUBLISHED: "Official protocol on the real corpora, as published: not comparable with rows of other protocols.",
     SUPERSEDED: "Withdrawn, or published again later with other numbers: each row names its source.",
 }
@@ -45,12 +52,16 @@ MISSING = "A missing task adds no points to a row's rank; the row has no SUPERB 
 
 
 def contents(
-    groups: Sequence[Group], columns: Sequence[Column], refused: Sequence[str] = (), scored: Scored | None = None
+    groups: Sequence[Group],
+    columns: Sequence[Column],
+    refused: Sequence[str] = (),
+    scored: Scored | None = None,
+    sections: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Returns the data of the page for `render.render`.
 
     `refused`: what the board contains but does not show, with the reasons. Without `scored`, the page has no paired
-    differences in large tables and no hardest items.
+    differences in large tables and no hardest items. `sections`: see `shot_sections`.
     """
     first: dict[tuple[str, str], Group] = {}
     for group in groups:
@@ -63,6 +74,7 @@ def contents(
         "groups": [
             _group(group, columns, number, first[group.protocol, group.corpora], scored) for number, group in enumerate(groups)
         ],
+        "sections": list(sections),
         "refused": list(refused),
     }
 
@@ -115,8 +127,8 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
     return {
         "key": f"{group.protocol}-{number}",
         "protocol": group.protocol,
-        "title": _title(group) + (" (other data)" if reason else ""),
-        "note": " ".join(filter(None, [_note(group), reason, missing])),
+        "title": title_of(group) + (" (other data)" if reason else ""),
+        "note": " ".join(filter(None, [note_of(group), reason, missing])),
         "reason": reason,
         "official": group.protocol in (PUBLISHED, SUPERSEDED),
         "scored": group.scored,
@@ -130,15 +142,16 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
     }
 
 
-def _note(group: Group) -> str:
-    unscored = "" if group.scored else UNSCORED
+def note_of(group: Group) -> str:
+    """Returns the note of a group: its protocol, its corpora, and whose labels scored it."""
+    unscored = "" if group.scored or group.protocol in UNTRAINED else UNSCORED
     return " ".join(filter(None, [NOTES.get(group.protocol, ""), _data(group), _labels(group), unscored]))
 
 
-def _title(group: Group) -> str:
+def title_of(group: Group) -> str:
     """Returns the title of a group, from its protocol and the passports of its results."""
     title = TITLES.get(group.protocol, group.protocol)
-    if group.protocol == "mini":
+    if group.protocol == MINI:
         return SMALL if group.corpora == "miniature" else title
     return {"miniature": f"{title}, on miniature corpora", "other": f"{title}, on other corpora"}.get(group.corpora, title)
 
@@ -150,7 +163,7 @@ def _data(group: Group) -> str:
         return ""
     if group.corpora == "miniature":
         return "The corpora are synthetic miniatures."
-    differing = [said_unlike(one) for _, one in sorted(results.items()) if group.protocol != "mini" and unlike_published(one)]
+    differing = [said_unlike(one) for _, one in sorted(results.items()) if group.protocol != MINI and unlike_published(one)]
     return (
         f"These corpora are not as published: {', '.join(differing)}."
         if differing

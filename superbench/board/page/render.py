@@ -16,8 +16,8 @@ from superbench.errors import BadResult
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = (
-    "nodes", "board", "state", "numbers", "table", "filters", "figures", "receipts", "draws", "compare", "charts", "model",
-    "task", "downloads", "start",
+    "nodes", "board", "state", "numbers", "table", "filters", "figures", "receipts", "draws", "compare", "charts", "shots",
+    "shot_chart", "model", "task", "downloads", "start",
 )  # fmt: skip
 """Script files in the order of their dependencies."""
 

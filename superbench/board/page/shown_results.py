@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from superbench.board.bundles.bundle import Bundle, Entry, open_bundle
 from superbench.board.bundles.evidence import Evidence
+from superbench.board.bundles.references import References
 from superbench.board.bundles.verify import examine_entry
-from superbench.board.page import contents
+from superbench.board.page import contents, shot_sections
 from superbench.board.page.details import ScoredPredictions
 from superbench.board.storage.base import Reading
 from superbench.board.storage.documents import references_for, usable
 from superbench.board.storage.rulings import active_bundles
 from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import BadResult, Refusal, SuperbenchError, Unavailable
-from superbench.results import rows
+from superbench.results import Result, name_of, rows
 from superbench.results.grouping import Known, grouped
 from superbench.results.published import published, superseded
+from superbench.results.shots import is_untrained
 
 Progress = Callable[[int, int], object]
 Counted = tuple[Bundle, Entry]
@@ -81,7 +84,7 @@ def counted(storage: Reading, left_out: list[str]) -> list[Counted]:
 
 
 Fresh = Mapping[tuple[str, str], Evidence]
-"""Newly computed evidence, by the digest of its bundle and the task."""
+"""Newly computed evidence, by the digest of its bundle and the name of the entry."""
 
 
 def verified(
@@ -97,7 +100,7 @@ def verified(
     reasons why other entries are not confirmed are added to `left_out`.
     """
     shown: list[Shown] = []
-    seen: dict[tuple[str, str], Any] = {}
+    seen: dict[tuple[str, str], References | None] = {}
     fresh: dict[tuple[str, str], Evidence] = {}
     for number, (bundle, entry) in enumerate(entries):
         progress(number, len(entries))
@@ -105,15 +108,15 @@ def verified(
         try:
             if data_key not in seen:
                 seen[data_key] = references_for(storage, *data_key)
-            evidence = usable(sealed.find(storage, bundle.digest, data_key[0]), seen[data_key])
+            evidence = usable(sealed.find(storage, bundle.digest, entry.name), seen[data_key])
             if evidence is None:
-                evidence = fresh[bundle.digest, data_key[0]] = examine_entry(
+                evidence = fresh[bundle.digest, entry.name] = examine_entry(
                     entry, lambda task, fingerprint: seen[task, fingerprint]
                 )
         except Unavailable:  # a fault of the storage, not of the entry
             raise
         except Exception as error:
-            left_out.append(f"{bundle.upstream}: {data_key[0]}: {_reason(error)}")
+            left_out.append(f"{bundle.upstream}: {entry.name}: {_reason(error)}")
             continue
         shown.append(Shown(bundle, entry, evidence))
     progress(len(entries), len(entries))
@@ -154,12 +157,29 @@ def require_drawable(
     """
     shown = {rows.place_of(result.entry.result): result for result in _with_evidence(storage, sealed, counted(storage, []))}
     for bundle, evidence in candidates:
-        for task, task_evidence in evidence.items():
-            shown[rows.place_of(bundle.entries[task].result)] = Shown(bundle, bundle.entries[task], task_evidence)
+        for name, of_entry in evidence.items():
+            _require_same_floors(bundle.entries[name].result, shown.values())
+            shown[rows.place_of(bundle.entries[name].result)] = Shown(bundle, bundle.entries[name], of_entry)
     _, removed = page_data(list(shown.values()))
     refused = [removed[bundle.digest] for bundle, _ in candidates if bundle.digest in removed]
     if refused:
         raise Refusal("; ".join(refused), "drawing")
+
+
+def _require_same_floors(result: Result, shown: Iterable[Shown]) -> None:
+    """Raises `Refusal` if a result without training has another floor than one of the board on the same data: an answer that
+    ignores the sound does not depend on the model."""
+    floors = {entry.k: entry.floor for entry in result.shots or ()}
+    data = rows.place_of(result)[1:]
+    on_board = (there.entry.result for there in shown if floors)
+    for other in (other for other in on_board if rows.place_of(other)[1:] == data):
+        for entry in other.shots or ():
+            if not math.isclose(floors.get(entry.k, entry.floor), entry.floor, rel_tol=1e-6, abs_tol=1e-6):
+                raise Refusal(
+                    f"{result.upstream.name}: {name_of(result)}: its floor at K = {entry.k} is {floors[entry.k]:.4f}; that of "
+                    f"{other.upstream.name} on the same data is {entry.floor:.4f}",
+                    "floor",
+                )
 
 
 def _with_evidence(storage: Reading, sealed: SealedEvidence, entries: Sequence[Counted]) -> list[Shown]:
@@ -168,7 +188,7 @@ def _with_evidence(storage: Reading, sealed: SealedEvidence, entries: Sequence[C
     for bundle, entry in entries:
         task, fingerprint = entry.result.task.name, entry.result.data.fingerprint
         with contextlib.suppress(BadResult):
-            evidence = usable(sealed.find(storage, bundle.digest, task), references_for(storage, task, fingerprint))
+            evidence = usable(sealed.find(storage, bundle.digest, entry.name), references_for(storage, task, fingerprint))
             if evidence is not None:
                 shown.append(Shown(bundle, entry, evidence))
     return shown
@@ -180,11 +200,13 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
     groups = grouped([result.entry.result for result in shown], {key: result.known for key, result in by_key.items()})
     used = {key for group in groups for row in group.rows for key in row.cells}
     columns = [column for column in rows.columns() if column.primary or column.reference or column.key in used]
+    sections = shot_sections.sections(groups, columns)
+    groups = [group for group in groups if not is_untrained(group)]
     groups.append(rows.Group(contents.PUBLISHED, tuple(published(columns))))
     if everything:
         groups.append(rows.Group(contents.SUPERSEDED, tuple(superseded(columns))))
-    answers = {key: result.answers for key, result in by_key.items()}
-    return contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)))
+    answers = {key: result.answers for key, result in by_key.items() if result.entry.result.shots is None}
+    return contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)), sections)
 
 
 def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str]:

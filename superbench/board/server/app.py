@@ -6,7 +6,7 @@ Readers get bytes that are prepared in advance. They never wait for the scoring 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,16 +77,16 @@ def _add_reading(app: FastAPI, queue: SubmissionQueue) -> None:
 
     @app.get("/api/models", summary="The names of all models, by table", tags=["read"])
     async def models() -> dict[str, list[str]]:
-        return {group["key"]: [row["name"] for row in group["rows"]] for group in queue.contents["groups"]}
+        return {table["key"]: [row["name"] for row in table["rows"]] for table in _tables(queue.contents)}
 
     missing: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such model"}}
 
     @app.get("/api/models/{name:path}", summary="One model's rows in every table", tags=["read"], responses=missing)
     async def model(name: str) -> list[dict[str, Any]]:
-        """A name may occur in several tables, and may contain slashes."""
+        """A name may occur in several tables, and may contain slashes. If nothing was trained, `shots` has the cells by K."""
         rows = [
-            {"group": group["key"], "protocol": group.get("protocol", ""), **row}
-            for group in queue.contents["groups"] for row in group["rows"] if row["name"] == name
+            {"group": table["key"], "protocol": table.get("protocol", ""), **row, **_at_each_k(table, index)}
+            for table in _tables(queue.contents) for index, row in enumerate(table["rows"]) if row["name"] == name
         ]  # fmt: skip
         if not rows:
             raise HTTPException(404, f"No model on this board has the name {name[:200]!r}. GET /api/models lists all.")
@@ -94,8 +94,7 @@ def _add_reading(app: FastAPI, queue: SubmissionQueue) -> None:
 
     @app.get("/healthz", summary="State of the server", tags=["read"])
     async def health() -> Health:
-        groups = [group for group in queue.contents["groups"] if not group["official"]]
-        names = {row["name"] for group in groups for row in group["rows"]}
+        names = {row["name"] for table in _tables(queue.contents) if not table.get("official") for row in table["rows"]}
         return Health(models=len(names), waiting=sum(submission.pending for submission in queue.submissions.values()))
 
     @app.get("/docs", response_class=HTMLResponse, summary="This description as a page", tags=["read"])
@@ -252,3 +251,15 @@ def _answer_errors(app: FastAPI) -> None:
     async def unknown(_: Request, error: WebException) -> Response:
         code = {404: "unknown", 405: "method"}.get(error.status_code, "request")
         return problem(error.status_code, code, str(error.detail), dict(error.headers or {}))
+
+
+def _tables(contents: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the tables of the page, and its sections for protocols that train nothing."""
+    return [*contents["groups"], *contents.get("sections", ())]
+
+
+def _at_each_k(table: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """Returns the cells of a row of a section at each K; nothing for a row of a table."""
+    if "shots" not in table:
+        return {}
+    return {"shots": [{"k": at["k"], "cells": at["rows"][str(index)]} for at in table["shots"] if str(index) in at["rows"]]}

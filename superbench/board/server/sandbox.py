@@ -55,8 +55,8 @@ def examine(board: Board, data: bytes, seconds: int = SECONDS, memory: int = BYT
     Raises a `Refusal`, also for a bundle that exceeds the limits; `Unavailable` if the board's storage cannot be used now;
     `StoreError` if the process fails for another reason.
     """
-    for task in opened(data)["tasks"]:
-        plugins.task(task)
+    for name in opened(data)["tasks"]:
+        plugins.task(name.partition("/")[0])
     address = board.storage.address
 
     def work() -> tuple[dict[str, Any], bytes]:

@@ -40,7 +40,8 @@ def rendered(board: Board, folder: str) -> dict[str, Any]:
     shown = board.contents() if board.storage.bundles() else _published_alone()
     Path(folder, "page.html").write_text(render.render(shown), encoding="utf-8")
     Path(folder, "board.json").write_text(json.dumps(shown, allow_nan=False, ensure_ascii=False), encoding="utf-8")
-    return {"models": len({row["name"] for group in shown["groups"] for row in group["rows"] if not group["official"]})}
+    tables = [*(group for group in shown["groups"] if not group["official"]), *shown["sections"]]
+    return {"models": len({row["name"] for table in tables for row in table["rows"]})}
 
 
 def _published_alone() -> dict[str, Any]:

@@ -66,7 +66,7 @@ def forget(writer: Writing, bundle: str, task: str) -> None:
 
 
 def _of(bundle: str, task: str) -> str:
-    return f"{bundle[:32]}-{task}-"
+    return f"{bundle[:32]}-{task.replace('/', '.')}-"  # `ks/few-shot`; a task's own name contains no dot
 
 
 def _key_in(path: Path) -> bytes:

@@ -12,7 +12,9 @@ from superbench import plugins
 from superbench.contract import Prediction, Score
 from superbench.errors import CommandError
 from superbench.results.diff.differences import Difference, differences, to_published
-from superbench.results.diff.paired import Disagreement, Paired, aligned, disagreements, paired
+from superbench.results.diff.metric import Metric
+from superbench.results.diff.paired import Disagreement, aligned, disagreements, paired
+from superbench.results.diff.shots import at_each_k
 from superbench.results.diff.sides import Side
 from superbench.results.predictions import read_predictions
 from superbench.results.result import Result
@@ -20,18 +22,6 @@ from superbench.results.rows import Cell, columns
 from superbench.system.progress import Reporter, Silence
 
 TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric on both sides; None if a side lacks it. `paired` is set if both have predictions on the same items."""
-
-    name: str
-    unit: str
-    higher_is_better: bool
-    a: Cell | None
-    b: Cell | None
-    paired: Paired | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +39,12 @@ class Comparison:
 def compare(a: Side, b: Side, tasks: Sequence[str] = (), items: int = 10, reporter: Reporter | None = None) -> list[Comparison]:
     """Compare every task that both sides have (or those of `tasks`); raises `CommandError` if there is none."""
     shared = [name for name in a.tasks if name in b.tasks]
-    if absent := [name for name in tasks if name not in shared]:
+    asked = {name for task in tasks for name in shared if task in (name, name.partition("/")[0])}
+    if absent := [task for task in tasks if not any(task in (name, name.partition("/")[0]) for name in asked)]:
         raise CommandError(f"Not on both sides: {', '.join(absent)}. Both have {', '.join(shared) or 'no task'}.")
     if not shared:
         raise CommandError(f"{a.name} has {', '.join(a.tasks)}; {b.name} has {', '.join(b.tasks)}: no task is on both sides.")
-    chosen = [name for name in shared if not tasks or name in tasks]
+    chosen = [name for name in shared if not tasks or name in asked]
     progress, comparisons = reporter or Silence(), []
     for number, name in enumerate(chosen):
         comparisons.append(_compared(name, a, b, items))
@@ -109,6 +100,9 @@ def _cells(side: Side, task: str) -> dict[str, Cell]:
 
 def _results(task: str, a: Side, b: Side, items: int) -> Comparison:
     first, second = a.results[task], b.results[task]
+    if first.shots is not None:
+        metrics, unpaired = at_each_k(first, second, a.places[task], b.places[task])
+        return Comparison(task, differences(first, second), metrics, unpaired)
     plain = Comparison(task, differences(first, second), _metrics(task, a, b))
     if task not in {listed.name for listed in plugins.listed(plugins.TASKS)}:
         return dataclasses.replace(plain, unpaired=f"the task {task} is not installed here, so nothing can be scored again")

@@ -27,6 +27,14 @@ class Paired:
     method: str
     verdict: Literal["a", "b", "tie"]
 
+    @classmethod
+    def of(cls, difference: float, low: float, high: float, method: str, higher_is_better: bool) -> Paired:
+        """Return the verdict on a difference: a tie if its interval contains 0, or if it has none."""
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return cls(difference, None, method, "tie")
+        b_is_better = (difference > 0) == higher_is_better
+        return cls(difference, (low, high), method, ("b" if b_is_better else "a") if low > 0 or high < 0 else "tie")
+
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
@@ -67,11 +75,7 @@ def paired(predictions: Sequence[Prediction], a: Score, b: Score) -> Paired:
         reweighted=lambda weights: b.reweighted(weights) - a.reweighted(weights),
     )
     low, high, method = interval(predictions, difference)
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return Paired(difference.value, None, method, "tie")
-    significant = low > 0 or high < 0
-    b_is_better = (difference.value > 0) == a.higher_is_better
-    return Paired(difference.value, (low, high), method, ("b" if b_is_better else "a") if significant else "tie")
+    return Paired.of(difference.value, low, high, method, a.higher_is_better)
 
 
 def disagreements(

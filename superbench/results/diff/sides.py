@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from superbench.errors import CommandError
-from superbench.results.files import damage, read_results
+from superbench.results.files import damage, name_of, read_results
 from superbench.results.published import published
 from superbench.results.result import Result
 from superbench.results.rows import Row, columns
@@ -18,7 +18,7 @@ PUBLISHED = "published:"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: results by task with their folders, or a published `row`."""
+    """One side of a comparison: results by name (`ks`, `ks/few-shot`) with their folders, or a published `row`."""
 
     name: str
     results: Mapping[str, Result] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Side:
 
     @property
     def tasks(self) -> list[str]:
-        """The names of the tasks for which this side has a score."""
+        """The names of the results for which this side has a score."""
         return list(self.results) if self.row is None else list(dict.fromkeys(key.split(".")[0] for key in self.row.cells))
 
 
@@ -56,9 +56,9 @@ def side(text: str) -> Side:
         raise CommandError(f"{path} contains results of {len(names)} upstreams. Give the folder of one upstream: {folders}")
     return Side(
         names[0],
-        {result.task.name: result for result in results.values()},
-        {result.task.name: folder for folder, result in results.items()},
-        damaged={result.task.name: reason for folder, result in results.items() if (reason := damage(folder, result))},
+        {name_of(result): result for result in results.values()},
+        {name_of(result): folder for folder, result in results.items()},
+        damaged={name_of(result): reason for folder, result in results.items() if (reason := damage(folder, result))},
     )
 
 

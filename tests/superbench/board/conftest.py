@@ -25,7 +25,7 @@ from superbench.board.storage import tokens
 
 
 @pytest.fixture(scope="session")
-def forged() -> Callable[[bytes, Callable[[dict[str, Any]], object]], bytes]:
+def forged() -> Callable[..., bytes]:
     """`doubles.forged`: a valid bundle with a change made to its record."""
     return doubles.forged
 

@@ -5,7 +5,7 @@ function setFilters() {
   const distinct = (read) => [...new Set(everyRow.map(read))].filter(Boolean).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   const used = sizes.filter(([, , holds]) => everyRow.some((row) => holds(row.params)));
   const filters = [
-    ["protocol", "Protocol", groups.map((group) => [group.key, group.title])],
+    ["protocol", "Protocol", [...groups, ...sections].map((group) => [group.key, group.title])],
     ["family", "Family", distinct(familyOf).map((name) => [name, name])],
     ["size", "Size", used.map(([key, text]) => [key, text])],
     ["corpus", "Pretrained on", distinct((row) => row.corpus).map((name) => [name, name])],

@@ -59,6 +59,7 @@ function drawTables(columns) {
     group.section.hidden = !visibleGroups().includes(group);
     if (!group.section.hidden) drawTable(group, columns);
   }
+  drawSections();
   if (state.picked.length > 1) drawPicks();
   if (byId("cost").figure) setCharts();
 }
@@ -113,6 +114,7 @@ function start() {
   readHash();
   handled = location.hash;
   fill(byId("tables"), ...groups.map(tableSection));
+  fill(byId("shots"), ...sections.map(shotSection));
   if (!groups.length) {
     byId("tables").append(make("p", { class: "card" }, "No rows yet. Add some with: superbench submit DIR --board BOARD"));
     for (const id of ["compare-card", "cost-card", "weights", "tools", "tray"]) byId(id).hidden = true;

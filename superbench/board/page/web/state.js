@@ -2,7 +2,7 @@
 
 const state = {
   view: { kind: "board", key: "" }, query: "", family: "", size: "", protocol: "", corpus: "",
-  hidden: new Set(), sorts: new Map(), picked: [],
+  hidden: new Set(), sorts: new Map(), picked: [], shots: "",
 };
 const MOST = 6; // rows compared at once: as many as the palette has colours
 const sizes = [
@@ -18,6 +18,7 @@ function hashOf(view = state.view) {
   if (view.kind !== "board") told.set(view.kind, view.key);
   if (state.query) told.set("q", state.query);
   for (const name of plainFilters) if (state[name]) told.set(name, state[name]);
+  if (state.shots) told.set("k", state.shots);
   if (state.hidden.size) told.set("hide", [...state.hidden].join(","));
   for (const [key, { key: column, down }] of state.sorts) told.append("sort", `${key}:${down ? "-" : ""}${column}`);
   for (const row of state.picked) told.append("compare", keyOf(row));
@@ -33,6 +34,7 @@ function readHash() {
   else if (present(task)) state.view = { kind: "task", key: task };
   state.query = told.get("q") ?? "";
   for (const name of plainFilters) state[name] = told.get(name) ?? "";
+  state.shots = told.get("k") ?? "";
   const known = new Set([...leading, ...board.columns].map((column) => column.key));
   state.hidden = new Set((told.get("hide") ?? "").split(",").filter((key) => known.has(key)));
   state.sorts = new Map();

@@ -1,0 +1,170 @@
+"""Scores a result of a protocol that trains nothing again: every draw of every K, their mean, interval and floor.
+
+The claim for K is the mean over its draws. Therefore every draw must answer every test item: a draw or an item that is left out
+may have been left out for its score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from superbench.contract import Prediction, Score, Task
+from superbench.errors import Refusal
+from superbench.results import Result
+from superbench.results.draws import DRAWS, Drawn, by_episode, interval_over_draws, mean_score, paired_replicates
+from superbench.results.intervals import Replicates
+from superbench.results.result import ShotFacts
+from superbench.results.shots import at_k, in_words
+
+Close = Callable[[float, float], bool]
+Episodes = Mapping[int | str, Sequence[Sequence[Prediction]]]
+"""K (a number, or `all`) -> the predictions of each draw."""
+FLOORS = {"eer": 50.0, "mtwv": 0.0}
+"""Scores of an answer that ignores the sound, of metrics for which they do not depend on the data."""
+MOST_FLOOR = 200.0
+"""An error rate of an answer that ignores the sound, in percent, is at most so large."""
+
+
+def episodes_of(result: Result, predictions: Sequence[Prediction]) -> Episodes:
+    """Returns the predictions by K and draw. Raises `Refusal` if their K and draws are not those that the result lists."""
+    drawn = by_episode(predictions)
+    if sum(len(draw) for draws in drawn.values() for draw in draws) != len(predictions):
+        raise Refusal("some of its predictions have no k", "shots")
+    listed: dict[int | str, int] = {entry.k: entry.draws for entry in result.shots or ()}
+    if drawn.keys() != listed.keys():
+        raise Refusal(f"its predictions are of {_listed(drawn)}; its result lists {_listed(listed)}", "shots")
+    numbers = {k: sorted({prediction.draw for prediction in predictions if prediction.k == k}) for k in drawn}  # type: ignore[type-var]
+    for k, found in numbers.items():
+        if found != list(range(listed[k])):
+            raise Refusal(
+                f"its predictions at {in_words(k)} have {len(found)} draws; its result lists {listed[k]}, numbered from 0",
+                "shots",
+            )
+    return drawn
+
+
+def _listed(shots: Mapping[int | str, object]) -> str:
+    return ", ".join(map(in_words, shots)) or "no K"
+
+
+def number_of_draws(result: Result) -> list[str]:
+    """Returns why the numbers of draws cannot be accepted. K = 0 and `all` leave no choice of examples, so `few-shot` has one
+    draw of them; in context, the order of the labels is drawn too."""
+    problems = []
+    for entry in result.shots or ():
+        told = any(line.startswith(f"{entry.draws} draws of the examples") for line in result.deviations)
+        if entry.k in (0, "all"):
+            expected, right = 1, entry.draws == 1 or result.task.protocol != "few-shot"
+        else:
+            expected, right = DRAWS, entry.draws >= DRAWS or told
+        if not right:
+            problems.append(
+                f"it has {entry.draws} draws at {in_words(entry.k)} in place of {expected}, which no deviation says"
+            )
+    return problems
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """The scores of every draw by K and metric, and the mean scores of the largest K."""
+
+    drawn: Mapping[int | str, Mapping[str, Drawn]]
+    scores: Mapping[str, Score]
+
+    @classmethod
+    def of(cls, task: Task, episodes: Episodes, facts: Mapping[str, float]) -> Rescored:
+        """Scores every draw; the items of all draws are in the same order."""
+        drawn = {}
+        for k, draws in episodes.items():
+            scored = [(predictions, task.score(predictions, facts)) for predictions in draws]
+            drawn[k] = {metric: [(rows, scores[metric]) for rows, scores in scored] for metric in scored[0][1]}
+        largest = drawn[list(episodes)[-1]]
+        return cls(drawn, {metric: mean_score(of_metric) for metric, of_metric in largest.items()})
+
+    def replicates(self, primary: str) -> dict[str, Replicates]:
+        """Returns replicates for paired tests: all metrics of the largest K, and the primary one of every K."""
+        largest = list(self.drawn)[-1]
+        found = {metric: paired_replicates(drawn) for metric, drawn in self.drawn[largest].items()}
+        return found | {at_k(primary, k): paired_replicates(of_k[primary]) for k, of_k in self.drawn.items()}
+
+
+def claims_at_k(result: Result, rescored: Rescored, close: Close) -> list[str]:
+    """Returns which scores and intervals of a K differ from those that the predictions give."""
+    problems = []
+    for entry in result.shots or ():
+        drawn = rescored.drawn[entry.k][result.primary]
+        value, (low, high, _) = mean_score(drawn).value, interval_over_draws(drawn)
+        if not close(value, entry.score):
+            problems.append(
+                f"{result.primary} at {in_words(entry.k)} computed from its predictions is {value:.4f}; "
+                f"the result claims {entry.score:.4f}"
+            )
+        exists = math.isfinite(low) and math.isfinite(high)
+        if exists != (entry.ci is not None) or (entry.ci and not (close(low, entry.ci[0]) and close(high, entry.ci[1]))):
+            problems.append(f"the interval at {in_words(entry.k)} differs from the one that its predictions give")
+    return problems
+
+
+def intervals_of_largest(result: Result, rescored: Rescored, close: Close) -> list[str]:
+    """Returns which intervals of `scores`, those of the largest K, differ from those that the predictions give."""
+    problems = []
+    for metric, drawn in rescored.drawn[list(rescored.drawn)[-1]].items():
+        low, high, method = interval_over_draws(drawn)
+        claimed = result.scores[metric]
+        if claimed.ci is not None and not (close(low, claimed.ci[0]) and close(high, claimed.ci[1])):
+            problems.append(f"the interval of {metric} differs from the one that its predictions give")
+        if claimed.ci_method not in (None, method):
+            problems.append(f"the interval of {metric} is computed by {method!r}; the result claims {claimed.ci_method!r:.200}")
+    return problems
+
+
+# ---------------------------------------------------------------- floors
+
+
+def floors(result: Result, labels: Sequence[Prediction], close: Close) -> list[str]:
+    """Returns why floors are not plausible. `labels` are the predictions of one draw, with the references that are used.
+
+    The floor of an accuracy is 100 over the number of classes of the training split: as the passport counts them, else any
+    number from that of the classes of the test split upward.
+    """
+    told = {entry.floor for entry in result.shots or ()}
+    if len(told) > 1 and result.task.protocol == "few-shot":
+        return [f"its floor differs between its K ({', '.join(f'{floor:.4f}' for floor in sorted(told))})"]
+    return [line for entry in result.shots or () for line in _implausible(result, entry, labels, close)][:1]
+
+
+def _implausible(result: Result, entry: ShotFacts, labels: Sequence[Prediction], close: Close) -> list[str]:
+    floor, name = entry.floor, result.primary
+    if name in FLOORS:
+        expected = f"{FLOORS[name]:g}" if not close(floor, FLOORS[name]) else ""
+    elif name == "accuracy":
+        expected = _of_accuracy(result, floor, labels, close)
+    else:
+        percent = result.scores[name].unit == "%"
+        fits = 0 <= floor < (MOST_FLOOR if percent and not result.scores[name].higher_is_better else 100 if percent else 1)
+        expected = "" if fits else "a score that an answer without the sound can have"
+    return [f"its floor is {floor:.4f}; expected {expected}"] if expected else []
+
+
+def _of_accuracy(result: Result, floor: float, labels: Sequence[Prediction], close: Close) -> str:
+    """Returns what an accuracy's floor should be; empty if it is plausible."""
+    counted = [classes for fold in _folds(labels) if (classes := _classes_of_train(result, fold))]
+    if counted:
+        expected = sum(100 / classes for classes in counted) / len(counted)
+        return "" if close(floor, expected) else f"{expected:.4f}, one of the classes of the training split"
+    tested = max(len({str(item.reference) for item in labels if item.fold == fold}) for fold in _folds(labels))
+    if 0 < floor <= 100 / tested * (1 + 1e-9) and abs(100 / floor - round(100 / floor)) < 1e-6:
+        return ""
+    return f"100 over a number of classes, of which the test has {tested}"
+
+
+def _folds(labels: Sequence[Prediction]) -> list[str]:
+    return sorted({item.fold for item in labels})
+
+
+def _classes_of_train(result: Result, fold: str) -> int:
+    """Returns the number of classes of a training split, as the passport counts them; 0 if it does not."""
+    prefix = "train/" if fold == "all" else f"{fold}/train/"
+    return sum(key.startswith(prefix) for key in result.data.passport.counts)

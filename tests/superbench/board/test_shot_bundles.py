@@ -1,0 +1,189 @@
+"""Results without training on boards: every draw of every K is scored again, and what was tampered with is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superbench.board.board import Board
+from superbench.board.bundles.bundle import one_per_upstream, open_bundle, pack_bundle
+from superbench.board.bundles.verify import reasons
+from superbench.contract import Prediction
+from superbench.errors import BadResult
+from superbench.results import read_predictions
+
+Forged = Callable[..., bytes]
+Folder = Callable[..., Path]
+NAME = "ks/few-shot"
+
+
+def why(data: bytes) -> str:
+    return "; ".join(reasons(open_bundle(data)))
+
+
+def shot(record: dict[str, Any], k: Any) -> dict[str, Any]:
+    return next(entry for entry in record["shots"] if entry["k"] == k)
+
+
+@pytest.mark.parametrize("address", ["board", "sqlite:///{}/board.db"])
+def test_few_shot_results_stand_beside_probes_and_never_in_their_table(
+    address: str, tmp_path: Path, a_folder: Folder, a_shot_folder: Folder
+) -> None:
+    board = Board(address.format(tmp_path) if "{}" in address else tmp_path / address)
+    upstream = {"name": "apc", "revision": "r", "params": 10, "hop": 160, "layers": 2, "dim": 4}
+    a_folder("apc", 40, upstream=upstream)
+    a_shot_folder("apc", 20)
+    (receipt,) = board.submit(a_shot_folder("apc", 20, protocol="in-context"))
+    assert receipt.tasks == ("ks", "ks/few-shot", "ks/in-context")
+    board.submit(a_shot_folder("tera", 12))
+    data = board.contents()
+    assert data["refused"] == []
+    assert [(group["protocol"], [row["name"] for row in group["rows"]]) for group in data["groups"][:1]] == [("mini", ["apc"])]
+    assert {section["protocol"]: [row["name"] for row in section["rows"]] for section in data["sections"]} == {
+        "few-shot": ["apc", "tera"],
+        "in-context": ["apc"],
+    }
+    assert all(group["protocol"] not in ("few-shot", "in-context") for group in data["groups"])
+
+
+def test_a_served_board_accepts_few_shot_results_and_refuses_tampered_ones(
+    tmp_path: Path, serving: Any, a_shot_folder: Folder, forged: Forged
+) -> None:
+    data = pack_bundle(a_shot_folder("apc", 20))
+    tampered = forged(data, lambda record: shot(record, 5).update(score=99.0), NAME)
+    with serving(tmp_path / "board") as running:
+        states = []
+        for sent in (tampered, data):
+            _, _, waiting = running.call("POST", "/api/submissions", sent)
+            states.append(running.decided(waiting["id"]))
+        assert [state["state"] for state in states] == ["refused", "accepted"]
+        assert "accuracy at K = 5 computed from its predictions is 50.8333; the result claims 99.0000" in states[0]["reason"]
+        assert running.shows("apc")
+        _, _, (row,) = running.call("GET", "/api/models/apc", token=None)
+        assert [(at["k"], round(at["cells"]["ks.accuracy"]["value"], 2)) for at in row["shots"]] == [
+            (1, 42.5), (5, 50.83), ("all", 60.42)
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda r: shot(r, 1).update(score=60.0), "accuracy at K = 1 computed from its predictions is 42.5000;"),
+        (lambda r: shot(r, "all").update(ci=[10.0, 11.0]), "the interval at K = all differs"),
+        (lambda r: shot(r, 5).update(ci=None), "the interval at K = 5 differs"),
+        (lambda r: shot(r, 5).update(draws=11), "its predictions at K = 5 have 10 draws; its result lists 11"),
+        (lambda r: shot(r, 5).update(k=20), "K = 5, K = all; its result lists K = 1, K = 20, K = all"),
+        (lambda r: r["shots"].pop(0), "K = 5, K = all; its result lists K = 5, K = all"),
+        (lambda r: [entry.update(floor=1.7) for entry in r["shots"]], "its floor is 1.7000; expected 100 over a number"),
+        (lambda r: shot(r, 1).update(floor=10.0), "its floor differs between its K (8.3333, 10.0000)"),
+        (lambda r: r["scores"]["accuracy"].update(value=42.5), "the result claims 42.5000"),
+        (lambda r: r["scores"]["accuracy"].update(ci=[1, 2]), "the interval of accuracy differs"),
+        (lambda r: r["sweep"][1].update(dev=99.0), "it was not chosen on dev: the best accuracy of its receipts was 99.0"),
+        (lambda r: r["sweep"].pop(1), "its sweep at K = 1 has receipts of 1 of 2 hidden states"),
+        (lambda r: r["sweep"][0]["setting"].update(k=5), "two receipts for K = 5"),
+        (lambda r: r["chosen"].pop("5"), "it has choices for K = 1, all, and scores for K = 1, 5, all"),
+        (lambda r: shot(r, 5)["setting"].update(layer=1), "the setting of its score at K = 5 is not the one that it chose"),
+        (lambda r: [row.update(lr=0.1, seed=0) for row in r["sweep"]], "but protocol few-shot trains nothing"),
+    ],
+)  # fmt: skip
+def test_what_was_tampered_with_is_refused_with_a_sentence(
+    change: Callable[[dict[str, Any]], object], sentence: str, a_shot_folder: Folder, forged: Forged
+) -> None:
+    assert sentence in why(forged(pack_bundle(a_shot_folder("apc", 20)), change, NAME))
+
+
+def without(drop: Callable[[Prediction], bool]) -> Callable[[Sequence[Prediction]], list[Prediction]]:
+    return lambda predictions: [prediction for prediction in predictions if not drop(prediction)]
+
+
+@pytest.mark.parametrize(
+    ("forge", "sentence"),
+    [
+        (without(lambda p: p.k == 5 and p.draw == 9), "its predictions at K = 5 have 9 draws; its result lists 10"),
+        (without(lambda p: p.k == 5 and p.draw == 3), "its predictions at K = 5 have 9 draws"),
+        (without(lambda p: p.k == 1 and p.draw == 2 and p.id == "yes/1.wav"), "it has 95 predictions in fold all"),
+        (lambda all_: [replace(p, k=20) if p.k == 5 else p for p in all_], "its predictions are of K = 1, K = 20, K = all"),
+        (lambda all_: [replace(p, k=None) if p.k == 1 else p for p in all_], "some of its predictions have no k"),
+        (
+            lambda all_: [replace(p, reference="no") if p.draw == 4 and p.id == "yes/9.wav" else p for p in all_],
+            "its draws have different test items or references (K = 1, draw 4)",
+        ),
+        (lambda all_: [replace(p, prediction=p.reference) if p.k == 5 else p for p in all_], "the result claims"),
+    ],
+)  # fmt: skip
+def test_predictions_that_lack_a_draw_or_an_item_are_refused(
+    forge: Callable[[Sequence[Prediction]], list[Prediction]], sentence: str, a_shot_folder: Folder
+) -> None:
+    folder = a_shot_folder("apc", 20)
+    predictions = read_predictions(folder / NAME / "predictions.jsonl.gz")
+    assert sentence in why(pack_bundle(a_shot_folder("apc", 20, predictions=forge(predictions))))
+
+
+def test_fewer_draws_must_be_a_deviation(a_shot_folder: Folder) -> None:
+    shots = ((1, 3), ("all", 1))
+    assert "it has 3 draws at K = 1 in place of 10" in why(pack_bundle(a_shot_folder("apc", 20, shots=shots)))
+    told = ["3 draws of the examples in place of 10"]
+    assert why(pack_bundle(a_shot_folder("apc", 20, shots=shots, deviations=told))) == ""
+
+
+def test_a_line_needs_both_k_and_draw_of_the_right_type(a_shot_folder: Folder) -> None:
+    from superbench.board.bundles.bundle import predictions_of
+    from superbench.errors import Malformed
+
+    line = b'{"id": "a", "fold": "all", "group": [], "reference": "yes", "prediction": "no"%s}\n'
+    assert predictions_of(line % b', "k": "all", "draw": 0', "f")[0].k == "all"
+    for wrong in (
+        b', "k": 1',
+        b', "draw": 1',
+        b', "k": true, "draw": 0',
+        b', "k": -1, "draw": 0',
+        b', "k": 1, "draw": 1000000',
+    ):
+        with pytest.raises(Malformed, match="k must be a number of examples or all"):
+            predictions_of(line % wrong, "f")
+
+
+def test_the_boards_own_references_score_every_draw(tmp_path: Path, a_shot_folder: Folder) -> None:
+    board = Board(tmp_path / "board")
+    (own,) = board.add_references(a_shot_folder("keeper", 48, where="mine"))
+    assert len(own.labels) == 96
+    board.submit(a_shot_folder("apc", 20))
+    assert "labels by the submitter" not in board.contents()["sections"][0]["note"]
+    folder = a_shot_folder("tera", 20)
+    lied = [replace(p, reference=p.prediction) for p in read_predictions(folder / NAME / "predictions.jsonl.gz")]
+    board.submit(a_shot_folder("tera", 20, predictions=lied))  # labels in the bundle are ignored
+    missing = [replace(p, id=f"x{p.id}") for p in lied]
+    with pytest.raises(BadResult, match="its ids are not those of the test"):
+        board.submit(a_shot_folder("cpc", 20, predictions=missing))
+
+
+def test_another_floor_than_that_of_the_board_is_refused(tmp_path: Path, a_shot_folder: Folder, forged: Forged) -> None:
+    board = Board(tmp_path / "board")
+    board.submit(a_shot_folder("apc", 20))
+    other = tmp_path / "other.zip"
+    change = lambda record: [entry.update(floor=10.0) for entry in record["shots"]]  # noqa: E731
+    other.write_bytes(forged(pack_bundle(a_shot_folder("tera", 12)), change, NAME))
+    with pytest.raises(BadResult, match=r"its floor at K = 1 is 10\.0000; that of apc on the same data is 8\.3333"):
+        board.submit(other)
+
+
+@pytest.mark.parametrize("where", ["", "apc", "apc/ks", "apc/ks/few-shot"])
+def test_a_bundle_is_made_from_every_folder_that_holds_the_result(where: str, a_folder: Folder, a_shot_folder: Folder) -> None:
+    a_folder("apc", 40)
+    root = a_shot_folder("apc", 20).parent
+    (data,) = one_per_upstream(root / where, without_references=False)
+    assert NAME in open_bundle(data).entries
+
+
+def test_a_page_drawn_from_a_copied_board_scores_the_draws_again(tmp_path: Path, a_shot_folder: Folder) -> None:
+    board = Board(tmp_path / "board")
+    board.submit(a_shot_folder("apc", 20))
+    shutil.copytree(tmp_path / "board" / "bundles", tmp_path / "copied" / "bundles")
+    data = Board(tmp_path / "copied").contents()
+    assert data["refused"] == []
+    assert data["sections"][0]["shots"][0]["rows"][0]["ks.accuracy"]["value"] == pytest.approx(42.5)
