@@ -15,6 +15,7 @@ from pathlib import Path
 from torch import nn
 
 from downstream.shared.ctc import CtcHead, FrameLinear
+from downstream.shared.few_shot_phones import FEW_SHOT
 from downstream.shared.librispeech import (
     LAYOUT,
     LEXICON_LAYOUT,
@@ -131,4 +132,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=lines("pr_public/predict.ark"),
+    few_shot=FEW_SHOT,
 )

@@ -17,6 +17,7 @@ from torch import nn
 
 from downstream.shared.beam import WordBeam, require
 from downstream.shared.ctc import BlstmStack, CtcHead
+from downstream.shared.few_shot_words import FEW_SHOT
 from downstream.shared.librispeech import LAYOUT, OBTAIN, PUBLISHED, read_fold, write_miniature
 from downstream.shared.specaug import SpecAug
 from downstream.shared.text import LETTERS, LetterAlphabet, strangers, word_edits
@@ -198,4 +199,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=upload,
+    few_shot=FEW_SHOT,
 )

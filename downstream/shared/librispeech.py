@@ -142,7 +142,20 @@ def pronunciations(corpora: Corpora, words: Iterable[str]) -> Lexicon:
 
     Raises `MissingCorpus` without a lexicon, `BadCorpus` if it lacks words or contains phones that are not ARPAbet.
     """
-    files, needed = _lexicon_files(corpora), set(words)
+    files, needed = lexicon_files(corpora), set(words)
+    pronounced, low = _first_pronunciations(files, needed)
+    _no_word_without(needed - pronounced.keys(), files)
+    remark = f"{low:,} of {len(pronounced):,} lines that were used of the lexicon hold lower-case letters and were upper-cased"
+    return Lexicon(pronounced, (remark,) if low else ())
+
+
+def known_pronunciations(files: Iterable[Path], words: Iterable[str]) -> Mapping[str, str]:
+    """Returns the first pronunciation of those of `words` that the files have; raises `BadCorpus` as `pronunciations` does."""
+    return _first_pronunciations(files, set(words))[0]
+
+
+def _first_pronunciations(files: Iterable[Path], needed: set[str]) -> tuple[dict[str, str], int]:
+    """Returns word -> phones, and how many of the lines that were used hold lower-case letters."""
     pronounced: dict[str, str] = {}
     low = 0
     for path in files:
@@ -154,9 +167,7 @@ def pronunciations(corpora: Corpora, words: Iterable[str]) -> Lexicon:
             if not phones or not set(phones) <= set(PHONES):
                 raise BadCorpus(f'{path}, line {number}: expected "WORD PH1 PH2 ..." in ARPAbet with stress, found {line!r}.')
             pronounced[word] = " ".join(phones)
-    _no_word_without(needed - pronounced.keys(), files)
-    remark = f"{low:,} of {len(pronounced):,} lines that were used of the lexicon hold lower-case letters and were upper-cased"
-    return Lexicon(pronounced, (remark,) if low else ())
+    return pronounced, low
 
 
 def _no_word_without(unknown: set[str], files: list[Path]) -> None:
@@ -169,7 +180,8 @@ def _no_word_without(unknown: set[str], files: list[Path]) -> None:
         )
 
 
-def _lexicon_files(corpora: Corpora) -> list[Path]:
+def lexicon_files(corpora: Corpora) -> list[Path]:
+    """Returns the files of the pronunciation lexicon, in order; raises `IncompleteCorpus` if there are none."""
     folder = corpora.place("lexicon", "LibriSpeech")
     if folder.is_file():
         return [folder]

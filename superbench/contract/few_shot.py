@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from superbench.contract.items import Fold, Item, Split
@@ -15,6 +16,8 @@ from superbench.contract.predictions import Prediction, Setting
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from superbench.contract.corpora import Corpora
 
 Shots = int | Literal["all"]
 """K, the number of examples; `all` uses every example of the training split."""
@@ -51,6 +54,11 @@ Answer = Callable[[Fold, Split, Sequence[Episode], Sequence[Setting], LayerFeatu
 """(fold, the split to answer, episodes, settings, features) -> answers. It is called once for every hidden state."""
 
 
+def no_files(corpora: Corpora) -> Mapping[str, Path]:
+    """Returns no files."""
+    return {}
+
+
 def nothing_to_say(fold: Fold) -> Sequence[str]:
     """Returns no remarks."""
     return ()
@@ -72,8 +80,9 @@ class FewShot:
     fold as the answers get it, if a dev split has to be made (ASV) or splits are cut short; test stays as it is.
     `available(fold)`: the number of examples of the scarcest class; of a larger K, all are used, and the result says so.
     `controls`: by name, answers of the same form that lack what the score should measure; they answer test under the setting
-    that was chosen, and their score is recorded beside that of each K. `remarks(fold)`: notes for the
-    result, one sentence each. `weak`: why the method is a weak one.
+    that was chosen, and their score is recorded beside that of each K. `files(corpora)`: further files that `answer` reads,
+    which are added to those of the fold. `remarks(fold)`: notes for the result, one sentence each. `weak`: why the method is a
+    weak one.
     """
 
     question: str
@@ -86,6 +95,7 @@ class FewShot:
     words: Mapping[str, str] = field(default_factory=dict)
     develop: Callable[[Fold], Fold] | None = None
     available: Callable[[Fold], float] | None = None
+    files: Callable[[Corpora], Mapping[str, Path]] = no_files
     remarks: Callable[[Fold], Sequence[str]] = nothing_to_say
     controls: Mapping[str, Answer] = field(default_factory=dict)
     weak: str = ""

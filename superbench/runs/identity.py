@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Inputs:
 def read_inputs(task: Task, upstream: Loaded, corpora: Corpora, options: Options, sounds: Sounds) -> Inputs:
     """Reads a corpus; `sounds` returns digests and lengths of sound files, from a store or from the files."""
     recipe, read = options.recipe(task), task.read(corpora)
+    if task.few_shot and not options.trains:
+        read = tuple(replace(fold, files={**fold.files, **task.few_shot.files(corpora)}) for fold in read)
     data = _data(read, sounds, corpora)
     identity = _identity(task, upstream, recipe, options, data)
     return Inputs(task=task, upstream=upstream, options=options, recipe=recipe, read=read, data=data, identity=identity)
