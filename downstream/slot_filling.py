@@ -9,9 +9,13 @@ decoded greedily.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 
+import numpy as np
+import torch
 from torch import nn
 
 from downstream.shared.ctc import BlstmStack, CtcHead
@@ -20,9 +24,16 @@ from downstream.shared.specaug import SpecAug
 from downstream.shared.text import SlotAlphabet, character_edits, spelled
 from downstream.shared.upload import lines
 from superbench import (
+    CENTRINGS,
     SAMPLE_RATE,
+    Answers,
+    BadCorpus,
     Corpora,
+    Episode,
+    FewShot,
     Fold,
+    Item,
+    LayerFeatures,
     Outputs,
     Prediction,
     Recipe,
@@ -33,6 +44,8 @@ from superbench import (
     Split,
     Task,
     TaskCard,
+    centred,
+    draw_order,
     ratio,
 )
 
@@ -185,6 +198,79 @@ def synth(root: Path, seed: int) -> None:
     write_miniature(root, seed)
 
 
+# ---------------------------------------------------------------- without a gradient
+
+ROWS = 1_024
+"""Utterances that are compared with all examples at once."""
+
+
+def nearest(
+    fold: Fold, split: Split, episodes: Sequence[Episode], settings: Sequence[Setting], features: LayerFeatures
+) -> Answers:
+    """Yields, for every utterance, the words and slots of the nearest example by the cosine of centred means."""
+    allowed, texts = _examples(fold)
+    drawn = [(episode, _drawn(texts, episode, fold.name)) for episode in episodes]
+    train, asked = features.means(fold.train.items), features.means(split.items)
+    for setting in settings:
+        examples, questions = centred(train, asked, setting)
+        for episode, rows in drawn:
+            pool = examples[torch.from_numpy(allowed[rows])].T.contiguous()
+            found = torch.cat([(part @ pool).argmax(1) for part in questions.split(ROWS)]).numpy()
+            outputs = {item.id: texts[row] for item, row in zip(split.items, rows[found].tolist(), strict=True)}
+            for _, predictions in candidates(fold.name, split, outputs, None):
+                yield episode, setting, predictions
+
+
+def _examples(fold: Fold) -> tuple[np.ndarray, list[str]]:
+    """Returns the positions of the training utterances by no speaker of test, and their texts with slots."""
+    tested = {group for item in fold.test.items for group in item.group}
+    allowed = [i for i, item in enumerate(fold.train.items) if tested.isdisjoint(item.group)]
+    if not allowed:
+        raise BadCorpus("Every training utterance is by a speaker of test, so there are no examples. Complete the corpus.")
+    return np.array(allowed), _printed(fold.train.items[i] for i in allowed)
+
+
+def _printed(items: Iterable[Item]) -> list[str]:
+    alphabet = SlotAlphabet(SLOTS)
+    return [spelled(alphabet, alphabet.encode(item.label)) for item in items]
+
+
+def _drawn(texts: Sequence[str], episode: Episode, fold: str) -> np.ndarray:
+    """Returns the positions of the examples: the first K utterances of each slot type in the order of the draw."""
+    if episode.shots == "all":
+        return np.arange(len(texts))
+    order = draw_order(len(texts), episode.draw, fold, "slots")
+    counts, chosen = Counter[str](), []
+    for position in order.tolist():
+        types = slots(texts[position])
+        if any(counts[slot] < episode.shots for slot in types):
+            chosen.append(position)
+        counts.update(types.keys())
+    return np.array(chosen)
+
+
+def floor(fold: Fold) -> float:
+    """Returns the F1 on test of one answer for every utterance: the training answer that would be best on train."""
+    answers = Counter(frozenset(slots(text)) for text in _examples(fold)[1])
+    likely = [set(types) for types, _ in answers.most_common(MOST_ANSWERS)]
+    best = max(likely, key=lambda types: sum(count * type_f1(set(other), types) for other, count in answers.items()))
+    return 100.0 * mean(type_f1(set(slots(text)), best) for text in _printed(fold.test.items))
+
+
+MOST_ANSWERS = 200
+"""Training answers, the most frequent ones, that are tried as the one answer of the floor."""
+
+FEW_SHOT = FewShot(
+    question="Which slots does the order fill, and with which words?",
+    counted="examples of each slot type",
+    shots=(1, 2, 5, 10, 20, "all"),
+    answer=nearest,
+    floor=floor,
+    settings=CENTRINGS,
+    available=lambda fold: min(Counter(slot for text in _examples(fold)[1] for slot in slots(text)).values()),
+    weak="an utterance gets the slots of its nearest example as they are, so other words and combinations are always wrong",
+)
+
 TASK = Task(
     card=CARD,
     read=read,
@@ -194,4 +280,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=lines("sf_public/predict.ark"),
+    few_shot=FEW_SHOT,
 )
