@@ -92,6 +92,12 @@ def spellings(fold: Fold) -> Mapping[str, Sequence[str]]:
     return {word: phones[word].split() for word in words} if words <= phones.keys() else {word: list(word) for word in words}
 
 
+def remarks(fold: Fold) -> list[str]:
+    """Returns how words are spelled."""
+    units = "phones" if any(name.startswith(LEXICON) for name in fold.files) else "letters, because the corpus has no lexicon"
+    return [f"words are spelled in {units}"]
+
+
 Grammar = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Scores of words alone, and the pairs: where those of a word start, their second words, their scores; see `word_loop`."""
 
@@ -153,5 +159,6 @@ FEW_SHOT = FewShot(
     further=further,
     available=available,
     files=lexicon,
+    remarks=remarks,
     weak="only words of the examples are recognised",
 )
