@@ -21,7 +21,7 @@ from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import weighed
 from superbench.results import Result, write_result
 from superbench.runs.identity import Inputs, Sounds, earlier_result, make_way, read_inputs
-from superbench.runs.in_context import in_context
+from superbench.runs.in_context import in_context, keep_likelihoods
 from superbench.runs.jobs import LOCK, folder
 from superbench.runs.make_result import ResultParts, record
 from superbench.runs.options import Options
@@ -76,6 +76,7 @@ def perform(
             )
         )  # fmt: skip
         make_way(place, upstream, options, reporter)
+        keep_likelihoods(place / "work", place)
         write_result(place, result, outcome.predictions, outcome.learning)
         shutil.rmtree(place / "work", ignore_errors=True)
         return Performed(result, False, statistics.sound_seconds, statistics.passed_seconds)

@@ -3,6 +3,8 @@ not."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -56,9 +58,9 @@ def tones() -> Task:
 
 
 def pitch(wave: Tensor) -> float:
-    """The strongest frequency, in octaves; of silence, that of nothing."""
-    spectrum = torch.fft.rfft(wave, 16_000).abs()
-    return math.log2(float(spectrum.argmax()) + 1)
+    """How often the sign changes in a second, in octaves; of silence, never."""
+    negative = wave < 0
+    return math.log2(16_000 * float((negative[1:] != negative[:-1]).sum()) / len(wave) + 1)
 
 
 class Reader:
@@ -166,6 +168,12 @@ def test_the_result_is_of_schema_2_and_lies_in_its_own_folder(tmp_path: Path) ->
     assert [entry.k for entry in result.shots or ()] == [0, 1, 2]
     assert result.scores["accuracy"].value == by_k(result)[2].score
     assert {entry.floor for entry in result.shots or ()} == {25.0}
+    with gzip.open(tmp_path / "out/model/tones/in-context/likelihoods.jsonl.gz", "rt") as file:
+        episodes = [json.loads(line) for line in file if line.startswith("{")]
+    assert len(episodes) == 12 * 3 + 12 * 2  # of K = 0, 1, 2, and with wrong labels
+    assert episodes[0]["classes"] == ["high", "deep", "mid", "top"]
+    assert list(episodes[0]["questions"])[:4] == ["silence", "noise", "low6", "low6, shuffled"]
+    assert episodes[0]["questions"]["silence"][0] == [-20.0, 1, 4]
     assert not (tmp_path / "store" / "shards").exists() or not any((tmp_path / "store" / "shards").iterdir())
 
 
@@ -188,7 +196,7 @@ def test_a_killed_run_gives_the_same_result_and_asks_only_what_was_not_asked(tmp
     with pytest.raises(Killed):
         run(Reader(until), tmp_path)
     with (path.parent / "work" / "likelihoods.jsonl").open("a") as file:
-        file.write('\n["all 2 0", [[[-1.0, 1')  # a line that was cut off
+        file.write('\n{"episode": "all 2 0", "questions": {"silence": [[-1.0, 1')  # a line that was cut off
     resumed = run(rest, tmp_path)
     assert rest.asked < whole.asked
     assert path.read_bytes() == before
