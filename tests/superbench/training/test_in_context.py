@@ -18,6 +18,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+import superbench
 from superbench import CommandError, Corpora, Features, Fold, Item, Likelihood, Parts, Split, Task, plugins
 from superbench.contract import Audio, Continuing
 from superbench.errors import BadUpstream, Undefined
@@ -249,6 +250,16 @@ def test_a_task_without_labels_to_choose_from_is_refused(tmp_path: Path) -> None
     ks = tones()
     with pytest.raises(Undefined, match="has no in-context form"):
         run(Reader(nearest), tmp_path, task=replace(ks, card=replace(ks.card, primary="eer")))
+
+
+def test_all_tasks_leave_out_those_without_such_a_form(miniature: Callable[[str], Path], tmp_path: Path) -> None:
+    options: Any = {"data": miniature("qbe"), "out": tmp_path / "out", "store": tmp_path / "store", "workers": 1}
+    ended = superbench.run(["speech_gpt:untrained"], "all", protocol="in-context", **options).ended
+    assert {one.job.task: one.state for one in ended} == dict.fromkeys(plugins.tasks(), "absent")
+    (of_qbe,) = (one.message for one in ended if one.job.task == "qbe")
+    assert of_qbe.startswith("qbe has no in-context form")
+    (named,) = superbench.run(["speech_gpt:untrained"], ["qbe"], protocol="in-context", **options).ended
+    assert named.state == "failed"
 
 
 class Listener(Reader):
