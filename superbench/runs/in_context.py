@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from superbench.features.extraction import Statistics
 from superbench.plugins.continuing import that_continue
 from superbench.plugins.reference_outputs import check_steady
 from superbench.runs.identity import Inputs
+from superbench.system.files import whole
 from superbench.system.progress import Reporter
 from superbench.training.few_shot.in_context.asking import InContextConditions
 from superbench.training.few_shot.in_context.experiment import in_context_experiment
+from superbench.training.few_shot.in_context.likelihoods import JOURNAL
 from superbench.training.outcome import Outcome
 
 
@@ -36,6 +39,13 @@ def in_context(inputs: Inputs, folds: Sequence[Fold], work: Path, reporter: Repo
     lengths = inputs.data.lengths.values()
     seconds = sum(samples / rate for samples, rate in lengths)
     return outcome, Statistics(Counter(rate for _, rate in lengths), seconds, 0.0, 0.0)
+
+
+def keep_likelihoods(work: Path, place: Path) -> None:
+    """Moves the likelihoods of all candidates, if there are any, beside the result: Σ log p, tokens, characters of each."""
+    if (journal := work / JOURNAL).is_file():
+        with whole(place / f"{JOURNAL}.gz") as temporary:
+            temporary.write_bytes(gzip.compress(journal.read_bytes(), mtime=0))
 
 
 def must_continue(model: Any, alias: str) -> None:

@@ -22,7 +22,7 @@ from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import weighed
 from superbench.results import Result, write_result
 from superbench.runs.identity import Inputs, Sounds, earlier_result, move_earlier, read_inputs
-from superbench.runs.in_context import in_context
+from superbench.runs.in_context import in_context, keep_likelihoods
 from superbench.runs.jobs import LOCK, folder
 from superbench.runs.make_result import ResultParts, record
 from superbench.runs.options import Options
@@ -78,6 +78,7 @@ def perform(
             )
         )  # fmt: skip
         move_earlier(job_folder, upstream, options, reporter)
+        keep_likelihoods(job_folder / "work", job_folder)
         write_result(job_folder, result, outcome.predictions, outcome.learning)
         shutil.rmtree(job_folder / "work", ignore_errors=True)
         return Performed(result, False, statistics.sound_seconds, statistics.passed_seconds)

@@ -13,6 +13,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
+from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeThinkerConfig
 
 from superbench import BadAudio, BadCheckpoint, CommandError, SuperbenchError, run
 from superbench.contract import Continuing
@@ -75,6 +76,22 @@ def qwen2_5_omni(words: Any) -> tuple[Any, Any]:
     return transformers.Qwen2_5OmniThinkerForConditionalGeneration(config), transformers.WhisperFeatureExtractor(16)
 
 
+def qwen3_omni_moe(words: Any) -> tuple[Any, Any]:
+    audio = {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16, "num_mel_bins": 16,
+             "output_dim": 32, "downsample_hidden_size": 8}  # fmt: skip
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32,
+              "deepstack_visual_indexes": [0]}  # fmt: skip
+    text = TEXT | {
+        "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10_000.0},
+    }  # fmt: skip
+    config = Qwen3OmniMoeThinkerConfig(
+        audio_config=audio, vision_config=vision, text_config=text, audio_token_id=place(words),
+        image_token_id=place(words) + 3, video_token_id=place(words) + 4, vision_start_token_id=318,
+    )  # fmt: skip
+    return transformers.Qwen3OmniMoeThinkerForConditionalGeneration(config), transformers.WhisperFeatureExtractor(16)
+
+
 def phi4_multimodal(words: Any) -> tuple[Any, Any]:
     audio = {"hidden_size": 16, "intermediate_size": 16, "num_blocks": 2, "num_attention_heads": 2, "ext_pw_out_channel": 16,
              "depthwise_separable_out_channel": 16, "nemo_conv_channels": 8, "audio_token_id": place(words)}  # fmt: skip
@@ -116,6 +133,7 @@ def glmasr(words: Any) -> tuple[Any, Any]:
 
 BUILT: dict[str, tuple[Callable[[Any], tuple[Any, Any]], str]] = {
     "qwen2_audio": (qwen2_audio, LISTS), "qwen2_5_omni": (qwen2_5_omni, LISTS),
+    "qwen3_omni_moe": (qwen3_omni_moe, LISTS),
     "phi4_multimodal": (phi4_multimodal, LISTS), "granite_speech": (granite_speech, TEXTS),
     "audioflamingo3": (audioflamingo3, LISTS), "glmasr": (glmasr, LISTS),
 }  # fmt: skip

@@ -3,6 +3,8 @@ not."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+import superbench
 from superbench import CommandError, Corpora, Features, Fold, Item, Likelihood, Parts, Split, Task, plugins
 from superbench.contract import Audio, Continuing
 from superbench.errors import BadUpstream, Undefined
@@ -56,9 +59,9 @@ def tones() -> Task:
 
 
 def pitch(wave: Tensor) -> float:
-    """The strongest frequency, in octaves; of silence, that of nothing."""
-    spectrum = torch.fft.rfft(wave, 16_000).abs()
-    return math.log2(float(spectrum.argmax()) + 1)
+    """How often the sign changes in a second, in octaves; of silence, never."""
+    negative = wave < 0
+    return math.log2(16_000 * float((negative[1:] != negative[:-1]).sum()) / len(wave) + 1)
 
 
 class Reader:
@@ -166,6 +169,12 @@ def test_the_result_is_of_schema_2_and_lies_in_its_own_folder(tmp_path: Path) ->
     assert [entry.k for entry in result.shots or ()] == [0, 1, 2]
     assert result.scores["accuracy"].value == by_k(result)[2].score
     assert {entry.floor for entry in result.shots or ()} == {25.0}
+    with gzip.open(tmp_path / "out/model/tones/in-context/likelihoods.jsonl.gz", "rt") as file:
+        episodes = [json.loads(line) for line in file if line.startswith("{")]
+    assert len(episodes) == 12 * 3 + 12 * 2  # of K = 0, 1, 2, and with wrong labels
+    assert episodes[0]["classes"] == ["high", "deep", "mid", "top"]
+    assert list(episodes[0]["questions"])[:4] == ["silence", "noise", "low6", "low6, shuffled"]
+    assert episodes[0]["questions"]["silence"][0] == [-20.0, 1, 4]
     assert not (tmp_path / "store" / "shards").exists() or not any((tmp_path / "store" / "shards").iterdir())
 
 
@@ -188,7 +197,7 @@ def test_a_killed_run_gives_the_same_result_and_asks_only_what_was_not_asked(tmp
     with pytest.raises(Killed):
         run(Reader(until), tmp_path)
     with (path.parent / "work" / "likelihoods.jsonl").open("a") as file:
-        file.write('\n["all 2 0", [[[-1.0, 1')  # a line that was cut off
+        file.write('\n{"episode": "all 2 0", "questions": {"silence": [[-1.0, 1')  # a line that was cut off
     resumed = run(rest, tmp_path)
     assert rest.asked < whole.asked
     assert path.read_bytes() == before
@@ -241,6 +250,16 @@ def test_a_task_without_labels_to_choose_from_is_refused(tmp_path: Path) -> None
     ks = tones()
     with pytest.raises(Undefined, match="has no in-context form"):
         run(Reader(nearest), tmp_path, task=replace(ks, card=replace(ks.card, primary="eer")))
+
+
+def test_all_tasks_leave_out_those_without_such_a_form(miniature: Callable[[str], Path], tmp_path: Path) -> None:
+    options: Any = {"data": miniature("qbe"), "out": tmp_path / "out", "store": tmp_path / "store", "workers": 1}
+    ended = superbench.run(["speech_gpt:untrained"], "all", protocol="in-context", **options).ended
+    assert {one.job.task: one.state for one in ended} == dict.fromkeys(plugins.tasks(), "absent")
+    (of_qbe,) = (one.message for one in ended if one.job.task == "qbe")
+    assert of_qbe.startswith("qbe has no in-context form")
+    (named,) = superbench.run(["speech_gpt:untrained"], ["qbe"], protocol="in-context", **options).ended
+    assert named.state == "failed"
 
 
 class Listener(Reader):

@@ -21,7 +21,7 @@ from superbench.contract import Audio, Episode, Fold, Item, Prediction, Shots, T
 from superbench.contract.few_shot import FewShot
 from superbench.data.audio import load
 from superbench.system.progress import Reporter
-from superbench.training.few_shot.in_context.likelihoods import Journal, Row, Scorer, arrays, noise, shuffled, silence
+from superbench.training.few_shot.in_context.likelihoods import JOURNAL, Journal, Row, Scorer, arrays, noise, shuffled, silence
 from superbench.training.few_shot.in_context.prompts import Prompter
 from superbench.training.few_shot.in_context.ranking import PMI, Scored, ranked
 
@@ -64,11 +64,12 @@ class Asking:
         about_speakers = given.task.card.domain == "speaker"
         self.prompter = Prompter(self.fold, self.method, given.model.reads_text, about_speakers, self._sound)
         self.scorer = Scorer(given.model, given.alias, self.prompter.words)
-        self.journal = Journal(given.work / "likelihoods.jsonl", given.identity)
+        self.journal = Journal(given.work / JOURNAL, given.identity)
 
     def answers(self, episode: Episode) -> Answers:
         """Returns the predictions of an episode, and those of its controls."""
         items = self.items
+        self.loaded.clear()
         rows = self._rows(episode, items, wrong=False)
         winners = ranked(_scored(rows), episode.draw, self.fold.name)
         found = {"": self._predictions(items, winners[PMI], episode, winners)}
@@ -89,14 +90,14 @@ class Asking:
         key = f"{self.fold.name} {episode.shots} {episode.draw}{' wrong labels' * wrong}"
         if key not in self.journal.known:
             put, rows = self.prompter.put(episode, wrong), list[Row]()
-            questions = [silence(), noise()]
+            questions = {"silence": silence(), "noise": noise()}
             for item in items:
                 wave = load(item.audio)
-                questions += [wave, shuffled(wave, item.id)]
-            for some in self.scorer.rows(put, [wave.to(self.conditions.device) for wave in questions]):
+                questions |= {item.id: wave, f"{item.id}, shuffled": shuffled(wave, item.id)}
+            for some in self.scorer.rows(put, [wave.to(self.conditions.device) for wave in questions.values()]):
                 rows += some
                 self.conditions.reporter.advance(f"in context, {key}", len(rows), len(questions))
-            self.journal.keep(key, rows)
+            self.journal.keep(key, self.prompter.words, dict(zip(questions, rows, strict=True)))
         return self.journal.known[key]
 
     def _sound(self, audio: Audio) -> Tensor:

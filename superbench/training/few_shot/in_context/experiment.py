@@ -44,7 +44,10 @@ def in_context_experiment(conditions: InContextConditions, folds: Sequence[Fold]
     shots, notes = shots_of(conditions.shots, classes)
     answers: Answers = {}
     for fold in folds:
-        asking = Asking(conditions, method, fold, _asked(fold, len(folds)), math.ceil(MOST_WRONG / len(folds)))
+        asking = Asking(
+            conditions=conditions, method=method, fold=fold, items=_asked(fold, len(folds)),
+            most_wrong=math.ceil(MOST_WRONG / len(folds)),
+        )  # fmt: skip
         for episode in (Episode(k, draw) for k in shots for draw in range(conditions.draws)):
             for name, predictions in asking.answers(episode).items():
                 answers.setdefault(name, []).extend(predictions)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ FRAME = SAMPLE_RATE // 50
 """Samples of a frame of 20 ms, for shuffling."""
 NOISE = 0.05
 """Standard deviation of the white noise, about that of speech."""
+JOURNAL = "likelihoods.jsonl"
+"""The file of all likelihoods of a job."""
 Row = list[list[float]]
 """For each class: Σ log p, tokens, characters; averaged over the ways to say it."""
 
@@ -106,14 +108,14 @@ class Journal:
             return
         for line in lines[1:]:
             with contextlib.suppress(ValueError):
-                key, rows = json.loads(line)
-                self.known[key] = rows
+                episode = json.loads(line)
+                self.known[episode["episode"]] = list(episode["questions"].values())
 
-    def keep(self, key: str, rows: list[Row]) -> None:
-        """Adds the rows of an episode."""
-        self.known[key] = rows
+    def keep(self, key: str, words: Sequence[str], rows: Mapping[str, Row]) -> None:
+        """Adds the rows of an episode, by the names of the questions; `words` are those of the classes."""
+        self.known[key] = list(rows.values())
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps([key, rows]))
+            file.write("\n" + json.dumps({"episode": key, "classes": list(words), "questions": rows}))
 
 
 def arrays(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
