@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from superbench.board.acceptance import Acceptance, Examined, SubmissionReceipt
-from superbench.board.bundles.references import References
+from superbench.board.bundles.references import References, is_sampled
 from superbench.board.page.board_page import BoardPage, Progress
 from superbench.board.storage import rulings
 from superbench.board.storage.base import KEEPER, Storage, StoredBundle, event
@@ -85,13 +85,16 @@ class Board:
         return references_for(self.storage, task, fingerprint)
 
     def add_references(self, folder: Path) -> list[References]:
-        """Adds the test items, labels and facts of all results under `folder` as the board's own references.
+        """Adds the test items, labels and facts of all results under `folder` as the board's own references, except of results
+        in context, which ask a sample of the test.
 
         The results come from a run of any model on the keeper's copy of the corpora. From then on, bundles are scored with
         these labels only. Raises `BadResult`.
         """
         by_name: dict[str, References] = {}
         for result_folder, result in read_whole_results(folder).items():
+            if is_sampled(result):
+                continue
             references = References.of(result, read_predictions(result_folder / result.predictions))
             name = document_name(references.task, references.fingerprint)
             if name in by_name and by_name[name].digest != references.digest:
@@ -99,6 +102,10 @@ class Board:
                     f"{folder} contains results of {references.task} on the same data with different labels. Run it again."
                 )
             by_name[name] = references
+        if not by_name:
+            raise BadResult(
+                f"{folder} contains only results in context, which ask a sample of the test. Add few-shot ones or probes."
+            )
         with self.storage.writing() as writer:
             for name, references in by_name.items():
                 writer.put("references", name, references.to_bytes())

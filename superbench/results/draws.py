@@ -18,6 +18,8 @@ from superbench.results.intervals import Design, Replicates, interval_of, jackkn
 
 DRAWS = 10
 """How often the examples are drawn, unless a deviation says otherwise."""
+MOST_ITEMS = 100
+"""In context, at most so many items of test are asked, drawn at random over all folds (seeded, the same for every model)."""
 ROWS = 100
 """Weightings of the items that are held in memory at once."""
 Drawn = Sequence[tuple[Sequence[Prediction], Score]]

@@ -21,6 +21,8 @@ from superbench.results.draws import by_episode
 from superbench.results.result import is_miniature
 
 SHOWN = 3
+SAMPLE = ":"
+"""In the labels of evidence, between the digest of the board's own references and that of the items that were asked."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,14 @@ class References:
         labels = predictions_of(gunzipped(rest, where), where)
         return cls(task, fingerprint, {(label.fold, label.id): label for label in labels}, facts, head.get("miniature"))
 
-    def applied(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+    def applied(self, predictions: Sequence[Prediction], *, part: bool = False) -> list[Prediction]:
         """Returns the predictions with these labels and groups, matched by id, in the order of the references.
 
-        Raises `Refusal` if an id is missing, unknown or occurs twice.
+        Raises `Refusal` if an id is unknown or occurs twice, or is missing unless the predictions are of a `part` of the test.
         """
         predicted = {(line.fold, line.id): line for line in predictions}
         missing, unknown = self.labels.keys() - predicted.keys(), predicted.keys() - self.labels.keys()
+        missing = set() if part else missing
         if len(predicted) != len(predictions):
             raise Refusal("it contains two predictions for the same id", "ids")
         if missing or unknown:
@@ -107,12 +110,18 @@ class References:
         return [
             replace(predicted[key], id=label.id, fold=label.fold, group=label.group, reference=label.reference)
             for key, label in self.labels.items()
+            if key in predicted
         ]
 
 
 def first_draw(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
     """Returns the predictions of the first draw of the smallest K; all of them if heads were trained."""
     return next(iter(by_episode(predictions).values()), [predictions])[0]
+
+
+def is_sampled(result: Result) -> bool:
+    """Returns whether at most `MOST_ITEMS` items of test were asked, a sample that is the same for every model."""
+    return result.task.protocol == "in-context"
 
 
 def _examples(ids: set[tuple[str, str]] | frozenset[tuple[str, str]]) -> str:

@@ -16,10 +16,11 @@ from superbench import plugins
 from superbench.board.bundles import shot_scores, sweep_rules
 from superbench.board.bundles.bundle import PREDICTIONS, Bundle, Entry
 from superbench.board.bundles.evidence import Evidence
-from superbench.board.bundles.references import References, digest, facts_of, predicted
+from superbench.board.bundles.references import SAMPLE, References, digest, facts_of, is_sampled, predicted
 from superbench.contract import Prediction, Score, Task
 from superbench.errors import Malformed, Refusal, StoreError, SuperbenchError, TooLarge
 from superbench.results import Result
+from superbench.results.draws import MOST_ITEMS
 from superbench.results.intervals import Replicates, interval_of, replicates
 from superbench.results.item_errors import item_errors
 from superbench.results.official import contradictions
@@ -126,7 +127,7 @@ def _untrained(entry: Entry, task: Task, references: References | None) -> Evide
         raise Refusal("; ".join(problems), "shots")
     episodes, facts, own = _labelled_episodes(entry, references)
     labels = next(iter(episodes.values()))[0]
-    if problems := contradictions(result, labels):
+    if problems := [] if is_sampled(result) else contradictions(result, labels):
         raise Refusal("; ".join(problems), "passport")
     try:
         rescored = shot_scores.Rescored.of(task, episodes, facts)
@@ -141,7 +142,10 @@ def _untrained(entry: Entry, task: Task, references: References | None) -> Evide
         raise Refusal("; ".join(problems), "score")
     if problems := sweep_rules.reasons_at_k(result, task, sorted({prediction.fold for prediction in labels})):
         raise Refusal("; ".join(problems), "setting")
-    return Evidence(replicates=drawn, labels=digest(labels, facts), own=own, predicted=predicted(entry.predictions))
+    answered = digest(labels, facts)
+    if references is not None and is_sampled(result):
+        answered = f"{references.digest}{SAMPLE}{answered}"  # other samples of the same test are not compared
+    return Evidence(replicates=drawn, labels=answered, own=own, predicted=predicted(entry.predictions))
 
 
 def _labelled_episodes(entry: Entry, known: References | None) -> tuple[shot_scores.Episodes, dict[str, float], bool]:
@@ -185,7 +189,10 @@ def _labelled(
                 f"own references describe them as {_corpora(known.miniature)}",
                 "passport",
             )
-        return known.applied(predictions), dict(known.facts), True
+        labelled = known.applied(predictions, part=is_sampled(result))
+        if is_sampled(result):
+            _complete(result, labelled)
+        return labelled, dict(known.facts), True
     if entry.withheld or any(prediction.reference is None for prediction in predictions):
         raise Refusal(
             f"its references are not in the bundle, and this board has none of its own for the data {result.data.fingerprint}",
@@ -216,6 +223,8 @@ def _complete(result: Result, predictions: Sequence[Prediction]) -> None:
         expected = passport.trials.get(f"{fold}/test")
         if expected is None:
             expected = result.data.items.get("test" if fold == "all" else f"{fold}/test")
+        if expected is not None and is_sampled(result):
+            expected = min(expected, math.ceil(MOST_ITEMS / len({prediction.fold for prediction in predictions})))
         fewer = task.select.dev is not None and count < (expected or 0)
         if expected != count and not fewer:
             raise Refusal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from superbench.board.bundles.evidence import Evidence
-from superbench.board.bundles.references import References
+from superbench.board.bundles.references import SAMPLE, References
 from superbench.board.storage.base import Reading
 from superbench.errors import Malformed, Refusal, StoreError
 
@@ -50,7 +50,7 @@ def usable(evidence: Evidence | None, own: References | None) -> Evidence | None
     """Returns the evidence if it was computed with the current references, else None."""
     if evidence is None or evidence.own is (own is None):
         return None
-    return evidence if own is None or evidence.labels == own.digest else None
+    return evidence if own is None or evidence.labels.partition(SAMPLE)[0] == own.digest else None
 
 
 def confirm(own: References | None, evidence: Evidence, task: str) -> None:

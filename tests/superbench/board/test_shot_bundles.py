@@ -187,3 +187,41 @@ def test_a_page_drawn_from_a_copied_board_scores_the_draws_again(tmp_path: Path,
     data = Board(tmp_path / "copied").contents()
     assert data["refused"] == []
     assert data["sections"][0]["shots"][0]["rows"][0]["ks.accuracy"]["value"] == pytest.approx(42.5)
+
+
+def asked(folder: Path, most: int) -> list[Prediction]:
+    """The predictions of the first `most` items, by id."""
+    predictions = read_predictions(folder / "ks" / "in-context" / "predictions.jsonl.gz")
+    first = sorted({prediction.id for prediction in predictions})[:most]
+    return [prediction for prediction in predictions if prediction.id in first]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_in_context_a_sample_of_the_test_is_asked_and_no_smaller_one_is_accepted(
+    own: bool, tmp_path: Path, a_shot_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("superbench.board.bundles.verify.MOST_ITEMS", 40)
+    board = Board(tmp_path / "board")
+    if own:
+        board.add_references(a_shot_folder("keeper", 48, where="mine"))
+    folder = a_shot_folder("apc", 20, protocol="in-context")
+    fewer = a_shot_folder("apc", 20, protocol="in-context", where="fewer", predictions=asked(folder, 39))
+    with pytest.raises(BadResult, match="it has 39 predictions in fold all, but its passport lists 40"):
+        board.submit(fewer)
+    sampled = a_shot_folder("apc", 20, protocol="in-context", where="sampled", predictions=asked(folder, 40))
+    with pytest.raises(BadResult, match="the result claims"):  # the scores are those of all 96 items
+        board.submit(sampled)
+
+
+def test_references_are_not_taken_from_a_sample(tmp_path: Path, a_shot_folder: Folder) -> None:
+    with pytest.raises(BadResult, match="only results in context"):
+        Board(tmp_path / "board").add_references(a_shot_folder("apc", 20, protocol="in-context"))
+
+
+def test_in_context_results_are_scored_with_the_boards_own_references(tmp_path: Path, a_shot_folder: Folder) -> None:
+    board = Board(tmp_path / "board")
+    board.add_references(a_shot_folder("keeper", 48, where="mine"))
+    board.submit(a_shot_folder("apc", 20, protocol="in-context"))
+    board.submit(a_shot_folder("tera", 12, protocol="in-context"))
+    (section,) = board.contents()["sections"]
+    assert [row["name"] for row in section["rows"]] == ["apc", "tera"]

@@ -12,7 +12,7 @@ from statistics import mean
 
 from superbench.contract import Episode, Fold, Item, Prediction, Shots, Task
 from superbench.errors import CommandError, Undefined
-from superbench.results.draws import by_episode, interval_over_draws, mean_score
+from superbench.results.draws import MOST_ITEMS, by_episode, interval_over_draws, mean_score
 from superbench.training.few_shot.classification import is_classification, key_of
 from superbench.training.few_shot.episodes import draw_order
 from superbench.training.few_shot.experiment import few_shot_of
@@ -22,9 +22,8 @@ from superbench.training.few_shot.in_context.ranking import PMI
 from superbench.training.outcome import Outcome
 
 SHOTS: tuple[int, ...] = (0, 1, 5)
-MOST_ITEMS, MOST_WRONG = 100, 25
-"""At most so many items of test are asked, drawn at random over all folds (seeded, the same for every model); of these, so many
-with wrong labels."""
+MOST_WRONG = 25
+"""Of the items that are asked, so many are also asked with wrong labels."""
 MOST_EXAMPLES = 40
 """Examples that a prompt holds at most: a larger K is left out."""
 
