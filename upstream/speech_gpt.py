@@ -166,7 +166,7 @@ class SpeechGpt(nn.Module):
         computed once, each prompt once."""
         known: dict[int, Tensor] = {}
         begun = [nn.functional.pad(self._joined(prompt, known), (1, 0), value=self.config.units) for prompt in prompts]
-        shared = _common(begun)
+        shared = common_beginning(begun)
         _, memory = self.advance(begun[0][None, :shared]) if shared else (None, ())
         found = []
         for tokens, following in zip(begun, continuations, strict=True):
@@ -217,7 +217,7 @@ class SpeechGpt(nn.Module):
         return spectrum[:, :frames].reshape(len(spectrum), -1, self.config.bins * self.config.stack)
 
 
-def _common(rows: Sequence[Tensor]) -> int:
+def common_beginning(rows: Sequence[Tensor]) -> int:
     """Returns the number of leading values that all rows have in common, at most all but the last of the shortest."""
     most = min(map(len, rows)) - 1
     same = torch.stack([(row[:most] == rows[0][:most]) for row in rows]).all(0)

@@ -12,7 +12,7 @@ from superbench import CommandError
 from superbench.contract import Continuing
 from superbench.plugins.checkpoints import fresh_model
 from upstream.shared.remembered import advanced, repeated
-from upstream.speech_gpt import SpeechGpt, _common
+from upstream.speech_gpt import SpeechGpt, common_beginning
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,6 @@ def test_generated_units_are_those_drawn_without_a_memory(gpt: Any) -> None:
 
 def test_the_common_beginning_leaves_a_token_to_every_prompt() -> None:
     rows = [torch.tensor(row) for row in ([9, 1, 2, 3], [9, 1, 2], [9, 1, 5, 3, 3])]
-    assert _common(rows) == 2
-    assert _common([rows[0], rows[0]]) == 3
-    assert _common([torch.tensor([9])]) == 0
+    assert common_beginning(rows) == 2
+    assert common_beginning([rows[0], rows[0]]) == 3
+    assert common_beginning([torch.tensor([9])]) == 0

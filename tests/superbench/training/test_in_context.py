@@ -80,9 +80,9 @@ class Reader:
 
     def log_likelihood(self, prompts: Sequence[Parts], continuations: Sequence[Sequence[Parts]]) -> list[list[Likelihood]]:
         self.asked += len(prompts)
-        return [[self._one(prompt, parts) for parts in of] for prompt, of in zip(prompts, continuations, strict=True)]
+        return [[self.likelihood_of(prompt, parts) for parts in of] for prompt, of in zip(prompts, continuations, strict=True)]
 
-    def _one(self, prompt: Parts, parts: Parts) -> Likelihood:
+    def likelihood_of(self, prompt: Parts, parts: Parts) -> Likelihood:
         description, *examples, question = prompt
         assert "Answer with one of" in str(description)
         pairs: Any = list(zip(examples[::2], examples[1::2], strict=True))
@@ -215,7 +215,7 @@ def test_a_likelihood_that_cannot_be_one_is_an_error(value: float, tmp_path: Pat
 
 def test_a_label_without_tokens_is_an_error(tmp_path: Path) -> None:
     model = Reader(nearest)
-    model._one = lambda prompt, parts: Likelihood(0.0, 0, 4)  # type: ignore[method-assign]
+    model.likelihood_of = lambda prompt, parts: Likelihood(0.0, 0, 4)  # type: ignore[method-assign]
     with pytest.raises(BadUpstream, match="makes no token of the label 'high'"):
         run(model, tmp_path)
 
@@ -267,7 +267,7 @@ class Listener(Reader):
 
     reads_text = False
 
-    def _one(self, prompt: Parts, parts: Parts) -> Likelihood:
+    def likelihood_of(self, prompt: Parts, parts: Parts) -> Likelihood:
         *examples, question = prompt
         sounds: Any = examples
         pairs = list(zip(sounds[::2], sounds[1::2], strict=True))
