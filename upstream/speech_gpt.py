@@ -9,6 +9,7 @@ sentence begins with BOS. Hidden states: the units' embeddings, then each layer'
 `micro` and `nano` have about a quarter and a sixteenth of its weights. `superbench generate` turns the units that
 follow a prompt back into sound: centroids → mel spectrum → phases by Griffin & Lim (1984).
 In context (`--protocol in-context`), the units of all parts of a prompt follow each other, without anything between them.
+With `superbench pretrain speech_gpt --echo`, the training sequences are echo episodes (see `upstream.shared.echo`).
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import torchaudio
 from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, CommandError, Features, Likelihood, Parts, Pretraining, Upstream
+from upstream.shared.echo import episodes, pieces
 from upstream.shared.mel import FLOOR, SHIFT, WINDOW, MelPower
 from upstream.shared.remembered import Memory, advanced, repeated
 from upstream.shared.transformer import positions
 from upstream.shared.units import Units
+from upstream.shared.views import gained, mixed, resized
 
 REMEMBERED = 200_000
 """Positions of all continuations that are computed at once, their prompt included: bounds the memory."""
@@ -96,7 +99,23 @@ class SpeechGpt(nn.Module):
 
     def loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """Computes the cross-entropy of each unit given the units before it, in nats: the logarithm of the perplexity."""
-        units, frames = self.heard(waves, lengths)
+        return self._cross_entropy(*self.heard(waves, lengths))
+
+    def echo_loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """Computes the cross-entropy of the units of echo episodes, made of pieces of the batch."""
+        waves, lengths = pieces(waves, lengths)
+        sounds, frames = self.heard(waves, lengths)
+        return self._cross_entropy(*episodes(sounds, self.another_view(waves, lengths, frames), frames))
+
+    def another_view(self, waves: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:
+        """Returns the units of another view of each sound (batch, time): other level, background, tempo and pitch."""
+        waves = mixed(gained(waves, decibels=6.0), lengths, loud=10.0, quiet=25.0)
+        spectrum = (self._spectrum(waves) - self.mean) / self.spread
+        spectrum = resized(spectrum, frames * self.config.stack, time=(0.8, 1.1), bands=(0.85, 1.15))
+        return self.units(self._pairs(spectrum))
+
+    def _cross_entropy(self, units: Tensor, frames: Tensor) -> Tensor:
+        """Returns the mean over the units (batch, time) of which the first `frames` of each row count."""
         logits = self.predict(self.states(units[:, :-1])[-1])
         inside = torch.arange(units.shape[1], device=units.device) < frames[:, None]
         return nn.functional.cross_entropy(logits[inside], units[inside])
@@ -212,7 +231,10 @@ class SpeechGpt(nn.Module):
 
     def _stacked(self, spectrum: Tensor) -> Tensor:
         """Scales the spectrum and stacks neighbouring frames: (batch, time, bins · stack)."""
-        spectrum = (spectrum - self.mean) / self.spread
+        return self._pairs((spectrum - self.mean) / self.spread)
+
+    def _pairs(self, spectrum: Tensor) -> Tensor:
+        """Stacks neighbouring frames: (batch, time, bins · stack)."""
         frames = spectrum.shape[1] // self.config.stack * self.config.stack
         return spectrum[:, :frames].reshape(len(spectrum), -1, self.config.bins * self.config.stack)
 

@@ -23,6 +23,7 @@ from superbench.contract.items import (
     Trial as Trial,
 )
 from superbench.contract.model import (
+    Echoing as Echoing,
     Features as Features,
     Following as Following,
     Generative as Generative,

@@ -123,3 +123,14 @@ class Generative(Protocol):
 LARGEST_HALF = 65504.0
 TOLERATED_FRAMES = 5
 """The frame count of a model must differ from round(samples / hop) by less than this (protocol.md 1.3)."""
+
+
+@runtime_checkable
+class Echoing(Protocol):
+    """A `Pretrainable` that can also be pretrained on echo episodes (`superbench pretrain --echo`): sequences without labels in
+    which every second sound is another view of the one before it."""
+
+    def echo_loss(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """Returns the scalar that pretraining minimizes: the loss of episodes that are made of this batch. All random numbers
+        are drawn from torch's generator, which is seeded for every update."""
+        ...

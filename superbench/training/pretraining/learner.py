@@ -25,13 +25,15 @@ HELD_OUT_BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """How a schedule is run on this machine. The batch of one update is split into `accumulate` parts (micro-batches)."""
+    """How a schedule is run. The batch of one update is split into `accumulate` parts (micro-batches). `echo`: minimize the
+    loss of echo episodes."""
 
     steps: int
     seed: int
     device: str
     precision: Precision = "float32"
     accumulate: int = 1
+    echo: bool = False
 
 
 class Learner:
@@ -47,6 +49,7 @@ class Learner:
         self.model.to(options.device)
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self._trained, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        self._loss: Callable[[Tensor, Tensor], Tensor] = getattr(model, "echo_loss" if options.echo else "loss")
         self.losses: list[float] = []
         self._decoder = ThreadPoolExecutor(1, "decoder")
         self._next: tuple[int, Future[list[np.ndarray]]] | None = None
@@ -62,7 +65,7 @@ class Learner:
         total = 0.0
         for part, members in enumerate(parts):
             with seeded(self.options.seed, number, *([part] if part else [])), self._autocast():
-                loss = self.model.loss(*self._batch([waves[i] for i in members]))  # type: ignore[operator]
+                loss = self._loss(*self._batch([waves[i] for i in members]))
             share = len(members) / len(waves)
             (loss if share == 1 else loss * share).backward()
             total += float(loss.detach()) * share
@@ -97,7 +100,7 @@ class Learner:
         losses = []
         for number, waves in enumerate(self.audio.held_out(HELD_OUT_BATCH)):
             with seeded(self.options.seed, number * HELD_OUT_BATCH, 99), self._autocast():
-                losses.append(float(self.model.loss(*self._batch(waves))))  # type: ignore[operator]
+                losses.append(float(self._loss(*self._batch(waves))))
         return round(sum(losses) / len(losses), 4)
 
     def state(self) -> dict[str, Tensor]:

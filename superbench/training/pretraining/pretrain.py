@@ -50,13 +50,15 @@ def pretrain(
     precision: str = "auto",
     accumulate: int = 1,
     teacher: str | None = None,
+    echo: bool = False,
     replace: bool = False,
 ) -> None:
     """Train upstream `name` (a size may follow: `apc:base`) on the audio files under `audio`; write its checkpoint to `out`.
 
     `steps` is the number of updates (default: the schedule of the size). `precision`: auto (bfloat16 on a GPU), float32 or
     bfloat16. The batch of each update is split into `accumulate` parts. `teacher` is the spec of a frozen upstream, for models
-    that learn from one.
+    that learn from one. With `echo`, the training sequences are echo episodes, in which every second sound is another view of
+    the one before it (`speech_gpt` only).
 
     A run that was killed resumes from its last `OUT.resume`. Files of another run are an error; with `replace` they are
     overwritten. Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without audio, `BadAudio` for
@@ -64,10 +66,11 @@ def pretrain(
     """
     _check_numbers(steps, seed, accumulate)
     spec, family, size = _model(name, teacher)
+    _check_echo(spec, family, echo)
     device = _device(device)
     options = TrainingOptions(
         steps=steps or family.pretraining[size].steps, seed=seed, device=device, precision=_precision(precision, device),
-        accumulate=accumulate,
+        accumulate=accumulate, echo=echo,
     )  # fmt: skip
     files = OutputFiles(Path(out))
     with files.alone(), repeatable(device):
@@ -117,6 +120,8 @@ class _Training:
         facts = {
             "steps": str(self.options.steps), "seed": str(self.options.seed), "files": str(len(recorded)), "run": _text(run)
         }  # fmt: skip
+        if self.options.echo:
+            facts["echo"] = run["echo"]
         save_model(self.files.out, model, family=self.spec.name, size=self.size, facts=facts)
         self.files.resume.unlink(missing_ok=True)
 
@@ -186,6 +191,15 @@ def _model(name: str, teacher: str | None) -> tuple[Spec, Any, str]:
     return spec, family, size
 
 
+def _check_echo(spec: Spec, family: Any, echo: bool) -> None:
+    if echo and not hasattr(family, "echo_loss"):
+        can = [name for name in _trainable() if hasattr(plugins.plugin(plugins.parse(name)), "echo_loss")]
+        raise CommandError(
+            f"{spec.name} cannot be pretrained on echo episodes, because it has no method `echo_loss`; use --echo with "
+            f"{' or '.join(can)}, or remove it."
+        )
+
+
 def _trainable() -> list[str]:
     names = []
     for row in plugins.listed(plugins.UPSTREAMS):
@@ -219,6 +233,8 @@ def _run(
     """Return everything that determines the weights, as text."""
     run = {"model": spec.name, "size": size, "configuration": _text(asdict(model.config))}  # type: ignore[call-overload]
     run |= {key: str(value) for key, value in asdict(options).items()} | {"schedule": _text(asdict(plan))}
+    if not options.echo:
+        del run["echo"]  # runs without it have the identity that they had before the option existed
     if isinstance(model, Prepared):
         run["teacher"] = f"{teacher.alias} {teacher.revision}" if teacher else "none"
     return run
