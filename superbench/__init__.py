@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         LayerFeatures as LayerFeatures,
         Likelihood as Likelihood,
         Outputs as Outputs,
+        Pair as Pair,
+        PairSet as PairSet,
         Parts as Parts,
         Prediction as Prediction,
         Pretraining as Pretraining,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from superbench.contract.sizes import FreshCrops as FreshCrops, Size as Size
     from superbench.contract.text import read_text as read_text
     from superbench.data.audio import header as audio_header, load as load_audio
-    from superbench.data.synthesis import synthesize as synthesize
+    from superbench.data.synthesis import synthesize as synthesize, synthesize_pairs as synthesize_pairs
     from superbench.errors import (
         BadAudio as BadAudio,
         BadCheckpoint as BadCheckpoint,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from superbench.plugins import list_tasks as list_tasks, list_upstreams as list_upstreams
     from superbench.results.tables import load_results as load_results
     from superbench.runs.commands import check as check, compare as compare, forecast as forecast
+    from superbench.runs.pairs import minimal_pairs as minimal_pairs
     from superbench.runs.runner import run as run
     from superbench.system.files import load_tensors as load_tensors
     from superbench.training.few_shot.classification import CENTRINGS as CENTRINGS, centred as centred
@@ -71,8 +74,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "superbench.contract": (
-        "SAMPLE_RATE Answers Audio Episode Features FewShot Fold Head Item LayerFeatures Likelihood Outputs Parts "
-        "Prediction Pretraining Recipe Score Selection Setting Shots Split Task TaskCard Trial Upload Upstream"
+        "SAMPLE_RATE Answers Audio Episode Features FewShot Fold Head Item LayerFeatures Likelihood Outputs Pair "
+        "PairSet Parts Prediction Pretraining Recipe Score Selection Setting Shots Split Task TaskCard Trial Upload Upstream"
     ),
     "superbench.runs.commands": "check compare forecast",
     "superbench.contract.corpora": "Corpora",
@@ -86,10 +89,11 @@ _HOMES = {
     "superbench.training.pretraining.pretrain": "pretrain",
     "superbench.plugins": "list_tasks list_upstreams",
     "superbench.results.tables": "load_results",
+    "superbench.runs.pairs": "minimal_pairs",
     "superbench.runs.runner": "run",
     "superbench.contract.scoring": "accuracy one_per_item ratio",
     "superbench.contract.sizes": "FreshCrops Size",
-    "superbench.data.synthesis": "synthesize",
+    "superbench.data.synthesis": "synthesize synthesize_pairs",
     "superbench.contract.text": "read_text",
     "superbench.training.few_shot.classification": "CENTRINGS centred",
     "superbench.training.few_shot.episodes": "draw_examples draw_order",
@@ -102,11 +106,11 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 __all__ = [  # sorted
     "CENTRINGS", "SAMPLE_RATE", "Answers", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board",
     "CommandError", "Corpora", "Episode", "Features", "FewShot", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item",
-    "LayerFeatures", "Likelihood", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Parts", "Prediction",
+    "LayerFeatures", "Likelihood", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Pair", "PairSet", "Parts", "Prediction",
     "Pretraining", "Recipe", "Score", "Selection", "Setting", "Shots", "Size", "Split", "SuperbenchError", "Task", "TaskCard",
     "Trial", "Upload", "Upstream", "accuracy", "audio_header", "centred", "check", "compare", "draw_examples", "draw_order",
-    "forecast", "generate", "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "one_per_item",
-    "pretrain", "ratio", "read_text", "run", "synthesize",
+    "forecast", "generate", "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "minimal_pairs", "one_per_item",
+    "pretrain", "ratio", "read_text", "run", "synthesize", "synthesize_pairs",
 ]  # fmt: skip
 
 

@@ -212,7 +212,8 @@ class SpeechGpt(nn.Module):
                 raise CommandError(f"speech_gpt reads no text, found {part[:40]!r} in a prompt. Give it sounds.")
             if id(part) not in known:
                 known[id(part)] = self.heard(part[None], torch.tensor([len(part)], device=part.device))[0][0]
-        return torch.cat([known[id(part)] for part in parts])
+        nothing = torch.empty(0, dtype=torch.long, device=self.mean.device)
+        return torch.cat([nothing, *(known[id(part)] for part in parts)])
 
     def spoken(self, units: Tensor) -> Tensor:
         """Synthesises units (time,) to sound (time · hop,). Spectra are the centroids; phases are found by Griffin-Lim."""

@@ -15,6 +15,7 @@ from superbench.cli import (
     export,
     generate,
     listing,
+    pairs,
     plan,
     pretrain,
     report,
@@ -56,6 +57,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 app.command("pretrain")(pretrain.pretrain)
 app.command("generate")(generate.generate)
+app.command("pairs")(pairs.pairs)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("report")(report.report)

@@ -43,6 +43,19 @@ def synth(
     console.print(f"Miniature corpora (seed {seed}) in {out}, {seconds:.0f} s.")
 
 
+@app.command()
+def pairs(
+    out: Annotated[Path, typer.Option(help="Folder for the sets", show_default=False)],
+    seed: Annotated[int, typer.Option(help="Seed of words, voices and noise")] = 0,
+) -> None:
+    """Write miniature sets of minimal pairs in the layouts of sWUGGY, sBLIMP and SALMon, for `superbench pairs`."""
+    from superbench.cli.display import console
+    from superbench.data.synthesis import synthesize_pairs
+
+    names = synthesize_pairs(out, seed)
+    console.print(f"Miniature minimal pairs (seed {seed}) in {out}: {', '.join(names)}.")
+
+
 @app.command("check")
 def check_(
     data: Annotated[Path, typer.Option(help="Folder with the corpora", show_default=False)],

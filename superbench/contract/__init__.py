@@ -33,6 +33,7 @@ from superbench.contract.model import (
     Pretraining as Pretraining,
     Upstream as Upstream,
 )
+from superbench.contract.pairs import Pair as Pair, PairSet as PairSet
 from superbench.contract.predictions import Outputs as Outputs, Prediction as Prediction, Score as Score, Setting as Setting
 from superbench.contract.task import (
     UNTRAINED as UNTRAINED,

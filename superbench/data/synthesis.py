@@ -13,6 +13,7 @@ from superbench.contract.corpora import MARKER, WRITTEN, Corpora
 from superbench.data.fingerprint import lists_of
 from superbench.data.passport import counts_of
 from superbench.errors import SuperbenchError
+from superbench.plugins.pair_sets import pair_sets
 from superbench.system.files import require_folder, write_text
 from superbench.system.processes import without_main
 from superbench.system.progress import Reporter, Silence
@@ -41,6 +42,24 @@ def synthesize(out: Path | str, seed: int = 0, tasks: Sequence[str] | str = "all
         _record(task, Corpora(out))
         reporter.advance(f"synthesize {task.card.name}", number + 1, len(selected))
     return time.perf_counter() - began
+
+
+def synthesize_pairs(out: Path | str, seed: int = 0) -> list[str]:
+    """Writes miniature sets of minimal pairs under `out`, in the layouts of the released ones; returns their names.
+
+    The same seed writes the same bytes. Raises `SuperbenchError` if a folder of such a set exists already.
+    """
+    out = Path(out)
+    require_whole("--seed", seed)
+    require_folder(out, f"--out {out}")
+    sets = [pairs for pairs in pair_sets() if pairs.synth is not None]
+    for folder in (out / name for pairs in sets for name in pairs.folders):
+        if folder.exists():
+            raise SuperbenchError(f"{folder} exists already; nothing was written over it. Give --out another folder.")
+    for pairs in sets:
+        with without_main():
+            pairs.synth(out, seed)  # type: ignore[misc]
+    return [pairs.name for pairs in sets]
 
 
 def _record(task: Task, corpora: Corpora) -> None:

@@ -19,6 +19,7 @@ from superbench.plugins.rehearsal import rehearse
 
 DISTRIBUTION = "speech-superbench"
 UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.names", "superbench.tasks"
+PAIRS = "superbench.pairs"
 
 
 def points(group: str) -> dict[str, EntryPoint]:

@@ -87,12 +87,17 @@ class Scorer:
                 f"{self.alias} makes no token of the label {words!r}, so its likelihood says nothing. Give the class other "
                 "words: `words` of the task's card."
             )
-        if not math.isfinite(one.value) or one.value > 0:
-            raise BadUpstream(
-                f"{self.alias} returned {one.value} as the log-likelihood of the label {words!r}; expected a finite number, "
-                "0 or less (nats, summed over its tokens). Correct its log_likelihood, or look for NaN in its weights."
-            )
+        require_possible(one, self.alias, f"the label {words!r}")
         return one.value, float(one.tokens), float(one.characters)
+
+
+def require_possible(one: Likelihood, alias: str, what: str) -> None:
+    """Raises `BadUpstream` for a log-likelihood that is not finite, or greater than 0. `what`: that of which it is one."""
+    if not math.isfinite(one.value) or one.value > 0:
+        raise BadUpstream(
+            f"{alias} returned {one.value} as the log-likelihood of {what}; expected a finite number, 0 or less (nats, summed "
+            "over its tokens). Correct its log_likelihood, or look for NaN in its weights."
+        )
 
 
 class Journal:

@@ -1,0 +1,181 @@
+"""`superbench pairs`: does a model that continues find the right one of two sounds likelier? No example, no head, no training.
+
+A pair counts 1 if the log-likelihood per unit of the right sound is higher, ½ on a tie (equal within 10⁻⁶), 0 if not, as in
+the evaluations of sWUGGY and sBLIMP (arXiv 2011.11588) and SALMon (arXiv 2409.07437). The score of an item is averaged over
+voices first, then over items, in percent; 50 is chance. Intervals resample items and voices together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from superbench import plugins
+from superbench.contract import Continuing, Likelihood, Pair, PairSet, Prediction, Score
+from superbench.contract.scoring import ratio
+from superbench.data.audio import load
+from superbench.errors import BadUpstream, CommandError, MissingCorpus
+from superbench.plugins.continuing import that_continue
+from superbench.plugins.pair_sets import pair_sets
+from superbench.results.intervals import interval
+from superbench.system.devices import device_of
+from superbench.system.progress import Reporter, Silence
+from superbench.training.few_shot.in_context.likelihoods import require_possible
+
+CHANCE = 50.0
+TOGETHER = 16
+"""Pairs whose sounds a model gets at once."""
+TIE = 1e-6
+"""Relative difference below which two likelihoods per unit are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """The score of some pairs in percent, its 95 % interval (None if a single group leaves none), and counts."""
+
+    score: float
+    ci: tuple[float, float] | None
+    ci_method: str
+    pairs: int
+    ties: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetScore:
+    """The score of a set of minimal pairs, and of its parts by name."""
+
+    name: str
+    total: PairScore
+    parts: dict[str, PairScore]
+
+
+def minimal_pairs(
+    upstream: str,
+    data: Path | str,
+    *,
+    sets: Sequence[str] | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> list[SetScore]:
+    """Scores a model that continues (a spec) on sets of minimal pairs under `data`; by default, on those that exist there.
+
+    Raises `CommandError` for a model that tells no likelihood of a sound, `MissingCorpus`, `BadCorpus`, `BadAudio`,
+    `BadUpstream`.
+    """
+    data, progress, torch_device = Path(data), reporter or Silence(), device_of(device)
+    read = {known.name: known.read(folder) for known, folder in _folders(data, sets)}
+    loaded = plugins.upstream(plugins.parse(upstream), torch_device)
+    _require_sounds(loaded.model, loaded.alias)
+    scores = []
+    for name, pairs in read.items():
+        points = []
+        for point in _points(loaded.model, loaded.alias, pairs, torch_device):
+            points.append(point)
+            progress.advance(name, len(points), len(pairs))
+        scores.append(set_score(name, pairs, points))
+    return scores
+
+
+def set_score(name: str, pairs: Sequence[Pair], points: Sequence[float]) -> SetScore:
+    """Returns the score of a set from the points of its pairs (1, ½ or 0)."""
+    parts = {}
+    for part in sorted({pair.part for pair in pairs} - {""}):
+        members = [(pair, point) for pair, point in zip(pairs, points, strict=True) if pair.part == part]
+        parts[part] = _score([pair for pair, _ in members], [point for _, point in members])
+    return SetScore(name, _score(pairs, points), parts)
+
+
+def _score(pairs: Sequence[Pair], points: Sequence[float]) -> PairScore:
+    voices = Counter((pair.part, pair.item) for pair in pairs)
+    weights = [1 / voices[pair.part, pair.item] for pair in pairs]
+    counts = {"right": float(sum(points)), "pairs": float(len(pairs))}
+    score = ratio([p * w for p, w in zip(points, weights, strict=True)], weights, higher_is_better=True, counts=counts)
+    low, high, method = _interval(pairs, points, score)
+    ci = (low, high) if math.isfinite(low) and math.isfinite(high) else None
+    return PairScore(score.value, ci, method, len(pairs), sum(point == 0.5 for point in points))
+
+
+def _interval(pairs: Sequence[Pair], points: Sequence[float], score: Score) -> tuple[float, float, str]:
+    several = len({pair.voice for pair in pairs}) > 1
+    predictions = []
+    for pair, point in zip(pairs, points, strict=True):
+        group = (f"{pair.part} {pair.item}", *([f"voice {pair.voice}"] if several else []))
+        predictions.append(Prediction(" ".join(group), "all", group, 1.0, point))
+    return interval(predictions, score)
+
+
+# ---------------------------------------------------------------- likelihoods
+
+
+def _points(model: Any, alias: str, pairs: Sequence[Pair], device: str) -> Iterator[float]:
+    for at in range(0, len(pairs), TOGETHER):
+        some = pairs[at : at + TOGETHER]
+        sounds = [audio for pair in some for audio in (pair.right, pair.wrong)]
+        with torch.inference_mode():
+            (answers,) = model.log_likelihood([[]], [[[load(audio).to(device)] for audio in sounds]])
+        if len(answers) != len(sounds):
+            raise BadUpstream(
+                f"{alias} returned likelihoods of {len(answers)} continuations; expected {len(sounds)}. Correct its log_likelihood."
+            )
+        rates = [_per_unit(answer, alias, audio.path) for answer, audio in zip(answers, sounds, strict=True)]
+        yield from (_point(right, wrong) for right, wrong in zip(rates[::2], rates[1::2], strict=True))
+
+
+def _per_unit(answer: Likelihood, alias: str, path: Path) -> float:
+    if answer.tokens < 1:
+        raise BadUpstream(f"{alias} makes no unit of {path}, so its likelihood says nothing. Correct its log_likelihood.")
+    require_possible(answer, alias, f"the sound {path}")
+    return answer.value / answer.tokens
+
+
+def _point(right: float, wrong: float) -> float:
+    """1 if the right one is likelier, ½ on a tie, else 0.
+
+    >>> _point(-1.0, -2.0), _point(-1.0, -1.0000001), _point(-2.0, -1.0)
+    (1.0, 0.5, 0.0)
+    """
+    return 0.5 if math.isclose(right, wrong, rel_tol=TIE) else float(right > wrong)
+
+
+def _require_sounds(model: Any, alias: str) -> None:
+    if not isinstance(model, Continuing) or model.reads_text:
+        why = "its answers are texts" if isinstance(model, Continuing) else "it has no method `log_likelihood`"
+        can = [name for name in that_continue() if "/" not in name]
+        raise CommandError(
+            f"{alias} cannot be scored on minimal pairs, because it does not tell how likely a sound is ({why}). These can: "
+            f"{', '.join(can)}."
+        )
+
+
+# ---------------------------------------------------------------- folders
+
+
+def _folders(data: Path, names: Sequence[str] | None) -> list[tuple[PairSet, Path]]:
+    """Returns the sets, each with the folder that holds its own; raises `MissingCorpus`."""
+    known = pair_sets(names)
+    found = [(one, folder) for one in known if (folder := _folder(data, one)) is not None]
+    missing = [one for one in known if all(one is not other for other, _ in found)]
+    if missing and names is not None:
+        raise MissingCorpus(f"{data} has no {_looked_for(missing[0])}. {missing[0].obtain}")
+    if not found:
+        looked = "; ".join(f"{one.name}: {_looked_for(one)}" for one in known)
+        raise MissingCorpus(
+            f"{data} has no minimal pairs. Looked for {looked}. To try the command: superbench data pairs --out {data}"
+        )
+    return found
+
+
+def _folder(data: Path, wanted: PairSet) -> Path | None:
+    """Returns `data`, or the first folder directly in it, that holds a folder of the set."""
+    places = [data, *sorted(path for path in data.glob("*") if path.is_dir())]
+    return next((place for place in places if any((place / name).is_dir() for name in wanted.folders)), None)
+
+
+def _looked_for(wanted: PairSet) -> str:
+    return f"folder {' or '.join(wanted.folders)} (in it, or one folder deeper)"
