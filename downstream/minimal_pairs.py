@@ -21,12 +21,12 @@ from downstream.shared.lists import must_be_there, only_once, rows_of
 from superbench import Audio, BadCorpus, Pair, PairSet
 
 ZEROSPEECH = (
-    "Download the ZeroSpeech 2021 evaluation data (zerospeech.com, task 4) and unpack it so that lexical/ and syntactic/ lie in "
-    "the data folder, or one folder deeper."
+    "Download the evaluation data of ZeroSpeech 2021 (zerospeech.com) and unpack it so that lexical/ and syntactic/ lie in the "
+    "data folder, or one folder deeper."
 )
 STORIES = (
-    "Download tSC (its address is in the TWIST paper, arXiv 2305.13009) and unpack it so that tSC/ lies in the data folder, or "
-    "one folder deeper."
+    "Download tSC from the page of TWIST (arXiv 2305.13009) and unpack it so that tSC/ lies in the data folder, or one folder "
+    "deeper."
 )
 SUITE = (
     "Download salmon_benchmark.zip (github.com/slp-rl/salmon) and unpack it so that its folders lie in the data folder, or one "
@@ -92,7 +92,7 @@ def read_stories(root: Path) -> list[Pair]:
         named = re.fullmatch(r"(\d+)_(?:(.+)_)?(correct|incorrect)", path.stem)
         if named is None:
             raise BadCorpus(
-                f"{path}: expected names such as 0_STORY_correct.wav and 1_STORY_incorrect.wav, where STORY is the same. {STORIES}"
+                f"{path}: expected names such as 0_STORY_correct.wav and 1_STORY_incorrect.wav, with the same STORY. {STORIES}"
             )
         _once(stories[named[2] or named[1]], named[3], path, STORIES)
     return list(_partners(stories, ("correct", "incorrect"), folder, STORIES, ""))
@@ -146,9 +146,9 @@ SBLIMP = PairSet(
 )  # fmt: skip
 TSC = PairSet(
     name="tsc", title="tSC: is the end of a story likelier than that of another story?", paper="arXiv 2305.13009",
-    licence="that of the Story Cloze Test", obtain=STORIES, folders=("tSC",), read=read_stories,
+    licence="see the page of TWIST", obtain=STORIES, folders=("tSC",), read=read_stories,
 )  # fmt: skip
 SALMON = PairSet(
     name="salmon", title="SALMon: is a voice, emotion, room or background that stays likelier?", paper="arXiv 2409.07437",
-    licence="CC BY 4.0; see its sources", obtain=SUITE, folders=ASPECTS, read=read_suite, synth=miniature_pairs.write_changes,
+    licence="see its page", obtain=SUITE, folders=ASPECTS, read=read_suite, synth=miniature_pairs.write_changes,
 )  # fmt: skip

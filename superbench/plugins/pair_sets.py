@@ -22,7 +22,7 @@ def _pair_set(name: str) -> PairSet:
     found = load(known[name])
     if not isinstance(found, PairSet) or found.name != name:
         raise BrokenPlugin(
-            f"The plugin {name!r} ({known[name].value}, from {owner(known[name])}) is no set of minimal pairs of that name, but "
-            f"{str(found)[:60]!r}. Fix or uninstall {owner(known[name])}."
+            f"The plugin {name!r} ({known[name].value}, from {owner(known[name])}) is no set of minimal pairs of that name, "
+            f"but {str(found)[:60]!r}. Fix or uninstall {owner(known[name])}."
         )
     return found

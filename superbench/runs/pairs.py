@@ -121,7 +121,8 @@ def _points(model: Any, alias: str, pairs: Sequence[Pair], device: str) -> Itera
             (answers,) = model.log_likelihood([[]], [[[load(audio).to(device)] for audio in sounds]])
         if len(answers) != len(sounds):
             raise BadUpstream(
-                f"{alias} returned likelihoods of {len(answers)} continuations; expected {len(sounds)}. Correct its log_likelihood."
+                f"{alias} returned likelihoods of {len(answers)} continuations; expected {len(sounds)}. Correct its "
+                "log_likelihood."
             )
         rates = [_per_unit(answer, alias, audio.path) for answer, audio in zip(answers, sounds, strict=True)]
         yield from (_point(right, wrong) for right, wrong in zip(rates[::2], rates[1::2], strict=True))
