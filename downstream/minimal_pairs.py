@@ -76,7 +76,8 @@ def _gold(folder: Path, more: Sequence[str], item: Callable[[Row], str], part: C
                 f"{len(side['0'])} incorrect sounds: a sound has no partner. {ZEROSPEECH}"
             )
         for (_, right), (_, wrong) in zip(side["1"], side["0"], strict=True):
-            pairs.append(Pair(name, Audio(_sound(folder, right)), Audio(_sound(folder, wrong)), voice, part(right)))
+            sounds = Audio(_sound(folder, right)), Audio(_sound(folder, wrong))
+            pairs.append(Pair(name, sounds[0], sounds[1], voice=voice, part=part(right)))
     return pairs
 
 
@@ -133,7 +134,7 @@ def _partners(
         if alone := [side for side in sides if side not in paths]:
             present = next(iter(paths.values())).name
             raise BadCorpus(f"{folder}: {present} has no partner (no sound of {name!r} ends in _{alone[0]}.wav). {advice}")
-        yield Pair(name, Audio(paths[sides[0]]), Audio(paths[sides[1]]), "", part)
+        yield Pair(name, Audio(paths[sides[0]]), Audio(paths[sides[1]]), part=part)
 
 
 SWUGGY = PairSet(

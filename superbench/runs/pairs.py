@@ -98,7 +98,8 @@ def _score(pairs: Sequence[Pair], points: Sequence[float]) -> PairScore:
     score = ratio([p * w for p, w in zip(points, weights, strict=True)], weights, higher_is_better=True, counts=counts)
     low, high, method = _interval(pairs, points, score)
     ci = (low, high) if math.isfinite(low) and math.isfinite(high) else None
-    return PairScore(score.value, ci, method, len(pairs), sum(point == 0.5 for point in points))
+    ties = sum(point == 0.5 for point in points)
+    return PairScore(score=score.value, ci=ci, ci_method=method, pairs=len(pairs), ties=ties)
 
 
 def _interval(pairs: Sequence[Pair], points: Sequence[float], score: Score) -> tuple[float, float, str]:
@@ -106,7 +107,7 @@ def _interval(pairs: Sequence[Pair], points: Sequence[float], score: Score) -> t
     predictions = []
     for pair, point in zip(pairs, points, strict=True):
         group = (f"{pair.part} {pair.item}", *([f"voice {pair.voice}"] if several else []))
-        predictions.append(Prediction(" ".join(group), "all", group, 1.0, point))
+        predictions.append(Prediction(id=" ".join(group), fold="all", group=group, reference=1.0, prediction=point))
     return interval(predictions, score)
 
 

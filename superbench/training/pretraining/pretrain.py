@@ -65,8 +65,7 @@ def pretrain(
     files that cannot be read.
     """
     _check_numbers(steps, seed, accumulate)
-    spec, family, size = _model(name, teacher)
-    _check_echo(spec, family, echo)
+    spec, family, size = _model(name, teacher, echo)
     device = _device(device)
     options = TrainingOptions(
         steps=steps or family.pretraining[size].steps, seed=seed, device=device, precision=_precision(precision, device),
@@ -175,7 +174,7 @@ def _threads(device: str, size: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _model(name: str, teacher: str | None) -> tuple[Spec, Any, str]:
+def _model(name: str, teacher: str | None, echo: bool) -> tuple[Spec, Any, str]:
     """Return spec, class and size of the model to train; raises `CommandError` if it cannot be trained."""
     spec = plugins.parse(name)
     family = plugins.plugin(spec)
@@ -188,6 +187,7 @@ def _model(name: str, teacher: str | None) -> tuple[Spec, Any, str]:
         raise CommandError(f"{name!r}: expected one of the sizes {', '.join(family.configs)}.")
     if teacher and not hasattr(family, "prepare"):
         raise CommandError(f"{spec.name} does not use a teacher; remove --teacher {teacher}.")
+    _check_echo(spec, family, echo)
     return spec, family, size
 
 
