@@ -122,6 +122,7 @@ class AudioLanguageModel(nn.Module):
         return rendered(self.name, self.tokenizer, self.template, said, self.placeholder)
 
     def tokens_of(self, text: str) -> list[int]:
+        """Returns the ids of the tokens of a text, without special ones."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def begun(self, prompt: Parts, tokens: Sequence[int]) -> Begun:
