@@ -57,6 +57,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in MARKED_BY.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MARKED_BY[fixture])
+        if "parity" in item.path.parts:
+            item.add_marker("parity")
+        if item.get_closest_marker("parity"):  # s3prl leaves the files that it reads to the garbage collector
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
 
     def rank(item: pytest.Item) -> int:
         return next((n for n, name in enumerate(LONGEST) if item.path.name.startswith(name)), len(LONGEST))

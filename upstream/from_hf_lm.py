@@ -99,15 +99,15 @@ class AudioLanguageModel(nn.Module):
 
     def _scored(self, prompt: Parts, following: Sequence[Parts]) -> list[Likelihood]:
         text = self.text(prompt)
-        alone = self._tokens(text)
+        alone = self.tokens_of(text)
         labels = ["".join(map(str, parts)) for parts in following]
-        whole = [self._tokens(text + label) for label in labels]
+        whole = [self.tokens_of(text + label) for label in labels]
         begin = min(_common(alone, tokens) for tokens in whole)
         own = [tokens[begin:] for tokens in whole]
         first = [
             _common(alone, tokens) - begin for tokens in whole
         ]  # tokens of the prompt that not all labels leave as they are
-        begun = self._begun(prompt, alone[:begin])
+        begun = self.begun(prompt, alone[:begin])
         values: list[Tensor] = []
         for at in range(0, len(own), TOGETHER):
             values += self._continued(begun, own[at : at + TOGETHER])
@@ -121,10 +121,11 @@ class AudioLanguageModel(nn.Module):
         said = as_one_sound(prompt) if self.family.joined else turns(prompt)
         return rendered(self.name, self.tokenizer, self.template, said, self.placeholder)
 
-    def _tokens(self, text: str) -> list[int]:
+    def tokens_of(self, text: str) -> list[int]:
+        """Returns the ids of the tokens of a text, without special ones."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _begun(self, prompt: Parts, tokens: Sequence[int]) -> Begun:
+    def begun(self, prompt: Parts, tokens: Sequence[int]) -> Begun:
         """Passes the prompt through the model."""
         sounds = [part for part in prompt if not isinstance(part, str)]
         arguments, counts = self._heard([joined(sounds)] if self.family.joined and sounds else sounds)

@@ -62,7 +62,11 @@ def _rehearse(upstreams: Sequence[str], tasks: str, options: RunOptions, _: Repo
         console.print(line, markup=False)
     for upstream in loaded:
         pending = [request.tasks[name] for name, (state, _) in states[upstream.alias].items() if state == RUNS]
-        if pending:
+        if pending and request.options.protocol == "in-context":
+            console.print(
+                f"{upstream.alias}: no features are extracted in context; the prompts pass through the model.", markup=False
+            )
+        elif pending:
             with stages() as reporter:
                 cost = forecast(upstream, pending, request.options, root, request.corpora, reporter)
             show(cost)

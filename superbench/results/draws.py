@@ -61,13 +61,13 @@ def _mean(design: Design, values: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray(values.mean(1))
 
 
-def paired_replicates(draws: Drawn) -> Replicates:
+def paired_replicates(draws: Drawn, drawn: Replicates) -> Replicates:
     """Returns replicates for paired tests of models over the same draws: those of two models may be subtracted from each other.
+    `drawn` are the replicates of the mean over the draws (see `replicates_of`).
 
     In the jackknife, every draw is also left out once, as one more fold, whose variance is that over the draws, s² / D. The
     design contains the number of draws, so that models with other draws are not paired.
     """
-    drawn = mean_replicates(draws)
     design = f"{drawn.design} x {len(draws)}"
     if drawn.folds is None or len(draws) == 1:
         return replace(drawn, design=design)
@@ -99,10 +99,11 @@ def interval_over_draws(draws: Drawn, level: float = 0.95) -> tuple[float, float
 
 def intervals_over_draws(every: Sequence[Drawn], level: float = 0.95) -> list[tuple[float, float, str]]:
     """Returns the interval of each of several means over the same items, in the same order."""
-    return [_interval(draws, drawn, level) for draws, drawn in zip(every, replicates_of(every), strict=True)]
+    return [interval_from(draws, drawn, level) for draws, drawn in zip(every, replicates_of(every), strict=True)]
 
 
-def _interval(draws: Drawn, drawn: Replicates, level: float) -> tuple[float, float, str]:
+def interval_from(draws: Drawn, drawn: Replicates, level: float = 0.95) -> tuple[float, float, str]:
+    """Returns the interval of the mean over the draws with these replicates (see `replicates_of`)."""
     value = mean_score(draws).value
     over = f" and {len(draws)} draws" if len(draws) > 1 else ""
     low, high, method = interval_of(drawn, value, level)

@@ -23,8 +23,12 @@ UNLABELLED = "LibriSpeech/train-clean-360"
 SIZES = ("nano", "micro", "mini")
 FAMILIES = ("apc", "speech_gpt")
 """Models of three sizes each, for the demonstration without training heads; speech_gpt also continues sound."""
-IN_CONTEXT = "ks,ic,er,sid"
+STEPS = 200
+"""Updates of each of these models."""
+IN_CONTEXT = "ks,er"
 """The tasks that are put in context."""
+FEW_DRAWS, FEWER_DRAWS = 3, 2
+"""Draws of the examples in this demonstration: few-shot, and in context."""
 
 
 class Display(Protocol):
@@ -92,14 +96,15 @@ def demonstrate_few_shot(out: Path, seed: int, display: Display) -> Demonstratio
     with story.phase("all"):
         _synthesize(data, seed, story, display)
         display.title("2  Pretraining of three sizes of apc and speech_gpt; meanwhile, models without training, few-shot")
-        with story.phase("pretraining and controls"), _pretraining(trained, data, display):
-            story.failures += display.run(["fbank", *controls], "all", protocol="few-shot")
+        with story.phase("pretraining and controls"), _pretraining(trained, data, display, STEPS):
+            story.failures += display.run(["fbank", *controls], "all", protocol="few-shot", draws=FEW_DRAWS)
         display.title("3  Ten tasks, few-shot: examples become centroids, templates and clusters")
         with story.phase("few-shot"):
-            story.failures += display.run(specs, "all", protocol="few-shot")
+            story.failures += display.run(specs, "all", protocol="few-shot", draws=FEW_DRAWS)
         display.title("4  In context: examples in the prompt, for models that continue sound")
         with story.phase("in context"):
-            story.failures += display.run([spec for spec in specs if "speech_gpt" in spec], IN_CONTEXT, protocol="in-context")
+            continuing = [spec for spec in specs if "speech_gpt" in spec]
+            story.failures += display.run(continuing, IN_CONTEXT, protocol="in-context", draws=FEWER_DRAWS, shots=(0, 1))
         display.title("5  The board, with the score against the size of the model")
         _write_board(out, story)
     return story
@@ -117,9 +122,9 @@ def _synthesize(data: Path, seed: int, story: Demonstration, display: Display) -
 
 
 @contextlib.contextmanager
-def _pretraining(files: Mapping[str, Path], data: Path, display: Display) -> Iterator[None]:
-    """Pretrains in a background process."""
-    with display.stages() as reporter, in_background(partial(_pretrain, files, data / UNLABELLED), reporter):
+def _pretraining(files: Mapping[str, Path], data: Path, display: Display, steps: int | None = None) -> Iterator[None]:
+    """Pretrains in a background process; `steps`: updates of each model, by default those of its size."""
+    with display.stages() as reporter, in_background(partial(_pretrain, files, data / UNLABELLED, steps), reporter):
         yield
 
 
@@ -130,9 +135,9 @@ def _write_board(out: Path, story: Demonstration) -> None:
     board.write_page(story.page)
 
 
-def _pretrain(files: Mapping[str, Path], audio: Path, reporter: Reporter) -> None:
+def _pretrain(files: Mapping[str, Path], audio: Path, steps: int | None, reporter: Reporter) -> None:
     """Writes a checkpoint for each family (`apc`, or with its size `apc:nano`)."""
     for family, file in files.items():
         began = time.perf_counter()
-        pretrain(family, audio, file, reporter=reporter, replace=True)
+        pretrain(family, audio, file, steps=steps, reporter=reporter, replace=True)
         reporter.note(f"pretrained {family} in {time.perf_counter() - began:.0f} s: {file}")

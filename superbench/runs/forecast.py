@@ -82,6 +82,8 @@ def forecast(
     A task without its corpus, or without official sizes in its card, is `absent`. Raises `CommandError` for `mini` without
     corpora, because its recipes are not made for the official ones, and the errors of reading a damaged corpus.
     """
+    if options.protocol == "in-context":
+        raise CommandError("--protocol in-context extracts no features and trains no heads: there is nothing to plan.")
     if corpora is None and options.protocol == "mini":
         raise CommandError("--protocol mini needs miniature corpora. Give their folder with --data, or use --protocol superb.")
     demands, absent = [], {}

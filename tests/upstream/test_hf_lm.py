@@ -213,7 +213,7 @@ def test_labels_do_not_depend_on_their_mates(folder: Callable[[str], Path]) -> N
 def test_a_label_beyond_the_turning_point_is_scored_with_its_whole_prompt(folder: Callable[[str], Path]) -> None:
     model = load(str(folder("phi4_multimodal")), None)
     expected = [one.value for one in model.log_likelihood([PROMPT], [[[x] for x in LABELS]])[0]]
-    length = model._begun(PROMPT, model._tokens(model.text(PROMPT))).tokens.shape[1]
+    length = model.begun(PROMPT, model.tokens_of(model.text(PROMPT))).tokens.shape[1]
     model.turning_point = length + 1
     found = [one.value for one in model.log_likelihood([PROMPT], [[[x] for x in LABELS]])[0]]
     assert found == pytest.approx(expected, abs=1e-5)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from superbench.contract import Prediction, Score, Task
 from superbench.errors import Refusal
 from superbench.results import Result
-from superbench.results.draws import DRAWS, Drawn, by_episode, interval_over_draws, mean_score, paired_replicates
+from superbench.results.draws import DRAWS, Drawn, by_episode, interval_from, mean_score, paired_replicates, replicates_of
 from superbench.results.intervals import Replicates
 from superbench.results.result import ShotFacts
 from superbench.results.shots import at_k, in_words
@@ -68,34 +68,42 @@ def number_of_draws(result: Result) -> list[str]:
 
 @dataclass(frozen=True)
 class Rescored:
-    """The scores of every draw by K and metric, and the mean scores of the largest K."""
+    """The scores of every draw and the replicates of their mean, by name: all metrics of the largest K (`accuracy`), and the
+    primary one of every K (`accuracy@5`). `scores` are the mean scores of the largest K."""
 
-    drawn: Mapping[int | str, Mapping[str, Drawn]]
+    drawn: Mapping[str, Drawn]
+    replicates: Mapping[str, Replicates]
     scores: Mapping[str, Score]
 
     @classmethod
     def of(cls, task: Task, episodes: Episodes, facts: Mapping[str, float]) -> Rescored:
-        """Scores every draw; the items of all draws are in the same order."""
-        drawn = {}
+        """Scores every draw; the items of all draws are in the same order. All means share one set of resamples."""
+        primary, largest, drawn = task.card.primary, list(episodes)[-1], dict[str, Drawn]()
         for k, draws in episodes.items():
             scored = [(predictions, task.score(predictions, facts)) for predictions in draws]
-            drawn[k] = {metric: [(rows, scores[metric]) for rows, scores in scored] for metric in scored[0][1]}
-        largest = drawn[list(episodes)[-1]]
-        return cls(drawn, {metric: mean_score(of_metric) for metric, of_metric in largest.items()})
+            metrics = list(scored[0][1]) if k == largest else [primary]
+            by_metric = {metric: [(rows, scores[metric]) for rows, scores in scored] for metric in metrics}
+            drawn |= by_metric if k == largest else {at_k(primary, k): by_metric[primary]}
+        scores = {metric: mean_score(drawn[metric]) for metric in metrics}
+        replicates = dict(zip(drawn, replicates_of(list(drawn.values())), strict=True))
+        same = at_k(primary, largest)
+        return cls(drawn | {same: drawn[primary]}, replicates | {same: replicates[primary]}, scores)
 
-    def replicates(self, primary: str) -> dict[str, Replicates]:
-        """Returns replicates for paired tests: all metrics of the largest K, and the primary one of every K."""
-        largest = list(self.drawn)[-1]
-        found = {metric: paired_replicates(drawn) for metric, drawn in self.drawn[largest].items()}
-        return found | {at_k(primary, k): paired_replicates(of_k[primary]) for k, of_k in self.drawn.items()}
+    def paired(self) -> dict[str, Replicates]:
+        """Returns replicates for paired tests."""
+        return {name: paired_replicates(drawn, self.replicates[name]) for name, drawn in self.drawn.items()}
+
+    def interval(self, name: str) -> tuple[float, float, str]:
+        """Returns (low, high, method) of a mean."""
+        return interval_from(self.drawn[name], self.replicates[name])
 
 
 def claims_at_k(result: Result, rescored: Rescored, close: Close) -> list[str]:
     """Returns which scores and intervals of a K differ from those that the predictions give."""
     problems = []
     for entry in result.shots or ():
-        drawn = rescored.drawn[entry.k][result.primary]
-        value, (low, high, _) = mean_score(drawn).value, interval_over_draws(drawn)
+        name = at_k(result.primary, entry.k)
+        value, (low, high, _) = mean_score(rescored.drawn[name]).value, rescored.interval(name)
         if not close(value, entry.score):
             problems.append(
                 f"{result.primary} at {in_words(entry.k)} computed from its predictions is {value:.4f}; "
@@ -110,8 +118,8 @@ def claims_at_k(result: Result, rescored: Rescored, close: Close) -> list[str]:
 def intervals_of_largest(result: Result, rescored: Rescored, close: Close) -> list[str]:
     """Returns which intervals of `scores`, those of the largest K, differ from those that the predictions give."""
     problems = []
-    for metric, drawn in rescored.drawn[list(rescored.drawn)[-1]].items():
-        low, high, method = interval_over_draws(drawn)
+    for metric in rescored.scores:
+        low, high, method = rescored.interval(metric)
         claimed = result.scores[metric]
         if claimed.ci is not None and not (close(low, claimed.ci[0]) and close(high, claimed.ci[1])):
             problems.append(f"the interval of {metric} differs from the one that its predictions give")

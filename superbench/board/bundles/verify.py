@@ -133,7 +133,7 @@ def _untrained(entry: Entry, task: Task, references: References | None) -> Evide
         rescored = shot_scores.Rescored.of(task, episodes, facts)
         problems = _claims(result, task, dict(rescored.scores)) or shot_scores.claims_at_k(result, rescored, _close)
         problems += shot_scores.floors(result, labels, _close)
-        drawn = {} if problems else rescored.replicates(result.primary)
+        drawn = {} if problems else rescored.paired()
     except SuperbenchError:
         raise
     except Exception as error:  # untrusted predictions can make a scorer fail in any way

@@ -69,7 +69,8 @@ class Running:
     def names(self) -> list[str]:
         """Models on the page, but for the published ones."""
         _, _, board = self.call("GET", "/api/board", token=None)
-        return sorted(row["name"] for group in board["groups"] if not group["official"] for row in group["rows"])
+        tables = [group for group in board["groups"] if not group["official"]] + board["sections"]
+        return sorted({row["name"] for table in tables for row in table["rows"]})
 
     def shows(self, name: str) -> bool:
         """Does the page show a model, soon? It is drawn after the model was accepted."""

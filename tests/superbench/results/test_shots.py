@@ -22,7 +22,7 @@ from superbench.results import Result, find_results, read_predictions, shots, ta
 from superbench.results.checkpoints import series_of
 from superbench.results.diff.compare import compare
 from superbench.results.diff.sides import side
-from superbench.results.draws import by_episode, interval_over_draws, paired_replicates
+from superbench.results.draws import by_episode, interval_over_draws, mean_replicates, paired_replicates
 from superbench.results.export import predict
 from superbench.results.grouping import Known, grouped
 from superbench.results.intervals import jackknife_variance
@@ -45,9 +45,8 @@ def with_replicates(folder: Path, result: Result) -> Known:
     score = task("ks").score
     draws = by_episode(read_predictions(folder / "ks" / "few-shot" / "predictions.jsonl.gz"))
     drawn = {k: [(rows, score(rows, {})["accuracy"]) for rows in of_k] for k, of_k in draws.items()}
-    return Known(
-        {shots.at_k("accuracy", k): paired_replicates(of_k) for k, of_k in drawn.items()}, "", True, result.upstream.name
-    )
+    paired = {shots.at_k("accuracy", k): paired_replicates(of_k, mean_replicates(of_k)) for k, of_k in drawn.items()}
+    return Known(paired, "", True, result.upstream.name)
 
 
 @pytest.fixture
@@ -162,7 +161,7 @@ def test_replicates_of_few_groups_contain_the_variance_over_the_draws() -> None:
         for n in range(60)
     ]
     draws = [(rows, task("ks").score(rows, {})["accuracy"]) for rows in by_episode(predictions)[1]]
-    drawn = paired_replicates(draws)
+    drawn = paired_replicates(draws, mean_replicates(draws))
     low, high, _ = interval_over_draws(draws)
     assert drawn.folds is not None
     assert drawn.freedom == 5
