@@ -47,6 +47,7 @@ class Continuing(Protocol):
         """Returns how likely each of `continuations[i]` is after `prompts[i]`.
 
         The likelihood of a continuation must not depend on the others. What prompts have in common, and each prompt, should be
-        computed once. Sounds are on the device of the model.
+        computed once. Sounds are on the device of the model. A prompt may be empty (`superbench pairs`): how likely is the
+        continuation by itself?
         """
         ...

@@ -74,6 +74,15 @@ def test_a_likelihood_does_not_depend_on_the_other_candidates(gpt: Any) -> None:
     assert [one.value for one in together] == pytest.approx([one.value for one in alone], rel=1e-5)
 
 
+def test_after_an_empty_prompt_the_likelihood_is_that_of_the_sound_by_itself(gpt: Any) -> None:
+    sounds = [sound(6, 4_000), sound(7, 9_100)]
+    found = gpt.log_likelihood([[], [sound(1, 3_000)]], [[[wave] for wave in sounds]] * 2)
+    for wave, alone, after in zip(sounds, *found, strict=True):
+        loss = float(gpt.loss(wave[None], torch.tensor([len(wave)])))
+        assert -alone.value / alone.tokens == pytest.approx(loss, rel=1e-5)
+        assert alone.value != after.value
+
+
 def test_a_text_in_a_prompt_is_refused(gpt: Any) -> None:
     with pytest.raises(CommandError, match="speech_gpt reads no text, found 'yes'"):
         gpt.log_likelihood([["yes", sound(1, 4_000)]], [[[sound(1, 4_000)]]])

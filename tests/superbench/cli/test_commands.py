@@ -132,6 +132,8 @@ def test_help_shows_every_placeholder() -> None:
         (("run", "fbank", "--data", "{data}/nowhere"), 1, "is not a folder"),
         (("run", "fbank", "--data", "{data}", "--lr", "fast"), 2, "expected numbers"),
         (("run", "fbank", "--data", "{data}", "--protocol", "best"), 2, "expected one of superb"),
+        (("pretrain", "apc", "--audio", "{data}", "--out", "{data}/x", "--echo"), 2, "cannot be pretrained on echo episodes"),
+        (("pairs", "apc", "--data", "{data}/nowhere"), 1, "superbench data pairs --out"),
         (("pretrain", "fbank", "--audio", "{data}", "--out", "{data}/x"), 2, "cannot be pretrained"),
         (("report", "{data}"), 1, "contains no result.json"),
         (("board", "{data}/nowhere"), 2, "is not a board"),
