@@ -32,18 +32,16 @@ def pairs(
     Example: superbench data pairs --out pairs, then superbench pairs speech_gpt@gpt.safetensors --data pairs
     """
     from superbench.cli.display import stages
-    from superbench.runs.pairs import minimal_pairs
+    from superbench.runs.pairs import CHANCE, minimal_pairs
     from superbench.system.progress import Silence
 
     chosen = None if sets is None else [part.strip() for part in sets.lower().split(",")]
     with stages() as reporter:
         scores = minimal_pairs(name, data, sets=chosen, device=device, reporter=Silence() if as_json else reporter)
     if as_json:
-        echo_json(
-            {"upstream": name, "chance": 50.0, "rule": "log-likelihood per unit", "sets": [asdict(score) for score in scores]}
-        )
+        echo_json({"chance": CHANCE, "rule": "log-likelihood per unit", **asdict(scores)})
     else:
-        _show(scores)
+        _show(scores.sets)
 
 
 def _show(scores: Sequence[SetScore]) -> None:

@@ -55,6 +55,15 @@ class SetScore:
     parts: dict[str, PairScore]
 
 
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """The scores of a model: its name, the digest of its weights and sources, and the sets on which it was scored."""
+
+    upstream: str
+    revision: str
+    sets: tuple[SetScore, ...]
+
+
 def minimal_pairs(
     upstream: str,
     data: Path | str,
@@ -62,7 +71,7 @@ def minimal_pairs(
     sets: Sequence[str] | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
-) -> list[SetScore]:
+) -> PairScores:
     """Scores a model that continues (a spec) on sets of minimal pairs under `data`; by default, on those that exist there.
 
     Raises `CommandError` for a model that tells no likelihood of a sound, `MissingCorpus`, `BadCorpus`, `BadAudio`,
@@ -79,7 +88,7 @@ def minimal_pairs(
             points.append(point)
             progress.advance(name, len(points), len(pairs))
         scores.append(set_score(name, pairs, points))
-    return scores
+    return PairScores(loaded.alias, loaded.revision, tuple(scores))
 
 
 def set_score(name: str, pairs: Sequence[Pair], points: Sequence[float]) -> SetScore:

@@ -96,7 +96,7 @@ def pairs(root: Path, points: dict[tuple[str, str], float], part: str = "") -> t
 
 def test_a_model_that_ignores_sound_ties_everywhere(models: Path, data: Path) -> None:
     """Lengths differ: 10⁻⁷ of rounding is a tie."""
-    (score,) = minimal_pairs(f"{models}:Deaf", data)
+    (score,) = minimal_pairs(f"{models}:Deaf", data).sets
     assert (score.name, score.total.score, score.total.ties, score.total.pairs) == ("salmon", 50.0, 24, 24)
     assert score.total.ci == (50.0, 50.0)
     assert [*score.parts] == ["speaker_consistency"]
@@ -104,7 +104,7 @@ def test_a_model_that_ignores_sound_ties_everywhere(models: Path, data: Path) ->
 
 def test_likelihoods_are_compared_per_unit(models: Path, data: Path) -> None:
     """The sum is greater for the wrong sounds, which are short: -0.08 · 10 units against -0.04 · 28."""
-    (score,) = minimal_pairs(f"{models}:Quiet", data, sets=["salmon"])
+    (score,) = minimal_pairs(f"{models}:Quiet", data, sets=["salmon"]).sets
     assert (score.total.score, score.total.ties) == (100.0, 0)
 
 
@@ -116,7 +116,7 @@ def test_an_untrained_model_is_at_chance(data: Path) -> None:
         for side in (0, 1):
             wave = 0.1 * noise.standard_normal(int(noise.integers(4_000, 8_000)))
             soundfile.write(folder / f"sample_{number}_{side}.wav", wave, 16_000)
-    (score,) = minimal_pairs("speech_gpt:nano,untrained", data)
+    (score,) = minimal_pairs("speech_gpt:nano,untrained", data).sets
     assert score.total.ci is not None
     assert score.total.ci[0] < 50 < score.total.ci[1]
     assert score.total.ties < 60
@@ -187,5 +187,6 @@ def test_the_command_prints_a_table_or_json_and_changes_no_task(call: Any, model
     assert "speaker_consistency" in done.stdout
     assert "100.0" in done.stdout
     told = json.loads(call("pairs", f"{models}:Quiet", "--data", str(data), "--json", "--device", "cpu").stdout)
+    assert (told["upstream"], len(told["revision"])) == ("Quiet", 64)
     assert (told["chance"], told["sets"][0]["name"], told["sets"][0]["total"]["score"]) == (50.0, "salmon", 100.0)
     assert {row.name for row in superbench.list_tasks()}.isdisjoint({"salmon", "swuggy", "sblimp", "tsc", "pairs"})
