@@ -276,6 +276,9 @@ def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path) -> None:
         from_transformers.load(str(folder), None)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 80}))
+    with pytest.raises(BadCheckpoint, match=r"config\.json says intermediate_size 80, but the weights .* have at most 64"):
+        from_transformers.load(str(folder), None)
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 48}))
     with pytest.raises(BadCheckpoint, match=r"other sizes than its config\.json: 9 differ, .*in the file"):
         from_transformers.load(str(folder), None)
     (folder / "model.safetensors").write_bytes(b"not weights")

@@ -90,9 +90,9 @@ def test_junk_is_429_after_an_hours_worth(tmp_path: Path, serving: Callable) -> 
 
 def test_idle_connections_are_closed_and_more_than_there_is_room_for_are_turned_away(tmp_path: Path, serving: Callable) -> None:
     pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
-    with serving(tmp_path / "board") as running:
+    with serving(tmp_path / "board") as running, contextlib.ExitStack() as opened:
         host, port = running.address.removeprefix("http://").split(":")
-        idle = [socket.create_connection((host, int(port)), timeout=30) for _ in range(100)]
+        idle = [opened.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(100)]
         for number, line in enumerate(idle):
             if number % 2:
                 line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
