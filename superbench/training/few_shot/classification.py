@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from superbench.contract import Episode, Fold, Item, LayerFeatures, Setting, Shots, Split, Task
 from superbench.contract.few_shot import Answers, FewShot
 from superbench.contract.predictions import Prediction
 from superbench.errors import BadCorpus
-from superbench.training.few_shot.episodes import draw_examples, draw_order
+from superbench.training.few_shot.episodes import draw_order, examples_of
 
 CL2N, STANDARDISED = "mean", "mean and deviation"
 CENTRINGS: tuple[Setting, ...] = ({"centring": CL2N}, {"centring": STANDARDISED})
 NEIGHBOURS, TEMPERATURE = 10, 0.07
-MOST_DEV_ITEMS = 2_000
+MOST_DEV_ITEMS = 1_000
 """Settings are chosen on at most so many items of dev, drawn at random (seeded, the same for every model)."""
 SHOTS: tuple[Shots, ...] = (1, 2, 5, 10, 20, "all")
 QUESTIONS = 1_024
@@ -77,7 +76,7 @@ def neighbours(shots: Shots, chosen: Setting) -> tuple[Setting, ...]:
 
 
 def with_small_dev(fold: Fold) -> Fold:
-    """Returns the fold with at most 2 000 items of dev."""
+    """Returns the fold with at most 1 000 items of dev."""
     items = fold.dev.items
     if len(items) <= MOST_DEV_ITEMS:
         return fold
@@ -103,12 +102,14 @@ class Classifier:
         allowed = allowed_examples(fold, self.about_speakers)
         names, numbers = np.unique([keys[i] for i in allowed], return_inverse=True)
         labels = [fold.train.items[allowed[int(np.argmax(numbers == number))]].label for number in range(len(names))]
-        drawn = [torch.from_numpy(draw_examples(numbers, episode, fold.name)) for episode in episodes]
+        drawn = [torch.from_numpy(rows) for rows in examples_of(numbers, episodes, fold.name)]
         train, asked, classes = features.means(fold.train.items), features.means(split.items), torch.from_numpy(numbers)
         for setting in settings:
             examples, questions = centred(train, asked, setting)
             nearest = _nearest_neighbours if "classifier" in setting else _nearest_centroids
-            answers = nearest(examples[torch.from_numpy(allowed)], questions, classes, drawn)
+            if len(allowed) < len(examples):
+                examples = examples[torch.from_numpy(allowed)]
+            answers = nearest(examples, questions, classes, drawn)
             for episode, chosen in zip(episodes, answers, strict=True):
                 yield episode, setting, _predictions(fold.name, split, [labels[n] for n in chosen.tolist()], episode)
 
@@ -153,7 +154,12 @@ def centred(train: Tensor, asked: Tensor, setting: Setting) -> tuple[Tensor, Ten
     """Returns both sets of features, centred by the statistics of train and scaled to length one."""
     mean = train.mean(0)
     scale = train.std(0).clamp(min=1e-9) if setting["centring"] == STANDARDISED else torch.ones(())
-    return normalize((train - mean) / scale, dim=1), normalize((asked - mean) / scale, dim=1)
+
+    def unit(features: Tensor) -> Tensor:
+        moved = (features - mean).div_(scale)
+        return moved.div_(moved.norm(dim=1, keepdim=True).clamp_(min=1e-12))  # as `normalize`, without copies
+
+    return unit(train), unit(asked)
 
 
 def _nearest_centroids(examples: Tensor, questions: Tensor, classes: Tensor, drawn: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -36,9 +36,25 @@ def draw_examples(classes: np.ndarray, episode: Episode, *words: str) -> np.ndar
     >>> draw_examples(np.array([0, 1, 0, 1, 1]), Episode("all", 0)).tolist()
     [0, 2, 1, 3, 4]
     """
-    order = np.arange(len(classes)) if episode.shots == "all" else draw_order(len(classes), episode.draw, *words)
+    return examples_of(classes, [episode], *words)[0]
+
+
+def examples_of(classes: np.ndarray, every: Sequence[Episode], *words: str) -> list[np.ndarray]:
+    """Returns the same for several episodes; the order of each draw is computed once for all of its K."""
+    ranked: dict[int | None, tuple[np.ndarray, np.ndarray]] = {}
+    taken = []
+    for episode in every:
+        draw = None if episode.shots == "all" else episode.draw
+        if draw not in ranked:
+            ranked[draw] = _ranked(classes, draw, words)
+        order, rank = ranked[draw]
+        taken.append(order if episode.shots == "all" else order[rank < episode.shots])
+    return taken
+
+
+def _ranked(classes: np.ndarray, draw: int | None, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the positions by class, in a class in the order of the draw (None: as they are), and their rank in the class."""
+    order = np.arange(len(classes)) if draw is None else draw_order(len(classes), draw, *words)
     order = order[np.argsort(classes[order], kind="stable")]
-    if episode.shots == "all":
-        return order
-    starts = np.searchsorted(classes[order], classes[order])  # position of the first item of the same class
-    return order[np.arange(len(order)) - starts < episode.shots]
+    in_order = classes[order]
+    return order, np.arange(len(order)) - np.searchsorted(in_order, in_order)
