@@ -115,6 +115,9 @@ function start() {
   handled = location.hash;
   fill(byId("tables"), ...groups.map(tableSection));
   fill(byId("shots"), ...sections.map(shotSection));
+  if (groups.every((group) => group.official)) {
+    byId("tables").before(byId("shots")); // rows of this board come before the published ones
+  }
   if (!groups.length) {
     byId("tables").append(make("p", { class: "card" }, "No rows yet. Add some with: superbench submit DIR --board BOARD"));
     for (const id of ["compare-card", "cost-card", "weights", "tools", "tray"]) byId(id).hidden = true;
