@@ -21,6 +21,7 @@ from superbench.cli import (
     report,
     run,
     serve,
+    status,
     store,
     submit,
     tokens,
@@ -60,6 +61,7 @@ app.command("generate")(generate.generate)
 app.command("pairs")(pairs.pairs)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
+app.command("status")(status.status)
 app.command("report")(report.report)
 app.command("diff")(diff.diff)
 app.command("export")(export.export)

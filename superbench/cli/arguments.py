@@ -14,7 +14,7 @@ BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAM
 
 Tasks = Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")]
 Protocol = Annotated[str | None, typer.Option(help="superb, superb-once or mini train heads [default: mini on miniature corpora, else superb]; few-shot and in-context train nothing", show_default=False)]  # fmt: skip
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda (every visible GPU), or some: cuda:0,cuda:3")]
 Rates = Annotated[str | None, typer.Option("--lr", help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)]  # fmt: skip
 Seeds = Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2; the lowest is reported")]
 MaxSteps = Annotated[int | None, typer.Option(help="The most updates to train (recorded in the result as a deviation)", min=1, show_default=False)]  # fmt: skip

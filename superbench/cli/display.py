@@ -14,7 +14,8 @@ from rich.segment import Segment
 from rich.text import Text
 
 from superbench.cli.printing import spelled
-from superbench.cli.remaining_time import Pace, left
+from superbench.cli.remaining_time import left
+from superbench.runs.pace import Pace
 from superbench.system.spelling import visible
 
 if TYPE_CHECKING:

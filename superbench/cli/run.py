@@ -45,6 +45,10 @@ def run(
     examples: ShotNumbers = None,
     draws: Draws = 10,
     workers: Annotated[int | None, typer.Option(help="Number of worker processes [default: depends on the machine]", min=1, show_default=False)] = None,
+    engine: Annotated[str, typer.Option(help="local (processes of this machine), ray or slurm: see the page Run on many machines")] = "local",
+    address: Annotated[str | None, typer.Option(help="Ray cluster to use, HOST:PORT or auto [default: start one on this machine]", show_default=False)] = None,
+    slurm: Annotated[str | None, typer.Option(help="Settings of sbatch: partition=gpu,time=240,gpus_per_node=1,array_parallelism=8; cluster=local runs the same tasks on this machine", show_default=False)] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="With --engine slurm: return after the submission; see superbench status")] = False,
     store: StoreFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs that would run, their corpora, recipes and cost; extract, train and write nothing")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="Run finished jobs again, and extract stored features again")] = False,
@@ -60,7 +64,7 @@ def run(
         "data": data, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
         "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk,
         "precision": precision, "variants": variant or (), "workers": workers, "store": store, "store_gb": store_gb,
-        "redo": redo, "shots": shots(examples), "draws": draws,
+        "engine": engine, "address": address, "slurm": slurm, "detach": detach, "redo": redo, "shots": shots(examples), "draws": draws,
     }  # fmt: skip
     if dry_run:
         from superbench.cli.dry_run import rehearse

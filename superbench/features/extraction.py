@@ -25,7 +25,7 @@ from superbench.features.sharding import Piece, Request
 from superbench.features.store import Entry, Store
 from superbench.features.stored import StoredPass
 from superbench.plugins.reference_outputs import check_steady
-from superbench.system.progress import Reporter
+from superbench.system.progress import Reporter, Silence
 
 if TYPE_CHECKING:
     from superbench.plugins import Loaded
@@ -136,12 +136,13 @@ def extract(
     already. Features stored before `since` (Unix time), or before the reference outputs of the model, are computed again.
     """
     began = time.perf_counter()
-    since = max(since or 0.0, upstream.outputs.since if upstream.outputs else 0.0)
-    work, request = StoredPass(store, since, reporter), Request(upstream, reduction, device, passing)
+    work, request = _pass(upstream, store, since, reporter), Request(upstream, reduction, device, passing)
     pieces = work.pieces(request, list(dict.fromkeys(audios)))
     rates = Counter(sound.rate for sound in store.sounds([piece.audio.path for piece in pieces]))
-    fixed = [piece for piece in pieces if piece.audio not in live and not _is_cropped(piece)]
-    request, entries = _stored(work, request, fixed, layer)
+    request, fixed, entries = _to_store(work, request, _fixed(pieces, live), layer)
+    work.compute(request, fixed)
+    stored = work.entries(fixed)
+    entries |= {piece.audio: stored[piece.key] for piece in fixed}
     statistics = Statistics(
         rates, sum(piece.samples for piece in pieces) / SAMPLE_RATE, work.passed_seconds, time.perf_counter() - began
     )
@@ -149,14 +150,51 @@ def extract(
     return Extraction(store=store, entries=entries, live=LivePass(request), lengths=lengths, statistics=statistics, layer=layer)
 
 
+def contribute(
+    upstream: Loaded,
+    audios: Sequence[Audio],
+    reduction: Reduction,
+    store: Store,
+    device: str,
+    live: Collection[Audio] = (),
+    layer: int | None = None,
+    passing: ForwardOptions = WHOLE,
+    since: float | None = None,
+) -> float:
+    """Stores a part of the features that another process extracts with the same arguments: shards on which nobody works.
+
+    Returns the seconds of sound that passed through the model. Raises the errors of `extract`.
+    """
+    work, request = _pass(upstream, store, since, Silence()), Request(upstream, reduction, device, passing)
+    pieces = work.pieces(request, list(dict.fromkeys(audios)))
+    request, fixed, _ = _to_store(work, request, _fixed(pieces, live), layer)
+    made = work.contribute(request, fixed)
+    try:
+        check_steady(upstream, device)
+    except BadUpstream:
+        store.forget_older(made, math.inf)
+        raise
+    return work.passed_seconds
+
+
+def _pass(upstream: Loaded, store: Store, since: float | None, reporter: Reporter) -> StoredPass:
+    """Returns the pass that computes again what is older than `since` or than the reference outputs of the model."""
+    return StoredPass(store, max(since or 0.0, upstream.outputs.since if upstream.outputs else 0.0), reporter)
+
+
+def _fixed(pieces: Sequence[Piece], live: Collection[Audio]) -> list[Piece]:
+    """Returns the segments that are the same at every reading, so that they can be stored."""
+    return [piece for piece in pieces if piece.audio not in live and not _is_cropped(piece)]
+
+
 def _is_cropped(piece: Piece) -> bool:
     return piece.audio.crop is not None and piece.samples >= piece.audio.crop
 
 
-def _stored(
+def _to_store(
     work: StoredPass, request: Request, pieces: Sequence[Piece], layer: int | None
-) -> tuple[Request, dict[Audio, Entry]]:
-    """Returns the entries of the segments, which are computed if they are not stored, and the request for everything else.
+) -> tuple[Request, Sequence[Piece], dict[Audio, Entry]]:
+    """Returns the request for the segments that must be stored, these segments, and entries that replace the others.
 
     Frames of one layer are taken from entries with all layers where there are any; all others have that layer alone.
     """
@@ -166,9 +204,7 @@ def _stored(
         entries = {piece.audio: stored[piece.key] for piece in pieces if piece.key in stored}
         request = replace(request, passing=replace(request.passing, layer=layer))
         pieces = work.pieces(request, [piece.audio for piece in pieces if piece.key not in stored])
-    work.compute(request, pieces)
-    stored = work.entries(pieces)
-    return request, entries | {piece.audio: stored[piece.key] for piece in pieces}
+    return request, pieces, entries
 
 
 def means(extraction: Extraction, audios: Sequence[Audio]) -> Tensor:

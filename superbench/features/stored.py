@@ -68,6 +68,17 @@ class StoredPass:
                 done += seconds_of(batches)
                 self.reporter.advance("extract", done, total)
 
+    def contribute(self, request: Request, pieces: Sequence[Piece]) -> list[str]:
+        """Computes and stores shards of the request on which no other process works, from the last to the first; returns their
+        names. The process that needs them all computes them from the first to the last."""
+        made = []
+        for name, batches in reversed(self._missing(request, pieces)):
+            with self.store.working_on(name, wait=False) as is_locked:
+                if is_locked and (absent := self._lacking(batches)):
+                    self._compute_shard(request, absent, lambda _: None)
+                    made.append(name)
+        return made
+
     def _missing(self, request: Request, pieces: Sequence[Piece]) -> list[tuple[str, Batches]]:
         """Returns the shards of the request by name, without the segments that are stored; they will not be evicted."""
         shards = list(request.shards(pieces))

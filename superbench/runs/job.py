@@ -15,7 +15,7 @@ from superbench.contract.items import audios_of, without_crops
 from superbench.data.fingerprint import sounds_of
 from superbench.data.passport import Passport, passport_of
 from superbench.errors import BadCorpus, CommandError
-from superbench.features.extraction import Extraction, Statistics, extract
+from superbench.features.extraction import Extraction, Statistics, contribute, extract
 from superbench.features.storage_policy import unstored
 from superbench.features.store import Store
 from superbench.plugins import Loaded
@@ -64,8 +64,7 @@ def perform(
         if earlier is not None:
             (job_folder / "failure.json").unlink(missing_ok=True)
             return Performed(earlier, True)
-        folds = _prepared(task, inputs.read, upstream.hop, inputs.recipe)
-        folds = folds if options.trains else without_crops(folds)
+        folds = _folds(inputs)
         if options.redo_since is not None:
             shutil.rmtree(job_folder / "work", ignore_errors=True)
         outcome, statistics = _experiment(inputs, folds, store, job_folder / "work", reporter)
@@ -88,12 +87,25 @@ def _extracted(
     task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store, options: Options, reporter: Reporter
 ) -> Extraction:
     """Returns the features of all items of the folds; raises `BadUpstream` if the model changed during extraction."""
-    layer = _layer(options, upstream) if task.head and options.trains else None
-    live = unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
-    settings = live, layer, options.forward_options, options.redo_since
+    settings = _extraction_settings(task, upstream, folds, store, options)
     extraction = extract(upstream, audios_of(folds), task.card.reads, store, options.device, reporter, *settings)
     extraction.check_steady()
     return extraction
+
+
+def share_extraction(task: Task, upstream: Loaded, corpora: Corpora, store: Store, options: Options) -> float:
+    """Computes stored features for a job on which another process works; returns the seconds of sound that passed."""
+    inputs = read_inputs(task, upstream, corpora, options, store.sounds)
+    folds = _folds(inputs)
+    live, *settings = _extraction_settings(task, upstream, folds, store, options)
+    return contribute(upstream, audios_of(folds), task.card.reads, store, options.device, live, *settings)
+
+
+def _extraction_settings(task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store, options: Options) -> tuple:
+    """Returns the sound that is not stored, the layer, the forward options, and the time before which features are old."""
+    layer = _layer(options, upstream) if task.head and options.trains else None
+    live = unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
+    return live, layer, options.forward_options, options.redo_since
 
 
 def _experiment(
@@ -154,6 +166,12 @@ def _layer(options: Options, upstream: Loaded) -> int | None:
             "(0 is the input of the first layer of a Transformer)."
         )
     return options.layer
+
+
+def _folds(inputs: Inputs) -> tuple[Fold, ...]:
+    """Returns the folds as the task prepares them; without crops if nothing is trained."""
+    folds = _prepared(inputs.task, inputs.read, inputs.upstream.hop, inputs.recipe)
+    return folds if inputs.options.trains else without_crops(folds)
 
 
 def _prepared(task: Task, folds: Sequence[Fold], hop: int, recipe: Recipe) -> tuple[Fold, ...]:

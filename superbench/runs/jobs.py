@@ -21,12 +21,15 @@ def folder(out: Path, spec: Spec, task: str, options: Options) -> Path:
     return out / spec.folder / task / options.subfolder
 
 
+THREADS = 1
+"""Threads of a worker. The number is the same for any number of workers, because sums depend on it in their last digits."""
+
 State = Literal["done", "found", "failed", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """All settings of a worker; it is sent to worker processes."""
+    """All settings of a worker; it is sent to worker processes. `devices`: those that the workers of a machine share."""
 
     data: Path
     settings: Path | None
@@ -35,8 +38,9 @@ class RunPlan:
     budget: int | None
     options: Options
     lenient: bool
-    threads: int
+    devices: tuple[str, ...]
     debug: bool
+    threads: int = THREADS
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class RecipeOptions(TypedDict, total=False):
       `superb`. `few-shot` and `in-context` train nothing.
     * `shots`: numbers of examples for protocols that train nothing, such as `(0, 1, 5, "all")`. Default: those of the task.
       `draws` (default 10): how often the examples are drawn.
-    * `device`: `auto`, `cpu` or `cuda`.
+    * `device`: `auto`, `cpu`, `cuda` (every visible GPU, one worker on each), or some, such as `cuda:0,cuda:3`.
     * `learning_rates`, `seeds` (default 0), `max_steps` (updates), `variants` (names in the cards of the tasks): values in
       place of the recipe's.
     * `layer`: use only this hidden state, in place of the weighted sum over all.
@@ -57,7 +57,9 @@ class RunOptions(RecipeOptions, total=False):
 
     * `data`: folder of the corpora; `settings`: file with the folders of single corpora.
     * `out`: folder of results.
-    * `workers`: number of processes.
+    * `workers`: number of processes, or of actors.
+    * `engine`: `local` (processes of this machine; the default), `ray` or `slurm`. `address`: Ray cluster, as `host:port`.
+      `slurm`: settings such as `"partition=gpu,time=240"`; `detach`: return after the submission.
     * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes.
     * `redo`: compute results and features again, even if they exist.
     * `debug`: add tracebacks to the messages of jobs that fail.
@@ -68,6 +70,10 @@ class RunOptions(RecipeOptions, total=False):
     out: Required[Path | str]
     settings: Path | str | None
     workers: int | None
+    engine: str | None
+    address: str | None
+    slurm: str | None
+    detach: bool
     store: Path | str | None
     store_gb: float | None
     redo: bool

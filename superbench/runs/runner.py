@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -25,18 +26,23 @@ from superbench.results import Result
 from superbench.results.draws import DRAWS
 from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
+from superbench.runs.engines.choice import distributed, require_engine
 from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
 from superbench.runs.notebook import usual_watcher
 from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants
-from superbench.runs.pool import parallel
-from superbench.runs.worker import failed, inline
-from superbench.system.devices import device_of, fast_precision
+from superbench.runs.status import StatusWatcher
+from superbench.runs.worker import failed
+from superbench.system.devices import devices_of, fast_precision, use_device
 from superbench.system.locks import require_locks
+from superbench.system.memory import total_memory
 from superbench.system.ranges import require_number, require_whole
 from superbench.system.user import settle
 
 OTHER_WORK = 30_000.0
 """Cost of reading, extraction and scoring in a job; the unit is the cost of one utterance in an update of a head on means."""
+
+WORKER_BYTES = 2 * 2**30
+"""Memory that a worker on a CPU usually needs, with its libraries and a base model."""
 
 
 @dataclass(slots=True)
@@ -103,6 +109,7 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
         options.recipe(task)
     for spec in specs:
         _require_plugin(spec)
+    require_engine(given)
     if given.get("workers") is not None:
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
     if given.get("store_gb") is not None:
@@ -136,7 +143,7 @@ def _named(name: str) -> Task:
 
 def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) -> Options:
     """Returns the options with their defaults; raises `CommandError` for invalid ones. `usual`: the default protocol."""
-    protocol, device = given.get("protocol") or usual, device_of(given.get("device", "auto"))
+    protocol, device = given.get("protocol") or usual, use_device(devices_of(given.get("device", "auto"))[0])
     rates, prepared = given.get("learning_rates"), usual if protocol in UNTRAINED else protocol
     usual_precision, shots = _precision(prepared, device), given.get("shots")
     options = Options(
@@ -175,18 +182,20 @@ def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all",
     check_names(options, needed=["data", "out"])
     checked = asked(upstreams, tasks, **options).into(Path(options["out"]))
     plan, count = _plan(checked, options)
-    watcher, report = options.get("watcher") or usual_watcher(), Report()
-    for ended in _ended(checked, plan, count, watcher):
-        report.ended.append(ended)
-        _record(plan.out, ended)
-        watcher.ended(ended)
+    watcher, report = StatusWatcher(options.get("watcher") or usual_watcher(), plan.out, require_engine(options)), Report()
+    with closing(watcher):
+        for ended in _ended(checked, plan, count, options, watcher):
+            report.ended.append(ended)
+            _record(plan.out, ended)
+            watcher.ended(ended)
     report.seconds = time.perf_counter() - began
     return report
 
 
 def processes(given: RunOptions, checked: Asked) -> int:
-    """Returns the number of worker processes of a run."""
-    return max(1, min(given.get("workers") or default_workers(checked.options.device), len(checked.jobs)))
+    """Returns the number of workers of a run. On miniature corpora, more workers than jobs would have nothing to do."""
+    count = given.get("workers") or default_workers(devices_of(given.get("device", "auto")))
+    return min(count, len(checked.jobs)) if checked.corpora.synthetic else count
 
 
 def _plan(checked: Asked, given: RunOptions) -> tuple[RunPlan, int]:
@@ -200,7 +209,7 @@ def _plan(checked: Asked, given: RunOptions) -> tuple[RunPlan, int]:
         budget=None if gigabytes is None else round(gigabytes * 1e9),
         options=checked.options,
         lenient=checked.lenient,
-        threads=max(1, _cores() // count),
+        devices=devices_of(given.get("device", "auto")),
         debug=given.get("debug", False),
     )
     require_locks(plan.out, f"--out {plan.out}")
@@ -212,7 +221,7 @@ def _path(given: Path | str | None) -> Path | None:
     return Path(given) if given else None
 
 
-def _ended(checked: Asked, plan: RunPlan, count: int, watcher: Watcher) -> Iterator[Ended]:
+def _ended(checked: Asked, plan: RunPlan, count: int, given: RunOptions, watcher: Watcher) -> Iterator[Ended]:
     """Runs the jobs and yields their ends, those of broken plugins first. Remarks on the store's index and on plugins come
     before any job starts."""
     shares = checked.jobs
@@ -224,7 +233,7 @@ def _ended(checked: Asked, plan: RunPlan, count: int, watcher: Watcher) -> Itera
     for remark in remarks:
         watcher.note(jobs[0], remark)
     yield from _broken(checked, plan)
-    yield from inline(jobs, plan, watcher) if count == 1 and checked.trusted else parallel(jobs, plan, count, watcher)
+    yield from distributed(jobs, plan, count, given, trusted=checked.trusted, watcher=watcher)
 
 
 def _broken(checked: Asked, plan: RunPlan) -> Iterator[Ended]:
@@ -238,9 +247,12 @@ def _usual(corpora: Corpora) -> Protocols:
     return "mini" if corpora.synthetic else "superb"
 
 
-def default_workers(device: str) -> int:
-    """Returns the default number of processes: one for every two cores, but two on two or three cores; one on a GPU."""
-    return 1 if device == "cuda" else max(1, min(_cores(), max(2, _cores() // 2)))
+def default_workers(devices: Sequence[str]) -> int:
+    """Returns the default number of processes: one for each GPU; on a CPU one for each core, as far as they have
+    `WORKER_BYTES` of memory each."""
+    if devices[0] != "cpu":
+        return len(devices)
+    return max(1, min(_cores(), total_memory() // WORKER_BYTES))
 
 
 def _cores() -> int:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from superbench import plugins
 from superbench.contract import Task
 from superbench.contract.corpora import Corpora
@@ -20,7 +22,7 @@ from superbench.errors import CommandError, DamagedFile, MissingCorpus, Occupied
 from superbench.features.store import Store
 from superbench.plugins import Spec
 from superbench.results import write_failure
-from superbench.runs.job import Performed, perform
+from superbench.runs.job import Performed, perform, share_extraction
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, folder, taken
 from superbench.system.memory import give_back
 from superbench.system.processes import Orphaned
@@ -95,6 +97,20 @@ class Worker:
             self.store.release()
             give_back()
 
+    def help(self, job: Job) -> float:
+        """Computes stored features for a job on which another worker works; returns the seconds of sound that passed. An error
+        is not reported here: the worker of the job meets it too."""
+        try:
+            upstream, _ = self.upstream(job.spec)
+            return share_extraction(plugins.task(job.task), upstream, self.corpora, self.store, self.plan.options)
+        except BaseException as error:
+            if _ends_process(error):
+                raise
+            return 0.0
+        finally:
+            self.store.release()
+            give_back()
+
     def _performed(self, task: Task, upstream: plugins.Loaded, certificate: dict[str, Any], reporter: Reporter) -> Performed:
         """Runs the job; if the store's index is damaged, opens the store again, with a new index, and repeats the job."""
         plan = self.plan
@@ -144,8 +160,10 @@ class _Relay:
 
 
 def inline(jobs: Sequence[Job], plan: RunPlan, watcher: Watcher) -> Iterator[Ended]:
-    """Runs the jobs one after the other in this process, and yields their ends."""
-    worker = Worker(plan)
+    """Runs the jobs one after the other in this process, and yields their ends. It uses as many threads as a worker process,
+    since sums depend on their number."""
+    worker, threads = Worker(plan), torch.get_num_threads()
+    torch.set_num_threads(plan.threads)
     try:
         waiting = list(jobs)
         while waiting:
@@ -153,4 +171,5 @@ def inline(jobs: Sequence[Job], plan: RunPlan, watcher: Watcher) -> Iterator[End
             watcher.started(job)
             yield worker.do(job, watcher)
     finally:
+        torch.set_num_threads(threads)
         worker.store.close()

@@ -1,14 +1,17 @@
-"""Checks whether another package named superbench hides this one. Another project uses the same name."""
+"""Facts about the installation: versions, and whether another package named superbench hides this one."""
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Sequence
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 OURS = "speech-superbench"
 PACKAGE = "superbench"
+MATTERING = ("torch", "torchaudio", "numpy", "scipy", "soundfile", "soxr", "librosa", "scikit-learn", "transformers", "s3prl")
+"""Distributions whose versions can change features or scores."""
 
 
 def foreign(path: Sequence[str] | None = None) -> list[str]:
@@ -37,3 +40,14 @@ def advice(others: Sequence[str]) -> str:
 
 def _distributions() -> set[str]:
     return {name.lower().replace("_", "-") for name in packages_distributions().get(PACKAGE, ())}
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the installed distributions on which features and scores depend."""
+    found = {"Python": platform.python_version()}
+    for name in MATTERING:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ def give_back() -> None:
     the allocator of glibc keeps hundreds of megabytes. Takes milliseconds; has no effect with other allocators."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def total_memory() -> int:
+    """Returns the bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @contextlib.contextmanager

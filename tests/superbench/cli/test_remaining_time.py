@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from superbench.cli.display import RunDisplay
-from superbench.cli.remaining_time import Pace, left
+from superbench.cli.remaining_time import left
 from superbench.plugins import parse, tasks
 from superbench.runs.jobs import Ended, Job, State
+from superbench.runs.pace import Pace
 from superbench.runs.runner import asked
 
 

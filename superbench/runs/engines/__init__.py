@@ -1,0 +1,1 @@
+"""Engines: how the jobs of a run reach workers, on this machine or on many."""

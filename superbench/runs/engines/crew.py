@@ -1,0 +1,142 @@
+"""Assigns the units of work of a run to workers, whatever started them, and receives their events.
+
+A unit is a job, or help: a worker without a job computes stored features for a job that still extracts many. The shard of the
+store is the unit of extraction, and its list and batches depend only on content, so the number of workers changes no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from superbench import plugins
+from superbench.features.sharding import SHARD_SECONDS
+from superbench.plugins import Spec
+from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, taken
+from superbench.runs.worker import failed
+
+WORTH_HELP = 2
+"""A worker helps with the extraction of a job while at least so many shards are missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of work: a job, or help with the extraction of a job on which another worker works."""
+
+    job: Job
+    helps: bool = False
+
+
+Event = tuple[Any, ...]
+"""The name of an event and its content.
+
+The names are those of the methods of `Watcher`, and `helped` (job, seconds of sound) and `died` (message).
+"""
+
+
+class Crew(Protocol):
+    """The workers of a run, numbered from 0. `retries`: how often a job is repeated after its worker died."""
+
+    size: int
+    retries: int
+
+    def ready(self, number: int) -> bool:
+        """Returns whether a worker can receive a unit now."""
+
+    def assign(self, number: int, unit: Unit) -> None:
+        """Sends a unit to a worker without work; a worker that cannot do it, because it died or has loaded a user's other
+        model, is replaced first."""
+
+    def events(self) -> Iterator[tuple[int, Event]]:
+        """Waits about a second at most, and yields the number of a worker and an event for each that arrived."""
+
+    def close(self) -> None:
+        """Ends the workers."""
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """The state of a run: jobs that wait, the unit of each worker, and what each job that runs has still to extract."""
+
+    waiting: list[Job]
+    plan: RunPlan
+    crew: Crew
+    watcher: Watcher
+    units: dict[int, Unit] = field(default_factory=dict)
+    own: dict[int, Spec | None] = field(default_factory=dict)
+    missing: dict[Job, float] = field(default_factory=dict)
+    helped: dict[Job, float] = field(default_factory=dict)
+    refused: set[tuple[int, Job]] = field(default_factory=set)
+    deaths: dict[Job, int] = field(default_factory=dict)
+
+    def run(self) -> Iterator[Ended]:
+        """Runs all jobs, and yields their ends."""
+        try:
+            self._assign_all()
+            while self.waiting or any(not unit.helps for unit in self.units.values()):
+                for number, (event, *content) in self.crew.events():
+                    yield from self._receive(number, event, content)
+                self._assign_all()
+        finally:
+            self.crew.close()
+
+    def _assign_all(self) -> None:
+        """Gives a unit to every worker that has none, as far as there are any."""
+        for number in range(self.crew.size):
+            if number not in self.units and self.crew.ready(number) and (unit := self._next(number)):
+                self.units[number] = unit
+                self.own[number] = None if plugins.is_built_in(unit.job.spec) else unit.job.spec
+                self.crew.assign(number, unit)
+
+    def _next(self, number: int) -> Unit | None:
+        """Returns the next unit of a worker: first a job of the user's model that it has loaded, then any job; then help."""
+        if self.waiting:
+            same_model = [job for job in self.waiting if job.spec == self.own.get(number)]
+            job = taken(same_model or self.waiting, self.plan)
+            if same_model:
+                self.waiting.remove(job)
+            return Unit(job)
+        least = WORTH_HELP * SHARD_SECONDS[self.plan.options.device]
+        jobs = [job for job, seconds in self.missing.items() if seconds >= least and (number, job) not in self.refused]
+        return Unit(max(jobs, key=lambda job: self.missing[job]), helps=True) if jobs else None
+
+    def _receive(self, number: int, event: str, content: Sequence[Any]) -> Iterator[Ended]:
+        """Handles an event of a worker; yields the end of a job."""
+        if event == "ended":
+            yield self._ended(number, content[0])
+        elif event == "helped":
+            job, seconds = content
+            self._release(number)
+            self.helped[job] = self.helped.get(job, 0.0) + seconds
+        elif event == "died":
+            yield from self._died(number, content[0])
+        else:
+            if event == "advance":
+                job, stage, done, total = content
+                self.missing[job] = total - done if stage == "extract" else 0.0
+            getattr(self.watcher, event)(*content)
+
+    def _ended(self, number: int, ended: Ended) -> Ended:
+        self.units.pop(number)
+        self.missing.pop(ended.job, None)
+        return replace(ended, passed_seconds=ended.passed_seconds + self.helped.pop(ended.job, 0.0))
+
+    def _release(self, number: int) -> None:
+        """Frees a worker that has helped; it does not help with this job again."""
+        self.refused.add((number, self.units.pop(number).job))
+
+    def _died(self, number: int, message: str) -> Iterator[Ended]:
+        """Handles the death of a worker: its help is lost; its job is repeated as often as the crew allows, or fails."""
+        unit = self.units[number]
+        if unit.helps:
+            self._release(number)
+            return
+        deaths = self.deaths[unit.job] = self.deaths.get(unit.job, 0) + 1
+        if deaths <= self.crew.retries:
+            self.watcher.note(unit.job, f"{message} The job is repeated; it continues where it stopped")
+            self.units.pop(number)
+            self.missing.pop(unit.job, None)
+            self.waiting.insert(0, unit.job)
+            return
+        yield self._ended(number, failed(unit.job, self.plan, "WorkerDied", message))

@@ -1,0 +1,152 @@
+"""The engine `local`: worker processes on this machine, which end with the process that started them.
+
+A user's own model runs in a process without other models, so that changes of its code to Python, torch or numpy do not affect
+other models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from superbench import plugins
+from superbench.plugins import Spec
+from superbench.runs.engines.crew import Dispatcher, Event, Unit
+from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
+from superbench.runs.worker import Worker, inline
+from superbench.system.devices import use_device
+from superbench.system.processes import end, how_it_ended, say, start
+
+
+def local(jobs: Sequence[Job], plan: RunPlan, count: int, trusted: bool, watcher: Watcher) -> Iterator[Ended]:
+    """Runs jobs in `count` processes, and yields their ends. If a process dies, only its current job fails.
+
+    A single worker is this process if all code of the run is part of superbench (`trusted`).
+    """
+    if count == 1 and trusted:
+        use_device(plan.devices[0])
+        return inline(jobs, plan, watcher)
+    return Dispatcher(list(jobs), plan, Processes(plan, count), watcher).run()
+
+
+class _PipeWatcher:
+    """A watcher that sends all events through a pipe to the parent process."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+
+    def planned(self, shares: Mapping[Job, float]) -> None:
+        """Does nothing: the parent process made the plan."""
+
+    def started(self, job: Job) -> None:
+        say(self.pipe, "started", job)
+
+    def advance(self, job: Job, stage: str, done: float, total: float) -> None:
+        say(self.pipe, "advance", job, stage, done, total)
+
+    def note(self, job: Job, text: str) -> None:
+        say(self.pipe, "note", job, text)
+
+    def ended(self, ended: Ended) -> None:
+        say(self.pipe, "ended", ended)
+
+
+def _work(pipe: Connection, plan: RunPlan, device: str) -> None:
+    """Main function of a worker process: does the units that it receives, and sends their ends."""
+    use_device(device)
+    worker = Worker(plan)
+    watcher = _PipeWatcher(pipe)
+    with contextlib.suppress(EOFError):  # the parent process has ended, or has no more jobs
+        while True:
+            unit = pipe.recv()
+            if unit.helps:
+                say(pipe, "helped", unit.job, worker.help(unit.job))
+            else:
+                watcher.started(unit.job)
+                watcher.ended(worker.do(unit.job, watcher))
+
+
+@dataclass(slots=True)
+class _Process:
+    """A worker process, whether it has work, and the user's model that it has loaded; None if it has loaded built-in models."""
+
+    process: Any
+    pipe: Connection
+    busy: bool = False
+    own: Spec | None = None
+
+    def can_do(self, job: Job) -> bool:
+        """Returns whether the process is alive, and has loaded no code except that of the job's model and of superbench."""
+        return self.process.is_alive() and (self.own is None if plugins.is_built_in(job.spec) else self.own in (None, job.spec))
+
+
+class Processes:
+    """A `Crew` of child processes, each started for its first unit; worker n uses the n-th device of the plan, in turn."""
+
+    retries = 0
+
+    def __init__(self, plan: RunPlan, size: int) -> None:
+        self.plan, self.size = plan, size
+        self._workers: dict[int, _Process] = {}
+
+    def _start(self, number: int) -> _Process:
+        own_end, worker_end = multiprocessing.Pipe()
+        device = self.plan.devices[number % len(self.plan.devices)]
+        process = start(_work, worker_end, self.plan, device, threads=self.plan.threads)
+        worker_end.close()
+        return _Process(process, own_end)
+
+    def ready(self, number: int) -> bool:
+        """Returns True: a process that is not there yet is started for its first unit."""
+        return True
+
+    def assign(self, number: int, unit: Unit) -> None:
+        """Sends a unit to a worker; a worker that cannot do it is replaced by a new process."""
+        worker = self._workers.get(number)
+        if worker is None or not worker.can_do(unit.job):
+            end([worker.process] if worker else [])
+            self._workers[number] = worker = self._start(number)
+        worker.busy, worker.own = True, None if plugins.is_built_in(unit.job.spec) else unit.job.spec
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died while it waited: reading its pipe says so
+            worker.pipe.send(unit)
+
+    def events(self) -> Iterator[tuple[int, Event]]:
+        """Yields what arrived within a second."""
+        pipes = {worker.pipe: number for number, worker in self._workers.items() if worker.busy}
+        for pipe in wait(list(pipes), timeout=1.0):
+            number = pipes[pipe]  # type: ignore[index]
+            event = _received(self._workers[number])
+            if event[0] in ("ended", "helped", "died"):
+                self._workers[number].busy = False
+            yield number, event
+
+    def close(self) -> None:
+        """Ends all processes."""
+        end([worker.process for worker in self._workers.values()])
+
+
+def _received(worker: _Process) -> Event:
+    """Receives one event of a worker; if its process has ended, the event is `died` with a message."""
+    try:
+        return worker.pipe.recv()
+    except (EOFError, ConnectionResetError):
+        worker.process.join(5)
+        return "died", _death(worker.process.exitcode)
+
+
+def _death(status: int | None) -> str:
+    """Returns the message for a job whose worker process ended with an exit status."""
+    ended = how_it_ended(status or 0)
+    if status is None or status >= 0:
+        return (
+            f"The process of this job {ended} before the job was done: the code of the model or of the task ended it "
+            "(os._exit, for example). Correct that code, and run the same command again."
+        )
+    killed = -status == signal.SIGKILL
+    cause = "probably because memory was exhausted. Use fewer --workers" if killed else "in compiled code. Correct that code"
+    return f"The process of this job {ended}, {cause}, and run the same command again: it continues from here."
