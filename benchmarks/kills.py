@@ -6,11 +6,14 @@ equal the undisturbed one (timings aside), and the store must be complete after 
 was imported, so that most kills fall into the work and not into its start.
 
     python benchmarks/kills.py --kills 200
+    python benchmarks/kills.py --kills 50 --without-locks    # two processes at once, on a disk whose flock fails
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
+import fcntl
 import json
 import os
 import random
@@ -50,19 +53,30 @@ def fork(data: Path, folder: Path, steps: int) -> int:
     return child
 
 
-def survives(data: Path, folder: Path, steps: int, longest: float, left: int, states: Counter[str]) -> int:
-    """Repeats the run until it ends without a kill; returns the number of kills."""
+def without_locks() -> None:
+    """Makes `flock` fail in this process and its children, as on a network disk without locks."""
+
+    def flock(_file: object, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    fcntl.flock = flock
+
+
+def survives(data: Path, folder: Path, steps: int, longest: float, left: int, count: int, states: Counter[str]) -> int:
+    """Repeats the run, in `count` processes at once, until it ends without a kill; returns the number of kills."""
     kills = 0
     while True:
-        child, moment = fork(data, folder, steps), time.monotonic() + random.uniform(0.0, longest)
-        while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and (kills >= left or time.monotonic() < moment):
+        children, moment = [fork(data, folder, steps) for _ in range(count)], time.monotonic() + random.uniform(0.0, longest)
+        while (ended := os.waitpid(children[0], os.WNOHANG))[0] == 0 and (kills >= left or time.monotonic() < moment):
             time.sleep(0.005)
         if ended[0]:
-            assert os.waitstatus_to_exitcode(ended[1]) == 0, "the run failed"
+            statuses = [ended[1], *(os.waitpid(child, 0)[1] for child in children[1:])]
+            assert not any(map(os.waitstatus_to_exitcode, statuses)), "the run failed"
             return kills
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        kills += 1
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
         states[_state(folder)] += 1
         damage = [finding for finding in Store(folder / "store").verify(Silence()) if finding.state == "damaged"]
         assert not damage, damage
@@ -98,7 +112,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="updates of each head")
     parser.add_argument("--longest", type=float, help="seconds until a kill, at most (a third of an undisturbed run)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without-locks", action="store_true", help="let flock fail, and run two processes at once")
     options = parser.parse_args()
+    if options.without_locks:
+        without_locks()
     random.seed(options.seed)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="superbench-kills-") as temporary:
@@ -113,7 +130,9 @@ def main() -> None:
         assert set(expected) == set(TASKS.split(",")), "the undisturbed run failed"
         while kills < options.kills:
             folder = root / f"round{rounds}"
-            kills += survives(root / "data", folder, options.steps, longest, options.kills - kills, states)
+            kills += survives(
+                root / "data", folder, options.steps, longest, options.kills - kills, 1 + options.without_locks, states
+            )
             rounds += 1
             unlike = differing(results(folder), expected)
             assert not unlike, f"round {rounds} differs in {', '.join(unlike)}"

@@ -66,6 +66,11 @@ def run(
         "precision": precision, "variants": variant or (), "workers": workers, "store": store, "store_gb": store_gb,
         "engine": engine, "address": address, "slurm": slurm, "detach": detach, "redo": redo, "shots": shots(examples), "draws": draws,
     }  # fmt: skip
+    _execute(upstreams, tasks, dry_run, options)
+
+
+def _execute(upstreams: list[str], tasks: str, dry_run: bool, options: dict[str, Any]) -> None:
+    """Print what would run, or run it; a failed job makes the exit status 1."""
     if dry_run:
         from superbench.cli.dry_run import rehearse
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -27,22 +26,20 @@ from superbench.results.draws import DRAWS
 from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
 from superbench.runs.engines.choice import distributed, require_engine
+from superbench.runs.engines.local import default_workers
 from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
 from superbench.runs.notebook import usual_watcher
 from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants
 from superbench.runs.status import StatusWatcher
 from superbench.runs.worker import failed
 from superbench.system.devices import devices_of, fast_precision, use_device
+from superbench.system.leases import is_marked
 from superbench.system.locks import require_locks
-from superbench.system.memory import total_memory
 from superbench.system.ranges import require_number, require_whole
 from superbench.system.user import settle
 
 OTHER_WORK = 30_000.0
 """Cost of reading, extraction and scoring in a job; the unit is the cost of one utterance in an update of a head on means."""
-
-WORKER_BYTES = 2 * 2**30
-"""Memory that a worker on a CPU usually needs, with its libraries and a base model."""
 
 
 @dataclass(slots=True)
@@ -217,6 +214,12 @@ def _plan(checked: Asked, given: RunOptions) -> tuple[RunPlan, int]:
     return plan, count
 
 
+def _about_leases(plan: RunPlan) -> list[str]:
+    """Returns a remark for each folder whose file system has no locks."""
+    folders = [folder for folder in (plan.out, plan.store) if is_marked(folder)]
+    return [f"the file system of {folder} has no file locks; lease files take their place" for folder in folders]
+
+
 def _path(given: Path | str | None) -> Path | None:
     return Path(given) if given else None
 
@@ -226,7 +229,7 @@ def _ended(checked: Asked, plan: RunPlan, count: int, given: RunOptions, watcher
     before any job starts."""
     shares = checked.jobs
     with Store(plan.store) as store:
-        remarks = store.remarks()
+        remarks = store.remarks() + _about_leases(plan)
     remarks += [message for name, message in checked.broken.items() if name in checked.tasks]  # a built-in name, claimed twice
     watcher.planned(shares)
     jobs = list(shares)
@@ -245,18 +248,6 @@ def _broken(checked: Asked, plan: RunPlan) -> Iterator[Ended]:
 def _usual(corpora: Corpora) -> Protocols:
     """Returns the default protocol of a folder of corpora."""
     return "mini" if corpora.synthetic else "superb"
-
-
-def default_workers(devices: Sequence[str]) -> int:
-    """Returns the default number of processes: one for each GPU; on a CPU one for each core, as far as they have
-    `WORKER_BYTES` of memory each."""
-    if devices[0] != "cpu":
-        return len(devices)
-    return max(1, min(_cores(), total_memory() // WORKER_BYTES))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def every_variant() -> Iterator[str]:

@@ -1,42 +1,58 @@
-"""File locks, by which all processes of superbench are synchronized.
+"""Locks, by which all processes of superbench are synchronized.
 
 A lock is a file that a process has locked with `flock`. The operating system releases it when the process ends, even when it is
-killed. Some file systems have no such locks (NFS mounted with `nolock`, Lustre without `-o flock`, some FUSE): they cause an
-error.
+killed. Some file systems have no such locks (NFS mounted with `nolock`, Lustre without `-o flock`, some FUSE): there, leases
+take their place (see `leases`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from superbench.errors import CommandError, StoreError
+from superbench.errors import StoreError
 from superbench.system.files import require_folder
+from superbench.system.leases import Lease, is_marked, lease, leased, mark
+
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+"""Error numbers of `flock` on a file system that has no locks."""
 
 
-def lock(path: Path, *, wait: bool) -> IO | None:
-    """Locks `path` until the returned file is closed. Without `wait`, returns None if another process holds the lock.
+def lock(path: Path, *, wait: bool) -> IO | Lease | None:
+    """Locks `path` until the returned value is closed. Without `wait`, returns None if another process holds the lock.
 
-    Raises `StoreError` if the file cannot be created, or its file system has no locks.
+    Raises `StoreError` if the file cannot be created.
     """
     try:
-        file = path.open("w")
+        if is_marked(path.parent):
+            return lease(path, wait=wait)
+        return _flock(path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
+        if error.errno in WITHOUT_LOCKS:
+            mark(path.parent)
+            return lock(path, wait=wait)
         raise StoreError(
             f"The lock file {path} cannot be created: {error.strerror}. Make the folder writable, or choose another one."
         ) from error
+
+
+def _flock(path: Path, operation: int) -> IO | None:
+    """Locks `path` with `flock`; returns None if another process holds the lock."""
+    file = path.open("w")
     try:
-        if _locked(file, path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):
-            return file
+        fcntl.flock(file, operation)
+    except BlockingIOError:
+        file.close()
+        return None
     except BaseException:
         file.close()
         raise
-    file.close()
-    return None
+    return file
 
 
 @contextlib.contextmanager
@@ -49,38 +65,36 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
 
 def held(path: Path) -> bool:
     """Returns True if a process holds the lock `path`; False if there is no such file."""
+    if is_marked(path.parent):
+        return leased(path)
     try:
         with path.open() as file:
-            return not _locked(file, path, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno in WITHOUT_LOCKS:
+            mark(path.parent)
+            return leased(path)
+        raise StoreError(f"The lock file {path} cannot be read: {error.strerror}.") from error
+    return False
 
 
-def require_locks(folder: Path, option: str) -> None:
-    """Creates `folder`, and checks before any work that it is writable and has locks.
+def uses_leases(folder: Path) -> bool:
+    """Returns whether leases take the place of locks in `folder`, which must exist; tries a lock, and marks the folder."""
+    with tempfile.TemporaryDirectory(prefix=".lock.", dir=folder) as temporary, locked(Path(temporary) / "lock", wait=False):
+        if not is_marked(Path(temporary)):
+            return False
+    mark(folder)
+    return True
+
+
+def require_locks(folder: Path, option: str) -> bool:
+    """Creates `folder`, and checks before any work that it is writable; returns whether leases take the place of locks there.
 
     `option` is the option and its value, such as `--out results`. Raises `CommandError`.
     """
     require_folder(folder, option)
-    with tempfile.NamedTemporaryFile(prefix=".lock.", dir=folder) as file:
-        try:
-            _locked(file, Path(file.name), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except StoreError as error:
-            raise CommandError(f"{option}: {error}") from error
-
-
-def _locked(file: Any, path: Path, operation: int) -> bool:
-    try:
-        fcntl.flock(file, operation)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise StoreError(_without_locks(path.parent, error)) from error
-    return True
-
-
-def _without_locks(folder: Path, error: OSError) -> str:
-    return (
-        f"The file system of {folder.absolute()} has no file locks ({error.strerror}), so two processes could write there "
-        "at once. Choose a folder on another disk, such as a local one."
-    )
+    return uses_leases(folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from superbench.errors import DamagedFile, StoreError
+from superbench.system.leases import lease
 
 VERSION = 3
 """`user_version` of the file. 0: shards have no `used` and `checked`, and there are no pins; 1: sounds have no `changed`; 2:
@@ -45,18 +46,20 @@ class Index:
     """One connection to the index at `path`. The file is created or updated if necessary.
 
     Every failure raises a `StoreError` that tells the user what to do. Only one process at a time may open a new index; the
-    caller ensures this. With `read_only` the file is not changed; `version` is the version of its schema.
+    caller ensures this. With `read_only` the file is not changed; `version` is the version of its schema. With `leases`, SQLite
+    uses no locks, and a lease allows one process at a time to read or write.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path, self.read_only, self.dropped = path, read_only, 0
+    def __init__(self, path: Path, *, read_only: bool = False, leases: bool = False) -> None:
+        self.path, self.read_only, self.leases, self.dropped = path, read_only, leases, 0
         with self._failing("opened"):
-            database = f"{path.absolute().as_uri()}{_read_only_mode(path)}" if read_only else path
-            self._connection = sqlite3.connect(database, timeout=PATIENCE, isolation_level=None, uri=read_only)
+            mode = _read_only_mode(path) if read_only else "?nolock=1" if leases else ""
+            database = f"{path.absolute().as_uri()}{mode}"
+            self._connection = sqlite3.connect(database, timeout=PATIENCE, isolation_level=None, uri=True)
             self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
             self._connection.execute("PRAGMA cell_size_check=ON")
             if not read_only:
-                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute(f"PRAGMA journal_mode={'DELETE' if leases else 'WAL'}")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
             [(version,)] = self.rows("PRAGMA user_version")
         if version > VERSION:
@@ -84,7 +87,7 @@ class Index:
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Returns the rows of a query."""
-        with self._failing("read"):
+        with self._turn(), self._failing("read"):
             return self._connection.execute(query, values).fetchall()
 
     def among(self, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
@@ -118,7 +121,7 @@ class Index:
 
     def write(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Executes a statement for each of `rows`. Use `transaction` for statements that belong together."""
-        with self._failing("written"):
+        with self._turn(), self._failing("written"):
             self._connection.executemany(statement, rows)
 
     def write_among(self, statement: str, values: Sequence[object]) -> None:
@@ -136,14 +139,24 @@ class Index:
         if self._connection.in_transaction:
             yield
             return
-        self._do("BEGIN IMMEDIATE")
-        try:
+        with self._turn():
+            self._do("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._do("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.OperationalError):  # a full disk may have rolled it back already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Waits until no other process uses the index, if SQLite has no locks; a transaction is one turn."""
+        if self.leases and not self._connection.in_transaction:
+            with lease(self.path, wait=True) or contextlib.nullcontext():
+                yield
+        else:
             yield
-            self._do("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.OperationalError):  # a full disk may have rolled it back already
-                self._connection.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
         """Closes the connection."""

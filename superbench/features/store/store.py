@@ -25,7 +25,7 @@ from superbench.features.store.shard import Damaged, Written, opened, place, pro
 from superbench.features.store.sounds import Sound, known_sounds
 from superbench.features.store.verification import ShardState, remember, verify
 from superbench.system.files import save_tensors
-from superbench.system.locks import held, locked
+from superbench.system.locks import held, locked, uses_leases
 from superbench.system.progress import Reporter, Silence
 from superbench.system.user import cache_folder
 
@@ -72,6 +72,7 @@ class Store:
         self._renewed = False
         try:
             (root / "locks").mkdir(parents=True, exist_ok=True)
+            self._leases = uses_leases(root)
             with locked(root / "locks" / "index", wait=True):
                 self._index = self._opened_index()
         except OSError as error:
@@ -88,7 +89,7 @@ class Store:
             set_aside(path)
             self._renewed = True
         try:
-            return Index(path)
+            return Index(path, leases=self._leases)
         except DamagedFile:
             if self._renewed or used or not is_index(path):
                 raise

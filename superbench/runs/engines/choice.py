@@ -26,7 +26,7 @@ def require_engine(given: RunOptions) -> Engine:
     if engine == "slurm":
         from superbench.runs.engines.slurm import settings_of
 
-        settings_of(given.get("slurm"))
+        settings_of(given.get("slurm"), bool(given.get("detach")))
     return engine
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,23 @@ from superbench.runs.engines.crew import Dispatcher, Event, Unit
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
 from superbench.runs.worker import Worker, inline
 from superbench.system.devices import use_device
+from superbench.system.memory import total_memory
 from superbench.system.processes import end, how_it_ended, say, start
+
+WORKER_BYTES = 2 * 2**30
+"""Memory that a worker on a CPU usually needs, with its libraries and a base model."""
+
+
+def default_workers(devices: Sequence[str]) -> int:
+    """Returns the default number of processes: one for each GPU; on a CPU one for each core, as far as they have
+    `WORKER_BYTES` of memory each."""
+    if devices[0] != "cpu":
+        return len(devices)
+    return max(1, min(_cores(), total_memory() // WORKER_BYTES))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def local(jobs: Sequence[Job], plan: RunPlan, count: int, trusted: bool, watcher: Watcher) -> Iterator[Ended]:

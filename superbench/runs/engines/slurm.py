@@ -27,7 +27,7 @@ LOGS = ".slurm"
 """Folder below OUT with the logs of the tasks."""
 
 
-def settings_of(text: str | None) -> dict[str, Any]:
+def settings_of(text: str | None, detach: bool = False) -> dict[str, Any]:
     """Returns the settings of `--slurm cluster=slurm,partition=gpu,time=240,gpus_per_node=1,array_parallelism=8`.
 
     >>> settings_of("partition=gpu,time=240")
@@ -39,6 +39,8 @@ def settings_of(text: str | None) -> dict[str, Any]:
         if not equals or not value:
             raise CommandError(f"--slurm {part!r}: expected NAME=VALUE, as in --slurm partition=gpu,time=240,gpus_per_node=1.")
         settings[name.strip()] = int(value) if value.strip().isdecimal() else value.strip()
+    if detach and settings["cluster"] != "slurm":
+        raise CommandError("--detach needs cluster=slurm; the tasks of the others end with this command. Leave it out.")
     if settings["cluster"] not in CLUSTERS:
         raise CommandError(f"--slurm cluster={settings['cluster']}: expected one of {', '.join(CLUSTERS)}.")
     return settings
@@ -114,13 +116,16 @@ class Arrays:
     settings: dict[str, Any]
 
     def submit(self) -> dict[Job, Any]:
-        """Submits both arrays; returns the task of each job."""
+        """Submits both arrays, the second for when the first has ended; returns the task of each job."""
         extract, run = self._executor(), self._executor()
         count = min(self.settings["array_parallelism"], len(self.jobs))
         first = self._array(extract, self._parts(count))
         if self.settings["cluster"] == "slurm":
             number = str(first[0].job_id).partition("_")[0]
             run.update_parameters(slurm_additional_parameters={"dependency": f"afterany:{number}"})
+        else:
+            for task in first:
+                task.wait()
         return dict(zip(self.jobs, self._array(run, [Run(self.plan, job) for job in self.jobs]), strict=True))
 
     def _parts(self, count: int) -> list[Extract]:

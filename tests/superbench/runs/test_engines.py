@@ -1,0 +1,286 @@
+"""Engines: however many workers of whatever kind there are, results are the same; a worker that dies costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from superbench import Corpora, plugins
+from superbench.contract.items import audios_of
+from superbench.errors import CommandError
+from superbench.features.extraction import contribute, extract
+from superbench.features.store import Store
+from superbench.plugins.reference_outputs import confirm
+from superbench.results import read_result
+from superbench.runs.engines.crew import Dispatcher, Event, Unit
+from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan
+from superbench.runs.options import Options
+from superbench.runs.runner import Report, run
+from superbench.runs.status import status
+from superbench.system.devices import devices_of
+from superbench.system.progress import Silence
+
+SPEC = "fbank_no_cmvn"
+LONG = 10_000.0
+
+
+def go(data: Path, folder: Path, **more: Any) -> Report:
+    options: dict[str, Any] = {"max_steps": 40, "store": folder / "store", **more}
+    return run([SPEC, "fbank"], "ks", data=data, out=folder / "out", **options)
+
+
+def essence(folder: Path) -> dict[str, Any]:
+    """Results without clocks and dates, and the bytes of predictions, by upstream."""
+    found = {}
+    for path in sorted((folder / "out").glob("*/*/result.json")):
+        result = read_result(path.parent).model_dump()
+        for key in ("seconds", "efficiency", "certificate"):
+            result.pop(key)
+        result["environment"].pop("date")
+        result["environment"].pop("outputs")
+        found[path.parts[-3]] = result, (path.parent / "predictions.jsonl.gz").read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of one worker."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert not go(keyword_corpora, folder, workers=1).of("failed", "absent")
+    return folder
+
+
+# ---------------------------------------------------------------- who does what
+
+
+class Played:
+    """A crew without processes: it records its units, and yields the events that a test gives it."""
+
+    def __init__(self, size: int, retries: int = 0) -> None:
+        self.size, self.retries = size, retries
+        self.units: list[tuple[int, Unit]] = []
+        self.coming: deque[tuple[int, Event]] = deque()
+        self.absent: set[int] = set()
+        self.closed = False
+
+    def ready(self, number: int) -> bool:
+        return number not in self.absent
+
+    def assign(self, number: int, unit: Unit) -> None:
+        self.units.append((number, unit))
+
+    def events(self) -> Iterator[tuple[int, Event]]:
+        yield self.coming.popleft()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def plan(folder: Path) -> RunPlan:
+    return RunPlan(
+        data=folder, settings=None, out=folder / "out", store=folder / "store", budget=None, options=Options("mini"),
+        lenient=False, devices=("cpu",), debug=False,
+    )  # fmt: skip
+
+
+def job(task: str) -> Job:
+    return Job(plugins.parse(SPEC), task)
+
+
+def ended(task: str) -> Event:
+    return ("ended", Ended(job(task), "done", passed_seconds=5.0))
+
+
+def test_a_worker_without_a_job_helps_where_most_is_missing_and_its_sound_counts(tmp_path: Path) -> None:
+    crew = Played(3)
+    crew.coming.extend(
+        [
+            (0, ("advance", job("ks"), "extract", 0.0, LONG)), (1, ("advance", job("sid"), "extract", 0.0, 2 * LONG)),
+            (2, ("helped", job("sid"), 7.0)), (1, ended("sid")), (0, ended("ks")),
+        ]
+    )  # fmt: skip
+    ends = list(Dispatcher([job("ks"), job("sid")], plan(tmp_path), crew, NoWatcher()).run())
+    assert crew.units[:2] == [(0, Unit(job("ks"))), (1, Unit(job("sid")))]
+    assert crew.units[2] == (2, Unit(job("ks"), helps=True))
+    assert [(end.job.task, end.passed_seconds) for end in ends] == [("sid", 12.0), ("ks", 5.0)]
+    assert crew.closed
+
+
+def test_nobody_helps_with_little(tmp_path: Path) -> None:
+    crew = Played(2)
+    crew.coming.extend([(0, ("advance", job("ks"), "extract", 0.0, 100.0)), (0, ended("ks"))])
+    list(Dispatcher([job("ks")], plan(tmp_path), crew, NoWatcher()).run())
+    assert crew.units == [(0, Unit(job("ks")))]
+
+
+@pytest.mark.parametrize(("retries", "state"), [(0, "failed"), (1, "done")])
+def test_the_job_of_a_dead_worker_is_repeated_as_often_as_the_crew_allows(tmp_path: Path, retries: int, state: str) -> None:
+    crew = Played(1, retries)
+    crew.coming.extend([(0, ("died", "It was killed.")), (0, ended("ks"))])
+    ends = list(Dispatcher([job("ks")], plan(tmp_path), crew, NoWatcher()).run())
+    assert [end.state for end in ends] == [state]
+    assert len(crew.units) == 1 + retries
+
+
+def test_a_worker_that_is_not_ready_gets_nothing(tmp_path: Path) -> None:
+    crew = Played(2)
+    crew.absent = {0}
+    crew.coming.append((1, ended("ks")))
+    list(Dispatcher([job("ks")], plan(tmp_path), crew, NoWatcher()).run())
+    assert crew.units == [(1, Unit(job("ks")))]
+
+
+# ---------------------------------------------------------------- help with extraction
+
+
+def test_help_stores_what_the_job_would_have_stored(keyword_corpora: Path, tmp_path: Path) -> None:
+    upstream, task = plugins.upstream(plugins.parse(SPEC), "cpu"), plugins.task("ks")
+    audios = audios_of(task.read(Corpora.at(keyword_corpora)))
+    with Store(tmp_path / "alone") as store:
+        own = extract(upstream, audios, "mean", store, "cpu", Silence())
+        expected = [own[audio] for audio in audios]
+    with Store(tmp_path / "helped") as helper, Store(tmp_path / "helped") as store:
+        helped = replace_outputs(upstream, tmp_path / "helped")
+        seconds = contribute(helped, audios, "mean", helper, "cpu")
+        shared = extract(helped, audios, "mean", store, "cpu", Silence())
+        assert seconds == pytest.approx(own.statistics.passed_seconds)
+        assert shared.statistics.passed_seconds == 0.0
+        assert all(torch.equal(shared[audio], value) for audio, value in zip(audios, expected, strict=True))
+
+
+def replace_outputs(upstream: plugins.Loaded, root: Path) -> plugins.Loaded:
+    outputs, _ = confirm(upstream, "cpu", root / "outputs")
+    return replace(upstream, outputs=outputs)
+
+
+# ---------------------------------------------------------------- engines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 4])
+def test_processes(keyword_corpora: Path, alone: Path, tmp_path: Path, workers: int) -> None:
+    go(keyword_corpora, tmp_path, workers=workers)
+    assert essence(tmp_path) == essence(alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", ["local", "debug"])
+def test_slurm(keyword_corpora: Path, alone: Path, tmp_path: Path, cluster: str) -> None:
+    pytest.importorskip("submitit")
+    report = go(keyword_corpora, tmp_path, engine="slurm", slurm=f"cluster={cluster},timeout_min=10")
+    assert [end.state for end in report.ended] == ["done", "done"]
+    assert essence(tmp_path) == essence(alone)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes with two CPUs each."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    nodes.add_node(num_cpus=2)
+    nodes.wait_for_nodes()
+    yield nodes
+    nodes.shutdown()
+
+
+@pytest.mark.slow
+def test_ray(keyword_corpora: Path, alone: Path, tmp_path: Path, cluster: Any) -> None:
+    report = go(keyword_corpora, tmp_path, engine="ray", address=cluster.address)
+    assert [end.state for end in report.ended] == ["done", "done"]
+    assert essence(tmp_path) == essence(alone)
+
+
+class Killing(NoWatcher):
+    """Kills the process of the first job that trains, once."""
+
+    def __init__(self) -> None:
+        self.killed: list[int] = []
+        self.notes: list[str] = []
+
+    def note(self, job: Job, text: str) -> None:
+        self.notes.append(text)
+
+    def advance(self, job: Job, stage: str, done: float, total: float) -> None:
+        if not self.killed:
+            self.killed = [int(pid) for pid in os.popen("pgrep -f 'ray::Actor'").read().split()][:1]
+            for pid in self.killed:
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_ray_goes_on_after_the_death_of_an_actor(keyword_corpora: Path, alone: Path, tmp_path: Path, cluster: Any) -> None:
+    watcher = Killing()
+    report = go(keyword_corpora, tmp_path, engine="ray", address=cluster.address, workers=2, watcher=watcher)
+    assert watcher.killed
+    assert [end.state for end in report.ended] == ["done", "done"]
+    assert essence(tmp_path) == essence(alone)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "dask"}, "local, ray, slurm"), ({"address": "h:1"}, "belongs to --engine ray"),
+        ({"slurm": "time=2"}, "belongs to --engine slurm"), ({"engine": "slurm", "slurm": "time"}, "NAME=VALUE"),
+        ({"engine": "slurm", "slurm": "cluster=k8s"}, "slurm, local, debug"), ({"device": "cuda:9"}, "CUDA"),
+        ({"device": "tpu"}, "expected auto, cpu, cuda"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_refused_before_any_work(
+    keyword_corpora: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        go(keyword_corpora, tmp_path, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_slurm_without_sbatch_says_what_is_missing(keyword_corpora: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    with pytest.raises(CommandError, match="sbatch"):
+        go(keyword_corpora, tmp_path, engine="slurm", slurm="partition=gpu")
+
+
+def test_no_cluster_at_the_address(keyword_corpora: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(CommandError, match="no Ray cluster answers"):
+        go(keyword_corpora, tmp_path, engine="ray", address="127.0.0.1:1")
+
+
+# ---------------------------------------------------------------- devices and status
+
+
+def test_gpus_are_counted_chosen_and_missed_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert devices_of("cuda") == devices_of("auto") == ("cuda:0", "cuda:1", "cuda:2", "cuda:3")
+    assert devices_of("cuda:3,cuda:0") == ("cuda:3", "cuda:0")
+    assert devices_of("cpu") == ("cpu",)
+    with pytest.raises(CommandError, match=r"no cuda:9 on this machine\. It has cuda:0"):
+        devices_of("cuda:9")
+    with pytest.raises(CommandError, match="twice"):
+        devices_of("cuda:1,cuda:1")
+
+
+def test_the_status_tells_what_ran_and_how_it_ended(alone: Path) -> None:
+    (found,) = status(alone / "out")
+    assert found.over
+    assert found.engine == "local"
+    assert {entry.upstream: entry.state for entry in found.jobs} == {SPEC: "done", "fbank": "done"}
+    assert all(entry.score.startswith("accuracy") for entry in found.jobs)
+    assert not found.alive(found.updated)
+    with pytest.raises(CommandError, match="no status"):
+        status(alone)
+    assert json.loads(next((alone / "out/.status").glob("*.json")).read_text())["engine"] == "local"
