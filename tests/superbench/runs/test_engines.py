@@ -173,6 +173,7 @@ def test_processes(keyword_corpora: Path, alone: Path, tmp_path: Path, workers: 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit leaves the logs of `debug` open
 @pytest.mark.parametrize("cluster", ["local", "debug"])
 def test_slurm(keyword_corpora: Path, alone: Path, tmp_path: Path, cluster: str) -> None:
     pytest.importorskip("submitit")
