@@ -214,9 +214,10 @@ class Killing(NoWatcher):
 
     def advance(self, job: Job, stage: str, done: float, total: float) -> None:
         if not self.killed:
-            self.killed = [int(pid) for pid in os.popen("pgrep -f 'ray::Actor'").read().split()][:1]
-            for pid in self.killed:
-                os.kill(pid, signal.SIGKILL)
+            names = {int(path.name): (path / "cmdline").read_bytes() for path in Path("/proc").glob("[0-9]*")}
+            self.killed = [number for number, name in names.items() if name.startswith(b"ray::Actor")][:1]
+            for number in self.killed:
+                os.kill(number, signal.SIGKILL)
 
 
 @pytest.mark.slow
