@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeThinkerConfig
 
-from superbench import BadAudio, BadCheckpoint, CommandError, SuperbenchError, run
+from superbench import BadAudio, BadCheckpoint, CommandError, SuperbenchError, check, run
 from superbench.contract import Continuing
 from superbench.plugins.continuing import that_continue
 from upstream.from_hf_lm import AudioLanguageModel, load
@@ -334,6 +334,13 @@ def test_a_run_in_context_end_to_end(folder: Callable[[str], Path], miniature: C
     (refused,) = run([spec], ["ks"], protocol="few-shot", **options).ended
     assert refused.state == "failed"
     assert "is for in-context alone: add --protocol in-context" in refused.message
+
+
+@pytest.mark.parametrize("family", BUILT)
+def test_the_doctor_checks_that_it_continues(family: str, folder: Callable[[str], Path]) -> None:
+    found = check(f"hf-lm/{folder(family)}", device="cpu")
+    assert found.healthy, found.reasons
+    assert {finding.name for finding in found.examination.findings} >= {"features", "candidates", "shared prompt"}
 
 
 def test_the_hub_is_named_among_those_that_continue() -> None:
