@@ -34,7 +34,7 @@ def continuation(examining: Examining) -> Iterator[Finding]:
         apart = [[_answers(examining, [prompt], [one])[0][0] for one in following] for prompt in prompts]
         first_alone = _answers(examining, prompts[:1], following)
     except Exception as error:
-        yield Finding("continues", False, f"log_likelihood raised {type(error).__name__}: {error}", fatal, _action(fatal))
+        yield _finding("continues", (False, f"log_likelihood raised {type(error).__name__}: {error}"), fatal)
         return
     possible = _possible(together, "texts" if model.reads_text else "sounds")
     yield _finding("continues", possible, fatal)
@@ -87,8 +87,4 @@ def _alike(one: Sequence[Sequence[Likelihood]], other: Sequence[Sequence[Likelih
 
 def _finding(name: str, told: Told, fatal: bool) -> Finding:
     holds, measured = told
-    return Finding(name, holds, measured, fatal, _action(fatal))
-
-
-def _action(fatal: bool) -> str:
-    return "" if fatal else REFUSED
+    return Finding(name, holds, measured, fatal=fatal, action="" if fatal else REFUSED)
