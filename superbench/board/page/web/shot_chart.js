@@ -10,7 +10,7 @@ function lineShots(section) {
 function overTasks(views) {
   const told = new Set(views.map(tasksAt));
   if (told.size === 1) return ` (${[...told][0]})`;
-  const listed = [...told].map((tasks) => `${views.filter((view) => tasksAt(view) === tasks).map(({ k }) => kText(k)).join(" and ")}: ${tasks}`);
+  const listed = [...told].map((tasks) => `${kText(views.filter((view) => tasksAt(view) === tasks).map(({ k }) => k).join(", "))}: ${tasks}`);
   return ` (${listed.join("; ")}; compare heights within a line)`;
 }
 const seriesIn = (section) => [...new Set(section.rows.map((row) => row.series).filter(present))];

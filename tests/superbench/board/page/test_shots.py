@@ -128,7 +128,7 @@ def test_the_mean_says_over_which_tasks_it_is(board: dict[str, Any], show: Any) 
     board["sections"] = [uneven]
     page = show(board)
     assert "averaged over KS, ASV;" in page.inner_text("#shots-0 .legend")
-    told = "the tasks that have this K (K = 0: ASV; K = 1 and K = 5 and K = all: KS, ASV; compare heights within a line)"
+    told = "the tasks that have this K (K = 0: ASV; K = 1, 5, all: KS, ASV; compare heights within a line)"
     assert told in page.inner_text("#shots-0 .shot-card")
     page.select_option("#k-0", "0")
     assert "averaged over ASV;" in page.inner_text("#shots-0 .legend")
