@@ -16,6 +16,7 @@ from superbench.plugins import task
 from superbench.results import Result
 from superbench.results.draws import by_episode, interval_over_draws, mean_score
 from superbench.results.intervals import interval
+from superbench.results.shots import controls_of
 from superbench.system.progress import Silence
 
 WORDS = ("yes", "no")
@@ -139,8 +140,9 @@ def made_at(
     entries, setting = [], {"layer": 0, "centring": "mean"}
     for k, draws in drawn.items():
         low, high, method = interval_over_draws(draws)
+        always = dict.fromkeys(controls_of(protocol, k), 8.0)
         entries.append({"k": k, "draws": len(draws), "setting": setting, "score": mean_score(draws).value, "ci": [low, high],
-                        "floor": 100 / 12, "controls": controls or {}})  # fmt: skip
+                        "floor": 100 / 12, "controls": always | (controls or {})})  # fmt: skip
     largest = mean_score(draws)
     facts = {"value": largest.value, "unit": "%", "higher_is_better": True, "ci": [low, high], "ci_method": method,
              "counts": dict(largest.counts)}  # fmt: skip

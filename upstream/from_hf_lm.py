@@ -9,7 +9,9 @@ once for all labels: its keys and values are kept.
 * Granite Speech hears only through its adapter, Phi-4-multimodal best through its speech adapter; both need the package peft.
 * Phi-4-multimodal turns its positions in another way beyond `original_max_position_embeddings`: a label that crosses this
   length is scored with its whole prompt.
-* AudioFlamingo3 and GLM-ASR hear one sound in a prompt: sounds are joined, with silence between them.
+* AudioFlamingo3, MusicFlamingo and GLM-ASR hear one sound in a prompt: sounds are joined, with silence between them.
+* Voxtral's release has the tokenizer of mistral-common alone, which writes no text; its folder needs a tokenizer.json and a
+  chat template.
 """
 
 from __future__ import annotations
@@ -227,6 +229,7 @@ def load(name: str, weights: Path | None) -> AudioLanguageModel:
             config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
             must_bring_no_code(full, config.to_dict())
             family = _family(full, config.model_type)
+            _must_have_a_tokenizer(full, config.model_type, source, options)
             kind = getattr(transformers, family.model)
             model = kind.from_pretrained(source, dtype="auto", trust_remote_code=False, **options)
             _with_adapter(full, model, source, options)
@@ -238,11 +241,21 @@ def load(name: str, weights: Path | None) -> AudioLanguageModel:
 
 
 def _family(name: str, kind: str) -> Family:
-    if kind in NOT_YET:
-        raise CommandError(f"{name} is a {kind} model, which is not read here: {NOT_YET[kind]}.")
     if kind not in FAMILIES:
-        raise CommandError(f"{name} is a {kind} model; this adapter knows {', '.join(FAMILIES)}.")
+        why = NOT_YET.get(kind, "how it hears, and where its answer begins, is not known to this adapter")
+        raise CommandError(f"{name} is a {kind} model, which is not read here: {why}. Supported: {', '.join(FAMILIES)}.")
     return FAMILIES[kind]
+
+
+def _must_have_a_tokenizer(name: str, kind: str, source: str, options: Mapping[str, Any]) -> None:
+    """Raises `CommandError` for a release whose only tokenizer is that of mistral-common (`tekken.json`)."""
+    from transformers.utils.hub import cached_file
+
+    if kind == "voxtral" and not cached_file(source, "tokenizer.json", _raise_exceptions_for_missing_entries=False, **options):
+        raise CommandError(
+            f"{name} has no tokenizer.json: its release tokenizes with mistral-common, which is no part of superbench. Put a "
+            "tokenizer.json and a chat_template.jinja of the same vocabulary beside its weights, and give the folder."
+        )
 
 
 def _template(source: str, options: Mapping[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from downstream.shared.clusters import Smoothed
 from downstream.shared.diarization import Piece, median_filter, one_speaker_error, rounded, turns_of
 from superbench import (
     SAMPLE_RATE,
@@ -40,7 +41,6 @@ MOST_TRAINING, MOST_DEV = 60, 200
 SETTINGS: tuple[Setting, ...] = tuple({"smooth": seconds, "gate": 0.3, "both": 0.4} for seconds in (0.5, 1.0))
 MEDIAN = 0.3
 """Seconds of the median filter over decisions."""
-UPDATES = 10
 Recordings = Mapping[str, Sequence[Item]]
 """Name -> the pieces of a recording, in order."""
 
@@ -72,12 +72,11 @@ def answer(
         loud = np.concatenate([loudness(item) for item in items])
         speakers = items[0].group
         known = [examples.centroids(name, speakers, drawn.get(episode, {}), episode.shots) for episode in episodes]
+        smooth = Smoothed(frames, loud, features.hop)
         for s, setting in enumerate(settings):
             spoken = loud > setting["gate"]
-            smooth = smoothed(frames, torch.from_numpy(spoken), setting["smooth"] * SAMPLE_RATE / features.hop)
-            clusters = two_means(smooth[torch.from_numpy(spoken)])
             for e, given in enumerate(known):
-                active = _decided(smooth, _centroids(clusters, given), setting["both"]) & spoken[:, None]
+                active = _decided(smooth, given, setting) & spoken[:, None]
                 active = median_filter(active, 2 * round(MEDIAN * SAMPLE_RATE / features.hop / 2) + 1)
                 answers.setdefault((e, s), []).append(_prediction(fold.name, name, items[0], active))
     for (e, s), predictions in answers.items():
@@ -134,53 +133,27 @@ def loudness(item: Item) -> np.ndarray:
     return (decibels - low) / max(high - low, 1e-9)
 
 
-def smoothed(frames: Tensor, spoken: Tensor, width: float) -> Tensor:
-    """Returns for each frame the mean of the spoken frames at most width / 2 away, (time, dim); 0 where there are none."""
-    half = max(round(width / 2), 1)
-    weights = torch.cat([frames * spoken[:, None], spoken[:, None].float()], 1).double()
-    sums = torch.cat([torch.zeros(1, weights.shape[1]), weights.cumsum(0)])
-    times = torch.arange(len(frames))
-    window = sums[(times + half + 1).clamp(max=len(frames))] - sums[(times - half).clamp(min=0)]
-    return (window[:, :-1] / window[:, -1:].clamp(min=1)).float()
-
-
-def two_means(frames: Tensor) -> Tensor:
-    """Returns the centroids (2, dim) of two clusters of frames (time, dim), parted at first across the widest direction."""
-    if len(frames) < 2:
-        return torch.zeros(2, frames.shape[1])
-    centred = frames - frames.mean(0)
-    direction = centred[centred.square().sum(1).argmax()]
-    for _ in range(20):  # power iteration for the first principal component
-        direction = torch.nn.functional.normalize(centred.T @ (centred @ direction), dim=0)
-    second = centred @ direction > 0
-    for _ in range(UPDATES):
-        if second.all() or not second.any():
-            break
-        centroids = torch.stack([frames[~second].mean(0), frames[second].mean(0)])
-        second = _closer(frames, centroids)
-    return centroids if 0 < int(second.sum()) < len(frames) else frames.mean(0).expand(2, -1)
-
-
-def _closer(frames: Tensor, centroids: Tensor) -> Tensor:
-    """Returns which frames (time,) are nearer to the second centroid."""
-    distances = centroids.square().sum(1) - 2 * frames @ centroids.T
-    return distances[:, 1] < distances[:, 0]
-
-
-def _decided(frames: Tensor, centroids: Tensor, both: float) -> np.ndarray:
+def _decided(smooth: Smoothed, given: Sequence[Tensor], setting: Setting) -> np.ndarray:
     """Returns decisions (time, 2). On the line through the centroids, -1/2 at the first and 1/2 at the second, a frame at less
-    than `both` from the middle is speech of both."""
+    than `both` from the middle is speech of both. `given`: the centroids of the speakers that have examples."""
+    both = setting["both"]
+    if both == math.inf:
+        return np.ones((len(smooth.frames), 2), bool)
+    centroids = _centroids(smooth, given, setting)
     direction = centroids[1] - centroids[0]
-    places = (frames - centroids.mean(0)) @ direction / direction.square().sum().clamp(min=1e-9)
+    places = (smooth.at(setting) - centroids.mean(0)) @ direction / direction.square().sum().clamp(min=1e-9)
     return torch.stack([places < both, places > -both], 1).numpy()
 
 
-def _centroids(clusters: Tensor, given: Sequence[Tensor]) -> Tensor:
+def _centroids(smooth: Smoothed, given: Sequence[Tensor], setting: Setting) -> Tensor:
     """Returns the centroids (2, dim): those of the given speakers, and for a speaker without examples, the cluster that is
     farther from the other speaker."""
-    if len(given) == 1:
-        given = [given[0], clusters[(clusters - given[0]).square().sum(1).argmax()]]
-    return torch.stack(list(given)) if given else clusters
+    if len(given) == 2:
+        return torch.stack(list(given))
+    clusters = smooth.clusters(setting)
+    if not given:
+        return clusters
+    return torch.stack([given[0], clusters[(clusters - given[0]).square().sum(1).argmax()]])
 
 
 # ---------------------------------------------------------------- examples

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from downstream.shared.few_shot_segments import (
-    SILENCE,
-    Space,
-    available,
-    drawn,
-    fitted,
-    of_other_speakers,
-    projected,
-    random_units,
-)
+from downstream.shared.few_shot_segments import SILENCE, Lessons, available, fitted, random_units
 from downstream.shared.unit_search import unit_loop
 from superbench import Answers, Episode, FewShot, Fold, LayerFeatures, Prediction, Setting, Shots, Split
 
@@ -36,15 +27,12 @@ class Recogniser:
         self, fold: Fold, split: Split, episodes: Sequence[Episode], settings: Sequence[Setting], features: LayerFeatures
     ) -> Answers:
         """Yields the phones of every utterance, joined by spaces."""
-        items = of_other_speakers(fold)
-        chosen = {episode: drawn(items, episode, fold.name) for episode in episodes}
-        space = Space.of(items, features)
-        known = projected(list({item.id: item for some in chosen.values() for item in some}.values()), features, space)
-        asked = projected(split.items, features, space)
-        for episode, examples in chosen.items():
-            units = fitted([known[item.id] for item in examples], [[item.label.split()] for item in examples])
-            units = random_units(units, episode.draw) if self.random else units
-            scores = {item.id: units.scores(asked[item.id]) for item in split.items}
+        lessons = Lessons.of(fold, split, episodes, features)
+        for episode, examples in lessons.chosen.items():
+            strings = [[item.label.split()] for item in examples]
+            frames = [lessons.known[item.id] for item in examples]
+            units = random_units(strings, frames[0].shape[1], episode.draw) if self.random else fitted(frames, strings)
+            scores = {item.id: units.scores(lessons.asked[item.id]) for item in split.items}
             for setting in settings:
                 found = {key: unit_loop(rows, setting["penalty"]).tolist() for key, rows in scores.items()}
                 yield episode, setting, _predictions(fold.name, split, units.names, found)

@@ -7,7 +7,7 @@ score for a unit is minus half the squared distance from its centroid, in a spac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from downstream.shared.unit_search import align
-from superbench import BadCorpus, Episode, Fold, Item, LayerFeatures, audio_header, draw_order
+from superbench import BadCorpus, Episode, Fold, Item, LayerFeatures, Split, audio_header, draw_order
 
 SILENCE = "silence"
 """A unit that may stand at both ends of an utterance, and between its words."""
@@ -28,9 +28,6 @@ SHRUNK = 0.1
 """Share of the identity in the covariance that all units share."""
 ROWS = 100_000
 """Frames that are scored at once."""
-
-Strings = Mapping[str, Sequence[Sequence[str]]]
-"""Item id -> the words of its transcript, each as units (PR: one word of all phones)."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +66,25 @@ class Units:
         return (frames @ self.whitening @ centroids.T - centroids.square().sum(1) / 2).numpy()
 
 
-def random_units(units: Units, draw: int) -> Units:
-    """Returns as many centroids that no speech was read for, the same for every model."""
-    random = np.random.default_rng([draw, len(units.names)]).normal(size=units.centroids.shape)
-    return Units(units.names, torch.from_numpy(random).float(), torch.eye(len(units.whitening)))
+Words = Sequence[Sequence[str]]
+"""The words of a transcript, each as units (PR: one word of all phones)."""
 
 
-def fitted(frames: Sequence[Tensor], strings: Sequence[Sequence[Sequence[str]]]) -> Units:
-    """Returns the units of some utterances: `frames` of each (time, dim), and the words of each as units."""
-    names = (SILENCE, *sorted({unit for string in strings for word in string for unit in word}))
+def names_of(strings: Sequence[Words]) -> tuple[str, ...]:
+    """Returns the names of the units of some transcripts; the first is silence."""
+    return (SILENCE, *sorted({unit for string in strings for word in string for unit in word}))
+
+
+def random_units(strings: Sequence[Words], dim: int, draw: int) -> Units:
+    """Returns as many centroids (unit, dim) that no speech was read for, the same for every model."""
+    names = names_of(strings)
+    random = np.random.default_rng([draw, len(names)]).normal(size=(len(names), dim))
+    return Units(names, torch.from_numpy(random).float(), torch.eye(dim))
+
+
+def fitted(frames: Sequence[Tensor], strings: Sequence[Words]) -> Units:
+    """Returns the units of some utterances: `frames` of each (time, dim), and the transcript of each."""
+    names = names_of(strings)
     index = {name: number for number, name in enumerate(names)}
     layouts = [_layout(string, index) for string in strings]
     lengths = [len(one) for one in frames]
@@ -94,7 +101,7 @@ Layout = tuple[np.ndarray, np.ndarray]
 """The units of an utterance in order, and which of them may be left out."""
 
 
-def _layout(string: Sequence[Sequence[str]], index: Mapping[str, int]) -> Layout:
+def _layout(string: Words, index: Mapping[str, int]) -> Layout:
     units, optional = [0], [True]
     for word in string:
         units += [*(index[unit] for unit in word), 0]
@@ -148,17 +155,15 @@ def of_other_speakers(fold: Fold) -> list[Item]:
     raise BadCorpus("Every training utterance is by a speaker of test, so there are no examples. Complete the corpus.")
 
 
-def drawn(items: Sequence[Item], episode: Episode, *words: str) -> list[Item]:
-    """Returns the utterances of an episode: in the order of the draw until K minutes are full, at least one."""
+def drawn(items: Sequence[Item], seconds: Sequence[float], episode: Episode, *words: str) -> list[Item]:
+    """Returns the utterances of an episode: in the order of the draw until K minutes are full. `seconds`: the length of
+    each item."""
     if episode.shots == "all":
         return list(items)
-    chosen, seconds = [], 0.0
-    for position in draw_order(len(items), episode.draw, *words, "minutes").tolist():
-        if seconds >= 60.0 * episode.shots:
-            break
-        chosen.append(items[position])
-        seconds += seconds_of(items[position])
-    return chosen
+    order = draw_order(len(items), episode.draw, *words, "minutes")
+    filled = np.cumsum(np.asarray(seconds)[order])
+    count = int(np.searchsorted(filled, 60.0 * episode.shots)) + (episode.shots > 0)  # the last one fills the time
+    return [items[position] for position in order[:count].tolist()]
 
 
 def seconds_of(item: Item) -> float:
@@ -172,6 +177,25 @@ def available(fold: Fold) -> float:
     return sum(map(seconds_of, of_other_speakers(fold))) / 60
 
 
-def projected(items: Sequence[Item], features: LayerFeatures, space: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """Returns item id -> frames (time, components)."""
-    return {item.id: space(features.frames(item)) for item in items}
+@dataclass(frozen=True)
+class Lessons:
+    """The examples of every episode, and frames (time, components) by item id: those of the examples, and of the items that are
+    asked about."""
+
+    chosen: Mapping[Episode, Sequence[Item]]
+    known: Mapping[str, Tensor]
+    asked: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, fold: Fold, split: Split, episodes: Sequence[Episode], features: LayerFeatures) -> Lessons:
+        """Draws the examples, and reads the frames of one hidden state."""
+        items = of_other_speakers(fold)
+        seconds = [seconds_of(item) for item in items]
+        chosen = {episode: drawn(items, seconds, episode, fold.name) for episode in episodes}
+        space = Space.of(items, features)
+        examples = {item.id: item for some in chosen.values() for item in some}
+
+        def frames(some: Iterable[Item]) -> dict[str, Tensor]:
+            return {item.id: space(features.frames(item)) for item in some}
+
+        return cls(chosen, frames(examples.values()), frames(split.items))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from downstream.shared.few_shot_segments import Space, Units, available, drawn, fitted, of_other_speakers, projected
+from downstream.shared.few_shot_segments import Lessons, Units, available, fitted
 from downstream.shared.librispeech import known_pronunciations, lexicon_files
 from downstream.shared.unit_search import word_loop
 from superbench import (
@@ -51,17 +51,13 @@ def answer(
     fold: Fold, split: Split, episodes: Sequence[Episode], settings: Sequence[Setting], features: LayerFeatures
 ) -> Answers:
     """Yields the words of every utterance, joined by spaces."""
-    items = of_other_speakers(fold)
-    spelling = spellings(fold)
-    chosen = {episode: drawn(items, episode, fold.name) for episode in episodes}
-    space = Space.of(items, features)
-    known = projected(list({item.id: item for some in chosen.values() for item in some}.values()), features, space)
-    asked = projected(split.items, features, space)
-    for episode, examples in chosen.items():
+    spelling, lessons = spellings(fold), Lessons.of(fold, split, episodes, features)
+    for episode, examples in lessons.chosen.items():
         texts = [item.label.split() for item in examples]
-        units = fitted([known[item.id] for item in examples], [[spelling[word] for word in text] for text in texts])
+        strings = [[spelling[word] for word in text] for text in texts]
+        units = fitted([lessons.known[item.id] for item in examples], strings)
         vocabulary = Vocabulary.of(texts, spelling, units)
-        scores = {key: units.scores(frames) for key, frames in asked.items()}
+        scores = {key: units.scores(frames) for key, frames in lessons.asked.items()}
         for setting in settings:
             grammar = vocabulary.grammar(setting)
             yield episode, setting, [_prediction(fold.name, item, vocabulary, scores[item.id], grammar) for item in split.items]

@@ -21,6 +21,7 @@ def pairs(
     name: Annotated[str, typer.Argument(help="A model that tells how likely a sound is: speech_gpt@FILE", show_default=False)],
     data: Annotated[Path, typer.Option(help="Folder with the sets: lexical/ and syntactic/ (ZeroSpeech 2021), tSC/, the parts of SALMon; or with folders that hold them", show_default=False)],
     sets: Annotated[str | None, typer.Option(help="Names: swuggy,sblimp,tsc,salmon [default: those that exist in DATA]", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; writes <upstream>/pairs/<set>/result.json, and returns those that are there", show_default=False)] = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:  # fmt: skip
@@ -32,12 +33,13 @@ def pairs(
     Example: superbench data pairs --out pairs, then superbench pairs speech_gpt@gpt.safetensors --data pairs
     """
     from superbench.cli.display import stages
-    from superbench.runs.pairs import CHANCE, minimal_pairs
+    from superbench.results.pair_results import CHANCE
+    from superbench.runs.pairs import minimal_pairs
     from superbench.system.progress import Silence
 
     chosen = None if sets is None else [part.strip() for part in sets.lower().split(",")]
     with stages() as reporter:
-        scores = minimal_pairs(name, data, sets=chosen, device=device, reporter=Silence() if as_json else reporter)
+        scores = minimal_pairs(name, data, sets=chosen, out=out, device=device, reporter=Silence() if as_json else reporter)
     if as_json:
         echo_json({"chance": CHANCE, "rule": "log-likelihood per unit", **asdict(scores)})
     else:

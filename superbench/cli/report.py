@@ -23,16 +23,21 @@ def report(
     """
     from superbench.cli.display import console
     from superbench.results import tables as reports
+    from superbench.results.pair_results import as_table, pair_results
 
     if format not in reports.FORMATS:
         raise CommandError(f"--format {format!r}: expected one of {', '.join(reports.FORMATS)}.")
     results = reports.load_results(*folders)
     for warning in reports.warnings(*folders):
         print(visible(f"superbench: {warning}"), file=sys.stderr)
+    pairs = [result for folder in folders for result in pair_results(folder)]
     if format == "table":
-        console.print(reports.terminal(results))
+        if results:
+            console.print(reports.terminal(results))
+        if pairs:
+            console.print(as_table(pairs))
     elif format == "json":
-        echo_json(reports.plain(results))
+        echo_json([*reports.plain(results), *(result.model_dump(mode="json", by_alias=True) for result in pairs)])
     else:
         writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex}
         echo(writers[format](results), end="")

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from superbench.contract import UNTRAINED, Prediction
 from superbench.errors import BadResult
+from superbench.results.pair_results import is_of_pairs
 from superbench.results.predictions import pack, read_predictions
 from superbench.results.result import Result
 from superbench.system.files import whole, write_table, write_text
@@ -120,11 +121,13 @@ def name_of(result: Result) -> str:
 def find_results(root: Path) -> list[Path]:
     """Return the folders with a `result.json` in `root`, or one or two levels below, sorted; those of protocols that train
     nothing (`few-shot/`, `in-context/`) also three levels below. A folder that several links point to is returned once.
-    Replaced results are returned only if `root` is their own folder."""
+    Replaced results are returned only if `root` is their own folder; results on minimal pairs are others (`pair_results`)."""
     depths = ("", "*/", "*/*/", *(f"*/*/{protocol}/" for protocol in sorted(UNTRAINED)))
     folders = sorted({path.parent for depth in depths for path in root.glob(f"{depth}result.json")})
     replaced = re.compile(rf"(^|/){REPLACED}/\w{{16}}$")
-    current = [folder for folder in folders if not replaced.search(folder.relative_to(root).as_posix())]
+    current = [
+        folder for folder in folders if not replaced.search(folder.relative_to(root).as_posix()) and not is_of_pairs(folder)
+    ]
     return list({folder.resolve(): folder for folder in reversed(current)}.values())[::-1]
 
 

@@ -19,6 +19,8 @@ from superbench.results.significance import Standings
 
 NO_SOUND = "no sound"
 """The control that a score in context must exceed: the same prompt without the sound of the question."""
+OTHER_SOUND, MAJORITY, WRONG_LABELS = "other sound", "majority class", "wrong labels"
+"""The other controls of a score in context. The last one needs examples: K = 0 has none."""
 BELOW = f"not above {NO_SOUND}"
 BOUNDED = {"eer"}
 """Error rates with an upper bound at their floor's scale: a value beyond the floor counts as it is."""
@@ -207,6 +209,13 @@ def floors_at(view: Group, k: Shots) -> dict[str, float]:
             if (entry := entry_at(result, k)) is not None:
                 found.setdefault(task, entry.floor)
     return found
+
+
+def controls_of(protocol: str, k: int | str) -> list[str]:
+    """Return the controls that a protocol always runs at K."""
+    if protocol != "in-context":
+        return []
+    return [NO_SOUND, OTHER_SOUND, *([] if k == 0 else [WRONG_LABELS]), MAJORITY]
 
 
 def controls_in(rows: Sequence[Row]) -> list[str]:

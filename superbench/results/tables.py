@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from superbench.errors import BadResult
 from superbench.results import shot_tables
-from superbench.results.files import damage, read_results
+from superbench.results.files import damage, find_results, read_result, read_results
 from superbench.results.grouping import Known, first_to_predict, grouped
+from superbench.results.pair_results import pair_results
 from superbench.results.ranking import leaders
 from superbench.results.result import Result
 from superbench.results.rows import Column, Group, Key, Row, columns, key_of
@@ -28,13 +29,19 @@ FORMATS = ("table", "markdown", "csv", "latex", "json")
 
 
 def load_results(*folders: Path | str) -> list[Result]:
-    """Read all results under the folders; raises `BadResult` for a folder without results."""
-    return [result for folder in folders for result in read_results(Path(folder)).values()]
+    """Read all results under the folders; raises `BadResult` for a folder without results. A folder with results on minimal
+    pairs alone has none of these."""
+    return [
+        result
+        for folder in map(Path, folders)
+        if find_results(folder) or not pair_results(folder)
+        for result in read_results(folder).values()
+    ]
 
 
 def warnings(*folders: Path | str) -> list[str]:
     """What a reader of the results under the folders must know: which of them were changed since they were written."""
-    read = [read_results(Path(root)) for root in folders]
+    read = [{folder: read_result(folder) for folder in find_results(Path(root))} for root in folders]
     return list(filter(None, (damage(folder, result) for results in read for folder, result in results.items())))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from superbench import plugins
 from superbench.board.board import Board
+from superbench.contract import Shots
 from superbench.data.synthesis import synthesize
 from superbench.results import Result, read_results
 from superbench.system.background import in_background
@@ -27,8 +28,11 @@ STEPS = 200
 """Updates of each of these models."""
 IN_CONTEXT = "ks,er"
 """The tasks that are put in context."""
-FEW_DRAWS, FEWER_DRAWS = 3, 2
-"""Draws of the examples in this demonstration: few-shot, and in context."""
+SHOTS: tuple[Shots, ...] = (0, 1, 5, "all")
+"""Numbers of examples in this demonstration: those of the figure. Examples are drawn as often as the protocol asks, so the rows
+have places."""
+PROMPTED, PROMPTED_DRAWS = (0, 1), 1
+"""The same in context, where a draw takes minutes. One is fewer than the protocol asks, so these rows have no places."""
 
 
 class Display(Protocol):
@@ -97,14 +101,14 @@ def demonstrate_few_shot(out: Path, seed: int, display: Display) -> Demonstratio
         _synthesize(data, seed, story, display)
         display.title("2  Pretraining of three sizes of apc and speech_gpt; meanwhile, models without training, few-shot")
         with story.phase("pretraining and controls"), _pretraining(trained, data, display, STEPS):
-            story.failures += display.run(["fbank", *controls], "all", protocol="few-shot", draws=FEW_DRAWS)
+            story.failures += display.run(["fbank", *controls], "all", protocol="few-shot", shots=SHOTS)
         display.title("3  Ten tasks, few-shot: examples become centroids, templates and clusters")
         with story.phase("few-shot"):
-            story.failures += display.run(specs, "all", protocol="few-shot", draws=FEW_DRAWS)
+            story.failures += display.run(specs, "all", protocol="few-shot", shots=SHOTS)
         display.title("4  In context: examples in the prompt, for models that continue sound")
         with story.phase("in context"):
-            continuing = [spec for spec in specs if "speech_gpt" in spec]
-            story.failures += display.run(continuing, IN_CONTEXT, protocol="in-context", draws=FEWER_DRAWS, shots=(0, 1))
+            continuing = [spec for spec in reversed(specs) if "speech_gpt" in spec]  # the largest takes longest
+            story.failures += display.run(continuing, IN_CONTEXT, protocol="in-context", shots=PROMPTED, draws=PROMPTED_DRAWS)
         display.title("5  The board, with the score against the size of the model")
         _write_board(out, story)
     return story

@@ -7,10 +7,13 @@ voices first, then over items, in percent; 50 is chance. Intervals resample item
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,16 @@ from superbench import plugins
 from superbench.contract import Continuing, Likelihood, Pair, PairSet, Prediction, Score
 from superbench.contract.scoring import ratio
 from superbench.data.audio import load
-from superbench.errors import BadUpstream, CommandError, MissingCorpus
+from superbench.errors import BadUpstream, CommandError, MissingCorpus, Occupied
 from superbench.plugins.continuing import that_continue
 from superbench.plugins.pair_sets import pair_sets
 from superbench.results.intervals import interval
+from superbench.results.pair_results import FOLDER, PairResult, read_pair_result, write_pair_result
+from superbench.runs.make_result import environment
 from superbench.system.devices import device_of
 from superbench.system.progress import Reporter, Silence
 from superbench.training.few_shot.in_context.likelihoods import require_possible
 
-CHANCE = 50.0
 TOGETHER = 16
 """Pairs whose sounds a model gets at once."""
 TIE = 1e-6
@@ -69,26 +73,89 @@ def minimal_pairs(
     data: Path | str,
     *,
     sets: Sequence[str] | None = None,
+    out: Path | str | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> PairScores:
     """Scores a model that continues (a spec) on sets of minimal pairs under `data`; by default, on those that exist there.
 
-    Raises `CommandError` for a model that tells no likelihood of a sound, `MissingCorpus`, `BadCorpus`, `BadAudio`,
-    `BadUpstream`.
+    With `out`, the result of each set is written to `out/<upstream>/pairs/<set>/result.json` as soon as it is there, and one
+    that is there already is returned. Raises `Occupied` if that belongs to another model or to other pairs, `CommandError` for
+    a model that tells no likelihood of a sound, `MissingCorpus`, `BadCorpus`, `BadAudio`, `BadUpstream`.
     """
     data, progress, torch_device = Path(data), reporter or Silence(), device_of(device)
     read = {known.name: known.read(folder) for known, folder in _folders(data, sets)}
     loaded = plugins.upstream(plugins.parse(upstream), torch_device)
     _require_sounds(loaded.model, loaded.alias)
-    scores = []
-    for name, pairs in read.items():
-        points = []
-        for point in _points(loaded.model, loaded.alias, pairs, torch_device):
-            points.append(point)
-            progress.advance(name, len(points), len(pairs))
-        scores.append(set_score(name, pairs, points))
-    return PairScores(loaded.alias, loaded.revision, tuple(scores))
+    place = None if out is None else Path(out) / loaded.spec.folder / FOLDER
+    scores = tuple(
+        _scored(name, pairs, loaded, torch_device, None if place is None else place / name, progress)
+        for name, pairs in read.items()
+    )
+    return PairScores(loaded.alias, loaded.revision, scores)
+
+
+def _scored(
+    name: str, pairs: Sequence[Pair], loaded: plugins.Loaded, device: str, folder: Path | None, progress: Reporter
+) -> SetScore:
+    """Returns the score of a set: that of the result in `folder`, or a new one, which is written to it."""
+    began, data = time.perf_counter(), "" if folder is None else _digest(pairs)
+    if folder is not None and (found := _earlier(folder, loaded, data)) is not None:
+        return found
+    points = []
+    for point in _points(loaded.model, loaded.alias, pairs, device):
+        points.append(point)
+        progress.advance(name, len(points), len(pairs))
+    score = set_score(name, pairs, points)
+    if folder is not None:
+        write_pair_result(folder, _result(score, loaded, data, device, time.perf_counter() - began))
+    return score
+
+
+# ---------------------------------------------------------------- results
+
+
+def _digest(pairs: Sequence[Pair]) -> str:
+    """Returns a digest of the pairs, and of all their sounds."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        row = [pair.item, pair.voice, pair.part]
+        for audio in (pair.right, pair.wrong):
+            with audio.path.open("rb") as file:
+                row += [hashlib.file_digest(file, "sha256").hexdigest(), str(audio.start), str(audio.end)]
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()[:16]
+
+
+def _earlier(folder: Path, loaded: plugins.Loaded, data: str) -> SetScore | None:
+    """Returns the score of a finished result in `folder`; None if there is none."""
+    if not (folder / "result.json").is_file():
+        return None
+    earlier = read_pair_result(folder)
+    differs = [
+        f"{what} {before}, and this is {now}"
+        for what, before, now in (
+            ("the model", earlier.upstream.revision, loaded.revision), ("pairs", earlier.data, data)
+        )
+        if before != now
+    ]  # fmt: skip
+    if differs:
+        raise Occupied(
+            f"{folder} has a result of {'; of '.join(differs)}. Nothing was overwritten: give this model another name "
+            f"(name={loaded.spec.text}), or another --out."
+        )
+    parts = {name: PairScore(**dict(part)) for name, part in earlier.parts.items()}
+    return SetScore(earlier.set, PairScore(**dict(earlier.total)), parts)
+
+
+def _result(score: SetScore, loaded: plugins.Loaded, data: str, device: str, seconds: float) -> PairResult:
+    model = {"name": loaded.alias, "revision": loaded.revision, "params": loaded.params}
+    parts = {name: asdict(part) for name, part in score.parts.items()}
+    record = {
+        "schema": 1, "set": score.name, "upstream": model, "total": asdict(score.total), "parts": parts, "data": data,
+        "environment": environment(device), "seconds": round(seconds, 3),
+    }  # fmt: skip
+    return PairResult.model_validate(record)
 
 
 def set_score(name: str, pairs: Sequence[Pair], points: Sequence[float]) -> SetScore:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from downstream import phoneme_recognition, speech_recognition
-from downstream.shared.few_shot_segments import drawn
+from downstream.shared.few_shot_segments import drawn, seconds_of
 from downstream.shared.unit_search import align, unit_loop
 from superbench import SAMPLE_RATE, Audio, Episode, Fold, Item, Split, draw_order
 
@@ -118,12 +118,13 @@ def test_without_a_lexicon_words_are_spelled_in_letters(ask, written: Fold) -> N
 
 def test_minutes_are_nested_and_no_speaker_of_test_is_among_them(ask, written: Fold) -> None:
     items = written.train.items
-    sizes = [[item.id for item in drawn(items, Episode(k, 3), "all")] for k in (0, 1)]
+    seconds = [seconds_of(item) for item in items]
+    sizes = [[item.id for item in drawn(items, seconds, Episode(k, 3), "all")] for k in (0, 1)]
     assert sizes[0] == []
     assert 0 < len(sizes[1]) <= len(items)
-    halves = [drawn(items[:25] * 10, Episode(k, 0), "all") for k in (1, 2, 3)]
+    halves = [drawn(items[:25] * 10, seconds[:25] * 10, Episode(k, 0), "all") for k in (1, 2, 3)]
     assert all(more[: len(fewer)] == fewer and len(more) > len(fewer) for fewer, more in itertools.pairwise(halves))
-    firsts = [[item.id for item in drawn(items, Episode(1, draw), "all")][:9] for draw in (0, 1)]
+    firsts = [[item.id for item in drawn(items, seconds, Episode(1, draw), "all")][:9] for draw in (0, 1)]
     assert firsts[0] != firsts[1]
     leaked = replace(written.test.items[0], id="leaked", label="DOG")
     mixed = replace(written, train=replace(written.train, items=(*items, leaked)))

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeThinkerConfig
 
-from superbench import BadAudio, BadCheckpoint, CommandError, SuperbenchError, run
+from superbench import BadAudio, BadCheckpoint, CommandError, SuperbenchError, check, run
 from superbench.contract import Continuing
 from superbench.plugins.continuing import that_continue
 from upstream.from_hf_lm import AudioLanguageModel, load
@@ -131,11 +131,31 @@ def glmasr(words: Any) -> tuple[Any, Any]:
     return transformers.GlmAsrForConditionalGeneration(config), transformers.WhisperFeatureExtractor(16, chunk_length=2)
 
 
+def musicflamingo(words: Any) -> tuple[Any, Any]:
+    audio = {"model_type": "audioflamingo3_encoder", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "intermediate_size": 16, "num_mel_bins": 16, "max_source_positions": 100}  # fmt: skip
+    config = transformers.MusicFlamingoConfig(
+        audio_config=audio, text_config={"model_type": "qwen2", **TEXT}, audio_token_id=place(words), head_dim=8,
+        audio_bos_token_id=place(words) + 1, audio_eos_token_id=place(words) + 2,
+    )  # fmt: skip
+    return transformers.MusicFlamingoForConditionalGeneration(config), transformers.WhisperFeatureExtractor(16, chunk_length=2)
+
+
+def voxtral(words: Any) -> tuple[Any, Any]:
+    audio = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "num_mel_bins": 16,
+             "max_source_positions": 100}  # fmt: skip
+    config = transformers.VoxtralConfig(
+        audio_config=audio, text_config={"model_type": "llama", **TEXT}, audio_token_id=place(words)
+    )
+    return transformers.VoxtralForConditionalGeneration(config), transformers.WhisperFeatureExtractor(16, chunk_length=2)
+
+
 BUILT: dict[str, tuple[Callable[[Any], tuple[Any, Any]], str]] = {
     "qwen2_audio": (qwen2_audio, LISTS), "qwen2_5_omni": (qwen2_5_omni, LISTS),
     "qwen3_omni_moe": (qwen3_omni_moe, LISTS),
     "phi4_multimodal": (phi4_multimodal, LISTS), "granite_speech": (granite_speech, TEXTS),
     "audioflamingo3": (audioflamingo3, LISTS), "glmasr": (glmasr, LISTS),
+    "musicflamingo": (musicflamingo, LISTS), "voxtral": (voxtral, LISTS),
 }  # fmt: skip
 
 
@@ -265,13 +285,33 @@ def test_granite_without_its_adapter_is_an_error(folder: Callable[[str], Path], 
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [("voxtral", "mistral-common"), ("qwen3_asr", "no continuation"), ("gpt2", "knows")]
+    ("kind", "reason"),
+    [
+        ("voxtral", r"has no tokenizer\.json: its release tokenizes with mistral-common"),
+        ("qwen3_asr", r"a label is no continuation of a prompt\. Supported: qwen2_audio, .*voxtral"),
+        ("gpt2", r"is a gpt2 model, which is not read here: how it hears.*Supported: qwen2_audio, .*glmasr"),
+        ("moss_transcribe_diarize", "Supported: qwen2_audio"),
+        ("vibevoice_asr", "Supported: qwen2_audio"),
+        ("voxtral_realtime", "Supported: qwen2_audio"),
+    ],
 )
 def test_other_architectures_are_refused_with_the_reason(kind: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(CommandError, match=reason):
         load(str(tmp_path), None)
+
+
+def test_voxtral_hears_whole_windows_as_its_processor_does(folder: Callable[[str], Path]) -> None:
+    from transformers.models.voxtral.processing_voxtral import VoxtralProcessor
+
+    model = load(str(folder("voxtral")), None)
+    waves = [sound(1, 1.2).numpy(), sound(2, 4.1).numpy()]
+    heard, counts = model.family.heard(model.extractor, waves)
+    processor: Any = VoxtralProcessor(model.extractor, model.tokenizer)
+    options = {**processor.audio_kwargs, "pad_to_multiple_of": 32_000, "max_source_positions": 200}
+    torch.testing.assert_close(heard["input_features"], processor._retrieve_input_features(waves, **options))
+    assert counts == [25, 75]
 
 
 def test_a_file_beside_the_name_is_refused() -> None:
@@ -294,6 +334,13 @@ def test_a_run_in_context_end_to_end(folder: Callable[[str], Path], miniature: C
     (refused,) = run([spec], ["ks"], protocol="few-shot", **options).ended
     assert refused.state == "failed"
     assert "is for in-context alone: add --protocol in-context" in refused.message
+
+
+@pytest.mark.parametrize("family", BUILT)
+def test_the_doctor_checks_that_it_continues(family: str, folder: Callable[[str], Path]) -> None:
+    found = check(f"hf-lm/{folder(family)}", device="cpu")
+    assert found.healthy, found.reasons
+    assert {finding.name for finding in found.examination.findings} >= {"features", "candidates", "shared prompt"}
 
 
 def test_the_hub_is_named_among_those_that_continue() -> None:

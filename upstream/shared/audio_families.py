@@ -96,6 +96,19 @@ def _glm(extractor: Any, waves: Sequence[np.ndarray]) -> Heard:
     return arguments, [(((int(frames) - 1) // 2 + 1) - 4) // 4 + 1]
 
 
+def _voxtral(extractor: Any, waves: Sequence[np.ndarray]) -> Heard:
+    """Pads every sound to whole windows of 30 s; each window becomes 375 vectors, silent ones too."""
+    spectra = [
+        extractor(
+            wave, sampling_rate=SAMPLE_RATE, padding=True, truncation=False, pad_to_multiple_of=extractor.n_samples,
+            return_tensors="pt",
+        )["input_features"][0]
+        for wave in waves
+    ]  # fmt: skip
+    windows = [spectrum.unflatten(1, (-1, extractor.nb_max_frames)).transpose(0, 1) for spectrum in spectra]
+    return {"input_features": torch.cat(windows)}, [len(window) * (extractor.nb_max_frames // 8) for window in windows]
+
+
 FAMILIES: Mapping[str, Family] = {
     "qwen2_audio": Family("Qwen2AudioForConditionalGeneration", _qwen2, cuts=True),
     "qwen2_5_omni": Family("Qwen2_5OmniThinkerForConditionalGeneration", _qwen_omni),
@@ -104,14 +117,14 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3_omni_moe_thinker": Family("Qwen3OmniMoeThinkerForConditionalGeneration", _qwen3_omni),
     "phi4_multimodal": Family("Phi4MultimodalForCausalLM", _phi4),
     "granite_speech": Family("GraniteSpeechForConditionalGeneration", _granite),
+    "voxtral": Family("VoxtralForConditionalGeneration", _voxtral),
     "audioflamingo3": Family("AudioFlamingo3ForConditionalGeneration", _flamingo, joined=True),
+    "musicflamingo": Family("MusicFlamingoForConditionalGeneration", _flamingo, joined=True),
     "glmasr": Family("GlmAsrForConditionalGeneration", _glm, joined=True),
 }
 """Model type -> family."""
 NOT_YET: Mapping[str, str] = {
-    "voxtral": "its prompts are made by mistral-common, which is no part of superbench",
-    "qwen3_asr": "its answers begin with a language that it names itself, so a label is no continuation of a prompt",
-    "musicflamingo": "it hears music, and has not been tried",
+    "qwen3_asr": "its answers begin with a language that it names itself, so a label is no continuation of a prompt"
 }
 """Model types that are known and not read, each with the reason."""
 

@@ -16,7 +16,7 @@ from superbench.results import Result
 from superbench.results.draws import DRAWS, Drawn, by_episode, interval_from, mean_score, paired_replicates, replicates_of
 from superbench.results.intervals import Replicates
 from superbench.results.result import ShotFacts
-from superbench.results.shots import at_k, in_words
+from superbench.results.shots import at_k, controls_of, in_words
 
 Close = Callable[[float, float], bool]
 Episodes = Mapping[int | str, Sequence[Sequence[Prediction]]]
@@ -64,6 +64,17 @@ def number_of_draws(result: Result) -> list[str]:
                 f"it has {entry.draws} draws at {in_words(entry.k)} in place of {expected}, which no deviation says"
             )
     return problems
+
+
+def controls(result: Result, task: Task) -> list[str]:
+    """Returns which controls are missing, of those that the protocol and the task always run."""
+    own = list(task.few_shot.controls) if task.few_shot and result.task.protocol == "few-shot" else []
+    problems = []
+    for entry in result.shots or ():
+        if missing := [name for name in (*controls_of(result.task.protocol, entry.k), *own) if name not in entry.controls]:
+            listed = ", ".join(f"`{name}`" for name in missing)
+            problems.append(f"it lacks the control {listed} at {in_words(entry.k)}, which {result.task.protocol} always runs")
+    return problems[:1]
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _trained(entry: Entry, task: Task, references: References | None) -> Evidenc
 def _untrained(entry: Entry, task: Task, references: References | None) -> Evidence:
     """Scores every draw of every K again. There are no errors by item: the draws differ in their errors."""
     result = entry.result
-    if problems := shot_scores.number_of_draws(result):
+    if problems := shot_scores.number_of_draws(result) + shot_scores.controls(result, task):
         raise Refusal("; ".join(problems), "shots")
     episodes, facts, own = _labelled_episodes(entry, references)
     labels = next(iter(episodes.values()))[0]

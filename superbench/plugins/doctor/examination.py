@@ -16,8 +16,10 @@ from typing import Any
 import torch
 
 from superbench.__version__ import __version__
+from superbench.contract import Continuing
 from superbench.errors import BadUpstream, StoreError
 from superbench.plugins.doctor.checks import Examining, Finding, findings
+from superbench.plugins.doctor.continuation import continuation, offers_features
 from superbench.plugins.models import Batching, Loaded
 from superbench.system.files import read_facts, write_facts
 from superbench.system.progress import Reporter, Silence
@@ -25,7 +27,7 @@ from superbench.system.progress import Reporter, Silence
 LONG_SECONDS = 60.0
 PATIENCE = 30.0
 """Largest time in seconds that a run spends on the long sound when it examines a new model."""
-METHOD = 2
+METHOD = 3
 """Version of the checks. A new version makes stored certificates invalid."""
 NOT_CERTIFIED = ("speed", "memory")
 """Findings that differ between two examinations of the same model; they are not part of a certificate."""
@@ -81,10 +83,14 @@ def examine(
 ) -> Examination:
     """Calls the model on noise, silence, clipped, very short and long sound, alone and in batches, and compares its features.
 
-    The long sound has a length of `seconds`, or less if the call would take longer than `patience` seconds.
+    Of a model that continues, likelihoods of continuations are compared too; of one that gives no features, these alone. The
+    long sound has a length of `seconds`, or less if the call would take longer than `patience` seconds.
     """
     examining = Examining(upstream=upstream, device=device, seconds=seconds, patience=patience, reporter=reporter or Silence())
-    return Examination(upstream.alias, tuple(findings(examining)))
+    found = list(findings(examining)) if offers_features(examining) else []
+    if isinstance(upstream.model, Continuing):
+        found += continuation(examining)
+    return Examination(upstream.alias, tuple(found))
 
 
 def examined(

@@ -131,6 +131,17 @@ def test_fewer_draws_must_be_a_deviation(a_shot_folder: Folder) -> None:
     assert why(pack_bundle(a_shot_folder("apc", 20, shots=shots, deviations=told))) == ""
 
 
+@pytest.mark.parametrize(
+    ("k", "control"),
+    [(1, "no sound"), (5, "other sound"), (1, "wrong labels"), ("all", "majority class")],
+)  # fmt: skip
+def test_a_control_that_is_always_run_is_missed(k: Any, control: str, a_shot_folder: Folder, forged: Forged) -> None:
+    data = pack_bundle(a_shot_folder("apc", 20, protocol="in-context"))
+    changed = forged(data, lambda record: shot(record, k)["controls"].pop(control), "ks/in-context")
+    assert f"it lacks the control `{control}` at K = {k}, which in-context always runs" in why(changed)
+    assert "lacks the control" not in why(data)
+
+
 def test_a_line_needs_both_k_and_draw_of_the_right_type(a_shot_folder: Folder) -> None:
     from superbench.board.bundles.bundle import predictions_of
     from superbench.errors import Malformed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import soundfile
 
 import superbench
 from superbench import Audio, BadUpstream, CommandError, MissingCorpus, Pair, minimal_pairs
-from superbench.errors import UnknownName
+from superbench.errors import BadResult, Occupied, UnknownName
+from superbench.results.pair_results import pair_results
 from superbench.runs.pairs import set_score
+from superbench.system.progress import Silence
 
 MODELS = '''
 import torch
@@ -190,3 +193,55 @@ def test_the_command_prints_a_table_or_json_and_changes_no_task(call: Any, model
     assert (told["upstream"], len(told["revision"])) == ("Quiet", 16)
     assert (told["chance"], told["sets"][0]["name"], told["sets"][0]["total"]["score"]) == (50.0, "salmon", 100.0)
     assert {row.name for row in superbench.list_tasks()}.isdisjoint({"salmon", "swuggy", "sblimp", "tsc", "pairs"})
+
+
+def test_a_result_is_written_found_again_and_listed(call: Any, models: Path, data: Path, tmp_path: Path) -> None:
+    asked = (f"{models}:Quiet", data)
+    first = minimal_pairs(*asked, out=tmp_path / "out")
+    file = tmp_path / "out" / "Quiet" / "pairs" / "salmon" / "result.json"
+    record = json.loads(file.read_text())
+    assert (record["schema"], record["set"], record["chance"]) == (1, "salmon", 50.0)
+    assert record["upstream"] == {"name": "Quiet", "revision": first.revision, "params": 0}
+    assert (record["total"]["score"], record["total"]["pairs"], len(record["data"])) == (100.0, 24, 16)
+    assert record["environment"]["torch"]
+    assert record["parts"].keys() == {"speaker_consistency"}
+    seen: list[float] = []
+
+    class Watcher(Silence):
+        def advance(self, stage: str, done: float, total: float) -> None:
+            seen.append(done)
+
+    assert minimal_pairs(*asked, out=tmp_path / "out", reporter=Watcher()) == first
+    assert seen == []
+    assert file.read_text() == json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    table = call("report", str(tmp_path / "out"), environment={**os.environ, "COLUMNS": "120"})
+    assert table.returncode == 0, table.stderr
+    assert "speaker_consistency" in table.stdout
+    (listed,) = json.loads(call("report", str(tmp_path / "out"), "--format", "json").stdout)
+    assert listed == record
+
+
+def test_other_pairs_or_another_model_overwrite_nothing(models: Path, data: Path, tmp_path: Path) -> None:
+    minimal_pairs(f"{models}:Quiet", data, out=tmp_path / "out")
+    with pytest.raises(Occupied, match=r"has a result of the model .*Nothing was overwritten: give this model another name"):
+        minimal_pairs(f"Quiet={models}:Deaf", data, out=tmp_path / "out")
+    sound = data / "salmon_benchmark" / "speaker_consistency" / "sample_3_1.wav"
+    soundfile.write(sound, 0.2 * np.ones(4_000), 16_000)
+    with pytest.raises(Occupied, match=r"has a result of pairs \w{16}, and this is \w{16}\. Nothing was overwritten"):
+        minimal_pairs(f"{models}:Quiet", data, out=tmp_path / "out")
+
+
+def test_a_damaged_result_is_named(models: Path, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "Quiet" / "pairs" / "salmon"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text('{"schema": 1, "set": "salmon"}')
+    with pytest.raises(BadResult, match=r"salmon/result\.json is not a result on minimal pairs: upstream"):
+        minimal_pairs(f"{models}:Quiet", data, out=tmp_path / "out")
+
+
+def test_results_on_pairs_stand_beside_those_of_tasks(a_folder: Any, models: Path, data: Path) -> None:
+    upstream = a_folder("Quiet", 40)
+    minimal_pairs(f"{models}:Quiet", data, out=upstream.parent)
+    assert [result.task.name for result in superbench.load_results(upstream)] == ["ks"]
+    assert [result.set for result in pair_results(upstream)] == ["salmon"]
+    assert [result.set for result in pair_results(upstream.parent)] == ["salmon"]

@@ -16,7 +16,7 @@ SLOW = """
 import time
 import torch
 from torch import nn
-from superbench import Features
+from superbench import Features, Likelihood
 
 
 class Slow(nn.Module):
@@ -29,6 +29,20 @@ class Slow(nn.Module):
         counts = ((lengths + 80) // 160).clamp(min=1, max=spectrum.shape[1])
         inside = (torch.arange(spectrum.shape[1], device=waves.device)[None] < counts[:, None])[..., None]
         return Features(torch.stack([spectrum, spectrum.square()]) * inside, counts)
+
+
+class Continuing(Slow):
+    reads_text = True
+
+    def log_likelihood(self, prompts, continuations):
+        time.sleep(0.1)
+        with open(__file__ + ".asked", "a") as file:
+            file.write("x" * len(prompts))
+        loud = [float(prompt[-1].square().mean()) for prompt in prompts]
+        return [
+            [Likelihood(-1.0 - abs(one * 100 - len(parts[0])), 1, len(parts[0])) for parts in following]
+            for one, following in zip(loud, continuations)
+        ]
 """
 
 
@@ -39,21 +53,26 @@ def data(keyword_corpora: Path, tmp_path: Path) -> Path:
     return keyword_corpora
 
 
-def command(data: Path, out: Path, store: Path) -> list[str]:
-    slow = f"{out.parent / 'slow.py'}:Slow"
+HEADS = ("--lr", "1e-2,1e-3")
+
+
+def command(data: Path, out: Path, store: Path, *options: str, model: str = "Slow") -> list[str]:
+    slow = f"{out.parent / 'slow.py'}:{model}"
     places = ["--data", str(data), "--out", str(out), "--store", str(store)]
-    return ["run", slow, "--tasks", "ks", *places, "--workers", "1", "--lr", "1e-2,1e-3"]
+    return ["run", slow, "--tasks", "ks", *places, "--workers", "1", *(options or HEADS)]
 
 
-def finished(call: Any, data: Path, out: Path, store: Path) -> dict[str, Any]:
-    done = call(*command(data, out, store))
+def finished(call: Any, data: Path, out: Path, store: Path, *options: str, model: str = "Slow") -> dict[str, Any]:
+    done = call(*command(data, out, store, *options, model=model))
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads((out / "Slow" / "ks" / "result.json").read_text())  # type: ignore[no-any-return]
+    return json.loads(next((out / model / "ks").rglob("result.json")).read_text())  # type: ignore[no-any-return]
 
 
-def killed(call: Any, data: Path, out: Path, store: Path, moment: Callable[[], bool]) -> None:
+def killed(
+    call: Any, data: Path, out: Path, store: Path, moment: Callable[[], bool], *options: str, model: str = "Slow"
+) -> None:
     """Start, wait for the moment, SIGKILL the whole group; fails if the run ended before."""
-    process = call.start(*command(data, out, store)).process
+    process = call.start(*command(data, out, store, *options, model=model)).process
     until = time.monotonic() + 200
     while not moment():
         assert process.exitcode is None, "the run ended before it could be killed"
@@ -86,6 +105,47 @@ def test_a_run_killed_in_extraction_and_again_in_training_ends_as_if_undisturbed
     assert timeless(again) == timeless(whole)
     predictions = [root / "Slow" / "ks" / "predictions.jsonl.gz" for root in (tmp_path / "whole", out)]
     assert predictions[0].read_bytes() == predictions[1].read_bytes()
+
+
+def bytes_of(out: Path, protocol: str, model: str) -> dict[str, bytes]:
+    """What a protocol that trains nothing writes beside its result."""
+    return {path.name: path.read_bytes() for path in (out / model / "ks" / protocol).glob("*.jsonl.gz")}
+
+
+def test_a_few_shot_run_that_was_killed_ends_as_if_undisturbed(call: Any, data: Path, tmp_path: Path) -> None:
+    asked = ("--protocol", "few-shot", "--shots", "1,5", "--draws", "3")
+    whole = finished(call, data, tmp_path / "whole", tmp_path / "store", *asked)
+    out, store = tmp_path / "out", tmp_path / "other"
+    killed(call, data, out, store, lambda: len(list(store.rglob("[!.]*.safetensors"))) >= 2, *asked)
+    assert not list(out.rglob("result.json"))
+    assert timeless(finished(call, data, out, store, *asked)) == timeless(whole)
+    assert bytes_of(out, "few-shot", "Slow") == bytes_of(tmp_path / "whole", "few-shot", "Slow") != {}
+
+
+def test_a_run_in_context_that_was_killed_asks_the_rest_and_ends_as_if_undisturbed(
+    call: Any, data: Path, tmp_path: Path
+) -> None:
+    asked = ("--protocol", "in-context", "--shots", "0,1", "--draws", "2")
+    counted = tmp_path / "slow.py.asked"
+
+    def questions() -> int:
+        return len(counted.read_text()) if counted.exists() else 0
+
+    whole = finished(call, data, tmp_path / "whole", tmp_path / "store", *asked, model="Continuing")
+    every = questions()
+    out, store = tmp_path / "out", tmp_path / "store"
+    journal = out / "Continuing" / "ks" / "in-context" / "work" / "likelihoods.jsonl"
+    moment = lambda: journal.is_file() and journal.read_text().count("episode") >= 2  # noqa: E731
+    killed(call, data, out, store, moment, *asked, model="Continuing")
+    assert not list(out.rglob("result.json"))
+    with journal.open("a") as file:  # as if the kill had cut a line
+        file.write('\n{"episode": "all 1 0", "classes": ["do')
+    before = questions()
+    again = finished(call, data, out, store, *asked, model="Continuing")
+    assert 0 < questions() - before < every * 0.8  # two of four episodes were there
+    assert timeless(again) == timeless(whole)
+    assert bytes_of(out, "in-context", "Continuing") == bytes_of(tmp_path / "whole", "in-context", "Continuing")
+    assert len(bytes_of(out, "in-context", "Continuing")) == 2
 
 
 def test_an_interrupt_from_the_keyboard_ends_the_workers_and_says_what_to_do(call: Any, data: Path, tmp_path: Path) -> None:

@@ -6,12 +6,19 @@ function lineShots(section) {
   const few = numbers.includes(5) ? 5 : numbers.find((k) => k > 5) ?? numbers.findLast((k) => k > 1);
   return section.shots.filter(({ k }) => [0, 1, few, "all"].includes(k));
 }
+/** The tasks of each line, if lines have different ones. */
+function overTasks(views) {
+  const told = new Set(views.map(tasksAt));
+  if (told.size === 1) return ` (${[...told][0]})`;
+  const listed = [...told].map((tasks) => `${kText(views.filter((view) => tasksAt(view) === tasks).map(({ k }) => k).join(", "))}: ${tasks}`);
+  return ` (${listed.join("; ")}; compare heights within a line)`;
+}
 const seriesIn = (section) => [...new Set(section.rows.map((row) => row.series).filter(present))];
 function drawShotChart(section) {
   const across = [["params", "size of the model"], ...seriesIn(section).map((name) => [`series:${name}`, `updates of ${name}`])];
   if (!across.some(([key]) => key === section.across)) section.across = across[0][0];
   fill(section.kinds, make("h3", { class: "part" }, `Score against ${section.across === "params" ? "size" : "updates"}, by the number of examples`),
-    make("p", { class: "soft" }, "Chance-centred mean over all tasks that have this K: 0 ignores the sound, 100 is perfect. Lines join pretrained models; open marks are untrained controls."),
+    make("p", { class: "soft" }, `Chance-centred mean over the tasks that have this K${overTasks(lineShots(section))}: 0 ignores the sound, 100 is perfect. Lines join pretrained models; open marks are untrained controls.`),
     across.length > 1 && make("div", { class: "tools" }, labelled("Across", choice(`across-${section.place}`, across, section.across, (value) => {
       section.across = value;
       drawShotChart(section);

@@ -13,8 +13,11 @@ const viewOf = (section) => section.shots.find(({ k }) => String(k) === state.sh
 const columnsAt = (view) => [meanColumn, ...view.columns.map((key) => board.columns.find((column) => column.key === key)).filter(Boolean)];
 const digitsAt = (column) => (column.unit === "%" ? 1 : 3);
 const scaled = (column, value) => number((column.scale ?? 1) * value, digitsAt(column));
-const controlsAt = (section, view) => section.controls.filter((name) => Object.values(view.rows).some((cells) =>
-  view.columns.some((key) => present(cells[key]?.controls[name]))));
+/** The controls of one column: those that any row has; none of the mean. */
+const controlsOf = (section, view, column) => (section.against !== "" || column === meanColumn ? []
+  : section.controls.filter((name) => Object.values(view.rows).some((cells) => present(cells[column.key]?.controls[name]))));
+/** The tasks over which the mean is at this K. */
+const tasksAt = (view) => view.columns.map((key) => key.split(".")[0].toUpperCase()).join(", ");
 
 function shotSection(section) {
   section.body = make("div", {});
@@ -75,17 +78,17 @@ const linked = (row, kind = null) => (rowCalled(row.name) ? viewLink("model", ke
 // ---- the table
 function shotTable(section, view, rows) {
   const columns = columnsAt(view);
-  const controls = section.against ? [] : controlsAt(section, view);
-  const heads = columns.flatMap((column) => [shotHead(column, view), ...column === meanColumn ? [] : controls.map((name) =>
+  const controls = new Map(columns.map((column) => [column, controlsOf(section, view, column)]));
+  const heads = columns.flatMap((column) => [shotHead(column, view), ...controls.get(column).map((name) =>
     make("th", { scope: "col", class: "control" }, `${column.task.toUpperCase()}: ${name}`))]);
-  const cells = (row) => columns.flatMap((column) => [shotCell(section, view, row, column), ...column === meanColumn ? []
-    : controls.map((name) => controlCell(view, row, column, name))]);
+  const cells = (row) => columns.flatMap((column) => [shotCell(section, view, row, column),
+    ...controls.get(column).map((name) => controlCell(view, row, column, name))]);
   const body = rows.map((row) => make("tr", {}, shotName(row),
     make("td", { class: "rank" }, placeAt(view.rows[row.index][MEAN])), ...cells(row)));
   const floor = make("tr", { class: "floor" }, make("th", { class: "name", scope: "row" }, make("div", {}, make("span", {}),
     make("span", {}, make("span", { class: "named" }, "Floor"), make("small", {}, "an answer that ignores the sound")))),
     make("td", {}), ...columns.flatMap((column) => [make("td", {}, column === meanColumn ? scaled(column, 0) : scaled(column, view.floors[column.key])),
-      ...column === meanColumn ? [] : controls.map(() => make("td", {}))]));
+      ...controls.get(column).map(() => make("td", {}))]));
   const none = make("tr", {}, make("td", { class: "name none", colspan: heads.length + 2 }, "No row passes the filters."));
   const label = `Table: ${section.title}, ${kText(view.k)}`;
   return make("div", { class: "box", tabindex: "0", role: "region", "aria-label": label }, make("table", { class: "shots" },
@@ -93,7 +96,7 @@ function shotTable(section, view, rows) {
     make("tbody", {}, ...body.length ? body : [none], section.against ? null : floor)));
 }
 const shotHead = (column, view) => make("th", { scope: "col", title: column === meanColumn
-  ? "(score − floor) / (best − floor), averaged over tasks: 0 ignores the sound, 100 is perfect" : aboutColumn(column) },
+  ? "(score − floor) / (best − floor), averaged over " + `${tasksAt(view)}: 0 ignores the sound, 100 is perfect` : aboutColumn(column) },
   column === meanColumn ? "Mean" : column.task.toUpperCase(),
   make("small", {}, column === meanColumn ? `above chance, ${plural(view.columns.length, "task")}` : `${metricName(column)} ${arrow(column)}`));
 const placeAt = (cell) => (present(cell?.place) ? `${cell.shared > 0 ? "=" : ""}${cell.place}` : "–");
@@ -139,7 +142,7 @@ function differenceCell(section, view, row, column) {
 }
 function shotLegend(section, view) {
   const cells = Object.values(view.rows).flatMap((row) => Object.values(row)).filter(Boolean);
-  return make("p", { class: "legend soft" }, make("span", {}, "Mean: (score − floor) / (best − floor), in per cent, averaged over tasks; a row with a hole has none"),
+  return make("p", { class: "legend soft" }, make("span", {}, `Mean: (score − floor) / (best − floor), in per cent, averaged over ${tasksAt(view)}; a row with a hole has none`),
     make("span", {}, make("span", { class: "mark best" }, "bold"), " best of its column"),
     cells.some((cell) => cell.sure && cell.place === 1 && cell.shared > 0) && make("span", {}, make("span", { class: "mark tied" }, "≈ framed"),
       " shares the first place: over the same items and draws, the difference may be chance"),

@@ -20,6 +20,7 @@ from torch import Tensor
 from superbench.contract import Audio, Episode, Fold, Item, Prediction, Shots, Task
 from superbench.contract.few_shot import FewShot
 from superbench.data.audio import load
+from superbench.results.shots import MAJORITY, NO_SOUND, OTHER_SOUND, WRONG_LABELS
 from superbench.system.progress import Reporter
 from superbench.training.few_shot.in_context.likelihoods import JOURNAL, Journal, Row, Scorer, arrays, noise, shuffled, silence
 from superbench.training.few_shot.in_context.prompts import Prompter
@@ -75,15 +76,15 @@ class Asking:
         found = {"": self._predictions(items, winners[PMI], episode, winners)}
         found |= {f"by {rule}": self._predictions(items, chosen, episode) for rule, chosen in winners.items() if rule != PMI}
         silent = ranked(_scored([rows[0], rows[1], rows[0], rows[0]]), episode.draw, self.fold.name)[PMI]
-        found["no sound"] = self._predictions(items, np.repeat(silent, len(items)), episode)
+        found[NO_SOUND] = self._predictions(items, np.repeat(silent, len(items)), episode)
         other = np.roll(np.arange(len(items)), 1 + episode.draw % max(len(items) - 1, 1))
-        found["other sound"] = self._predictions(items, winners[PMI][other], episode)
+        found[OTHER_SOUND] = self._predictions(items, winners[PMI][other], episode)
         if episode.shots:
             some = items[:: max(len(items) // self.most_wrong, 1)]
             chosen = ranked(_scored(self._rows(episode, some, wrong=True)), episode.draw, self.fold.name)[PMI]
-            found["wrong labels"] = self._predictions(some, chosen, episode)
+            found[WRONG_LABELS] = self._predictions(some, chosen, episode)
         majority = self.prompter.classes.index(self.prompter.majority)
-        return found | {"majority class": self._predictions(items, np.full(len(items), majority), episode)}
+        return found | {MAJORITY: self._predictions(items, np.full(len(items), majority), episode)}
 
     def _rows(self, episode: Episode, items: Sequence[Item], wrong: bool) -> list[Row]:
         """Returns rows for silence, noise, then each question and its shuffled frames; from the journal, if they are there."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Likelihood, Parts
 from superbench.errors import BadUpstream
+from superbench.system.files import whole
 from superbench.training.few_shot.episodes import draw_order
 from superbench.training.few_shot.in_context.prompts import Put
 
@@ -101,20 +102,20 @@ def require_possible(one: Likelihood, alias: str, what: str) -> None:
 
 
 class Journal:
-    """Keeps the rows of every finished episode in a file, one line of JSON each. A line that was cut off is ignored; a file
+    """Keeps the rows of every finished episode in a file, one line of JSON each. A line that was cut off is removed; a file
     that belongs to another job is not read."""
 
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self.known = path, dict[str, list[Row]]()
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        if lines[:1] != [json.dumps(identity)]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(identity) + "\n", encoding="utf-8")
-            return
-        for line in lines[1:]:
+        first, kept = json.dumps(identity), list[str]()
+        for line in lines[1:] if lines[:1] == [first] else ():
             with contextlib.suppress(ValueError):
                 episode = json.loads(line)
                 self.known[episode["episode"]] = list(episode["questions"].values())
+                kept.append(line)
+        with whole(path) as temporary:
+            temporary.write_text(first + "\n" + "".join(f"\n{line}" for line in kept), encoding="utf-8")
 
     def keep(self, key: str, words: Sequence[str], rows: Mapping[str, Row]) -> None:
         """Adds the rows of an episode, by the names of the questions; `words` are those of the classes."""

@@ -110,6 +110,56 @@ def test_in_context_has_its_controls_as_columns_and_a_row_below_no_sound_has_no_
     assert row.locator("td.rank").inner_text() == "–"
 
 
+def test_a_control_has_a_column_only_beside_a_task_that_has_it(board: dict[str, Any], show: Any) -> None:
+    narrow = section("in-context", "In context", deaf=True)
+    for at in narrow["shots"]:
+        for cells in at["rows"].values():
+            cells["asv.eer"]["controls"] = {"wrong labels": 8.5}
+    board["sections"] = [narrow]
+    heads = show(board).locator("#shots-0 table.shots thead th").all_inner_texts()
+    controls = [head for head in heads if ":" in head]
+    assert controls == ["KS: no sound", "KS: wrong labels", "ASV: wrong labels"]
+    assert show(board).locator("#shots-0 table.shots tbody tr").first.locator("th, td").count() == len(heads)
+
+
+def test_the_mean_says_over_which_tasks_it_is(board: dict[str, Any], show: Any) -> None:
+    uneven = section("few-shot", "Few-shot, nothing trained")
+    uneven["shots"][0]["columns"] = ["asv.eer"]  # KS has no K = 0
+    board["sections"] = [uneven]
+    page = show(board)
+    assert "averaged over KS, ASV;" in page.inner_text("#shots-0 .legend")
+    told = "the tasks that have this K (K = 0: ASV; K = 1, 5, all: KS, ASV; compare heights within a line)"
+    assert told in page.inner_text("#shots-0 .shot-card")
+    page.select_option("#k-0", "0")
+    assert "averaged over ASV;" in page.inner_text("#shots-0 .legend")
+    board["sections"] = [section("few-shot", "Few-shot, nothing trained")]
+    assert "the tasks that have this K (KS, ASV):" in show(board).inner_text("#shots-0 .shot-card")
+
+
+def test_the_sections_are_told_to_those_who_do_not_see_them(shown: Any) -> None:
+    """Roles, names and focus, as a reader of screens gets them: no region, chart or table without a name, cells under heads."""
+    for number, title in enumerate(("Few-shot, nothing trained", "In context")):
+        region = shown.get_by_role("region", name=title, exact=True)
+        assert region.count() == 1
+        assert region.get_by_role("combobox", name="Examples (K)").count() == 1
+        table = region.get_by_role("region", name=f"Table: {title}, K = all").get_by_role("table")
+        heads = table.get_by_role("columnheader").count()
+        rows = table.locator("tbody tr")
+        assert all(rows.nth(i).locator("th, td").count() == heads for i in range(rows.count()))
+        assert table.get_by_role("rowheader").count() == rows.count()
+        shown.locator(f"#shots-{number} .figure").scroll_into_view_if_needed()
+        region.locator(".figure svg").wait_for()
+        assert region.locator(".figure svg").get_attribute("aria-label")
+        assert region.locator(".figure svg").get_attribute("role") == "img"
+    shown.locator("#k-0").focus()
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    shown.keyboard.press("Tab")
+    assert shown.evaluate("document.activeElement.id") == "against-0"
+    assert shown.evaluate(outline) != "none"
+    shown.keyboard.press("Tab")
+    assert shown.evaluate("document.activeElement.ariaLabel") == "Table: Few-shot, nothing trained, K = all"
+
+
 def test_the_chart_has_a_line_for_each_k_against_size_or_updates(shown: Any) -> None:
     shown.locator("#shots-0 .figure").scroll_into_view_if_needed()
     chart = shown.locator("#shots-0 .figure svg")
