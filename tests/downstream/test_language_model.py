@@ -93,7 +93,7 @@ def write_lexicon(path: Path, words: Sequence[str]) -> None:
 def go(root: Path, out: str) -> Path:
     report = run(
         [f"{__file__}:Ear"], "asr", data=root, out=root / out, protocol="mini", store=root / "store", workers=1,
-        learning_rates=(4e-3,), max_steps=400,
+        learning_rates=(6e-3,), max_steps=300,
     )  # fmt: skip
     assert [(ended.state, ended.message) for ended in report.ended] == [("done", "")]
     return root / out / "Ear" / "asr"
@@ -159,6 +159,10 @@ def test_a_report_shows_both(places: tuple[Path, Path]) -> None:
     table = tables.as_csv(tables.load_results(places[1]))
     assert "wer_lm" in table
     assert "wer_lm" not in tables.as_csv(tables.load_results(places[0]))
+
+
+def test_a_worker_computes_with_one_thread_however_many_cores_there_are(places: tuple[Path, Path]) -> None:
+    assert {read_result(place).environment["threads"] for place in places} == {1}
 
 
 def test_another_model_is_another_job(places: tuple[Path, Path]) -> None:
