@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from superbench import plugins
 from superbench.contract import Prediction
 from superbench.plugins import task
 from superbench.results import Result
 from superbench.results.draws import by_episode, interval_over_draws, mean_score
 from superbench.results.intervals import interval
 from superbench.results.shots import controls_of
-from superbench.system.progress import Silence
+from superbench.system.progress import Reporter, Silence
 
 WORDS = ("yes", "no")
 
@@ -221,3 +224,12 @@ class Scissors(Silence):
     def advance(self, stage: str, done: float, total: float) -> None:
         if stage.startswith("train") and done >= self.after:
             raise Cut
+
+
+# ---------------------------------------------------------------- models
+
+
+def revision_and_loudness(spec: str, reporter: Reporter | None = None) -> tuple[str, float]:
+    """The revision of a model, and the sum of its features of 0.2 s of a constant."""
+    loaded = plugins.upstream(plugins.parse(spec))
+    return loaded.revision, float(loaded.model(torch.ones(1, 3200), torch.tensor([3200])).frames.sum())

@@ -86,7 +86,8 @@ class VoxCeleb:
     def path(self, utterance: str) -> Path:
         """Returns the path of the file of `id1XXXX/<video>/<NNNNN>.wav`."""
         speaker, _, rest = utterance.partition("/")
-        return self.speakers.get(speaker, self._folder(speaker) / speaker) / rest
+        folder = self.speakers.get(speaker) or self._folder(speaker) / speaker
+        return folder / rest
 
     def _folder(self, speaker: str) -> Path:
         """Returns the folder in which a missing speaker is expected: that of their part of the corpus, or of all speakers."""
