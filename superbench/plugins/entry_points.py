@@ -25,7 +25,10 @@ PAIRS = "superbench.pairs"
 def points(group: str) -> dict[str, EntryPoint]:
     """Returns the entry points of a group by name, sorted. If several distributions register a name, it is the built-in entry
     point, or else the last by distribution name; `refuse_claimed` raises an error for such a name."""
-    built_in_last = sorted(entry_points(group=group), key=lambda point: (_built_in(point), owner(point)))
+    registered = entry_points(group=group)
+    distributions = {id(point.dist): point for point in registered}  # each access to a name or version parses the metadata
+    order = {key: (_built_in(point), owner(point)) for key, point in distributions.items()}
+    built_in_last = sorted(registered, key=lambda point: order[id(point.dist)])
     return dict(sorted({point.name: point for point in built_in_last}.items()))
 
 
@@ -47,7 +50,7 @@ def load(point: EntryPoint) -> Any:
 
     The code of another distribution is first imported in a child process.
     """
-    if not _built_in(point) and point.module not in sys.modules:
+    if point.module not in sys.modules and not _built_in(point):
         what = f"The plugin {point.name!r} ({point.value}, from {owner(point)})"
         rehearse(_load_again, point.group, point.name, point.value, what=what)
     return _loaded(point)
