@@ -110,6 +110,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return without, go(root, "with")
 
 
+@pytest.mark.slow
 def test_the_second_score_stands_beside_the_first_which_it_does_not_move(places: tuple[Path, Path]) -> None:
     without, with_lm = (read_result(place) for place in places)
     assert set(without.scores) == {"wer"}
@@ -123,6 +124,7 @@ def test_the_second_score_stands_beside_the_first_which_it_does_not_move(places:
     assert without.data.passport.files == {}
 
 
+@pytest.mark.slow
 def test_lines_are_as_before_but_for_what_is_written_also(places: tuple[Path, Path]) -> None:
     plain, both = (read_predictions(place / "predictions.jsonl.gz") for place in places)
     assert [replace(one, also={}) for one in both] == plain
@@ -136,6 +138,7 @@ def bundle_reasons(place: Path) -> list[str]:
     return reasons(open_bundle(pack_bundle(place.parent)))
 
 
+@pytest.mark.slow
 def test_a_board_scores_both_again_and_refuses_what_was_changed(places: tuple[Path, Path], tmp_path: Path) -> None:
     assert bundle_reasons(places[0]) == []
     assert bundle_reasons(places[1]) == []
@@ -153,6 +156,7 @@ def test_a_board_scores_both_again_and_refuses_what_was_changed(places: tuple[Pa
     assert "it reports wer, wer_lm" in changed([replace(one, also={}) for one in lines])
 
 
+@pytest.mark.slow
 def test_a_report_shows_both(places: tuple[Path, Path]) -> None:
     from superbench.results import tables
 
@@ -161,10 +165,12 @@ def test_a_report_shows_both(places: tuple[Path, Path]) -> None:
     assert "wer_lm" not in tables.as_csv(tables.load_results(places[0]))
 
 
+@pytest.mark.slow
 def test_a_worker_computes_with_one_thread_however_many_cores_there_are(places: tuple[Path, Path]) -> None:
     assert {read_result(place).environment["threads"] for place in places} == {1}
 
 
+@pytest.mark.slow
 def test_another_model_is_another_job(places: tuple[Path, Path]) -> None:
     jobs = {read_result(place).environment["job"] for place in places}
     assert len(jobs) == 2

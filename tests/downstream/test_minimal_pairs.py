@@ -132,6 +132,7 @@ def test_sounds_without_a_partner_or_with_other_names_are_named(tmp_path: Path) 
         SALMON.read(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_miniatures_have_the_same_layouts_and_are_determined_by_the_seed(tmp_path: Path) -> None:
     for folder in ("one", "again"):
         for write in (miniature_pairs.write_words, miniature_pairs.write_sentences, miniature_pairs.write_changes):

@@ -178,7 +178,9 @@ def database(postgresql: str, request: pytest.FixtureRequest) -> str:
     return f"{postgresql}/{name}"
 
 
-@pytest.fixture(params=["folder", "sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
+@pytest.fixture(
+    params=["folder", pytest.param("sqlite", marks=pytest.mark.slow), pytest.param("postgresql", marks=pytest.mark.server)]
+)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a board may live: each kind in turn."""
     if request.param == "folder":

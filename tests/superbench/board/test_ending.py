@@ -93,6 +93,7 @@ def busy_worker(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
 def test_a_scorer_ends_with_its_worker(busy_worker: subprocess.Popen[bytes], number: int) -> None:
     scorers = children(busy_worker.pid)
     assert scorers

@@ -263,6 +263,7 @@ def test_tables_of_results_say_which_rows_are_copies(tmp_path: Path, a_folder: C
 # ---------------------------------------------------------------- sizes
 
 
+@pytest.mark.slow
 def test_an_official_set_of_queries_and_documents_is_within_all_bounds(tmp_path: Path, a_result: Callable[..., Result]) -> None:
     """QbE has the most predictions of all tasks: 138 queries by 2 438 documents, a sixth of what is read."""
     made, counts = a_result("apc", 30), plugins.task("qbe").card.counts

@@ -125,6 +125,7 @@ for path in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_what_was_accepted_survives_a_kill(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:
     files = []
     for number in range(30):

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_can_synthesise(tmp_path: Path) -> None:
     """The worker processes do not run the user's script again."""
     script = tmp_path / "script.py"

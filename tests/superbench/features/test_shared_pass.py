@@ -89,6 +89,7 @@ def test_training_on_a_shared_pass_is_training_on_what_is_stored(
 
 
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
+@pytest.mark.slow
 def test_all_probes_of_a_sweep_share_each_pass(name: str, world: Callable[..., Any], tones: ModuleType, tmp_path: Path) -> None:
     task = getattr(tones, name)
     seconds = []

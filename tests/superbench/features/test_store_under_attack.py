@@ -317,6 +317,7 @@ def test_an_index_that_is_none_is_said(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- processes
 
 
+@pytest.mark.slow
 def test_two_processes_that_write_the_same_shard_at_once_leave_one_whole_shard(tmp_path: Path) -> None:
     processes = [writer(tmp_path, MANY_TIMES) for _ in range(2)]
     for process in processes:

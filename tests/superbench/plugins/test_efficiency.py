@@ -62,6 +62,7 @@ def test_filter_banks_multiply_as_often_as_was_published() -> None:
     assert weigh(plugins.upstream(plugins.parse("fbank"))).total == int(published["macs"])
 
 
+@pytest.mark.slow
 def test_a_hubert_of_base_size_multiplies_as_often_as_was_published() -> None:
     upstream = loaded(TorchaudioModel(models.hubert_base(), Config("hubert_base", False, {})))
     found = weigh(upstream)

@@ -153,6 +153,7 @@ def test_what_a_model_is_made_of_is_in_its_revision_and_in_what_it_does(tmp_path
 @pytest.mark.parametrize(
     "what", ["a sibling module", "a module imported by its name", "a file opened by a sibling", "an array"]
 )
+@pytest.mark.slow
 def test_another_process_finds_the_same_revision(tmp_path: Path, what: str) -> None:
     spec, file, write = prepared(tmp_path, what)
     write(file, 1)
@@ -287,6 +288,7 @@ def test_what_another_model_has_read_already_counts_for_the_next(tmp_path: Path,
     assert revision(second) != alone
 
 
+@pytest.mark.slow
 def test_a_sibling_that_is_called_like_a_module_of_python_counts(tmp_path: Path) -> None:
     spec = model(tmp_path, "from stringprep import GAIN", gain="GAIN")
     seen = []

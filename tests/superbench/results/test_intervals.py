@@ -20,6 +20,7 @@ def corpus(groups: int, seed: int, spread: bool = True) -> tuple[list[Prediction
 
 
 @pytest.mark.parametrize(("groups", "least", "most"), [(4, 0.88, 0.97), (10, 0.88, 0.97), (30, 0.93, 0.97)])
+@pytest.mark.slow
 def test_a_95_percent_interval_holds_the_truth_as_often_as_its_documentation_says(
     groups: int, least: float, most: float
 ) -> None:

@@ -237,6 +237,7 @@ def test_a_csv_of_trained_heads_leaves_the_columns_of_k_empty(a_folder: Folder) 
     assert line.endswith(",,,")
 
 
+@pytest.mark.slow
 def test_two_results_are_compared_at_every_k_over_the_same_draws(a_folder: Folder, a_shot_folder: Folder) -> None:
     for name, right in (("apc", 20), ("tera", 12)):
         a_folder(name, right)
