@@ -97,7 +97,7 @@ def examine_entry(entry: Entry, known: Known) -> Evidence:
 
 def _trained(entry: Entry, task: Task, references: References | None) -> Evidence:
     result = entry.result
-    predictions, facts, own = _labelled(entry, entry.predictions, references)
+    predictions, facts, own = _labelled(entry, task, entry.predictions, references)
     labels = digest(predictions, facts)
     if problems := contradictions(result, predictions):
         raise Refusal("; ".join(problems), "passport")
@@ -125,7 +125,7 @@ def _untrained(entry: Entry, task: Task, references: References | None) -> Evide
     result = entry.result
     if problems := shot_scores.number_of_draws(result) + shot_scores.controls(result, task):
         raise Refusal("; ".join(problems), "shots")
-    episodes, facts, own = _labelled_episodes(entry, references)
+    episodes, facts, own = _labelled_episodes(entry, task, references)
     labels = next(iter(episodes.values()))[0]
     if problems := [] if is_sampled(result) else contradictions(result, labels):
         raise Refusal("; ".join(problems), "passport")
@@ -148,13 +148,15 @@ def _untrained(entry: Entry, task: Task, references: References | None) -> Evide
     return Evidence(replicates=drawn, labels=answered, own=own, predicted=predicted(entry.predictions))
 
 
-def _labelled_episodes(entry: Entry, known: References | None) -> tuple[shot_scores.Episodes, dict[str, float], bool]:
+def _labelled_episodes(
+    entry: Entry, task: Task, known: References | None
+) -> tuple[shot_scores.Episodes, dict[str, float], bool]:
     """Returns the predictions by K and draw, with the references to use; the facts; and whether both are the board's own."""
     episodes: dict[int | str, list[list[Prediction]]] = {}
     facts, own, first = dict[str, float](), False, list[tuple[Any, ...]]()
     for k, draws in shot_scores.episodes_of(entry.result, entry.predictions).items():
         for number, draw in enumerate(draws):
-            labelled, facts, own = _labelled(entry, draw, known)
+            labelled, facts, own = _labelled(entry, task, draw, known)
             labelled.sort(key=lambda prediction: (prediction.fold, prediction.id))
             items = [(item.fold, item.id, item.group, item.reference) for item in labelled]
             first = first or items
@@ -174,7 +176,7 @@ def _errors(predictions: Sequence[Prediction], score: Score) -> np.ndarray:
 
 
 def _labelled(
-    entry: Entry, predictions: Sequence[Prediction], known: References | None
+    entry: Entry, task: Task, predictions: Sequence[Prediction], known: References | None
 ) -> tuple[list[Prediction], dict[str, float], bool]:
     """Returns the predictions with the references to use, the facts for the scorer, and whether both are the board's own."""
     result = entry.result
@@ -191,7 +193,7 @@ def _labelled(
             )
         labelled = known.applied(predictions, part=is_sampled(result))
         if is_sampled(result):
-            _complete(result, labelled)
+            _complete(result, task, labelled)
         return labelled, dict(known.facts), True
     if entry.withheld or any(prediction.reference is None for prediction in predictions):
         raise Refusal(
@@ -201,7 +203,7 @@ def _labelled(
     ids = {(prediction.fold, prediction.id) for prediction in predictions}
     if not ids or len(ids) != len(predictions):
         raise Refusal("it has no predictions, or two predictions for the same id", "ids")
-    _complete(result, predictions)
+    _complete(result, task, predictions)
     facts = facts_of(result)
     for prediction in predictions:
         _bounded(prediction.reference, prediction.id)
@@ -212,12 +214,12 @@ def _corpora(miniature: bool | None) -> str:
     return "a synthetic miniature" if miniature else "a real corpus"
 
 
-def _complete(result: Result, predictions: Sequence[Prediction]) -> None:
+def _complete(result: Result, task: Task, predictions: Sequence[Prediction]) -> None:
     """Requires as many predictions as the passport lists items or trials.
 
     In SD, pieces of a recording are joined before they are scored, so only there are fewer predictions than items possible.
     """
-    passport, task = result.data.passport, plugins.task(result.task.name)
+    passport = result.data.passport
     for fold in {prediction.fold for prediction in predictions}:
         count = sum(prediction.fold == fold for prediction in predictions)
         expected = passport.trials.get(f"{fold}/test")
