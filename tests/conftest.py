@@ -30,6 +30,7 @@ LONGEST = [
     "test_notebooks",
     "test_server",
     "test_permuted_labels",
+    "test_identity",
     "test_runner",
     "test_commands",
     "test_native",

@@ -480,17 +480,27 @@ torch.fft.rfft = lambda x, *a, **k: before(x * torch.hann_window(x.shape[-1]), *
 """ + PLAIN.replace("plain", "patching")
 
 
+@pytest.fixture(scope="module")
+def undisturbed(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
+    """The results of PLAIN and of a built-in model, without another model in the run."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "plain.py").write_text(PLAIN)
+    return go(keyword_corpora, folder, f"{folder / 'plain.py'}:plain", "fbank").results
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_one_model_changes_in_torch_reaches_no_other(keyword_corpora: Path, tmp_path: Path, workers: int) -> None:
+def test_what_one_model_changes_in_torch_reaches_no_other(
+    keyword_corpora: Path, undisturbed: list[Result], tmp_path: Path, workers: int
+) -> None:
     specs = {}
     for name, text in (("plain", PLAIN), ("patching", PATCHING)):
         (tmp_path / f"{name}.py").write_text(text)
         specs[name] = f"{tmp_path / name}.py:{name}"
-    truth = go(keyword_corpora, tmp_path / "truth", specs["plain"], "fbank").results
     for number, names in enumerate((("patching", "plain"), ("plain", "patching"))):
         folder = tmp_path / str(number)
         assert states(go(keyword_corpora, folder, *map(specs.get, names), "fbank", workers=workers)) == ["done"] * 3
-        for result in truth:
+        assert len(undisturbed) == 2
+        for result in undisturbed:
             again = read_result(folder / "out" / result.upstream.name / "ks")
             assert (again.scores, again.sweep) == (result.scores, result.sweep)
 
