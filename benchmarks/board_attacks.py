@@ -273,7 +273,7 @@ def removed(run: Callable[..., str], root: Path, forge: Forger) -> str:
 def edited(run: Callable[..., str], root: Path, forge: Forger) -> str:
     """A result that was edited by hand is submitted from its folder."""
     place = results(root / "out", "edited", 0.6, speakers=8)
-    text = (place / KS).read_text()
+    text = json.dumps(bare(json.loads((place / KS).read_text())))
     (place / KS).write_text(
         text.replace('"torch"', '"tocrh"')
         if '"torch"' in text

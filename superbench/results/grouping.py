@@ -1,6 +1,7 @@
 """Gathers results into rows, and rows into groups that may be compared.
 
-A group has one protocol and one type of corpora, and for each task one version, one data fingerprint and one set of labels.
+A group has one protocol and one type of corpora, and for each task one version, one data fingerprint, one set of labels and one
+floor: an answer that ignores the sound does not depend on the model.
 Groups are built around the data that most rows share, so that a row on other data does not separate the remaining rows.
 """
 
@@ -65,8 +66,8 @@ def grouped(results: Iterable[Result], known: Mapping[Key, Known] | None = None)
 
 
 def apart(group: Group, first: Group) -> str:
-    """Explain why `group`, of the same protocol and type of corpora, is not ranked with `first`: the tasks whose version, data
-    or labels differ."""
+    """Explain why `group`, of the same protocol and type of corpora, is not ranked with `first`: the tasks whose version, data,
+    labels or floor differ."""
     reasons = [
         _difference(name, group.data[name], first.data[name])
         for name in sorted(group.data.keys() & first.data.keys())
@@ -83,7 +84,13 @@ def _difference(name: str, data: Data, first: Data) -> str:
         return f"{name.upper()} version {data[0]}, there {first[0]}"
     if data[1] != first[1]:
         return f"{name.upper()} {data[1]:.40}, there {first[1]:.40}"
+    if data[3] != first[3]:
+        return f"{name.upper()} with the floor {_numbers(data[3])}, there {_numbers(first[3])}"
     return f"{name.upper()} with other items or labels"
+
+
+def _numbers(floors: Sequence[float]) -> str:
+    return ", ".join(f"{floor:g}" for floor in floors)
 
 
 # ---------------------------------------------------------------- rows
@@ -103,7 +110,8 @@ def _gathered(results: Iterable[Result]) -> list[tuple[Kind, dict[str, Result]]]
 
 
 def _data(result: Result, known: Mapping[Key, Known]) -> Data:
-    return result.task.version, result.data.fingerprint, known.get(key_of(result), Known()).labels
+    floors = tuple(sorted({round(entry.floor, 6) for entry in result.shots or ()}))
+    return result.task.version, result.data.fingerprint, known.get(key_of(result), Known()).labels, floors
 
 
 def _usual(members: Sequence[_Member]) -> dict[tuple[Kind, str], Data]:

@@ -16,8 +16,9 @@ Key = tuple[str, str, str, str, int, str]
 """Upstream, revision, task, protocol, version of the task, data fingerprint; unique on a board."""
 Place = tuple[str, str, str, int, str]
 """The same without the revision: a newer revision of an upstream replaces the older one with the same value."""
-Data = tuple[int, str, str]
-"""Version of a task, data fingerprint, digest of the labels used for scoring (empty if it was not computed)."""
+Data = tuple[int, str, str, tuple[float, ...]]
+"""Version of a task, data fingerprint, digest of the labels used for scoring (empty if it was not computed), and the different
+floors (empty if heads were trained)."""
 DOMAINS = ("content", "speaker", "semantics", "emotion")
 
 
@@ -102,8 +103,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that may be compared: one protocol, one type of corpora, and for each task one version, one data fingerprint and
-    one set of labels. `unverified`: tasks whose labels come from the submitters."""
+    """Rows that may be compared: one protocol, one type of corpora, and for each task one version, one data fingerprint, one
+    set of labels and one floor. `unverified`: tasks whose labels come from the submitters."""
 
     protocol: str
     rows: tuple[Row, ...]

@@ -21,6 +21,8 @@ NO_SOUND = "no sound"
 """The control that a score in context must exceed: the same prompt without the sound of the question."""
 OTHER_SOUND, MAJORITY, WRONG_LABELS = "other sound", "majority class", "wrong labels"
 """The other controls of a score in context. The last one needs examples: K = 0 has none."""
+OTHER_RULES = ("by sum", "by per token", "by per character", "by calibrated")
+"""Scores of the same answers by other rules of ranking, listed with the controls."""
 BELOW = f"not above {NO_SOUND}"
 BOUNDED = {"eer"}
 """Error rates with an upper bound at their floor's scale: a value beyond the floor counts as it is."""

@@ -203,9 +203,8 @@ def parse_result(content: bytes, where: str) -> Result:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise Refusal(
-            f"{where} is not a result of schema 1 or 2: {field:.200}: {first['msg']}. Run the task again.", "schema"
-        ) from error
+        reason = f"{field:.200}: {first['msg']}" if field else first["msg"].removeprefix("Value error, ")
+        raise Refusal(f"{where} is not a result of schema 1 or 2: {reason}. Run the task again.", "schema") from error
     for part in (result.upstream.name, result.upstream.revision, result.data.fingerprint):
         strict_json.name(part, f"{where}: a name")
     return result

@@ -16,7 +16,7 @@ from superbench.results import Result
 from superbench.results.draws import DRAWS, Drawn, by_episode, interval_from, mean_score, paired_replicates, replicates_of
 from superbench.results.intervals import Replicates
 from superbench.results.result import ShotFacts
-from superbench.results.shots import at_k, controls_of, in_words
+from superbench.results.shots import OTHER_RULES, at_k, controls_of, in_words
 
 Close = Callable[[float, float], bool]
 Episodes = Mapping[int | str, Sequence[Sequence[Prediction]]]
@@ -24,7 +24,9 @@ Episodes = Mapping[int | str, Sequence[Sequence[Prediction]]]
 FLOORS = {"eer": 50.0, "mtwv": 0.0}
 """Scores of an answer that ignores the sound, of metrics for which they do not depend on the data."""
 MOST_FLOOR = 200.0
-"""An error rate of an answer that ignores the sound, in percent, is at most so large."""
+"""An error rate of an answer that ignores the sound, in percent, is at most so large; it is at least 1: such an answer is not
+perfect."""
+MOST_CLASSES = 1_000_000
 
 
 def episodes_of(result: Result, predictions: Sequence[Prediction]) -> Episodes:
@@ -64,17 +66,6 @@ def number_of_draws(result: Result) -> list[str]:
                 f"it has {entry.draws} draws at {in_words(entry.k)} in place of {expected}, which no deviation says"
             )
     return problems
-
-
-def controls(result: Result, task: Task) -> list[str]:
-    """Returns which controls are missing, of those that the protocol and the task always run."""
-    own = list(task.few_shot.controls) if task.few_shot and result.task.protocol == "few-shot" else []
-    problems = []
-    for entry in result.shots or ():
-        if missing := [name for name in (*controls_of(result.task.protocol, entry.k), *own) if name not in entry.controls]:
-            listed = ", ".join(f"`{name}`" for name in missing)
-            problems.append(f"it lacks the control {listed} at {in_words(entry.k)}, which {result.task.protocol} always runs")
-    return problems[:1]
 
 
 @dataclass(frozen=True)
@@ -139,7 +130,33 @@ def intervals_of_largest(result: Result, rescored: Rescored, close: Close) -> li
     return problems
 
 
-# ---------------------------------------------------------------- floors
+# ---------------------------------------------------------------- controls and floors
+
+
+def controls(result: Result, task: Task) -> list[str]:
+    """Returns which controls are missing, are not those of the protocol and the task, or cannot be scores. They are not scored
+    again: the bundle does not contain their predictions. In context, `no sound` decides whether a row has a place."""
+    own = list(task.few_shot.controls) if task.few_shot and result.task.protocol == "few-shot" else []
+    further = OTHER_RULES if result.task.protocol == "in-context" else ()
+    for entry in result.shots or ():
+        always = [*controls_of(result.task.protocol, entry.k), *own]
+        if missing := [name for name in always if name not in entry.controls]:
+            listed = ", ".join(f"`{name}`" for name in missing)
+            return [f"it lacks the control {listed} at {in_words(entry.k)}, which {result.task.protocol} always runs"]
+        if unknown := sorted(entry.controls.keys() - {*always, *further}):
+            expected = ", ".join([*always, *further]) or "none"
+            return [f"its controls at {in_words(entry.k)} contain {unknown[0]!r:.100}; those of the task are {expected}"]
+        for name, value in entry.controls.items():
+            if not _is_score(value, result):
+                return [f"its control {name!r} at {in_words(entry.k)} is {value:g}, which {result.primary} cannot be"]
+    return []
+
+
+def _is_score(value: float, result: Result) -> bool:
+    """Returns whether the primary metric can have this value. Fractions (MTWV) have no lower bound, error rates no upper."""
+    facts = result.scores[result.primary]
+    lowest = 0.0 if facts.unit == "%" else -math.inf
+    return lowest <= value <= ((100.0 if facts.unit == "%" else 1.0) if facts.higher_is_better else math.inf)
 
 
 def floors(result: Result, labels: Sequence[Prediction], close: Close) -> list[str]:
@@ -161,8 +178,9 @@ def _implausible(result: Result, entry: ShotFacts, labels: Sequence[Prediction],
     elif name == "accuracy":
         expected = _of_accuracy(result, floor, labels, close)
     else:
-        percent = result.scores[name].unit == "%"
-        fits = 0 <= floor < (MOST_FLOOR if percent and not result.scores[name].higher_is_better else 100 if percent else 1)
+        facts = result.scores[name]
+        best = 100 if facts.unit == "%" else 1
+        fits = 0 <= floor < best if facts.higher_is_better else best / 100 <= floor < MOST_FLOOR / 100 * best
         expected = "" if fits else "a score that an answer without the sound can have"
     return [f"its floor is {floor:.4f}; expected {expected}"] if expected else []
 
@@ -174,7 +192,7 @@ def _of_accuracy(result: Result, floor: float, labels: Sequence[Prediction], clo
         expected = sum(100 / classes for classes in counted) / len(counted)
         return "" if close(floor, expected) else f"{expected:.4f}, one of the classes of the training split"
     tested = max(len({str(item.reference) for item in labels if item.fold == fold}) for fold in _folds(labels))
-    if 0 < floor <= 100 / tested * (1 + 1e-9) and abs(100 / floor - round(100 / floor)) < 1e-6:
+    if 100 / MOST_CLASSES <= floor <= 100 / tested * (1 + 1e-9) and abs(100 / floor - round(100 / floor)) < 1e-6:
         return ""
     return f"100 over a number of classes, of which the test has {tested}"
 

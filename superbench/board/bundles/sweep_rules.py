@@ -117,11 +117,14 @@ def reasons_at_k(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
     """Returns why the settings that were chosen for each K cannot be accepted, one sentence each.
 
     In context, the rule that ranks the candidates is fixed in advance, so there may be nothing to choose."""
-    if not result.sweep and result.task.protocol == "in-context":
-        return []
     listed = {str(entry.k): entry.setting for entry in result.shots or ()}
     if result.chosen.keys() != listed.keys():
         return [f"it has choices for K = {', '.join(result.chosen):.200}, and scores for K = {', '.join(listed)}"]
+    differing = [k for k, setting in listed.items() if setting != (result.chosen[k].get("setting") or {})]
+    if differing:
+        return [f"the setting of its score at K = {differing[0]} is not the one that it chose"]
+    if not result.sweep and result.task.protocol == "in-context":
+        return []
     if any((row.lr, row.seed, row.steps) != (None, None, 0) for row in result.sweep):
         return [f"its sweep has learning rates, seeds or updates, but protocol {result.task.protocol} trains nothing"]
     by_k: dict[str, dict[str, dict[str, float]]] = {k: {} for k in listed}
@@ -136,8 +139,6 @@ def reasons_at_k(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
     sign = 1.0 if result.scores[result.primary].higher_is_better else -1.0
     problems = _layers(result)
     for k, setting in listed.items():
-        if setting != (result.chosen[k].get("setting") or {}):
-            problems.append(f"the setting of its score at K = {k} is not the one that it chose")
         problems += _chosen_at(k, _setting(setting), by_k[k], folds, sign, result.primary)
     return problems
 
@@ -150,8 +151,9 @@ def _layers(result: Result) -> list[str]:
     """Requires receipts of the same hidden states for every K: of all, or of the one that a deviation names."""
     tried: dict[Any, set[Any]] = {}
     for row in result.sweep:
-        if "layer" in row.setting:
-            tried.setdefault(row.setting.get("k"), set()).add(row.setting["layer"])
+        if "layer" not in row.setting:
+            return [f"its sweep at K = {row.setting.get('k')} has a receipt whose setting names no layer (hidden state)"]
+        tried.setdefault(row.setting.get("k"), set()).add(row.setting["layer"])
     every = set(range(result.upstream.layers))
     told = any(deviation.startswith(LAYER) for deviation in result.deviations)
     short = [k for k, layers in tried.items() if (len(layers) != 1 if told else layers != every)]

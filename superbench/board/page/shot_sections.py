@@ -119,7 +119,7 @@ def _probes_of(group: Group, probes: Sequence[Group]) -> Group | None:
     names = {(row.name, row.revision) for row in group.rows}
 
     def shared(other: Group) -> int:
-        same_data = all(group.data[task] == other.data[task] for task in group.data.keys() & other.data.keys())
+        same_data = all(group.data[task][:3] == other.data[task][:3] for task in group.data.keys() & other.data.keys())
         rows = sum((row.name, row.revision) in names for row in other.rows)
         return rows if same_data and other.corpora == group.corpora else 0
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -25,7 +25,7 @@ from superbench.board.storage.documents import references_for, usable
 from superbench.board.storage.rulings import active_bundles
 from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import BadResult, Refusal, SuperbenchError, Unavailable
-from superbench.results import Result, name_of, rows
+from superbench.results import rows
 from superbench.results.grouping import Known, grouped
 from superbench.results.published import published, superseded
 from superbench.results.shots import is_untrained
@@ -158,28 +158,11 @@ def require_drawable(
     shown = {rows.place_of(result.entry.result): result for result in _with_evidence(storage, sealed, counted(storage, []))}
     for bundle, evidence in candidates:
         for name, of_entry in evidence.items():
-            _require_same_floors(bundle.entries[name].result, shown.values())
             shown[rows.place_of(bundle.entries[name].result)] = Shown(bundle, bundle.entries[name], of_entry)
     _, removed = page_data(list(shown.values()))
     refused = [removed[bundle.digest] for bundle, _ in candidates if bundle.digest in removed]
     if refused:
         raise Refusal("; ".join(refused), "drawing")
-
-
-def _require_same_floors(result: Result, shown: Iterable[Shown]) -> None:
-    """Raises `Refusal` if a result without training has another floor than one of the board on the same data: an answer that
-    ignores the sound does not depend on the model."""
-    floors = {entry.k: entry.floor for entry in result.shots or ()}
-    data = rows.place_of(result)[1:]
-    on_board = (there.entry.result for there in shown if floors)
-    for other in (other for other in on_board if rows.place_of(other)[1:] == data):
-        for entry in other.shots or ():
-            if not math.isclose(floors.get(entry.k, entry.floor), entry.floor, rel_tol=1e-6, abs_tol=1e-6):
-                raise Refusal(
-                    f"{result.upstream.name}: {name_of(result)}: its floor at K = {entry.k} is {floors[entry.k]:.4f}; that of "
-                    f"{other.upstream.name} on the same data is {entry.floor:.4f}",
-                    "floor",
-                )
 
 
 def _with_evidence(storage: Reading, sealed: SealedEvidence, entries: Sequence[Counted]) -> list[Shown]:
@@ -210,14 +193,20 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
 
 
 def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the bundles whose rows are too large for the page. Raises `ValueError` for a number that is not finite."""
-    sizes: dict[tuple[str, str], int] = {}
+    """Returns the bundles whose rows are too large for the page. Raises `ValueError` for a number that is not finite, wherever
+    the page has it."""
+    json.dumps(data, allow_nan=False)
+    sizes = Counter[tuple[str, str]]()
     for group in data["groups"]:
         for row in group["rows"]:
-            sizes[row["name"], row["revision"]] = len(json.dumps(row, allow_nan=False))
+            sizes[row["name"], row["revision"]] += len(json.dumps(row))
+    for section in data["sections"]:
+        for index, row in enumerate(section["rows"]):
+            at_every_k = [view["rows"].get(index) for view in section["shots"]]
+            sizes[row["name"], row["revision"]] += len(json.dumps([row, at_every_k]))
     heavy = {}
     for result in shown:
-        size = sizes.get((result.entry.result.upstream.name, result.entry.result.upstream.revision), 0)
+        size = sizes[result.entry.result.upstream.name, result.entry.result.upstream.revision]
         if size > MOST_DRAWN:
             most = f"at most {MOST_DRAWN / 1e6:.0f} MB are drawn"
             heavy[result.bundle.digest] = (

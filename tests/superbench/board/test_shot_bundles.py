@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from superbench.board.board import Board
+from superbench.board.bundles import shot_scores
 from superbench.board.bundles.bundle import one_per_upstream, open_bundle, pack_bundle
-from superbench.board.bundles.verify import reasons
-from superbench.contract import Prediction
-from superbench.errors import BadResult
-from superbench.results import read_predictions
+from superbench.board.bundles.verify import examine, reasons
+from superbench.board.page.render import render
+from superbench.contract import Prediction, Shots
+from superbench.errors import BadResult, Refusal
+from superbench.results import Result, read_predictions, shots
+from superbench.results.rows import Group
 
 Forged = Callable[..., bytes]
 Folder = Callable[..., Path]
@@ -70,6 +75,14 @@ def test_a_served_board_accepts_few_shot_results_and_refuses_tampered_ones(
         ]  # fmt: skip
 
 
+def unnamed(record: dict[str, Any], *, alone: bool) -> None:
+    """Remove the hidden state from a receipt of every K, and, if `alone`, the other receipts."""
+    changed = record["sweep"][::2]
+    for row in changed:
+        row["setting"].pop("layer")
+    record["sweep"] = changed if alone else record["sweep"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -89,12 +102,47 @@ def test_a_served_board_accepts_few_shot_results_and_refuses_tampered_ones(
         (lambda r: r["chosen"].pop("5"), "it has choices for K = 1, all, and scores for K = 1, 5, all"),
         (lambda r: shot(r, 5)["setting"].update(layer=1), "the setting of its score at K = 5 is not the one that it chose"),
         (lambda r: [row.update(lr=0.1, seed=0) for row in r["sweep"]], "but protocol few-shot trains nothing"),
+        (lambda r: unnamed(r, alone=False), "its sweep at K = 1 has a receipt whose setting names no layer"),
+        (lambda r: unnamed(r, alone=True), "its sweep at K = 1 has a receipt whose setting names no layer"),
+        (lambda r: [entry.update(floor=1e-310) for entry in r["shots"]], "its floor is 0.0000; expected 100 over a number"),
+        (lambda r: shot(r, 5)["controls"].update({"a\u202eb": 1}), "at K = 5 contain 'a\\u202eb'; those of the task are none"),
+        (lambda r: r.update(schema=1), "schema 1 or 2: protocol few-shot: expected schema 2, with shots only in schema 2"),
     ],
 )  # fmt: skip
 def test_what_was_tampered_with_is_refused_with_a_sentence(
     change: Callable[[dict[str, Any]], object], sentence: str, a_shot_folder: Folder, forged: Forged
 ) -> None:
-    assert sentence in why(forged(pack_bundle(a_shot_folder("apc", 20)), change, NAME))
+    with pytest.raises(Refusal) as refused:
+        examine(open_bundle(forged(pack_bundle(a_shot_folder("apc", 20)), change, NAME)))
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda r: shot(r, 5)["controls"].pop("no sound"), "it lacks the control `no sound` at K = 5"),
+        (lambda r: shot(r, 5)["controls"].update({"no sound": -1e15}), "its control 'no sound' at K = 5 is -1e+15"),
+        (lambda r: shot(r, 1)["controls"].update({"n" * 200: 1.0}), "its controls at K = 1 contain 'nnn"),
+        (lambda r: r["chosen"].clear() or r["sweep"].clear(), "it has choices for K = , and scores for K = 1, 5, all"),
+        (lambda r: shot(r, 1).update(setting={}) or r["sweep"].clear(), "the setting of its score at K = 1 is not the one"),
+    ],
+)
+def test_what_decides_on_a_place_in_context_cannot_be_left_out(
+    change: Callable[[dict[str, Any]], object], sentence: str, a_shot_folder: Folder, forged: Forged
+) -> None:
+    data = pack_bundle(a_shot_folder("apc", 20, protocol="in-context"))
+    assert why(data) == ""
+    assert sentence in why(forged(data, change, "ks/in-context"))
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-310, 0.5, 1e6])
+def test_an_error_rate_without_the_sound_is_neither_perfect_nor_huge(floor: float, a_shot_folder: Folder) -> None:
+    result = Result.model_validate_json((a_shot_folder("apc", 20) / NAME / "result.json").read_text())
+    facts = result.scores["accuracy"].model_copy(update={"higher_is_better": False})
+    entries = [entry.model_copy(update={"floor": floor}) for entry in result.shots or ()]
+    errors = result.model_copy(update={"primary": "wer", "scores": {"wer": facts}, "shots": entries})
+    (problem,) = shot_scores.floors(errors, [], math.isclose)
+    assert problem.startswith("its floor is ")
 
 
 def without(drop: Callable[[Prediction], bool]) -> Callable[[Sequence[Prediction]], list[Prediction]]:
@@ -173,14 +221,42 @@ def test_the_boards_own_references_score_every_draw(tmp_path: Path, a_shot_folde
         board.submit(a_shot_folder("cpc", 20, predictions=missing))
 
 
-def test_another_floor_than_that_of_the_board_is_refused(tmp_path: Path, a_shot_folder: Folder, forged: Forged) -> None:
+def test_another_floor_is_another_table_and_refuses_nobody(tmp_path: Path, a_shot_folder: Folder, forged: Forged) -> None:
+    """The first row on some data does not decide which floor the others may have: it may be the false one."""
+    board = Board(tmp_path / "board")
+    first = tmp_path / "first.zip"
+    change = lambda record: [entry.update(floor=10.0) for entry in record["shots"]]  # noqa: E731
+    first.write_bytes(forged(pack_bundle(a_shot_folder("tera", 12, where="false")), change, NAME))
+    board.submit(first)
+    for name in ("apc", "cpc"):
+        board.submit(a_shot_folder(name, 20))
+    sections = board.contents()["sections"]
+    assert [[row["name"] for row in section["rows"]] for section in sections] == [["apc", "cpc"], ["tera"]]
+    assert "KS with the floor 10, there 8.33333" in sections[1]["reason"]
+
+
+def test_long_texts_without_training_count_as_the_size_of_a_row(tmp_path: Path, a_shot_folder: Folder) -> None:
+    random = np.random.default_rng(0)
+    long = [random.bytes(1900).hex() for _ in range(300)]
+    with pytest.raises(BadResult, match=r"apc: its row would take 1\.\d MB of the page; at most 1 MB are drawn"):
+        Board(tmp_path / "board").submit(a_shot_folder("apc", 20, deviations=long))
+
+
+def test_a_number_that_the_page_cannot_show_refuses_the_bundle_and_not_the_page(
+    tmp_path: Path, a_shot_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     board = Board(tmp_path / "board")
     board.submit(a_shot_folder("apc", 20))
-    other = tmp_path / "other.zip"
-    change = lambda record: [entry.update(floor=10.0) for entry in record["shots"]]  # noqa: E731
-    other.write_bytes(forged(pack_bundle(a_shot_folder("tera", 12)), change, NAME))
-    with pytest.raises(BadResult, match=r"its floor at K = 1 is 10\.0000; that of apc on the same data is 8\.3333"):
-        board.submit(other)
+    floors_at = shots.floors_at
+
+    def not_finite(view: Group, k: Shots) -> dict[str, float]:
+        there = "tera" in {row.name for row in view.rows}
+        return {name: math.nan if there else floor for name, floor in floors_at(view, k).items()}
+
+    monkeypatch.setattr(shots, "floors_at", not_finite)
+    with pytest.raises(BadResult, match="tera: cannot be drawn"):
+        board.submit(a_shot_folder("tera", 12))
+    assert render(board.contents())
 
 
 @pytest.mark.parametrize("where", ["", "apc", "apc/ks", "apc/ks/few-shot"])
