@@ -68,6 +68,7 @@ def test_options_that_run_does_not_know_are_said(tmp_path: Path) -> None:
         superbench.run(["fbank"], "ks", data=tmp_path)  # type: ignore[call-arg]
 
 
+@pytest.mark.slow
 def test_a_model_is_pretrained_and_sound_is_synthesized_as_on_the_command_line(tmp_path: Path) -> None:
     superbench.synthesize(tmp_path / "data", tasks="ks")
     with pytest.raises(superbench.SuperbenchError, match="--seed"):

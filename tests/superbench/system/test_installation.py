@@ -57,6 +57,7 @@ def test_check_warns(call: Callable[..., subprocess.CompletedProcess[str]], site
     assert any("0.12" not in one and str(site) in one for one in json.loads(done.stdout)["foreign"])
 
 
+@pytest.mark.slow
 def test_check_warns_when_the_other_package_has_overwritten_ours(site: Path) -> None:
     """pip writes both packages into one folder, so that the second one that is installed overwrites files of the first."""
     merged = site / "superbench"

@@ -182,6 +182,7 @@ class Killed(BaseException):
     """Stands for a kill."""
 
 
+@pytest.mark.slow
 def test_a_killed_run_gives_the_same_result_and_asks_only_what_was_not_asked(tmp_path: Path) -> None:
     whole, rest = Reader(nearest), Reader(nearest)
     undisturbed = run(whole, tmp_path)
@@ -275,6 +276,7 @@ class Listener(Reader):
         return Likelihood(-abs(pitch(following) - pitch(parts[0])), 3, 3)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_unit_language_model_gets_another_sound_for_a_label(tmp_path: Path) -> None:
     model = Listener(deaf)
     assert isinstance(model, Continuing)
