@@ -22,6 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from process_tree import alive, below
 from server import START, call, results
 
 from superbench.board.board import Board
@@ -56,26 +57,6 @@ def started(address: str) -> tuple[subprocess.Popen[bytes], int]:
             return server, port
         time.sleep(0.1)
     raise RuntimeError(f"the server of {address} did not start")
-
-
-def below(number: int) -> set[int]:
-    """All descendants of a process."""
-    found: set[int] = set()
-    for place in Path(f"/proc/{number}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, place.read_text().split()):
-                found |= {child} | below(child)
-    return found
-
-
-def alive(numbers: set[int]) -> set[int]:
-    """Those that still run; a zombie has ended."""
-    found = set()
-    for number in numbers:
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                found.add(number)
-    return found
 
 
 def ended(server: subprocess.Popen[bytes], number: int) -> tuple[float, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from process_tree import alive, below
 
 from superbench.board import acceptance
 from superbench.board.board import Board
@@ -38,26 +38,6 @@ main()
 """A worker whose scorer is busy for hours, within one call of compiled code that keeps Python's lock."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children of a process are looked for in /proc")
-
-
-def children(number: int) -> set[int]:
-    """Returns all descendants of a process."""
-    found: set[int] = set()
-    for place in Path(f"/proc/{number}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, place.read_text().split()):
-                found |= {child} | children(child)
-    return found
-
-
-def alive(numbers: set[int]) -> set[int]:
-    """Returns the processes that still run (a zombie has ended)."""
-    found = set()
-    for number in numbers:
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                found.add(number)
-    return found
 
 
 def soon(condition: Callable[[], object], seconds: float) -> bool:
@@ -95,7 +75,7 @@ def busy_worker(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpr
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.slow
 def test_a_scorer_ends_with_its_worker(busy_worker: subprocess.Popen[bytes], number: int) -> None:
-    scorers = children(busy_worker.pid)
+    scorers = below(busy_worker.pid)
     assert scorers
     assert alive(scorers) == scorers
     busy_worker.send_signal(number)
@@ -116,13 +96,13 @@ def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
                 f"POST /api/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.token}\r\n"
                 "Content-Length: 1000\r\n\r\nhello".encode()
             )
-            below = children(running.process.pid)
-            assert below
+            processes = below(running.process.pid)
+            assert processes
             began = time.monotonic()
             os.kill(running.process.pid, number)
             running.process.join(10)
             assert time.monotonic() - began < 5
-            assert soon(lambda: not alive(below), 1)
+            assert soon(lambda: not alive(processes), 1)
     kept = {one.id: one for one in incoming.all_of(Board(board).storage)}
     assert set(ids) <= set(kept)
     assert {one.tries for one in kept.values()} == {0}

@@ -25,6 +25,7 @@ from superbench.errors import BadUpstream, Undefined
 from superbench.features.store import Store
 from superbench.plugins import Loaded
 from superbench.results import Result, read_predictions
+from superbench.results.shots import OTHER_RULES, controls_of
 from superbench.runs.job import perform
 from superbench.runs.options import Options
 from superbench.system.progress import Silence
@@ -135,7 +136,8 @@ def test_a_model_that_looks_up_the_nearest_example_is_right_from_one_example_on(
     assert near_chance(shots[1].controls["other sound"], 16)
     assert near_chance(shots[1].controls["wrong labels"], 12 * 4)  # of a class, all questions share one wrong label
     assert shots[1].controls["majority class"] == 25.0
-    assert "wrong labels" not in shots[0].controls
+    for entry in shots:
+        assert set(entry.controls) == {*controls_of("in-context", entry.k), *OTHER_RULES}
 
 
 def test_a_model_that_ignores_the_sound_is_at_chance_and_no_sound_says_so(tmp_path: Path) -> None:
