@@ -33,6 +33,8 @@ from typing import Any
 from board_guest import Guest, served
 from server import START, results
 
+from superbench.plugins import task
+
 Record = dict[str, Any]
 KS = "ks/result.json"
 LINES = "ks/predictions.jsonl.gz"
@@ -105,8 +107,11 @@ def seeds(record: Record) -> None:
 
 
 def small(record: Record) -> None:
-    """Miniature corpora under the official protocol."""
+    """Miniature corpora under the official protocol, with the receipts of its sweep."""
+    rates = task("ks").card.recipes["superb"].learning_rates
     record["task"]["protocol"] = "superb"
+    record["sweep"] = [record["sweep"][0] | {"lr": rate, "dev": 50.0 - place} for place, rate in enumerate(rates)]
+    record["chosen"]["all"]["lr"] = rates[0]
     record["data"]["passport"] = {"miniature": "seed 0"}
 
 
@@ -132,6 +137,14 @@ FORGED: dict[str, tuple[str, str, Callable[[Record], object]]] = {
 """Attack -> what it is of, the model's name, what is forged in its record."""
 
 
+SAID = {
+    "same predictions as": ("same predictions", 0),
+    '"namesake":"': ("not the published row", 1),
+    "on miniature corpora": ("on miniature corpora", 0),
+}
+"""What the data of a page contain -> what a reader is told, and how often the page of the honest row, apc, contains it."""
+
+
 # ---------------------------------------------------------------- attacks on a served board
 
 
@@ -141,8 +154,8 @@ def unowned(guest: Guest, forge: Forger) -> str:
 
 
 def groups(guest: Guest, forge: Forger) -> str:
-    """One item with 300 000 groups."""
-    return guest.sent(forge.named("heavy", lines=forge.grouped(300_000)))
+    """One item with 300 000 groups, on data that no other row has."""
+    return guest.sent(forge.named("heavy", lambda r: r["data"].update(fingerprint="g"), forge.grouped(300_000)))
 
 
 def junk(guest: Guest, forge: Forger) -> str:
@@ -375,9 +388,7 @@ class Attacks:
         if not page.is_file():
             return f"accepted, and the board is not drawn any more: {drawn}"
         text = page.read_text()
-        words = [
-            word for word in ("copy of", "same predictions", "not the published row", "on miniature corpora") if word in text
-        ]
+        words = [said for mark, (said, honest) in SAID.items() if text.count(mark) > honest]
         return f"accepted and drawn, page {len(text) // 1000} kB, {drawn[:9]}" + (
             f", says: {', '.join(words)}" if words else ""
         )

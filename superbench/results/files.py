@@ -23,6 +23,7 @@ from superbench.results.pair_results import is_of_pairs
 from superbench.results.predictions import pack, read_predictions
 from superbench.results.result import Result
 from superbench.system.files import whole, write_table, write_text
+from superbench.system.records import first_fault
 
 REPLACED = "replaced"
 """Folder next to a result for the results that it replaced, each in a folder named after its job."""
@@ -60,9 +61,7 @@ def read_result(folder: Path) -> Result:
     except OSError as error:
         raise BadResult(f"{path} cannot be read: {error.strerror}. Run the task again.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadResult(f"{path} is not a result of schema 1 or 2: {where}: {first['msg']}. Run the task again.") from error
+        raise BadResult(f"{path} is not a result of schema 1 or 2: {first_fault(error)}. Run the task again.") from error
 
 
 def check_whole(folder: Path, result: Result) -> None:

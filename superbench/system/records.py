@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Line = Annotated[str, Field(max_length=500)]
@@ -26,3 +26,10 @@ class Record(BaseModel):
     """A frozen record. It rejects undeclared fields, and numbers that are not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+def first_fault(error: ValidationError) -> str:
+    """Returns what is wrong with a record: the first field that is rejected, if it is one field, and why."""
+    fault = error.errors(include_input=False)[0]
+    field, reason = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+    return f"{field:.200}: {reason}" if field else reason

@@ -30,6 +30,7 @@ from superbench.contract import UNTRAINED, Prediction, Shots
 from superbench.errors import BadResult, Malformed, Refusal
 from superbench.results import Result, name_of, pack, read_predictions, read_whole_results, require_results
 from superbench.results.result import MOST_DRAWS
+from superbench.system.records import first_fault
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.jsonl.gz"
@@ -201,10 +202,9 @@ def parse_result(content: bytes, where: str) -> Result:
     try:
         result = Result.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        reason = f"{field:.200}: {first['msg']}" if field else first["msg"].removeprefix("Value error, ")
-        raise Refusal(f"{where} is not a result of schema 1 or 2: {reason}. Run the task again.", "schema") from error
+        raise Refusal(
+            f"{where} is not a result of schema 1 or 2: {first_fault(error)}. Run the task again.", "schema"
+        ) from error
     for part in (result.upstream.name, result.upstream.revision, result.data.fingerprint):
         strict_json.name(part, f"{where}: a name")
     return result
