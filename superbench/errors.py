@@ -116,6 +116,15 @@ def first_of(things: Sequence[object], few: int = FIRST, between: str = ", ") ->
     return between.join(str(thing) for thing in things[:few]) + more
 
 
+def shortened(text: str, most: int) -> str:
+    """Returns at most `most` characters of a text for a message; an ellipsis shows that some are left out.
+
+    >>> shortened("123456", 6), shortened("1234567", 6)
+    ('123456', '12345…')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 class BadAudio(SuperbenchError):
     """A sound file cannot be used: it is unreadable, truncated or empty, or it contains NaN."""
 

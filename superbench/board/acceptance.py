@@ -1,11 +1,11 @@
 """Accepting a submission: bundles are opened, scored again and drawn, then stored in one write.
 
-A submission is accepted completely, or refused with the reasons; a refusal does not change the board.
+A bundle is accepted completely, or refused with the reasons; a refusal does not change the board.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from superbench.board.bundles.bundle import Bundle, one_per_upstream, open_bundl
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References
 from superbench.board.bundles.verify import examine
+from superbench.board.outcome import Outcome
 from superbench.board.page import shown_results
-from superbench.board.storage import rulings
+from superbench.board.storage import rulings, tokens
 from superbench.board.storage.base import KEEPER, Storage, StoredBundle, Writing, event, now
 from superbench.board.storage.documents import confirm, references_for
 from superbench.board.storage.sealed_evidence import SealedEvidence
-from superbench.errors import Conflict, Refusal
+from superbench.errors import Conflict, Refusal, SuperbenchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class SubmissionReceipt:
     place: str
     fresh: bool
     digest: str = ""
+
+
+Told = Callable[[SubmissionReceipt], object]
 
 
 @dataclass(frozen=True)
@@ -48,44 +52,53 @@ class Acceptance:
     storage: Storage
     sealed: SealedEvidence
 
-    def submit(self, folder: Path, *, by: str = "", without_references: bool = False) -> list[SubmissionReceipt]:
-        """Accepts the results of every upstream under `folder`, or none of them; raises `BadResult` with all reasons."""
-        bundles = [open_bundle(data) for data in one_per_upstream(folder, without_references)]
-        ready, refused = [], []
-        for bundle in bundles:
+    def submit(
+        self, folder: Path, *, by: str = "", without_references: bool = False, told: Told = lambda receipt: None
+    ) -> list[SubmissionReceipt]:
+        """Accepts the results of every upstream under `folder`, each bundle completely or not at all.
+
+        A bundle that is refused does not stop the others; then a `Refusal` with all reasons is raised at the end. `told` is
+        called with every receipt.
+        """
+        bundles = one_per_upstream(folder, without_references)
+        outcome, receipts = Outcome("The board", len(bundles)), list[SubmissionReceipt]()
+        for name, data in bundles:
             try:
-                ready.append(Examined(bundle, examine(bundle, self._references_for)))
+                receipts.append(self._submit(data, by))
             except Refusal as error:
-                refused.append((error, f"{bundle.upstream}: {error}"))
-        if not refused:
-            try:
-                self._require_drawable(*ready)
-            except Refusal as error:
-                refused.append((error, str(error)))
-        if refused:
-            text = "The board refuses this submission. Nothing was added. " + "; ".join(reason for _, reason in refused) + "."
-            raise type(refused[0][0])(text, refused[0][0].code)
+                outcome.refused.append((name, error))
+                continue
+            except SuperbenchError as error:
+                raise outcome.interrupted(error) from error
+            outcome.accepted.append(receipts[-1].upstream)
+            told(receipts[-1])
+        outcome.require_accepted()
+        return receipts
+
+    def _submit(self, data: bytes, by: str) -> SubmissionReceipt:
+        examined = self.examine(data)
         with self.storage.writing() as writer:
-            return [self._accept(writer, examined, by, again=True) for examined in ready]
+            return self._accept(writer, examined, by, again=True)
 
     def examine(self, data: bytes) -> Examined:
         """Opens a bundle, scores it again, and draws the page with it; raises a `Refusal`."""
         bundle = open_bundle(data)
         examined = Examined(bundle, examine(bundle, self._references_for))
-        self._require_drawable(examined)
+        shown_results.require_drawable(self.storage, self.sealed, bundle, examined.evidence)
         return examined
 
-    def accept(self, examined: Examined, by: str = "") -> SubmissionReceipt:
-        """Accepts an examined bundle; raises `Conflict`, and `Refusal` if the references have changed since."""
+    def accept(self, examined: Examined, by: str = "", token: str = "") -> SubmissionReceipt:
+        """Accepts an examined bundle; raises `Conflict`, `NotAllowed` if the token with this digest was revoked, and `Refusal`
+        if the references have changed since."""
         with self.storage.writing() as writer:
-            return self._accept(writer, examined, by, again=False)
+            return self._accept(writer, examined, by, token=token, again=False)
 
     def refuse(self, subject: str, reason: Refusal, by: str = "") -> None:
         """Writes into the log why something was refused."""
         with self.storage.writing() as writer:
             writer.log(event(by or KEEPER, "refused", subject[:200], f"{reason.code}: {reason}"[:2000]))
 
-    def _accept(self, writer: Writing, examined: Examined, by: str, *, again: bool) -> SubmissionReceipt:
+    def _accept(self, writer: Writing, examined: Examined, by: str, *, again: bool, token: str = "") -> SubmissionReceipt:
         bundle, accepted = examined.bundle, writer.bundles()
         tasks = tuple(sorted(bundle.entries))
         same = [stored for stored in accepted if stored.digest and bundle.digest.startswith(stored.digest)]
@@ -100,6 +113,7 @@ class Acceptance:
             return SubmissionReceipt(
                 upstream=bundle.upstream, tasks=tasks, place=same[0].place, fresh=False, digest=bundle.digest
             )
+        tokens.require_valid(writer, token)
         _require_own_name(bundle.upstream, by, rulings.active_bundles(writer))
         for name, evidence in examined.evidence.items():
             result = bundle.entries[name].result
@@ -111,20 +125,17 @@ class Acceptance:
         writer.log(event(by or KEEPER, "accepted", bundle.digest, f"{bundle.upstream}: {', '.join(tasks)}"))
         return SubmissionReceipt(upstream=bundle.upstream, tasks=tasks, place=stored.place, fresh=True, digest=bundle.digest)
 
-    def _require_drawable(self, *examined: Examined) -> None:
-        shown_results.require_drawable(
-            self.storage, self.sealed, [(candidate.bundle, candidate.evidence) for candidate in examined]
-        )
-
     def _references_for(self, task: str, fingerprint: str) -> References | None:
         return references_for(self.storage, task, fingerprint)
 
 
 def _require_own_name(name: str, by: str, bundles: Sequence[StoredBundle]) -> None:
-    """Raises `Conflict` if the name belongs to another token, or looks like a name that is on the board.
+    """Raises `Conflict` if the name belongs to another token, looks like a name that is on the board, or like a digest.
 
     A name belongs to the token that submitted it first; to the keeper if there was no token.
     """
+    if rulings.is_like_digest(name):
+        raise Conflict(f"The name {name!r} looks like the digest of a bundle. Run under an alias: alias=spec.", "name")
     owners = {stored.by for stored in bundles if stored.upstream == name}
     if owners - {by}:
         owner = "somebody else" if owners - {by, ""} else "the board's keeper"

@@ -1,6 +1,6 @@
 """A board: accepted bundles in a folder or a database. Each bundle is scored again before it is accepted.
 
-A submission is accepted completely, or refused with the reasons; a refusal does not change the board. A newer bundle of an
+A bundle is accepted completely, or refused with the reasons; a refusal does not change the board. A newer bundle of an
 upstream replaces the older one for the tasks that both contain. The older bundle stays in the history.
 """
 
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from superbench.board.acceptance import Acceptance, Examined, SubmissionReceipt
+from superbench.board.acceptance import Acceptance, Examined, SubmissionReceipt, Told
 from superbench.board.bundles.references import References, is_sampled
 from superbench.board.page.board_page import BoardPage, Progress
 from superbench.board.storage import rulings
@@ -51,13 +51,16 @@ class Board:
 
     # ------------------------------------------------------------ submissions
 
-    def submit(self, folder: Path, *, by: str = "", without_references: bool = False) -> list[SubmissionReceipt]:
-        """Bundles, verifies and accepts the results of every upstream under `folder`; accepts nothing if one is refused.
+    def submit(
+        self, folder: Path, *, by: str = "", without_references: bool = False, told: Told = lambda receipt: None
+    ) -> list[SubmissionReceipt]:
+        """Bundles, verifies and accepts the results of every upstream under `folder`, one after the other.
 
-        `folder` is the output of `superbench run --out`, the folder of one upstream in it, or a bundle. Raises `BadResult`
-        with all reasons.
+        `folder` is the output of `superbench run --out`, the folder of one upstream in it, or a bundle. `told` is called with
+        every receipt. A bundle that is refused does not stop the others: at the end a `Refusal` (`BadResult`) names those that
+        are on the board and those that are not, with all reasons.
         """
-        return self._acceptance.submit(folder, by=by, without_references=without_references)
+        return self._acceptance.submit(folder, by=by, without_references=without_references, told=told)
 
     def examine(self, data: bytes) -> Examined:
         """Opens a bundle, scores it again, and draws the page with it. The board does not change; this may take a minute.
@@ -66,13 +69,14 @@ class Board:
         """
         return self._acceptance.examine(data)
 
-    def accept(self, examined: Examined, by: str = "") -> SubmissionReceipt:
+    def accept(self, examined: Examined, by: str = "", token: str = "") -> SubmissionReceipt:
         """Accepts an examined bundle; when this returns, the bundle is on the disk.
 
+        `by` is the name of the token that sent it, `token` its digest: a token that was revoked raises `NotAllowed`.
         Raises `Conflict` for a bundle that the board already contains, or whose upstream has a name that belongs to another
         token; `Refusal` if the board's references have changed since the examination.
         """
-        return self._acceptance.accept(examined, by)
+        return self._acceptance.accept(examined, by, token)
 
     def refuse(self, subject: str, reason: Refusal, by: str = "") -> None:
         """Writes into the log why something was refused."""
@@ -144,10 +148,19 @@ class Board:
     # ------------------------------------------------------------ what the keeper decides
 
     def withdraw(self, row: str, by: str = KEEPER, why: str = "") -> list[StoredBundle]:
-        """Removes a row (by its name) or one bundle (by its digest) from the board. Raises `UnknownName`, `CommandError`."""
+        """Removes a row (by its name) or one bundle (by its digest) from the board.
+
+        Raises `UnknownName`; `CommandError` if it is withdrawn already; `Conflict` if `row` fits more than one row or bundle;
+        `Malformed` for a reason that is too long or cannot be printed.
+        """
         with self.storage.writing() as writer:
             return rulings.withdraw(writer, row, by, why)
 
-    def history(self, row: str | None = None) -> list[rulings.Version]:
-        """Returns all versions of a row, or of all rows, the latest last. Raises `UnknownName`."""
-        return rulings.history(self.storage, row)
+    def history(self, row: str | None = None, progress: Progress = lambda done, total: None) -> list[rulings.Version]:
+        """Returns all versions of a row, or of all rows, the latest last. Raises `UnknownName`.
+
+        The page is drawn to find what it does not show; bundles without evidence are scored first.
+        """
+        versions = rulings.history(self.storage, row)
+        stands = any(version.standing for version in versions)
+        return rulings.without_hidden(versions, self._page.not_shown(progress)) if stands else versions

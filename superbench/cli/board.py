@@ -84,7 +84,8 @@ def history(
     row: Annotated[str | None, typer.Argument(help="A model's name, or the digest of one bundle [default: all]", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show the accepted bundles, the latest last: time, token, revision, and which of their tasks the board shows.
+    """Show the accepted bundles, the latest last: time, token, revision, and which of their tasks the board shows
+    (others are in brackets). What the page does not show is "not shown", with the reason.
 
     Example: superbench board history board apc
     """
@@ -94,15 +95,16 @@ def history(
     from rich.text import Text
 
     from superbench.board.board import Board
-    from superbench.cli.display import console
+    from superbench.cli.display import console, stages
 
-    versions = Board(board).history(row)
+    with stages() as reporter:
+        versions = Board(board).history(row, lambda done, total: reporter.advance("score again", done, total))
     if as_json:
         echo_json([asdict(version) for version in versions])
         return
     table = Table("accepted (UTC)", "model", "by", "bundle", "revision", "tasks on the board", "state")
     for version in versions:
-        state = f"{version.state} {version.why}".strip()
+        state = ": ".join(filter(None, (version.state, version.why)))
         tasks = " ".join(task if task in version.standing else f"({task})" for task in version.tasks)
         accepted, by = version.accepted or "by hand", version.by or "keeper"
         cells = (accepted, version.upstream, by, version.digest[:12], version.revision[:12], tasks, state)

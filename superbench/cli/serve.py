@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from superbench.errors import CommandError, MissingExtra
+from superbench.errors import MissingExtra, SuperbenchError
 from superbench.system.ranges import require_number
 
 
@@ -29,7 +29,7 @@ def serve(
     require_number("--megabytes", megabytes, above=0)
     try:
         from superbench.board.server.app import application
-        from superbench.board.server.web_server import service
+        from superbench.board.server.web_server import listening, service
     except ImportError as error:
         raise MissingExtra("Serving a board", error.name or "fastapi", "server") from error
     from superbench.board.board import Board
@@ -39,11 +39,11 @@ def serve(
     opened = Board(board)
     with opened.storage.writing():  # fails now if the folder cannot be written or the database cannot be reached
         pass
-    limits = Limits(bytes=round(megabytes * 1e6), hourly=hourly, waiting=waiting)
-    server = service(application(opened, limits), host, port)
-    console.print(f"{board} at http://{host}:{port}/  (API: /docs; stop with Ctrl-C)", markup=False)
-    server.run()
+    sockets = listening(host, port)
+    server = service(application(opened, Limits(bytes=round(megabytes * 1e6), hourly=hourly, waiting=waiting)))
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{sockets[0].getsockname()[1]}/"
+    console.print(f"{board} at {address}  (API: /docs; stop with Ctrl-C)", markup=False)
+    server.run(sockets)
     if not server.started:
-        raise CommandError(
-            f"Could not listen on {host}:{port}, or the board could not be drawn; see above. Try another --port."
-        )
+        raise SuperbenchError(f"{board} cannot be served: it could not be drawn; see above.")

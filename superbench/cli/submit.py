@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from superbench.cli.arguments import BOARD
+
+if TYPE_CHECKING:
+    from superbench.board.acceptance import SubmissionReceipt
 
 
 def submit(
@@ -17,6 +20,9 @@ def submit(
     without_references: Annotated[bool, typer.Option("--without-references", help="Leave out labels whose licence forbids sharing (ER, IC, QbE, transcripts); the board must then have its own")] = False,
 ) -> None:  # fmt: skip
     """Submit results to a board. Every score is computed again from the predictions; a bundle with a wrong score is refused.
+
+    Each upstream is one bundle, accepted completely or refused; a refused one does not stop the others. If any was refused, the
+    last lines say which are on the board and which are not, and the exit status is 1.
 
     Example: superbench submit results --board board, then commit the file that it wrote into board/bundles.
     """
@@ -32,9 +38,12 @@ def submit(
         for state in states:
             console.print(f"{state['upstream']}: {', '.join(state['tasks'])} accepted ({board})", markup=False)
         return
-    for receipt in Board(board).submit(folder, without_references=without_references):
+
+    def told(receipt: SubmissionReceipt) -> None:
         outcome = "accepted" if receipt.fresh else "already on the board"
         console.print(f"{receipt.upstream}: {', '.join(receipt.tasks)} {outcome} ({receipt.place})", markup=False)
+
+    Board(board).submit(folder, without_references=without_references, told=told)
 
 
 def references(

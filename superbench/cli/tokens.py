@@ -34,8 +34,11 @@ def token(
             state = f"revoked {entry.revoked}" if entry.revoked else "valid"
             console.print(f"{entry.name}  {entry.role}  made {entry.created}  {state}", markup=False)
     elif revoke is not None:
-        tokens.revoke(storage, revoke)
-        console.print(f"The token of {revoke} is revoked; its submissions stay on the board.", markup=False)
+        undecided = tokens.revoke(storage, revoke)
+        waiting = "1 undecided submission" if undecided == 1 else f"{undecided} undecided submissions"
+        console.print(
+            f"The token of {revoke} is revoked. Its rows stay on the board; {waiting} of it will be refused.", markup=False
+        )
     else:
         echo(tokens.create(storage, name or _unused(tokens.listed(storage)), "admin" if admin else "submitter"))
 

@@ -10,14 +10,15 @@ new bundle.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -147,7 +148,9 @@ def open_bundle(data: bytes) -> Bundle:
 
 
 def _manifest(content: bytes | None) -> dict[str, Any]:
-    value = strict_json.loads(content or b"", f"The bundle has no usable {MANIFEST}: it")
+    if content is None:
+        raise Malformed(f"The bundle lacks {MANIFEST}. Make a bundle with `superbench submit`.", "manifest")
+    value = strict_json.loads(content, f"The bundle has no usable {MANIFEST}: it")
     types = {"schema": int, "superbench": str, "upstream": str, "files": dict}
     wrong = not isinstance(value, dict) or any(not isinstance(value.get(key), expected) for key, expected in types.items())
     if wrong or value["schema"] != 1 or set(value) - _FIELDS or not isinstance(value.setdefault("withheld", []), list):
@@ -162,7 +165,7 @@ def _manifest(content: bytes | None) -> dict[str, Any]:
     return dict(value)
 
 
-def name_and_digest(file: Path) -> tuple[str, str] | None:
+def name_and_digest(file: Path | BinaryIO) -> tuple[str, str] | None:
     """Returns the upstream's name and the digest from a bundle's manifest; None for a file that is no bundle.
 
     Nothing except the manifest is read or checked.
@@ -185,12 +188,12 @@ def _entry(name: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -
     if missing := [name for name in names if name not in files]:
         raise Malformed(f"The bundle lacks {missing[0]}. Make the bundle again.", "manifest")
     result = parse_result(files[names[0]], names[0])
-    if (name_of(result), result.upstream.name) != (name, manifest["upstream"]):
-        raise Refusal(
-            f"{names[0]} is of {result.upstream.name} on {name_of(result)}, but the manifest names {manifest['upstream']}. "
-            "Make the bundle again.",
-            "mixed",
-        )
+    for what, found, expected in (
+        ("of the task", name_of(result), name), ("of the model", result.upstream.name, manifest["upstream"])
+    ):  # fmt: skip
+        if found != expected:
+            source = "its folder" if expected is name else f"the {MANIFEST}"
+            raise Refusal(f"{names[0]} is {what} {found!r}, but {source} says {expected!r}. Make the bundle again.", "mixed")
     return Entry(result, files[names[1]], name in manifest["withheld"])
 
 
@@ -253,12 +256,17 @@ def _episode(line: Mapping[str, Any], where: str) -> tuple[Shots | None, int | N
     return k, draw
 
 
-def one_per_upstream(folder: Path, without_references: bool) -> list[bytes]:
-    """Returns a bundle for every upstream with results in `folder` or below it; the file itself if `folder` is a bundle."""
+def one_per_upstream(folder: Path, without_references: bool) -> list[tuple[str, bytes]]:
+    """Returns a bundle, with the upstream's name, for every upstream with results in `folder` or below it.
+
+    If `folder` is a file, it is the only bundle. If a bundle has no valid name, its file or folder gives the name.
+    """
     if folder.is_file():
-        return [folder.read_bytes()]
-    upstream_folders: Collection[Path] = {_upstream_folder(path, folder) for path in require_results(folder)}
-    return [pack_bundle(path, without_references=without_references) for path in sorted(upstream_folders)]
+        packed_bundles = {folder: folder.read_bytes()}
+    else:
+        upstream_folders = sorted({_upstream_folder(path, folder) for path in require_results(folder)})
+        packed_bundles = {path: pack_bundle(path, without_references=without_references) for path in upstream_folders}
+    return [((name_and_digest(io.BytesIO(data)) or (path.name,))[0], data) for path, data in packed_bundles.items()]
 
 
 def _upstream_folder(result_folder: Path, root: Path) -> Path:

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from superbench.errors import Malformed
+from superbench.errors import Malformed, shortened
 
 LONGEST_NAME = 200
 LARGEST = 2**53
@@ -25,7 +25,7 @@ def loads(text: str | bytes, where: str) -> Any:
         if "\\" in plain:
             _plain(value)
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"{where} is not usable JSON: {str(error)[:300]}. Make the bundle again.", "json") from error
+        raise Malformed(f"{where} is not usable JSON: {shortened(str(error), 300)}. Make the bundle again.", "json") from error
     return value
 
 
@@ -34,8 +34,12 @@ def name(text: object, where: str) -> str:
     if not isinstance(text, str) or not 0 < len(text) <= LONGEST_NAME:
         length = len(text) if isinstance(text, str) else 0
         raise Malformed(f"{where} has {length} characters; expected 1 to {LONGEST_NAME}. Give the model an alias.", "name")
-    if not text.isprintable() or text != text.strip():
-        raise Malformed(f"{where}, {text!r:.100}, contains characters that cannot be printed. Give the model an alias.", "name")
+    if text != text.strip() and text.strip().isprintable():
+        raise Malformed(f"{where}, {shortened(text, 100)!r}, begins or ends with a blank. Give the model an alias.", "name")
+    if not text.isprintable():
+        raise Malformed(
+            f"{where}, {shortened(text, 100)!r}, contains characters that cannot be printed. Give the model an alias.", "name"
+        )
     return text
 
 
@@ -43,7 +47,7 @@ def _plain(value: Any) -> None:
     """Raises `ValueError` for control characters and unpaired surrogates, which an escape sequence (backslash) can produce."""
     if isinstance(value, str):
         if any(_controls(character) for character in value):
-            raise ValueError(f"the text {value[:50]!a} contains control characters")
+            raise ValueError(f"the text {shortened(value, 50)!a} contains control characters")
     elif isinstance(value, dict):
         for key, inner in value.items():
             _plain(key)
@@ -65,13 +69,13 @@ def _constant(text: str) -> NoReturn:
 def _real(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:30]} is larger than a number may be")
+        raise ValueError(f"{shortened(text, 30)} is larger than a number may be")
     return value
 
 
 def _whole(text: str) -> int:
     if len(text) > 17 or abs(value := int(text)) > LARGEST:
-        raise ValueError(f"{text[:30]} is larger than a number may be")
+        raise ValueError(f"{shortened(text, 30)} is larger than a number may be")
     return value
 
 

@@ -31,12 +31,23 @@ class BoardPage:
 
     def contents(self, progress: Progress = lambda done, total: None, *, everything: bool = False) -> dict[str, Any]:
         """Returns what the page shows, as plain values, and in its list `refused` what it does not show."""
-        left_out: list[str] = []
+        left_out: list[shown_results.LeftOut] = []
         shown, fresh = shown_results.verified(self.storage, self.sealed, self._counted(left_out), left_out, progress)
         self._keep(fresh)
         data, undrawable = shown_results.page_data(shown, left_out, everything=everything)
         self._note(undrawable)
         return data
+
+    def not_shown(self, progress: Progress = lambda done, total: None) -> dict[tuple[str, str], str]:
+        """Returns why the page does not show what stands on the board: (digest of the bundle, name of the entry) -> reason."""
+        left_out: list[shown_results.LeftOut] = []
+        shown, fresh = shown_results.verified(self.storage, self.sealed, self._counted(left_out), left_out, progress)
+        self._keep(fresh)
+        _, undrawable = shown_results.page_data(shown)
+        reasons = {(one.digest, one.entry): one.reason for one in left_out if one.digest}
+        for bundle, entry in ((result.bundle, result.entry) for result in shown if result.bundle.digest in undrawable):
+            reasons[bundle.digest, entry.name] = undrawable[bundle.digest].removeprefix(f"{bundle.upstream}: ")
+        return reasons
 
     def write(self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False) -> list[str]:
         """Writes one HTML file; returns what it does not show, with the reasons."""
@@ -52,7 +63,7 @@ class BoardPage:
         page = escape(render.render(self.contents()))
         return f'<iframe srcdoc="{page}" sandbox="allow-scripts allow-downloads" width="100%" height="640"></iframe>'
 
-    def _counted(self, left_out: list[str]) -> list[shown_results.Counted]:
+    def _counted(self, left_out: list[shown_results.LeftOut]) -> list[shown_results.Counted]:
         """Returns the entries that are shown. Raises `CommandError` if no bundle was ever accepted."""
         if not self.storage.bundles():
             raise CommandError(

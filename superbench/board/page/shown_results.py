@@ -58,10 +58,23 @@ class Shown:
         return Known(evidence.replicates, evidence.labels, evidence.own, evidence.predicted)
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What the board contains but does not show, and the reason. `digest` and `entry` are empty for an unreadable bundle."""
+
+    subject: str
+    reason: str
+    digest: str = ""
+    entry: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.reason}"
+
+
 # ---------------------------------------------------------------- which results are shown
 
 
-def counted(storage: Reading, left_out: list[str]) -> list[Counted]:
+def counted(storage: Reading, left_out: list[LeftOut]) -> list[Counted]:
     """Returns the latest entry of each upstream and task, without withdrawn bundles.
 
     The reason why a bundle cannot be read is added to `left_out`.
@@ -73,7 +86,7 @@ def counted(storage: Reading, left_out: list[str]) -> list[Counted]:
         except Unavailable:
             raise
         except Exception as error:  # a damaged bundle must not affect the others
-            left_out.append(f"{PurePath(stored.place or stored.digest).name}: {_reason(error)}")
+            left_out.append(LeftOut(PurePath(stored.place or stored.digest).name, _reason(error)))
             continue
         for entry in bundle.entries.values():
             place = rows.place_of(entry.result)
@@ -91,7 +104,7 @@ def verified(
     storage: Reading,
     sealed: SealedEvidence,
     entries: Sequence[Counted],
-    left_out: list[str],
+    left_out: list[LeftOut],
     progress: Progress = lambda done, total: None,
 ) -> tuple[list[Shown], Fresh]:
     """Returns the entries whose scores are confirmed, with their evidence, and the new evidence.
@@ -116,7 +129,7 @@ def verified(
         except Unavailable:  # a fault of the storage, not of the entry
             raise
         except Exception as error:
-            left_out.append(f"{bundle.upstream}: {entry.name}: {_reason(error)}")
+            left_out.append(LeftOut(f"{bundle.upstream}: {entry.name}", _reason(error), bundle.digest, entry.name))
             continue
         shown.append(Shown(bundle, entry, evidence))
     progress(len(entries), len(entries))
@@ -127,7 +140,7 @@ def verified(
 
 
 def page_data(
-    shown: Sequence[Shown], left_out: Sequence[str] = (), *, everything: bool = False
+    shown: Sequence[Shown], left_out: Sequence[LeftOut] = (), *, everything: bool = False
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the page's data, and the bundles that cannot be drawn: digest -> reason.
 
@@ -136,7 +149,7 @@ def page_data(
     kept, removed = list(shown), dict[str, str]()
     while True:
         try:
-            data = _drawn_together(kept, [*left_out, *removed.values()], everything)
+            data = _drawn_together(kept, [*map(str, left_out), *removed.values()], everything)
             undrawable = _too_large(kept, data)
         except Exception:
             if not kept:  # only published rows are left: a bug of superbench
@@ -148,21 +161,17 @@ def page_data(
         kept = [result for result in kept if result.bundle.digest not in removed]
 
 
-def require_drawable(
-    storage: Reading, sealed: SealedEvidence, candidates: Sequence[tuple[Bundle, Mapping[str, Evidence]]]
-) -> None:
-    """Draws the board with these bundles added; raises `Refusal` if one of them cannot be drawn.
+def require_drawable(storage: Reading, sealed: SealedEvidence, bundle: Bundle, evidence: Mapping[str, Evidence]) -> None:
+    """Draws the board with this bundle added; raises `Refusal` if it cannot be drawn.
 
     Bundles on the board without evidence are left out; they are not scored for this.
     """
     shown = {rows.place_of(result.entry.result): result for result in _with_evidence(storage, sealed, counted(storage, []))}
-    for bundle, evidence in candidates:
-        for name, of_entry in evidence.items():
-            shown[rows.place_of(bundle.entries[name].result)] = Shown(bundle, bundle.entries[name], of_entry)
+    for name, of_entry in evidence.items():
+        shown[rows.place_of(bundle.entries[name].result)] = Shown(bundle, bundle.entries[name], of_entry)
     _, removed = page_data(list(shown.values()))
-    refused = [removed[bundle.digest] for bundle, _ in candidates if bundle.digest in removed]
-    if refused:
-        raise Refusal("; ".join(refused), "drawing")
+    if bundle.digest in removed:
+        raise Refusal(removed[bundle.digest], "drawing")
 
 
 def _with_evidence(storage: Reading, sealed: SealedEvidence, entries: Sequence[Counted]) -> list[Shown]:

@@ -21,11 +21,12 @@ from superbench.__version__ import __version__
 from superbench.board.board import Board
 from superbench.board.server import api_page
 from superbench.board.server.answers import BODY, REFUSALS, Health, Problem, State, Withdrawn
+from superbench.board.server.drawn_page import Document
 from superbench.board.server.fairness import Limits, TooOften
 from superbench.board.server.headers import HEADERS, AddSecurityHeaders
-from superbench.board.server.submissions import Document, SubmissionQueue
+from superbench.board.server.submissions import SubmissionQueue
 from superbench.board.storage.incoming import Submission
-from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge, TooSlow
+from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge, TooSlow, UnknownName, shortened
 
 log = logging.getLogger("superbench.board")
 
@@ -34,6 +35,8 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+
+NO_MODEL = "No model on this board has the name {!r}. GET /api/models lists all."
 
 Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
@@ -69,15 +72,15 @@ def application(board: Board, limits: Limits | None = None) -> FastAPI:
 def _add_reading(app: FastAPI, queue: SubmissionQueue) -> None:
     @app.get("/", response_class=HTMLResponse, summary="The board's page", tags=["read"])
     async def page(request: Request) -> Response:
-        return _response(request, queue.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
+        return _response(request, queue.shown.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
 
     @app.get("/api/board", summary="Everything that the page shows", tags=["read"], response_model=dict[str, Any])
     async def table(request: Request) -> Response:
-        return _response(request, queue.table, "application/json", {})
+        return _response(request, queue.shown.table, "application/json", {})
 
     @app.get("/api/models", summary="The names of all models, by table", tags=["read"])
     async def models() -> dict[str, list[str]]:
-        return {table["key"]: [row["name"] for row in table["rows"]] for table in _tables(queue.contents)}
+        return {table["key"]: [row["name"] for row in table["rows"]] for table in _tables(queue.shown.contents)}
 
     missing: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such model"}}
 
@@ -86,15 +89,15 @@ def _add_reading(app: FastAPI, queue: SubmissionQueue) -> None:
         """A name may occur in several tables, and may contain slashes. If nothing was trained, `shots` has the cells by K."""
         rows = [
             {"group": table["key"], "protocol": table.get("protocol", ""), **row, **_at_each_k(table, index)}
-            for table in _tables(queue.contents) for index, row in enumerate(table["rows"]) if row["name"] == name
+            for table in _tables(queue.shown.contents) for index, row in enumerate(table["rows"]) if row["name"] == name
         ]  # fmt: skip
         if not rows:
-            raise HTTPException(404, f"No model on this board has the name {name[:200]!r}. GET /api/models lists all.")
+            raise HTTPException(404, NO_MODEL.format(shortened(name, 200)))
         return rows
 
     @app.get("/healthz", summary="State of the server", tags=["read"])
     async def health() -> Health:
-        names = {row["name"] for table in _tables(queue.contents) if not table.get("official") for row in table["rows"]}
+        names = {row["name"] for table in _tables(queue.shown.contents) if not table.get("official") for row in table["rows"]}
         return Health(models=len(names), waiting=sum(submission.pending for submission in queue.submissions.values()))
 
     @app.get("/docs", response_class=HTMLResponse, summary="This description as a page", tags=["read"])
@@ -131,13 +134,13 @@ def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
         response_model=State,
         description="The format is checked at once; then the bundle waits in the queue. `Location` is its state's address.",
     )  # fmt: skip
-    async def submit(request: Request, response: Response, by: Owner) -> dict[str, Any]:
+    async def submit(request: Request, response: Response, by: Owner, credentials: Credentials) -> dict[str, Any]:
         """Every refusal is logged with the name of the token."""
         with queue.uploading(by):
             upload = queue.temporary()
             try:
                 await receive(request, upload, queue.limits)
-                new = await queue.enter(upload, by)
+                new = await queue.enter(upload, by, credentials.credentials if credentials else "")
             except Refusal as error:
                 await queue.refuse("upload", error, by)
                 raise
@@ -194,14 +197,19 @@ def _add_withdrawing(app: FastAPI, queue: SubmissionQueue) -> None:
         "/api/models/{name:path}", summary="Remove a row from the board", tags=["keep"],
         responses={
             401: REFUSALS[401], 403: {"model": Problem, "description": "Not an admin's token"},
-            404: {"model": Problem, "description": "No such model"},
+            400: {"model": Problem, "description": "A reason of more than one line, or too long"},
+            404: {"model": Problem, "description": "No such model, or withdrawn already"},
+            409: {"model": Problem, "description": "More than one row or bundle fits"},
         },
-        description="Needs a token from `superbench token BOARD --admin`. Takes the name of a model or the digest of a bundle.",
+        description="Needs a token from `superbench token BOARD --admin`. Takes the name of a model, or the digest of a bundle "
+        "(at least 8 digits), and in `because` the reason: one line of at most 500 characters.",
     )  # fmt: skip
     async def withdraw(name: str, credentials: Credentials, because: str = "") -> Withdrawn:
         """Every withdrawal is logged with the name of the token."""
         try:
-            digests = await queue.withdraw(name, credentials.credentials if credentials else None, because[:1000])
+            digests = await queue.withdraw(name, credentials.credentials if credentials else None, because)
+        except UnknownName as error:
+            raise HTTPException(404, NO_MODEL.format(shortened(name, 200))) from error
         except CommandError as error:
             raise HTTPException(404, str(error)) from error
         return Withdrawn(bundles=digests)

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from superbench.board.bundles.bundle import one_per_upstream, open_bundle
-from superbench.errors import BadResult, CommandError, SuperbenchError
+from superbench.board.bundles.bundle import one_per_upstream
+from superbench.board.outcome import Outcome
+from superbench.errors import BadResult, CommandError, Refusal, SuperbenchError
 
 PATIENCE = 3600.0
 PAUSE = 1.0
+OF_BUNDLE = {400, 409, 413, 422}
+"""The statuses of refusals that concern one bundle; others may be accepted."""
 
 
 class _SameHostRedirects(urllib.request.HTTPRedirectHandler):
@@ -50,14 +53,27 @@ class ServedBoard:
     def submit(
         self, folder: Path, *, without_references: bool = False, report: Callable[[str], object] = lambda line: None
     ) -> Iterator[dict[str, Any]]:
-        """Sends the results of every upstream under `folder`; yields the state of each submission when it is decided.
+        """Sends the results of every upstream under `folder`; yields the state of each submission that is accepted.
 
-        `report` is called with a line of text at every change. Raises `BadResult` with the server's reason for a refusal.
+        `report` is called with a line of text at every change. A bundle that is refused does not stop the others: at the end a
+        `Refusal` (`BadResult`) names those that are on the board and those that are not, with the server's reasons. An error
+        that concerns all bundles (the token, the network, a limit of the server) stops at once.
         """
-        for data in one_per_upstream(folder, without_references):
-            upstream = open_bundle(data).upstream
-            report(f"{upstream}: sending {len(data) / 1e6:.1f} MB")
-            yield self._decided(self._call("POST", "/api/submissions", data), report)
+        bundles = one_per_upstream(folder, without_references)
+        outcome = Outcome(self.address, len(bundles))
+        for name, data in bundles:
+            report(f"{name}: sending {len(data) / 1e6:.1f} MB")
+            try:
+                state = self._decided(self._call("POST", "/api/submissions", data), report)
+            except Refusal as error:
+                report(f"{name}: refused")
+                outcome.refused.append((name, error))
+                continue
+            except SuperbenchError as error:
+                raise outcome.interrupted(error) from error
+            outcome.accepted.append(name)
+            yield state
+        outcome.require_accepted()
 
     def _decided(self, state: dict[str, Any], report: Callable[[str], object]) -> dict[str, Any]:
         until, seen = time.monotonic() + PATIENCE, ""
@@ -73,9 +89,7 @@ class ServedBoard:
             time.sleep(PAUSE)
             state = self._call("GET", f"/api/submissions/{state['id']}")
         if state["state"] != "accepted":
-            raise BadResult(
-                f"{self.address} refuses {state['upstream']} ({state['status']} {state['code']}). {state['reason']}"
-            )
+            raise Refusal(f"{state['status']} {state['code']}: {state['reason']}", state["code"])
         return state
 
     def _call(self, method: str, path: str, data: bytes | None = None) -> Any:
@@ -85,16 +99,19 @@ class ServedBoard:
             with self._opener.open(request, timeout=300) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            raise BadResult(f"{self.address} refuses it ({error.code}). {_reason(error)}") from error
+            code, reason = _problem(error)
+            if error.code in OF_BUNDLE:
+                raise Refusal(f"{error.code} {code}: {reason}", code) from error
+            raise BadResult(f"{self.address} refuses it ({error.code}). {code}: {reason}") from error
         except (OSError, ValueError) as error:
             raise SuperbenchError(f"{self.address} cannot be reached, or is not a board: {error}.") from error
 
 
-def _reason(error: urllib.error.HTTPError) -> str:
-    """Returns the server's reason, or the name of the HTTP status."""
+def _problem(error: urllib.error.HTTPError) -> tuple[str, str]:
+    """Returns the server's code and reason, or the name of the HTTP status."""
     try:
         with error:
             problem = json.load(error)
-        return f"{problem['code']}: {problem['reason']}"
+        return str(problem["code"]), str(problem["reason"])
     except (OSError, ValueError, KeyError, TypeError):
-        return str(error.reason)
+        return "http", str(error.reason)

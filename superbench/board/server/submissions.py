@@ -7,46 +7,28 @@ This module contains nothing about HTTP.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
-import gzip
-import hashlib
-import json
 import logging
-import shutil
 import tempfile
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from superbench.board.board import Board
+from superbench.board.server.drawn_page import DrawnPage
 from superbench.board.server.fairness import Limits, SubmissionLimiter, next_in_turn
-from superbench.board.server.worker_client import WorkerClient, WorkerFailed
+from superbench.board.server.scratch import ScratchFolder
+from superbench.board.server.worker_client import WorkerClient
 from superbench.board.storage import incoming, leases, tokens
 from superbench.board.storage.incoming import Submission
 from superbench.errors import Conflict, Refusal, SuperbenchError, Unavailable
 
 log = logging.getLogger("superbench.board")
 
-OPENING_SECONDS, RENDERING_SECONDS = 60.0, 600.0
+OPENING_SECONDS = 60.0
 MOST_TRIES = 2
 LOOKING_SECONDS = 3.0
 """Time between two checks whether the board has changed since its page was drawn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document for readers: its bytes, the compressed bytes, and a tag that changes with the bytes."""
-
-    data: bytes
-    packed: bytes
-    tag: str
-
-    @classmethod
-    def of(cls, data: bytes) -> Document:
-        """Compresses the bytes once, not for each reader."""
-        return cls(data, gzip.compress(data, 6, mtime=0), f'"{hashlib.sha256(data).hexdigest()[:24]}"')
 
 
 class SubmissionQueue:
@@ -56,25 +38,22 @@ class SubmissionQueue:
         self.board, self.limits = board, limits
         self._limiter = SubmissionLimiter(limits)
         self.submissions: dict[str, Submission] = {}
-        self.page = self.table = Document.of(b"")
-        self.contents: Mapping[str, Any] = {"groups": []}
         self._opening_worker, self._scoring_worker = WorkerClient(board.storage.address), WorkerClient(board.storage.address)
         self._name = leases.name()
         self._scoring = ""
         """The id of the submission that this server decides now: no other server writes its state."""
-        self._drawn: object = None
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._folder = Path(tempfile.mkdtemp(prefix="superbench-board-"))
-        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
-        self._entering, self._drawing = asyncio.Lock(), asyncio.Lock()
+        self._scratch = ScratchFolder()
+        self._entering = asyncio.Lock()
+        self.shown = DrawnPage(board.storage, self._scratch.path)
 
     async def open(self) -> None:
         """Reads the stored submissions, draws the page, starts the background tasks. Raises `SuperbenchError`."""
         stored = await asyncio.to_thread(incoming.all_of, self.board.storage)
         self.submissions = {submission.id: submission for submission in stored}
         self._limiter.remember(self.submissions.values())
-        await self._draw()
+        await self.shown.update(self._scoring_worker)
         self._work.set()
         self._tasks = [asyncio.create_task(self._decide_all()), asyncio.create_task(self._redraw_after_changes())]
 
@@ -85,7 +64,7 @@ class SubmissionQueue:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await asyncio.gather(self._opening_worker.close(), self._scoring_worker.close())
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.remove()
 
     # ------------------------------------------------------------ requests
 
@@ -97,7 +76,7 @@ class SubmissionQueue:
         """Removes a row and draws the page again; returns the digests of its bundles. Raises `NotAllowed`, `UnknownName`."""
         by = await asyncio.to_thread(tokens.admin, self.board.storage, secret)
         withdrawn = await asyncio.to_thread(self.board.withdraw, row, by, why)
-        await self._draw(self._opening_worker)
+        await self.shown.update(self._opening_worker)
         return [stored.digest for stored in withdrawn]
 
     def uploading(self, by: str) -> contextlib.AbstractContextManager[None]:
@@ -107,16 +86,18 @@ class SubmissionQueue:
 
     def temporary(self) -> Path:
         """Creates a file for an upload and returns its path."""
-        handle, name = tempfile.mkstemp(dir=self._folder, suffix=".part")
+        handle, name = tempfile.mkstemp(dir=self._scratch.path, suffix=".part")
         with open(handle, "wb"):
             return Path(name)
 
-    async def enter(self, upload: Path, by: str) -> Submission:
+    async def enter(self, upload: Path, by: str, secret: str) -> Submission:
         """Checks that an upload is a new bundle and adds it to the queue; it is on the disk when this returns.
+
+        `secret` is the token with which it was sent.
 
         Raises a `Refusal`; `SuperbenchError` if the board cannot be written.
         """
-        facts = await self._request(self._opening_worker, "open", OPENING_SECONDS, path=str(upload))
+        facts = await self._opening_worker.ask("open", OPENING_SECONDS, path=str(upload))
         async with self._entering:
             accepted = await asyncio.to_thread(self.board.storage.bundles)
             waiting = {submission.digest for submission in self.submissions.values() if submission.pending}
@@ -126,7 +107,9 @@ class SubmissionQueue:
                     f"The same bundle of {facts['upstream']} was submitted before; a bundle is accepted once.", "replayed"
                 )
             size = upload.stat().st_size
-            new = incoming.received(by, size, facts["upstream"], tuple(facts["tasks"]), facts["digest"])
+            new = incoming.received(
+                by, size, facts["upstream"], tuple(facts["tasks"]), facts["digest"], tokens.digest_of(secret)
+            )
             await asyncio.to_thread(incoming.keep, self.board.storage, new, upload.read_bytes())
             self.submissions[new.id] = new
         self._work.set()
@@ -141,12 +124,19 @@ class SubmissionQueue:
         known = self.submissions.get(identity)
         if known is None or (known.pending and identity != self._scoring):
             known = await asyncio.to_thread(incoming.read, self.board.storage, identity)
+            await self._learn([known] if known else [])
         return known
 
     async def reload(self) -> None:
         """Reads the states of submissions that other servers of this board wrote."""
+        await self._learn(await asyncio.to_thread(incoming.all_of, self.board.storage))
+
+    async def _learn(self, stored: Sequence[Submission]) -> None:
+        """Takes over states from the storage; the page shows what another server accepted before its sender reads so."""
+        accepted = {submission.id for submission in stored if submission.state == "accepted"}
+        if accepted - {submission.id for submission in self.submissions.values() if not submission.pending}:
+            await self._log_failure(self.shown.update(self._opening_worker))
         kept = {submission.id for submission in self.submissions.values() if not submission.pending} | {self._scoring}
-        stored = await asyncio.to_thread(incoming.all_of, self.board.storage)
         self.submissions |= {submission.id: submission for submission in stored if submission.id not in kept}
 
     # ------------------------------------------------------------ background tasks
@@ -155,16 +145,7 @@ class SubmissionQueue:
         """Draws the page again when another server or the keeper has changed the board."""
         while True:
             await asyncio.sleep(LOOKING_SECONDS)
-            try:
-                if await asyncio.to_thread(self._state_of_board) != self._drawn:
-                    await self._draw(self._opening_worker)
-            except (SuperbenchError, OSError) as error:
-                log.error("%s", error)
-
-    def _state_of_board(self) -> object:
-        """Returns a value that changes when the page must be drawn again."""
-        storage = self.board.storage
-        return [stored.digest for stored in storage.bundles()], storage.names("rulings"), storage.names("references")
+            await self._log_failure(self.shown.update(self._opening_worker))
 
     async def _decide_all(self) -> None:
         while True:
@@ -181,8 +162,6 @@ class SubmissionQueue:
                     continue
                 decided = await self._decide_leased(leased)
                 await self._record(decided)
-                if decided.state == "accepted":
-                    await self._draw()
             except (SuperbenchError, OSError) as error:  # a full disk or an unreachable database: try again later
                 log.error("%s", error)
                 await asyncio.sleep(5)
@@ -200,7 +179,10 @@ class SubmissionQueue:
         self._scoring = submission.id
         renewing = asyncio.create_task(self._renew(submission.id))
         try:
-            return await self._decide(submission)
+            decided = await self._decide(submission)
+            if decided.state == "accepted":  # the page shows it before its sender reads so
+                await self._log_failure(self.shown.update(self._scoring_worker))
+            return decided
         finally:
             renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -234,10 +216,14 @@ class SubmissionQueue:
             return submission.end(
                 "failed", 500, "lost", "The bundle's bytes are missing from the board's queue. Submit it again."
             )
-        path = self._folder / f"{submission.id}.zip"
+        path = self._scratch.path / f"{submission.id}.zip"
         path.write_bytes(data)
         try:
-            await self._request(self._scoring_worker, "score", self.limits.scoring_seconds, path=str(path), by=submission.by)
+            if not again:  # the worker checks it once more, in the same write that accepts the bundle
+                await asyncio.to_thread(tokens.require_valid, self.board.storage, submission.token)
+            await self._scoring_worker.ask(
+                "score", self.limits.scoring_seconds, path=str(path), by=submission.by, token=submission.token
+            )
             return submission.end("accepted", 200)
         except Refusal as error:
             if error.code == "replayed" and (again or await self._accepted_elsewhere(submission)):
@@ -270,30 +256,3 @@ class SubmissionQueue:
             await asyncio.to_thread(incoming.forget, self.board.storage, old)
             for key in old:
                 del self.submissions[key]
-
-    async def _draw(self, worker: WorkerClient | None = None) -> None:
-        """Draws page and table again, one drawing at a time; readers get the old ones until it is complete."""
-        async with self._drawing:
-            state = await asyncio.to_thread(self._state_of_board)
-            await self._request(worker or self._scoring_worker, "render", RENDERING_SECONDS, folder=str(self._folder))
-            table = (self._folder / "board.json").read_bytes()
-            self.page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
-            self.table = await asyncio.to_thread(Document.of, table)
-            self.contents = json.loads(table)
-            self._drawn = state
-
-    async def _request(self, worker: WorkerClient, operation: str, seconds: float, **arguments: Any) -> dict[str, Any]:
-        try:
-            answer = await worker.run(operation, seconds, **arguments)
-        except WorkerFailed as error:
-            raise SuperbenchError(f"The scoring worker ended before it answered ({error}).") from error
-        if "refused" in answer:
-            facts = answer["refused"]
-            refusal = Refusal(facts["reason"], facts["code"])
-            refusal.status = facts["status"]
-            raise refusal
-        if "unavailable" in answer:
-            raise Unavailable(answer["unavailable"])
-        if "failed" in answer:
-            raise SuperbenchError(answer["failed"])
-        return dict(answer["done"])

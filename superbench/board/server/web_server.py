@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import errno
 import os
 import resource
+import socket
 import threading
 from types import FrameType
 from typing import Any
@@ -20,6 +22,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from superbench.board.server.headers import HEADERS
+from superbench.errors import CommandError
 
 HEAD_SECONDS = 10.0
 """Time for the headers of a request to arrive, from the opening of the connection or the end of the request before."""
@@ -112,13 +115,38 @@ def _leave(number: int) -> None:
     os._exit(128 + number)
 
 
-def service(application: FastAPI, host: str, port: int) -> Service:
-    """Returns a server of `application`, ready to run, with as many connections as there are file descriptors."""
+def listening(host: str, port: int) -> list[socket.socket]:
+    """Returns sockets that listen on all addresses of `host`; port 0 takes a free port. Raises `CommandError`."""
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((entry[0], entry[4][0]) for entry in found):
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            sockets.append(socket.create_server((str(address), chosen), family=family, backlog=BACKLOG))
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise CommandError(_not_listening(host, port, error)) from error
+    return sockets
+
+
+def _not_listening(host: str, port: int, error: OSError) -> str:
+    """Returns the message for an address that cannot be listened on, with the option to change."""
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is in use by another program. Choose another port, or any free one: --port 0"
+    if error.errno == errno.EACCES:
+        return f"Port {port} needs the rights of the administrator. Choose one above 1023: --port 8000"
+    reason = error.strerror or "unknown error"
+    return f"This machine cannot listen on the address {host} ({reason}). Choose another one: --host 127.0.0.1"
+
+
+def service(application: FastAPI) -> Service:
+    """Returns a server of `application`, ready to run on sockets, with as many connections as there are file descriptors."""
     settings: dict[str, Any] = {
         "http": type("BoundedConnection", (BoundedConnection,), {"most": _most()}), "ws": "none", "backlog": BACKLOG,
         "timeout_graceful_shutdown": ENDING_SECONDS, "log_level": "error", "access_log": False, "server_header": False,
     }  # fmt: skip
-    return Service(uvicorn.Config(application, host=host, port=port, **settings))
+    return Service(uvicorn.Config(application, **settings))
 
 
 def _most() -> int:

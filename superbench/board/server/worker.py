@@ -29,9 +29,12 @@ def opened(board: Board, path: str) -> dict[str, Any]:
     return sandbox.opened(Path(path).read_bytes())
 
 
-def scored(board: Board, path: str, by: str) -> dict[str, Any]:
-    """Scores a bundle again, within limits of time and memory, and accepts it if every score is confirmed."""
-    receipt = board.accept(sandbox.examine(board, Path(path).read_bytes()), by)
+def scored(board: Board, path: str, by: str, token: str) -> dict[str, Any]:
+    """Scores a bundle again, within limits of time and memory, and accepts it if every score is confirmed.
+
+    `by` and `token`: see `Board.accept`.
+    """
+    receipt = board.accept(sandbox.examine(board, Path(path).read_bytes()), by, token)
     return {"upstream": receipt.upstream, "tasks": list(receipt.tasks), "digest": receipt.digest}
 
 

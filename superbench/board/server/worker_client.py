@@ -9,6 +9,8 @@ import os
 import sys
 from typing import Any
 
+from superbench.errors import Refusal, SuperbenchError, Unavailable
+
 LONGEST_ANSWER = 2**20
 
 
@@ -41,6 +43,23 @@ class WorkerClient:
             except asyncio.CancelledError:
                 await self._end()
                 raise
+
+    async def ask(self, operation: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+        """Runs an operation and returns its result; raises its `Refusal`, `Unavailable` or `SuperbenchError`."""
+        try:
+            answer = await self.run(operation, seconds, **arguments)
+        except WorkerFailed as error:
+            raise SuperbenchError(f"The scoring worker ended before it answered ({error}).") from error
+        if "refused" in answer:
+            facts = answer["refused"]
+            refusal = Refusal(facts["reason"], facts["code"])
+            refusal.status = facts["status"]
+            raise refusal
+        if "unavailable" in answer:
+            raise Unavailable(answer["unavailable"])
+        if "failed" in answer:
+            raise SuperbenchError(answer["failed"])
+        return dict(answer["done"])
 
     async def close(self) -> None:
         """Ends the process."""

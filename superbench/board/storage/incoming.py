@@ -17,6 +17,7 @@ from superbench.board.storage.base import Reading, Storage, Writing, checked, no
 
 State = Literal["queued", "scoring", "accepted", "refused", "failed"]
 ENDED: tuple[State, ...] = ("accepted", "refused", "failed")
+_HIDDEN = ("tries", "server", "leased", "token")
 KEPT = 1_000
 """Decided submissions whose state is kept; older ones are removed."""
 
@@ -25,7 +26,9 @@ KEPT = 1_000
 class Submission:
     """The state of a submission. `status`, `code` and `reason` explain a refusal; times are UTC.
 
-    `tries`, `server` (which server decides it) and `leased` (time of the latest lease) are not shown to the sender.
+    `tries`, `server` (which server decides it), `leased` (time of the latest lease) and `token` (the digest of the token that
+    sent it, under which the board stores the token; empty in submissions that earlier versions received) are not shown to the
+    sender.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Submission:
     tries: int = 0
     server: str = ""
     leased: str = ""
+    token: str = ""
 
     @property
     def pending(self) -> bool:
@@ -55,18 +59,19 @@ class Submission:
 
     def public(self) -> dict[str, Any]:
         """Returns what the sender may see, as plain values."""
-        return {key: value for key, value in asdict(self).items() if key not in ("tries", "server", "leased")}
+        return {key: value for key, value in asdict(self).items() if key not in _HIDDEN}
 
 
 _RECORD = TypeAdapter(Submission)
 
 
-def received(by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: str) -> Submission:
+def received(by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: str, token: str = "") -> Submission:
     """Returns a new submission with an id that cannot be guessed and that sorts by time."""
     moment = now()
     return Submission(
-        id=f"{moment}-{secrets.token_hex(8)}", by=by, received=moment, bytes=size, upstream=upstream, tasks=tasks, digest=digest
-    )
+        id=f"{moment}-{secrets.token_hex(8)}", by=by, received=moment, bytes=size, upstream=upstream, tasks=tasks,
+        digest=digest, token=token,
+    )  # fmt: skip
 
 
 def keep(storage: Storage, submission: Submission, data: bytes) -> None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 from superbench.board.bundles.bundle import Bundle, open_bundle
+from superbench.board.bundles.lookalikes import folded
 from superbench.board.storage.base import Reading, StoredBundle, Writing, event, now
 from superbench.board.storage.sealed_evidence import forget
-from superbench.errors import CommandError, UnknownName
+from superbench.errors import CommandError, Conflict, Malformed, UnknownName, first_of
 from superbench.results.rows import Place, place_of
 
 SHORT = 12
 SHORTEST = 8
 """Least number of digits of a digest that select a single bundle."""
+LONGEST_REASON = 500
+"""Characters of the reason for a withdrawal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,14 @@ class Ruling:
     withdrawn: str = ""
     by: str = ""
     why: str = ""
+
+    def __str__(self) -> str:
+        """Returns when, by whom and why it was withdrawn; empty if it was not."""
+        return f"{self.withdrawn} by {self.by}: {self.why}".rstrip(": ") if self.withdrawn else ""
+
+
+class AlreadyWithdrawn(CommandError):
+    """What should be withdrawn is withdrawn already."""
 
 
 def name_of(stored: StoredBundle) -> str:
@@ -62,38 +73,83 @@ def active_bundles(storage: Reading) -> list[StoredBundle]:
     return [stored for stored in storage.bundles() if not known.get(name_of(stored), Ruling()).withdrawn]
 
 
-def bundles_of(storage: Reading, row: str) -> list[StoredBundle]:
-    """Returns the bundles of the row with this name, or the bundle whose digest begins with `row`. Raises `UnknownName`."""
-    bundles = storage.bundles()
-    matching = [stored for stored in bundles if stored.upstream == row]
-    if not matching and re.fullmatch(rf"[0-9a-f]{{{SHORTEST},64}}", row):
-        digests = [stored for stored in bundles if stored.digest]  # a digest may be shortened
-        matching = [stored for stored in digests if stored.digest.startswith(row) or row.startswith(stored.digest)]
-    if not matching:
-        names = {stored.upstream for stored in bundles}
-        raise UnknownName("row of this board", row, names, "superbench board history BOARD")
-    return matching
+def is_like_digest(name: str) -> bool:
+    """Returns whether a model's name could be taken for the digest of a bundle, also in capitals or wide digits.
+
+    >>> is_like_digest("80be01e914c8"), is_like_digest("80BE01E9"), is_like_digest("20261129"), is_like_digest("facade")
+    (True, True, True, False)
+    """
+    return re.fullmatch(rf"[0-9a-f]{{{SHORTEST},}}", folded(name)) is not None
+
+
+def bundles_of(bundles: Sequence[StoredBundle], row: str) -> list[StoredBundle]:
+    """Returns the bundles of the row with this name, and those whose digest begins with `row`."""
+    digits = row if re.fullmatch(rf"[0-9a-f]{{{SHORTEST},64}}", row) else None
+    return [stored for stored in bundles if stored.upstream == row or (digits and _begins(stored.digest, digits))]
+
+
+def _begins(digest: str, digits: str) -> bool:
+    """Returns whether a digest, which may be shortened, begins with these digits."""
+    return bool(digest) and (digest.startswith(digits) or digits.startswith(digest))
+
+
+def unknown(bundles: Sequence[StoredBundle], row: str) -> UnknownName:
+    """Returns the error for a row that a board does not have; it suggests the nearest names."""
+    return UnknownName("row of this board", row, {stored.upstream for stored in bundles}, "superbench board history BOARD")
 
 
 def withdraw(writer: Writing, row: str, by: str, why: str = "") -> list[StoredBundle]:
     """Removes all versions of a row from the board; or one bundle, if `row` is a digest, so that the version before is shown.
 
-    Returns the withdrawn bundles. Raises `UnknownName`; `CommandError` if they are withdrawn already.
+    Returns the withdrawn bundles, with all digits of their digests. Raises `UnknownName`; `AlreadyWithdrawn`; `Conflict` if
+    `row` fits more than one row or one bundle; `Malformed` for a reason that cannot be printed.
     """
-    known = rulings(writer)
-    withdrawn = [stored for stored in bundles_of(writer, row) if not known.get(name_of(stored), Ruling()).withdrawn]
-    if not withdrawn:
-        raise CommandError(f"{row!r} is withdrawn already. `superbench board history BOARD` shows when and by whom.")
+    _require_reason(why)
+    known, fitting = rulings(writer), bundles_of(writer.bundles(), row)
+    standing = [stored for stored in fitting if not known.get(name_of(stored), Ruling()).withdrawn]
+    if not fitting:
+        raise unknown(writer.bundles(), row)
+    if not standing:
+        last = known[name_of(fitting[-1])]
+        raise AlreadyWithdrawn(f"{row!r} is withdrawn already: {last}.")
+    _require_single(standing, row)
+    opened = [(stored, _opened(writer, stored)) for stored in standing]
+    withdrawn = [replace(stored, digest=bundle.digest) if bundle else stored for stored, bundle in opened]
     for stored in withdrawn:
         writer.put("rulings", name_of(stored), (json.dumps(asdict(Ruling(now(), by, why))) + "\n").encode())
         writer.log(event(by, "withdrawn", stored.digest or stored.upstream, f"{stored.upstream}: {why}".rstrip(": ")))
-    _remove_evidence(writer, withdrawn)
+    _remove_evidence(writer, [bundle for _, bundle in opened if bundle])
     return withdrawn
 
 
-def _remove_evidence(writer: Writing, withdrawn: list[StoredBundle]) -> None:
+def _require_reason(why: str) -> None:
+    """The reason is one printed line of the log and of the history."""
+    hidden = next((character for character in why if not character.isprintable()), None)
+    if hidden is not None:
+        raise Malformed(
+            f"The reason contains U+{ord(hidden):04X}, which cannot be printed. Write it on one line, in printable characters.",
+            "because",
+        )
+    if len(why) > LONGEST_REASON:
+        raise Malformed(f"The reason has {len(why)} characters; at most {LONGEST_REASON} are kept. Shorten it.", "because")
+
+
+def _require_single(standing: Sequence[StoredBundle], row: str) -> None:
+    """Requires bundles of one name, all of them selected by this name, or one bundle selected by its digest."""
+    named = all(stored.upstream == row for stored in standing)
+    if named or len({name_of(stored) for stored in standing}) == 1:
+        return
+    listed = first_of([f"{stored.upstream} ({stored.digest[:SHORT]}, {stored.accepted or 'by hand'})" for stored in standing])
+    raise Conflict(
+        f"{row!r} fits {len(standing)} bundles: {listed}. Nothing was withdrawn. Give the name of one row, or more digits (or "
+        "fewer, if it is also a name) of the digest of one bundle.",
+        "ambiguous",
+    )
+
+
+def _remove_evidence(writer: Writing, withdrawn: Sequence[Bundle]) -> None:
     """Removes the evidence of withdrawn bundles, which is no longer needed."""
-    for bundle in filter(None, (_opened(writer, stored) for stored in withdrawn)):
+    for bundle in withdrawn:
         for task in bundle.entries:
             forget(writer, bundle.digest, task)
 
@@ -111,7 +167,8 @@ def _opened(storage: Reading, stored: StoredBundle) -> Bundle | None:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One bundle of a row. `standing`: its tasks that the board shows; `state`: stands, superseded, withdrawn or unreadable."""
+    """One bundle of a row. `standing`: its tasks that the board shows; `state`: stands, superseded, withdrawn, unreadable, or
+    not shown; `why`: who withdrew it and why, or why tasks are not shown."""
 
     upstream: str
     accepted: str
@@ -124,24 +181,54 @@ class Version:
     why: str = ""
 
 
+NotShown = Mapping[tuple[str, str], str]
+"""Why the page does not show a task of a bundle that stands: (digest, name of the entry) -> reason."""
+
+
 def history(storage: Reading, row: str | None = None) -> list[Version]:
-    """Returns all versions of a row, or of all rows, the latest last. A newer version replaces an older one task by task."""
-    known, bundles = rulings(storage), storage.bundles() if row is None else bundles_of(storage, row)
+    """Returns all versions of a row, or of all rows, the latest last. A newer version replaces an older one task by task.
+
+    Raises `UnknownName`.
+    """
+    known, bundles = rulings(storage), storage.bundles()
+    wanted = bundles if row is None else bundles_of(bundles, row)
+    if row is not None and not wanted:
+        raise unknown(bundles, row)
     versions: list[Version] = []
     taken: set[Place] = set()
-    for stored in reversed(bundles):
-        ruling, bundle = known.get(name_of(stored), Ruling()), _opened(storage, stored)
-        entries = bundle.entries if bundle else {}
-        places = {task: place_of(entry.result) for task, entry in entries.items()}
-        fresh = [task for task, place in places.items() if place not in taken and not ruling.withdrawn]
-        taken |= {places[task] for task in fresh}
-        state = "withdrawn" if ruling.withdrawn else "stands" if fresh else "superseded" if bundle else "unreadable"
-        revision = next((entry.result.upstream.revision for entry in entries.values()), "")
-        versions.append(
-            Version(
-                upstream=stored.upstream, accepted=stored.accepted, by=stored.by, digest=stored.digest, revision=revision,
-                tasks=tuple(entries), standing=tuple(fresh), state=state,
-                why=f"{ruling.withdrawn} by {ruling.by}: {ruling.why}".rstrip(": ") if ruling.withdrawn else "",
-            )
-        )  # fmt: skip
+    for stored in reversed(bundles):  # also the others: what stands of a bundle depends on those after it
+        version, fresh = _version(storage, stored, known.get(name_of(stored), Ruling()), taken)
+        taken |= fresh
+        versions += [version] if stored in wanted else []
     return versions[::-1]
+
+
+def _version(storage: Reading, stored: StoredBundle, ruling: Ruling, taken: set[Place]) -> tuple[Version, set[Place]]:
+    """Returns the version of a bundle, and the places on the board that it takes; `taken` are those of newer bundles."""
+    bundle = _opened(storage, stored)
+    entries = bundle.entries if bundle else {}
+    places = {task: place_of(entry.result) for task, entry in entries.items()}
+    fresh = [task for task, place in places.items() if place not in taken and not ruling.withdrawn]
+    state = "withdrawn" if ruling.withdrawn else "stands" if fresh else "superseded" if bundle else "unreadable"
+    version = Version(
+        upstream=stored.upstream, accepted=stored.accepted, by=stored.by, digest=bundle.digest if bundle else stored.digest,
+        revision=next((entry.result.upstream.revision for entry in entries.values()), ""), tasks=tuple(entries),
+        standing=tuple(fresh), state=state, why=str(ruling),
+    )  # fmt: skip
+    return version, {places[task] for task in fresh}
+
+
+def without_hidden(versions: Sequence[Version], not_shown: NotShown) -> list[Version]:
+    """Returns the versions without the tasks, among those that stand, that the page does not show."""
+    return [_without_hidden(version, not_shown) for version in versions]
+
+
+def _without_hidden(version: Version, not_shown: NotShown) -> Version:
+    hidden = {task: not_shown[version.digest, task] for task in version.standing if (version.digest, task) in not_shown}
+    if not hidden:
+        return version
+    shown = tuple(task for task in version.standing if task not in hidden)
+    reasons = "; ".join(f"{task}: {reason}" for task, reason in hidden.items())
+    return replace(
+        version, standing=shown, state="stands" if shown else "not shown", why=f"not shown: {reasons}" if shown else reasons
+    )

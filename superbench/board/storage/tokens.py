@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from superbench.board.bundles import strict_json
+from superbench.board.storage import incoming
 from superbench.board.storage.base import Reading, Storage, event, now
 from superbench.errors import CommandError, Malformed, NotAllowed
 
@@ -39,20 +40,22 @@ def create(storage: Storage, name: str, role: Role = "submitter") -> str:
     with storage.writing() as writer:
         if name in {token.name for token in listed(writer) if not token.revoked}:
             raise CommandError(f"This board already has a token called {name!r}. Revoke it first, or choose another name.")
-        writer.put("tokens", _digest(secret), _packed(Token(name, now(), role=role)))
+        writer.put("tokens", digest_of(secret), _packed(Token(name, now(), role=role)))
         writer.log(event("keeper", "token created", name, role))
     return secret
 
 
-def revoke(storage: Storage, name: str) -> None:
-    """Revokes the token called `name`; its submissions stay on the board. Raises `CommandError`."""
+def revoke(storage: Storage, name: str) -> int:
+    """Revokes the token called `name`; its rows stay on the board. Returns how many of its submissions are undecided: they
+    are refused when their turn comes. Raises `CommandError`."""
     with storage.writing() as writer:
         for digest in writer.names("tokens"):
             token = _parsed(writer.get("tokens", digest))
             if token.name == name and not token.revoked:
                 writer.put("tokens", digest, _packed(replace(token, revoked=now())))
-                writer.log(event("keeper", "token revoked", name))
-                return
+                undecided = sum(entry.pending and entry.token == digest for entry in incoming.all_of(writer))
+                writer.log(event("keeper", "token revoked", name, f"{undecided} undecided submissions"))
+                return undecided
     raise CommandError(f"This board has no valid token called {name!r}. `superbench token BOARD --list` lists all tokens.")
 
 
@@ -65,7 +68,7 @@ def listed(storage: Reading) -> list[Token]:
 def admin(storage: Reading, secret: str | None) -> str:
     """Returns the name of an admin's token; raises `NotAllowed`, with status 403 for a token that may only submit."""
     name = owner(storage, secret)
-    if _parsed(storage.get("tokens", _digest(secret or ""))).role != "admin":
+    if _parsed(storage.get("tokens", digest_of(secret or ""))).role != "admin":
         refusal = NotAllowed(
             f"The token of {name} may submit, but not remove rows. The board's keeper can make an admin's token: --admin",
             "role",
@@ -77,7 +80,7 @@ def admin(storage: Reading, secret: str | None) -> str:
 
 def owner(storage: Reading, secret: str | None) -> str:
     """Returns the name of a token; raises `NotAllowed`."""
-    record = storage.get("tokens", _digest(secret)) if secret and secret.startswith(PREFIX) else None
+    record = storage.get("tokens", digest_of(secret)) if secret and secret.startswith(PREFIX) else None
     token = None if record is None else _parsed(record)
     if token is None or token.revoked:
         state = "revoked" if token else "unknown" if secret else "missing"
@@ -85,7 +88,16 @@ def owner(storage: Reading, secret: str | None) -> str:
     return token.name
 
 
-def _digest(secret: str) -> str:
+def require_valid(storage: Reading, digest: str) -> None:
+    """Raises `NotAllowed` if the token with this digest was revoked after it had sent a submission; "" is no token."""
+    if digest and _parsed(storage.get("tokens", digest)).revoked:
+        refusal = NotAllowed("its token was revoked. Submit it again with a token that is valid.", "revoked")
+        refusal.status = 403
+        raise refusal
+
+
+def digest_of(secret: str) -> str:
+    """Returns the digest of a token: the name of its record in the storage."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -237,7 +237,7 @@ def test_control_characters_are_refused_in_any_text(bundle: bytes, character: st
         (lambda r: r["upstream"].update(extra=1), "upstream.extra", "schema"),
         (lambda r: r.update(schema=9), "schema", "schema"),
         (lambda r: r["task"].update(version=99), "this board scores version", "version"),
-        (lambda r: r["task"].update(name="sid"), "but the manifest names", "mixed"),
+        (lambda r: r["task"].update(name="sid"), "is of the task 'sid', but its folder says 'ks'", "mixed"),
         (lambda r: r["scores"]["accuracy"].update(value=62.6), r"is 62\.5000; the result claims 62\.6000", "score"),
         (lambda r: r["scores"]["accuracy"].update(ci=[62.0, 63.0]), "the interval of accuracy", "score"),
         (lambda r: r["scores"]["accuracy"]["counts"].update(items=1.0), "counts of accuracy", "score"),

@@ -14,6 +14,7 @@ from superbench.board.board import Board
 from superbench.board.bundles.bundle import open_bundle, pack_bundle
 from superbench.board.bundles.lookalikes import namesake
 from superbench.board.storage import backup as backups
+from superbench.board.storage.base import StoredBundle, now
 from superbench.contract import Prediction
 from superbench.errors import CommandError, Conflict, Malformed, UnknownName
 from superbench.plugins import task
@@ -111,6 +112,91 @@ def test_a_single_version_is_withdrawn_by_its_digest(address: str, a_folder: Cal
     newest = open_bundle(pack_bundle(a_folder("apc", 30, where="newer"))).digest
     assert [one.digest[:12] for one in board.withdraw(newest[:8])] == [newest[:12]]
     assert board.results()[0].scores["accuracy"].value == pytest.approx(100 * 20 / 48)
+
+
+def named_like_a_digest(board: Board, name: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]) -> None:
+    """Adds a row whose name earlier versions accepted."""
+    data = forged(pack_bundle(a_folder("any", 40)), lambda record: record["upstream"].update(name=name))
+    with board.storage.writing() as writer:
+        writer.add(StoredBundle(open_bundle(data).digest, name, now(), "bob"), data)
+
+
+@pytest.mark.parametrize("name", ["80be01e914c8", "80BE01E9", "20261129", "８０ｂｅ０１ｅ９", "0" * 64, "a" * 65])
+def test_a_name_like_a_digest_is_refused(name: str, tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+    board = Board(tmp_path)
+    with pytest.raises(Conflict, match="looks like the digest of a bundle") as caught:
+        accept(board, a_folder(name, 30), "bob")
+    assert (caught.value.status, caught.value.code) == (409, "name")
+    accept(board, a_folder("facade", 30), "bob")
+    accept(board, a_folder("80be01e914c8-large", 31), "bob")
+    assert names(board) == ["80be01e914c8-large", "facade"]
+
+
+def test_a_withdrawal_that_fits_a_name_and_a_digest_removes_neither(
+    address: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]
+) -> None:
+    board = Board(address)
+    accept(board, a_folder("apc", 20), "alice")
+    digest = board.history("apc")[0].digest
+    assert len(digest) == 64
+    named_like_a_digest(board, digest[:12], a_folder, forged)
+    with pytest.raises(Conflict, match=rf"fits 2 bundles: apc \({digest[:12]}, .*{digest[:12]} \(") as caught:
+        board.withdraw(digest[:12])
+    assert (caught.value.status, caught.value.code) == (409, "ambiguous")
+    assert not board.storage.names("rulings")
+    assert [one.digest for one in board.withdraw(digest[:10])] == [digest]  # of all digits, on every storage
+    assert [one.upstream for one in board.withdraw(digest[:12])] == [digest[:12]]  # only the row of this name stands
+    with pytest.raises(CommandError, match=r"is withdrawn already: \S+ by keeper"):
+        board.withdraw(digest[:12])
+
+
+def test_a_withdrawn_row_does_not_hide_the_bundle_that_stands(
+    address: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]
+) -> None:
+    board = Board(address)
+    accept(board, a_folder("apc", 20), "alice")
+    digest = board.history("apc")[0].digest
+    named_like_a_digest(board, digest[:12], a_folder, forged)
+    board.withdraw(board.history(digest[:12])[1].digest)
+    assert [(one.upstream, one.digest) for one in board.withdraw(digest[:12])] == [("apc", digest)]
+
+
+@pytest.mark.parametrize(
+    "why", ["two\nlines", "a\tb", "safe \u202e txt", "a\u2066b", "\x1b[31m", "\u2028", "x" * 501, "\ud800"], ids=ascii
+)
+def test_a_reason_is_one_printed_line(why: str, tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+    board = Board(tmp_path)
+    accept(board, a_folder("apc", 20))
+    with pytest.raises(Malformed, match=r"cannot be printed|at most 500") as caught:
+        board.withdraw("apc", why=why)
+    assert (caught.value.status, caught.value.code, names(board)) == (400, "because", ["apc"])
+    board.withdraw("apc", why="ä" * 500)
+
+
+def test_the_history_of_one_bundle_says_whether_it_stands_on_the_whole_board(
+    tmp_path: Path, a_folder: Callable[..., Path]
+) -> None:
+    board = Board(tmp_path)
+    accept(board, a_folder("apc", 20))
+    accept(board, a_folder("apc", 30, where="newer"))
+    older = board.history("apc")[0]
+    assert [one.state for one in board.history(older.digest)] == ["superseded"]
+
+
+def test_the_history_says_what_the_page_does_not_show(
+    address: str, a_folder: Callable[..., Path], a_result: Callable[..., Result]
+) -> None:
+    """References that were added later are of other data."""
+    board = Board(address)
+    accept(board, with_emotions(a_folder("apc", 20), a_result, "apc", 30), "alice")
+    accept(board, a_folder("tera", 20), "alice")
+    board.add_references(a_folder("mine", 30, fingerprint="another", where="own"))
+    apc, tera = board.history()
+    assert (apc.state, apc.standing) == ("stands", ("sid",))
+    assert apc.why.startswith("not shown: ks: its data have the fingerprint")
+    assert (tera.state, tera.standing) == ("not shown", ())
+    assert tera.why.startswith("ks: its data have the fingerprint")
+    assert len(board.contents()["refused"]) == 2
 
 
 def test_rulings_go_with_a_backup(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:

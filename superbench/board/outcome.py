@@ -1,0 +1,41 @@
+"""The outcome of submitting several bundles: one that is refused does not stop the others; the sum names all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from superbench.errors import Refusal, SuperbenchError
+
+
+@dataclass
+class Outcome:
+    """What became of `total` bundles so far: the names of those on the board, and the refusals with their names."""
+
+    board: str
+    total: int
+    accepted: list[str] = field(default_factory=list)
+    refused: list[tuple[str, Refusal]] = field(default_factory=list)
+
+    def require_accepted(self) -> None:
+        """Raises the first refusal, with the sum of all bundles as its text; nothing if all were accepted."""
+        if not self.refused:
+            return
+        first = self.refused[0][1]
+        summed = type(first)(f"{self.board} refuses {len(self.refused)} of {self.total} bundles. {self}", first.code)
+        summed.status = first.status
+        raise summed
+
+    def interrupted(self, error: SuperbenchError) -> SuperbenchError:
+        """Returns the error that ended the submission early; its text also tells what became of the bundles before."""
+        done = len(self.accepted) + len(self.refused)
+        if done:
+            error.args = (f"{error} {self} {self.total - done} of {self.total} bundles are undecided or were not sent.",)
+        return error
+
+    def __str__(self) -> str:
+        """Returns one sentence for each kind. What the board has received before (`replayed`) may be on the board."""
+        parts = [f"On the board: {', '.join(self.accepted) or 'nothing new'}."]
+        for title, replayed in (("Not on the board", False), ("Submitted before", True)):
+            reasons = [f"{name}: {str(why).rstrip('.')}" for name, why in self.refused if (why.code == "replayed") is replayed]
+            parts += [f"{title}: {'; '.join(reasons)}."] if reasons else []
+        return " ".join(parts)

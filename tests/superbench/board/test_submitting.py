@@ -1,0 +1,86 @@
+"""Submitting several bundles: a refused one does not stop the others, and the sum says which are on the board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superbench.board.acceptance import SubmissionReceipt
+from superbench.board.board import Board
+from superbench.board.bundles.bundle import pack_bundle
+from superbench.board.outcome import Outcome
+from superbench.board.server.client import ServedBoard
+from superbench.board.storage.folder import FolderStorage
+from superbench.errors import BadResult, Conflict, Refusal, Unavailable
+
+
+def test_a_refused_bundle_does_not_stop_the_others(
+    address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
+) -> None:
+    board = Board(address)
+    for name in ("apc", "liar", "tera"):
+        folder = a_folder(name, 30)
+    rewritten(folder.parent / "liar", lambda record: record["scores"]["accuracy"].update(value=99.0))
+    told: list[SubmissionReceipt] = []
+    with pytest.raises(Refusal, match=r"refuses 1 of 3 bundles. On the board: apc, tera. Not on the board: liar: ks: .*62.5"):
+        board.submit(folder.parent, told=told.append)
+    assert [(receipt.upstream, receipt.fresh) for receipt in told] == [("apc", True), ("tera", True)]
+    assert [stored.upstream for stored in board.storage.bundles()] == ["apc", "tera"]
+    assert sorted(result.upstream.name for result in board.results()) == ["apc", "tera"]
+    assert [(one.what, one.remark) for one in board.storage.events()] == [("accepted", "apc: ks"), ("accepted", "tera: ks")]
+    told.clear()
+    a_folder("liar", 30)  # made again, honestly
+    assert [receipt.fresh for receipt in board.submit(folder.parent, told=told.append)] == [False, True, False]
+    assert [receipt.upstream for receipt in told] == ["apc", "liar", "tera"]
+
+
+def test_an_error_of_the_storage_says_what_was_accepted_before_it(
+    tmp_path: Path, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("apc", "mfcc", "tera"):
+        folder = a_folder(name, 30)
+    add = FolderStorage.add
+
+    def full(self: FolderStorage, stored: Any, data: bytes) -> Any:
+        if stored.upstream == "mfcc":
+            raise Unavailable("No space left.")
+        return add(self, stored, data)
+
+    monkeypatch.setattr(FolderStorage, "add", full)
+    with pytest.raises(Unavailable, match=r"No space left. On the board: apc. 2 of 3 bundles are undecided or were not sent."):
+        Board(tmp_path / "board").submit(folder.parent)
+
+
+def test_the_sum_sets_apart_what_was_sent_before() -> None:
+    outcome = Outcome("http://host", 3, accepted=["apc"])
+    outcome.refused += [("liar", Refusal("422 score: wrong.", "score")), ("tera", Conflict("409 replayed: same", "replayed"))]
+    with pytest.raises(Refusal) as caught:
+        outcome.require_accepted()
+    assert str(caught.value) == (
+        "http://host refuses 2 of 3 bundles. On the board: apc. Not on the board: liar: 422 score: wrong. "
+        "Submitted before: tera: 409 replayed: same."
+    )
+    Outcome("board", 1, accepted=["apc"]).require_accepted()
+
+
+def test_over_http_the_last_lines_say_which_are_on_the_board(
+    tmp_path: Path, serving: Callable[..., Any], call: Any, a_folder: Callable[..., Path]
+) -> None:
+    place = tmp_path / "board"
+    board = Board(place)
+    board.accept(board.examine(pack_bundle(a_folder("mfcc", 20, where="others"))), "bob")
+    for name in ("apc", "mfcc", "tera"):
+        folder = a_folder(name, 30)
+    with serving(place) as server:
+        done = call("submit", str(folder.parent), "--board", server.address, "--token", server.token)
+        assert done.returncode == 1
+        assert "On the board: apc, tera. Not on the board: mfcc: 409 name: The name 'mfcc' belongs to somebody" in " ".join(
+            done.stderr.split()
+        )
+        assert server.names() == ["apc", "mfcc", "tera"]
+        with pytest.raises(BadResult, match=r"\(401\). token: The token is unknown") as caught:
+            list(ServedBoard(server.address, "sb_wrong").submit(folder.parent))
+        assert not isinstance(caught.value, Refusal)  # it stops at once: the token is wrong for all
