@@ -85,6 +85,24 @@ def test_what_is_no_zip_file_is_refused(data: bytes) -> None:
     assert refused(data).status == 400
 
 
+def test_a_reason_names_what_is_wrong(bundle: bytes) -> None:
+    files = members(bundle)
+    del files["manifest.json"]
+    assert str(refused(zipped(files.items()))) == "The bundle lacks manifest.json. Make a bundle with `superbench submit`."
+    moved = {name.replace("ks/", "foo/"): content for name, content in files.items()}
+    manifest = json.loads(members(bundle)["manifest.json"])
+    manifest["files"] = {name.replace("ks/", "foo/"): digest for name, digest in manifest["files"].items()}
+    reason = str(refused(zipped({"manifest.json": json.dumps(manifest).encode(), **moved}.items())))
+    assert reason == "foo/result.json is of the task 'ks', but its folder says 'foo'. Make the bundle again."
+    reason = str(refused(rezipped(bundle, {}, honest=True, upstream="z33")))
+    assert reason == "ks/result.json is of the model 'apc', but the manifest.json says 'z33'. Make the bundle again."
+    for name in ("apc ", " apc", "apc\u3000"):
+        assert "begins or ends with a blank" in str(refused(rezipped(bundle, {}, honest=True, upstream=name)))
+    for digits, quoted in ((30, "1" * 30), (31, "1" * 29 + "…")):
+        changed = members(bundle)["ks/result.json"].replace(b'"value": 62.5', b'"value": ' + b"1" * digits, 1)
+        assert f" {quoted} is larger" in str(refused(rezipped(bundle, {"ks/result.json": changed}, honest=True)))
+
+
 def test_an_upload_that_was_cut_off_is_refused_wherever_it_ends(bundle: bytes) -> None:
     for end in range(1, len(bundle), max(1, len(bundle) // 97)):
         assert refused(bundle[:end]).status == 400
