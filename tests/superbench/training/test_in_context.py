@@ -136,7 +136,7 @@ def test_a_model_that_looks_up_the_nearest_example_is_right_from_one_example_on(
     assert near_chance(shots[1].controls["other sound"], 16)
     assert near_chance(shots[1].controls["wrong labels"], 12 * 4)  # of a class, all questions share one wrong label
     assert shots[1].controls["majority class"] == 25.0
-    for entry in shots:
+    for entry in shots.values():
         assert set(entry.controls) == {*controls_of("in-context", entry.k), *OTHER_RULES}
 
 
