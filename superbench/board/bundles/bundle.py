@@ -26,7 +26,7 @@ from superbench import plugins
 from superbench.__version__ import __version__
 from superbench.board.bundles import strict_json
 from superbench.board.bundles.archive import gunzipped, packed, unpacked
-from superbench.board.bundles.lookalikes import require_visible
+from superbench.board.bundles.lookalikes import require_legible
 from superbench.contract import UNTRAINED, Prediction, Shots
 from superbench.errors import BadResult, Malformed, Refusal
 from superbench.results import Result, name_of, pack, read_predictions, read_whole_results, require_results
@@ -160,7 +160,7 @@ def _manifest(content: bytes | None) -> dict[str, Any]:
             "manifest",
         )
     strict_json.name(value["upstream"], "The upstream's name")
-    require_visible(value["upstream"], "The upstream's name")
+    require_legible(value["upstream"], "The upstream's name")
     strict_json.name(value["superbench"], "The version in the manifest")
     return dict(value)
 

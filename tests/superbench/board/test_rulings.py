@@ -12,7 +12,7 @@ import pytest
 
 from superbench.board.board import Board
 from superbench.board.bundles.bundle import open_bundle, pack_bundle
-from superbench.board.bundles.lookalikes import namesake
+from superbench.board.bundles.lookalikes import namesake, require_legible
 from superbench.board.storage import backup as backups
 from superbench.board.storage.base import StoredBundle, now
 from superbench.contract import Prediction
@@ -233,7 +233,9 @@ def test_the_command_withdraws_tells_the_history_and_still_writes_the_page(
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize("other", ["APC-Base", "арс-base", "ａｐｃ-ｂａｓｅ", "apc‐base", "АРС-ВАЅЕ", "ɑpc-base", "𝐚pc-base"])
+@pytest.mark.parametrize(
+    "other", ["APC-Base", "арс-base", "ａｐｃ-ｂａｓｅ", "apc‐base", "АРС-ВАЅЕ", "ɑpc-base", "𝐚pc-base", "ạpc-base", "àpc-básé"]
+)
 def test_a_name_that_looks_like_anothers_is_refused(other: str, address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     accept(board, a_folder("apc-base", 20), "alice")
@@ -282,6 +284,46 @@ def test_a_name_with_what_cannot_be_seen_is_refused(
     with pytest.raises(Malformed, match=r"invisible|accents") as caught:
         open_bundle(data)
     assert caught.value.code == "name"
+
+
+SIGNS = [
+    "fbank_no\u02cdcmvn",
+    "fbank  x",
+    "fbank\xa0x",
+    "fbank†",
+    "fbank’",
+    "fbank¹",
+    "fbank ≈",
+    "fbank±",
+    "q\u0323",
+    "a\u0640b",
+    "a·b",
+]
+
+
+@pytest.mark.parametrize("name", SIGNS, ids=ascii)
+def test_a_name_with_a_sign_that_imitates_another_is_refused(
+    name: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]
+) -> None:
+    data = forged(pack_bundle(a_folder("apc", 30)), lambda record: record["upstream"].update(name=name))
+    with pytest.raises(Malformed, match=r"looks? like|not the usual one|does not have|cannot be printed") as caught:
+        open_bundle(data)
+    assert caught.value.code == "name"
+
+
+@pytest.mark.parametrize("name", ["模型甲", "モデルー（大）", "ไทยๆ", "עִבְרִית", "हिन्दी", "naïve", "Việt", "apc–base", "n\u0303"])
+def test_honest_names_of_all_scripts_are_accepted(name: str) -> None:
+    require_legible(name, "The name")
+
+
+@pytest.mark.parametrize("name", ["WavLM Large (published)", "WavLM Largé", "official wavlm-large", "WavLM L4rge"])
+def test_a_name_close_to_a_published_one_is_marked(name: str) -> None:
+    assert namesake(name) == "WavLM Large"
+
+
+def test_digits_in_place_of_letters_are_read_as_letters() -> None:
+    assert namesake("Hu8ERT Base") == "HuBERT Base"
+    assert namesake("WavLM Base 2") is None
 
 
 def test_names_in_other_scripts_are_different_names(
