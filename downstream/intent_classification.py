@@ -150,4 +150,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=upload,
+    predicts=dict[str, str],
 )

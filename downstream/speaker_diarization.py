@@ -289,4 +289,5 @@ TASK = Task(
     synth=synth,
     upload=upload,
     few_shot=FEW_SHOT,
+    predicts=list[Turn],
 )

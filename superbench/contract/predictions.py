@@ -18,7 +18,8 @@ Outputs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation.
+    """One line of `predictions.jsonl.gz`; `reference` and `prediction` are JSON values in the task's own notation
+    (see `Task.predicts`).
     `also` contains the predictions of other decoders, by name (ASR: `lm`); it is not written if it is empty. `k` and `draw` are
     the number of examples and their draw, where nothing is trained (see `few_shot`); they are written only there."""
 

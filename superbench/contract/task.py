@@ -158,7 +158,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A downstream task: seven required parts and two optional ones.
+    """A downstream task: seven required parts and three optional ones.
 
     `read(corpora)` returns the folds of the corpus in its published layout; a listed file that is missing is an error.
     `prepare(split, hop, recipe)` cuts segments and labels that depend on the frame rate; most tasks return it unchanged.
@@ -166,7 +166,9 @@ class Task:
     are not learned. `score(predictions, facts)` is a pure function: counts first, then one ratio. `synth(root, seed)` writes
     the miniature corpus in the published layout. `upload(predictions, hop)`, if given, returns the files of this task for the
     upload to the official leaderboard (`superbench export --to predict`). `few_shot` tells how the task is put without a
-    gradient; a classification task needs none, since its labels say enough.
+    gradient; a classification task needs none, since its labels say enough. `predicts` is the type of a prediction as JSON
+    (`str`, `float`, `dict[str, str]`), which a board requires before it scores; None: that of the references, if these are
+    texts or numbers.
     """
 
     card: TaskCard
@@ -178,6 +180,7 @@ class Task:
     synth: Callable[[Path, int], None]
     upload: Callable[[Sequence[Prediction], int], Upload] | None = None
     few_shot: FewShot | None = None
+    predicts: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from superbench.results.intervals import Replicates
-from superbench.results.official import Corpora, corpora_of
+from superbench.results.official import Corpora, corpora_of, miniatures
 from superbench.results.ranking import rank_points
 from superbench.results.result import Result
 from superbench.results.rows import Cell, Data, Group, Key, Row, columns, key_of, kind_of
@@ -24,12 +24,12 @@ Kind = tuple[str, Corpora]
 @dataclass(frozen=True, slots=True)
 class Known:
     """What scoring a result again has given: replicates by metric, the digest of its labels and whether these are the board's
-    own labels, and the digest of its predictions."""
+    own labels, and the digests of its predictions (of each K, where nothing was trained)."""
 
     replicates: Mapping[str, Replicates] = field(default_factory=dict)
     labels: str = ""
     own: bool = True
-    predicted: str = ""
+    predicted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,14 @@ def _numbers(floors: Sequence[float]) -> str:
 
 
 def _gathered(results: Iterable[Result]) -> list[tuple[Kind, dict[str, Result]]]:
-    """Return the results of each row, by task. Results of one upstream and task on two corpora become two rows."""
+    """Return the results of each row, by task. Results of one upstream and task on two corpora become two rows.
+
+    Data that any result describes as a miniature are one for all: who leaves this out of a passport gains nothing."""
     rows: dict[tuple[Kind, str, str], list[dict[str, Result]]] = {}
-    for result in results:
-        kind: Kind = (result.task.protocol, corpora_of(result))
+    every = list(results)
+    small = miniatures(every)
+    for result in every:
+        kind: Kind = (result.task.protocol, corpora_of(result, small))
         of_upstream = rows.setdefault((kind, result.upstream.name, result.upstream.revision), [])
         free = next((row for row in of_upstream if result.task.name not in row), None)
         if free is None:
@@ -135,9 +139,15 @@ def first_to_predict(known: Mapping[Key, Known]) -> dict[tuple[str, str], str]:
     """Return for each task and digest of predictions the upstream that submitted them first."""
     upstreams: dict[tuple[str, str], str] = {}
     for key, facts in known.items():
-        if facts.predicted:
-            upstreams.setdefault((key[2], facts.predicted), key[0])
+        for digest in facts.predicted:
+            upstreams.setdefault((key[2], digest), key[0])
     return upstreams
+
+
+def copied_from(upstream: str, task: str, predicted: Sequence[str], first: Mapping[tuple[str, str], str]) -> str:
+    """Return the other upstream that submitted any of these predictions first (see `first_to_predict`); empty if none did."""
+    others = (first.get((task, digest), upstream) for digest in predicted)
+    return next((other for other in others if other != upstream), "")
 
 
 # ---------------------------------------------------------------- groups
@@ -155,7 +165,7 @@ def _group(
     rows.sort(key=lambda row: (-points[id(row)], row.name))
     results = [result for member in members for result in member.results.values()]
     unverified = frozenset(result.task.name for result in results if not known.get(key_of(result), Known()).own)
-    return Group(kind[0], tuple(rows), data, unverified)
+    return Group(protocol=kind[0], rows=tuple(rows), data=data, unverified=unverified, corpora=kind[1])
 
 
 def _row(by_task: Mapping[str, Result], known: Mapping[Key, Known], first: Mapping[tuple[str, str], str]) -> Row:
@@ -167,10 +177,10 @@ def _row(by_task: Mapping[str, Result], known: Mapping[Key, Known], first: Mappi
         for metric, score in result.scores.items()
     }
     drawn = {f"{name}.{metric}": replicates for name in by_task for metric, replicates in about[name].replicates.items()}
-    earlier = {name: first.get((name, scored.predicted), facts.name) for name, scored in about.items()}
+    copies = {name: copied_from(facts.name, name, scored.predicted, first) for name, scored in about.items()}
     return Row(
         name=facts.name, origin="local", kind=kind_of(next(iter(by_task.values()))), cells=cells, source="",
         params=facts.params, macs=facts.macs, hop=facts.hop, layers=facts.layers, dim=facts.dim,
         revision=facts.revision, results=by_task, replicates=drawn,
-        copies={name: other for name, other in earlier.items() if other != facts.name},
+        copies={name: other for name, other in copies.items() if other},
     )  # fmt: skip

@@ -2,18 +2,18 @@
 
 Results count as official only on the published corpora. The fingerprint covers the bytes of every audio file, so it cannot be
 computed from public lists. The numbers of items, classes, speakers and trials can; each card contains them. The passport of a
-result must contain the same numbers, and the numbers of its test split must agree with the predictions.
+result must contain the same numbers, and they must agree with its other entries and with the predictions (`consistency`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from superbench import plugins
-from superbench.contract import UNTRAINED, Prediction
-from superbench.data.passport import departures
+from superbench.contract import UNTRAINED
+from superbench.contract.sizes import Size
+from superbench.data.passport import Passport, departures
 from superbench.errors import BrokenPlugin, UnknownName, first_of
 from superbench.results.result import Result, is_miniature
 
@@ -22,15 +22,31 @@ MINI = "mini"
 UNSCORED = {MINI} | UNTRAINED
 """Protocols without a SUPERB score: its reference points are scores of probes that were trained by the official recipes."""
 
+MOST_TIMES = 2
+"""The cards give hours rounded, and some of them from papers."""
+
 Corpora = Literal["published", "miniature", "other"]
 
 
-def corpora_of(result: Result) -> Corpora:
+Data = tuple[str, str]
+"""A task, and the fingerprint of its data or the digest of one of its lists."""
+
+
+def corpora_of(result: Result, small: Collection[Data] = ()) -> Corpora:
     """Return the corpora of a result, from its passport; corpora that were prepared by `mini` recipes count as `miniature` or
-    `other`."""
-    if is_miniature(result):
+    `other`. `small`: data that are known to be miniatures, whatever the passport says (see `miniatures`)."""
+    if is_miniature(result) or not _data_of(result).isdisjoint(small):
         return "miniature"
     return "other" if prepared_by(result) == MINI or unlike_published(result) else "published"
+
+
+def miniatures(results: Iterable[Result]) -> frozenset[Data]:
+    """Return the data that the passport of any of the results describes as a miniature."""
+    return frozenset(data for result in results if result.data.passport.miniature for data in _data_of(result))
+
+
+def _data_of(result: Result) -> set[Data]:
+    return {(result.task.name, digest) for digest in (result.data.fingerprint, *result.data.passport.lists.values())}
 
 
 def prepared_by(result: Result) -> str:
@@ -49,34 +65,18 @@ def unlike_published(result: Result) -> list[str]:
     counts = result.data.passport.counts
     if card.counts and not counts:
         return ["its passport has no counts"]
-    return departures(card.counts, counts)
+    return departures(card.counts, counts) + _other_hours(card.sizes, result.data.passport)
+
+
+def _other_hours(sizes: Mapping[str, Size], passport: Passport) -> list[str]:
+    """Return the splits with less than half of the published hours, or more than twice as many."""
+    return [
+        f"{split}: {duration.hours:g} h in place of {sizes[split].hours:g} h"
+        for split, duration in passport.durations.items()
+        if split in sizes and not sizes[split].hours / MOST_TIMES <= duration.hours <= sizes[split].hours * MOST_TIMES
+    ]
 
 
 def said_unlike(result: Result) -> str:
     """Return the same differences as one phrase: `KS (test: 96 in place of 3081, and 26 more)`."""
     return f"{result.task.name.upper()} ({first_of(unlike_published(result), between='; ')})"
-
-
-def contradictions(result: Result, predictions: Sequence[Prediction]) -> list[str]:
-    """Return where the passport's counts of the test split differ from the predictions: items or trials, in total and per class
-    of the references."""
-    passport, folds = result.data.passport, sorted({prediction.fold for prediction in predictions})
-    differing = []
-    for fold in folds:
-        key = "test" if len(folds) == 1 else f"{fold}/test"
-        what = f"{key} trials" if passport.trials.get(f"{fold}/test") else key
-        of_fold = [prediction for prediction in predictions if prediction.fold == fold]
-        differing += _unlike(passport.counts, what, of_fold)
-    return differing
-
-
-def _unlike(counts: Mapping[str, int], what: str, predictions: Sequence[Prediction]) -> list[str]:
-    classes = Counter(str(prediction.reference) for prediction in predictions)
-    predicted = {what: len(predictions)} | {
-        key: classes[key.removeprefix(f"{what}/")] for key in counts if key.startswith(f"{what}/")
-    }
-    return [
-        f"its passport counts {counts[key]} of {key}, its predictions {number}"
-        for key, number in predicted.items()
-        if counts.get(key, number) != number
-    ]

@@ -9,7 +9,7 @@ from typing import Literal
 from superbench import plugins
 from superbench.errors import CommandError
 from superbench.results.intervals import Replicates
-from superbench.results.official import UNSCORED, Corpora, corpora_of
+from superbench.results.official import UNSCORED, Corpora
 from superbench.results.result import Result
 
 Key = tuple[str, str, str, str, int, str]
@@ -104,22 +104,19 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Group:
     """Rows that may be compared: one protocol, one type of corpora, and for each task one version, one data fingerprint, one
-    set of labels and one floor. `unverified`: tasks whose labels come from the submitters."""
+    set of labels and one floor. `unverified`: tasks whose labels come from the submitters. Groups of published rows have
+    the corpora `published`."""
 
     protocol: str
     rows: tuple[Row, ...]
     data: Mapping[str, Data] = field(default_factory=dict)
     unverified: frozenset[str] = frozenset()
+    corpora: Corpora = "published"
 
     @property
     def scored(self) -> bool:
         """Whether its rows have a SUPERB score. The reference points are valid only for the official recipes and corpora."""
         return self.protocol not in UNSCORED and self.corpora == "published"
-
-    @property
-    def corpora(self) -> Corpora:
-        """The corpora of its results; groups of published rows alone count as `published`."""
-        return next((corpora_of(result) for row in self.rows for result in row.results.values()), "published")
 
 
 def columns() -> list[Column]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from superbench.errors import BadResult
 from superbench.results import shot_tables
 from superbench.results.files import damage, find_results, read_result, read_results
-from superbench.results.grouping import Known, first_to_predict, grouped
+from superbench.results.grouping import Known, copied_from, first_to_predict, grouped
 from superbench.results.pair_results import pair_results
 from superbench.results.ranking import leaders
 from superbench.results.result import Result
@@ -64,7 +64,8 @@ def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:
 
 def _known(results: Iterable[Result]) -> dict[Key, Known]:
     """Return the digests of the predictions, as recorded in the results."""
-    return {key_of(result): Known(predicted=result.environment.get("seal", {}).get("predictions", "")) for result in results}
+    digests = {key_of(result): result.environment.get("seal", {}).get("predictions", "") for result in results}
+    return {key: Known(predicted=(digest,) if digest else ()) for key, digest in digests.items()}
 
 
 def copies(group: Group) -> list[str]:
@@ -151,11 +152,11 @@ def as_csv(results: Iterable[Result]) -> str:
     first = first_to_predict(known)
     for result in every:
         name = result.upstream.name
-        other = first.get((result.task.name, known[key_of(result)].predicted), name)
+        other = copied_from(name, result.task.name, known[key_of(result)].predicted, first)
         for metric, value, low, high, k, draws, floor, primary in shot_tables.csv_rows(result):
             cells = [
                 result.task.protocol, name, result.task.name, metric, value, low, high, result.scores[metric].unit, primary,
-                "; ".join(result.deviations), result.data.fingerprint, "" if other == name else other, k, draws, floor,
+                "; ".join(result.deviations), result.data.fingerprint, other, k, draws, floor,
             ]  # fmt: skip
             writer.writerow(map(in_csv, cells))
     return buffer.getvalue()

@@ -17,7 +17,8 @@ from superbench.results.intervals import Replicates
 @dataclass(frozen=True)
 class Evidence:
     """The replicates by metric, the digest of the references (`labels`), whether they are the board's own references
-    (`own`), and the digest of the predictions (`predicted`).
+    (`own`), and the digests of the predictions (`predicted`, see
+    `references.predicted`).
 
     `errors`, from 0 to 1 in steps of 1/255, are sorted by (fold, id): see `item_errors`. They are not stored if the references
     are the board's own: the items that are wrong would help to guess the labels of a hidden test set.
@@ -27,13 +28,13 @@ class Evidence:
     labels: str
     own: bool
     errors: np.ndarray = field(default_factory=lambda: np.empty(0))
-    predicted: str = ""
+    predicted: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Returns the content of the file."""
         head = {
             "superbench": __version__, "labels": self.labels, "own": self.own, "items": len(self.errors),
-            "predicted": self.predicted,
+            "predicted": list(self.predicted),
             "metrics": {
                 metric: {
                     "values": len(replicate.values), "groups": replicate.groups, "design": replicate.design,
@@ -63,6 +64,9 @@ class Evidence:
                 )
                 for (metric, facts), values in zip(head["metrics"].items(), parts, strict=True)
             }
-            return cls(by_metric, head["labels"], head["own"], np.frombuffer(rest[size:], "u1") / 255, head["predicted"])
+            if not isinstance(head["predicted"], list):  # one digest of all draws, as earlier revisions wrote it
+                return None
+            errors = np.frombuffer(rest[size:], "u1") / 255
+            return cls(by_metric, head["labels"], head["own"], errors, tuple(head["predicted"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

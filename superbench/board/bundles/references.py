@@ -137,14 +137,19 @@ def facts_of(result: Result) -> dict[str, float]:
     return dict(facts)
 
 
-def predicted(predictions: Sequence[Prediction]) -> str:
-    """Returns a digest of all predictions; their order does not matter."""
-    lines = sorted(json.dumps([line.fold, line.id, line.prediction, *_episode(line)], sort_keys=True) for line in predictions)
-    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:32]
+def predicted(predictions: Sequence[Prediction]) -> tuple[str, ...]:
+    """Returns a digest of all predictions; where nothing was trained, one of each K: a copy remains a copy if a K is left out.
+    The order of the lines does not matter, nor do the numbers of the draws."""
+    episodes = list(by_episode(predictions).items()) or [("", [list(predictions)])]
+    return tuple(_digest([k, sorted(_digest(sorted(map(_answer, draw))) for draw in draws)]) for k, draws in episodes)
 
 
-def _episode(line: Prediction) -> list[Any]:
-    return [] if line.k is None else [line.k, line.draw]
+def _answer(line: Prediction) -> str:
+    return json.dumps([line.fold, line.id, line.prediction], sort_keys=True)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
 def digest(predictions: Sequence[Prediction], facts: Mapping[str, float]) -> str:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from superbench.board.bundles.answers import scored
 from superbench.contract import Prediction, Score, Task
 from superbench.errors import Refusal
 from superbench.results import Result
@@ -82,9 +83,9 @@ class Rescored:
         """Scores every draw; the items of all draws are in the same order. All means share one set of resamples."""
         primary, largest, drawn = task.card.primary, list(episodes)[-1], dict[str, Drawn]()
         for k, draws in episodes.items():
-            scored = [(predictions, task.score(predictions, facts)) for predictions in draws]
-            metrics = list(scored[0][1]) if k == largest else [primary]
-            by_metric = {metric: [(rows, scores[metric]) for rows, scores in scored] for metric in metrics}
+            by_draw = [(predictions, scored(task, predictions, facts)) for predictions in draws]
+            metrics = list(by_draw[0][1]) if k == largest else [primary]
+            by_metric = {metric: [(rows, scores[metric]) for rows, scores in by_draw] for metric in metrics}
             drawn |= by_metric if k == largest else {at_k(primary, k): by_metric[primary]}
         scores = {metric: mean_score(drawn[metric]) for metric in metrics}
         replicates = dict(zip(drawn, replicates_of(list(drawn.values())), strict=True))
@@ -111,10 +112,17 @@ def claims_at_k(result: Result, rescored: Rescored, close: Close) -> list[str]:
                 f"{result.primary} at {in_words(entry.k)} computed from its predictions is {value:.4f}; "
                 f"the result claims {entry.score:.4f}"
             )
-        exists = math.isfinite(low) and math.isfinite(high)
-        if exists != (entry.ci is not None) or (entry.ci and not (close(low, entry.ci[0]) and close(high, entry.ci[1]))):
-            problems.append(f"the interval at {in_words(entry.k)} differs from the one that its predictions give")
+        problems += interval_claim(f"at {in_words(entry.k)}", entry.ci, (low, high), close)
     return problems
+
+
+def interval_claim(where: str, claimed: tuple[float, float] | None, given: tuple[float, float], close: Close) -> list[str]:
+    """Returns why a claimed interval cannot be accepted. Null is right only if the predictions give none (a single group)."""
+    exists = all(math.isfinite(end) for end in given)
+    if (not exists and claimed is None) or (exists and claimed is not None and all(map(close, given, claimed))):
+        return []
+    found = " (the result has none)" if claimed is None else ""
+    return [f"the interval {where} differs from the one that its predictions give{found}"]
 
 
 def intervals_of_largest(result: Result, rescored: Rescored, close: Close) -> list[str]:
@@ -123,8 +131,7 @@ def intervals_of_largest(result: Result, rescored: Rescored, close: Close) -> li
     for metric in rescored.scores:
         low, high, method = rescored.interval(metric)
         claimed = result.scores[metric]
-        if claimed.ci is not None and not (close(low, claimed.ci[0]) and close(high, claimed.ci[1])):
-            problems.append(f"the interval of {metric} differs from the one that its predictions give")
+        problems += interval_claim(f"of {metric}", claimed.ci, (low, high), close)
         if claimed.ci_method not in (None, method):
             problems.append(f"the interval of {metric} is computed by {method!r}; the result claims {claimed.ci_method!r:.200}")
     return problems

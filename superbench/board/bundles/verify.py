@@ -14,23 +14,23 @@ import numpy as np
 
 from superbench import plugins
 from superbench.board.bundles import shot_scores, sweep_rules
+from superbench.board.bundles.answers import require_bounded, require_complete, require_types, scored
 from superbench.board.bundles.bundle import PREDICTIONS, Bundle, Entry
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import SAMPLE, References, digest, facts_of, is_sampled, predicted
 from superbench.contract import Prediction, Score, Task
 from superbench.errors import Malformed, Refusal, StoreError, SuperbenchError, TooLarge
 from superbench.results import Result
-from superbench.results.draws import MOST_ITEMS
+from superbench.results.consistency import contradictions, self_contradictions
 from superbench.results.intervals import Replicates, interval_of, replicates
 from superbench.results.item_errors import item_errors
-from superbench.results.official import contradictions
 from superbench.results.result import Choice, is_miniature
 
 TOLERANCE = 1e-6
 """Relative tolerance. Scores are sums of small integers, so only the order of additions can change them."""
 
-LONGEST = 20_000
-"""Characters of a text, or entries of a list, in one prediction: ten times the longest utterance of SUPERB."""
+MOST_SAID = 5
+"""The most contradictions of one passport that a refusal lists."""
 
 KEEPER = " (the board's keeper can add references: superbench references BOARD --add RESULTS)"
 
@@ -91,6 +91,12 @@ def examine_entry(entry: Entry, known: Known) -> Evidence:
         raise Refusal(
             f"made with version {result.task.version} of the task; this board scores version {task.card.version}", "version"
         )
+    if result.primary != task.card.primary or result.primary not in result.scores:
+        raise Refusal(
+            f"its primary metric is {result.primary!r:.100}, and it reports {', '.join(sorted(result.scores)):.200}; "
+            f"the primary metric of the task is {task.card.primary!r}",
+            "score",
+        )
     references = known(result.task.name, result.data.fingerprint)
     return (_trained if result.shots is None else _untrained)(entry, task, references)
 
@@ -99,20 +105,19 @@ def _trained(entry: Entry, task: Task, references: References | None) -> Evidenc
     result = entry.result
     predictions, facts, own = _labelled(entry, task, entry.predictions, references)
     labels = digest(predictions, facts)
-    if problems := contradictions(result, predictions):
-        raise Refusal("; ".join(problems), "passport")
+    if problems := contradictions(result, predictions) + self_contradictions(result):
+        raise Refusal("; ".join(problems[:MOST_SAID]), "passport")
+    scores = scored(task, predictions, facts)
+    if problems := _claims(result, scores):
+        raise Refusal("; ".join(problems), "score")
     try:
-        scores = task.score(predictions, facts)
-        problems = _claims(result, task, scores)
         drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
         errors = np.empty(0) if own else _errors(predictions, scores[result.primary])
     except SuperbenchError:
         raise
     except Exception as error:  # untrusted predictions can make a scorer fail in any way
         raise Refusal(f"its predictions cannot be scored ({type(error).__name__}: {error!s:.200})", "predictions") from error
-    if not problems:
-        problems = _intervals(result, scores, drawn)
-    if problems:
+    if problems := _intervals(result, scores, drawn):
         raise Refusal("; ".join(problems), "score")
     folds = sorted({prediction.fold for prediction in predictions})
     if problems := sweep_rules.reasons(result, task, folds) + _test_choice(result, task, scores):
@@ -127,11 +132,11 @@ def _untrained(entry: Entry, task: Task, references: References | None) -> Evide
         raise Refusal("; ".join(problems), "shots")
     episodes, facts, own = _labelled_episodes(entry, task, references)
     labels = next(iter(episodes.values()))[0]
-    if problems := [] if is_sampled(result) else contradictions(result, labels):
-        raise Refusal("; ".join(problems), "passport")
+    if problems := ([] if is_sampled(result) else contradictions(result, labels)) + self_contradictions(result):
+        raise Refusal("; ".join(problems[:MOST_SAID]), "passport")
     try:
         rescored = shot_scores.Rescored.of(task, episodes, facts)
-        problems = _claims(result, task, dict(rescored.scores)) or shot_scores.claims_at_k(result, rescored, _close)
+        problems = _claims(result, dict(rescored.scores)) or shot_scores.claims_at_k(result, rescored, _close)
         problems += shot_scores.floors(result, labels, _close)
         drawn = {} if problems else rescored.paired()
     except SuperbenchError:
@@ -183,7 +188,7 @@ def _labelled(
     if result.predictions != PREDICTIONS:
         raise Refusal(f"its predictions are in {result.predictions!r:.100}; expected {PREDICTIONS}", "schema")
     for prediction in predictions:
-        _bounded([prediction.prediction, dict(prediction.also)], prediction.id)
+        require_bounded([prediction.prediction, dict(prediction.also)], prediction.id)
     if known is not None:
         if known.miniature not in (None, is_miniature(result)):
             raise Refusal(
@@ -193,7 +198,8 @@ def _labelled(
             )
         labelled = known.applied(predictions, part=is_sampled(result))
         if is_sampled(result):
-            _complete(result, task, labelled)
+            require_complete(result, task, labelled)
+        require_types(task, labelled)
         return labelled, dict(known.facts), True
     if entry.withheld or any(prediction.reference is None for prediction in predictions):
         raise Refusal(
@@ -203,10 +209,11 @@ def _labelled(
     ids = {(prediction.fold, prediction.id) for prediction in predictions}
     if not ids or len(ids) != len(predictions):
         raise Refusal("it has no predictions, or two predictions for the same id", "ids")
-    _complete(result, task, predictions)
+    require_complete(result, task, predictions)
     facts = facts_of(result)
     for prediction in predictions:
-        _bounded(prediction.reference, prediction.id)
+        require_bounded(prediction.reference, prediction.id)
+    require_types(task, predictions)
     return list(predictions), facts, False
 
 
@@ -214,41 +221,11 @@ def _corpora(miniature: bool | None) -> str:
     return "a synthetic miniature" if miniature else "a real corpus"
 
 
-def _complete(result: Result, task: Task, predictions: Sequence[Prediction]) -> None:
-    """Requires as many predictions as the passport lists items or trials.
-
-    In SD, pieces of a recording are joined before they are scored, so only there are fewer predictions than items possible.
-    """
-    passport = result.data.passport
-    for fold in {prediction.fold for prediction in predictions}:
-        count = sum(prediction.fold == fold for prediction in predictions)
-        expected = passport.trials.get(f"{fold}/test")
-        if expected is None:
-            expected = result.data.items.get("test" if fold == "all" else f"{fold}/test")
-        if expected is not None and is_sampled(result):
-            expected = min(expected, math.ceil(MOST_ITEMS / len({prediction.fold for prediction in predictions})))
-        fewer = task.select.dev is not None and count < (expected or 0)
-        if expected != count and not fewer:
-            raise Refusal(
-                f"it has {count} predictions in fold {fold}, but its passport lists {expected} test items or trials", "ids"
-            )
-
-
-def _bounded(value: Any, where: str, depth: int = 0) -> None:
-    """Refuses predictions that are so large that scoring them would take hours."""
-    if isinstance(value, str | list | dict):
-        if len(value) > LONGEST or depth > 4:
-            raise Refusal(f"the prediction for {where:.100} has {len(value)} parts; at most {LONGEST} are read", "predictions")
-        if not isinstance(value, str):
-            for inner in value.values() if isinstance(value, dict) else value:
-                _bounded(inner, where, depth + 1)
-
-
 # ---------------------------------------------------------------- what was claimed
 
 
-def _claims(result: Result, task: Task, scores: dict[str, Score]) -> list[str]:
-    if set(scores) != set(result.scores) or result.primary != task.card.primary:
+def _claims(result: Result, scores: dict[str, Score]) -> list[str]:
+    if set(scores) != set(result.scores):
         return [f"it reports {', '.join(sorted(result.scores)):.200}; the metrics of the task are {', '.join(sorted(scores))}"]
     problems = []
     for metric, score in scores.items():
@@ -269,10 +246,8 @@ def _claims(result: Result, task: Task, scores: dict[str, Score]) -> list[str]:
 def _intervals(result: Result, scores: dict[str, Score], drawn: dict[str, Replicates]) -> list[str]:
     problems = []
     for metric, score in scores.items():
-        claimed = result.scores[metric].ci
         low, high, method = interval_of(drawn[metric], score.value)
-        if claimed is not None and not (_close(low, claimed[0]) and _close(high, claimed[1])):
-            problems.append(f"the interval of {metric} differs from the one that its predictions give")
+        problems += shot_scores.interval_claim(f"of {metric}", result.scores[metric].ci, (low, high), _close)
         if result.scores[metric].ci_method not in (None, method):
             problems.append(
                 f"the interval of {metric} is computed by {method!r}; "

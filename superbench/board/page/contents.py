@@ -12,10 +12,12 @@ from superbench.board.bundles.lookalikes import namesake
 from superbench.board.page import details
 from superbench.board.page.details import Scored
 from superbench.contract import UNTRAINED
+from superbench.errors import first_of
 from superbench.results import significance
 from superbench.results.grouping import apart
 from superbench.results.official import MINI, said_unlike, unlike_published
 from superbench.results.ranking import leaders, ranks, superb_score
+from superbench.results.result import is_miniature
 from superbench.results.rows import Cell, Column, Group, Row
 from superbench.results.significance import Standing, Standings
 
@@ -48,6 +50,11 @@ SMALL = "Miniature corpora"
 """Title of the table for mini recipes on the miniature corpora."""
 UNSCORED = "There is no SUPERB score: its reference points belong to the official recipes and corpora."
 UNVERIFIED = "labels by the submitter, not verified"
+ELSEWHERE = {
+    "mini": "Mini recipes", "superb": "Official recipes", "superb-once": "One pass over each corpus",
+    "few-shot": "Few-shot, nothing trained", "in-context": "In context",
+}  # fmt: skip
+"""Beginnings of titles where the corpora are not the published ones: nothing there is official."""
 MISSING = "A missing task adds no points to a row's rank; the row has no SUPERB score."
 
 
@@ -131,6 +138,7 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
         "note": " ".join(filter(None, [note_of(group), reason, missing])),
         "reason": reason,
         "official": group.protocol in (PUBLISHED, SUPERSEDED),
+        "badge": badge_of(group),
         "scored": group.scored,
         "rows": [_row(table, i) for i in order],
         "behind": details.behind([rows[i] for i in order], columns, scored),
@@ -153,7 +161,23 @@ def title_of(group: Group) -> str:
     title = TITLES.get(group.protocol, group.protocol)
     if group.protocol == MINI:
         return SMALL if group.corpora == "miniature" else title
-    return {"miniature": f"{title}, on miniature corpora", "other": f"{title}, on other corpora"}.get(group.corpora, title)
+    if group.corpora != "published":
+        return f"{ELSEWHERE.get(group.protocol, title)}, on {group.corpora} corpora"
+    return f"Official protocol, {UNVERIFIED}" if group.protocol == "superb" and not verified(group) else title
+
+
+def badge_of(group: Group) -> str:
+    """Returns whether the numbers of a group are official, in the words beside its title."""
+    if group.protocol in (PUBLISHED, SUPERSEDED):
+        return "official protocol"
+    if group.protocol != "superb" or group.corpora != "published":
+        return "not official"
+    return "official protocol" if not group.unverified else "partly verified" if verified(group) else "not verified"
+
+
+def verified(group: Group) -> bool:
+    """Returns whether the board has references of its own for any task of a group."""
+    return bool({name for row in group.rows for name in row.results} - group.unverified)
 
 
 def _data(group: Group) -> str:
@@ -162,13 +186,14 @@ def _data(group: Group) -> str:
     if not results:
         return ""
     if group.corpora == "miniature":
-        return "The corpora are synthetic miniatures."
+        denied = sorted({row.name for row in group.rows for result in row.results.values() if not is_miniature(result)})
+        listed = f" {first_of(denied)}: declared as other corpora, but other rows have the same data." if denied else ""
+        return f"The corpora are synthetic miniatures.{listed}"
     differing = [said_unlike(one) for _, one in sorted(results.items()) if group.protocol != MINI and unlike_published(one)]
-    return (
-        f"These corpora are not as published: {', '.join(differing)}."
-        if differing
-        else "The corpora are not synthetic miniatures."
-    )
+    if differing:
+        return f"These corpora are not as published: {', '.join(differing)}."
+    told = "According to the submitters, the" if group.unverified else "The"
+    return f"{told} corpora are not synthetic miniatures."
 
 
 def _labels(group: Group) -> str:
@@ -200,6 +225,7 @@ def _row(table: _Table, index: int) -> dict[str, Any]:
             key: _cell(cell, id(row) in table.best[key], table.standings[key].places.get(index))
             for key, cell in row.cells.items() if key in table.best
         },
+        "examination": details.examination(row) or None,
         "details": details.receipts(row), **details.facts(row),
     }  # fmt: skip
 

@@ -46,6 +46,8 @@ Scored = Callable[[Result], ScoredPredictions | None]
 """Returns the scored predictions of a result, if the board has them."""
 
 HARDEST = 10
+MOST_FAILED = 10
+"""The most failed checks of a model that the page lists."""
 LONGEST = 90
 
 
@@ -63,6 +65,24 @@ def facts(row: Row) -> dict[str, Any]:
         "corpus": next((facts["corpus"] for facts in efficiency if facts.get("corpus")), None),
         "rtf": next((facts["real_time_factor"] for facts in efficiency if facts.get("real_time_factor")), None),
     }
+
+
+def examination(row: Row) -> str:
+    """Returns how many checks of the model hold, as its results say, and which do not; which results have no examination."""
+    missing = sorted(name.upper() for name, result in row.results.items() if not result.certificate)
+    checks = [(name, check) for _, result in sorted(row.results.items()) for name, check in result.certificate.items()]
+    failed = dict.fromkeys(_failed(name, check) for name, check in checks if check.get("holds") is not True)
+    names = {name for name, _ in checks}
+    held = names - {name for name, check in checks if check.get("holds") is not True}
+    parts = [f"{len(held)} of {len(names)} checks hold" if names else "", *list(failed)[:MOST_FAILED]]
+    if len(failed) > MOST_FAILED:
+        parts.append(f"and {len(failed) - MOST_FAILED} more that do not hold")
+    return "; ".join(filter(None, [*parts, f"no examination for {', '.join(missing)}" if missing else ""]))
+
+
+def _failed(name: str, check: Mapping[str, Any]) -> str:
+    told = ", ".join(filter(None, [check.get("measured"), check.get("action")]))
+    return f"{name:.60} does not hold" + (f" ({told:.200})" if told else "")
 
 
 @cache

@@ -262,7 +262,7 @@ def test_control_characters_are_refused_in_any_text(bundle: bytes, character: st
         (lambda r: r["scores"]["accuracy"].update(higher_is_better=False), "wrong direction", "score"),
         (lambda r: r["scores"].update(other=r["scores"]["accuracy"]), "metrics of the task are accuracy", "score"),
         (lambda r: r["data"]["items"].update(test=97), "96 predictions in fold all, but its passport lists 97", "ids"),
-        (lambda r: r["data"].update(items={}), "its passport lists None", "ids"),
+        (lambda r: r["data"].update(items={}), "of which it lists no test items; it lists", "ids"),
         (lambda r: r.update(predictions="../../secret"), "expected predictions.jsonl.gz", "schema"),
         (lambda r: r["sweep"].pop(), "no deviation lists them", "learning_rate"),
         (lambda r: r["sweep"].append(r["sweep"][0] | {"lr": 0.0123}), "no deviation lists them", "learning_rate"),

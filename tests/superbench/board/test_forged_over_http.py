@@ -85,8 +85,8 @@ def test_corpora_of_a_served_row_are_told_by_its_title_and_not_by_its_claim(
         assert server.shows(name)
     _, _, board = server.call("GET", "/api/board", token=None)
     titles = {row["name"]: (group["title"], group["scored"]) for group in board["groups"] for row in group["rows"]}
-    assert titles["small"] == ("Official protocol, run here, on miniature corpora", False)
-    assert titles["elsewhere"] == ("Official protocol, run here, on other corpora", False)
+    assert titles["small"] == ("Official recipes, on miniature corpora", False)
+    assert titles["elsewhere"] == ("Official recipes, on other corpora", False)
     assert "labels by the submitter, not verified" in server.call("GET", "/", token=None)[2]
 
 

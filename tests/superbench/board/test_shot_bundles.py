@@ -287,7 +287,7 @@ def asked(folder: Path, most: int) -> list[Prediction]:
 def test_in_context_a_sample_of_the_test_is_asked_and_no_smaller_one_is_accepted(
     own: bool, tmp_path: Path, a_shot_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("superbench.board.bundles.verify.MOST_ITEMS", 40)
+    monkeypatch.setattr("superbench.board.bundles.answers.MOST_ITEMS", 40)
     board = Board(tmp_path / "board")
     if own:
         board.add_references(a_shot_folder("keeper", 48, where="mine"))

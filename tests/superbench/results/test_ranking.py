@@ -127,7 +127,7 @@ def test_the_official_recipe_on_a_miniature_has_no_superb_score(over: list[Colum
         return contents(grouped([a_result("apc", 40, protocol="superb", data=data)]), over)["groups"]  # type: ignore[no-any-return]
 
     (small,), (real,) = groups("miniature corpora, seed 0"), groups(None)
-    assert (small["scored"], small["title"]) == (False, "Official protocol, run here, on miniature corpora")
+    assert (small["scored"], small["title"]) == (False, "Official recipes, on miniature corpora")
     assert (real["scored"], real["title"]) == (True, "Official protocol, run here")
     assert "The corpora are synthetic miniatures." in small["note"]
     assert "The corpora are not synthetic miniatures." in real["note"]

@@ -32,7 +32,8 @@ function standsText(group, row, columns) {
   const best = count((cell) => cell.best);
   const tied = count((cell) => cell.tied && !cell.best);
   const ranked = group.rows.filter((other) => present(other.rank)).length;
-  const rank = present(row.rank) ? `${ordinal(row.rank)} of ${ranked} by rank points`
+  const others = group.rows.filter((other) => other !== row && present(row.rank) && other.rank === row.rank).length;
+  const rank = present(row.rank) ? `${ordinal(row.rank)} of ${ranked} by rank points${others ? `, shared with ${plural(others, "other")}` : ""}`
     : deviationsOf(row).length ? "without a rank, because it deviates from its recipe" : "without a rank";
   return `${group.title}: ${rank}. Best in ${best} of ${plural(columns.length, "column")}${tied ? `, tied with the best in ${tied}` : ""}.`;
 }
@@ -50,6 +51,7 @@ function factList(row) {
     ["Hop", present(row.hop) && `${row.hop} samples, ${row.hop / 16} ms`],
     ["Layers × dim", row.layers && `${row.layers} × ${row.dim}`],
     ["Revision", row.revision],
+    ["Examination", row.examination],
     ["Deviates from the recipe", deviationsOf(row).join(", ")],
   ];
   return make("dl", { class: "facts" }, ...facts.filter(([, value]) => value).map(([key, value]) =>
@@ -59,7 +61,7 @@ function scoreTable(group, row, columns) {
   const swept = columns.some((column) => detailsOf(row)[column.task]?.sweep.length);
   const line = (column) => {
     const cell = row.cells[column.key];
-    const of = group.rows.filter((other) => present(column.read(other))).length;
+    const of = group.rows.filter((other) => other.cells[column.key] && present(placeOf(group, column, other))).length;
     const place = placeOf(group, column, row);
     return make("tr", {}, rowHead(viewLink("task", column.task, headOf(column)), make("small", {}, column.title)),
       cellOf("", scoreText(group, column, cell), hasInterval(cell) && make("small", {}, intervalText(group, column, cell))),

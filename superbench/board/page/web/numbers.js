@@ -33,6 +33,14 @@ function spanOf(group, column) {
 }
 const ordinal = (place) => place + (["th", "st", "nd", "rd"][place % 100 > 10 && place % 100 < 14 ? 0 : place % 10] ?? "th");
 const listed = (names) => (names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`);
+const MOST_NAMED = 3;
+/** Nodes that name at most three of some rows, and the number of the others; `link` returns the node of a row. */
+function named(rows, link) {
+  const shown = rows.slice(0, MOST_NAMED);
+  const more = rows.length - shown.length;
+  const joint = (place) => (!place ? "" : place === shown.length - 1 && !more ? " and " : ", ");
+  return [...shown.flatMap((row, place) => [joint(place), link(row)]), ...(more ? [` and ${more} more`] : [])];
+}
 const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** Round numbers from `low` to `high`, about `count` of them. */

@@ -68,7 +68,7 @@ function shotHeadline(section, view) {
   const tasks = plural(view.columns.length, "task");
   if (!placed.length) return [`At ${kText(view.k)}, no row has a place by its mean over ${tasks}.`];
   const unsure = placed.length > 1 || !placed.every((row) => view.rows[row.index][MEAN].sure);
-  return [`At ${kText(view.k)}, over ${tasks}, `, ...placed.flatMap((row, place) => [place ? ", " : "", linked(row, "leader")]),
+  return [`At ${kText(view.k)}, over ${tasks}, `, ...named(placed, (row) => linked(row, "leader")),
     placed.length > 1 ? " share the first place: their differences may be chance." : unsure ? " has the greatest mean." : " ranks first."];
 }
 /** The name of a row, as a link if the board has probes of the same model. */

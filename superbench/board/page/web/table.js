@@ -11,7 +11,7 @@ function tableSection(group) {
   fill(group.news, ...headline(group));
   group.section = make("section", { class: "group", id: `table-${group.place}`, "aria-label": group.title },
     make("div", { class: "heading" },
-      make("div", {}, make("h2", {}, group.title, make("span", { class: "badge" }, group.official ? "official protocol" : "not official")),
+      make("div", {}, make("h2", {}, group.title, make("span", { class: "badge" }, group.badge)),
         group.news, make("p", { class: "soft" }, group.note)),
       make("div", { class: "saves" }, group.count, ...downloads(group))),
     make("div", { class: "box", tabindex: "0", role: "region", "aria-label": `Table: ${group.title}` },
@@ -42,7 +42,7 @@ function standing(group, column) {
 function headline(group) {
   const first = group.rows.filter((row) => row.rank === 1);
   if (!first.length || group.rows.length < 2) return [];
-  const leads = [...first.flatMap((row, place) => [place ? " and " : "", viewLink("model", keyOf(row), row.name, { class: "leader" })]),
+  const leads = [...named(first, (row) => viewLink("model", keyOf(row), row.name, { class: "leader" })),
     first.length > 1 ? " share the first rank" : " ranks first"];
   const found = group.columns.map((column) => [column, standing(group, column)]);
   if (!found.some(([, one]) => one.measured)) return [...leads, ". No intervals were published, so no difference here can be called sure."];

@@ -121,10 +121,12 @@ def full_board() -> dict[str, Any]:
         "title": "Miniature <board>", "made": "2026-01-31", "version": "0.1.0", "columns": [column(*row) for row in COLUMNS],
         "groups": [
             {"key": "mini-0", "title": "Miniature corpora", "note": "Rows of this table may be compared.", "official": False,
+             "badge": "not official",
              "rows": local,
              "behind": {"data": {"ks": {"fingerprint": "9c1f0a", "items": {"train": 900, "test": 300}}},
                         "hardest": hardest(len(local)), "draws": {"ks.accuracy": draws.column(drawn, 1000)}}},
             {"key": "published-1", "title": "Published", "note": "Not comparable with the rows above.", "official": True,
+             "badge": "official protocol",
              "rows": [published_row(number) for number in range(61)]},
         ],
     }  # fmt: skip
