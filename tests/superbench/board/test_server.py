@@ -278,7 +278,10 @@ def test_no_request_that_the_description_allows_or_forbids_breaks_the_server(ser
         sys.executable, "-m", "schemathesis.cli", "run", f"{server.address}/openapi.json", "--max-examples", "15",
         "--seed", "1", "--checks", "not_a_server_error", "--header", f"Authorization: Bearer {server.token}", "--no-color",
     ]  # fmt: skip
-    found = subprocess.run(command, capture_output=True, text=True, cwd=server.board.parent)
+    zips = 'import schemathesis\n\nschemathesis.serializer.alias("application/zip", "application/octet-stream")\n'
+    (server.board.parent / "bodies.py").write_text(zips)  # any bytes are tried as the body of an upload
+    hooks = {**os.environ, "SCHEMATHESIS_HOOKS": "bodies"}
+    found = subprocess.run(command, capture_output=True, text=True, cwd=server.board.parent, env=hooks)
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-2000:]
     assert server.call("GET", "/healthz", token=None)[0] == 200
 
