@@ -66,10 +66,11 @@ class Acceptance:
             try:
                 receipts.append(self._submit(data, by))
             except Refusal as error:
-                outcome.refused.append((name, error))
+                outcome.refuse(name, error)
                 continue
             except SuperbenchError as error:
-                raise outcome.interrupted(error) from error
+                outcome.note_in(error)
+                raise
             outcome.accepted.append(receipts[-1].upstream)
             told(receipts[-1])
         outcome.require_accepted()

@@ -16,21 +16,20 @@ class Outcome:
     accepted: list[str] = field(default_factory=list)
     refused: list[tuple[str, Refusal]] = field(default_factory=list)
 
+    def refuse(self, name: str, error: Refusal) -> None:
+        """Notes a refusal without its traceback, which would keep the bundles in memory."""
+        self.refused.append((name, _again(error, str(error))))
+
     def require_accepted(self) -> None:
         """Raises the first refusal, with the sum of all bundles as its text; nothing if all were accepted."""
-        if not self.refused:
-            return
-        first = self.refused[0][1]
-        summed = type(first)(f"{self.board} refuses {len(self.refused)} of {self.total} bundles. {self}", first.code)
-        summed.status = first.status
-        raise summed
+        if self.refused:
+            raise _again(self.refused[0][1], f"{self.board} refuses {len(self.refused)} of {self.total} bundles. {self}")
 
-    def interrupted(self, error: SuperbenchError) -> SuperbenchError:
-        """Returns the error that ended the submission early; its text also tells what became of the bundles before."""
+    def note_in(self, error: SuperbenchError) -> None:
+        """Adds to the text of an error that ends the submission early what became of the bundles before."""
         done = len(self.accepted) + len(self.refused)
         if done:
             error.args = (f"{error} {self} {self.total - done} of {self.total} bundles are undecided or were not sent.",)
-        return error
 
     def __str__(self) -> str:
         """Returns one sentence for each kind. What the board has received before (`replayed`) may be on the board."""
@@ -39,3 +38,10 @@ class Outcome:
             reasons = [f"{name}: {str(why).rstrip('.')}" for name, why in self.refused if (why.code == "replayed") is replayed]
             parts += [f"{title}: {'; '.join(reasons)}."] if reasons else []
         return " ".join(parts)
+
+
+def _again(error: Refusal, text: str) -> Refusal:
+    """Returns a refusal of the same type, code and status with another text."""
+    again = type(error)(text, error.code)
+    again.status = error.status
+    return again

@@ -67,10 +67,11 @@ class ServedBoard:
                 state = self._decided(self._call("POST", "/api/submissions", data), report)
             except Refusal as error:
                 report(f"{name}: refused")
-                outcome.refused.append((name, error))
+                outcome.refuse(name, error)
                 continue
             except SuperbenchError as error:
-                raise outcome.interrupted(error) from error
+                outcome.note_in(error)
+                raise
             outcome.accepted.append(name)
             yield state
         outcome.require_accepted()

@@ -56,7 +56,8 @@ def test_an_error_of_the_storage_says_what_was_accepted_before_it(
 
 def test_the_sum_sets_apart_what_was_sent_before() -> None:
     outcome = Outcome("http://host", 3, accepted=["apc"])
-    outcome.refused += [("liar", Refusal("422 score: wrong.", "score")), ("tera", Conflict("409 replayed: same", "replayed"))]
+    outcome.refuse("liar", Refusal("422 score: wrong.", "score"))
+    outcome.refuse("tera", Conflict("409 replayed: same", "replayed"))
     with pytest.raises(Refusal) as caught:
         outcome.require_accepted()
     assert str(caught.value) == (
