@@ -240,4 +240,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=lines("er_{fold}_public/predict.txt"),
+    predicts=str,
 )

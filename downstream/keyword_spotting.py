@@ -262,4 +262,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=lines("ks_public/predict.txt", lambda name: name.replace("/", "-")),
+    predicts=str,
 )

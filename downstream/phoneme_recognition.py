@@ -133,4 +133,5 @@ TASK = Task(
     synth=synth,
     upload=lines("pr_public/predict.ark"),
     few_shot=FEW_SHOT,
+    predicts=str,
 )

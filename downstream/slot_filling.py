@@ -281,4 +281,5 @@ TASK = Task(
     synth=synth,
     upload=lines("sf_public/predict.ark"),
     few_shot=FEW_SHOT,
+    predicts=str,
 )

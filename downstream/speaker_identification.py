@@ -133,4 +133,5 @@ TASK = Task(
     score=score,
     synth=synth,
     upload=lines("sid_public/predict.txt", dashed),
+    predicts=str,
 )

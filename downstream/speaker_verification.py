@@ -296,4 +296,5 @@ TASK = Task(
     synth=synth,
     upload=upload,
     few_shot=FEW_SHOT,
+    predicts=float,
 )

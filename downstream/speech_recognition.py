@@ -200,4 +200,5 @@ TASK = Task(
     synth=synth,
     upload=upload,
     few_shot=FEW_SHOT,
+    predicts=str,
 )

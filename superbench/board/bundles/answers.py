@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 
@@ -17,8 +18,6 @@ from superbench.results.draws import MOST_ITEMS
 
 LONGEST = 20_000
 """Characters of a text, or entries of a list, in one prediction: ten times the longest utterance of SUPERB."""
-IN_WORDS: Mapping[Any, str] = {str: "a text", float: "a finite number"}
-"""Types of predictions as a message names them; other types are named as Python writes them."""
 
 
 def require_types(task: Task, predictions: Sequence[Prediction]) -> None:
@@ -36,9 +35,29 @@ def require_types(task: Task, predictions: Sequence[Prediction]) -> None:
         item, output = (int(place) for place in error.errors(include_input=False, include_context=False)[0]["loc"][:2])
         text = json.dumps(values[item][output], ensure_ascii=False)
         raise Refusal(
-            f"the prediction for {predictions[item].id:.100} is {text:.80}; expected {IN_WORDS.get(expected, str(expected))}",
-            "predictions",
+            f"the prediction for {predictions[item].id:.100} is {text:.80}; expected {_in_words(expected)}", "predictions"
         ) from error
+
+
+def _in_words(kind: Any) -> str:
+    """Returns the type of a prediction as a message names it.
+
+    >>> _in_words(list[tuple[float, str]])
+    'a list of [a finite number, a text]'
+    """
+    parts = [_in_words(part) for part in get_args(kind)]
+    match get_origin(kind) or kind:
+        case builtins.str:
+            return "a text"
+        case builtins.float:
+            return "a finite number"
+        case builtins.list:
+            return f"a list of {parts[0]}"
+        case builtins.tuple:
+            return f"[{', '.join(parts)}]"
+        case builtins.dict:
+            return f"an object whose values are {parts[1].removeprefix('a ')}s"
+    return str(kind)
 
 
 def _type_of(references: Sequence[Any]) -> Any:

@@ -16,7 +16,7 @@ from superbench.board.board import Board
 from superbench.board.bundles.bundle import pack_bundle
 from superbench.contract import Prediction
 from superbench.errors import Refusal
-from superbench.results import Result, write_result
+from superbench.results import Result, read_predictions, read_result, write_result
 
 Forge = Callable[[bytes, Callable[[dict[str, Any]], object]], bytes]
 Folder = Callable[..., Path]
@@ -62,6 +62,14 @@ def test_predictions_of_another_type_are_refused_with_the_id_of_the_item(kind: s
     with pytest.raises(Refusal, match=r"the prediction for q1\|d (is .*; expected|cannot be scored)") as caught:
         Board(tmp_path / "board").examine(bundle)
     assert caught.value.code == "predictions"
+
+
+def test_references_of_another_type_do_not_open_the_type_of_predictions(tmp_path: Path) -> None:
+    place = answered("qbe", tmp_path, None)
+    said = [dataclasses.replace(one, reference=True) for one in read_predictions(place / "qbe/predictions.jsonl.gz")]
+    write_result(place / "qbe", read_result(place / "qbe"), said)
+    with pytest.raises(Refusal, match=r"the prediction for q1\|d is null; expected a finite number"):
+        Board(tmp_path / "board").examine(pack_bundle(place))
 
 
 @pytest.mark.parametrize(
