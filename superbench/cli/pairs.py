@@ -21,7 +21,7 @@ def pairs(
     name: Annotated[str, typer.Argument(help="A model that tells how likely a sound is: speech_gpt@FILE", show_default=False)],
     data: Annotated[Path, typer.Option(help="Folder with the sets: lexical/ and syntactic/ (ZeroSpeech 2021), tSC/, the parts of SALMon; or with folders that hold them", show_default=False)],
     sets: Annotated[str | None, typer.Option(help="Names: swuggy,sblimp,tsc,salmon [default: those that exist in DATA]", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of results; writes <upstream>/pairs/<set>/result.json, and returns those that are there", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; writes `<upstream>/pairs/<set>/result.json`, and returns those that are there", show_default=False)] = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:  # fmt: skip

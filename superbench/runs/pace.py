@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from statistics import mean
+from typing import TYPE_CHECKING
 
-from superbench.runs.jobs import Ended, Job
+if TYPE_CHECKING:
+    from superbench.runs.jobs import Ended, Job
 
 LEAST = 0.05
 """The smallest share of a job, relative to the mean share: a job without training also reads, extracts and scores."""
