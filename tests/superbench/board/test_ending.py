@@ -61,7 +61,7 @@ def busy_worker(tmp_path: Path, a_folder: Callable[..., Path]) -> Iterator[subpr
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
     )  # fmt: skip
     assert process.stdin is not None
-    operation = {"operation": "score", "path": str(bundle), "by": "alice"}
+    operation = {"operation": "score", "path": str(bundle), "by": "alice", "token": "0" * 64}
     process.stdin.write(f"{tmp_path / 'board'}\n{json.dumps(operation)}\n".encode())
     process.stdin.flush()
     try:

@@ -114,7 +114,7 @@ def test_a_model_shows_places_receipts_layers_and_the_items_it_misses(page: Any,
     view = page.locator("#view")
     assert "Best in 0 of 11 columns, tied with the best in 4." in view.inner_text()
     keywords = view.locator(".scores tr", has_text="KS accuracy")
-    assert "2nd of 7" in keywords.inner_text()
+    assert "2nd of 6" in keywords.inner_text()
     assert "lr 1e−2" in keywords.inner_text()
     receipt = view.locator(".task", has_text="Keyword spotting")
     assert "Chosen: lr 1e−2, dev 88.1" in receipt.inner_text()
