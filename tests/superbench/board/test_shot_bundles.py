@@ -263,7 +263,8 @@ def test_a_number_that_the_page_cannot_show_refuses_the_bundle_and_not_the_page(
 def test_a_bundle_is_made_from_every_folder_that_holds_the_result(where: str, a_folder: Folder, a_shot_folder: Folder) -> None:
     a_folder("apc", 40)
     root = a_shot_folder("apc", 20).parent
-    (data,) = one_per_upstream(root / where, without_references=False)
+    ((name, data),) = one_per_upstream(root / where, without_references=False)
+    assert name == "apc"
     assert NAME in open_bundle(data).entries
 
 

@@ -64,12 +64,11 @@ def test_a_refused_submission_leaves_the_board_as_it_was(
     board = Board(address)
     board.submit(a_folder("apc", 20))
     before = (board.storage.bundles(), board.storage.events(), board.contents())
-    a_folder("honest", 30, where="mixed")
-    boast = rewritten(a_folder("boast", 30, where="mixed"), lambda record: record["scores"]["accuracy"].update(value=99.0))
+    boast = rewritten(a_folder("boast", 30, where="false"), lambda record: record["scores"]["accuracy"].update(value=99.0))
     with pytest.raises(
         Refusal, match=r"boast: ks: accuracy computed from its predictions is 62\.5000; the result claims 99\.0000"
     ):
-        board.submit(boast.parent)
+        board.submit(boast)
     assert (board.storage.bundles(), board.storage.events(), board.contents()) == before
 
 

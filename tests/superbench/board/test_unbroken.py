@@ -162,7 +162,7 @@ def test_a_bundle_with_which_the_board_cannot_be_drawn_is_refused(
         with pytest.raises(Refusal, match="cannot be drawn") as caught:
             examine(pack_bundle(a_folder("odd", 30)))
         assert (caught.value.status, caught.value.code) == (422, "drawing")
-    with pytest.raises(Refusal, match="Nothing was added"):
+    with pytest.raises(Refusal, match="On the board: nothing new"):
         board.submit(a_folder("odd", 30))
     assert [one.upstream for one in board.storage.bundles()] == ["apc"]
     board.submit(a_folder("fine", 30))  # and what stood there before does not hinder the next

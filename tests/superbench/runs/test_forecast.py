@@ -241,7 +241,7 @@ def test_a_corpus_is_read_and_a_named_one_that_is_absent_fails(keyword_corpora: 
         (("fbnk",), "Did you mean fbank"),
         (("fbank", "--protocol", "best"), "no protocol 'best'"),
         (("fbank", "--protocol", "mini"), "Give their folder with --data"),
-        (("fbank", "--device", "abacus"), "expected auto, cpu or cuda"),
+        (("fbank", "--device", "abacus"), "expected auto, cpu, cuda"),
     ],
 )
 def test_impossible_plans_are_refused(arguments: tuple[str, ...], words: str) -> None:

@@ -486,7 +486,7 @@ def test_a_loss_that_bursts_ends_the_training(tiny: Path, speech: Path, tmp_path
         ("fbank", {}, r"cannot be pretrained; these can: .*apc"),
         ("apc:huge", {}, "expected one of the sizes nano, micro, mini, base"),
         ("apc", {"teacher": "fbank"}, "does not use a teacher"),
-        ("apc", {"device": "tpu"}, "expected auto, cpu or cuda"),
+        ("apc", {"device": "tpu"}, "expected auto, cpu, cuda"),
         ("apc", {"precision": "int8"}, "expected auto, float32 or bfloat16"),
     ],
 )
