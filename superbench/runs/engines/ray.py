@@ -13,6 +13,7 @@ import logging
 import platform
 import queue
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,14 +57,22 @@ def connected(address: str | None) -> Any:
     except ImportError as error:
         raise CommandError("--engine ray needs Ray: pip install 'speech-superbench[ray]'") from error
     try:
+        _require_answer(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise CommandError(
             f"--address {address}: no Ray cluster answers there ({reason}). Start one with `ray start --head --port 6379`, add "
             "other machines with `ray start --address HOST:6379`, and give --address HOST:6379."
         ) from error
     return ray
+
+
+def _require_answer(address: str | None) -> None:
+    """Raises `OSError` if nothing listens at `HOST:PORT`: Ray would wait for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def slots(ray: Any, device: str) -> int:
