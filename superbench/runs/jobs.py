@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -41,6 +41,11 @@ class RunPlan:
     devices: tuple[str, ...]
     debug: bool
     threads: int = THREADS
+
+    def absolute(self) -> RunPlan:
+        """Returns the plan with absolute paths, for workers in another working directory."""
+        settings = self.settings.absolute() if self.settings else None
+        return replace(self, data=self.data.absolute(), out=self.out.absolute(), store=self.store.absolute(), settings=settings)
 
 
 @dataclass(frozen=True, slots=True)

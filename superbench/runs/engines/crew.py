@@ -6,7 +6,7 @@ store is the unit of extraction, and its list and batches depend only on content
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from superbench import plugins
 from superbench.features.sharding import SHARD_SECONDS
 from superbench.plugins import Spec
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, taken
-from superbench.runs.worker import failed
+from superbench.runs.worker import Worker, failed
 
 WORTH_HELP = 2
 """A worker helps with the extraction of a job while at least so many shards are missing."""
@@ -33,6 +33,43 @@ Event = tuple[Any, ...]
 
 The names are those of the methods of `Watcher`, and `helped` (job, seconds of sound) and `died` (message).
 """
+
+
+class EventSender:
+    """A `Watcher` in a worker that sends each event to the process that assigns the units."""
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        self.send = send
+
+    def planned(self, shares: Mapping[Job, float]) -> None:
+        """Does nothing: the process that assigns the units made the plan."""
+
+    def started(self, job: Job) -> None:
+        """Sends the start of a job."""
+        self.send("started", job)
+
+    def advance(self, job: Job, stage: str, done: float, total: float) -> None:
+        """Sends how far a job is."""
+        self.send("advance", job, stage, done, total)
+
+    def note(self, job: Job, text: str) -> None:
+        """Sends a remark."""
+        self.send("note", job, text)
+
+    def ended(self, ended: Ended) -> None:
+        """Sends the end of a job."""
+        self.send("ended", ended)
+
+
+def work(worker: Worker, units: Iterable[Unit], send: Callable[..., None]) -> None:
+    """Does the units as they arrive, and sends the events of each."""
+    watcher = EventSender(send)
+    for unit in units:
+        if unit.helps:
+            send("helped", unit.job, worker.help(unit.job))
+        else:
+            watcher.started(unit.job)
+            watcher.ended(worker.do(unit.job, watcher))
 
 
 class Crew(Protocol):

@@ -10,14 +10,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from superbench import plugins
 from superbench.plugins import Spec
-from superbench.runs.engines.crew import Dispatcher, Event, Unit
+from superbench.runs.engines.crew import Dispatcher, Event, Unit, work
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
 from superbench.runs.worker import Worker, inline
 from superbench.system.devices import use_device
@@ -51,41 +52,11 @@ def local(jobs: Sequence[Job], plan: RunPlan, count: int, trusted: bool, watcher
     return Dispatcher(list(jobs), plan, Processes(plan, count), watcher).run()
 
 
-class _PipeWatcher:
-    """A watcher that sends all events through a pipe to the parent process."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe = pipe
-
-    def planned(self, shares: Mapping[Job, float]) -> None:
-        """Does nothing: the parent process made the plan."""
-
-    def started(self, job: Job) -> None:
-        say(self.pipe, "started", job)
-
-    def advance(self, job: Job, stage: str, done: float, total: float) -> None:
-        say(self.pipe, "advance", job, stage, done, total)
-
-    def note(self, job: Job, text: str) -> None:
-        say(self.pipe, "note", job, text)
-
-    def ended(self, ended: Ended) -> None:
-        say(self.pipe, "ended", ended)
-
-
 def _work(pipe: Connection, plan: RunPlan, device: str) -> None:
     """Main function of a worker process: does the units that it receives, and sends their ends."""
     use_device(device)
-    worker = Worker(plan)
-    watcher = _PipeWatcher(pipe)
-    with contextlib.suppress(EOFError):  # the parent process has ended, or has no more jobs
-        while True:
-            unit = pipe.recv()
-            if unit.helps:
-                say(pipe, "helped", unit.job, worker.help(unit.job))
-            else:
-                watcher.started(unit.job)
-                watcher.ended(worker.do(unit.job, watcher))
+    with contextlib.suppress(EOFError):  # the parent process has ended, or has no more units
+        work(Worker(plan), iter(pipe.recv, None), partial(say, pipe))
 
 
 @dataclass(slots=True)

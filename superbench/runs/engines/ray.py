@@ -17,13 +17,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from superbench.__version__ import __version__
 from superbench.errors import CommandError, SuperbenchError
 from superbench.plugins import Spec, is_built_in
-from superbench.runs.engines.crew import Dispatcher, Event, Unit
+from superbench.runs.engines.crew import Dispatcher, Event, Unit, work
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
 from superbench.runs.worker import Worker
 from superbench.system.installation import versions
@@ -43,7 +43,7 @@ def ray_engine(jobs: Sequence[Job], plan: RunPlan, count: int | None, address: s
     """
     ray = connected(address)
     try:
-        crew = Actors(ray, absolute(plan), count or slots(ray, plan.options.device))
+        crew = Actors(ray, plan.absolute(), count or slots(ray, plan.options.device))
         crew.require_same_nodes()
         yield from Dispatcher(list(jobs), plan, crew, watcher).run()
     finally:
@@ -84,12 +84,6 @@ def slots(ray: Any, device: str) -> int:
     return count
 
 
-def absolute(plan: RunPlan) -> RunPlan:
-    """Returns the plan with absolute paths: actors have another working directory."""
-    settings = plan.settings.absolute() if plan.settings else None
-    return replace(plan, data=plan.data.absolute(), out=plan.out.absolute(), store=plan.store.absolute(), settings=settings)
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Facts about an actor: its node, its versions, and which folders it does not see as the driver does."""
@@ -107,33 +101,12 @@ def facts(plan: RunPlan, token: str) -> Facts:
     return Facts(platform.node(), versions() | {"superbench": __version__}, tuple(unseen))
 
 
-class _Events:
-    """A watcher that collects events in a queue."""
-
-    def __init__(self) -> None:
-        self.queue: queue.SimpleQueue[Event] = queue.SimpleQueue()
-
-    def planned(self, shares: Mapping[Job, float]) -> None:
-        """Does nothing: the driver made the plan."""
-
-    def started(self, job: Job) -> None:
-        self.queue.put(("started", job))
-
-    def advance(self, job: Job, stage: str, done: float, total: float) -> None:
-        self.queue.put(("advance", job, stage, done, total))
-
-    def note(self, job: Job, text: str) -> None:
-        self.queue.put(("note", job, text))
-
-    def ended(self, ended: Ended) -> None:
-        self.queue.put(("ended", ended))
-
-
 class Actor:
     """A worker in a process of Ray. One thread does the units, because the store's index belongs to a thread."""
 
     def __init__(self, plan: RunPlan, token: str) -> None:
-        self.plan, self.token, self.watcher = plan, token, _Events()
+        self.plan, self.token = plan, token
+        self.sent: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.units: queue.SimpleQueue[Unit] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -149,9 +122,9 @@ class Actor:
         """Returns the events since the last call; waits about a second for the first."""
         events: list[Event] = []
         with contextlib.suppress(queue.Empty):
-            events.append(self.watcher.queue.get(timeout=POLL_SECONDS))
+            events.append(self.sent.get(timeout=POLL_SECONDS))
             while True:
-                events.append(self.watcher.queue.get_nowait())
+                events.append(self.sent.get_nowait())
         return events
 
     def _work(self) -> None:
@@ -159,14 +132,7 @@ class Actor:
         import torch
 
         torch.set_num_threads(self.plan.threads)
-        worker = Worker(self.plan)
-        while True:
-            unit = self.units.get()
-            if unit.helps:
-                self.watcher.queue.put(("helped", unit.job, worker.help(unit.job)))
-            else:
-                self.watcher.started(unit.job)
-                self.watcher.ended(worker.do(unit.job, self.watcher))
+        work(Worker(self.plan), iter(self.units.get, None), lambda *event: self.sent.put(event))
 
 
 @dataclass(slots=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from superbench.errors import CommandError
-from superbench.runs.engines.ray import absolute
 from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan, Watcher
 from superbench.runs.worker import Worker, failed
 from superbench.system.devices import devices_of, use_device
@@ -100,7 +99,7 @@ def slurm(jobs: Sequence[Job], plan: RunPlan, settings: Mapping[str, Any], detac
 
     Raises `CommandError` if submitit or Slurm is missing, or rejects the settings.
     """
-    arrays = Arrays(absolute(plan), tuple(jobs), dict(settings))
+    arrays = Arrays(plan.absolute(), tuple(jobs), dict(settings))
     submitted = arrays.submit()
     watcher.note(jobs[0], f"submitted to {settings['cluster']}: {', '.join(str(task.job_id) for task in submitted.values())}")
     if not detach:
