@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from superbench.contract import Episode, Fold, Item, LayerFeatures, Setting, Shots, Split, Task
 from superbench.contract.few_shot import Answers, FewShot
@@ -31,8 +32,10 @@ MOST_DEV_ITEMS = 1_000
 SHOTS: tuple[Shots, ...] = (1, 2, 5, 10, 20, "all")
 QUESTIONS = 1_024
 """Items that are compared with all examples at once by k nearest neighbours: 0.6 GB for VoxCeleb1."""
-MOST_ROWS, MOST_NUMBERS = 100_000, 50_000_000
-"""Examples, and distances to centroids, in memory at once: 0.3 GB and 0.2 GB."""
+MOST_NUMBERS = 50_000_000
+"""Distances to centroids in memory at once: 0.2 GB."""
+ROWS = 4_096
+"""Vectors whose squares are in memory at once."""
 
 
 def is_classification(task: Task, folds: Sequence[Fold]) -> bool:
@@ -112,6 +115,7 @@ class Classifier:
             answers = nearest(examples, questions, classes, drawn)
             for episode, chosen in zip(episodes, answers, strict=True):
                 yield episode, setting, _predictions(fold.name, split, [labels[n] for n in chosen.tolist()], episode)
+            del examples, questions  # before those of the next setting are computed
 
     def remarks(self, fold: Fold) -> list[str]:
         """Returns a note if speakers of the test split are among the examples."""
@@ -153,45 +157,46 @@ def _predictions(fold: str, split: Split, labels: Iterable[Any], episode: Episod
 def centred(train: Tensor, asked: Tensor, setting: Setting) -> tuple[Tensor, Tensor]:
     """Returns both sets of features, centred by the statistics of train and scaled to length one."""
     mean = train.mean(0)
-    scale = train.std(0).clamp(min=1e-9) if setting["centring"] == STANDARDISED else torch.ones(())
+    moved = train - mean
+    scale = _deviation(moved).clamp_(min=1e-9) if setting["centring"] == STANDARDISED else None
 
-    def unit(features: Tensor) -> Tensor:
-        moved = (features - mean).div_(scale)
+    def unit(moved: Tensor) -> Tensor:
+        if scale is not None:
+            moved.div_(scale)
         return moved.div_(moved.norm(dim=1, keepdim=True).clamp_(min=1e-12))  # as `normalize`, without copies
 
-    return unit(train), unit(asked)
+    return unit(moved), unit(asked - mean)
+
+
+def _deviation(moved: Tensor) -> Tensor:
+    """Returns the standard deviation of each dimension of centred vectors; `Tensor.std` takes twenty times as long."""
+    squares = torch.zeros(moved.shape[1], dtype=torch.float64)
+    for part in moved.split(ROWS):
+        squares += part.square().sum(0)
+    return (squares / (len(moved) - 1)).sqrt().float()
 
 
 def _nearest_centroids(examples: Tensor, questions: Tensor, classes: Tensor, drawn: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yields for each draw (positions among the examples) the class (question,) whose centroid is nearest (Euclidean distance).
+    """Yields for each draw (positions among the examples, by class) the class (question,) whose centroid is nearest (Euclidean
+    distance).
 
-    `classes`: those of the examples. Several draws are compared at once, as many as the bounds of memory allow.
+    `classes`: those of the examples. Several draws are compared at once, as many as the bound of memory allows.
     """
     count = int(classes.max()) + 1
-    for batch in _batches(drawn, len(questions) * count):
-        places = torch.cat([classes[rows] + number * count for number, rows in enumerate(batch)])
-        sizes = places.bincount(minlength=len(batch) * count).float()[:, None]
-        sums = torch.zeros(len(batch) * count, examples.shape[1]).index_add_(0, places, examples[torch.cat(batch)])
-        centroids = sums / sizes
-        nearness = questions @ centroids.T - centroids.square().sum(1) / 2
+    most = max(MOST_NUMBERS // (len(questions) * count), 1)
+    for start in range(0, len(drawn), most):
+        batch = drawn[start : start + most]
+        sizes = torch.stack([classes[rows].bincount(minlength=count) for rows in batch]).flatten()
+        starts = sizes.cumsum(0) - sizes
+        centroids = embedding_bag(torch.cat(batch), examples, starts, mode="sum").div_(sizes[:, None])
+        nearness = (questions @ centroids.T).sub_(centroids.square().sum(1) / 2)
         yield from nearness.view(len(questions), len(batch), count).argmax(2).T
-
-
-def _batches(drawn: Sequence[Tensor], numbers: int) -> Iterator[list[Tensor]]:
-    """Yields draws, at most so many at once that their examples and their comparisons (`numbers` for each) fit into memory."""
-    batch: list[Tensor] = []
-    for rows in drawn:
-        if batch and (sum(map(len, batch)) + len(rows) > MOST_ROWS or (len(batch) + 1) * numbers > MOST_NUMBERS):
-            yield batch
-            batch = []
-        batch.append(rows)
-    yield batch
 
 
 def _nearest_neighbours(examples: Tensor, questions: Tensor, classes: Tensor, drawn: Sequence[Tensor]) -> Iterator[Tensor]:
     """Yields for each draw the class (question,) with most votes of the nearest examples; a vote weighs exp(cosine / 0.07)."""
     for rows in drawn:
-        pool, chosen = examples[rows].T.contiguous(), []
+        pool, chosen = examples[rows].T, []
         for part in questions.split(QUESTIONS):
             cosines, nearest = (part @ pool).topk(min(NEIGHBOURS, len(rows)), dim=1)
             votes = torch.zeros(len(part), int(classes.max()) + 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from superbench.contract import Audio, Item
 from superbench.features.extraction import Extraction
 
-LARGEST_BYTES = 1_500_000_000
+LARGEST_BYTES = 1_400_000_000
 """Time-averaged features are held in memory for as many layers at a time as fit into this many bytes, at least for one."""
 
 
@@ -32,10 +32,13 @@ class OneLayer:
 
 
 class Block:
-    """A few neighbouring hidden states; the means of these layers are read once for every sound, and held."""
+    """A few hidden states; the means of these layers are read once for every sound, and held."""
 
     def __init__(self, extraction: Extraction, layers: Sequence[int]) -> None:
-        self.extraction, self._layers = extraction, slice(layers[0], layers[-1] + 1)
+        first, last = layers[0], layers[-1]
+        neighbours = list(layers) == list(range(first, last + 1))
+        self.extraction, self._count = extraction, len(layers)
+        self._layers = slice(first, last + 1) if neighbours else list(layers)  # a slice is read without a copy
         self._gathered: dict[int, tuple[Sequence[Item], Tensor]] = {}
 
     def means(self, items: Sequence[Item]) -> Tensor:
@@ -45,8 +48,7 @@ class Block:
         return self._gathered[id(items)][1]
 
     def _gather(self, audios: Sequence[Audio]) -> Tensor:
-        layers, dim = self._layers.stop - self._layers.start, self.extraction.request.upstream.dim
-        gathered = np.empty((layers, len(audios), dim), np.float32)
+        gathered = np.empty((self._count, len(audios), self.extraction.request.upstream.dim), np.float32)
         for position, audio in enumerate(audios):
             rows = self.extraction[audio][:, self._layers]
             gathered[:, position] = (rows[0] if len(rows) == 1 else rows.float().mean(0)).numpy()

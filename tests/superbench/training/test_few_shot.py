@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ from superbench.runs.options import Options
 from superbench.system.progress import Silence
 from superbench.training.few_shot.classification import CENTRINGS, SHOTS, Classifier, neighbours
 from superbench.training.few_shot.episodes import draw_examples, draw_order, episodes
-from superbench.training.few_shot.experiment import few_shot_of
+from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment, few_shot_of
+from superbench.training.few_shot.layers import blocks
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -72,6 +73,50 @@ def telling(noise: float, labels: Sequence[Any] = CLASSES) -> Given:
     random = torch.Generator().manual_seed(0)
     centres = torch.randn(len(labels), 16, generator=random)
     return Given({one.id: 3.0 + centres[labels.index(one.label)] + noise * torch.randn(16, generator=random) for one in ITEMS})
+
+
+@dataclass
+class Stored:
+    """Features of several hidden states, (1, layer, dim) for each item, read as those of the store are."""
+
+    values: dict[Path, Tensor]
+    request: Any = field(default_factory=lambda: SimpleNamespace(upstream=SimpleNamespace(hop=160, dim=16)))
+
+    def __getitem__(self, audio: Audio) -> Tensor:
+        return self.values[audio.path]
+
+    def layer(self, number: int) -> Given:
+        return Given({item.id: self[item.audio][0, number] for item in ITEMS}, number)
+
+
+def noise_of(layers: int) -> Stored:
+    """Features that tell nothing, so that chance decides which hidden state is best for a K."""
+    random = torch.Generator().manual_seed(0)
+    return Stored({item.audio.path: torch.randn(1, layers, 16, generator=random) for item in ITEMS})
+
+
+@pytest.mark.parametrize("layers", [[0, 1, 2, 3], [1, 2], [0, 3], [1, 2, 5], [5]])
+def test_every_hidden_state_of_a_block_has_its_own_means(layers: list[int]) -> None:
+    stored = noise_of(6)
+    read = [one for block in blocks(stored, layers, len(ITEMS)) for one in block]  # type: ignore[arg-type]
+    assert [one.layer for one in read] == layers
+    for one in read:
+        torch.testing.assert_close(one.means(ITEMS), stored.layer(one.layer).means(ITEMS), rtol=0, atol=0)
+
+
+def test_test_items_are_answered_by_the_hidden_state_that_was_chosen() -> None:
+    stored, task = noise_of(13), plugins.task("ks")
+    conditions = FewShotConditions(task=task, shots=SHOTS, draws=3, layers=range(13), reporter=Silence())
+    outcome = few_shot_experiment(conditions, [FOLD], stored)  # type: ignore[arg-type]
+    chosen = {entry["k"]: entry["setting"] for entry in outcome.shots}
+    used = sorted({setting["layer"] for setting in chosen.values()})
+    assert used != list(range(used[0], used[-1] + 1)), "the layers should not be neighbours in this test"
+    for k, draws in by_episode(outcome.predictions).items():
+        setting = {name: value for name, value in chosen[k].items() if name != "layer"}
+        of_k = [episode for episode in episodes(SHOTS, 3) if episode.shots == k]
+        answers = Classifier(False)(FOLD, FOLD.test, of_k, [setting], stored.layer(chosen[k]["layer"]))
+        for drawn, (_, _, expected) in zip(draws, answers, strict=True):
+            assert [line.prediction for line in drawn] == [line.prediction for line in expected]
 
 
 def scores(features: Given, fold: Fold = FOLD, about_speakers: bool = False) -> dict[Any, list[float]]:
