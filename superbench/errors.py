@@ -137,6 +137,10 @@ class BadUpstream(SuperbenchError):
     """A model breaks the contract: wrong frames or layers, NaN, or parameters that change."""
 
 
+class LostDevice(SuperbenchError):
+    """A GPU failed while a process used it. That process cannot use it any more; a new one may."""
+
+
 class BadHead(SuperbenchError):
     """A head cannot be trained: every learning rate of its sweep diverged."""
 

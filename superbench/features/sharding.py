@@ -16,6 +16,7 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
 from superbench.data.audio import DECODING
+from superbench.features.culprit import computed_or_named
 from superbench.features.forward import BATCH_SAMPLES, WHOLE, ForwardOptions, forward
 from superbench.features.store import Sound
 
@@ -67,8 +68,15 @@ class Request:
         return [*sorted(pieces.values(), key=lambda piece: order[piece.key]), *same]
 
     def computed(self, waves: list[Tensor], audios: list[Audio]) -> list[Tensor]:
-        """Returns features (rows, layer, dim) of each wave (samples) of the segments, computed as one padded batch."""
-        return forward(self.upstream, waves, audios, self.reduction, self.device, self.passing)
+        """Returns features (rows, layer, dim) of each wave (samples) of the segments, computed as one padded batch.
+
+        Raises `BadUpstream` that names the sound at which the model raises an exception, `LostDevice` if the GPU failed.
+        """
+
+        def compute(waves: Sequence[Tensor], audios: Sequence[Audio]) -> list[Tensor]:
+            return forward(self.upstream, waves, audios, self.reduction, self.device, self.passing)
+
+        return computed_or_named(compute, waves, audios, self.upstream.alias)
 
     def _settings(self) -> str:
         """Returns the part of a key that depends on neither the model nor the sound."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from superbench.contract import SAMPLE_RATE, Audio
 from superbench.data.audio import load
 from superbench.errors import BadAudio
+from superbench.features.attempts import Attempt
 from superbench.features.live import READERS
 from superbench.features.sharding import Batches, Piece, Request, name_of, seconds_of, unlike
 from superbench.features.store import Entry, Store
@@ -57,6 +58,8 @@ class StoredPass:
         total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
         done = total - sum(seconds_of(batches) for _, batches in missing)
         busy: list[tuple[str, Batches]] = []
+        if missing:
+            self.reporter.advance("extract", done, total)
         for wait in (False, True):  # first skip shards that other processes compute, then wait for them
             for name, batches in missing if not wait else busy:
                 with self.store.working_on(name, wait=wait) as is_locked:
@@ -98,6 +101,23 @@ class StoredPass:
 
     def _compute_shard(self, request: Request, batches: Batches, advance: Callable[[float], None]) -> None:
         """Computes and stores one shard. The next batch is decoded while the model computes the current one."""
+        with self.store.attempts.at(name_of(batches)) as attempt:
+            attempt.require_harmless(request.upstream.alias)
+            if attempt.careful:
+                self._try_each(request, batches, attempt)
+            self._compute_batches(request, batches, advance)
+
+    def _try_each(self, request: Request, batches: Batches, attempt: Attempt) -> None:
+        """Passes each sound through the model alone, and records it before. If this process dies, the next one names it."""
+        self.reporter.note("processes died at a shard of features; each of its sounds is tried alone, to find the one")
+        for piece in (piece for batch in batches for piece in batch):
+            attempt.now("decode", piece.audio.path)
+            wave = load(piece.audio)
+            attempt.now("model", piece.audio.path)
+            request.computed([wave], [piece.audio])
+        attempt.now("batch", batches[0][0].audio.path)
+
+    def _compute_batches(self, request: Request, batches: Batches, advance: Callable[[float], None]) -> None:
         name, keys = name_of(batches), [piece.key for batch in batches for piece in batch]
         values: list[Tensor] = []
         seconds = 0.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,7 +30,8 @@ State = Literal["done", "found", "failed", "absent"]
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """All settings of a worker; it is sent to worker processes. `devices`: those that the workers of a machine share."""
+    """All settings of a worker; it is sent to worker processes. `devices`: those that the workers of a machine share. `run`: a
+    name of this run, different for each."""
 
     data: Path
     settings: Path | None
@@ -41,6 +43,7 @@ class RunPlan:
     devices: tuple[str, ...]
     debug: bool
     threads: int = THREADS
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def absolute(self) -> RunPlan:
         """Returns the plan with absolute paths, for workers in another working directory."""

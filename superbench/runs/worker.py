@@ -18,12 +18,13 @@ import torch
 from superbench import plugins
 from superbench.contract import Task
 from superbench.contract.corpora import Corpora
-from superbench.errors import CommandError, DamagedFile, MissingCorpus, Occupied, SuperbenchError, Undefined
+from superbench.errors import CommandError, DamagedFile, LostDevice, MissingCorpus, Occupied, SuperbenchError, Undefined
 from superbench.features.store import Store
 from superbench.plugins import Spec
 from superbench.results import write_failure
 from superbench.runs.job import Performed, perform, share_extraction
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, folder, taken
+from superbench.system.devices import require_device
 from superbench.system.memory import give_back
 from superbench.system.processes import Orphaned
 from superbench.system.progress import Reporter
@@ -34,7 +35,7 @@ class Worker:
 
     def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
-        self.store = Store(plan.store, plan.budget)
+        self.store = Store(plan.store, plan.budget, plan.run)
         self.corpora = Corpora.at(plan.data, plan.settings)
         self._loaded: tuple[Spec, plugins.Loaded, dict[str, Any]] | None = None
 
@@ -68,7 +69,7 @@ class Worker:
         return replace(loaded, outputs=outputs)
 
     def do(self, job: Job, watcher: Watcher) -> Ended:
-        """Runs a job; an error becomes an `Ended` with a message for the user."""
+        """Runs a job; an error becomes an `Ended` with a message for the user, except `LostDevice`: this process must end."""
         try:
             upstream, certificate = self.upstream(job.spec)
             task = plugins.task(job.task)
@@ -84,6 +85,8 @@ class Worker:
             if self.plan.lenient:
                 return Ended(job, "absent", message=str(error))
             return self._failed(job, error, str(error))
+        except LostDevice:
+            raise
         except Occupied as error:  # no failure.json in a folder with other results
             return Ended(job, "failed", message=str(error))
         except SuperbenchError as error:
@@ -91,6 +94,7 @@ class Worker:
         except BaseException as error:
             if _ends_process(error):
                 raise
+            require_device(error)
             message = f"{type(error).__name__}: {error}. This error is not expected; --debug shows where it happened."
             return self._failed(job, error, message)
         finally:
@@ -104,8 +108,9 @@ class Worker:
             upstream, _ = self.upstream(job.spec)
             return share_extraction(plugins.task(job.task), upstream, self.corpora, self.store, self.plan.options)
         except BaseException as error:
-            if _ends_process(error):
+            if _ends_process(error) or isinstance(error, LostDevice):
                 raise
+            require_device(error)
             return 0.0
         finally:
             self.store.release()
@@ -118,7 +123,7 @@ class Worker:
             return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
         except DamagedFile:
             self.store.close()
-            self.store = Store(plan.store, plan.budget)
+            self.store = Store(plan.store, plan.budget, plan.run)
             return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
 
     def _failed(self, job: Job, error: BaseException, message: str) -> Ended:
@@ -133,6 +138,14 @@ def failed(job: Job, plan: RunPlan, kind: str, message: str) -> Ended:
     with contextlib.suppress(SuperbenchError):  # a full disk must not hide the first message
         write_failure(folder(plan.out, job.spec, job.task, plan.options), job.task, job.spec.alias, kind, message)
     return Ended(job, "failed", message=message)
+
+
+def do_last(worker: Worker, job: Job, watcher: Watcher) -> Ended:
+    """Runs a job in a process that nothing replaces: if its GPU fails, the job has failed."""
+    try:
+        return worker.do(job, watcher)
+    except LostDevice as error:
+        return failed(job, worker.plan, "LostDevice", str(error))
 
 
 def _ends_process(error: BaseException) -> bool:
@@ -169,7 +182,7 @@ def inline(jobs: Sequence[Job], plan: RunPlan, watcher: Watcher) -> Iterator[End
         while waiting:
             job = taken(waiting, plan)
             watcher.started(job)
-            yield worker.do(job, watcher)
+            yield do_last(worker, job, watcher)
     finally:
         torch.set_num_threads(threads)
         worker.store.close()

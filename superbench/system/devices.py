@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from typing import TYPE_CHECKING
 
-from superbench.errors import CommandError
+from superbench.errors import CommandError, LostDevice
 from superbench.system.ranges import require_different
 
 if TYPE_CHECKING:
@@ -55,6 +56,19 @@ def use_device(device: str) -> str:
 
         torch.cuda.set_device(device)
     return kind
+
+
+def require_device(error: BaseException) -> None:
+    """Raises `LostDevice` if an exception says that the GPU of this process failed: then all further calls would fail."""
+    import torch
+
+    text = str(error).strip()
+    if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in text):
+        reason = text.partition("\n")[0].rstrip(".")
+        raise LostDevice(
+            f"A GPU of {platform.node()} failed ({reason}). Check it with `nvidia-smi`, and run the same command again: it "
+            "continues from here."
+        ) from error
 
 
 def fast_precision(device: str) -> Precision:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superbench.errors import DamagedFile, StoreError
+from superbench.features.attempts import Attempts
 from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
 from superbench.features.store.index import SEALED, Index, is_index, mark, set_aside
 from superbench.features.store.pins import Pins
@@ -63,11 +64,11 @@ class Store:
     """Features by key. Each process opens its own `Store`. `root` is created if it does not exist.
 
     With a `budget` (bytes of shards), the least recently used shards are evicted for new ones, except shards that a running
-    process has pinned with `use`: the store exceeds its budget rather than fail.
+    process has pinned with `use`: the store exceeds its budget rather than fail. `run`: name of the run.
     """
 
-    def __init__(self, root: Path, budget: int | None = None) -> None:
-        self.root, self.budget = root, budget
+    def __init__(self, root: Path, budget: int | None = None, run: str = "") -> None:
+        self.root, self.budget, self.attempts = root, budget, Attempts(root / "attempts", run)
         self._open: dict[str, Tensor] = {}
         self._renewed = False
         try:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from superbench import plugins
+from superbench.errors import LostDevice
+from superbench.features.attempts import DEATHS
 from superbench.features.sharding import SHARD_SECONDS
 from superbench.plugins import Spec
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, taken
@@ -31,7 +33,8 @@ class Unit:
 Event = tuple[Any, ...]
 """The name of an event and its content.
 
-The names are those of the methods of `Watcher`, and `helped` (job, seconds of sound) and `died` (message).
+The names are those of the methods of `Watcher`, and `helped` (job, seconds of sound), `died` (message), and `lost` (message):
+the worker's GPU failed, and its process has ended.
 """
 
 
@@ -62,14 +65,17 @@ class EventSender:
 
 
 def work(worker: Worker, units: Iterable[Unit], send: Callable[..., None]) -> None:
-    """Does the units as they arrive, and sends the events of each."""
+    """Does the units as they arrive, and sends the events of each; returns when the GPU of this process has failed."""
     watcher = EventSender(send)
-    for unit in units:
-        if unit.helps:
-            send("helped", unit.job, worker.help(unit.job))
-        else:
-            watcher.started(unit.job)
-            watcher.ended(worker.do(unit.job, watcher))
+    try:
+        for unit in units:
+            if unit.helps:
+                send("helped", unit.job, worker.help(unit.job))
+            else:
+                watcher.started(unit.job)
+                watcher.ended(worker.do(unit.job, watcher))
+    except LostDevice as error:
+        send("lost", str(error))
 
 
 class Crew(Protocol):
@@ -106,6 +112,7 @@ class Dispatcher:
     helped: dict[Job, float] = field(default_factory=dict)
     refused: set[tuple[int, Job]] = field(default_factory=set)
     deaths: dict[Job, int] = field(default_factory=dict)
+    retired: set[int] = field(default_factory=set)
 
     def run(self) -> Iterator[Ended]:
         """Runs all jobs, and yields their ends."""
@@ -121,7 +128,7 @@ class Dispatcher:
     def _assign_all(self) -> None:
         """Gives a unit to every worker that has none, as far as there are any."""
         for number in range(self.crew.size):
-            if number not in self.units and self.crew.ready(number) and (unit := self._next(number)):
+            if number not in self.units.keys() | self.retired and self.crew.ready(number) and (unit := self._next(number)):
                 self.units[number] = unit
                 self.own[number] = None if plugins.is_built_in(unit.job.spec) else unit.job.spec
                 self.crew.assign(number, unit)
@@ -146,8 +153,10 @@ class Dispatcher:
             job, seconds = content
             self._release(number)
             self.helped[job] = self.helped.get(job, 0.0) + seconds
-        elif event == "died":
-            yield from self._died(number, content[0])
+        elif event in ("died", "lost"):
+            if event == "lost" and self.crew.size > len(self.retired) + 1:
+                self.retired.add(number)  # workers on other GPUs do the rest
+            yield from self._died(number, content[0], lost=event == "lost")
         else:
             if event == "advance":
                 job, stage, done, total = content
@@ -163,15 +172,21 @@ class Dispatcher:
         """Frees a worker that has helped; it does not help with this job again."""
         self.refused.add((number, self.units.pop(number).job))
 
-    def _died(self, number: int, message: str) -> Iterator[Ended]:
-        """Handles the death of a worker: its help is lost; its job is repeated as often as the crew allows, or fails."""
+    def _died(self, number: int, message: str, lost: bool = False) -> Iterator[Ended]:
+        """Handles the death of a worker: its help is lost; its job is repeated as often as the crew allows, or fails.
+
+        If the worker died during extraction, the job is repeated until the sound is known at which workers die (see
+        `features.attempts`). If its GPU failed, the job is repeated once.
+        """
         unit = self.units[number]
         if unit.helps:
             self._release(number)
             return
         deaths = self.deaths[unit.job] = self.deaths.get(unit.job, 0) + 1
-        if deaths <= self.crew.retries:
-            self.watcher.note(unit.job, f"{message} The job is repeated; it continues where it stopped")
+        searches = DEATHS + 1 if self.missing.get(unit.job) and not lost else 0
+        if deaths <= max(self.crew.retries, searches, int(lost)):
+            cause = message.partition(". ")[0].rstrip(".")
+            self.watcher.note(unit.job, f"{cause}. The job is repeated; it continues where it stopped")
             self.units.pop(number)
             self.missing.pop(unit.job, None)
             self.waiting.insert(0, unit.job)

@@ -109,8 +109,10 @@ class Processes:
         for pipe in wait(list(pipes), timeout=1.0):
             number = pipes[pipe]  # type: ignore[index]
             event = _received(self._workers[number])
-            if event[0] in ("ended", "helped", "died"):
+            if event[0] in ("ended", "helped", "died", "lost"):
                 self._workers[number].busy = False
+            if event[0] == "lost":
+                end([self._workers.pop(number).process])
             yield number, event
 
     def close(self) -> None:

@@ -188,6 +188,12 @@ class Actors:
         actor = remote.remote(self.plan, self.token)
         return _Member(actor, _events_of(actor))
 
+    def _replace(self, number: int) -> _Member:
+        """Ends an actor, and starts another one in its place."""
+        self.ray.kill(self._members[number].actor)
+        self._members[number] = self._start()
+        return self._members[number]
+
     def ready(self, number: int) -> bool:
         """Returns whether the actor has answered since it was started."""
         return self._members[number].ready
@@ -196,8 +202,7 @@ class Actors:
         """Sends a unit to an actor; an actor that has loaded other code than that of the job's model is replaced."""
         member, own = self._members[number], None if is_built_in(unit.job.spec) else unit.job.spec
         if member.own not in (None, own):
-            self.ray.kill(member.actor)
-            member = self._members[number] = self._start()
+            member = self._replace(number)
         member.busy, member.own = True, own
         member.actor.send.remote(unit)
 
@@ -217,13 +222,14 @@ class Actors:
         except self.ray.exceptions.RayActorError as error:
             if member.busy:
                 yield number, ("died", f"The actor of this job ended ({_reason(error)}).")
-            self.ray.kill(member.actor)
-            self._members[number] = self._start()
+            self._replace(number)
             return
         member.ready, member.pending = True, _events_of(member.actor)
         for event in events:
-            if event[0] in ("ended", "helped"):
+            if event[0] in ("ended", "helped", "lost"):
                 member.busy = False
+            if event[0] == "lost":
+                self._replace(number)
             yield number, event
 
     def _require_some(self, answered: bool) -> None:

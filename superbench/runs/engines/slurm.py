@@ -15,7 +15,7 @@ from typing import Any
 
 from superbench.errors import CommandError
 from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan, Watcher
-from superbench.runs.worker import Worker, failed
+from superbench.runs.worker import Worker, do_last, failed
 from superbench.system.devices import devices_of, use_device
 
 CLUSTERS = ("slurm", "local", "debug")
@@ -73,7 +73,7 @@ class Run:
 
     def __call__(self) -> Ended:
         """Returns the end of the job."""
-        return _worker(self.plan).do(self.job, NoWatcher())
+        return do_last(_worker(self.plan), self.job, NoWatcher())
 
     def checkpoint(self) -> Any:
         """Is called before a preemption: the same task is queued again."""
