@@ -50,6 +50,7 @@ def run(
     slurm: Annotated[str | None, typer.Option(help="Settings of sbatch: partition=gpu,time=240,gpus_per_node=1,array_parallelism=8; cluster=local runs the same tasks on this machine", show_default=False)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="With --engine slurm: return after the submission; see superbench status")] = False,
     store: StoreFolder = None,
+    store_per_node: Annotated[bool, typer.Option("--store-per-node", help="With --engine ray: the machines share no file system; each has its own store, and results are sent back")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs that would run, their corpora, recipes and cost; extract, train and write nothing")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="Run finished jobs again, and extract stored features again")] = False,
     store_gb: Annotated[float | None, typer.Option(help="Largest size of the store in GB: the least recently used features are evicted, and frames that do not fit are not stored [default: the free disk space]", min=0, show_default=False)] = None,
@@ -64,7 +65,8 @@ def run(
         "data": data, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
         "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk,
         "precision": precision, "variants": variant or (), "workers": workers, "store": store, "store_gb": store_gb,
-        "engine": engine, "address": address, "slurm": slurm, "detach": detach, "redo": redo, "shots": shots(examples), "draws": draws,
+        "engine": engine, "address": address, "slurm": slurm, "detach": detach, "store_per_node": store_per_node, "redo": redo,
+        "shots": shots(examples), "draws": draws,
     }  # fmt: skip
     _execute(upstreams, tasks, dry_run, options)
 

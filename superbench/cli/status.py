@@ -49,6 +49,7 @@ def _table(run: object, now: float) -> object:
     assert isinstance(run, RunStatus)
     state = "running" if run.alive(now) else "ended" if run.over else f"no sign of life for {duration(now - run.updated)}"
     over = sum(job.state not in ("waiting", "running") for job in run.jobs)
+    state = "submitted" if run.detached and not run.over and all(job.state == "waiting" for job in run.jobs) else state
     facts = [f"{run.host}, process {run.process}", run.engine, state, f"{over} of {len(run.jobs)} jobs"]
     facts += [f"{run.speed:.0f} s of sound per second"] if run.speed and run.alive(now) else []
     facts += [left(run.remaining)] if run.remaining is not None and run.alive(now) else []

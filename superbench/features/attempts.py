@@ -17,6 +17,8 @@ from typing import Literal
 
 from superbench.errors import BadAudio, BadUpstream
 
+ATTEMPTS = "attempts"
+"""Folder of the records in a store."""
 Stage = Literal["", "decode", "model", "batch"]
 DEATHS = 2
 """After so many deaths at a shard, its sounds are tried one by one."""
@@ -102,6 +104,11 @@ class Attempts:
             if attempt.removed:
                 with contextlib.suppress(OSError):
                     file.unlink(missing_ok=True)
+
+    def left(self) -> bool:
+        """Returns whether a process of this run works at a shard, or died there."""
+        files = list(self.folder.iterdir()) if self.folder.is_dir() else []
+        return any(self._earlier(file) is not None for file in files)
 
     def _earlier(self, file: Path) -> Record | None:
         """Returns the record that a process of this run left when it died, or None."""

@@ -31,7 +31,8 @@ State = Literal["done", "found", "failed", "absent"]
 @dataclass(frozen=True, slots=True)
 class RunPlan:
     """All settings of a worker; it is sent to worker processes. `devices`: those that the workers of a machine share. `run`: a
-    name of this run, different for each."""
+    name of this run, different for each. `node_store`: without a shared file system, the store of every node (empty: in its
+    cache folder)."""
 
     data: Path
     settings: Path | None
@@ -43,6 +44,7 @@ class RunPlan:
     devices: tuple[str, ...]
     debug: bool
     threads: int = THREADS
+    node_store: str | None = None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def absolute(self) -> RunPlan:

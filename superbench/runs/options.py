@@ -60,7 +60,8 @@ class RunOptions(RecipeOptions, total=False):
     * `workers`: number of processes, or of actors.
     * `engine`: `local` (processes of this machine; the default), `ray` or `slurm`. `address`: Ray cluster, as `host:port`.
       `slurm`: settings such as `"partition=gpu,time=240"`; `detach`: return after the submission.
-    * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes.
+    * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes. `store_per_node`: without a shared file
+      system, each node of a Ray cluster has its own store, and sends results back.
     * `redo`: compute results and features again, even if they exist.
     * `debug`: add tracebacks to the messages of jobs that fail.
     * `watcher`: object that is called when jobs start, advance and end.
@@ -76,6 +77,7 @@ class RunOptions(RecipeOptions, total=False):
     detach: bool
     store: Path | str | None
     store_gb: float | None
+    store_per_node: bool
     redo: bool
     debug: bool
     watcher: Watcher | None

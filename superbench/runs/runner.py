@@ -7,7 +7,6 @@ its command: finished jobs return their results, stored features are used, train
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -28,6 +27,7 @@ from superbench.runs.destination import label_of, placed
 from superbench.runs.engines.choice import distributed, require_engine
 from superbench.runs.engines.local import default_workers
 from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
+from superbench.runs.ledger import record_end
 from superbench.runs.notebook import usual_watcher
 from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants
 from superbench.runs.status import StatusWatcher
@@ -179,11 +179,12 @@ def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all",
     check_names(options, needed=["data", "out"])
     checked = asked(upstreams, tasks, **options).into(Path(options["out"]))
     plan, count = _plan(checked, options)
-    watcher, report = StatusWatcher(options.get("watcher") or usual_watcher(), plan.out, require_engine(options)), Report()
+    report, watcher = Report(), StatusWatcher(options.get("watcher") or usual_watcher(), plan.out, require_engine(options))
+    watcher.belongs_to(plan.run, detached=bool(options.get("detach")))
     with closing(watcher):
         for ended in _ended(checked, plan, count, options, watcher):
             report.ended.append(ended)
-            _record(plan.out, ended)
+            record_end(plan.out, ended)
             watcher.ended(ended)
     report.seconds = time.perf_counter() - began
     return report
@@ -208,6 +209,7 @@ def _plan(checked: Asked, given: RunOptions) -> tuple[RunPlan, int]:
         lenient=checked.lenient,
         devices=devices_of(given.get("device", "auto")),
         debug=given.get("debug", False),
+        node_store=str(given.get("store") or "") if given.get("store_per_node") else None,
     )
     require_locks(plan.out, f"--out {plan.out}")
     require_locks(plan.store, f"--store {plan.store}")
@@ -267,20 +269,3 @@ def _cost(card: Any, options: Options) -> float:
         return OTHER_WORK * (20.0 if card.reads == "frames" else 1.0)
     recipe = card.recipes[options.protocol]
     return OTHER_WORK + recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)
-
-
-def _record(out: Path, ended: Ended) -> None:
-    """Appends a line for a finished job to the list: time, job, state, and score or message."""
-    line: dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%d %H:%M:%S"), "upstream": ended.job.spec.alias, "task": ended.job.task,
-        "state": ended.state,
-    }  # fmt: skip
-    if ended.result is not None:
-        line |= {
-            ended.result.primary: ended.result.scores[ended.result.primary].value,
-            "job": ended.result.environment.get("job"),
-        }
-    else:
-        line["message"] = ended.message.partition("\n")[0]
-    with (out / plugins.LEDGER).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")

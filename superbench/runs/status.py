@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from superbench.runs.pace import Pace
 from superbench.system.files import write_text
 
 FOLDER = ".status"
+ENDS = ("done", "found", "failed", "absent")
 INTERVAL = 1.0
 """Seconds between two writes of a status."""
 SILENT = 30.0
@@ -49,7 +50,8 @@ class JobStatus:
 @dataclass(slots=True)
 class RunStatus:
     """The status of a run: where and since when it runs (Unix time), its jobs, seconds of sound per second of extraction now,
-    and the seconds that remain (None: not known yet). `over`: the run has ended."""
+    and the seconds that remain (None: not known yet). `over`: the run has ended. `run`: its name, which its tasks on other
+    machines share. `detached`: its command has ended, and its tasks wait or run."""
 
     host: str
     process: int
@@ -60,10 +62,12 @@ class RunStatus:
     remaining: float | None = None
     speed: float | None = None
     jobs: list[JobStatus] = field(default_factory=list)
+    run: str = ""
+    detached: bool = False
 
     def alive(self, now: float) -> bool:
-        """Returns whether the run has written its status in the last seconds, and has not ended."""
-        return not self.over and now - self.updated < SILENT
+        """Returns whether the run has not ended: it has written its status in the last seconds, or its tasks wait."""
+        return not self.over and (self.detached or now - self.updated < SILENT)
 
 
 class StatusWatcher:
@@ -76,6 +80,12 @@ class StatusWatcher:
         self._jobs: dict[Job, JobStatus] = {}
         self._began: dict[Job, float] = {}
         self._extracted: dict[Job, tuple[float, float]] = {}
+
+    def belongs_to(self, run: str, *, part: str = "", detached: bool = False) -> None:
+        """Sets the name of the run, and whether its tasks go on when the command has ended. `part`: appended to the name of the
+        file, if this is the status of a part of the run."""
+        self.status.run, self.status.detached = run, detached
+        self.path = self.path.with_name(f"{self.path.stem}{part}.json")
 
     def planned(self, shares: Mapping[Job, float]) -> None:
         """Receives the jobs of the run."""
@@ -118,8 +128,8 @@ class StatusWatcher:
         self._write(always=True)
 
     def close(self) -> None:
-        """Records that the run has ended."""
-        self.status.over = True
+        """Records that the run has ended, unless its tasks go on."""
+        self.status.over = not self.status.detached
         self._write(always=True)
 
     def _write(self, *, always: bool = False) -> None:
@@ -156,4 +166,23 @@ def status(out: Path | str) -> list[RunStatus]:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             content["jobs"] = [JobStatus(**job) for job in content["jobs"]]
             runs.append(RunStatus(**content))
-    return sorted(runs, key=lambda run: run.began)
+    return sorted(_whole(runs), key=lambda run: run.began)
+
+
+def _whole(runs: Iterable[RunStatus]) -> Iterator[RunStatus]:
+    """Yields one status for each run: that of its command, with the jobs as its tasks on other machines report them."""
+    by_name: dict[str, list[RunStatus]] = {}
+    for run in runs:
+        by_name.setdefault(run.run or f"{run.host}-{run.process}", []).append(run)
+    for parts in by_name.values():
+        first, *tasks = sorted(parts, key=lambda run: run.began)
+        reported = {(job.upstream, job.task): job for task in sorted(tasks, key=lambda run: run.updated) for job in task.jobs}
+        for number, job in enumerate(first.jobs):
+            other = reported.get((job.upstream, job.task), job)
+            first.jobs[number] = job if job.state in ENDS and other.state not in ENDS else other
+        if tasks:
+            first.updated = max(run.updated for run in parts)
+            speeds = [task.speed for task in tasks if task.speed and not task.over]
+            first.speed = sum(speeds) if speeds else first.speed
+        first.over = first.over or (first.detached and all(job.state in ENDS for job in first.jobs))
+        yield first

@@ -9,7 +9,7 @@ import contextlib
 import signal
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,10 +31,11 @@ from superbench.system.progress import Reporter
 
 
 class Worker:
-    """The state of a worker: its plan, its store, and the upstream that it loaded last."""
+    """The state of a worker: its plan, its store, and the upstream that it loaded last. `leaves` returns whether this process
+    was told to end: then no exception is the failure of a job."""
 
-    def __init__(self, plan: RunPlan) -> None:
-        self.plan = plan
+    def __init__(self, plan: RunPlan, leaves: Callable[[], bool] = lambda: False) -> None:
+        self.plan, self.leaves = plan, leaves
         self.store = Store(plan.store, plan.budget, plan.run)
         self.corpora = Corpora.at(plan.data, plan.settings)
         self._loaded: tuple[Spec, plugins.Loaded, dict[str, Any]] | None = None
@@ -92,7 +93,7 @@ class Worker:
         except SuperbenchError as error:
             return self._failed(job, error, str(error))
         except BaseException as error:
-            if _ends_process(error):
+            if _ends_process(error) or self.leaves():
                 raise
             require_device(error)
             message = f"{type(error).__name__}: {error}. This error is not expected; --debug shows where it happened."
@@ -108,7 +109,7 @@ class Worker:
             upstream, _ = self.upstream(job.spec)
             return share_extraction(plugins.task(job.task), upstream, self.corpora, self.store, self.plan.options)
         except BaseException as error:
-            if _ends_process(error) or isinstance(error, LostDevice):
+            if _ends_process(error) or self.leaves() or isinstance(error, LostDevice):
                 raise
             require_device(error)
             return 0.0

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superbench.errors import DamagedFile, StoreError
-from superbench.features.attempts import Attempts
+from superbench.features.attempts import ATTEMPTS, Attempts
 from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
 from superbench.features.store.index import SEALED, Index, is_index, mark, set_aside
 from superbench.features.store.pins import Pins
@@ -68,7 +68,7 @@ class Store:
     """
 
     def __init__(self, root: Path, budget: int | None = None, run: str = "") -> None:
-        self.root, self.budget, self.attempts = root, budget, Attempts(root / "attempts", run)
+        self.root, self.budget, self.attempts = root, budget, Attempts(root / ATTEMPTS, run)
         self._open: dict[str, Tensor] = {}
         self._renewed = False
         try:

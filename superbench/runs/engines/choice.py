@@ -19,7 +19,12 @@ def require_engine(given: RunOptions) -> Engine:
     engine: Engine | None = next((known for known in get_args(Engine) if known == name), None)
     if engine is None:
         raise CommandError(f"--engine {name!r}: expected one of {', '.join(get_args(Engine))}.")
-    belongs = {"--address": ("address", "ray"), "--slurm": ("slurm", "slurm"), "--detach": ("detach", "slurm")}
+    belongs = {
+        "--address": ("address", "ray"),
+        "--store-per-node": ("store_per_node", "ray"),
+        "--slurm": ("slurm", "slurm"),
+        "--detach": ("detach", "slurm"),
+    }
     for option, (key, needed) in belongs.items():
         if given.get(key) and engine != needed:
             raise CommandError(f"{option} belongs to --engine {needed}. Leave it out, or add --engine {needed}.")

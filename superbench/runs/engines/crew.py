@@ -15,6 +15,7 @@ from superbench.errors import LostDevice
 from superbench.features.attempts import DEATHS
 from superbench.features.sharding import SHARD_SECONDS
 from superbench.plugins import Spec
+from superbench.runs.engines.nodes import Homes, files_of
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, taken
 from superbench.runs.worker import Worker, failed
 
@@ -24,10 +25,12 @@ WORTH_HELP = 2
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of work: a job, or help with the extraction of a job on which another worker works."""
+    """A unit of work: a job, or help with the extraction of a job on which another worker works. `files`: of the job's result,
+    by name, for a worker that does not see OUT."""
 
     job: Job
     helps: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 Event = tuple[Any, ...]
@@ -87,6 +90,9 @@ class Crew(Protocol):
     def ready(self, number: int) -> bool:
         """Returns whether a worker can receive a unit now."""
 
+    def place(self, number: int) -> str | None:
+        """Returns where a worker has its stored features; None if all workers share them."""
+
     def assign(self, number: int, unit: Unit) -> None:
         """Sends a unit to a worker without work; a worker that cannot do it, because it died or has loaded a user's other
         model, is replaced first."""
@@ -106,6 +112,7 @@ class Dispatcher:
     plan: RunPlan
     crew: Crew
     watcher: Watcher
+    homes: Homes = field(default_factory=Homes)
     units: dict[int, Unit] = field(default_factory=dict)
     own: dict[int, Spec | None] = field(default_factory=dict)
     missing: dict[Job, float] = field(default_factory=dict)
@@ -135,15 +142,21 @@ class Dispatcher:
 
     def _next(self, number: int) -> Unit | None:
         """Returns the next unit of a worker: first a job of the user's model that it has loaded, then any job; then help."""
-        if self.waiting:
-            same_model = [job for job in self.waiting if job.spec == self.own.get(number)]
-            job = taken(same_model or self.waiting, self.plan)
-            if same_model:
-                self.waiting.remove(job)
-            return Unit(job)
+        place = self.crew.place(number)
+        if able := [job for job in self.waiting if self.homes.may(job, place, self._lives)]:
+            same_model = [job for job in able if job.spec == self.own.get(number)]
+            job = taken(same_model or able, self.plan)
+            self.waiting.remove(job)
+            self.homes.settle(job, place)
+            return Unit(job, files={} if place is None else files_of(self.plan, job))
         least = WORTH_HELP * SHARD_SECONDS[self.plan.options.device]
         jobs = [job for job, seconds in self.missing.items() if seconds >= least and (number, job) not in self.refused]
+        jobs = [job for job in jobs if self.homes.of(job) in (None, place)]
         return Unit(max(jobs, key=lambda job: self.missing[job]), helps=True) if jobs else None
+
+    def _lives(self, place: str) -> bool:
+        """Returns whether a worker has its features at `place`."""
+        return any(self.crew.place(number) == place for number in set(range(self.crew.size)) - self.retired)
 
     def _receive(self, number: int, event: str, content: Sequence[Any]) -> Iterator[Ended]:
         """Handles an event of a worker; yields the end of a job."""

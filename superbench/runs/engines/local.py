@@ -93,6 +93,10 @@ class Processes:
         """Returns True: a process that is not there yet is started for its first unit."""
         return True
 
+    def place(self, number: int) -> str | None:
+        """Returns None: all processes share the store."""
+        return None
+
     def assign(self, number: int, unit: Unit) -> None:
         """Sends a unit to a worker; a worker that cannot do it is replaced by a new process."""
         worker = self._workers.get(number)

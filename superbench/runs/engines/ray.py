@@ -2,8 +2,8 @@
 store.
 
 Actors are workers like those of the engine `local`: they take jobs, and help with extraction shard by shard. They write results
-and features to the shared file system; only events come back. If an actor or its node dies, its job is repeated by another one,
-and continues where it stopped. https://docs.ray.io/en/latest/ray-core/actors.html
+and features to the shared file system; only events come back. Without one, each node has its own store (see `nodes`). If an
+actor or its node dies, its job is repeated by another one, and continues where it stopped. https://docs.ray.io/en/latest/ray-core/actors.html
 """
 
 from __future__ import annotations
@@ -12,21 +12,32 @@ import contextlib
 import logging
 import platform
 import queue
-import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
-from superbench.__version__ import __version__
 from superbench.errors import CommandError, SuperbenchError
 from superbench.plugins import Spec, is_built_in
 from superbench.runs.engines.crew import Dispatcher, Event, Unit, work
+from superbench.runs.engines.nodes import (
+    HOMES,
+    RESULT,
+    Facts,
+    Homes,
+    Shared,
+    facts,
+    files_of,
+    node_plan,
+    put_files,
+    require_same,
+    shared_by,
+)
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
 from superbench.runs.worker import Worker
-from superbench.system.installation import versions
 
 RESTARTS, RETRIES = 3, 1
 """How often Ray starts an actor again, and how often a job whose actor died is repeated."""
@@ -43,9 +54,11 @@ def ray_engine(jobs: Sequence[Job], plan: RunPlan, count: int | None, address: s
     """
     ray = connected(address)
     try:
-        crew = Actors(ray, plan.absolute(), count or slots(ray, plan.options.device))
+        plan = plan.absolute()
+        crew = Actors(ray, plan, count or slots(ray, plan.options.device))
         crew.require_same_nodes()
-        yield from Dispatcher(list(jobs), plan, crew, watcher).run()
+        homes = Homes(None if plan.node_store is None else plan.out / HOMES)
+        yield from Dispatcher(list(jobs), plan, crew, watcher, homes).run()
     finally:
         ray.shutdown()
 
@@ -84,35 +97,19 @@ def slots(ray: Any, device: str) -> int:
     return count
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Facts about an actor: its node, its versions, and which folders it does not see as the driver does."""
-
-    node: str
-    versions: Mapping[str, str]
-    unseen: tuple[str, ...]
-
-
-def facts(plan: RunPlan, token: str) -> Facts:
-    """Returns the facts of this process; `token` is in a file of its name in OUT and in the store."""
-    folders = {"--out": plan.out, "--store": plan.store}
-    unseen = [f"{option} {folder}" for option, folder in folders.items() if not (folder / token).is_file()]
-    unseen += [] if plan.data.is_dir() else [f"--data {plan.data}"]
-    return Facts(platform.node(), versions() | {"superbench": __version__}, tuple(unseen))
-
-
 class Actor:
     """A worker in a process of Ray. One thread does the units, because the store's index belongs to a thread."""
 
-    def __init__(self, plan: RunPlan, token: str) -> None:
-        self.plan, self.token = plan, token
+    def __init__(self, plan: RunPlan, shared: Shared) -> None:
+        self.plan, self.own = plan, node_plan(plan)
+        self.here = facts(plan, shared)
         self.sent: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.units: queue.SimpleQueue[Unit] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
     def facts(self) -> Facts:
         """Returns the facts that must be the same on every node."""
-        return facts(self.plan, self.token)
+        return self.here
 
     def send(self, unit: Unit) -> None:
         """Receives a unit."""
@@ -128,20 +125,44 @@ class Actor:
         return events
 
     def _work(self) -> None:
-        """Does the units that arrive."""
+        """Does the units that arrive. If this is impossible, for example on a full disk, the message says so."""
         import torch
 
         torch.set_num_threads(self.plan.threads)
-        work(Worker(self.plan), iter(self.units.get, None), lambda *event: self.sent.put(event))
+        units = self._received()
+        first = next(units)
+        try:
+            work(Worker(self.own), chain([first], units), self._tell)
+        except Exception as error:
+            self.sent.put(("died", f"A worker on {platform.node()} failed: {error}"))
+
+    def _received(self) -> Iterator[Unit]:
+        """Yields the units that arrive; writes files of results that come with them."""
+        for unit in iter(self.units.get, None):
+            if unit.files and RESULT not in files_of(self.own, unit.job):
+                put_files(self.own, unit.job, unit.files)
+            yield unit
+
+    def _tell(self, name: str, *content: Any) -> None:
+        """Sends an event. The end of a job is preceded by the files of its result, if the node has its own store."""
+        if name == "ended":
+            (ended,) = content
+            if self.plan.node_store is not None:
+                self.sent.put(("files", ended.job, files_of(self.own, ended.job)))
+            if ended.state == "failed":
+                content = (replace(ended, message=f"On {platform.node()}: {ended.message}"),)
+        self.sent.put((name, *content))
 
 
 @dataclass(slots=True)
 class _Member:
-    """An actor, the call for its events that is not answered yet, whether it has work, and the user's model it has loaded."""
+    """An actor, the calls for its facts and its events that are not answered yet, the place of its store (empty before it has
+    answered), whether it has work, and the user's model it has loaded."""
 
     actor: Any
+    facts: Any
     pending: Any
-    ready: bool = False
+    place: str = ""
     busy: bool = False
     own: Spec | None = None
 
@@ -154,28 +175,28 @@ class Actors:
     plan: RunPlan
     size: int
     retries: int = RETRIES
-    token: str = field(default_factory=lambda: f".node-{secrets.token_hex(8)}")
+    _shared: Shared = field(init=False)
     _members: dict[int, _Member] = field(default_factory=dict)
     _idle_since: float | None = None
 
+    def __post_init__(self) -> None:
+        self._shared = shared_by(self.plan)
+
     def require_same_nodes(self) -> None:
         """Starts the actors; raises `CommandError` that names a node which lacks a folder or has other versions."""
-        files = [self.plan.out / self.token, self.plan.store / self.token]
         try:
-            for file in files:
-                file.touch()
-            own = facts(self.plan, self.token)
             self._members = {number: self._start() for number in range(self.size)}
             for member in self._members.values():
-                _require_same(own, self.ray.get(member.actor.facts.remote(), timeout=PATIENCE))
-                member.ready = True
+                self._welcome(member, self.ray.get(member.facts, timeout=PATIENCE))
         except self.ray.exceptions.GetTimeoutError as error:
             raise CommandError(
                 f"--workers {self.size}: Ray has not started these actors within {PATIENCE:.0f} s. Give fewer, or add nodes."
             ) from error
-        finally:
-            for file in files:
-                file.unlink(missing_ok=True)
+
+    def _welcome(self, member: _Member, found: Facts) -> None:
+        """Checks the facts of an actor, also of one that takes the place of another one."""
+        require_same(facts(self.plan, self._shared), found)
+        member.place = found.place
 
     def _start(self) -> _Member:
         resources = self.ray.cluster_resources()
@@ -185,8 +206,8 @@ class Actors:
         remote = self.ray.remote(Actor).options(
             max_restarts=RESTARTS, max_task_retries=RETRIES, max_concurrency=2, scheduling_strategy="SPREAD", **options
         )
-        actor = remote.remote(self.plan, self.token)
-        return _Member(actor, _events_of(actor))
+        actor = remote.remote(self.plan, self._shared)
+        return _Member(actor, actor.facts.remote(), _events_of(actor))
 
     def _replace(self, number: int) -> _Member:
         """Ends an actor, and starts another one in its place."""
@@ -196,7 +217,11 @@ class Actors:
 
     def ready(self, number: int) -> bool:
         """Returns whether the actor has answered since it was started."""
-        return self._members[number].ready
+        return bool(self._members[number].place)
+
+    def place(self, number: int) -> str | None:
+        """Returns where an actor has its features; None if all share them."""
+        return None if self.plan.node_store is None else self._members[number].place
 
     def assign(self, number: int, unit: Unit) -> None:
         """Sends a unit to an actor; an actor that has loaded other code than that of the job's model is replaced."""
@@ -219,16 +244,21 @@ class Actors:
         member = self._members[number]
         try:
             events = self.ray.get(member.pending)
+            if not member.place:
+                self._welcome(member, self.ray.get(member.facts))
         except self.ray.exceptions.RayActorError as error:
             if member.busy:
                 yield number, ("died", f"The actor of this job ended ({_reason(error)}).")
             self._replace(number)
             return
-        member.ready, member.pending = True, _events_of(member.actor)
+        member.pending = _events_of(member.actor)
         for event in events:
-            if event[0] in ("ended", "helped", "lost"):
+            if event[0] == "files":
+                put_files(self.plan, *event[1:])
+                continue
+            if event[0] in ("ended", "helped", "lost", "died"):
                 member.busy = False
-            if event[0] == "lost":
+            if event[0] in ("lost", "died"):
                 self._replace(number)
             yield number, event
 
@@ -254,19 +284,3 @@ def _events_of(actor: Any) -> Any:
 
 def _reason(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-
-
-def _require_same(own: Facts, other: Facts) -> None:
-    """Raises `CommandError` if a node lacks a folder, or has versions that differ from those of the driver."""
-    if other.unseen:
-        raise CommandError(
-            f"The node {other.node} does not see {other.unseen[0]} as this machine does. Mount the same folder there, or give "
-            "another folder that all nodes share."
-        )
-    differing = [name for name in own.versions if own.versions[name] != other.versions.get(name)]
-    if differing:
-        name = differing[0]
-        raise CommandError(
-            f"The node {other.node} has {name} {other.versions.get(name)}, this machine has {own.versions[name]}: features and "
-            "scores would depend on the machine. Install the same versions on all nodes."
-        )

@@ -70,10 +70,14 @@ class Played:
         self.units: list[tuple[int, Unit]] = []
         self.coming: deque[tuple[int, Event]] = deque()
         self.absent: set[int] = set()
+        self.places: list[str] = []
         self.closed = False
 
     def ready(self, number: int) -> bool:
         return number not in self.absent
+
+    def place(self, number: int) -> str | None:
+        return self.places[number] if self.places else None
 
     def assign(self, number: int, unit: Unit) -> None:
         self.units.append((number, unit))
