@@ -91,12 +91,14 @@ def _state(folder: Path) -> str:
 
 def results(root: Path) -> dict[str, Any]:
     """Returns every result without its times, with the bytes of its predictions."""
-    by_task = {}
-    for folder in find_results(root / "out"):
-        record = json.loads((folder / "result.json").read_text())
-        del record["seconds"], record["efficiency"]["real_time_factor"], record["environment"]["date"]
-        by_task[folder.name] = record | {"bytes": (folder / record["predictions"]).read_bytes()}
-    return by_task
+    return {folder.name: record_of(folder) for folder in find_results(root / "out")}
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """Returns the result in a folder without its times, with the bytes of its predictions."""
+    record = json.loads((folder / "result.json").read_text())
+    del record["seconds"], record["efficiency"]["real_time_factor"], record["environment"]["date"]
+    return record | {"bytes": (folder / record["predictions"]).read_bytes()}
 
 
 def differing(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +25,7 @@ from superbench.features.store import Store
 from superbench.plugins.reference_outputs import confirm
 from superbench.results import read_result
 from superbench.runs.engines.crew import Dispatcher, Event, Unit
+from superbench.runs.engines.nodes import HOMES, Homes
 from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan
 from superbench.runs.options import Options
 from superbench.runs.runner import Report, run
@@ -143,6 +147,56 @@ def test_a_worker_that_is_not_ready_gets_nothing(tmp_path: Path) -> None:
     assert crew.units == [(1, Unit(job("ks")))]
 
 
+def test_a_job_whose_worker_dies_in_extraction_is_repeated_until_the_sound_is_known(tmp_path: Path) -> None:
+    crew = Played(1)
+    for _ in range(3):
+        crew.coming.extend([(0, ("advance", job("ks"), "extract", 0.0, 100.0)), (0, ("died", "It died."))])
+    crew.coming.append((0, ("ended", Ended(job("ks"), "failed", message="a.wav cannot be decoded"))))
+    (end,) = Dispatcher([job("ks")], plan(tmp_path), crew, NoWatcher()).run()
+    assert end.message == "a.wav cannot be decoded"
+    assert len(crew.units) == 4
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_worker_whose_gpu_failed_gets_no_more_jobs_unless_it_is_the_last(tmp_path: Path, size: int) -> None:
+    crew = Played(size)
+    crew.absent = {1}
+    lost = (0, ("lost", "A GPU failed."))
+    crew.coming.extend(
+        [lost, (1, ended("ks")), (1, ended("sid"))] if size == 2 else [lost, (0, ended("ks")), (0, ended("sid"))]
+    )
+    dispatcher = Dispatcher([job("ks"), job("sid")], plan(tmp_path), crew, Appearing(crew))
+    assert [end.state for end in dispatcher.run()] == ["done", "done"]
+    assert {number for number, _ in crew.units[1:]} == {size - 1}
+
+
+class Appearing(NoWatcher):
+    """The second worker becomes ready when a remark comes."""
+
+    def __init__(self, crew: Played) -> None:
+        self.crew = crew
+
+    def note(self, job: Job, text: str) -> None:
+        self.crew.absent = set()
+
+
+def test_with_a_store_on_each_node_jobs_of_the_same_features_go_to_one_node_also_after_a_restart(tmp_path: Path) -> None:
+    crew, homes = Played(2), tmp_path / "nodes.json"
+    crew.places = ["a", "b"]
+    crew.coming.extend([(0, ended("pr")), (1, ended("ks")), (0, ended("asr"))])
+    list(Dispatcher([job("pr"), job("asr"), job("ks")], plan(tmp_path), crew, NoWatcher(), Homes(homes)).run())
+    assert [(number, unit.job.task) for number, unit in crew.units] == [(0, "pr"), (1, "ks"), (0, "asr")]
+    again = Played(2)
+    again.places = ["b", "a"]
+    again.coming.extend([(0, ended("ks")), (1, ended("pr"))])
+    list(Dispatcher([job("pr"), job("ks")], plan(tmp_path), again, NoWatcher(), Homes(homes)).run())
+    assert [(number, unit.job.task) for number, unit in again.units] == [(0, "ks"), (1, "pr")]
+    alone = Played(1)  # the node with the features of pr is gone
+    alone.places = ["c"]
+    alone.coming.append((0, ended("pr")))
+    assert len(list(Dispatcher([job("pr")], plan(tmp_path), alone, NoWatcher(), Homes(homes)).run())) == 1
+
+
 # ---------------------------------------------------------------- help with extraction
 
 
@@ -233,6 +287,130 @@ def test_ray_goes_on_after_the_death_of_an_actor(keyword_corpora: Path, alone: P
     assert essence(tmp_path) == essence(alone)
 
 
+class Removing(NoWatcher):
+    """Kills a node without warning as soon as a job advances, once."""
+
+    def __init__(self, cluster: Any) -> None:
+        self.cluster, self.removed = cluster, False
+
+    def advance(self, job: Job, stage: str, done: float, total: float) -> None:
+        if not self.removed:
+            self.removed = True
+            (node,) = self.cluster.worker_nodes
+            self.cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.mark.slow
+def test_ray_goes_on_after_the_death_of_a_node(keyword_corpora: Path, alone: Path, tmp_path: Path, cluster: Any) -> None:
+    watcher = Removing(cluster)
+    report = go(keyword_corpora, tmp_path, engine="ray", address=cluster.address, workers=2, watcher=watcher)
+    assert watcher.removed
+    assert [end.state for end in report.ended] == ["done", "done"]
+    assert essence(tmp_path) == essence(alone)
+
+
+def command(data: Path, folder: Path, *more: str) -> list[str]:
+    """The command line of `go`."""
+    places = ["--data", str(data), "--out", str(folder / "out"), "--store", str(folder / "store")]
+    return ["run", SPEC, "fbank", "--tasks", "ks", *places, "--max-steps", "40", *more]
+
+
+@pytest.mark.slow
+def test_ray_goes_on_where_a_killed_command_stopped(
+    call: Any, keyword_corpora: Path, alone: Path, tmp_path: Path, cluster: Any
+) -> None:
+    process = call.start(*command(keyword_corpora, tmp_path, "--engine", "ray", "--address", cluster.address)).process
+    until = time.monotonic() + 600
+    while not list((tmp_path / "store").glob("shards/*/*.safetensors")):
+        assert process.exitcode is None, "the run ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    report = go(keyword_corpora, tmp_path, engine="ray", address=cluster.address)
+    assert {end.state for end in report.ended} <= {"done", "found"}
+    assert essence(tmp_path) == essence(alone)
+
+
+@pytest.mark.slow
+def test_ray_without_a_shared_file_system(
+    keyword_corpora: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    def node(name: str) -> dict[str, Any]:
+        return {"num_cpus": 1, "include_dashboard": False, "env_vars": {"XDG_CACHE_HOME": str(tmp_path / name)}}
+
+    nodes = Cluster(initialize_head=True, head_node_args=node("a"))
+    try:
+        nodes.add_node(**node("b"))
+        nodes.wait_for_nodes()
+        for state in ("done", "found"):
+            report = go(keyword_corpora, tmp_path, engine="ray", address=nodes.address, store=None, store_per_node=True)
+            assert [end.state for end in report.ended] == [state, state]
+        assert essence(tmp_path) == essence(alone)
+        places = json.loads((tmp_path / "out" / HOMES).read_text())
+        assert {place.partition(":")[2] for place in places.values()} == {f"{tmp_path}/{name}/superbench" for name in "ab"}
+        shards = [len(list((tmp_path / name).rglob("shards/*/*.safetensors"))) for name in "ab"]
+        assert shards[0] == shards[1] > 0
+    finally:
+        nodes.shutdown()
+
+
+class Preempting(NoWatcher):
+    """Sends the signal of a preemption to the task of the first job as soon as it has saved a state of its training."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.sent = out, threading.Event()
+
+    def started(self, job: Job) -> None:
+        threading.Thread(target=self._preempt, daemon=True).start()
+
+    def _preempt(self) -> None:
+        while not self.sent.is_set():
+            time.sleep(0.01)
+            for state in sorted(self.out.glob("*/ks/work/*.safetensors"))[:1]:
+                self._signal(state.parents[1] / ".lock")
+
+    def _signal(self, lock: Path) -> None:
+        """Sends the signal to the process that holds the lock of a job."""
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if any(file.readlink() == lock for file in (path / "fd").iterdir()):
+                    os.kill(int(path.name), signal.SIGUSR2)
+                    self.sent.set()
+
+
+@pytest.mark.slow
+def test_a_preempted_task_of_slurm_is_queued_again_and_goes_on(keyword_corpora: Path, alone: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    watcher = Preempting(tmp_path / "out")
+    report = go(keyword_corpora, tmp_path, engine="slurm", slurm="cluster=local", watcher=watcher)
+    assert watcher.sent.is_set()
+    logs = "".join(path.read_text() for path in (tmp_path / "out/.slurm").glob("*_log.*"))
+    assert "Requeued job" in logs
+    assert [end.state for end in report.ended] == ["done", "done"]
+    assert essence(tmp_path) == essence(alone)
+
+
+@pytest.mark.slow
+def test_a_detached_run_returns_at_once_and_its_status_tells_when_it_has_ended(
+    keyword_corpora: Path, alone: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("submitit")
+    report = go(keyword_corpora, tmp_path, engine="slurm", slurm="cluster=local", detach=True)
+    assert report.ended == []
+    until = time.monotonic() + 600
+    while (found := status(tmp_path / "out"))[0].alive(time.time()):
+        assert time.monotonic() < until
+        assert len(found) == 1
+        time.sleep(0.5)
+    assert {entry.state for entry in found[0].jobs} == {"done"}
+    assert essence(tmp_path) == essence(alone)
+    assert len((tmp_path / "out/ledger.jsonl").read_text().splitlines()) == 2
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -240,6 +418,8 @@ def test_ray_goes_on_after_the_death_of_an_actor(keyword_corpora: Path, alone: P
     ("options", "message"),
     [
         ({"engine": "dask"}, "local, ray, slurm"), ({"address": "h:1"}, "belongs to --engine ray"),
+        ({"store_per_node": True}, "--store-per-node belongs to --engine ray"),
+        ({"engine": "slurm", "slurm": "cluster=debug", "detach": True}, "--detach: the tasks of cluster=debug"),
         ({"slurm": "time=2"}, "belongs to --engine slurm"), ({"engine": "slurm", "slurm": "time"}, "NAME=VALUE"),
         ({"engine": "slurm", "slurm": "cluster=k8s"}, "slurm, local, debug"), ({"device": "cuda:9"}, "CUDA"),
         ({"device": "tpu"}, "expected auto, cpu, cuda"),
