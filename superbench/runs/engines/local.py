@@ -21,10 +21,13 @@ from superbench.plugins import Spec
 from superbench.runs.engines.crew import Dispatcher, Event, Unit, work
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
 from superbench.runs.worker import Worker, inline
+from superbench.system.crashes import crash_file, has_crashed
 from superbench.system.devices import use_device
 from superbench.system.memory import total_memory
 from superbench.system.processes import end, how_it_ended, say, start
 
+CRASHES = "crashes"
+"""Folder in the store with reports of crashes."""
 WORKER_BYTES = 2 * 2**30
 """Memory that a worker on a CPU usually needs, with its libraries and a base model."""
 
@@ -44,12 +47,18 @@ def _cores() -> int:
 def local(jobs: Sequence[Job], plan: RunPlan, count: int, trusted: bool, watcher: Watcher) -> Iterator[Ended]:
     """Runs jobs in `count` processes, and yields their ends. If a process dies, only its current job fails.
 
-    A single worker is this process if all code of the run is part of superbench (`trusted`).
+    A single worker is this process if all code of the run is part of superbench (`trusted`), unless an earlier run crashed: a
+    sound at which worker processes die is found and named, this process would only crash again.
     """
-    if count == 1 and trusted:
+    if count == 1 and trusted and not has_crashed(plan.store / CRASHES):
         use_device(plan.devices[0])
-        return inline(jobs, plan, watcher)
+        return _inline(jobs, plan, watcher)
     return Dispatcher(list(jobs), plan, Processes(plan, count), watcher).run()
+
+
+def _inline(jobs: Sequence[Job], plan: RunPlan, watcher: Watcher) -> Iterator[Ended]:
+    with crash_file(plan.store / CRASHES):
+        yield from inline(jobs, plan, watcher)
 
 
 def _work(pipe: Connection, plan: RunPlan, device: str) -> None:
