@@ -93,8 +93,8 @@ def tone_corpora(tones: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of this session see."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
@@ -102,14 +102,14 @@ def miniature(shared: Path) -> Callable[[str], Path]:
     """`miniature("ks")` is a data root with the miniature corpus of a task, synthesised by whoever asks first; nobody writes
     into it."""
 
-    def made(task: str) -> Path:
+    def synthesised(task: str) -> Path:
         root = shared / f"miniature-{task}"
         with locked(shared / f"{root.name}.lock", wait=True):
             if not (root / WRITTEN).is_file():  # the last that is written
                 synthesize(root, 0, [task], Silence())
         return root
 
-    return made
+    return synthesised
 
 
 @pytest.fixture(scope="session")
@@ -173,16 +173,16 @@ class Commands:
     def start(self, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Started:
         """Start in `folder` and `environment`, which default to those of the test."""
         said = Path(tempfile.mkdtemp(dir=self.root))
-        asked: dict[str, Any] = {
+        request: dict[str, Any] = {
             "arguments": arguments,
             "folder": str(folder or Path.cwd()),
             "environment": dict(environment or os.environ),
             "said": said,
         }
         child = str(Path(__file__).with_name("forked.py"))
-        process = self.context.Process(target=runpy.run_path, args=(child, {"asked": asked}))
+        process = self.context.Process(target=runpy.run_path, args=(child, {"asked": request}))
         process.start()
-        return Started(process, arguments, said, asked["environment"].get("PYTHONIOENCODING", "utf-8"))
+        return Started(process, arguments, said, request["environment"].get("PYTHONIOENCODING", "utf-8"))
 
 
 @pytest.fixture(scope="session")

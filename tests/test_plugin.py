@@ -1,4 +1,4 @@
-"""A third party's distribution: installed it is listed and runs, removed it is gone."""
+"""A third-party distribution is listed and runs once installed, and disappears when uninstalled."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ROOT = PLUGIN.parents[1]
 def python(tmp_path: Path) -> Path:
     """The interpreter of a scratch environment that sees this one's packages."""
     venv.create(tmp_path / "env", with_pip=True)
-    (home,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
-    shutil.rmtree(home / "setuptools", ignore_errors=True)  # older Pythons put an old one there, which cannot build wheels
-    (home / "here.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n{ROOT}\n")
+    (packages,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    shutil.rmtree(packages / "setuptools", ignore_errors=True)  # older Pythons install an old one, which cannot build wheels
+    (packages / "here.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n{ROOT}\n")
     return tmp_path / "env" / "bin" / "python"
 
 
@@ -49,7 +49,7 @@ def upstreams(python: Path) -> dict[str, str]:
     return {row["name"]: row["distribution"] for row in rows}
 
 
-def test_a_plugin_appears_runs_and_leaves(python: Path, tmp_path: Path) -> None:
+def test_a_plugin_is_listed_runs_and_disappears_when_uninstalled(python: Path, tmp_path: Path) -> None:
     assert sys.prefix != str(python.parents[1])
     assert "spectrum" not in upstreams(python)
     source = shutil.copytree(PLUGIN, tmp_path / "plugin", ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))

@@ -1,4 +1,4 @@
-"""Beam search with a lexicon and an n-gram: compared with cases by hand and brute force; outputs only words of the lexicon."""
+"""Beam search with a lexicon and an n-gram: equal to cases worked by hand and to brute force; outputs only lexicon words."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def search(tmp_path: Path) -> WordBeam:
 
 @pytest.fixture
 def decoders(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The decoders of flashlight that are made from now on."""
+    """The flashlight decoders that the test creates."""
     from flashlight.lib.text import decoder as flashlight
 
-    made: list[Any] = []
+    created: list[Any] = []
     real = flashlight.LexiconDecoder
 
     def kept(*arguments: Any) -> Any:
-        made.append(real(*arguments))
-        return made[-1]
+        created.append(real(*arguments))
+        return created[-1]
 
     monkeypatch.setattr(flashlight, "LexiconDecoder", kept)
-    return made
+    return created
 
 
 def emissions(frames: str, **instead: float) -> Tensor:
@@ -87,7 +87,7 @@ def greedy(rows: Tensor) -> str:
 
 
 @pytest.mark.parametrize(("margin", "words"), [(2.3, "I SEE"), (2.5, "I SEA")])
-def test_the_model_changes_a_word_just_where_its_own_margin_is_larger(search: WordBeam, margin: float, words: str) -> None:
+def test_the_language_model_changes_a_word_only_where_its_margin_is_larger(search: WordBeam, margin: float, words: str) -> None:
     """log10: I SEE </s> is -0.3 -0.2 (-0.1 -1.0) = -1.6, I SEA </s> is -0.3 -1.5 -1.0 = -2.8. The weight 2 makes that 2.4."""
     rows = emissions("I|SE_X|", X=margin)
     assert greedy(rows) == "I SEA"
@@ -95,7 +95,7 @@ def test_the_model_changes_a_word_just_where_its_own_margin_is_larger(search: Wo
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_best_words_are_those_of_all_paths_by_brute_force(
+def test_the_best_words_are_those_of_a_search_over_all_paths(
     seed: int, search: WordBeam, decoders: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Σ log-probabilities of the best path + 2 · log10 of the sentence - 1 for every word, over every path of six frames."""
@@ -122,7 +122,7 @@ def test_the_best_words_are_those_of_all_paths_by_brute_force(
     assert decoder.decode(rows.contiguous().data_ptr(), 6, 32)[0].score == pytest.approx(max(totals.values()), abs=1e-3)
 
 
-def test_a_word_outside_the_lexicon_is_never_written(search: WordBeam) -> None:
+def test_a_word_outside_the_lexicon_is_never_output(search: WordBeam) -> None:
     assert greedy(emissions("I|SIS_S|")) == "I SISS"
     assert set(search(emissions("I|SIS_S|")).split()) <= {"I", "SEE", "SEA", "A"}
     written = set()
@@ -135,51 +135,54 @@ def test_a_word_outside_the_lexicon_is_never_written(search: WordBeam) -> None:
 def test_the_options_are_the_official_ones_and_reach_the_decoder(search: WordBeam, monkeypatch: pytest.MonkeyPatch) -> None:
     from flashlight.lib.text import decoder as flashlight
 
-    given: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
 
     class Trie(flashlight.Trie):
         def smear(self, mode: Any) -> None:
-            given["smear"] = mode
+            recorded["smear"] = mode
             super().smear(mode)
 
     real = flashlight.LexiconDecoder
 
     def spy(options: Any, trie: Any, model: Any, silence: int, blank: int, unknown: int, moves: list, tokens: bool) -> Any:
-        given.update(options=options, silence=silence, blank=blank, moves=moves, tokens=tokens, trie=trie)
+        recorded.update(options=options, silence=silence, blank=blank, moves=moves, tokens=tokens, trie=trie)
         return real(options, trie, model, silence, blank, unknown, moves, tokens)
 
     monkeypatch.setattr(flashlight, "Trie", Trie)
     monkeypatch.setattr(flashlight, "LexiconDecoder", spy)
     assert search(emissions("A|")) == "A"
-    set_to = {name: getattr(given["options"], name) for name in dir(given["options"]) if not name.startswith("_")}
+    set_to = {name: getattr(recorded["options"], name) for name in dir(recorded["options"]) if not name.startswith("_")}
     assert set_to == {
         "beam_size": 5, "beam_size_token": 32, "beam_threshold": 25.0, "lm_weight": 2.0, "word_score": -1.0,
         "unk_score": -math.inf, "sil_score": 0.0, "log_add": False, "criterion_type": flashlight.CriterionType.CTC,
     }  # fmt: skip
-    assert given["smear"] == flashlight.SmearingMode.MAX
-    assert (LETTERS.symbols[given["silence"]], LETTERS.symbols[given["blank"]]) == ("|", "<s>")
-    assert (given["moves"], given["tokens"]) == ([], False)
+    assert recorded["smear"] == flashlight.SmearingMode.MAX
+    assert (LETTERS.symbols[recorded["silence"]], LETTERS.symbols[recorded["blank"]]) == ("|", "<s>")
+    assert (recorded["moves"], recorded["tokens"]) == ([], False)
 
 
-def test_a_compressed_model_writes_the_same(search: WordBeam, tmp_path: Path) -> None:
+def test_a_compressed_language_model_gives_the_same_words(search: WordBeam, tmp_path: Path) -> None:
     packed = tmp_path / "lm.arpa.gz"
     packed.write_bytes(gzip.compress(ARPA.encode()))
-    other = WordBeam(LETTERS.symbols, packed, search.lexicon)
+    compressed = WordBeam(LETTERS.symbols, packed, search.lexicon)
     rows = emissions("I|SE_X|", X=1.0)
-    assert other(rows) == search(rows) == "I SEE"
+    assert compressed(rows) == search(rows) == "I SEE"
 
 
-def test_a_head_decodes_also_within_each_items_own_length_and_survives_copying(search: WordBeam) -> None:
+def test_a_head_decodes_within_the_length_of_each_item_also_after_copying(search: WordBeam) -> None:
     head = CtcHead(FrameLinear(4, 32), LETTERS, search)
     batch = torch.stack([emissions("I|SE_X|", X=1.0), emissions("A|SE_X|", X=1.0)])
     lengths = torch.tensor([7, 2])
     assert head.decode(batch, lengths) == ["I SEA", "A"]
-    assert copy.deepcopy(head).decode_also(batch + 5, lengths) == [{"lm": "I SEE"}, {"lm": "A"}]  # logits need no norm
+    assert copy.deepcopy(head).decode_also(batch + 5, lengths) == [
+        {"lm": "I SEE"},
+        {"lm": "A"},
+    ]  # logits need not be normalised
     assert CtcHead(FrameLinear(4, 32), LETTERS).decode_also(batch, lengths) == [{}, {}]
     assert search(batch[0, :0]) == ""
 
 
-# ---------------------------------------------------------------- what can be wrong
+# ---------------------------------------------------------------- errors
 
 
 def test_a_word_may_have_several_spellings(tmp_path: Path) -> None:
@@ -201,7 +204,7 @@ def test_a_bad_lexicon_is_named_with_its_line(tmp_path: Path, text: str, message
         read_lexicon(tmp_path / "words.lst", LETTERS.symbols)
 
 
-def test_what_is_no_model_is_named(search: WordBeam) -> None:
+def test_a_file_that_is_no_language_model_is_named(search: WordBeam) -> None:
     search.model.write_text("a page of HTML\n")
     with pytest.raises(BadCorpus, match=r"lm\.arpa is not a language model that KenLM reads"):
         search(emissions("I|"))

@@ -50,9 +50,9 @@ def packed(layer: Blstm, features: Tensor, lengths: Tensor) -> Tensor:
 def test_the_blstm_equals_a_packed_one() -> None:
     torch.manual_seed(0)
     layer, features, lengths = Blstm(5, 7), torch.randn(3, 9, 5), torch.tensor([4, 9, 1])
-    ours, theirs = layer(features, lengths), packed(layer, features, lengths)
+    ours, expected = layer(features, lengths), packed(layer, features, lengths)
     for i, length in enumerate(lengths):
-        torch.testing.assert_close(ours[i, :length], theirs[i, :length], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(ours[i, :length], expected[i, :length], atol=1e-6, rtol=1e-5)
 
 
 def test_outputs_and_gradients_of_the_stack_do_not_depend_on_padding() -> None:
@@ -67,8 +67,8 @@ def test_outputs_and_gradients_of_the_stack_do_not_depend_on_padding() -> None:
         outputs = head(features, lengths)
         head.loss(outputs, lengths, [torch.tensor([1, 2])]).backward()
         gradients.append([outputs[:, :6].detach(), *[parameter.grad.clone() for parameter in stack.parameters()]])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+    for batched, alone in zip(*gradients, strict=True):
+        torch.testing.assert_close(batched, alone, atol=1e-6, rtol=1e-4)
 
 
 def test_loss_is_minus_the_log_of_all_paths_over_target_lengths() -> None:
@@ -86,7 +86,7 @@ def test_loss_is_minus_the_log_of_all_paths_over_target_lengths() -> None:
     assert float(head.loss(outputs, lengths, targets)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_utterance_too_short_for_its_target_counts_nothing() -> None:
+def test_an_utterance_too_short_for_its_target_has_no_loss() -> None:
     head, outputs = CtcHead(nn.Identity(), Letters()), torch.zeros(1, 1, 3, requires_grad=True)
     loss = head.loss(outputs, torch.tensor([1]), [torch.tensor([1, 2])])
     loss.backward()
@@ -101,7 +101,7 @@ def test_greedy_decoding_merges_repeats_drops_blanks_and_stops_at_the_length() -
     assert CtcHead(nn.Identity(), Letters()).decode(outputs, torch.tensor([7, 4])) == ["aab", "ba"]
 
 
-def test_no_frames_decode_to_nothing() -> None:
+def test_zero_frames_decode_to_an_empty_text() -> None:
     assert CtcHead(nn.Identity(), Letters()).decode(torch.zeros(1, 2, 3), torch.tensor([0])) == [""]
 
 

@@ -1,4 +1,4 @@
-"""Lists that were cut off in the middle of a line, and lists that name many files that are not there."""
+"""Lists truncated in the middle of a line, and lists of which many files are missing."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def celebrities(tmp_path: Path) -> Corpora:
 
 
 @pytest.mark.parametrize("kept", [20, 31, 35, 45, 55, 58])
-def test_a_trial_list_cut_in_a_line_says_which_line(celebrities: Corpora, kept: int) -> None:
+def test_a_truncated_line_of_a_trial_list_is_named(celebrities: Corpora, kept: int) -> None:
     write(celebrities.root / "VoxCeleb1/voxceleb1_test_v2.txt", f"{TRIAL}\n{TRIAL[:kept]}")
     with pytest.raises(BadCorpus, match=r"voxceleb1_test_v2\.txt, line 2: expected"):
         VoxCeleb.under(celebrities).trials()
 
 
-def test_a_trial_list_without_a_last_line_end_is_whole(celebrities: Corpora) -> None:
+def test_a_trial_list_without_a_final_newline_is_complete(celebrities: Corpora) -> None:
     write(celebrities.root / "VoxCeleb1/voxceleb1_test_v2.txt", f"{TRIAL}\n{SWAPPED}")
     assert len(VoxCeleb.under(celebrities).trials()) == 2
 
 
 @pytest.mark.parametrize("kept", [1, 8, 15, 28])
-def test_a_split_list_cut_in_a_line_says_which_line(celebrities: Corpora, kept: int) -> None:
+def test_a_truncated_line_of_a_split_list_is_named(celebrities: Corpora, kept: int) -> None:
     write(celebrities.root / "VoxCeleb1/iden_split.txt", f"{SPLIT}\n{SPLIT.replace('00001', '00002')[:kept]}")
     with pytest.raises(BadCorpus, match=r"iden_split\.txt, line 2: expected"):
         VoxCeleb.under(celebrities).identification()
@@ -71,20 +71,20 @@ def add(corpora: Corpora, name: str, text: str) -> None:
     path.write_text(path.read_text() + text)
 
 
-def test_a_language_that_was_cut_off_does_not_count_as_another_one(queries: Corpora) -> None:
+def test_a_truncated_language_is_not_taken_for_another_one(queries: Corpora) -> None:
     assert search(queries, "dev").documents_absent == 1
     add(queries, "language_key_utterances.lst", "q/Audio/quesst14_00003.wav nneng")
     with pytest.raises(BadCorpus, match=r"utterances\.lst is cut off: .*'q/Audio/quesst14_00003\.wav nneng'"):
         search(queries, "dev")
 
 
-def test_a_list_without_a_last_line_end_is_whole(queries: Corpora) -> None:
+def test_a_list_without_a_final_newline_is_complete(queries: Corpora) -> None:
     add(queries, "language_key_utterances.lst", "q/Audio/quesst14_00003.wav nnenglish")
     add(queries, "groundtruth_quesst14_dev/quesst14_dev.rttm", "LEXEME quesst14_00003 1 0.00 2.50 quesst14_dev_0001 lex")
     assert len(search(queries, "dev").targets) == 2
 
 
-def test_a_query_that_was_cut_off_does_not_count_as_another_one(queries: Corpora) -> None:
+def test_a_truncated_query_is_not_taken_for_another_one(queries: Corpora) -> None:
     add(queries, "groundtruth_quesst14_dev/quesst14_dev.rttm", "LEXEME quesst14_00001 1 0.00 2.50 quesst14_dev_00")
     with pytest.raises(BadCorpus, match=r"quesst14_dev\.rttm is cut off"):
         search(queries, "dev")
@@ -101,7 +101,7 @@ ROW = f"{ID},/elsewhere/{ID}.wav,,,,48000"
 
 
 @pytest.mark.parametrize(
-    ("turns", "rows", "says"),
+    ("turns", "rows", "message"),
     [
         (TURN[:-8], ROW, r"dev_clean\.rttm is cut off"),
         (TURN[:-20], ROW, r"dev_clean\.rttm, line 2: expected 8 fields"),
@@ -111,13 +111,13 @@ ROW = f"{ID},/elsewhere/{ID}.wav,,,,48000"
         (TURN, "", "lists no mixture"),
     ],
 )
-def test_references_of_mixtures_that_were_cut_off_are_errors(tmp_path: Path, turns: str, rows: str, says: str) -> None:
+def test_truncated_references_of_mixtures_are_errors(tmp_path: Path, turns: str, rows: str, message: str) -> None:
     alignments = write(tmp_path / "Libri2Mix/metadata/LibriSpeech/dev_clean.rttm", f"{TURN}\n")
     listing = write(tmp_path / "Libri2Mix/wav16k/max/metadata/mixture_dev_mix_both.csv", f"{HEAD}{ROW}\n")
-    assert [one.id for one in mixtures(Corpora(tmp_path), "dev")] == [ID]
+    assert [item.id for item in mixtures(Corpora(tmp_path), "dev")] == [ID]
     alignments.write_text(turns)
     listing.write_text(HEAD + rows)
-    with pytest.raises(BadCorpus, match=says):
+    with pytest.raises(BadCorpus, match=message):
         mixtures(Corpora(tmp_path), "dev")
 
 
@@ -125,7 +125,7 @@ def test_references_of_mixtures_that_were_cut_off_are_errors(tmp_path: Path, tur
 
 
 @pytest.mark.parametrize("kept", [12, 40, 60, 78, 83])
-def test_a_row_of_orders_that_was_cut_off_is_an_error(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_row_of_commands_is_an_error(tmp_path: Path, kept: int) -> None:
     data = tmp_path / "fluent_speech_commands_dataset/data"
     head, row = (
         ",path,speakerId,transcription,action,object,location\n",
@@ -140,17 +140,17 @@ def test_a_row_of_orders_that_was_cut_off_is_an_error(tmp_path: Path, kept: int)
         task("ic").read(Corpora(tmp_path))
 
 
-def test_an_emotion_that_was_cut_off_is_no_other_label(tmp_path: Path) -> None:
+def test_a_truncated_emotion_is_not_taken_for_another_one(tmp_path: Path) -> None:
     write(tmp_path / "IEMOCAP/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt", "[6.29 - 8.23]\tSes01F_impro01_F000\tne")
     with pytest.raises(BadCorpus, match=r"Ses01F_impro01\.txt, line 1: expected .* ang dis exc fea .*found"):
         task("er").read(Corpora(tmp_path))
 
 
-def test_a_word_that_normalisation_emptied_keeps_its_label(tmp_path: Path) -> None:
+def test_a_word_that_is_empty_after_normalisation_keeps_its_label(tmp_path: Path) -> None:
     line = "Ivy-snips-train-0 BOS PLAY  STONE EOS\tO O artist artist PlayMusic\n"
     lines = [line, "Amy-snips-valid-0 BOS GO EOS\tO O X\n", "Emma-snips-test-0 BOS GO EOS\tO O X\n"]
-    for split, one in zip(("train", "valid", "test"), lines, strict=True):
-        write(tmp_path / "SNIPS" / split / f"{one.split()[0]}.wav", "")
+    for split, listed in zip(("train", "valid", "test"), lines, strict=True):
+        write(tmp_path / "SNIPS" / split / f"{listed.split()[0]}.wav", "")
     write(tmp_path / "SNIPS/all.iob.snips.txt", "".join(lines))
     assert read_fold(Corpora(tmp_path)).train.items[0].label == (("PLAY", "O"), ("", "artist"), ("STONE", "artist"))
 
@@ -164,7 +164,7 @@ def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
         list(lines_of(path, "Fetch it again."))
 
 
-def test_all_missing_files_are_looked_for_before_the_first_five_are_named(tmp_path: Path) -> None:
+def test_all_files_are_looked_for_before_five_missing_ones_are_named(tmp_path: Path) -> None:
     paths = [tmp_path / f"{n}.wav" for n in range(9)]
     paths[4].touch()
     with pytest.raises(

@@ -25,11 +25,11 @@ def frames(seed: int, *shape: int) -> torch.Tensor:
 @pytest.mark.parametrize(("query", "document"), [(5, 30), (17, 40), (30, 31), (12, 5), (20, 2), (6, 1), (1, 9)])
 def test_the_least_cost_is_that_of_dtw_python(query: int, document: int) -> None:
     costs = torch.rand(query, 3, document, generator=torch.Generator().manual_seed(query), dtype=torch.float64)
-    expected = [reference(costs[:, one].numpy()) for one in range(3)]
+    expected = [reference(costs[:, number].numpy()) for number in range(3)]
     assert least_costs(costs).tolist() == pytest.approx(expected)
 
 
-def test_a_path_worked_by_hand_skips_waits_and_starts_anywhere() -> None:
+def test_a_path_worked_by_hand_skips_repeats_and_starts_at_any_column() -> None:
     skips = [[9.0, 0.0, 9.0, 9.0], [9.0, 9.0, 9.0, 0.0], [9.0, 9.0, 9.0, 1.5]]  # column 1, on by two to 3, waiting there
     too_far = [[0.0, 9.0, 9.0, 9.0], [9.0, 9.0, 9.0, 0.0]]  # three columns on is not allowed: any path costs 9
     assert least_costs(torch.tensor(skips)[:, None]).tolist() == [0.5]
@@ -50,17 +50,17 @@ def test_a_row_without_spread_costs_nothing() -> None:
 
 def test_a_query_that_is_part_of_the_document_costs_nothing_there_and_something_elsewhere() -> None:
     documents = frames(5, 3, 40, 8)
-    found = least_costs(cosine_exp(documents[1, 10:22], documents))
-    assert found[1].item() == pytest.approx(0.0, abs=1e-6)
-    assert min(found[0].item(), found[2].item()) > 0.05
+    measured = least_costs(cosine_exp(documents[1, 10:22], documents))
+    assert measured[1].item() == pytest.approx(0.0, abs=1e-6)
+    assert min(measured[0].item(), measured[2].item()) > 0.05
 
 
-def test_costs_do_not_depend_on_the_longer_documents_beside() -> None:
+def test_costs_do_not_depend_on_longer_documents_of_the_batch() -> None:
     query, documents = frames(6, 12, 8), [frames(7 + n, length, 8) for n, length in enumerate((3, 12, 25, 60))]
-    alone = [least_costs(cosine_exp(query, one[None])).item() for one in documents]
+    alone = [least_costs(cosine_exp(query, document[None])).item() for document in documents]
     together = least_costs(cosine_exp(query, padded(documents)))
     assert together.tolist() == pytest.approx(alone, abs=1e-6)
-    assert all(math.isfinite(one) for one in alone)
+    assert all(math.isfinite(cost) for cost in alone)
 
 
 def test_padding_repeats_the_last_frame() -> None:
@@ -87,14 +87,14 @@ def by_dtw_python(queries: list[torch.Tensor], documents: list[torch.Tensor]) ->
 Sounds = tuple[list[torch.Tensor], list[torch.Tensor]]
 
 
-def test_a_compiled_search_is_dtw_python_and_librosa_to_a_millionth(sounds: Sounds) -> None:
+def test_the_compiled_search_agrees_with_dtw_python_and_librosa(sounds: Sounds) -> None:
     queries, documents = sounds
-    found = search(queries, documents).numpy()
-    np.testing.assert_allclose(found, by_dtw_python(queries, documents), atol=1e-6, rtol=0)
+    measured = search(queries, documents).numpy()
+    np.testing.assert_allclose(measured, by_dtw_python(queries, documents), atol=1e-6, rtol=0)
     compared = 0
-    for row, query in zip(found, queries, strict=True):
+    for row, query in zip(measured, queries, strict=True):
         for value, document in zip(row, documents, strict=True):
-            if len(query) <= len(document):  # librosa turns a longer query around
+            if len(query) <= len(document):  # librosa swaps the two if the query is longer
                 costs = cosine_exp(query, document[None])[:, 0].double().numpy()
                 steps = {
                     "step_sizes_sigma": np.array([[1, 0], [1, 1], [1, 2]]),
@@ -108,7 +108,7 @@ def test_a_compiled_search_is_dtw_python_and_librosa_to_a_millionth(sounds: Soun
 
 
 @pytest.mark.parametrize("cells", [1, 700, 10**9])
-def test_a_search_does_not_depend_on_what_is_searched_at_once(
+def test_costs_do_not_depend_on_which_documents_are_searched_together(
     sounds: Sounds, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queries, documents = sounds
@@ -124,7 +124,7 @@ def test_a_search_is_the_same_on_any_number_of_threads(sounds: Sounds, threads: 
     assert torch.equal(search(*sounds), expected)
 
 
-def test_torch_searches_elsewhere_and_finds_the_same(sounds: Sounds) -> None:
+def test_the_search_in_torch_gives_the_same_costs(sounds: Sounds) -> None:
     queries, documents = sounds
     ordered = sorted(documents, key=len)
     elsewhere = torch.stack([least_costs(cosine_exp(query, padded(ordered))) for query in queries])
@@ -132,8 +132,8 @@ def test_torch_searches_elsewhere_and_finds_the_same(sounds: Sounds) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_a_gpu_finds_the_same(sounds: Sounds) -> None:
-    moved = [[one.cuda() for one in some] for some in sounds]
+def test_a_gpu_gives_the_same_costs(sounds: Sounds) -> None:
+    moved = [[matrix.cuda() for matrix in matrices] for matrices in sounds]
     torch.testing.assert_close(search(*moved).cpu(), search(*sounds), atol=2e-6, rtol=0)
 
 

@@ -40,9 +40,9 @@ def folds(root: Path) -> tuple[Fold, ...]:
 
 
 def test_each_fold_tests_on_one_session_that_it_does_not_train_on(root: Path) -> None:
-    found = folds(root)
-    assert [fold.name for fold in found] == ["fold1", "fold2", "fold3", "fold4", "fold5"]
-    for number, fold in enumerate(found, start=1):
+    five_folds = folds(root)
+    assert [fold.name for fold in five_folds] == ["fold1", "fold2", "fold3", "fold4", "fold5"]
+    for number, fold in enumerate(five_folds, start=1):
         session = f"Ses0{number}"
         assert {item.id[:5] for item in fold.test.items} == {session}
         assert session not in {item.id[:5] for item in fold.train.items + fold.dev.items}
@@ -53,24 +53,24 @@ def test_other_labels_are_dropped_and_excited_counts_as_happy(root: Path) -> Non
     assert {label: labels.count(label) for label in set(labels)} == {"neu": 4, "hap": 8, "ang": 4, "sad": 4}
 
 
-def test_dev_is_the_draw_of_random_split_with_seed_zero(root: Path) -> None:
-    found = folds(root)
-    for number, fold in enumerate(found):
-        sessions = [other.test.items for place, other in enumerate(found) if place != number]
+def test_dev_is_drawn_by_random_split_with_seed_zero(root: Path) -> None:
+    five_folds = folds(root)
+    for number, fold in enumerate(five_folds):
+        sessions = [other_fold.test.items for place, other_fold in enumerate(five_folds) if place != number]
         rest = [item.id for items in sessions for item in items]
         torch_train, torch_dev = random_split(range(80), [64, 16], generator=torch.Generator().manual_seed(0))
         assert {item.id for item in fold.train.items} == {rest[place] for place in torch_train}
         assert {item.id for item in fold.dev.items} == {rest[place] for place in torch_dev}
 
 
-def test_items_come_by_label_file_and_line_and_know_the_actor(root: Path) -> None:
+def test_items_are_ordered_by_label_file_and_line_and_grouped_by_actor(root: Path) -> None:
     items = folds(root)[2].test.items
     assert [item.id for item in items[:3]] == ["Ses03F_impro01_F000", "Ses03F_impro01_M000", "Ses03F_impro01_F001"]
     assert [item.group for item in items[:3]] == [("Ses03F",), ("Ses03M",), ("Ses03F",)]
     assert items[-1].audio.path == root / "IEMOCAP/Session3/sentences/wav/Ses03M_script01_1/Ses03M_script01_1_M004.wav"
 
 
-def test_the_release_goes_by_either_name(root: Path) -> None:
+def test_the_folder_of_the_release_may_have_either_name(root: Path) -> None:
     (root / "IEMOCAP").rename(root / "IEMOCAP_full_release")
     assert len(folds(root)[0].test.items) == 20
 
@@ -82,7 +82,7 @@ def test_a_missing_sound_is_an_error_that_names_it(root: Path) -> None:
         folds(root)
 
 
-def test_a_missing_sound_of_a_dropped_label_is_none_of_our_business(root: Path) -> None:
+def test_a_missing_sound_of_a_dropped_label_is_ignored(root: Path) -> None:
     (root / "IEMOCAP/Session4/sentences/wav/Ses04F_impro01/Ses04F_impro01_M006.wav").unlink()
     assert len(folds(root)[3].test.items) == 20
 
@@ -95,12 +95,12 @@ def test_a_session_without_labels_is_an_error(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"), [("[1.0 - 2.0] Ses01F_impro01_F000 neu", "line 2"), ("[1 - 2]\tSes01F_impro01_F000\tneu\t[]", "twice")]
+    ("line", "message"), [("[1.0 - 2.0] Ses01F_impro01_F000 neu", "line 2"), ("[1 - 2]\tSes01F_impro01_F000\tneu\t[]", "twice")]
 )
-def test_broken_and_repeated_lines_are_errors(root: Path, line: str, says: str) -> None:
+def test_broken_and_repeated_lines_are_errors(root: Path, line: str, message: str) -> None:
     file = root / "IEMOCAP/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     file.write_text(f"%\n{line}\n{line}\n")
-    with pytest.raises(BadCorpus, match=says):
+    with pytest.raises(BadCorpus, match=message):
         folds(root)
 
 
@@ -109,10 +109,10 @@ def test_an_absent_corpus_says_where_it_was_looked_for(tmp_path: Path) -> None:
         TASK.read(Corpora(tmp_path))
 
 
-def test_the_score_is_the_mean_of_the_folds_and_follows_weights() -> None:
+def test_the_score_is_the_weighted_mean_of_the_folds() -> None:
     right = [("fold1", 1), ("fold1", 0), ("fold1", 1), ("fold1", 1), ("fold2", 0), ("fold2", 1)]
-    made = [Prediction(str(n), fold, (), "sad", "sad" if hit else "neu") for n, (fold, hit) in enumerate(right)]
-    score = TASK.score(made, {})["accuracy"]
+    predictions = [Prediction(str(n), fold, (), "sad", "sad" if hit else "neu") for n, (fold, hit) in enumerate(right)]
+    score = TASK.score(predictions, {})["accuracy"]
     assert score.value == pytest.approx((75 + 50) / 2)
     assert score.counts == {"correct": 4, "items": 6}
     assert score.reweighted(np.array([0, 3, 1, 0, 1, 3])) == pytest.approx((25 + 75) / 2)
@@ -145,16 +145,16 @@ def listed(root: Path, utterances: set[str]) -> Path:
 def test_a_corpus_that_has_every_listed_utterance_gets_the_official_dev_sets(tmp_path: Path) -> None:
     official = official_dev()
     assert {fold: len(utterances) for fold, utterances in official.items()} == OFFICIAL
-    whole = set().union(*official.values())
-    for fold in folds(listed(tmp_path / "whole", whole)):
+    utterances = set().union(*official.values())
+    for fold in folds(listed(tmp_path / "whole", utterances)):
         assert {item.id for item in fold.dev.items} == official[fold.name]
         assert not {item.id for item in fold.train.items} & official[fold.name]
         assert fold.remarks == ()
 
 
-def test_a_corpus_that_lacks_one_keeps_drawn_dev_sets_and_says_so(tmp_path: Path) -> None:
+def test_a_corpus_without_one_of_them_keeps_drawn_dev_sets_and_says_so(tmp_path: Path) -> None:
     official = official_dev()
     lost = min(official["fold1"])
-    found = folds(listed(tmp_path / "part", set().union(*official.values()) - {lost}))
-    assert any({item.id for item in fold.dev.items} != official[fold.name] for fold in found)
-    assert all(lost in fold.remarks[0] and "1 of the " in fold.remarks[0] for fold in found)
+    five_folds = folds(listed(tmp_path / "part", set().union(*official.values()) - {lost}))
+    assert any({item.id for item in fold.dev.items} != official[fold.name] for fold in five_folds)
+    assert all(lost in fold.remarks[0] and "1 of the " in fold.remarks[0] for fold in five_folds)

@@ -1,4 +1,4 @@
-"""SD without a gradient: clusters of a recording, seconds of each speaker, the energy gate, overlap, the control."""
+"""SD without training: clusters of a recording, seconds of each speaker, the energy gate, overlap, the control."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def noise(key: str) -> Tensor:
 
 
 def recording(root: Path, number: int) -> Item:
-    """Two speakers in turn, a pause, both at once; six seconds, silent where nobody talks."""
+    """Six seconds: two speakers in turn, a silent pause, both at once."""
     a, b = sorted((f"s{number % SPEAKERS}", f"s{(number + 1 + number // SPEAKERS) % SPEAKERS}"))
     turns: tuple[Turn, ...] = ((0.5, 2.0, a), (2.0, 3.5, b), (4.0, 5.5, a), (4.5, 5.5, b))
     active = frames_of(turns, (a, b), HOP, 0, 6 * SAMPLE_RATE // HOP)
@@ -42,51 +42,53 @@ def fold(tmp_path: Path) -> Fold:
     return Fold("all", Split("train", items), Split("dev", ()), Split("test", items))
 
 
-def voices(told: bool) -> Callable[[Item], Tensor]:
-    """Frames that are the mean of the vectors of those who talk, or of nobody's."""
+def voices(informative: bool) -> Callable[[Item], Tensor]:
+    """Frames: the mean of the vectors of the active speakers with noise, or noise alone."""
 
     def frames(item: Item) -> Tensor:
         active = torch.from_numpy(item.label.active).float()
         vectors = torch.stack([noise(speaker) for speaker in item.group])
         blur = torch.from_numpy(np.random.default_rng(zlib.crc32(item.id.encode())).normal(size=(len(active), DIM))).float()
-        heard = active @ vectors / active.sum(1, keepdim=True).clamp(min=1)
-        return heard + 0.05 * blur if told else blur
+        mixture = active @ vectors / active.sum(1, keepdim=True).clamp(min=1)
+        return mixture + 0.05 * blur if informative else blur
 
     return frames
 
 
 @pytest.mark.parametrize("shots", [0, 1, 5, "all"])
-def test_frames_that_tell_the_speakers_leave_few_errors(ask, fold: Fold, shots) -> None:
-    """What is left: edges of turns, blurred by smoothing and by the energy gate."""
+def test_features_that_separate_the_speakers_give_few_errors(ask, fold: Fold, shots) -> None:
+    """The remaining errors are at the ends of turns, because of smoothing and the energy gate."""
     assert ask(TASK, fold, voices(True), shots, setting=SETTING)[0] < 10.0
 
 
 @pytest.mark.parametrize("shots", [0, 1, "all"])
-def test_frames_without_information_are_no_better_than_the_floor(ask, fold: Fold, shots) -> None:
+def test_features_without_information_are_no_better_than_the_floor(ask, fold: Fold, shots) -> None:
     assert TASK.few_shot is not None
     one_each = {**SETTING, "both": 0.0}
     assert ask(TASK, fold, voices(False), shots, setting=one_each)[0] > TASK.few_shot.floor(fold) - 3.0
 
 
 def test_permuted_speakers_are_worse_than_the_true_ones(ask, fold: Fold) -> None:
-    """Seconds of the wrong speakers: every recording is said to be by two others. The truth of the turns stays."""
+    """Examples of the wrong speakers: the speakers of all recordings are permuted, the reference turns are not."""
     groups = [item.group for item in fold.test.items]
     renamed = tuple(replace(item, group=groups[(i + 5) % 12]) for i, item in enumerate(fold.test.items))
-    told = {item.id: voices(True)(item) for item in fold.test.items}
+    features = {item.id: voices(True)(item) for item in fold.test.items}
     permuted = replace(fold, test=replace(fold.test, items=renamed))
-    assert ask(TASK, permuted, lambda item: told[item.id], 1, setting=SETTING)[0] > 25.0
+    assert ask(TASK, permuted, lambda item: features[item.id], 1, setting=SETTING)[0] > 25.0
 
 
-def test_the_control_takes_all_speech_for_both(fold: Fold, ask) -> None:
+def test_the_control_assigns_all_speech_to_both_speakers(fold: Fold, ask) -> None:
     assert TASK.few_shot is not None
     (control,) = TASK.few_shot.controls.values()
     method = replace(TASK.few_shot, answer=control)
-    scores = {ask(replace(TASK, few_shot=method), fold, voices(told), 1, setting=SETTING)[0] for told in (True, False)}
+    scores = {
+        ask(replace(TASK, few_shot=method), fold, voices(informative), 1, setting=SETTING)[0] for informative in (True, False)
+    }
     assert len(scores) == 1
 
 
 def test_no_recording_is_an_example_of_itself_and_examples_are_nested(ask, fold: Fold) -> None:
-    """A recording whose frames are all changed is answered by the others' examples, which stay as they were."""
+    """Changed frames of one recording change its own answer and none of the recordings without its speakers."""
     assert TASK.few_shot is not None
     assert TASK.few_shot.available is not None
     available = TASK.few_shot.available(fold)
@@ -99,8 +101,8 @@ def test_no_recording_is_an_example_of_itself_and_examples_are_nested(ask, fold:
 
     answers = [ask(TASK, fold, frames, "all", setting=SETTING)[1] for frames in (voices(True), strange)]
     assert answers[0][0].prediction != answers[1][0].prediction
-    talking = {i for i, item in enumerate(fold.test.items) if set(item.group).isdisjoint(fold.test.items[0].group)}
-    assert all(answers[0][i].prediction == answers[1][i].prediction for i in talking)
+    other_recordings = {i for i, item in enumerate(fold.test.items) if set(item.group).isdisjoint(fold.test.items[0].group)}
+    assert all(answers[0][i].prediction == answers[1][i].prediction for i in other_recordings)
 
 
 def test_episodes_and_settings_are_all_answered(fold: Fold, ask) -> None:
@@ -108,7 +110,7 @@ def test_episodes_and_settings_are_all_answered(fold: Fold, ask) -> None:
     assert method is not None
     episodes = [Episode(0, 0), Episode(1, 0), Episode(1, 1), Episode("all", 0)]
 
-    class Given:
+    class OneState:
         layer, hop = 0, HOP
 
         def means(self, items): ...
@@ -117,5 +119,7 @@ def test_episodes_and_settings_are_all_answered(fold: Fold, ask) -> None:
             return voices(True)(item)
 
     settings = [*method.settings, *method.further(1, method.settings[0])]
-    answers = [(episode, str(setting)) for episode, setting, _ in method.answer(fold, fold.test, episodes, settings, Given())]
+    answers = [
+        (episode, str(setting)) for episode, setting, _ in method.answer(fold, fold.test, episodes, settings, OneState())
+    ]
     assert sorted(map(str, answers)) == sorted(str((episode, str(setting))) for episode in episodes for setting in settings)

@@ -1,4 +1,4 @@
-"""QbE without a gradient: the official search in one hidden state."""
+"""QbE without training: the official search in one hidden state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def noise(key: str, length: int = LENGTH) -> Tensor:
 
 
 def frames_with(words: bool) -> Callable[[Item], Tensor]:
-    """Frames of a query are its word's; a document holds the frames of its word (or none of them) between others."""
+    """Frames of a query are those of its word; a document contains the frames of its word (or none of them) between others."""
 
     def frames(item: Item) -> Tensor:
         word = noise(f"word {item.id[-1]}" if words else item.id)
@@ -42,11 +42,11 @@ def fold() -> Fold:
     return Fold("all", Split("train", ()), replace(test, name="dev"), test)
 
 
-def test_frames_that_hold_the_query_find_every_document(ask, fold: Fold) -> None:
+def test_features_that_contain_the_query_find_every_document(ask, fold: Fold) -> None:
     assert ask(TASK, fold, frames_with(True))[0] == pytest.approx(1.0)
 
 
-def test_frames_without_information_are_at_the_floor(ask, fold: Fold) -> None:
+def test_features_without_information_are_at_the_floor(ask, fold: Fold) -> None:
     assert TASK.few_shot is not None
     assert abs(ask(TASK, fold, frames_with(False))[0] - TASK.few_shot.floor(fold)) < 0.06
 

@@ -1,4 +1,4 @@
-"""ASV without a gradient: zero-shot cosines, enrolment with further utterances, a dev split made of training speakers."""
+"""ASV without training: zero-shot cosines, enrolment with further utterances, a dev split of training speakers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def utterance(speaker: str, number: int) -> Item:
 
 
 def voices(share: float) -> Callable[[Item], Tensor]:
-    """Frames of which a share is the speaker's own vector, the rest is the utterance's."""
+    """Frames: a share of the vector of the speaker, the rest of the utterance."""
     return lambda item: (share * noise(item.label) + (1 - share) * noise(item.id))[None].repeat(3, 1)
 
 
@@ -38,19 +38,19 @@ def fold() -> Fold:
     train = tuple(utterance(f"train{s}", n) for s in range(20) for n in range(6))
     test = tuple(utterance(f"test{s}", n) for s in range(10) for n in range(6))
     same = [(a, b) for a in test for b in test if a.label == b.label and a.id < b.id]
-    other = [(a, b) for a in test for b in test if a.label != b.label][:: 2700 // len(same)]
-    trials = tuple(Trial(a.id, b.id, int(a.label == b.label), (a.label, b.label)) for a, b in (*same, *other))
+    different = [(a, b) for a in test for b in test if a.label != b.label][:: 2700 // len(same)]
+    trials = tuple(Trial(a.id, b.id, int(a.label == b.label), (a.label, b.label)) for a, b in (*same, *different))
     return Fold("all", Split("train", train), Split("dev", ()), Split("test", test, trials))
 
 
 @pytest.mark.parametrize("shots", [0, 1, "all"])
-def test_features_that_tell_the_speaker_make_no_error(ask, fold: Fold, shots) -> None:
+def test_features_of_the_speaker_give_no_error(ask, fold: Fold, shots) -> None:
     assert ask(TASK, fold, voices(1.0), shots)[0] == 0.0
 
 
 @pytest.mark.parametrize("shots", [0, 1, 4, "all"])
 def test_features_without_the_speaker_are_at_the_floor(ask, fold: Fold, shots) -> None:
-    """Two deviations of a share of 150 trials are 8 points."""
+    """Two standard deviations of a share of 150 trials are 8 points."""
     assert TASK.few_shot is not None
     assert abs(ask(TASK, fold, voices(0.0), shots)[0] - TASK.few_shot.floor(fold)) < 10.0
 
@@ -69,7 +69,7 @@ def test_more_utterances_of_the_speaker_help(ask, fold: Fold) -> None:
 
 
 def test_the_enrolled_speaker_is_the_mean_of_its_utterances_without_the_tested_one(ask, fold: Fold) -> None:
-    """All utterances, by hand."""
+    """Computed by hand for all utterances."""
     _, predictions = ask(TASK, fold, voices(0.5), "all")
     train = torch.stack([voices(0.5)(item).mean(0) for item in fold.train.items])
     unit = {
@@ -82,7 +82,7 @@ def test_the_enrolled_speaker_is_the_mean_of_its_utterances_without_the_tested_o
         assert prediction.prediction == pytest.approx(float(torch.cosine_similarity(model, unit[right], dim=0)), abs=1e-5)
 
 
-def test_a_larger_number_than_there_is_takes_all(ask, fold: Fold) -> None:
+def test_a_k_above_the_available_number_takes_all(ask, fold: Fold) -> None:
     assert TASK.few_shot is not None
     assert TASK.few_shot.available is not None
     assert TASK.few_shot.available(fold) == 4
@@ -91,7 +91,7 @@ def test_a_larger_number_than_there_is_takes_all(ask, fold: Fold) -> None:
 
 
 def test_the_examples_of_a_draw_are_nested_and_draws_differ(ask, fold: Fold) -> None:
-    """An utterance is one of a few axes, the tested one a sum of them with weights 1, 2, 4 …: the cosine tells what is in."""
+    """Each utterance is one axis, the tested one a sum of axes with weights 1, 2, 4 …: the cosine shows which are enrolled."""
     trial = next(trial for trial in fold.test.trials if trial.reference)
     small = replace(fold, test=replace(fold.test, trials=(trial,)))
     speaker = trial.left.rpartition("-")[0]
@@ -114,21 +114,21 @@ def test_the_examples_of_a_draw_are_nested_and_draws_differ(ask, fold: Fold) -> 
     for draw in range(5):
         sets = [enrolled(shots, draw) for shots in range(5)]
         assert sets[0] == {left}
-        assert [len(one) for one in sets] == [1, 2, 3, 4, 5]
+        assert [len(examples) for examples in sets] == [1, 2, 3, 4, 5]
         assert all(a < b for a, b in itertools.pairwise(sets))
         assert int(trial.right[-1]) not in sets[-1]
     assert len({tuple(sorted(enrolled(1, draw))) for draw in range(5)}) > 1
 
 
-def test_the_dev_split_has_training_speakers_only_and_as_many_targets_as_others(fold: Fold) -> None:
+def test_the_dev_split_has_training_speakers_only_and_as_many_targets_as_nontargets(fold: Fold) -> None:
     assert TASK.few_shot is not None
     assert TASK.few_shot.develop is not None
-    made = TASK.few_shot.develop(fold)
-    assert made.test == fold.test
-    assert {item.label for item in made.dev.items} < {item.label for item in fold.train.items}
-    assert {item.label for item in made.dev.items}.isdisjoint(item.label for item in made.train.items)
-    assert sum(trial.reference for trial in made.dev.trials) * 2 == len(made.dev.trials) == 200
-    assert len({trial.id for trial in made.dev.trials}) == 200
-    speaker = {item.id: item.label for item in made.dev.items}
-    assert all((speaker[trial.left] == speaker[trial.right]) == trial.reference for trial in made.dev.trials)
-    assert TASK.few_shot.develop(fold) == made
+    developed = TASK.few_shot.develop(fold)
+    assert developed.test == fold.test
+    assert {item.label for item in developed.dev.items} < {item.label for item in fold.train.items}
+    assert {item.label for item in developed.dev.items}.isdisjoint(item.label for item in developed.train.items)
+    assert sum(trial.reference for trial in developed.dev.trials) * 2 == len(developed.dev.trials) == 200
+    assert len({trial.id for trial in developed.dev.trials}) == 200
+    speaker = {item.id: item.label for item in developed.dev.items}
+    assert all((speaker[trial.left] == speaker[trial.right]) == trial.reference for trial in developed.dev.trials)
+    assert TASK.few_shot.develop(fold) == developed

@@ -29,12 +29,12 @@ def root(tmp_path: Path) -> Path:
     for split, rows in ROWS.items():
         lines = []
         for number, row in enumerate(rows):
-            name, action, thing, place = row.split(",")
+            name, action, object_, place = row.split(",")
             sound = top / "wavs" / "speakers" / f"s{name[0]}" / f"{name}.wav"
             sound.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(sound, np.full(4000, 0.1), 16_000)
             path = sound.relative_to(top)
-            lines.append(f'{number},{path},s{name[0]},"Do it, please",{action},{thing},{place}\n')
+            lines.append(f'{number},{path},s{name[0]},"Do it, please",{action},{object_},{place}\n')
         (top / "data" / f"{split}_data.csv").write_text(HEAD + "".join(lines))
     return tmp_path
 
@@ -45,15 +45,15 @@ def edit(root: Path, old: str, new: str, split: str = "train") -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_the_splits_are_the_lists_and_none_stays_a_word(root: Path) -> None:
+def test_splits_follow_the_lists_and_the_value_none_is_kept(root: Path) -> None:
     (fold,) = TASK.read(Corpora(root))
     assert [len(split.items) for split in (fold.train, fold.dev, fold.test)] == [2, 1, 1]
-    first = fold.train.items[0]
-    assert first.label == {"action": "change language", "object": "none", "location": "none"}
-    assert (first.id, first.group) == ("a1", ("sa",))
+    item = fold.train.items[0]
+    assert item.label == {"action": "change language", "object": "none", "location": "none"}
+    assert (item.id, item.group) == ("a1", ("sa",))
 
 
-def test_a_value_that_no_slot_has_names_file_line_and_value(root: Path) -> None:
+def test_an_unknown_slot_value_is_an_error_with_file_line_and_value(root: Path) -> None:
     edit(root, "none,none", ",none")
     with pytest.raises(BadCorpus, match=r"train_data\.csv, line 2: '' is no object"):
         TASK.read(Corpora(root))
@@ -98,13 +98,13 @@ def test_the_head_has_the_official_size_and_decodes_what_it_encodes() -> None:
 
 def test_all_three_slots_must_be_right() -> None:
     right = {"action": "bring", "object": "shoes", "location": "none"}
-    said = [
+    predictions = [
         Prediction("a", "all", ("s",), right, dict(right)),
         Prediction("b", "all", ("s",), right, right | {"location": "kitchen"}),
         Prediction("c", "all", ("s",), right, right | {"object": "socks", "action": "activate"}),
         Prediction("d", "all", ("s",), right, dict(right)),
     ]
-    assert TASK.score(said, {})["accuracy"].value == 50.0
+    assert TASK.score(predictions, {})["accuracy"].value == 50.0
 
 
 def test_the_official_recipe_is_the_published_one() -> None:
@@ -118,7 +118,7 @@ def test_the_official_recipe_is_the_published_one() -> None:
     )
 
 
-def test_the_miniature_knows_the_corpus_31_intents_and_can_say_each() -> None:
+def test_the_miniature_has_a_sentence_for_each_of_the_31_intents() -> None:
     assert len(set(INTENTS)) == len(INTENTS) == 31
     for intent in INTENTS:
         assert all(value in SLOTS[slot] for slot, value in zip(SLOTS, intent, strict=True))

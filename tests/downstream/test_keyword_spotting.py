@@ -45,7 +45,7 @@ def test_speakers_of_the_published_testing_list_are_unused() -> None:
     assert {side(f"{speaker}_nohash_{take}.wav") for speaker in listed for take in (0, 3)} == {"unused"}
 
 
-def test_the_hash_gives_about_a_tenth_to_dev_and_a_tenth_to_nobody() -> None:
+def test_the_hash_gives_a_tenth_to_dev_and_leaves_a_tenth_unused() -> None:
     sides = [side(f"{number:08x}_nohash_0.wav") for number in range(5_000)]
     assert sides.count("dev") == pytest.approx(500, abs=75)
     assert sides.count("unused") == pytest.approx(500, abs=75)
@@ -88,13 +88,13 @@ def test_silence_is_sliced_in_mini_and_cropped_in_the_official_recipe(root: Path
 
 
 @pytest.mark.parametrize(("samples", "slices"), [(16_000, 1), (16_100, 1), (17_600, 2), (800, 0), (1_600, 1)])
-def test_the_last_slice_of_silence_is_no_crumb(root: Path, samples: int, slices: int) -> None:
+def test_a_short_last_slice_of_silence_is_dropped(root: Path, samples: int, slices: int) -> None:
     sound(root / "SpeechCommands" / TRAIN / NOISE / "white_noise.wav", samples)
     items = TASK.prepare(fold(root).train, 320, TASK.card.recipes["superb-once"]).items
     assert sum(item.label == "_silence_" for item in items) == slices
 
 
-def test_both_archives_may_lie_at_the_top(root: Path) -> None:
+def test_both_archives_may_be_at_the_top(root: Path) -> None:
     expected = [item.id for item in fold(root).train.items]
     for name in (TRAIN, TEST):
         (root / "SpeechCommands" / name).rename(root / name)
@@ -102,7 +102,7 @@ def test_both_archives_may_lie_at_the_top(root: Path) -> None:
     assert [item.id for item in fold(root).train.items] == expected
 
 
-def test_the_archive_may_lie_elsewhere(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_archive_may_be_elsewhere(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     (elsewhere,) = TASK.read(Corpora(tmp_path_factory.mktemp("empty"), {"SpeechCommands": root / "SpeechCommands"}))
     assert elsewhere == fold(root)
 
@@ -114,7 +114,7 @@ def test_a_listed_file_that_is_missing_is_an_error_that_names_it(root: Path) -> 
         fold(root)
 
 
-def test_a_folder_without_sounds_is_an_error_and_companions_are_no_sounds(root: Path) -> None:
+def test_a_folder_without_sounds_is_an_error_and_resource_forks_are_ignored(root: Path) -> None:
     folder = root / "SpeechCommands" / TEST / "yes"
     (folder / "aaaa0000_nohash_0.wav").rename(folder / "._aaaa0000_nohash_0.wav")
     with pytest.raises(BadCorpus, match="yes"):

@@ -1,4 +1,5 @@
-"""ASR from sound to two scores: words in tones, a bigram of their train transcripts, a board that scores both again."""
+"""ASR with a language model, from sound to both scores: words as tones, a bigram of their transcripts, a board that recomputes
+both scores."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ COUNTS = {"train": (4, 40), "dev": (2, 8), "test": (6, 8)}
 
 
 def sound(text: str, random: np.random.Generator) -> np.ndarray:
-    """40 ms of a tone for each letter, as much rest after it and between words, and noise over all."""
+    """40 ms of a tone for each letter, 40 ms of silence after it and after each word, and noise on everything."""
     time, rest = np.arange(BEAT) / 16_000, np.zeros(BEAT)
     pieces: list[np.ndarray] = []
     for word in text.split():
@@ -43,7 +44,7 @@ def sound(text: str, random: np.random.Generator) -> np.ndarray:
     return wave + NOISE * random.standard_normal(len(wave))
 
 
-class Ear(nn.Module):
+class Bands(nn.Module):
     """A spectrum from 100 Hz to 3.3 kHz, 25 times a second."""
 
     sample_rate, hop, layers, dim = 16_000, BEAT, 1, 128
@@ -56,7 +57,7 @@ class Ear(nn.Module):
 
 def write_corpus(root: Path) -> list[str]:
     """A LibriSpeech of tones; returns the train transcripts."""
-    said = []
+    transcripts = []
     for number, (split, (speakers, count)) in enumerate(COUNTS.items()):
         random = np.random.default_rng(number)
         for speaker in range(100 * number, 100 * number + speakers):
@@ -67,9 +68,9 @@ def write_corpus(root: Path) -> list[str]:
                 name, text = f"{speaker}-1-{utterance:04d}", " ".join(random.choice(WORDS, random.integers(2, 5)))
                 soundfile.write(chapter / f"{name}.flac", sound(text, random), 16_000)
                 lines.append(f"{name} {text}\n")
-                said += [text] if split == "train" else []
+                transcripts += [text] if split == "train" else []
             (chapter / f"{speaker}-1.trans.txt").write_text("".join(lines))
-    return said
+    return transcripts
 
 
 def write_bigram(path: Path, sentences: Sequence[str]) -> None:
@@ -79,7 +80,7 @@ def write_bigram(path: Path, sentences: Sequence[str]) -> None:
         Counter(word for run in runs for word in run[1:]),
         Counter(p for run in runs for p in itertools.pairwise(run)),
     )
-    before, total = Counter(first for first, _ in twos.elements()), sum(ones.values())
+    before, total = Counter(word for word, _ in twos.elements()), sum(ones.values())
     single = [f"{math.log10(0.9 * n / total):.6f}\t{word}\t-1" for word, n in sorted(ones.items())]
     pairs = [f"{math.log10(0.9 * n / before[a]):.6f}\t{a} {b}" for (a, b), n in sorted(twos.items())]
     head = ["\\data\\", f"ngram 1={len(single) + 2}", f"ngram 2={len(pairs)}", "", "\\1-grams:", "-1\t<unk>", "-99\t<s>\t-1"]
@@ -92,26 +93,26 @@ def write_lexicon(path: Path, words: Sequence[str]) -> None:
 
 def go(root: Path, out: str) -> Path:
     report = run(
-        [f"{__file__}:Ear"], "asr", data=root, out=root / out, protocol="mini", store=root / "store", workers=1,
+        [f"{__file__}:Bands"], "asr", data=root, out=root / out, protocol="mini", store=root / "store", workers=1,
         learning_rates=(6e-3,), max_steps=300,
     )  # fmt: skip
     assert [(ended.state, ended.message) for ended in report.ended] == [("done", "")]
-    return root / out / "Ear" / "asr"
+    return root / out / "Bands" / "asr"
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The result folders of a run without a language model, and of one with it."""
     root = tmp_path_factory.mktemp("tones")
-    said = write_corpus(root)
+    transcripts = write_corpus(root)
     without = go(root, "without")
-    write_bigram(root / "LibriSpeech" / "4-gram.arpa", said)
+    write_bigram(root / "LibriSpeech" / "4-gram.arpa", transcripts)
     write_lexicon(root / "LibriSpeech" / "librispeech_lexicon.lst", WORDS)
     return without, go(root, "with")
 
 
 @pytest.mark.slow
-def test_the_second_score_stands_beside_the_first_which_it_does_not_move(places: tuple[Path, Path]) -> None:
+def test_the_second_score_is_added_and_the_first_does_not_change(places: tuple[Path, Path]) -> None:
     without, with_lm = (read_result(place) for place in places)
     assert set(without.scores) == {"wer"}
     assert set(with_lm.scores) == {"wer", "wer_lm"}
@@ -119,19 +120,19 @@ def test_the_second_score_stands_beside_the_first_which_it_does_not_move(places:
     assert with_lm.scores["wer"] == without.scores["wer"]
     assert (with_lm.chosen, with_lm.sweep) == (without.chosen, without.sweep)
     assert with_lm.scores["wer_lm"].value < with_lm.scores["wer"].value - 2
-    assert with_lm.data.fingerprint == without.data.fingerprint  # so they stand in one table
+    assert with_lm.data.fingerprint == without.data.fingerprint  # so that both are in one table
     assert set(with_lm.data.passport.files) == {"lm 4-gram.arpa", "lexicon librispeech_lexicon.lst"}
     assert without.data.passport.files == {}
 
 
 @pytest.mark.slow
-def test_lines_are_as_before_but_for_what_is_written_also(places: tuple[Path, Path]) -> None:
+def test_predictions_differ_only_in_the_added_transcript(places: tuple[Path, Path]) -> None:
     plain, both = (read_predictions(place / "predictions.jsonl.gz") for place in places)
-    assert [replace(one, also={}) for one in both] == plain
-    assert all(set(one.also) == {"lm"} for one in both)
-    words = {word for one in both for word in one.also["lm"].split()}
+    assert [replace(prediction, also={}) for prediction in both] == plain
+    assert all(set(prediction.also) == {"lm"} for prediction in both)
+    words = {word for prediction in both for word in prediction.also["lm"].split()}
     assert words == set(WORDS)
-    assert not {word for one in both for word in one.prediction.split()} <= words
+    assert not {word for prediction in both for word in prediction.prediction.split()} <= words
 
 
 def bundle_reasons(place: Path) -> list[str]:
@@ -139,7 +140,7 @@ def bundle_reasons(place: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_board_scores_both_again_and_refuses_what_was_changed(places: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_board_recomputes_both_scores_and_refuses_changed_ones(places: tuple[Path, Path], tmp_path: Path) -> None:
     assert bundle_reasons(places[0]) == []
     assert bundle_reasons(places[1]) == []
     result, lines = read_result(places[1]), read_predictions(places[1] / "predictions.jsonl.gz")
@@ -149,11 +150,11 @@ def test_a_board_scores_both_again_and_refuses_what_was_changed(places: tuple[Pa
         (reason, *_) = bundle_reasons(tmp_path / "x" / "asr")
         return reason
 
-    twice = [replace(one, also={"lm": f"{one.also['lm']} {one.also['lm']}"}) for one in lines]
-    edits, words = word_edits([one.reference for one in twice], [one.also["lm"] for one in twice])
+    twice = [replace(prediction, also={"lm": f"{prediction.also['lm']} {prediction.also['lm']}"}) for prediction in lines]
+    edits, words = word_edits([prediction.reference for prediction in twice], [prediction.also["lm"] for prediction in twice])
     assert f"wer_lm computed from its predictions is {100 * sum(edits) / sum(words):.4f}" in changed(twice)
     assert "cannot be scored" in changed([replace(lines[0], also={}), *lines[1:]])
-    assert "it reports wer, wer_lm" in changed([replace(one, also={}) for one in lines])
+    assert "it reports wer, wer_lm" in changed([replace(prediction, also={}) for prediction in lines])
 
 
 @pytest.mark.slow
@@ -176,7 +177,7 @@ def test_another_model_is_another_job(places: tuple[Path, Path]) -> None:
     assert len(jobs) == 2
 
 
-# ---------------------------------------------------------------- where it lies
+# ---------------------------------------------------------------- where the model is found
 
 
 @pytest.fixture
@@ -185,25 +186,27 @@ def corpora(tmp_path: Path) -> Corpora:
     return Corpora(tmp_path)
 
 
-def test_the_model_lies_beside_the_corpus_or_where_the_settings_say(corpora: Corpora, tmp_path: Path) -> None:
+def test_the_model_is_found_beside_the_corpus_or_at_the_configured_path(corpora: Corpora, tmp_path: Path) -> None:
     beside = tmp_path / "LibriSpeech"
     assert speech_recognition.language_model(corpora) == {}
     for name in ("4-gram.arpa.gz", "librispeech_lexicon.lst"):
         (beside / name).touch()
-    found = {"lm": beside / "4-gram.arpa.gz", "lexicon": beside / "librispeech_lexicon.lst"}
-    assert speech_recognition.language_model(corpora) == found
-    (beside / "4-gram.bin").touch()  # the same, read faster
+    compressed = {"lm": beside / "4-gram.arpa.gz", "lexicon": beside / "librispeech_lexicon.lst"}
+    assert speech_recognition.language_model(corpora) == compressed
+    (beside / "4-gram.bin").touch()  # the same model in a faster format
     assert speech_recognition.language_model(corpora)["lm"] == beside / "4-gram.bin"
     (tmp_path / "superbench.toml").write_text('[data]\nlm = "own.arpa"\n')
     (tmp_path / "own.arpa").touch()
-    own = speech_recognition.language_model(Corpora.at(tmp_path))
-    assert own == {**found, "lm": tmp_path / "own.arpa"}
+    configured = speech_recognition.language_model(Corpora.at(tmp_path))
+    assert configured == {**compressed, "lm": tmp_path / "own.arpa"}
     (tmp_path / "superbench.toml").write_text('[data]\nlm = "own.arpa"\nlm_lexicon = "own.lst"\n')
     with pytest.raises(BadCorpus, match=r"own\.lst"):
         speech_recognition.language_model(Corpora.at(tmp_path))
 
 
-def test_one_without_the_other_is_said_with_where_to_get_it(corpora: Corpora, tmp_path: Path) -> None:
+def test_a_model_without_lexicon_and_a_lexicon_without_model_are_errors_with_the_source(
+    corpora: Corpora, tmp_path: Path
+) -> None:
     (tmp_path / "LibriSpeech" / "4-gram.arpa.gz").touch()
     with pytest.raises(BadCorpus, match=r"lexicon of the language model is missing: .*librispeech_lexicon.lst.*fairseq"):
         speech_recognition.language_model(corpora)
@@ -213,7 +216,7 @@ def test_one_without_the_other_is_said_with_where_to_get_it(corpora: Corpora, tm
         speech_recognition.language_model(only)
 
 
-def test_a_model_without_the_packages_is_said_before_anything_runs(corpora: Corpora, tmp_path: Path, monkeypatch: Any) -> None:
+def test_missing_packages_are_reported_before_anything_runs(corpora: Corpora, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("downstream.shared.beam.find_spec", lambda name: None)
     assert speech_recognition.language_model(corpora) == {}
     for name in ("4-gram.arpa", "librispeech_lexicon.lst"):
@@ -222,7 +225,7 @@ def test_a_model_without_the_packages_is_said_before_anything_runs(corpora: Corp
         speech_recognition.language_model(corpora)
 
 
-def test_the_second_rate_sums_edits_before_it_divides() -> None:
+def test_the_second_rate_sums_edits_before_dividing() -> None:
     lines = [
         Prediction("a", "all", ("1",), "A B C", "A B", {"lm": "A B C"}), Prediction("b", "all", ("2",), "D", "D", {"lm": "E"})
     ]  # fmt: skip

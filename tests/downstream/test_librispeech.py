@@ -85,11 +85,11 @@ def test_an_utterance_twice_is_an_error(corpora: Corpora) -> None:
 def test_the_first_pronunciation_counts_and_files_are_read_in_order(corpora: Corpora) -> None:
     words = transcripts(corpora)
     assert words == {"HELLO", "WORLD", "IT'S", "ONE"}
-    found = pronunciations(corpora, words)
-    assert found.phones == {"HELLO": "HH AH0 L OW1", "IT'S": "IH1 T S", "ONE": "W AH1 N", "WORLD": "W ER1 L D"}
+    lexicon = pronunciations(corpora, words)
+    assert lexicon.phones == {"HELLO": "HH AH0 L OW1", "IT'S": "IH1 T S", "ONE": "W AH1 N", "WORLD": "W ER1 L D"}
 
 
-def test_words_that_no_lexicon_has_are_listed(corpora: Corpora) -> None:
+def test_words_that_are_in_no_lexicon_are_listed(corpora: Corpora) -> None:
     with pytest.raises(BadCorpus, match=r"2 words .*: ABA ZYX\. Add"):
         pronunciations(corpora, ["ZYX", "ABA", "ONE"])
 
@@ -100,7 +100,7 @@ def test_a_phone_that_is_not_arpabet_is_an_error(corpora: Corpora) -> None:
         pronunciations(corpora, ["ONE"])
 
 
-def test_the_lexicon_may_lie_elsewhere_as_a_folder_or_a_file(corpora: Corpora, tmp_path: Path) -> None:
+def test_the_lexicon_may_be_elsewhere_as_a_folder_or_a_file(corpora: Corpora, tmp_path: Path) -> None:
     elsewhere = tmp_path / "words"
     elsewhere.mkdir()
     (elsewhere / LEXICONS[1]).write_text("ONE\tW AH2 N\n")
@@ -116,13 +116,13 @@ def test_no_lexicon_at_all_says_where_it_was_looked_for(corpora: Corpora) -> Non
 
 
 def silent(lines: Sequence[Line]) -> None:
-    """Stands in for the synthesiser: files without sound."""
+    """Replaces the synthesiser by one that writes empty files."""
     for line in lines:
         line.path.parent.mkdir(parents=True, exist_ok=True)
         line.path.write_bytes(b"")
 
 
-def test_the_miniature_is_a_true_tree_with_unheard_words_and_other_speakers_in_test(
+def test_the_miniature_has_the_official_layout_and_new_words_and_speakers_in_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(librispeech, "speak", silent)
@@ -130,23 +130,23 @@ def test_the_miniature_is_a_true_tree_with_unheard_words_and_other_speakers_in_t
     corpora = Corpora(tmp_path)
     fold = read_fold(corpora)
     assert len(pronunciations(corpora, transcripts(corpora)).phones) > 280
-    heard = {word for item in fold.train.items for word in item.label.split()}
+    train_words = {word for item in fold.train.items for word in item.label.split()}
     tokens = [word for item in fold.test.items for word in item.label.split()]
-    assert 0.05 < sum(word not in heard for word in tokens) / len(tokens) < 0.2
+    assert 0.05 < sum(word not in train_words for word in tokens) / len(tokens) < 0.2
     groups = [{item.group for item in split.items} for split in (fold.train, fold.dev, fold.test)]
     assert not groups[0] & groups[2]
     assert len(groups[2]) >= 30
     assert len(list((tmp_path / "LibriSpeech/train-clean-360").glob("*/*/*.flac"))) == 1_200
 
 
-def test_a_complete_miniature_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_miniature_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(librispeech, "speak", silent)
     librispeech.write_miniature(tmp_path, 0)
 
-    def again(lines: Sequence[Line]) -> None:
+    def refuse(lines: Sequence[Line]) -> None:
         raise AssertionError("synthesised twice")
 
-    monkeypatch.setattr(librispeech, "speak", again)
+    monkeypatch.setattr(librispeech, "speak", refuse)
     librispeech.write_miniature(tmp_path, 0)
     with pytest.raises(AssertionError, match="twice"):
         librispeech.write_miniature(tmp_path, 1)

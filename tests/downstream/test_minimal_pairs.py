@@ -1,4 +1,4 @@
-"""Minimal pairs in the layouts of their releases: who is the partner of whom, and what is said of files that do not fit."""
+"""Minimal pairs in the layouts of their releases: which sounds form a pair, and errors for files that do not fit."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_first_sound_of_a_sample_is_the_consistent_one(tmp_path: Path) -> No
     ]
 
 
-def test_a_list_that_is_missing_or_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_a_list_that_is_missing_or_malformed_is_named(tmp_path: Path) -> None:
     folder = words(tmp_path)
     (folder / "gold.csv").unlink()
     with pytest.raises(BadCorpus, match=r"gold\.csv is not there\. Download the evaluation data of ZeroSpeech 2021"):
@@ -138,8 +138,8 @@ def test_the_miniatures_have_the_same_layouts_and_are_determined_by_the_seed(tmp
         for write in (miniature_pairs.write_words, miniature_pairs.write_sentences, miniature_pairs.write_changes):
             write(tmp_path / folder, 5, 3)
     miniature_pairs.write_words(tmp_path / "other", 6, 3)
-    one = {path.relative_to(tmp_path / "one"): path.read_bytes() for path in (tmp_path / "one").rglob("*.*")}
-    assert one == {path.relative_to(tmp_path / "again"): path.read_bytes() for path in (tmp_path / "again").rglob("*.*")}
+    files = {path.relative_to(tmp_path / "one"): path.read_bytes() for path in (tmp_path / "one").rglob("*.*")}
+    assert files == {path.relative_to(tmp_path / "again"): path.read_bytes() for path in (tmp_path / "again").rglob("*.*")}
     assert (tmp_path / "one/lexical/dev/gold.csv").read_text() != (tmp_path / "other/lexical/dev/gold.csv").read_text()
     read = {known.name: [*known.read(tmp_path / "one")] for known in (SWUGGY, SBLIMP, SALMON)}
     assert {name: len(pairs) for name, pairs in read.items()} == {"swuggy": 6, "sblimp": 6, "salmon": 6}
@@ -150,7 +150,7 @@ def test_the_miniatures_have_the_same_layouts_and_are_determined_by_the_seed(tmp
     assert all((row["word"] in known) == (row["correct"] == "1") for row in rows)
 
 
-def test_both_sounds_of_a_change_begin_alike(tmp_path: Path) -> None:
+def test_both_sounds_of_a_change_have_the_same_beginning(tmp_path: Path) -> None:
     miniature_pairs.write_changes(tmp_path, 1, 2)
     for pair in SALMON.read(tmp_path):
         right, wrong = (soundfile.read(audio.path)[0] for audio in (pair.right, pair.wrong))

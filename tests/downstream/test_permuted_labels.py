@@ -22,7 +22,7 @@ UPSTREAMS = {"ks": "apc:untrained", "ic": "apc:untrained", "sid": "fbank_no_cmvn
 
 
 def permuted(task: Task) -> Task:
-    """The task with the labels of each split dealt out at random among its items."""
+    """The task with the labels of each split permuted at random."""
 
     def shuffled(split: Split) -> Split:
         labels = [item.label for item in split.items]
@@ -32,7 +32,7 @@ def permuted(task: Task) -> Task:
     def read(corpora: Corpora) -> tuple[Fold, ...]:
         return tuple(Fold(f.name, shuffled(f.train), shuffled(f.dev), shuffled(f.test)) for f in task.read(corpora))
 
-    # silence is cut into slices by its label, so what a task prepares comes before the labels are dealt out
+    # silence is cut into slices by its label, so a task prepares its splits before the labels are permuted
     return replace(task, read=read, prepare=lambda split, hop, recipe: split)
 
 

@@ -24,13 +24,13 @@ def test_the_mean_feature_is_all_that_the_head_needs() -> None:
     assert torch.allclose(head(frames.mean(1), torch.tensor([50, 50])), mean_between, atol=1e-6)
 
 
-def test_classes_come_back_as_they_went_in() -> None:
+def test_decoding_inverts_the_encoding_of_classes() -> None:
     head = PooledLinear(8, CLASSES)
     numbers = torch.stack([head.encode(label) for label in ("stop", "yes")])
     assert head.decode(torch.eye(3)[numbers], torch.ones(2)) == ["stop", "yes"]
 
 
-def test_slots_come_back_as_they_went_in() -> None:
+def test_decoding_inverts_the_encoding_of_slots() -> None:
     head = PooledSlots(8, SLOTS)
     targets = torch.stack([head.encode(label) for label in LABELS])
     offsets = torch.tensor([0, 2, 5])
@@ -56,8 +56,8 @@ def test_an_unknown_label_is_an_error_that_names_it(head: PooledLinear | PooledS
 @pytest.mark.parametrize("head", [PooledLinear(8, CLASSES), PooledSlots(8, SLOTS)])
 def test_a_stack_of_heads_has_the_losses_of_each(head: PooledLinear | PooledSlots) -> None:
     heads = [copy.deepcopy(head) for _ in range(3)]
-    for one in heads:
-        nn.init.normal_(one.classify.weight)
+    for copied in heads:
+        nn.init.normal_(copied.classify.weight)
     state, _ = stack_module_state(heads)
     features, lengths = torch.randn(2, 8), torch.ones(2)
     labels = ["no", "stop"] if isinstance(head, PooledLinear) else LABELS
@@ -67,6 +67,6 @@ def test_a_stack_of_heads_has_the_losses_of_each(head: PooledLinear | PooledSlot
         return head.loss(functional_call(head, weights, (features, lengths)), lengths, targets)
 
     together = torch.vmap(loss)(state)
-    apart = torch.stack([one.loss(one(features, lengths), lengths, targets) for one in heads])
+    apart = torch.stack([copied.loss(copied(features, lengths), lengths, targets) for copied in heads])
     assert torch.allclose(together, apart)
     assert len(set(apart.tolist())) == 3

@@ -1,4 +1,4 @@
-"""QbE: the lists and the truth, the search itself, the two values, and errors in a corpus."""
+"""QbE: lists and references, the search, both values, and errors in a corpus."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def fold(root: Path) -> Fold:
 # ---------------------------------------------------------------- the reader
 
 
-def test_only_english_is_searched_and_nothing_is_trained_on(root: Path) -> None:
+def test_only_english_is_searched_and_train_is_empty(root: Path) -> None:
     only = fold(root)
     assert only.train.items == ()
     assert [item.id for item in only.dev.items] == [
@@ -74,7 +74,7 @@ def test_only_english_is_searched_and_nothing_is_trained_on(root: Path) -> None:
     ]  # fmt: skip
 
 
-def test_trials_are_every_query_with_every_document_and_know_the_truth(root: Path) -> None:
+def test_trials_are_every_query_with_every_document_and_hold_the_reference(root: Path) -> None:
     trials = fold(root).dev.trials
     assert len(trials) == 6
     assert {trial.id for trial in trials if trial.reference} == {
@@ -83,7 +83,7 @@ def test_trials_are_every_query_with_every_document_and_know_the_truth(root: Pat
     assert all(trial.group == (trial.left,) for trial in trials)
 
 
-def test_facts_count_what_other_languages_hold(root: Path) -> None:
+def test_facts_count_queries_and_documents_of_other_languages(root: Path) -> None:
     only = fold(root)  # of the two Slovak dev queries one has a target; an English one is also in an Albanian document
     assert only.dev.facts == {"queries_absent": 1, "documents_absent": 1, "targets_absent|quesst14_dev_0001": 1}
     assert only.test.facts == {"queries_absent": 0, "documents_absent": 1}
@@ -113,13 +113,13 @@ def test_a_bad_line_of_a_list_is_an_error_that_shows_it(root: Path, line: str, m
         fold(root)
 
 
-def test_a_bad_line_of_the_truth_is_an_error_that_shows_it(root: Path) -> None:
+def test_a_bad_line_of_the_references_is_an_error_that_shows_it(root: Path) -> None:
     truth(root, "eval").write_text("LEXEME quesst14_00001 1 0.00 2.50 word lex\n")
     with pytest.raises(BadCorpus, match="line 1: expected"):
         fold(root)
 
 
-def test_a_truth_without_english_targets_is_an_error(root: Path) -> None:
+def test_references_without_english_targets_are_an_error(root: Path) -> None:
     truth(root, "eval").write_text("LEXEME quesst14_00004 1 0.00 2.50 quesst14_eval_0002 lex\n")
     with pytest.raises(BadCorpus, match="no English query"):
         fold(root)
@@ -137,7 +137,7 @@ def test_an_absent_list_says_where_it_was_looked_for(root: Path, lost: str) -> N
 
 @dataclass(frozen=True)
 class Frames:
-    """What the engine hands out: frames of some layers, (layer, time, dim)."""
+    """Stored frames of one item, (layer, time, dim)."""
 
     stored: Tensor
 
@@ -160,7 +160,7 @@ def item(name: str, label: str) -> Item:
 @pytest.fixture
 def outputs(root: Path) -> dict[str, Frames]:
     """Two layers: in layer 1 each dev query is a part of its targets, in layer 0 all is noise."""
-    stored = {one.id: random_frames(i, 2, 30 + 5 * i, 6) for i, one in enumerate(fold(root).dev.items)}
+    stored = {item.id: random_frames(i, 2, 30 + 5 * i, 6) for i, item in enumerate(fold(root).dev.items)}
     for document, query in TRUTH["dev"]:
         part = random_frames(int(query) + 50, 8, 6)
         stored[f"quesst14_dev_{query}"] = torch.stack([random_frames(int(query) + 70, 8, 6), part])
@@ -169,13 +169,13 @@ def outputs(root: Path) -> dict[str, Frames]:
     return {name: Frames(frames) for name, frames in stored.items()}
 
 
-def test_every_layer_is_a_candidate_on_dev_and_the_chosen_one_alone_on_test(root: Path, outputs: dict[str, Frames]) -> None:
+def test_every_layer_is_a_candidate_on_dev_and_only_the_chosen_one_on_test(root: Path, outputs: dict[str, Frames]) -> None:
     dev = fold(root).dev
-    found = list(TASK.select.candidates("all", dev, outputs, None))
-    assert [setting for setting, _ in found] == [{"layer": layer, "distance": "cosine_exp"} for layer in (0, 1)]
-    ((setting, predictions),) = TASK.select.candidates("all", dev, outputs, found[1][0])
-    assert (setting, predictions) == found[1]
-    assert [one.id for one in predictions] == [trial.id for trial in dev.trials]
+    candidates = list(TASK.select.candidates("all", dev, outputs, None))
+    assert [setting for setting, _ in candidates] == [{"layer": layer, "distance": "cosine_exp"} for layer in (0, 1)]
+    ((setting, predictions),) = TASK.select.candidates("all", dev, outputs, candidates[1][0])
+    assert (setting, predictions) == candidates[1]
+    assert [prediction.id for prediction in predictions] == [trial.id for trial in dev.trials]
 
 
 def test_queries_are_found_where_they_are_and_the_official_value_is_a_known_share(
@@ -208,13 +208,13 @@ def test_a_query_of_less_than_five_frames_scores_zero(root: Path, outputs: dict[
 def test_scores_do_not_change_with_scale_and_offset_of_a_dimension(root: Path, outputs: dict[str, Frames]) -> None:
     items = fold(root).dev.items
     scale, offset = torch.tensor([1e-3, 1.0, 50.0, -2.0, 7.0, 0.1]), torch.arange(6.0)
-    moved = {name: Frames(one.stored * scale + offset) for name, one in outputs.items()}
+    moved = {name: Frames(frames.stored * scale + offset) for name, frames in outputs.items()}
     before, after = scores_of(items, outputs, 0), scores_of(items, moved, 0)
     for query, row in before.items():
         assert list(after[query].values()) == pytest.approx(list(row.values()), abs=1e-3)
 
 
-def test_many_documents_in_chunks_score_as_they_do_alone() -> None:
+def test_scores_do_not_depend_on_the_division_into_chunks() -> None:
     half = CHUNK_FRAMES["cpu"] // 2
     lengths = [half, 40, half + 1, 7]
     stored = {"q": random_frames(0, 1, 6, 2)} | {f"d{i}": random_frames(i + 1, 1, n, 2) for i, n in enumerate(lengths)}
@@ -225,14 +225,14 @@ def test_many_documents_in_chunks_score_as_they_do_alone() -> None:
         items = tuple(item(name, "query" if name == "q" else "document") for name in order)
         return scores_of(items, outputs, 0)["q"]
 
-    one, other = raw(names), raw(names[::-1])
-    assert list(one) == names[1:]
-    assert {name: pytest.approx(value, abs=2e-3) for name, value in one.items()} == other
+    in_order, reversed_ = raw(names), raw(names[::-1])
+    assert list(in_order) == names[1:]
+    assert {name: pytest.approx(value, abs=2e-3) for name, value in in_order.items()} == reversed_
 
 
 def test_statistics_are_over_all_frames_with_the_unbiased_deviation() -> None:
     sounds = [random_frames(1, 5, 3) + 100, random_frames(2, 50, 3), torch.zeros(1, 3)]
-    sounds = [torch.cat([one, torch.ones(len(one), 1)], 1) for one in sounds]  # a fourth dimension never moves
+    sounds = [torch.cat([frames, torch.ones(len(frames), 1)], 1) for frames in sounds]  # the fourth dimension is constant
     mean, spread = statistics(sounds)
     everything = torch.cat(sounds)
     torch.testing.assert_close(mean, everything.mean(0))
@@ -243,7 +243,7 @@ def test_statistics_are_over_all_frames_with_the_unbiased_deviation() -> None:
 # ---------------------------------------------------------------- the miniature
 
 
-def test_the_miniature_reads_and_asks_for_terms_by_other_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_and_documents_of_the_miniature_have_different_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list = []
     monkeypatch.setattr("downstream.shared.quesst.speak", lines.extend)
     TASK.synth(tmp_path, 3)
@@ -269,12 +269,12 @@ def assert_searchable(split: Split, texts: dict[str, str]) -> None:
         assert trial.reference == (f" {texts[trial.left]} " in f" {texts[trial.right]} ")
 
 
-def test_dev_and_eval_ask_for_different_terms() -> None:
+def test_dev_and_eval_have_different_terms() -> None:
     terms = [term.strip() for row in TERMS.values() for term in row.split("|")]
     assert len(terms) == len(set(terms)) == 80
     assert {len(term.split()) for term in terms} == {1, 2, 3}
 
 
-def test_the_card_names_no_training() -> None:
+def test_the_card_has_no_training() -> None:
     assert TASK.head is None
     assert {(recipe.steps, recipe.learning_rates) for recipe in TASK.card.recipes.values()} == {(0, ())}

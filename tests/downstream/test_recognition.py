@@ -34,7 +34,7 @@ def test_labels_are_phones_for_pr_and_words_for_asr(corpora: Corpora) -> None:
     assert ASR.read(corpora)[0].train.items[0].label == "HELLO ONE"
 
 
-def test_asr_does_without_a_lexicon(corpora: Corpora) -> None:
+def test_asr_needs_no_lexicon(corpora: Corpora) -> None:
     (corpora.root / "LibriSpeech" / LEXICONS[0]).unlink()
     assert ASR.read(corpora)[0].test.items
 
@@ -56,7 +56,7 @@ def test_the_official_recipes_are_those_of_superb() -> None:
     assert (asr.steps, asr.batch, asr.accumulate, asr.sampler, asr.halve_above) == (200_000, 32, 1, "buckets", 2_000)
 
 
-def test_rates_sum_edits_before_they_divide() -> None:
+def test_rates_sum_edits_before_dividing() -> None:
     predictions = [Prediction("a", "all", ("1",), "A B C D", "A B C D"), Prediction("b", "all", ("2",), "A B", "X")]
     for task, unit, name in ((PR, "phones", "per"), (ASR, "words", "wer")):
         score = task.score(predictions, {})[name]

@@ -69,20 +69,20 @@ def test_missing_and_unlisted_sounds_are_errors_that_name_them(corpora: Corpora)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("Ivy-snips-train-0 BOS PLAY EOS\tO O O PlayMusic", "line 6: expected"),
         ("Ivy-snips-train-1 BOS PLAY EOS\tO B-artist PlayMusic", "line 6: B-artist is none of the 39"),
         ("Ivy-snips-train-0 BOS PLAY EOS\tO O PlayMusic", "line 6: Ivy-snips-train-0 is listed twice"),
     ],
 )
-def test_a_bad_line_is_an_error_with_its_number(corpora: Corpora, line: str, said: str) -> None:
+def test_a_bad_line_is_an_error_with_its_number(corpora: Corpora, line: str, message: str) -> None:
     (corpora.root / "SNIPS/all.iob.snips.txt").write_text(LINES + line + "\n")
-    with pytest.raises(BadCorpus, match=said):
+    with pytest.raises(BadCorpus, match=message):
         TASK.read(corpora)
 
 
-def test_other_slots_are_an_error_and_the_list_of_slots_may_be_absent(corpora: Corpora) -> None:
+def test_unknown_slots_are_an_error_and_the_list_of_slots_may_be_absent(corpora: Corpora) -> None:
     path = corpora.root / "SNIPS/slots.txt"
     path.write_text("O\nalbum\n")
     with pytest.raises(BadCorpus, match="these differ"):
@@ -105,7 +105,7 @@ def test_every_recipe_builds_a_head_of_109_outputs(corpora: Corpora) -> None:
         assert head(torch.randn(1, 12, 4), torch.tensor([12])).shape == (1, 12, 109)
 
 
-def test_types_count_once_and_their_values_do_not_matter() -> None:
+def test_the_slot_type_f1_counts_types_once_and_ignores_values() -> None:
     assert type_f1(set(), set()) == 1.0
     assert type_f1({"a"}, set()) == type_f1(set(), {"a"}) == type_f1({"a"}, {"b"}) == 0.0
     assert type_f1({"a", "b"}, {"a"}) == pytest.approx(2 / 3)
@@ -141,7 +141,9 @@ def test_both_metrics_over_a_corpus_and_under_other_weights() -> None:
     assert scores["slot_value_cer"].reweighted(weights) == pytest.approx(100 * 6 / 14)
 
 
-def test_the_miniature_has_all_speakers_legal_slots_and_unheard_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_miniature_has_all_speakers_valid_slots_and_new_values_in_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def silent(lines: Sequence[Line]) -> None:
         for line in lines:
             line.path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +154,6 @@ def test_the_miniature_has_all_speakers_legal_slots_and_unheard_values(tmp_path:
     (fold,) = TASK.read(Corpora(tmp_path))
     assert [len(split.items) for split in (fold.train, fold.dev, fold.test)] == [320, 80, 320]
     assert {item.group[0] for item in fold.test.items} == set(SPEAKERS["test"])
-    heard = {word for item in fold.train.items for word, _ in item.label}
-    assert {word for item in fold.test.items for word, _ in item.label} - heard
+    train_words = {word for item in fold.train.items for word, _ in item.label}
+    assert {word for item in fold.test.items for word, _ in item.label} - train_words
     assert len((tmp_path / "SNIPS/slots.txt").read_text().splitlines()) == 40

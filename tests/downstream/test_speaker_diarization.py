@@ -62,14 +62,14 @@ def corpora(tmp_path: Path) -> Corpora:
 
 
 def test_kaldi_folders_and_rttm_give_the_same_turns(corpora: Corpora, tmp_path_factory: pytest.TempPathFactory) -> None:
-    other = tmp_path_factory.mktemp("rttm")
-    write_sound(other, 3.0)
-    write_rttm(other)
-    for ours, theirs in zip(_splits(corpora), _splits(Corpora(other)), strict=True):
-        assert ours.items[0].id == theirs.items[0].id == ID
-        assert ours.items[0].group == ("1089", "121")
-        assert ours.items[0].label.turns == theirs.items[0].label.turns
-        assert ours.items[0].label.turns == ((0.5, 1.5, "1089"), (1.0, 2.0, "121"), (2.0, 2.4, "1089"))
+    rttm = tmp_path_factory.mktemp("rttm")
+    write_sound(rttm, 3.0)
+    write_rttm(rttm)
+    for kaldi_split, rttm_split in zip(_splits(corpora), _splits(Corpora(rttm)), strict=True):
+        assert kaldi_split.items[0].id == rttm_split.items[0].id == ID
+        assert kaldi_split.items[0].group == ("1089", "121")
+        assert kaldi_split.items[0].label.turns == rttm_split.items[0].label.turns
+        assert kaldi_split.items[0].label.turns == ((0.5, 1.5, "1089"), (1.0, 2.0, "121"), (2.0, 2.4, "1089"))
 
 
 def _splits(corpora: Corpora) -> list[Split]:
@@ -89,7 +89,7 @@ def test_without_references_the_corpus_is_missing(tmp_path: Path) -> None:
         TASK.read(Corpora(tmp_path))
 
 
-def test_labels_follow_the_frame_rate(corpora: Corpora) -> None:
+def test_labels_have_the_frame_rate_of_the_features(corpora: Corpora) -> None:
     split = TASK.prepare(_splits(corpora)[0], 320, MINI)
     (item,) = split.items
     assert (item.audio.start, item.audio.end) == (0, 48_000)
@@ -113,7 +113,7 @@ def test_a_turn_that_spans_a_whole_piece_is_labelled_in_it(tmp_path: Path) -> No
     assert [int(item.label.active[:, 0].sum()) for item in items] == [1_900, 0, 400]
 
 
-def test_the_floor_is_the_error_of_one_speaker_with_perfect_activity(corpora: Corpora) -> None:
+def test_the_floor_is_the_error_of_one_speaker_with_perfect_speech_activity(corpora: Corpora) -> None:
     """1089 speaks from 0.5 to 1.5 and 2.0 to 2.4, 121 from 1.0 to 2.0: of 2.4 s, 0.5 are missed and 0.5 given to 1089."""
     (fold,) = TASK.read(corpora)
     assert fold.remarks == ("one speaker for all speech, with perfect activity, has a DER of 41.67 % on test",)
@@ -186,7 +186,7 @@ def test_decoded_posteriors_have_each_items_own_length() -> None:
 # ---------------------------------------------------------------- choices
 
 
-def test_frame_accuracy_is_blind_to_the_order_of_speakers(corpora: Corpora) -> None:
+def test_frame_accuracy_does_not_depend_on_the_order_of_speakers(corpora: Corpora) -> None:
     split = TASK.prepare(_splits(corpora)[1], 320, MINI)
     right = split.items[0].label.active * 0.8 + 0.1
     assert frame_accuracy(split, {split.items[0].id: right}) == 100.0
@@ -199,24 +199,24 @@ def test_frame_accuracy_is_blind_to_the_order_of_speakers(corpora: Corpora) -> N
 def test_perfect_posteriors_score_zero_at_all_ten_settings(corpora: Corpora) -> None:
     split = TASK.prepare(_splits(corpora)[2], 320, MINI)
     outputs = {item.id: item.label.active * 0.8 + 0.1 for item in split.items}
-    found = list(TASK.select.candidates("all", split, outputs, None))
-    assert [setting for setting, _ in found] == list(SETTINGS)
-    assert len(found) == 10
-    for _, predictions in found:
+    candidates = list(TASK.select.candidates("all", split, outputs, None))
+    assert [setting for setting, _ in candidates] == list(SETTINGS)
+    assert len(candidates) == 10
+    for _, predictions in candidates:
         assert predictions[0].id == ID
         assert predictions[0].prediction == [[0.5, 1.5, "0"], [1.0, 2.0, "1"], [2.0, 2.4, "0"]]
         score = TASK.score(predictions, {})["der"]
         assert score.value == 0.0
         assert score.counts["speech_seconds"] == pytest.approx(2.4)
     ((_, only),) = TASK.select.candidates("all", split, outputs, {"threshold": 0.5, "median": 11})
-    assert only == found[5][1]
+    assert only == candidates[5][1]
 
 
 def test_pieces_of_a_recording_are_joined(tmp_path: Path) -> None:
     write_sound(tmp_path, 45.0)
     write_kaldi(tmp_path, f"u1 {ID} 19.0 41.0\nu2 {ID} 2.0 3.0\n")
     split = TASK.prepare(_splits(Corpora(tmp_path))[2], 160, MINI)
-    outputs = {item.id: item.label.active.astype(np.float32)[:-1] for item in split.items}  # a frame short, as models are
+    outputs = {item.id: item.label.active.astype(np.float32)[:-1] for item in split.items}  # one frame fewer, as models give
     _, predictions = next(iter(TASK.select.candidates("all", split, outputs, None)))
     assert [p.prediction for p in predictions] == [[[2.0, 3.0, "1"], [19.0, 41.0, "0"]]]
 
@@ -274,5 +274,5 @@ def test_error_seconds_of_cases_worked_by_hand() -> None:
     assert compare(reference, reference).total == 0
     assert compare(reference, []).miss == 4.0
     assert compare([], reference).false_alarm == 4.0
-    one = compare(reference, [[0.0, 3.0, "x"]])
-    assert (one.miss, one.false_alarm, one.confusion) == (1.0, 0.0, 1.0)
+    errors = compare(reference, [[0.0, 3.0, "x"]])
+    assert (errors.miss, errors.false_alarm, errors.confusion) == (1.0, 0.0, 1.0)

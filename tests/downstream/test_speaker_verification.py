@@ -96,14 +96,14 @@ def test_without_a_trial_list_the_corpus_is_missing(corpora: Corpora) -> None:
 
 
 @pytest.mark.parametrize("name", ["veri_test2.txt", "list_test_hard.txt"])
-def test_another_list_of_trials_is_named_as_another_one(corpora: Corpora, name: str) -> None:
+def test_another_list_of_trials_is_reported(corpora: Corpora, name: str) -> None:
     root = corpora.root / "VoxCeleb1"
     (root / "voxceleb1_test_v2.txt").rename(root / name)
     with pytest.raises(IncompleteCorpus, match=rf"veri_test\.txt is not in .*{name} .* exists, but is another list"):
         TASK.read(corpora)
 
 
-def test_the_cleaned_trials_under_the_name_of_the_official_ones_are_told_by_their_number(corpora: Corpora) -> None:
+def test_cleaned_trials_under_the_name_of_the_official_list_are_recognised_by_their_number(corpora: Corpora) -> None:
     root = corpora.root / "VoxCeleb1"
     (root / "voxceleb1_test_v2.txt").unlink()
     (speaker,) = (path.name for path in (root / "test/wav").iterdir() if path.name == "id10270")
@@ -114,7 +114,7 @@ def test_the_cleaned_trials_under_the_name_of_the_official_ones_are_told_by_thei
 
 
 @pytest.mark.parametrize(("layout", "place"), [("parts", "test/wav"), ("whole", "wav")])
-def test_a_test_speaker_who_is_missing_is_named_where_they_belong(corpora: Corpora, layout: str, place: str) -> None:
+def test_a_missing_test_speaker_is_named_with_the_expected_folder(corpora: Corpora, layout: str, place: str) -> None:
     root = corpora.root / "VoxCeleb1"
     shutil.rmtree(root / "test")
     if layout == "whole":
@@ -179,11 +179,11 @@ def test_pooling_is_mean_and_unbiased_deviation_of_the_valid_frames() -> None:
     hidden[:, 3] = 0.25
     pooled = statistics(hidden, torch.tensor([7, 5]))
     for i, length in enumerate((7, 5)):
-        own = hidden[i, :, :length]
-        torch.testing.assert_close(pooled[i], torch.cat([own.mean(1), own.std(1)]), atol=1e-6, rtol=1e-5)
+        valid = hidden[i, :, :length]
+        torch.testing.assert_close(pooled[i], torch.cat([valid.mean(1), valid.std(1)]), atol=1e-6, rtol=1e-5)
 
 
-def test_embeddings_do_not_depend_on_batch_mates_or_padding() -> None:
+def test_embeddings_do_not_depend_on_the_batch_or_on_padding() -> None:
     head, features = x_vector().eval(), torch.randn(3, 40, 5)
     lengths = torch.tensor([40, 23, 9])
     together = head(features, lengths)
@@ -210,9 +210,9 @@ def test_am_softmax_is_the_published_formula() -> None:
     total = 0.0
     for row, speaker in zip(z, speakers, strict=True):
         cosines = [float(torch.cosine_similarity(row, head.classes[:, j].detach(), dim=0)) for j in range(3)]
-        own = 30 * (cosines[speaker] - 0.4)
-        others = sum(np.exp(30 * cosine) for j, cosine in enumerate(cosines) if j != speaker)
-        total -= own - np.log(np.exp(own) + others)
+        target = 30 * (cosines[speaker] - 0.4)
+        rest = sum(np.exp(30 * cosine) for j, cosine in enumerate(cosines) if j != speaker)
+        total -= target - np.log(np.exp(target) + rest)
     assert float(loss.detach()) == pytest.approx(total / 4, rel=1e-5)
 
 
@@ -250,7 +250,7 @@ def test_eer_agrees_with_scikit_learn_also_with_ties(decimals: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "others", "expected"),
+    ("targets", "nontargets", "expected"),
     [
         ([0.9, 0.8], [0.2, 0.1], 0.0),
         ([0.2, 0.1], [0.9, 0.8], 100.0),
@@ -259,9 +259,9 @@ def test_eer_agrees_with_scikit_learn_also_with_ties(decimals: int) -> None:
         ([0.9, 0.5], [0.5, 0.1], 25.0),
     ],
 )
-def test_eer_of_cases_worked_by_hand(targets: list[float], others: list[float], expected: float) -> None:
-    labels = np.array([1] * len(targets) + [0] * len(others))
-    assert equal_error_rate(np.array(targets + others), labels).value == pytest.approx(expected)
+def test_eer_of_cases_worked_by_hand(targets: list[float], nontargets: list[float], expected: float) -> None:
+    labels = np.array([1] * len(targets) + [0] * len(nontargets))
+    assert equal_error_rate(np.array(targets + nontargets), labels).value == pytest.approx(expected)
 
 
 def test_eer_without_targets_is_not_a_number() -> None:
@@ -288,8 +288,8 @@ def test_the_schedule_has_ten_checkpoints_chosen_on_test() -> None:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Line]:
-    """What the miniature has its speakers say; nothing is synthesised."""
+def recorded_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Line]:
+    """The lines that the miniature would synthesise."""
     lines: list[Line] = []
     (tmp_path / "VoxCeleb1").mkdir()
     monkeypatch.setattr(voxceleb, "speak", lines.extend)
@@ -298,39 +298,39 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Line]:
 
 
 def speakers_of(lines: list[Line]) -> dict[str, list[Line]]:
-    own: dict[str, list[Line]] = {}
+    by_speaker: dict[str, list[Line]] = {}
     for line in lines:
-        own.setdefault(line.path.parts[-3], []).append(line)
-    return own
+        by_speaker.setdefault(line.path.parts[-3], []).append(line)
+    return by_speaker
 
 
-def test_a_speaker_of_the_miniature_keeps_one_voice_and_speakers_differ(said: list[Line]) -> None:
-    speakers = speakers_of(said)
+def test_a_speaker_of_the_miniature_keeps_one_voice_and_speakers_differ(recorded_lines: list[Line]) -> None:
+    speakers = speakers_of(recorded_lines)
     assert len(speakers) == 100
     assert all(len({line.voice for line in lines}) == 1 for lines in speakers.values())
     assert len({lines[0].voice for lines in speakers.values()}) == 100
 
 
-def test_pitch_varies_less_within_a_speaker_than_between_speakers(said: list[Line]) -> None:
-    pitches = [[line.voice.fundamental * line.pitch for line in lines] for lines in speakers_of(said).values()]
-    women = [lines[0].voice.female for lines in speakers_of(said).values()]
-    within = np.mean([np.std(np.log(own)) for own in pitches])
+def test_pitch_varies_less_within_a_speaker_than_between_speakers(recorded_lines: list[Line]) -> None:
+    pitches = [[line.voice.fundamental * line.pitch for line in lines] for lines in speakers_of(recorded_lines).values()]
+    women = [lines[0].voice.female for lines in speakers_of(recorded_lines).values()]
+    within = np.mean([np.std(np.log(values)) for values in pitches])
     for sex in (True, False):
-        means = [np.mean(np.log(own)) for own, woman in zip(pitches, women, strict=True) if woman is sex]
+        means = [np.mean(np.log(values)) for values, woman in zip(pitches, women, strict=True) if woman is sex]
         assert np.std(means) > 3 * within
 
 
-def test_formants_of_a_speaker_depart_by_decibels_and_by_shares_of_their_frequency(said: list[Line]) -> None:
-    voices = [lines[0].voice for lines in speakers_of(said).values()]
-    strengths = 20 * np.log10([one.strengths for one in voices])
-    tracts = np.array([one.formants for one in voices])
+def test_formants_of_speakers_differ_in_strength_and_in_frequency(recorded_lines: list[Line]) -> None:
+    voices = [lines[0].voice for lines in speakers_of(recorded_lines).values()]
+    strengths = 20 * np.log10([voice.strengths for voice in voices])
+    tracts = np.array([voice.formants for voice in voices])
     places = tracts / tracts.mean(axis=1, keepdims=True)
     assert 2.0 < strengths.std(axis=0).min() < strengths.std(axis=0).max() < 4.0
     assert 0.03 < places.std(axis=0).min() < places.std(axis=0).max() < 0.07
 
 
-def test_channel_and_noise_are_drawn_for_each_recording(said: list[Line]) -> None:
+def test_channel_and_noise_are_drawn_for_each_recording(recorded_lines: list[Line]) -> None:
     """All that is random about a line follows its seed: with one each, neither tells anything of the speaker."""
-    assert all(line.channel for line in said)
-    assert len({line.seed for line in said}) == len(said)
-    assert {line.snr for line in said} == {(10.0, 25.0)}
+    assert all(line.channel for line in recorded_lines)
+    assert len({line.seed for line in recorded_lines}) == len(recorded_lines)
+    assert {line.snr for line in recorded_lines} == {(10.0, 25.0)}

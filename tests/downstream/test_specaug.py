@@ -10,7 +10,7 @@ from torch import Tensor
 from downstream.shared.specaug import SpecAug, blended, masks, warp
 
 
-def test_evaluation_leaves_features_alone() -> None:
+def test_evaluation_does_not_change_features() -> None:
     features = torch.randn(2, 30, 8)
     assert SpecAug().eval()(features, torch.tensor([30, 20])) is features
 
@@ -74,7 +74,7 @@ def test_a_warp_makes_padding_zero_and_reads_none_of_it() -> None:
     assert changed[:30].isfinite().all()
 
 
-def test_a_warp_moves_a_ramp_by_little_and_keeps_what_is_constant() -> None:
+def test_a_warp_changes_a_ramp_little_and_a_constant_not_at_all() -> None:
     torch.manual_seed(0)
     ramp = torch.arange(100.0)[:, None]
     moves = []
@@ -85,8 +85,8 @@ def test_a_warp_moves_a_ramp_by_little_and_keeps_what_is_constant() -> None:
     assert 0 < max(moves) < 8
 
 
-def test_the_gradient_of_a_frame_is_what_it_gives() -> None:
+def test_the_gradient_of_the_warp_is_exact() -> None:
     torch.manual_seed(0)
     frames = torch.randn(2, 20, 3, dtype=torch.float64, requires_grad=True)
     rows, shares = warp(torch.tensor([20, 16]), 20, 5)
-    assert torch.autograd.gradcheck(lambda some: blended(some, rows, shares), frames)
+    assert torch.autograd.gradcheck(lambda inputs: blended(inputs, rows, shares), frames)

@@ -28,47 +28,49 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> list[Spoken]:
 
 
 def test_a_line_sounds_the_same_in_any_order_and_with_any_number_of_workers(spoken: list[Spoken], tmp_path: Path) -> None:
-    again = speak(lines(tmp_path)[::-1], workers=2)[::-1]
-    assert [one.path.read_bytes() for one in again] == [one.path.read_bytes() for one in spoken]
-    assert [replace(one, path=Path()) for one in again] == [replace(one, path=Path()) for one in spoken]
+    repeated = speak(lines(tmp_path)[::-1], workers=2)[::-1]
+    assert [utterance.path.read_bytes() for utterance in repeated] == [utterance.path.read_bytes() for utterance in spoken]
+    assert [replace(utterance, path=Path()) for utterance in repeated] == [
+        replace(utterance, path=Path()) for utterance in spoken
+    ]
 
 
 def test_answers_come_in_the_order_of_the_lines(spoken: list[Spoken]) -> None:
-    assert [one.path.stem for one in spoken] == ["0", "1", "2", "3", "4"]
-    assert [one.words[0].label for one in spoken] == ["yes", "the", "seven", "stop", "a"]
+    assert [utterance.path.stem for utterance in spoken] == ["0", "1", "2", "3", "4"]
+    assert [utterance.words[0].label for utterance in spoken] == ["yes", "the", "seven", "stop", "a"]
 
 
 def test_words_and_phones_lie_inside_the_file_in_order(spoken: list[Spoken]) -> None:
-    for one in spoken:
-        assert one.samples == soundfile.info(str(one.path)).frames
-        starts = [phone.start for phone in one.phones]
+    for utterance in spoken:
+        assert utterance.samples == soundfile.info(str(utterance.path)).frames
+        starts = [phone.start for phone in utterance.phones]
         assert starts == sorted(starts)
-        assert one.phones[0].start >= 0
-        assert one.phones[-1].end <= one.samples / SAMPLE_RATE
-        assert one.words[-1].end == one.phones[-1].end
-        assert all(phone.end > phone.start for phone in one.phones)
+        assert utterance.phones[0].start >= 0
+        assert utterance.phones[-1].end <= utterance.samples / SAMPLE_RATE
+        assert utterance.words[-1].end == utterance.phones[-1].end
+        assert all(phone.end > phone.start for phone in utterance.phones)
     assert " ".join(word.label for word in spoken[1].words) == TEXTS[1].replace(",", "")
 
 
-def test_marks_say_where_the_sound_is(tmp_path: Path) -> None:
+def test_time_marks_enclose_the_sound(tmp_path: Path) -> None:
     line = Line(tmp_path / "one.wav", "seven", voice(0, 1), seed=3, seconds=3.0, snr=(40.0, 40.0))
-    (one,) = speak([line], workers=1)
-    wave, rate = soundfile.read(one.path)
-    ((start, end),) = activity(one)
+    (utterance,) = speak([line], workers=1)
+    wave, rate = soundfile.read(utterance.path)
+    ((start, end),) = activity(utterance)
     inside = wave[int(start * rate) : int(end * rate)]
     outside = np.concatenate([wave[: int(start * rate) - 200], wave[int(end * rate) + 200 :]])
     assert len(wave) == 3 * SAMPLE_RATE
     assert inside.std() > 20 * outside.std()
 
 
-def test_length_rate_format_and_peak_are_as_asked(tmp_path: Path) -> None:
+def test_length_rate_format_and_peak_are_as_requested(tmp_path: Path) -> None:
     cut = Line(tmp_path / "cut.flac", TEXTS[1], voice(0, 2), seed=1, seconds=0.5, sample_rate=8_000, peak=0.5)
-    (one,) = speak([cut], workers=1)
-    wave, rate = soundfile.read(one.path)
+    (utterance,) = speak([cut], workers=1)
+    wave, rate = soundfile.read(utterance.path)
     assert (len(wave), rate) == (4_000, 8_000)
-    assert soundfile.info(str(one.path)).format == "FLAC"
+    assert soundfile.info(str(utterance.path)).format == "FLAC"
     assert np.abs(wave).max() == pytest.approx(0.5, abs=0.05)
-    assert one.phones[-1].end <= 0.5
+    assert utterance.phones[-1].end <= 0.5
 
 
 def test_faster_lines_are_shorter_and_louder_lines_louder(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_background_repeats_and_has_its_length() -> None:
     assert not np.array_equal(background(0.5, 3), background(0.5, 4))
 
 
-def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_an_error_that_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(MissingExtra, match=r"speech-superbench\[demo\]"):
         speak(lines(tmp_path))

@@ -18,7 +18,7 @@ def test_output_sizes_are_those_of_superb() -> None:
     assert (len(PhoneAlphabet().symbols), len(LetterAlphabet().symbols), len(SlotAlphabet(SLOTS).symbols)) == (74, 32, 109)
 
 
-def test_phones_stand_in_the_official_order() -> None:
+def test_phones_are_in_the_official_order() -> None:
     assert len(PHONES) == len(set(PHONES)) == 71
     assert PHONES[:5] == ("SIL", "SPN", "AA0", "AA1", "AA2")
     assert PHONES[20:26] == ("B", "CH", "D", "DH", "EH0", "EH1")

@@ -1,4 +1,4 @@
-"""Corpora with their lists in true form, and the same lists as editors leave them: read, and equal to the plain ones."""
+"""Corpora with lists in their published form: read correctly, also after the changes that editors make to text files."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ EDITORS: Mapping[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("editor", EDITORS)
 @pytest.mark.parametrize("name", NAMES)
-def test_lists_mean_the_same_after_any_editor(tmp_path: Path, name: str, editor: str) -> None:
+def test_lists_read_the_same_after_changes_by_editors(tmp_path: Path, name: str, editor: str) -> None:
     corpora = written(tmp_path, name)
     plain = folds(name, corpora)
     assert edited(corpora, name, EDITORS[editor])
@@ -168,9 +168,9 @@ def test_a_nul_byte_in_any_list_names_file_and_line(tmp_path: Path, name: str) -
 def checked(corpora: Corpora, name: str) -> tuple[str, tuple[str, ...]]:
     """What `data check` says of a corpus whose counts are those of its card."""
     task = plugins.task(name)
-    own: Task = replace(task, card=replace(task.card, counts={}))
-    found = Inspector(corpora, Silence()).inspect(own)
-    return found.state, found.remarks
+    without_counts: Task = replace(task, card=replace(task.card, counts={}))
+    report = Inspector(corpora, Silence()).inspect(without_counts)
+    return report.state, report.remarks
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -183,11 +183,11 @@ def test_data_check_finds_corpora_in_true_form_complete(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("editor", EDITORS)
-def test_the_lexicon_of_a_language_model_means_the_same_after_any_editor(tmp_path: Path, editor: str) -> None:
+def test_the_lexicon_of_a_language_model_reads_the_same_after_changes_by_editors(tmp_path: Path, editor: str) -> None:
     text = b"HELLO\tH E L L O |\nWORLD\tW O R L D |\n"
     (tmp_path / "librispeech_lexicon.lst").write_bytes(EDITORS[editor](text))
-    found = read_lexicon(tmp_path / "librispeech_lexicon.lst", LetterAlphabet().symbols)
-    assert found == {"HELLO": [[*"HELLO|"]], "WORLD": [[*"WORLD|"]]}
+    lexicon = read_lexicon(tmp_path / "librispeech_lexicon.lst", LetterAlphabet().symbols)
+    assert lexicon == {"HELLO": [[*"HELLO|"]], "WORLD": [[*"WORLD|"]]}
 
 
 # ---------------------------------------------------------------- quotation marks
@@ -197,7 +197,7 @@ CSV = "fluent_speech_commands_dataset/data/valid_data.csv"
 
 
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("row", "message"),
     [
         ('1,wavs/speakers/s/valid1.wav,s,"Lights on,activate,lights,kitchen', "line 3: expected fields between commas"),
         ('1,wavs/speakers/s/valid1.wav,s,"Lights" on,activate,lights,kitchen', "line 3: expected fields between commas"),
@@ -205,11 +205,11 @@ CSV = "fluent_speech_commands_dataset/data/valid_data.csv"
         ("1,wavs/speakers/s/valid1.wav,s,Lights, on,activate,lights,kitchen", "line 3: expected 7 fields, found 8"),
     ],
 )
-def test_a_stray_quotation_mark_or_comma_names_the_line(tmp_path: Path, row: str, says: str) -> None:
+def test_a_stray_quotation_mark_or_comma_names_the_line(tmp_path: Path, row: str, message: str) -> None:
     corpora = written(tmp_path, "ic")
-    head, first, _ = (tmp_path / CSV).read_text().splitlines()
-    (tmp_path / CSV).write_text("\n".join([head, first, row, first]))
-    with pytest.raises(BadCorpus, match=rf"valid_data\.csv, {says}"):
+    head, valid_row, _ = (tmp_path / CSV).read_text().splitlines()
+    (tmp_path / CSV).write_text("\n".join([head, valid_row, row, valid_row]))
+    with pytest.raises(BadCorpus, match=rf"valid_data\.csv, {message}"):
         folds("ic", corpora)
 
 
@@ -220,7 +220,7 @@ def test_a_quotation_mark_inside_a_field_and_rows_of_empty_fields_are_harmless(t
     assert folds("ic", corpora) == plain
 
 
-def test_columns_go_by_name_with_or_without_the_index_of_pandas(tmp_path: Path) -> None:
+def test_columns_are_found_by_name_with_or_without_the_index_of_pandas(tmp_path: Path) -> None:
     corpora = written(tmp_path, "ic")
     plain = folds("ic", corpora)
     edited(corpora, "ic", lambda text: b"".join(line.partition(b",")[2] for line in text.splitlines(keepends=True)))
@@ -231,7 +231,7 @@ def test_columns_go_by_name_with_or_without_the_index_of_pandas(tmp_path: Path) 
 
 
 def lowered(text: bytes) -> bytes:
-    """LibriSpeech and its lexicon as re-issues have them: everything but the ids in lower case."""
+    """LibriSpeech and its lexicon as in re-issues: everything but the ids in lower case."""
     return text.lower()
 
 
@@ -246,7 +246,7 @@ def test_transcripts_in_lower_case_are_upper_cased_and_the_passport_says_so(tmp_
     assert checked(corpora, name) == ("complete", (f"{fold.remarks[0]}.",))
 
 
-def test_a_lexicon_in_lower_case_serves_as_well(tmp_path: Path) -> None:
+def test_a_lexicon_in_lower_case_is_accepted(tmp_path: Path) -> None:
     corpora = written(tmp_path, "pr")
     (plain,) = folds("pr", corpora)
     edited(corpora, "pr", lowered, "allothers-g2p.txt")
@@ -304,7 +304,7 @@ def test_repeated_trials_are_counted_and_named_where_they_are_read(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["sid", "ic", "sf", "er", "asr", "qbe", "sd"])
-def test_a_line_that_stands_twice_is_named_in_every_list(tmp_path: Path, name: str) -> None:
+def test_a_repeated_line_is_named_in_every_list(tmp_path: Path, name: str) -> None:
     corpora = written(tmp_path, name)
     ends = (".csv", ".trans.txt", ".iob.snips.txt", ".lst", "split.txt", "01.txt")
     path = next(path for path in LISTS[name] if path.endswith(ends))
@@ -324,18 +324,18 @@ def test_a_kaldi_folder_keeps_both_speakers_of_one_segment_id(tmp_path: Path) ->
     edited(corpora, "sd", lambda text: text.replace(b"0.50 0.40", b"0.21 1.42"), ".rttm")
     plain = folds("sd", corpora)
     starts = {"1089": (0.21, 0.21 + 1.42), "121": (0.21, 0.21 + 1.42), "2830": (1.0, 1.5)}
-    rows = [(mix, who, *starts[who]) for mix in MIX for who in (part.split("-")[0] for part in mix.split("_"))]
+    rows = [(mix, speaker, *starts[speaker]) for mix in MIX for speaker in (part.split("-")[0] for part in mix.split("_"))]
     names = [f"{mix}_{int(start * 1000):06d}_{int(end * 1000):06d}" for mix, _, start, end in rows]
     assert len(set(names)) == 3
     for split in PARTS:
         folder = tmp_path / "Libri2Mix/data" / split
         folder.mkdir(parents=True)
         (folder / "wav.scp").write_text("".join(f"{mix} /elsewhere/{mix}.wav\n" for mix in MIX))
-        (folder / "utt2spk").write_text("".join(f"{n} {who}\n" for n, (_, who, *_) in zip(names, rows, strict=True)))
+        (folder / "utt2spk").write_text("".join(f"{n} {speaker}\n" for n, (_, speaker, *_) in zip(names, rows, strict=True)))
         lines = [f"{n} {mix} {start} {end}\n" for n, (mix, _, start, end) in zip(names, rows, strict=True)]
         (folder / "segments").write_text("".join(lines))
     assert folds("sd", corpora) == plain
-    assert {who for *_, who in plain[0].test.items[0].label.turns} == {"1089", "121"}
+    assert {speaker for *_, speaker in plain[0].test.items[0].label.turns} == {"1089", "121"}
     for path in sorted((tmp_path / "Libri2Mix/data").glob("*/*")):
         text = path.read_bytes()
         for edit in EDITORS.values():
@@ -356,14 +356,14 @@ def test_recordings_with_the_whole_name_are_read_too(tmp_path: Path) -> None:
     assert folds("sd", corpora) == plain
 
 
-def test_documents_without_a_query_are_no_trials_and_change_no_truth(tmp_path: Path) -> None:
+def test_documents_without_a_query_are_no_trials_and_change_no_reference(tmp_path: Path) -> None:
     corpora = written(tmp_path, "qbe")
     (fold,) = folds("qbe", corpora)
     assert [(trial.id, trial.reference) for trial in fold.dev.trials] == [
         ("quesst14_dev_0001|quesst14_00001", 0), ("quesst14_dev_0001|quesst14_00002", 1),
     ]  # fmt: skip
     assert fold.dev.facts == {"queries_absent": 0, "documents_absent": 1}
-    edited(corpora, "qbe", lambda text: b"".join(one for one in text.splitlines(True) if b"NO_KEYWORD" not in one), ".rttm")
+    edited(corpora, "qbe", lambda text: b"".join(line for line in text.splitlines(True) if b"NO_KEYWORD" not in line), ".rttm")
     assert folds("qbe", corpora) == (fold,)
 
 

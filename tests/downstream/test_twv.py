@@ -1,4 +1,4 @@
-"""MTWV: cases worked by hand, a search over all thresholds, and what resampling may do to it."""
+"""MTWV: cases worked by hand, a search over all thresholds, and resampled values."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def trials(**queries: list[tuple[int, float]]) -> list[Prediction]:
 def at(predictions: list[Prediction], threshold: float) -> float:
     """TWV by its definition."""
     values = []
-    for query in {one.group[0] for one in predictions}:
-        own = [one for one in predictions if one.group == (query,)]
-        targets = [one.prediction >= threshold for one in own if one.reference]
-        others = [one.prediction >= threshold for one in own if not one.reference]
+    for query in {prediction.group[0] for prediction in predictions}:
+        of_query = [prediction for prediction in predictions if prediction.group == (query,)]
+        targets = [prediction.prediction >= threshold for prediction in of_query if prediction.reference]
+        nontargets = [prediction.prediction >= threshold for prediction in of_query if not prediction.reference]
         if targets:
-            values.append(1 - targets.count(False) / len(targets) - BETA * others.count(True) / len(others))
+            values.append(1 - targets.count(False) / len(targets) - BETA * nontargets.count(True) / len(nontargets))
     return sum(values) / len(values)
 
 
@@ -47,16 +47,16 @@ def test_beta_is_that_of_the_series() -> None:
 
 
 def test_a_miss_and_a_false_alarm_by_hand() -> None:
-    one = [(1, 3.0), (0, 2.0), (1, 1.0), *[(0, 0.0)] * 98]  # with the false alarm: 1 - 12.49 / 99; without: 1 - 1 / 2
-    score = maximum_twv(trials(q=one), Absent())
+    scored = [(1, 3.0), (0, 2.0), (1, 1.0), *[(0, 0.0)] * 98]  # with the false alarm: 1 - 12.49 / 99; without: 1 - 1 / 2
+    score = maximum_twv(trials(q=scored), Absent())
     assert score.value == pytest.approx(1 - 12.49 / 99)
     assert score.counts == {
         "queries": 1, "queries_absent": 0, "documents": 101, "documents_absent": 0, "targets": 2, "hits": 2, "false_alarms": 1,
     }  # fmt: skip
-    assert maximum_twv(trials(q=one[:12]), Absent()).value == 0.5  # few documents: the false alarm is too dear
+    assert maximum_twv(trials(q=scored[:12]), Absent()).value == 0.5  # few documents: the false alarm costs too much
 
 
-def test_nothing_detected_gives_zero_and_never_less() -> None:
+def test_the_value_is_never_below_zero() -> None:
     score = maximum_twv(trials(q=[(0, 3.0), (1, 2.0), (0, 1.0)]), Absent())
     assert (score.value, score.counts["hits"], score.counts["false_alarms"]) == (0.0, 0.0, 0.0)
 
@@ -76,21 +76,21 @@ def test_a_query_without_targets_is_left_out() -> None:
 
 
 def test_absent_queries_are_never_detected_and_absent_documents_soften_false_alarms() -> None:
-    one = trials(q=[(1, 3.0), (0, 2.0), (1, 1.0), *[(0, 0.0)] * 98])
-    value = maximum_twv(one, Absent(queries=3, documents=200)).value
+    predictions = trials(q=[(1, 3.0), (0, 2.0), (1, 1.0), *[(0, 0.0)] * 98])
+    value = maximum_twv(predictions, Absent(queries=3, documents=200)).value
     assert value == pytest.approx((1 - 12.49 / (99 + 200)) / 4)
 
 
 def test_targets_in_absent_documents_are_missed() -> None:
-    one = trials(q=[(1, 3.0), (0, 0.0)], r=[(0, 0.0), (0, 0.0)])
-    assert maximum_twv(one, Absent(documents=5, targets={"q": 3})).value == pytest.approx(1 / 4)
-    assert maximum_twv(one, Absent(documents=5, targets={"r": 1})).value == pytest.approx(1 / 2)
+    predictions = trials(q=[(1, 3.0), (0, 0.0)], r=[(0, 0.0), (0, 0.0)])
+    assert maximum_twv(predictions, Absent(documents=5, targets={"q": 3})).value == pytest.approx(1 / 4)
+    assert maximum_twv(predictions, Absent(documents=5, targets={"r": 1})).value == pytest.approx(1 / 2)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_maximum_is_that_of_all_thresholds(seed: int) -> None:
+def test_the_maximum_is_that_over_all_thresholds(seed: int) -> None:
     predictions = drawn(seed)
-    best = max(at(predictions, threshold) for threshold in [*{one.prediction for one in predictions}, math.inf])
+    best = max(at(predictions, threshold) for threshold in [*{prediction.prediction for prediction in predictions}, math.inf])
     score = maximum_twv(predictions, Absent())
     assert 0 < best < 1
     assert score.value == pytest.approx(best)
@@ -101,27 +101,27 @@ def test_the_order_of_predictions_does_not_matter() -> None:
     assert maximum_twv(predictions[::-1], Absent()).value == pytest.approx(maximum_twv(predictions, Absent()).value)
 
 
-def weighed(score: Score, predictions: list[Prediction], counts: dict[str, float]) -> float:
-    return score.reweighted(np.array([counts.get(one.group[0], 1.0) for one in predictions]))
+def weighted(score: Score, predictions: list[Prediction], counts: dict[str, float]) -> float:
+    return score.reweighted(np.array([counts.get(prediction.group[0], 1.0) for prediction in predictions]))
 
 
 @pytest.mark.parametrize("absent", [Absent(), Absent(documents=30, targets={"q3": 2})])
-def test_a_query_of_weight_two_counts_like_two_queries_and_the_threshold_is_chosen_anew(absent: Absent) -> None:
+def test_a_query_of_weight_two_counts_like_two_queries_at_a_new_threshold(absent: Absent) -> None:
     predictions = drawn(2)
     copies = [
-        Prediction(one.id.replace("q3|", "q3copy|"), "all", ("q3copy",), one.reference, one.prediction)
-        for one in predictions
-        if one.group == ("q3",)
+        Prediction(prediction.id.replace("q3|", "q3copy|"), "all", ("q3copy",), prediction.reference, prediction.prediction)
+        for prediction in predictions
+        if prediction.group == ("q3",)
     ]
-    without = [one for one in predictions if one.group != ("q5",)]
+    without = [prediction for prediction in predictions if prediction.group != ("q5",)]
     twice = Absent(0, absent.documents, {**absent.targets, "q3copy": absent.targets.get("q3", 0)})
     expected = maximum_twv(without + copies, twice).value
-    value = weighed(maximum_twv(predictions, absent), predictions, {"q3": 2.0, "q5": 0.0})
+    value = weighted(maximum_twv(predictions, absent), predictions, {"q3": 2.0, "q5": 0.0})
     assert value == pytest.approx(expected)
     assert value != pytest.approx(maximum_twv(predictions, absent).value)
 
 
-def test_equal_weights_change_nothing_and_no_weight_at_all_is_no_number() -> None:
+def test_equal_weights_change_nothing_and_zero_weights_give_nan() -> None:
     predictions = drawn(3)
     score = maximum_twv(predictions, Absent(queries=7, documents=20))
     assert score.reweighted(np.full(len(predictions), 3.0)) == pytest.approx(score.value)

@@ -91,7 +91,7 @@ class NameMany(nn.Module):
         return nn.functional.ctc_loss(outputs.transpose(0, 1), torch.cat(list(targets)), lengths, sizes, zero_infinity=True)
 
     def decode(self, outputs: Tensor, lengths: Tensor) -> list[str]:
-        """Best path, collapsed."""
+        """Best path, with repeats merged."""
         best = [torch.unique_consecutive(row[:n]).tolist() for row, n in zip(outputs.argmax(-1), lengths, strict=True)]
         return [" ".join(list(PITCHES)[i - 1] for i in row if i) for row in best]
 
@@ -139,7 +139,7 @@ SIZES = {
 
 
 def card(name: str, reads: str, rates: tuple[float, ...]) -> TaskCard:
-    """What a person must know."""
+    """The task card."""
     recipe = Recipe(steps=40, batch=8, evaluate_every=10, learning_rates=rates)
     return TaskCard(
         name=name, title="Tones", version=1, domain="content", corpus="Tones", licence="none", paper="none",

@@ -20,8 +20,8 @@ ENCODER = {
 AUDIO = {"feat_type": "fbank", "feat_dim": 80, "frame_length": 25, "frame_shift": 10, "decode_wav": False, "cmvn": True}
 
 
-def shaken(model: nn.Module) -> nn.Module:
-    """Nothing is zero or one, so that every weight shows."""
+def with_noise(model: nn.Module) -> nn.Module:
+    """The model with noise added to all weights, so that each of them changes the output."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -48,7 +48,7 @@ def npc(path: Path) -> None:
         "activate": "relu", "disable_cross_layer": False,
     }  # fmt: skip
     audio = {**AUDIO, "cmvn": True}
-    weights = shaken(NPC(80, **sizes)).state_dict()
+    weights = with_noise(NPC(80, **sizes)).state_dict()
     torch.save({"config": {"data": {"audio": audio}, "model": {"paras": sizes}}, "model": weights}, path)
 
 
@@ -70,7 +70,7 @@ def transformer(path: Path, shared: bool = False, kaldi: bool = True) -> None:
             "target_level": -25, "win_ms": 25, "hop_ms": 10, "n_freq": 201, "n_mels": 80, "n_mfcc": 13,
             "input": feature, "target": feature,
         }  # fmt: skip
-    weights = shaken(TransformerModel(TransformerConfig(sizes), 80)).state_dict()
+    weights = with_noise(TransformerModel(TransformerConfig(sizes), 80)).state_dict()
     settings = {"transformer": sizes, "task": {"sequence_length": 0}, "audio": audio}
     states = {"Config": settings, "Transformer": weights, "Settings": {"Paras": Namespace(seed=1)}}
     torch.save(states, path)
@@ -84,28 +84,30 @@ def cpc(path: Path) -> None:
     changed = {"hiddenEncoder": 32, "hiddenGar": 32}
     arguments = get_default_cpc_config()
     loadArgs(arguments, Namespace(**changed))
-    weights = shaken(CPCModel(getEncoder(arguments), getAR(arguments))).state_dict()
+    weights = with_noise(CPCModel(getEncoder(arguments), getAR(arguments))).state_dict()
     torch.save({"config": changed, "weights": weights}, path)
 
 
-def converted(path: Path, family: str, module: str, model: str, config: str, changes: dict, *more: Any) -> None:
-    """Families whose checkpoints of fairseq S3PRL has converted."""
+def converted(path: Path, family: str, module: str, model: str, config: str, changes: dict, *dictionaries: Any) -> None:
+    """A checkpoint of fairseq as S3PRL converts it."""
     import importlib
 
-    home = importlib.import_module(f"s3prl.upstream.{family}.{module}")
+    model_module = importlib.import_module(f"s3prl.upstream.{family}.{module}")
     convert = importlib.import_module(f"s3prl.upstream.{family}.convert")
-    task = {"normalize": True, **({"labels": ["km"], "fine_tuning": False} if more else {})}
-    merged = convert.merge_with_parent(getattr(home, config), dict(changes))
+    task = {"normalize": True, **({"labels": ["km"], "fine_tuning": False} if dictionaries else {})}
+    merged = convert.merge_with_parent(getattr(model_module, config), dict(changes))
     arguments = [merged]
-    if more:
-        kind = next(getattr(home, name) for name in vars(home) if name.endswith("HubertPretrainingConfig"))
-        arguments += [convert.merge_with_parent(kind, dict(task)), *more]
-    built = getattr(home, model)(*arguments)
+    if dictionaries:
+        task_config = next(
+            getattr(model_module, name) for name in vars(model_module) if name.endswith("HubertPretrainingConfig")
+        )
+        arguments += [convert.merge_with_parent(task_config, dict(task)), *dictionaries]
+    network = getattr(model_module, model)(*arguments)
     if family == "data2vec":
-        built.remove_pretraining_modules()
-    weights = shaken(built).state_dict() | ({"_ema": torch.zeros(1)} if family == "data2vec" else {})
+        network.remove_pretraining_modules()
+    weights = with_noise(network).state_dict() | ({"_ema": torch.zeros(1)} if family == "data2vec" else {})
     states = {"task_cfg": task, "model_cfg": changes, "model_weight": weights}
-    torch.save(states | ({"dictionaries_symbols": more[0]} if more else {}), path)
+    torch.save(states | ({"dictionaries_symbols": dictionaries[0]} if dictionaries else {}), path)
 
 
 def hubert(path: Path) -> None:
@@ -135,7 +137,7 @@ def wavlm(path: Path) -> None:
 
     config = {key: value for key, value in ENCODER.items() if key != "final_dim"}
     config |= {"relative_position_embedding": True, "gru_rel_pos": True, "num_buckets": 32, "max_distance": 80}
-    torch.save({"cfg": config, "model": shaken(WavLM(WavLMConfig(config))).state_dict()}, path)
+    torch.save({"cfg": config, "model": with_noise(WavLM(WavLMConfig(config))).state_dict()}, path)
 
 
 def distiller(path: Path) -> None:
@@ -146,14 +148,14 @@ def distiller(path: Path) -> None:
         "extractor_conv_feature_layers": CONVOLUTIONS, "final_dim": 32, "n_tasks": 3, "task_emb_type": "expand-last",
         "out_layer_type": "expand-last", "pred_layer_id": [4, 8, 12], "encoder_layers": 2,
     }  # fmt: skip
-    weights = shaken(DistillerModel(DistillerConfig(config))).state_dict()
+    weights = with_noise(DistillerModel(DistillerConfig(config))).state_dict()
     torch.save({"Config": {"distiller": config}, "Distiller": weights}, path)
 
 
 def byol_a(path: Path) -> None:
     from s3prl.upstream.byol_a.byol_a import AudioNTT2020
 
-    torch.save(shaken(AudioNTT2020(d=512)).state_dict(), path)
+    torch.save(with_noise(AudioNTT2020(d=512)).state_dict(), path)
 
 
 def decoar(path: Path, family: str = "decoar") -> None:
@@ -168,8 +170,8 @@ def mae_ast(path: Path) -> None:
     from s3prl.upstream.mae_ast.load_model import MAE_AST_Pretraining_Config
     from s3prl.upstream.mae_ast.mae_ast import MAE_AST, MAE_AST_Config
 
-    def plain(kind: Any, **changes: Any) -> dict:
-        fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    def plain(record: Any, **changes: Any) -> dict:
+        fields = {field.name: field.default for field in dataclasses.fields(record)}
         return {key: value for key, value in fields.items() if value is not dataclasses.MISSING} | changes
 
     sizes = {key: ENCODER[key] for key in ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "conv_pos")}
@@ -180,7 +182,7 @@ def mae_ast(path: Path) -> None:
     task = plain(MAE_AST_Pretraining_Config, feature_type="fbank", sample_rate=16_000, feature_dim=128, feature_rate=100)
     plain_task = {key: value for key, value in task.items() if isinstance(value, bool | int | float | str | None)}
     plain_model = {key: value for key, value in model.items() if isinstance(value, bool | int | float | str | None)}
-    weights = shaken(MAE_AST(Namespace(**plain_model), Namespace(**plain_task))).state_dict()
+    weights = with_noise(MAE_AST(Namespace(**plain_model), Namespace(**plain_task))).state_dict()
     torch.save({"cfg": {"model": plain_model, "task": plain_task}, "model": weights}, path)
 
 

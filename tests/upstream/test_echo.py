@@ -1,4 +1,5 @@
-"""Echo episodes: pieces of sound, each followed by another view of it; pretraining on them is exact and says when it cannot."""
+"""Echo episodes: crops of sound, each followed by another view of it; pretraining on them is reproducible, and other families
+refuse it."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from upstream.speech_gpt import SpeechGpt
 
 @pytest.fixture(scope="module")
 def gpt() -> Any:
-    """A small model that has found its units in noise."""
+    """A small model whose units were fitted to noise."""
     model: Any = fresh_model(SpeechGpt, "nano", 3).eval().requires_grad_(False)
     model.prepare([noise(n, 40_000) for n in range(3)], 0, None)
     return model
@@ -59,7 +60,7 @@ def test_pieces_are_parts_of_the_sounds_and_about_as_long_as_a_word() -> None:
     assert (short.shape, of.tolist()) == ((1, 800), [800])
 
 
-def test_an_episode_is_a_sound_its_view_the_next_sound_its_view(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_episode_alternates_sounds_and_their_views(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(echo, "PAIRS", 2)
     sounds, views = torch.tensor([[1, 2, 0], [3, 4, 5], [6, 0, 0]]), torch.tensor([[11, 12, 0], [13, 14, 15], [16, 0, 0]])
     units, counts = echo.episodes(sounds, views, torch.tensor([2, 3, 1]))
@@ -68,7 +69,7 @@ def test_an_episode_is_a_sound_its_view_the_next_sound_its_view(monkeypatch: pyt
     assert units[1, :2].tolist() == [6, 16]
 
 
-def test_a_view_is_like_its_sound_but_not_equal(gpt: Any) -> None:
+def test_a_view_shares_units_with_its_sound_without_being_equal(gpt: Any) -> None:
     """More units agree with those of the same sound than with those of another one."""
     waves = torch.stack([noise(n, 17_000)[:16_000] for n in range(5)])  # five spectra
     lengths = torch.full((5,), 16_000)
@@ -81,7 +82,7 @@ def test_a_view_is_like_its_sound_but_not_equal(gpt: Any) -> None:
     assert sum(shared[i][i] for i in range(5)) > sum(shared[i][(i + 2) % 5] for i in range(5))
 
 
-def test_the_loss_depends_on_the_seed_alone_and_begins_near_that_of_guessing(gpt: Any) -> None:
+def test_the_loss_depends_on_the_seed_alone_and_starts_near_that_of_uniform_guessing(gpt: Any) -> None:
     losses = []
     for seed in (1, 1, 2):
         with seeded(seed):
@@ -91,8 +92,8 @@ def test_the_loss_depends_on_the_seed_alone_and_begins_near_that_of_guessing(gpt
 
 
 def test_training_on_echoes_makes_repeats_likely() -> None:
-    """Random sounds, so that only the echo can be predicted: after training, the second of a pair is likelier than the first.
-    The views are the sounds themselves here, to be learnt in seconds."""
+    """Sounds are random, so that only their repetition is predictable: after training, a repetition is likelier than another
+    sound. Views equal their sounds here, so that training takes seconds."""
     torch.manual_seed(0)
     model: Any = fresh_model(SpeechGpt, "nano", 0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -107,17 +108,17 @@ def test_training_on_echoes_makes_repeats_likely() -> None:
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(logits.flatten(0, 1), units.flatten()).backward()
         optimizer.step()
-    sound, other = torch.arange(4), torch.tensor([9, 15, 3, 11])
+    sound, different = torch.arange(4), torch.tensor([9, 15, 3, 11])
     with torch.no_grad():
         logits = model.predict(model.states(torch.cat([sound, sound])[None, :-1])[-1])[0].log_softmax(-1)
         repeated = float(logits[4:].gather(1, sound[:, None]).sum())
-        logits = model.predict(model.states(torch.cat([sound, other])[None, :-1])[-1])[0].log_softmax(-1)
-        strange = float(logits[4:].gather(1, other[:, None]).sum())
-    assert repeated > strange + 1
+        logits = model.predict(model.states(torch.cat([sound, different])[None, :-1])[-1])[0].log_softmax(-1)
+        not_repeated = float(logits[4:].gather(1, different[:, None]).sum())
+    assert repeated > not_repeated + 1
 
 
-class Shears(Silence):
-    """Ends a pretraining at an update."""
+class InterruptPretraining(Silence):
+    """Interrupts pretraining at its third update."""
 
     def advance(self, stage: str, done: float, total: float) -> None:
         if stage.startswith("pretrain") and done >= 3:
@@ -125,20 +126,20 @@ class Shears(Silence):
 
 
 def test_pretraining_on_echoes_is_exact_after_an_interruption(speech: Path, tmp_path: Path) -> None:
-    train: Callable[..., None] = lambda out, **more: pretrain(  # noqa: E731
-        "speech_gpt:nano", speech, tmp_path / out, steps=4, device="cpu", **{"echo": True, **more}
+    train: Callable[..., None] = lambda out, **options: pretrain(  # noqa: E731
+        "speech_gpt:nano", speech, tmp_path / out, steps=4, device="cpu", **{"echo": True, **options}
     )
     train("one.safetensors")
     with pytest.raises(KeyboardInterrupt):
-        train("cut.safetensors", reporter=Shears())
+        train("cut.safetensors", reporter=InterruptPretraining())
     assert not (tmp_path / "cut.safetensors").exists()
     train("cut.safetensors")
     train("plain.safetensors", echo=False)
-    (one, facts), (cut, _), (plain, plain_facts) = (
+    (uninterrupted, facts), (resumed, _), (plain, plain_facts) = (
         load_tensors(tmp_path / f"{name}.safetensors") for name in ("one", "cut", "plain")
     )
-    assert all(torch.equal(one[key], cut[key]) for key in one)
-    assert not all(torch.equal(one[key], plain[key]) for key in one)
+    assert all(torch.equal(uninterrupted[key], resumed[key]) for key in uninterrupted)
+    assert not all(torch.equal(uninterrupted[key], plain[key]) for key in uninterrupted)
     assert facts["echo"] == "True"
     assert '"echo": "True"' in facts["run"]
     assert "echo" not in plain_facts
@@ -147,7 +148,7 @@ def test_pretraining_on_echoes_is_exact_after_an_interruption(speech: Path, tmp_
         train("one.safetensors", echo=False)
 
 
-def test_a_family_without_echo_episodes_is_refused_in_a_sentence(speech: Path, tmp_path: Path) -> None:
+def test_a_family_without_echo_episodes_is_refused_with_one_sentence(speech: Path, tmp_path: Path) -> None:
     with pytest.raises(SuperbenchError) as refused:
         pretrain("apc", speech, tmp_path / "apc.safetensors", echo=True)
     assert str(refused.value) == (

@@ -58,22 +58,22 @@ def test_a_single_valid_frame_stays_finite() -> None:
 
 
 @torch.no_grad()
-def test_padding_reaches_no_valid_frame(blocks: nn.ModuleList) -> None:
+def test_padding_changes_no_valid_frame(blocks: nn.ModuleList) -> None:
     waves, lengths = torch.randn(2, 900), torch.tensor([300, 900])
     waves[0, 300:] = 0
     plain = through(blocks, waves[:1, :300])
-    leaking = through(blocks, waves)
+    unmasked = through(blocks, waves)
     front = Front(blocks)
     with front.only_valid(lengths):
-        cured = through(blocks, waves)
+        masked = through(blocks, waves)
     frames = front.frames(lengths).tolist()
-    assert frames == [plain.shape[2], cured.shape[2]]
-    assert torch.allclose(cured[0, :, : frames[0]], plain[0], atol=1e-5)
-    assert torch.allclose(cured[1], leaking[1], atol=1e-5)
-    assert not torch.allclose(leaking[0, :, : frames[0]], plain[0], atol=1e-2)  # what it is for
+    assert frames == [plain.shape[2], masked.shape[2]]
+    assert torch.allclose(masked[0, :, : frames[0]], plain[0], atol=1e-5)
+    assert torch.allclose(masked[1], unmasked[1], atol=1e-5)
+    assert not torch.allclose(unmasked[0, :, : frames[0]], plain[0], atol=1e-2)  # plain group normalisation depends on padding
 
 
-def test_statistics_are_whole_again_after_an_error(blocks: nn.ModuleList) -> None:
+def test_the_mask_is_removed_after_an_error(blocks: nn.ModuleList) -> None:
     front = Front(blocks)
     with pytest.raises(RuntimeError), front.only_valid(torch.tensor([300])):
         raise RuntimeError
@@ -81,7 +81,7 @@ def test_statistics_are_whole_again_after_an_error(blocks: nn.ModuleList) -> Non
     assert front.norm.valid is None
 
 
-def test_names_of_weights_stay_the_same(blocks: nn.ModuleList) -> None:
+def test_names_of_weights_do_not_change(blocks: nn.ModuleList) -> None:
     before = blocks.state_dict()
     Front(blocks)
     assert list(blocks.state_dict()) == list(before)
@@ -97,7 +97,7 @@ def test_hop_window_and_frames_are_those_of_the_convolutions(blocks: nn.ModuleLi
         assert int(front.frames(torch.tensor(samples))) == through(blocks, torch.randn(1, samples)).shape[2]
 
 
-def test_short_sounds_are_filled_up_and_what_no_sound_reaches_is_cut(blocks: nn.ModuleList) -> None:
+def test_short_sounds_are_padded_to_one_window_and_surplus_padding_is_removed(blocks: nn.ModuleList) -> None:
     front = Front(blocks)
     waves, lengths = front.fitted(torch.ones(1, 3), torch.tensor([3]))
     assert (waves.shape[1], lengths.tolist()) == (front.window, [front.window])

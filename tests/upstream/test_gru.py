@@ -9,25 +9,25 @@ from torch import Tensor, nn
 from upstream.shared.gru import Gru
 
 
-def learnt(layer: nn.GRU, frames: Tensor, wanted: Tensor, forward: type[nn.GRU]) -> list[Tensor]:
+def states_and_gradients(layer: nn.GRU, frames: Tensor, target: Tensor, forward: type[nn.GRU]) -> list[Tensor]:
     """States, and the gradients of the frames and of every weight."""
     layer.zero_grad()
-    own = frames.clone().requires_grad_()
-    states, last = forward.forward(layer, own)
-    (states * wanted).sum().backward(retain_graph=True)
-    (last * wanted[:, 0]).sum().backward()
-    return [states, last, *(one.grad for one in (own, *layer.parameters()) if one.grad is not None)]
+    leaf = frames.clone().requires_grad_()
+    states, last = forward.forward(layer, leaf)
+    (states * target).sum().backward(retain_graph=True)
+    (last * target[:, 0]).sum().backward()
+    return [states, last, *(tensor.grad for tensor in (leaf, *layer.parameters()) if tensor.grad is not None)]
 
 
 @pytest.mark.parametrize("time", [1, 2, 17])
 def test_outputs_and_gradients_are_those_of_torch(time: int) -> None:
     torch.manual_seed(time)
     layer = Gru(5, 4).double()
-    frames, wanted = torch.randn(3, time, 5, dtype=torch.float64), torch.randn(3, time, 4, dtype=torch.float64)
-    mine, theirs = learnt(layer, frames, wanted, Gru), learnt(layer, frames, wanted, nn.GRU)
-    assert len(mine) == len(theirs) == 7
-    for one, other in zip(mine, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    frames, target = torch.randn(3, time, 5, dtype=torch.float64), torch.randn(3, time, 4, dtype=torch.float64)
+    ours, expected = states_and_gradients(layer, frames, target, Gru), states_and_gradients(layer, frames, target, nn.GRU)
+    assert len(ours) == len(expected) == 7
+    for tensor, reference in zip(ours, expected, strict=True):
+        torch.testing.assert_close(tensor, reference, rtol=1e-12, atol=1e-12)
 
 
 def test_frozen_features_come_from_torch_itself() -> None:
@@ -36,5 +36,5 @@ def test_frozen_features_come_from_torch_itself() -> None:
         assert torch.equal(layer(frames)[0], nn.GRU.forward(layer, frames)[0])
 
 
-def test_weights_bear_the_names_that_torch_gives_them() -> None:
+def test_weights_have_the_names_of_torch() -> None:
     assert list(Gru(5, 4).state_dict()) == list(nn.GRU(5, 4).state_dict())

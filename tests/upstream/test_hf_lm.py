@@ -1,5 +1,5 @@
-"""Audio language models of transformers, built with tiny random configurations: likelihoods equal a loop by hand, their traps
-are errors, and a whole run in context works offline."""
+"""Audio language models of transformers, built from tiny random configurations: likelihoods equal those of a plain loop,
+unsupported inputs are errors, and an in-context run works offline."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ LABELS = ["yes", "no", "y", "neither of them", "yesno"]
 
 
 def by_hand(model: AudioLanguageModel, prompt: list[Any], label: str) -> float:
-    """One pass of the whole conversation, as the processor of transformers makes it: text expanded, sounds beside it."""
+    """Log-probability of a label from one pass over the whole conversation, prepared as by the processor of transformers."""
     text = model.text(prompt)
     sounds = [part for part in prompt if not isinstance(part, str)]
     sounds = [joined(sounds)] if model.family.joined else sounds
@@ -206,40 +206,44 @@ def by_hand(model: AudioLanguageModel, prompt: list[Any], label: str) -> float:
 def test_likelihoods_equal_a_loop_by_hand(family: str, folder: Callable[[str], Path]) -> None:
     model = load(str(folder(family)), None)
     assert isinstance(model, Continuing)
-    other = ["Which word?", sound(5, 1.0)]
-    for prompt, found in zip((PROMPT, other), model.log_likelihood([PROMPT, other], [[[x] for x in LABELS]] * 2), strict=True):
-        assert [one.value for one in found] == pytest.approx([by_hand(model, prompt, label) for label in LABELS], abs=1e-5)
-        assert [one.characters for one in found] == [len(label) for label in LABELS]
-        assert [one.tokens for one in found] == [1, 1, 1, 15, 2]
+    second_prompt = ["Which word?", sound(5, 1.0)]
+    for prompt, likelihoods in zip(
+        (PROMPT, second_prompt), model.log_likelihood([PROMPT, second_prompt], [[[x] for x in LABELS]] * 2), strict=True
+    ):
+        assert [likelihood.value for likelihood in likelihoods] == pytest.approx(
+            [by_hand(model, prompt, label) for label in LABELS], abs=1e-5
+        )
+        assert [likelihood.characters for likelihood in likelihoods] == [len(label) for label in LABELS]
+        assert [likelihood.tokens for likelihood in likelihoods] == [1, 1, 1, 15, 2]
 
 
 @pytest.mark.parametrize("family", BUILT)
-def test_the_sounds_are_heard(family: str, folder: Callable[[str], Path]) -> None:
+def test_every_sound_of_the_prompt_changes_the_likelihood(family: str, folder: Callable[[str], Path]) -> None:
     model = load(str(folder(family)), None)
-    for parameter in model.parameters():  # the random weights of a configuration are small, and so is what they hear
+    for parameter in model.parameters():  # initial weights are small, and so is the effect of a sound
         parameter.data *= 10 if parameter.dim() > 1 else 1
     prompts = [PROMPT, [*PROMPT[:-1], TONE], [*PROMPT[:1], TONE, *PROMPT[2:]]]
-    values = [found[0].value for found in model.log_likelihood(prompts, [[["yes"]]] * 3)]
+    values = [likelihoods[0].value for likelihoods in model.log_likelihood(prompts, [[["yes"]]] * 3)]
     assert min(abs(values[0] - values[1]), abs(values[0] - values[2]), abs(values[1] - values[2])) > 1e-3
 
 
-def test_labels_do_not_depend_on_their_mates(folder: Callable[[str], Path]) -> None:
+def test_a_likelihood_does_not_depend_on_the_other_labels(folder: Callable[[str], Path]) -> None:
     model = load(str(folder("qwen2_audio")), None)
-    many = model.log_likelihood([PROMPT], [[[f"word {n}"] for n in range(20)]])[0]
+    together = model.log_likelihood([PROMPT], [[[f"word {n}"] for n in range(20)]])[0]
     alone = [model.log_likelihood([PROMPT], [[[f"word {n}"]]])[0][0].value for n in range(20)]
-    assert [one.value for one in many] == pytest.approx(alone, abs=1e-5)
+    assert [likelihood.value for likelihood in together] == pytest.approx(alone, abs=1e-5)
 
 
 def test_a_label_beyond_the_turning_point_is_scored_with_its_whole_prompt(folder: Callable[[str], Path]) -> None:
     model = load(str(folder("phi4_multimodal")), None)
-    expected = [one.value for one in model.log_likelihood([PROMPT], [[[x] for x in LABELS]])[0]]
+    expected = [likelihood.value for likelihood in model.log_likelihood([PROMPT], [[[x] for x in LABELS]])[0]]
     length = model.begun(PROMPT, model.tokens_of(model.text(PROMPT))).tokens.shape[1]
     model.turning_point = length + 1
-    found = [one.value for one in model.log_likelihood([PROMPT], [[[x] for x in LABELS]])[0]]
-    assert found == pytest.approx(expected, abs=1e-5)
+    measured = [likelihood.value for likelihood in model.log_likelihood([PROMPT], [[[x] for x in LABELS]])[0]]
+    assert measured == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_sound_that_would_be_cut_is_an_error(folder: Callable[[str], Path]) -> None:
+def test_a_sound_longer_than_the_model_takes_is_an_error(folder: Callable[[str], Path]) -> None:
     model = load(str(folder("qwen2_audio")), None)
     with pytest.raises(BadAudio, match=r"hears at most 2 s, and would cut a sound of 2\.1 s"):
         model.log_likelihood([["Which word?", sound(1, 2.1)]], [[["yes"]]])
@@ -252,7 +256,7 @@ def test_a_template_without_a_place_for_sound_is_an_error(folder: Callable[[str]
         model.log_likelihood([PROMPT], [[["yes"]]])
 
 
-def test_a_tokenizer_without_the_token_of_a_sound_is_an_error(folder: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_tokenizer_without_the_audio_token_is_an_error(folder: Callable[[str], Path], tmp_path: Path) -> None:
     for file in folder("qwen2_audio").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())
@@ -261,18 +265,18 @@ def test_a_tokenizer_without_the_token_of_a_sound_is_an_error(folder: Callable[[
         load(str(tmp_path), None)
 
 
-def test_a_model_that_hears_one_sound_gets_all_sounds_joined(folder: Callable[[str], Path]) -> None:
+def test_a_model_that_takes_one_sound_gets_all_sounds_concatenated(folder: Callable[[str], Path]) -> None:
     model = load(str(folder("glmasr")), None)
     text = model.text(PROMPT)
     assert text.count(model.placeholder) == 1
     assert "Which word? The recording has 3 sounds, with silence between them. 1. yes 2. no 3.<|im_end|>" in text
-    whole = joined([torch.ones(3), torch.ones(2)])
-    assert whole.tolist() == [1.0] * 3 + [0.0] * BREAK + [1.0] * 2
+    sound_of_two = joined([torch.ones(3), torch.ones(2)])
+    assert sound_of_two.tolist() == [1.0] * 3 + [0.0] * BREAK + [1.0] * 2
 
 
-def test_a_label_without_tokens_has_none(folder: Callable[[str], Path]) -> None:
-    found = load(str(folder("qwen2_audio")), None).log_likelihood([PROMPT], [[[""], ["yes"]]])[0]
-    assert [one.tokens for one in found] == [0, 1]
+def test_an_empty_label_has_no_tokens(folder: Callable[[str], Path]) -> None:
+    likelihoods = load(str(folder("qwen2_audio")), None).log_likelihood([PROMPT], [[[""], ["yes"]]])[0]
+    assert [likelihood.tokens for likelihood in likelihoods] == [0, 1]
 
 
 def test_granite_without_its_adapter_is_an_error(folder: Callable[[str], Path], tmp_path: Path) -> None:
@@ -285,7 +289,7 @@ def test_granite_without_its_adapter_is_an_error(folder: Callable[[str], Path], 
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"),
+    ("model_type", "reason"),
     [
         ("voxtral", r"has no tokenizer\.json: its release tokenizes with mistral-common"),
         ("qwen3_asr", r"a label is no continuation of a prompt\. Supported: qwen2_audio, .*voxtral"),
@@ -295,26 +299,26 @@ def test_granite_without_its_adapter_is_an_error(folder: Callable[[str], Path], 
         ("voxtral_realtime", "Supported: qwen2_audio"),
     ],
 )
-def test_other_architectures_are_refused_with_the_reason(kind: str, reason: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+def test_other_architectures_are_refused_with_the_reason(model_type: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(CommandError, match=reason):
         load(str(tmp_path), None)
 
 
-def test_voxtral_hears_whole_windows_as_its_processor_does(folder: Callable[[str], Path]) -> None:
+def test_inputs_of_voxtral_are_padded_to_whole_windows_as_its_processor_does(folder: Callable[[str], Path]) -> None:
     from transformers.models.voxtral.processing_voxtral import VoxtralProcessor
 
     model = load(str(folder("voxtral")), None)
     waves = [sound(1, 1.2).numpy(), sound(2, 4.1).numpy()]
-    heard, counts = model.family.heard(model.extractor, waves)
+    inputs, counts = model.family.heard(model.extractor, waves)
     processor: Any = VoxtralProcessor(model.extractor, model.tokenizer)
     options = {**processor.audio_kwargs, "pad_to_multiple_of": 32_000, "max_source_positions": 200}
-    torch.testing.assert_close(heard["input_features"], processor._retrieve_input_features(waves, **options))
+    torch.testing.assert_close(inputs["input_features"], processor._retrieve_input_features(waves, **options))
     assert counts == [25, 75]
 
 
-def test_a_file_beside_the_name_is_refused() -> None:
+def test_a_checkpoint_file_after_the_name_is_refused() -> None:
     with pytest.raises(CommandError, match="takes no @FILE"):
         load("some/model", Path("x.safetensors"))
 
@@ -337,11 +341,11 @@ def test_a_run_in_context_end_to_end(folder: Callable[[str], Path], miniature: C
 
 
 @pytest.mark.parametrize("family", BUILT)
-def test_the_doctor_checks_that_it_continues(family: str, folder: Callable[[str], Path]) -> None:
-    found = check(f"hf-lm/{folder(family)}", device="cpu")
-    assert found.healthy, found.reasons
-    assert {finding.name for finding in found.examination.findings} >= {"features", "candidates", "shared prompt"}
+def test_the_doctor_checks_likelihoods(family: str, folder: Callable[[str], Path]) -> None:
+    report = check(f"hf-lm/{folder(family)}", device="cpu")
+    assert report.healthy, report.reasons
+    assert {finding.name for finding in report.examination.findings} >= {"features", "candidates", "shared prompt"}
 
 
-def test_the_hub_is_named_among_those_that_continue() -> None:
+def test_the_hub_is_listed_among_models_with_likelihoods() -> None:
     assert that_continue() == ["speech_gpt", "hf-lm/ID"]

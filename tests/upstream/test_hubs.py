@@ -31,34 +31,39 @@ KINDS = {
     "unispeech-sat": transformers.UniSpeechSatConfig,
     "data2vec-audio": transformers.Data2VecAudioConfig,
 }
-CASES = [(kind, norm) for kind in KINDS for norm in ("group", "layer") if (kind, norm) != ("data2vec-audio", "group")]
+CASES = [
+    (architecture, norm)
+    for architecture in KINDS
+    for norm in ("group", "layer")
+    if (architecture, norm) != ("data2vec-audio", "group")
+]
 
 
-def saved(folder: Path, kind: str, norm: str, do_normalize: bool | None = None) -> Path:
+def saved(folder: Path, architecture: str, norm: str, do_normalize: bool | None = None) -> Path:
     """A tiny model with random weights, as save_pretrained writes it."""
     torch.manual_seed(0)
-    config = KINDS[kind](
+    config = KINDS[architecture](
         hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, conv_dim=[16] * 7,
         conv_bias=norm == "layer", feat_extract_norm=norm, do_stable_layer_norm=norm == "layer",
-        num_conv_pos_embedding_groups=4, num_conv_pos_embeddings=5 if kind == "data2vec-audio" else 32, layerdrop=0.5,
+        num_conv_pos_embedding_groups=4, num_conv_pos_embeddings=5 if architecture == "data2vec-audio" else 32, layerdrop=0.5,
     )  # fmt: skip
     model = transformers.AutoModel.from_config(config)
-    shaken(model)
+    with_random_biases(model)
     model.save_pretrained(folder)
     if do_normalize is not None:
         transformers.Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
     return folder
 
 
-def shaken(model: nn.Module) -> None:
-    """Biases that are not zero, so that what should be masked shows."""
+def with_random_biases(model: nn.Module) -> None:
+    """The model with random biases, so that a missing mask changes the features."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.add_(torch.randn_like(parameter) * 0.3)
 
 
-def tiny_torchaudio(kind: str, large: bool) -> models.Wav2Vec2Model:
+def tiny_torchaudio(architecture: str, large: bool) -> models.Wav2Vec2Model:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
         "extractor_mode": "layer_norm" if large else "group_norm", "extractor_conv_layer_config": SHAPES,
@@ -67,11 +72,11 @@ def tiny_torchaudio(kind: str, large: bool) -> models.Wav2Vec2Model:
         "encoder_attention_dropout": 0.1, "encoder_ff_interm_features": 64, "encoder_ff_interm_dropout": 0.1,
         "encoder_dropout": 0.1, "encoder_layer_norm_first": large, "encoder_layer_drop": 0.5, "aux_num_out": None,
     }  # fmt: skip
-    if kind == "wavlm":
+    if architecture == "wavlm":
         model = models.wavlm_model(**sizes, encoder_num_buckets=32, encoder_max_distance=80)
     else:
         model = models.wav2vec2_model(**sizes)
-    shaken(model)
+    with_random_biases(model)
     return model.eval()
 
 
@@ -85,33 +90,33 @@ def unreachable(*_: object, **__: object) -> None:
     raise OSError("no route")
 
 
-def largest(one: Tensor, other: Tensor) -> float:
+def largest(expected: Tensor, measured: Tensor) -> float:
     """Largest difference over the largest value."""
-    assert one.shape == other.shape
-    return float((one - other).abs().max() / one.abs().max())
+    assert expected.shape == measured.shape
+    return float((expected - measured).abs().max() / expected.abs().max())
 
 
 @torch.inference_mode()
-def beside_and_alone(model: nn.Module) -> float:
-    """How far the features of three sounds in one batch are from those of each alone."""
+def batch_difference(model: nn.Module) -> float:
+    """Largest relative difference between the features of three sounds in one batch and those of each sound alone."""
     waves, lengths = noise(9000, 24_000, 5000)
     together = model(waves, lengths)
-    found = []
+    differences = []
     for row, length in enumerate(lengths.tolist()):
         alone = model(waves[row : row + 1, :length], lengths[row : row + 1])
         count = int(alone.lengths[0])
         assert count == int(together.lengths[row]) == alone.frames.shape[2]
-        found.append(largest(alone.frames[:, 0], together.frames[:, row, :count]))
+        differences.append(largest(alone.frames[:, 0], together.frames[:, row, :count]))
         assert not together.frames[:, row, count:].any()
-    return max(found)
+    return max(differences)
 
 
 # ---------------------------------------------------------------- transformers
 
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)
-def test_transformers_features_are_those_of_the_model_called_directly(tmp_path: Path, kind: str, norm: str) -> None:
-    folder = saved(tmp_path / "model", kind, norm, do_normalize=norm == "layer")
+def test_transformers_features_are_those_of_the_model_called_directly(tmp_path: Path, architecture: str, norm: str) -> None:
+    folder = saved(tmp_path / "model", architecture, norm, do_normalize=norm == "layer")
     model = from_transformers.load(str(folder), None)
     direct = transformers.AutoModel.from_pretrained(folder).eval()
     prepare = transformers.AutoFeatureExtractor.from_pretrained(folder)
@@ -127,20 +132,20 @@ def test_transformers_features_are_those_of_the_model_called_directly(tmp_path: 
 
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)
-def test_transformers_features_do_not_depend_on_batch_mates(tmp_path: Path, kind: str, norm: str) -> None:
-    model = from_transformers.load(str(saved(tmp_path / "model", kind, norm)), None)
-    assert beside_and_alone(model) < 1e-5
+def test_transformers_features_do_not_depend_on_the_rest_of_the_batch(tmp_path: Path, architecture: str, norm: str) -> None:
+    model = from_transformers.load(str(saved(tmp_path / "model", architecture, norm)), None)
+    assert batch_difference(model) < 1e-5
 
 
 TRANSFORMER = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 SEW_SHAPES = {"conv_dim": [16] * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2), "conv_stride": (5, 2, 2, 2, 2, 2, 2)}
 
 
-def other(folder: Path, kind: str) -> Path:
-    """A tiny model of the kinds that do not take padded waves, as save_pretrained writes it, with its feature extractor."""
+def saved_with_extractor(folder: Path, architecture: str) -> Path:
+    """A tiny model of an architecture that takes no padded waves, as save_pretrained writes it, with its feature extractor."""
     torch.manual_seed(0)
     positions = {"num_conv_pos_embedding_groups": 4, "num_conv_pos_embeddings": 31}
-    name, _, variant = kind.partition(" ")
+    name, _, variant = architecture.partition(" ")
     extractor: Any = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
     if name == "sew":
         norm = {"feat_extract_norm": variant, "conv_bias": variant == "layer"}
@@ -160,55 +165,55 @@ def other(folder: Path, kind: str) -> Path:
         )  # fmt: skip
         extractor = transformers.WhisperFeatureExtractor(feature_size=40, chunk_length=1)  # windows of a second
     model = transformers.AutoModel.from_config(config)
-    shaken(model)
+    with_random_biases(model)
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder
 
 
-OTHERS = [
+OTHER_ARCHITECTURES = [
     "sew group", "sew layer", "wav2vec2-conformer relative", "wav2vec2-conformer rotary", "wav2vec2-bert relative_key",
     "wav2vec2-bert rotary", "whisper",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-def test_states_of_other_kinds_are_those_of_the_model_called_directly(tmp_path: Path, kind: str) -> None:
-    folder = other(tmp_path / "model", kind)
+@pytest.mark.parametrize("kind", OTHER_ARCHITECTURES)
+def test_states_of_other_architectures_are_those_of_the_model_called_directly(tmp_path: Path, architecture: str) -> None:
+    folder = saved_with_extractor(tmp_path / "model", architecture)
     model = from_transformers.load(str(folder), None)
     direct = transformers.AutoModel.from_pretrained(folder).eval()
     prepare = transformers.AutoFeatureExtractor.from_pretrained(folder)
     waves, lengths = noise(9000, 9000)
-    heard = prepare(list(waves.numpy()), sampling_rate=16_000, return_tensors="pt")
-    if kind == "whisper":
+    inputs = prepare(list(waves.numpy()), sampling_rate=16_000, return_tensors="pt")
+    if architecture == "whisper":
         direct = direct.get_encoder()
     with torch.inference_mode():
         features = model(waves, lengths)
-        output = direct(**heard, output_hidden_states=True)
+        output = direct(**inputs, output_hidden_states=True)
     expected, last = list(output.hidden_states[:3]), output.last_hidden_state
-    if "sew" in kind:  # layers of SEW see every second frame
+    if "sew" in architecture:  # layers of SEW see every second frame
         expected = [state.repeat_interleave(2, 1) for state in expected]
         expected = [torch.cat([state, state[:, -1:]], 1)[:, : last.shape[1]] for state in expected]
     count = features.frames.shape[2]
-    assert count == (29 if kind == "whisper" else 27)
+    assert count == (29 if architecture == "whisper" else 27)
     assert (model.layers, model.dim, model.hop) == (4, 48, 320)
     assert largest(torch.stack(expected)[:, :, :count], features.frames[:-1]) <= 1e-5
     assert largest(last[:, :count], features.frames[-1]) <= 1e-5
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-def test_features_of_other_kinds_do_not_depend_on_batch_mates(tmp_path: Path, kind: str) -> None:
-    assert beside_and_alone(from_transformers.load(str(other(tmp_path / "model", kind)), None)) <= 1e-5
+@pytest.mark.parametrize("kind", OTHER_ARCHITECTURES)
+def test_features_of_other_architectures_do_not_depend_on_the_rest_of_the_batch(tmp_path: Path, architecture: str) -> None:
+    assert batch_difference(from_transformers.load(str(saved_with_extractor(tmp_path / "model", architecture)), None)) <= 1e-5
 
 
 @pytest.mark.parametrize("kind", ["sew group", "wav2vec2-conformer rotary", "wav2vec2-bert relative_key", "whisper"])
-def test_every_check_of_the_doctor_holds_for_other_kinds(tmp_path: Path, kind: str) -> None:
-    loaded = plugins.upstream(plugins.parse(f"tiny=hf/{other(tmp_path / 'model', kind)}"))
+def test_every_check_of_the_doctor_holds_for_other_architectures(tmp_path: Path, architecture: str) -> None:
+    loaded = plugins.upstream(plugins.parse(f"tiny=hf/{saved_with_extractor(tmp_path / 'model', architecture)}"))
     assert [finding for finding in examine(loaded, seconds=12).findings if not finding.holds] == []
 
 
-def test_long_sound_passes_through_whisper_window_by_window(tmp_path: Path) -> None:
-    model = from_transformers.load(str(other(tmp_path / "model", "whisper")), None)
+def test_whisper_processes_long_sound_in_windows(tmp_path: Path) -> None:
+    model = from_transformers.load(str(saved_with_extractor(tmp_path / "model", "whisper")), None)
     waves, _ = noise(40_000)  # two and a half windows
     with torch.inference_mode():
         whole = model(waves, torch.tensor([40_000]))
@@ -217,14 +222,14 @@ def test_long_sound_passes_through_whisper_window_by_window(tmp_path: Path) -> N
     assert largest(torch.cat(parts, 2), whole.frames) <= 1e-5
 
 
-def test_newer_versions_keep_the_preprocessing_in_another_file(tmp_path: Path) -> None:
+def test_preprocessing_is_read_from_the_files_of_older_and_newer_versions(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model", "hubert", "layer", do_normalize=False)
-    says = json.loads((folder / "preprocessor_config.json").read_text())
+    preprocessing = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").unlink()
     assert from_transformers.load(str(folder), None).config.normalise is True  # as all published models of that kind
-    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": says}))
+    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": preprocessing}))
     assert from_transformers.load(str(folder), None).config.normalise is False
-    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": {**says, "sampling_rate": 8000}}))
+    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": {**preprocessing, "sampling_rate": 8000}}))
     with pytest.raises(CommandError, match="works at 8000 Hz"):
         from_transformers.load(str(folder), None)
 
@@ -237,14 +242,18 @@ def test_loading_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert transformers.utils.logging.is_progress_bar_enabled()
 
 
-@pytest.mark.parametrize(("norm", "says", "expected"), [("group", None, False), ("layer", None, True), ("group", True, True)])
-def test_waves_are_normalised_where_the_model_says_so(tmp_path: Path, norm: str, says: bool | None, expected: bool) -> None:
-    model = from_transformers.load(str(saved(tmp_path / "model", "hubert", norm, says)), None)
+@pytest.mark.parametrize(
+    ("norm", "do_normalize", "expected"), [("group", None, False), ("layer", None, True), ("group", True, True)]
+)
+def test_waves_are_normalised_if_the_preprocessing_says_so(
+    tmp_path: Path, norm: str, do_normalize: bool | None, expected: bool
+) -> None:
+    model = from_transformers.load(str(saved(tmp_path / "model", "hubert", norm, do_normalize)), None)
     assert model.config.normalise is expected
     waves, lengths = noise(9000)
     with torch.inference_mode():
         louder = largest(model(waves, lengths).frames, model(waves * 7, lengths).frames)
-    assert (louder < 1e-3) == (expected or norm == "group")  # a group norm hides loudness by itself
+    assert (louder < 1e-3) == (expected or norm == "group")  # group normalisation removes a gain by itself
     assert float(normalised(waves, lengths, 1e-7).std(correction=0)) == pytest.approx(1, abs=1e-3)
 
 
@@ -254,17 +263,17 @@ def test_every_check_of_the_doctor_holds_for_a_folder(tmp_path: Path) -> None:
     assert [finding for finding in examine(loaded).findings if not finding.holds] == []
 
 
-def test_the_revision_follows_weights_and_configuration_and_not_the_place(tmp_path: Path) -> None:
+def test_the_revision_depends_on_weights_and_configuration_and_not_on_the_path(tmp_path: Path) -> None:
     def revision(folder: Path) -> str:
         return plugins.upstream(plugins.parse(f"tiny=hf/{folder}")).revision
 
-    one = saved(tmp_path / "one", "hubert", "group", do_normalize=False)
-    assert revision(one) == revision(saved(tmp_path / "two", "hubert", "group", do_normalize=False))
-    assert revision(one) != revision(saved(tmp_path / "three", "hubert", "group", do_normalize=True))
-    weights = load_file(one / "model.safetensors")
+    folder_of_model = saved(tmp_path / "one", "hubert", "group", do_normalize=False)
+    assert revision(folder_of_model) == revision(saved(tmp_path / "two", "hubert", "group", do_normalize=False))
+    assert revision(folder_of_model) != revision(saved(tmp_path / "three", "hubert", "group", do_normalize=True))
+    weights = load_file(folder_of_model / "model.safetensors")
     weights["encoder.layers.0.attention.k_proj.weight"] *= 2
-    save_file(weights, one / "model.safetensors", {"format": "pt"})
-    assert revision(one) != revision(tmp_path / "two")
+    save_file(weights, folder_of_model / "model.safetensors", {"format": "pt"})
+    assert revision(folder_of_model) != revision(tmp_path / "two")
 
 
 def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path) -> None:
@@ -286,7 +295,7 @@ def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path) -> None:
         from_transformers.load(str(folder), None)
 
 
-def test_what_transformers_cannot_give_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_transformers_cannot_load_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadCheckpoint, match=r"has no config\.json"):
         from_transformers.load(str(tmp_path), None)
     with pytest.raises(CommandError, match="takes no @FILE"):
@@ -309,8 +318,11 @@ def test_what_transformers_cannot_give_is_explained(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("kind", ["hubert", "wavlm"])
-def test_torchaudio_features_are_those_of_the_model_called_directly(kind: str, large: bool) -> None:
-    direct, wrapped = tiny_torchaudio(kind, large), TorchaudioModel(tiny_torchaudio(kind, large), Config("tiny", False, {}))
+def test_torchaudio_features_are_those_of_the_model_called_directly(architecture: str, large: bool) -> None:
+    direct, wrapped = (
+        tiny_torchaudio(architecture, large),
+        TorchaudioModel(tiny_torchaudio(architecture, large), Config("tiny", False, {})),
+    )
     waves, lengths = noise(9000, 9000)
     with torch.inference_mode():
         features = wrapped(waves, lengths)
@@ -325,24 +337,25 @@ def test_torchaudio_features_are_those_of_the_model_called_directly(kind: str, l
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("kind", ["hubert", "wavlm"])
-def test_torchaudio_features_do_not_depend_on_batch_mates(kind: str, large: bool, normalise: bool) -> None:
-    assert beside_and_alone(TorchaudioModel(tiny_torchaudio(kind, large), Config("tiny", normalise, {}))) < 1e-5
+def test_torchaudio_features_do_not_depend_on_the_rest_of_the_batch(architecture: str, large: bool, normalise: bool) -> None:
+    assert batch_difference(TorchaudioModel(tiny_torchaudio(architecture, large), Config("tiny", normalise, {}))) < 1e-5
 
 
 @pytest.mark.parametrize("large", [False, True])
 def test_torchaudio_and_transformers_agree_on_every_state(tmp_path: Path, large: bool) -> None:
-    theirs = from_transformers.load(str(saved(tmp_path / "m", "wav2vec2", "layer" if large else "group")), None)
-    ours = import_huggingface_model(transformers.Wav2Vec2ForCTC(theirs.model.config))
-    own = {name: tensor for name, tensor in ours.state_dict().items() if not name.startswith("aux.")}
-    ours.aux = None
-    assert list(own) == list(ours.state_dict())
-    ours.feature_extractor.load_state_dict(theirs.model.feature_extractor.state_dict())
-    ours.encoder.feature_projection.load_state_dict(theirs.model.feature_projection.state_dict())
-    ours.encoder.transformer.load_state_dict(theirs.model.encoder.state_dict())
+    transformers_model = from_transformers.load(str(saved(tmp_path / "m", "wav2vec2", "layer" if large else "group")), None)
+    torchaudio_model = import_huggingface_model(transformers.Wav2Vec2ForCTC(transformers_model.model.config))
+    weights = {name: tensor for name, tensor in torchaudio_model.state_dict().items() if not name.startswith("aux.")}
+    torchaudio_model.aux = None
+    assert list(weights) == list(torchaudio_model.state_dict())
+    torchaudio_model.feature_extractor.load_state_dict(transformers_model.model.feature_extractor.state_dict())
+    torchaudio_model.encoder.feature_projection.load_state_dict(transformers_model.model.feature_projection.state_dict())
+    torchaudio_model.encoder.transformer.load_state_dict(transformers_model.model.encoder.state_dict())
     waves, lengths = noise(9000, 7000)
     with torch.inference_mode():
-        one = TorchaudioModel(ours, Config("tiny", large, {}))(waves, lengths).frames
-        assert largest(theirs(waves, lengths).frames, one) < 1e-3  # they add different epsilons to the variance of a wave
+        frames = TorchaudioModel(torchaudio_model, Config("tiny", large, {}))(waves, lengths).frames
+        # they add different epsilons to the variance of a wave
+        assert largest(transformers_model(waves, lengths).frames, frames) < 1e-3
 
 
 def architectures() -> dict[str, tuple[str, ...]]:
@@ -359,7 +372,7 @@ def test_every_bundle_has_one_of_the_architectures_tested_below() -> None:
 
 
 @pytest.mark.parametrize("name", architectures())
-def test_each_bundles_architecture_gives_what_torchaudio_gives(name: str) -> None:
+def test_each_architecture_of_the_bundles_gives_the_features_of_torchaudio(name: str) -> None:
     bundle = from_torchaudio.bundles()[name]
     torch.manual_seed(0)
     plain = from_torchaudio.architecture(bundle, encoder_num_layers=2)  # all widths as published, two of the layers
@@ -390,7 +403,7 @@ def test_hubert_base_has_thirteen_states_and_takes_its_weights_from_a_file(tmp_p
         assert largest(torch.stack(direct.extract_features(waves)[0]), features.frames[1:]) < 1e-5
 
 
-def test_an_unknown_bundle_offers_near_ones() -> None:
+def test_an_unknown_bundle_suggests_similar_names() -> None:
     with pytest.raises(CommandError, match="Did you mean hubert_base"):
         from_torchaudio.load("hubert_bas", None)
     assert {"hubert_base", "hubert_large", "wav2vec2_base", "wavlm_base_plus", "wav2vec2_xlsr_300m"} <= set(
@@ -420,7 +433,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, monkeypatch: pytes
     assert from_torchaudio.load("hubert_base", tmp_path / "good.pt").layers == 4
 
 
-def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(pipelines.HUBERT_BASE), "get_model", unreachable)
     with pytest.raises(
         SuperbenchError,

@@ -1,4 +1,4 @@
-"""S3PRL through its adapter: the features of its own experts, one family at a time, and messages for families that fail."""
+"""S3PRL through its adapter: features equal those of its own experts, family by family; errors for families that fail."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def sound() -> list[Tensor]:
     return [torch.randn(length, generator=generator) * 0.1 + 0.01 for length in (9000, 24_000)]
 
 
-def agrees(model: S3prlModel, direct: Any) -> None:
-    """Each sound in a batch of both, against the expert that gets it alone."""
+def assert_equal_to_expert(model: S3prlModel, direct: Any) -> None:
+    """Compare the features of each sound in a batch of two with those of the expert on that sound alone."""
     waves = sound()
     lengths = torch.tensor([len(wave) for wave in waves])
     with torch.inference_mode(), warnings.catch_warnings():
@@ -48,7 +48,7 @@ def agrees(model: S3prlModel, direct: Any) -> None:
         for row, wave in enumerate(waves):
             expected = torch.cat(list(direct([wave])["hidden_states"]))
             count = int(features.lengths[row])
-            assert expected.shape[1] - count in (0, 1)  # one that begins after the end is left out
+            assert expected.shape[1] - count in (0, 1)  # a frame that starts after the end of the sound is left out
             assert features.frames.shape[0] == len(expected) == model.layers
             scale = float(expected.abs().max())
             assert float((features.frames[:, row, :count] - expected[:, :count]).abs().max()) <= 1e-5 * max(scale, 1)
@@ -56,7 +56,7 @@ def agrees(model: S3prlModel, direct: Any) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """What the reference logs and warns of is not heard."""
+    """Without the logs, warnings and output of the reference."""
     logging.disable(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -81,28 +81,28 @@ def test_features_are_those_of_the_expert_called_directly(entry: str, tmp_path: 
     model = from_s3prl.load(entry, file)
     options = {}
     if entry.startswith("byol_a"):
-        home = importlib.import_module("s3prl.upstream.byol_a.hubconf")
-        options = {"model_config": home.DEFAULT_CONFIG_PATH, "feature_d": 512}
-    agrees(model, expert(entry, str(file), **options))
+        hubconf = importlib.import_module("s3prl.upstream.byol_a.hubconf")
+        options = {"model_config": hubconf.DEFAULT_CONFIG_PATH, "feature_d": 512}
+    assert_equal_to_expert(model, expert(entry, str(file), **options))
     file.unlink()  # some are large, and pytest would keep them
 
 
 @pytest.mark.parametrize("entry", WITHOUT_WEIGHTS)
 def test_spectral_features_are_those_of_the_expert(entry: str) -> None:
-    home = importlib.import_module("s3prl.upstream.baseline.hubconf").__file__
-    assert home is not None
-    agrees(from_s3prl.load(entry, None), expert(entry, str(Path(home).parent / f"{entry}.yaml")))
+    hubconf_file = importlib.import_module("s3prl.upstream.baseline.hubconf").__file__
+    assert hubconf_file is not None
+    assert_equal_to_expert(from_s3prl.load(entry, None), expert(entry, str(Path(hubconf_file).parent / f"{entry}.yaml")))
 
 
-def test_a_configuration_counts_as_the_file_of_an_entry(tmp_path: Path) -> None:
-    home = importlib.import_module("s3prl.upstream.log_stft.hubconf").__file__
-    assert home is not None
-    file = Path(home).parent / "stft_mag.yaml"
+def test_a_configuration_is_accepted_as_the_file_of_an_entry(tmp_path: Path) -> None:
+    hubconf_file = importlib.import_module("s3prl.upstream.log_stft.hubconf").__file__
+    assert hubconf_file is not None
+    file = Path(hubconf_file).parent / "stft_mag.yaml"
     with pytest.raises(CommandError, match="s3prl/stft_mag@FILE"):
         from_s3prl.load("stft_mag", None)
     model = from_s3prl.load("stft_mag", file)
     assert (model.dim, model.hop) == (257, 320)
-    agrees(model, expert("stft_mag", str(file)))
+    assert_equal_to_expert(model, expert("stft_mag", str(file)))
 
 
 @pytest.mark.parametrize("entry", ["hf_hubert_custom", "hf_wav2vec2_custom"])
@@ -111,11 +111,11 @@ def test_a_folder_of_transformers_runs_through_s3prl(entry: str, tmp_path: Path)
         "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "conv_dim": [16] * 7,
         "num_conv_pos_embedding_groups": 4, "num_conv_pos_embeddings": 32,
     }  # fmt: skip
-    kind = transformers.HubertConfig if "hubert" in entry else transformers.Wav2Vec2Config
-    transformers.AutoModel.from_config(kind(**sizes)).save_pretrained(tmp_path)
+    config_class = transformers.HubertConfig if "hubert" in entry else transformers.Wav2Vec2Config
+    transformers.AutoModel.from_config(config_class(**sizes)).save_pretrained(tmp_path)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path)
     model = from_s3prl.load(entry, tmp_path)
-    agrees(model, expert(entry, str(tmp_path)))
+    assert_equal_to_expert(model, expert(entry, str(tmp_path)))
     assert (model.layers, model.dim, model.hop) == (3, 48, 320)
 
 
@@ -126,16 +126,16 @@ def test_native_filter_banks_agree_with_those_of_s3prl(name: str) -> None:
     lengths = torch.tensor([len(wave) for wave in waves])
     padded = nn.utils.rnn.pad_sequence(waves, batch_first=True)
     with torch.inference_mode():
-        one, other = native.model(padded, lengths), reference.model(padded, lengths)
+        ours, expected = native.model(padded, lengths), reference.model(padded, lengths)
     assert (native.hop, native.layers, native.dim) == (reference.hop, reference.layers, reference.dim)
-    assert one.lengths.tolist() == other.lengths.tolist()
-    assert float((other.frames - one.frames).abs().max() / one.frames.abs().max()) < 1e-3
+    assert ours.lengths.tolist() == expected.lengths.tolist()
+    assert float((expected.frames - ours.frames).abs().max() / ours.frames.abs().max()) < 1e-3
 
 
 @pytest.mark.parametrize("name", ["fbank", "spectrogram"])
 def test_every_check_of_the_doctor_holds_for_spectra_of_s3prl(name: str) -> None:
-    found = examine(plugins.upstream(plugins.parse(f"s3prl/{name}")))
-    assert [finding for finding in found.findings if not finding.holds] == []
+    report = examine(plugins.upstream(plugins.parse(f"s3prl/{name}")))
+    assert [finding for finding in report.findings if not finding.holds] == []
 
 
 def test_a_local_checkpoint_keeps_the_contract(tmp_path: Path) -> None:
@@ -149,13 +149,13 @@ def test_a_local_checkpoint_keeps_the_contract(tmp_path: Path) -> None:
 
 
 def test_entries_are_found_without_importing_a_family() -> None:
-    found = from_s3prl.entries()
-    assert found["fbank"] == "baseline"
-    assert found["wavlm_base_plus"] == "wavlm"
-    assert found["hubert_custom"] == "hubert"
+    families = from_s3prl.entries()
+    assert families["fbank"] == "baseline"
+    assert families["wavlm_base_plus"] == "wavlm"
+    assert families["hubert_custom"] == "hubert"
 
 
-def test_what_s3prl_cannot_give_is_explained(tmp_path: Path) -> None:
+def test_models_that_s3prl_cannot_load_are_explained(tmp_path: Path) -> None:
     file = tmp_path / "noise.ckpt"
     file.write_bytes(b"not a checkpoint")
     with pytest.raises(CommandError, match=r"Did you mean fbank.*--hub s3prl"):
@@ -176,7 +176,7 @@ def test_a_checkpoint_of_another_family_is_refused(tmp_path: Path) -> None:
         from_s3prl.load("hubert", tmp_path / "apc.ckpt")
 
 
-def test_weights_that_cannot_be_fetched_say_which_file_belongs_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failed_download_names_the_file_and_where_to_put_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from s3prl.util import download
 
     def unreachable(*_: object, **__: object) -> None:
@@ -184,11 +184,11 @@ def test_weights_that_cannot_be_fetched_say_which_file_belongs_where(monkeypatch
 
     monkeypatch.setattr(download, "_download", unreachable)
     monkeypatch.setattr(download, "_download_dir", tmp_path)
-    with pytest.raises(SuperbenchError, match=r"apc_360hr\.ckpt belongs at .*apc_360hr\.ckpt.*s3prl/apc@FILE") as found:
+    with pytest.raises(SuperbenchError, match=r"apc_360hr\.ckpt belongs at .*apc_360hr\.ckpt.*s3prl/apc@FILE") as error:
         from_s3prl.load("apc", None)
-    place = str(found.value).partition("belongs at ")[2].partition(". Or")[0]
+    place = str(error.value).partition("belongs at ")[2].partition(". Or")[0]
     apc(Path(place))
-    monkeypatch.setattr(download, "_download", lambda *_, **__: None)  # as it does where the file lies there
+    monkeypatch.setattr(download, "_download", lambda *_, **__: None)  # as for a file that exists
     assert from_s3prl.load("apc", None).dim == 32
 
 
@@ -200,16 +200,16 @@ def test_an_entry_of_two_files_names_both_places(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("entry", "what"), [("byol_s_default", "torchaudio"), ("mos_wav2vec2", "torchaudio"), ("ssast_frame_base", "timm"),
+    ("entry", "package"), [("byol_s_default", "torchaudio"), ("mos_wav2vec2", "torchaudio"), ("ssast_frame_base", "timm"),
                         ("ast", "timm"), ("cvhubert", "ESPnet"), ("pase_plus", "pase")],
 )  # fmt: skip
-def test_a_family_that_lacks_something_says_what_before_it_fetches(entry: str, what: str) -> None:
-    with pytest.raises(SuperbenchError, match=f"cannot be used here: its family .* needs .*{what}"):
+def test_a_missing_dependency_is_named_before_any_download(entry: str, package: str) -> None:
+    with pytest.raises(SuperbenchError, match=f"cannot be used here: its family .* needs .*{package}"):
         from_s3prl.load(entry, None)
 
 
-class Trap:
-    """What a pickle can do."""
+class CodeInPickle:
+    """An object whose pickle creates a file when it is loaded."""
 
     def __reduce__(self) -> tuple:
         return (Path.touch, (Path("trapped"),))
@@ -218,21 +218,21 @@ class Trap:
 def test_a_checkpoint_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for entry in ("tera", "distilhubert", "apc"):
-        torch.save({"Config": Trap(), "config": Trap()}, tmp_path / "trap.ckpt")
+        torch.save({"Config": CodeInPickle(), "config": CodeInPickle()}, tmp_path / "trap.ckpt")
         with pytest.raises(BadCheckpoint):
             from_s3prl.load(entry, tmp_path / "trap.ckpt")
     assert not Path("trapped").exists()
 
 
-def test_nothing_of_s3prl_stays_changed(tmp_path: Path) -> None:
+def test_no_patch_of_s3prl_remains_after_an_error(tmp_path: Path) -> None:
     from s3prl.util import download
 
     with pytest.raises(BadCheckpoint):
         from_s3prl.load("apc", TABLE.parent)
-    homes = [
+    modules = [
         module for name, module in sys.modules.items() if name.startswith("s3prl.") and "_urls_to_filepaths" in vars(module)
     ]
-    assert all(module._urls_to_filepaths is download._urls_to_filepaths for module in homes)
+    assert all(module._urls_to_filepaths is download._urls_to_filepaths for module in modules)
     assert download._urls_to_filepaths.__module__ == "s3prl.util.download"
 
 
@@ -246,7 +246,7 @@ def rows() -> dict[str, list[str]]:
     return {row[0].strip("`").removeprefix("s3prl/"): row for row in cells if row[0].startswith("`s3prl/")}
 
 
-def test_every_family_stands_in_the_table() -> None:
+def test_every_family_is_in_the_table() -> None:
     families = from_s3prl.entries()
     assert set(rows()) == set(families.values())
     for family, row in rows().items():
@@ -255,7 +255,7 @@ def test_every_family_stands_in_the_table() -> None:
         assert {families.get(entry) for entry in named} == {family}, row
 
 
-def test_what_the_table_calls_equal_is_tested_and_what_it_calls_unusable_is_not() -> None:
+def test_the_table_marks_tested_families_equal_and_the_others_unusable() -> None:
     families = from_s3prl.entries()
     tested = {families[entry] for entry in (*MAKERS, *WITHOUT_WEIGHTS, "stft_mag", "hf_hubert_custom", "hf_wav2vec2_custom")}
     equal = {family for family, row in rows().items() if row[3] == "equal" and "by hand" not in row[4]}

@@ -1,4 +1,4 @@
-"""Folders of transformers with a fault: what is wrong is named, and their code never runs."""
+"""Faulty model folders of transformers: errors name the fault, and code in the folder never runs."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def pointer(path: Path) -> None:
     path.write_text(POINTER)
 
 
-def mark(path: Path) -> None:
+def byte_order_mark(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
 
 
-def cut(path: Path) -> None:
+def truncated(path: Path) -> None:
     path.write_text(path.read_text()[:30])
 
 
@@ -47,35 +47,35 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def page(path: Path) -> None:
+def html_page(path: Path) -> None:
     path.write_text("<html>404</html>")
 
 
-def other(path: Path) -> None:
+def json_list(path: Path) -> None:
     path.write_text("[1]")
 
 
 @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
         (pointer, "pointer of Git LFS"),
-        (mark, "byte-order mark"),
-        (cut, "cut off or damaged"),
+        (byte_order_mark, "byte-order mark"),
+        (truncated, "cut off or damaged"),
         (empty, "cut off or damaged"),
-        (page, "cut off or damaged"),
-        (other, "list in place of names"),
+        (html_page, "cut off or damaged"),
+        (json_list, "list in place of names"),
     ],
 )
 def test_a_configuration_that_cannot_be_read_is_named(
-    folder: Path, file: str, damage: Callable[[Path], None], says: str
+    folder: Path, file: str, damage: Callable[[Path], None], message: str
 ) -> None:
     damage(folder / file)
-    with pytest.raises(BadCheckpoint, match=rf"{file} .*{says}"):
+    with pytest.raises(BadCheckpoint, match=rf"{file} .*{message}"):
         from_transformers.load(str(folder), None)
 
 
-def test_a_pointer_in_place_of_weights_is_named_and_one_that_is_not_read_does_no_harm(folder: Path) -> None:
+def test_a_git_lfs_pointer_in_place_of_weights_is_named_and_ignored_if_it_is_not_read(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_text(POINTER)
     from_transformers.load(str(folder), None)
     (folder / "model.safetensors").unlink()
@@ -86,7 +86,7 @@ def test_a_pointer_in_place_of_weights_is_named_and_one_that_is_not_read_does_no
         from_transformers.load(str(folder), None)
 
 
-def test_parts_of_weights_are_looked_at_each(folder: Path) -> None:
+def test_every_shard_of_the_weights_is_checked(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "a.safetensors")
     index = {"metadata": {}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -98,7 +98,7 @@ def test_parts_of_weights_are_looked_at_each(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.001, 0.5, 0.99])
-def test_cut_weights_are_named(folder: Path, share: float) -> None:
+def test_truncated_weights_are_named(folder: Path, share: float) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: int(weights.stat().st_size * share)])
     with pytest.raises(SuperbenchError, match=r"\(model\.safetensors\) cannot be loaded"):
@@ -115,20 +115,20 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
-@pytest.mark.parametrize("kind", ["mine", "wav2vec2"])
+@pytest.mark.parametrize("model_type", ["mine", "wav2vec2"])
 def test_code_of_a_folder_never_runs_and_is_never_offered(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, file: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, file: str
 ) -> None:
-    def asked(*_: object) -> str:
-        raise AssertionError("a person was asked")
+    def refuse_input(*_: object) -> str:
+        raise AssertionError("the user was asked")
 
-    monkeypatch.setattr("builtins.input", asked)
+    monkeypatch.setattr("builtins.input", refuse_input)
     monkeypatch.syspath_prepend(folder)
-    says = json.loads((folder / file).read_text())
-    says |= {"auto_map": {"AutoConfig": "own_model.C", "AutoModel": "own_model.M", "AutoFeatureExtractor": "own_model.F"}}
+    config = json.loads((folder / file).read_text())
+    config |= {"auto_map": {"AutoConfig": "own_model.C", "AutoModel": "own_model.M", "AutoFeatureExtractor": "own_model.F"}}
     if file == "config.json":
-        says["model_type"] = kind
-    (folder / file).write_text(json.dumps(says))
+        config["model_type"] = model_type
+    (folder / file).write_text(json.dumps(config))
     (folder / "own_model.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
     with pytest.raises(CommandError, match=r"authors' own code .*own_model\.\w.* never runs"):
         from_transformers.load(str(folder), None)
@@ -136,7 +136,7 @@ def test_code_of_a_folder_never_runs_and_is_never_offered(
     assert "own_model" not in sys.modules
 
 
-def test_a_model_of_the_hub_that_is_code_is_refused_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_the_hub_with_its_own_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **options: object) -> None:
         assert options["trust_remote_code"] is False
         raise ValueError("The repository contains custom code. " * 20 + "Please pass the argument `trust_remote_code=True`.")
@@ -146,21 +146,21 @@ def test_a_model_of_the_hub_that_is_code_is_refused_in_our_words(monkeypatch: py
         from_transformers.load("some/model", None)
 
 
-def test_a_kernel_of_somebody_elses_is_code_too(folder: Path) -> None:
-    says = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(says | {"attn_implementation": "somebody/attention"}))
+def test_an_attention_kernel_of_the_hub_counts_as_code(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": "somebody/attention"}))
     with pytest.raises(CommandError, match=r"own code .*somebody/attention"):
         from_transformers.load(str(folder), None)
 
 
-def test_a_tokenizers_code_is_no_matter(folder: Path) -> None:
-    says = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(says | {"auto_map": {"AutoTokenizer": ["own_model.T", None]}}))
+def test_code_of_a_tokenizer_is_ignored(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoTokenizer": ["own_model.T", None]}}))
     from_transformers.load(str(folder), None)
 
 
 @pytest.mark.parametrize("normal_first", [False, True])
-def test_hubert_with_a_batch_norm_before_its_positions_does_not_hear_padding(tmp_path: Path, normal_first: bool) -> None:
+def test_padding_does_not_change_hubert_with_a_batch_norm_before_its_positions(tmp_path: Path, normal_first: bool) -> None:
     torch.manual_seed(0)
     config = transformers.HubertConfig(**SMALL, conv_pos_batch_norm=True, do_stable_layer_norm=normal_first)
     model = transformers.HubertModel(config)
@@ -183,8 +183,8 @@ def test_hubert_with_a_batch_norm_before_its_positions_does_not_hear_padding(tmp
 
 @pytest.mark.parametrize("name", ["num_hidden_layers", "hidden_size", "intermediate_size", "conv_dim"])
 def test_a_configuration_with_more_than_its_weights_is_refused_before_anything_is_allocated(folder: Path, name: str) -> None:
-    says = json.loads((folder / "config.json").read_text())
-    says[name] = 10**9 if isinstance(says[name], int) else [10**9] * 7
-    (folder / "config.json").write_text(json.dumps(says))
+    config = json.loads((folder / "config.json").read_text())
+    config[name] = 10**9 if isinstance(config[name], int) else [10**9] * 7
+    (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(SuperbenchError, match=rf"config\.json says {name} 1000000000, but the weights in model\.safetensors"):
         from_transformers.load(str(folder), None)

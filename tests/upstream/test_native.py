@@ -1,4 +1,4 @@
-"""The native upstreams keep the contract, have the published sizes, and learn what their papers say."""
+"""The native upstreams keep the contract, have the published sizes, and train on the published objectives."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ FAMILIES: list[Any] = [Apc, VqApc, Cpc, SpeechGpt, Mockingjay, Tera, Hubert]
 SPECTRA = ["fbank", "fbank_no_cmvn", "mfcc"]
 
 
-def built(what: Any) -> Loaded:
+def built(source: Any) -> Loaded:
     """A spectral upstream by its name, or the untrained control of a family."""
-    if isinstance(what, str):
-        return plugins.upstream(plugins.parse(what))
-    model: Any = fresh_model(what, "mini", 0).eval().requires_grad_(False)
+    if isinstance(source, str):
+        return plugins.upstream(plugins.parse(source))
+    model: Any = fresh_model(source, "mini", 0).eval().requires_grad_(False)
     return Loaded("x", plugins.parse("x:untrained"), model, "0", 0, model.hop, model.layers, model.dim)
 
 
 def sweeps(count: int = 4, samples: int = 24_000) -> Tensor:
-    """Tones that rise, each from another pitch: as predictable as sound can be."""
+    """Rising tones, each from another pitch, so that later frames are easy to predict."""
     time = torch.arange(samples) / 16_000
     waves = torch.stack([torch.sin(2 * torch.pi * (300 + 200 * i) * time * (1 + time)) * 0.1 for i in range(count)])
     return waves + 0.01 * torch.randn(waves.shape)
 
 
 def ready(family: Any, seed: int = 0) -> Any:
-    """A mini model that has looked at the sweeps if it wants to."""
+    """A mini model, prepared on sweeps if its family has `prepare`."""
     torch.manual_seed(seed)
     model = family(family.configs["mini"])
     if hasattr(model, "prepare"):
@@ -55,17 +55,17 @@ def ready(family: Any, seed: int = 0) -> Any:
     return model
 
 
-@pytest.mark.parametrize("what", [*SPECTRA, *FAMILIES])
+@pytest.mark.parametrize("source", [*SPECTRA, *FAMILIES])
 @pytest.mark.slow
-def test_every_check_of_the_doctor_holds(what: Any) -> None:
-    found = examine(built(what))
-    assert [finding for finding in found.findings if not finding.holds] == []
+def test_every_check_of_the_doctor_holds(source: Any) -> None:
+    report = examine(built(source))
+    assert [finding for finding in report.findings if not finding.holds] == []
 
 
-@pytest.mark.parametrize("what", [*SPECTRA, *FAMILIES])
+@pytest.mark.parametrize("source", [*SPECTRA, *FAMILIES])
 @pytest.mark.parametrize("samples", [1, 399, 400, 719, 720, 16_000])
-def test_frames_follow_the_length_and_nothing_stands_beyond_them(what: Any, samples: int) -> None:
-    loaded = built(what)
+def test_the_number_of_frames_follows_the_length_and_padding_is_zero(source: Any, samples: int) -> None:
+    loaded = built(source)
     generator = torch.Generator().manual_seed(0)
     waves = torch.randn(2, 16_000, generator=generator) * 0.1
     waves[0, samples:] = 0
@@ -86,7 +86,7 @@ def test_frames_follow_the_length_and_nothing_stands_beyond_them(what: Any, samp
         (Tera, 21.33, 4, 10, ("reconstruct",)),
         (Mockingjay, 85.12, 13, 10, ("reconstruct",)),
         (Hubert, 94.68, 13, 20, ()),
-        (SpeechGpt, 85.82, 13, 20, ()),  # protocol.md has none: the layers of GPT-2 small, units in and out
+        (SpeechGpt, 85.82, 13, 20, ()),  # no published figure: GPT-2 small with units as inputs and outputs
     ],
 )
 def test_base_has_the_published_number_of_weights_and_states(
@@ -103,7 +103,7 @@ def test_base_has_the_published_number_of_weights_and_states(
     ("family", "updates", "share"),
     [
         (Apc, 20, 0.9),
-        (VqApc, 50, 0.95),  # a codebook takes longer to be of use
+        (VqApc, 50, 0.95),  # a codebook needs more updates
         (Cpc, 20, 0.9),
         (SpeechGpt, 20, 0.9),
         (Mockingjay, 50, 0.9),
@@ -128,36 +128,36 @@ def test_the_loss_falls(family: Any, updates: int, share: float) -> None:
 @pytest.mark.parametrize("family", [Apc, VqApc])
 def test_recurrent_predictors_do_not_see_the_future(family: Any) -> None:
     model, spectrum = ready(family).eval(), torch.randn(1, 60, 160)
-    other = torch.cat([spectrum[:, :40], torch.randn(1, 20, 160)], dim=1)  # given as a spectrum: waves are normalised whole
+    changed = torch.cat([spectrum[:, :40], torch.randn(1, 20, 160)], dim=1)  # given as a spectrum: waves are normalised whole
     with torch.inference_mode():
-        one, two = (model.predicted(model.states(given)[-1])[0] for given in (spectrum, other))
-    assert torch.equal(one[:40], two[:40])
-    assert not torch.allclose(one[40], two[40])
+        before, after = (model.predicted(model.states(inputs)[-1])[0] for inputs in (spectrum, changed))
+    assert torch.equal(before[:40], after[:40])
+    assert not torch.allclose(before[40], after[40])
 
 
 @pytest.mark.parametrize("family", [Cpc, SpeechGpt])
-def test_sound_to_come_does_not_change_the_states_before_it(family: Any) -> None:
+def test_causal_models_do_not_see_the_future(family: Any) -> None:
     model, tones = ready(family).eval(), sweeps(4, 16_000)
-    wave, other = tones[:1], torch.cat([tones[:1, :8_000], tones[3:, 8_000:]], dim=1)
+    wave, changed = tones[:1], torch.cat([tones[:1, :8_000], tones[3:, 8_000:]], dim=1)
     with torch.inference_mode():
-        one, two = (model(given, torch.tensor([16_000])).frames[:, 0] for given in (wave, other))
-    assert torch.equal(one[:, :23], two[:, :23])  # frame 23 of 20 ms begins at sample 7360 and may reach beyond 8000
-    assert not torch.allclose(one[:, 26], two[:, 26])
+        before, after = (model(inputs, torch.tensor([16_000])).frames[:, 0] for inputs in (wave, changed))
+    assert torch.equal(before[:, :23], after[:, :23])  # frame 23 of 20 ms begins at sample 7360 and may reach beyond 8000
+    assert not torch.allclose(before[:, 26], after[:, 26])
 
 
 def test_the_speech_gpt_predicts_a_unit_from_those_before_it_alone() -> None:
     model = ready(SpeechGpt).eval()
     units = torch.randint(0, 200, (1, 30))
-    other = units.clone()
-    other[0, 20:] = (other[0, 20:] + 1) % 200
+    changed = units.clone()
+    changed[0, 20:] = (changed[0, 20:] + 1) % 200
     with torch.inference_mode():
-        one, two = (model.predict(model.states(given)[-1])[0] for given in (units, other))
-    assert torch.equal(one[:21], two[:21])  # the state of BOS comes first: row 20 predicts unit 20
-    assert not torch.allclose(one[21], two[21])
+        before, after = (model.predict(model.states(inputs)[-1])[0] for inputs in (units, changed))
+    assert torch.equal(before[:21], after[:21])  # the state of BOS comes first: row 20 predicts unit 20
+    assert not torch.allclose(before[21], after[21])
 
 
 @pytest.mark.parametrize("family", [Mockingjay, Tera])
-def test_only_hidden_cells_are_scored(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_masked_cells_enter_the_loss(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ready(family)
     mel, frames = model.mel(sweeps(), torch.full((4,), 24_000))
     seen, hidden = model.corrupt(mel, torch.ones(mel.shape[:2], dtype=torch.bool))
@@ -172,7 +172,7 @@ def test_only_hidden_cells_are_scored(family: Any, monkeypatch: pytest.MonkeyPat
         assert float(model.loss(waves, lengths).detach()) == pytest.approx(expected, abs=1e-5)
 
 
-def test_hubert_scores_hidden_frames_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_masked_frames_enter_the_loss_of_hubert(monkeypatch: pytest.MonkeyPatch) -> None:
     model, waves, lengths = Hubert(replace(Hubert.configs["mini"], alpha=1.0)), sweeps(), torch.full((4,), 24_000)
     assert Hubert.configs["base"].alpha == 1.0
     hidden = torch.zeros(4, 74, dtype=torch.bool)
@@ -188,7 +188,7 @@ def test_hubert_scores_hidden_frames_alone(monkeypatch: pytest.MonkeyPatch) -> N
     assert loss(units) != loss(torch.where(hidden, (units + 1) % 100, units))
 
 
-def test_hubert_hides_spans_of_sound_only() -> None:
+def test_hubert_masks_spans_within_the_sound_only() -> None:
     torch.manual_seed(0)
     model = ready(Hubert)
     inside = torch.arange(300) < torch.tensor([300, 40, 3])[:, None]
@@ -198,7 +198,7 @@ def test_hubert_hides_spans_of_sound_only() -> None:
     assert 0.24 < float(hidden[0].float().mean()) < 0.44  # 1 - 0.92 ** 5 = 0.34
 
 
-def test_the_second_iteration_names_units_of_its_teachers_features(tmp_path: Path) -> None:
+def test_the_second_iteration_predicts_units_of_its_teachers_features(tmp_path: Path) -> None:
     teacher = built(Hubert).model
     model: Any = fresh_model(Hubert, "mini", 1)
     with torch.no_grad():
@@ -211,36 +211,36 @@ def test_the_second_iteration_names_units_of_its_teachers_features(tmp_path: Pat
     assert all(p.grad is None for p in teacher.parameters())
     assert not any("teacher" in name for name in model.state_dict())
     save_model(tmp_path / "two.safetensors", model, family="hubert", size="mini", facts={})
-    again: Any = load_model(Hubert, tmp_path / "two.safetensors", "hubert")
-    assert torch.equal(again.units.centroids, model.units.centroids)
+    reloaded: Any = load_model(Hubert, tmp_path / "two.safetensors", "hubert")
+    assert torch.equal(reloaded.units.centroids, model.units.centroids)
     with pytest.raises(CommandError, match="--teacher"):
-        again.loss(waves, lengths)
+        reloaded.loss(waves, lengths)
 
 
 @pytest.mark.parametrize("family", [SpeechGpt, Hubert])
 def test_units_come_from_the_sound_and_the_seed_alone(family: Any) -> None:
-    one, two, other = (ready(family, seed).units for seed in (0, 0, 1))
-    assert torch.equal(one.centroids, two.centroids)
-    assert not torch.equal(one.centroids, other.centroids)
+    first, repeated, other_seed = (ready(family, seed).units for seed in (0, 0, 1))
+    assert torch.equal(first.centroids, repeated.centroids)
+    assert not torch.equal(first.centroids, other_seed.centroids)
 
 
-def test_k_means_finds_separate_heaps_and_bears_too_little_sound() -> None:
+def test_k_means_finds_separate_clusters_and_accepts_fewer_points_than_units() -> None:
     from upstream.shared.units import Units
 
     torch.manual_seed(0)
-    middles = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
-    heaps = [middle + 0.1 * torch.randn(50, 2) for middle in middles]
+    centres = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
+    clusters = [centre + 0.1 * torch.randn(50, 2) for centre in centres]
     units = Units(3, 2)
-    units.fit(heaps, seed=0)
-    names = [units(heap).unique().tolist() for heap in heaps]
+    units.fit(clusters, seed=0)
+    names = [units(cluster).unique().tolist() for cluster in clusters]
     assert sorted(names) == [[0], [1], [2]]
-    few = Units(5, 2)
-    few.fit([middles], seed=0)
-    assert sorted(few(middles).tolist()) == [0, 1, 2]
+    more_units_than_points = Units(5, 2)
+    more_units_than_points.fit([centres], seed=0)
+    assert sorted(more_units_than_points(centres).tolist()) == [0, 1, 2]
 
 
-class Killed(Silence):
-    """A reporter under which training dies after some updates."""
+class InterruptTraining(Silence):
+    """A reporter that interrupts training after some updates."""
 
     def __init__(self, after: int) -> None:
         self.after = after
@@ -260,7 +260,7 @@ def speech(folder: Path, factor: float = 1.0) -> Path:
 
 @pytest.mark.parametrize("family", [VqApc, Cpc, SpeechGpt, Hubert])
 @pytest.mark.slow
-def test_training_that_was_killed_ends_with_the_same_weights_and_they_make_the_revision(tmp_path: Path, family: Any) -> None:
+def test_interrupted_training_ends_with_the_same_weights_which_determine_the_revision(tmp_path: Path, family: Any) -> None:
     name = f"{inspect.getfile(family)}:{family.__name__}"
     audio = speech(tmp_path / "audio")
 
@@ -268,12 +268,12 @@ def test_training_that_was_killed_ends_with_the_same_weights_and_they_make_the_r
         pretrain(name, audio, tmp_path / out, steps=4, seed=seed, device="cpu", reporter=reporter or Silence())
         return dict(load_model(family, tmp_path / out, name).state_dict())
 
-    whole = train("whole.safetensors")
+    uninterrupted = train("whole.safetensors")
     with pytest.raises(KeyboardInterrupt):
-        train("killed.safetensors", reporter=Killed(2))
-    killed = train("killed.safetensors")
-    assert whole.keys() == killed.keys()
-    assert all(torch.equal(whole[key], killed[key]) for key in whole)
+        train("killed.safetensors", reporter=InterruptTraining(2))
+    resumed = train("killed.safetensors")
+    assert uninterrupted.keys() == resumed.keys()
+    assert all(torch.equal(uninterrupted[key], resumed[key]) for key in uninterrupted)
     train("other.safetensors", seed=1)
     revisions = {out: plugins.upstream(plugins.parse(f"{name}@{tmp_path / out}.safetensors")).revision for out in
                  ("whole", "killed", "other")}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Models that learn from views or from a teacher: what they learn, and what of it is kept."""
+"""Models trained on views or on a teacher: sizes, training, augmentation and saved weights."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def prepared(name: str) -> Any:
-    """A model that is smaller than `mini`, ready to learn."""
+    """A model smaller than `mini`, prepared for training."""
     torch.manual_seed(0)
     model: Any = FAMILIES[name](replace(FAMILIES[name].configs["mini"], **SMALL[name]))
     model.prepare([], 0, Spectrum() if name == "distil" else None)
@@ -98,13 +98,13 @@ def test_byol_has_as_many_weights_as_the_published_encoder() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_check_of_the_doctor_holds(name: str) -> None:
-    found = examine(plugins.upstream(plugins.parse(f"{name}:untrained")))
-    assert [finding for finding in found.findings if not finding.holds] == []
+    report = examine(plugins.upstream(plugins.parse(f"{name}:untrained")))
+    assert [finding for finding in report.findings if not finding.holds] == []
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("samples", [1, 399, 400, 719, 720, 880, 16_000])
-def test_frames_follow_the_length_and_nothing_stands_beyond_them(name: str, samples: int) -> None:
+def test_the_number_of_frames_follows_the_length_and_padding_is_zero(name: str, samples: int) -> None:
     model = plugins.upstream(plugins.parse(f"{name}:untrained")).model
     waves = torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0)) * 0.1
     waves[0, samples:] = 0
@@ -119,7 +119,7 @@ def test_frames_follow_the_length_and_nothing_stands_beyond_them(name: str, samp
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_published_checkpoint_holds_what_an_untrained_model_has(name: str, tmp_path: Path) -> None:
+def test_a_saved_checkpoint_has_the_weights_of_an_untrained_model(name: str, tmp_path: Path) -> None:
     model = prepared(name)
     train(model, 2)
     save_model(tmp_path / "x.safetensors", model, family=name, size="mini", facts={})
@@ -131,12 +131,12 @@ def test_the_published_checkpoint_holds_what_an_untrained_model_has(name: str, t
 
 
 def nearest(model: SimClr) -> float:
-    """How often an utterance's second view is nearer to its first one than those of 15 others are."""
+    """Share of 16 utterances whose first view is nearest to their own second view."""
     waves, lengths = utterances(16, 1.0)
     torch.manual_seed(1)
     with torch.no_grad():
-        one, other = (nn.functional.normalize(model.eval().embedding(*model.view(waves, lengths)), dim=1) for _ in range(2))
-    return float(((one @ other.T).argmax(1) == torch.arange(16)).float().mean())
+        first, second = (nn.functional.normalize(model.eval().embedding(*model.view(waves, lengths)), dim=1) for _ in range(2))
+    return float(((first @ second.T).argmax(1) == torch.arange(16)).float().mean())
 
 
 def test_simclr_brings_views_of_an_utterance_together() -> None:
@@ -148,9 +148,9 @@ def test_simclr_brings_views_of_an_utterance_together() -> None:
 
 
 def test_contrast_is_the_published_loss() -> None:
-    """Two utterances at right angles, views equal: each vector has one partner at cosine 1 and two strangers at 0."""
-    one = torch.eye(2)
-    assert float(contrast(one, 3 * one, 0.5)) == pytest.approx(-2 + float(torch.tensor([2.0, 0.0, 0.0]).logsumexp(0)))
+    """Two orthogonal utterances with equal views: each vector has its positive at cosine 1 and two negatives at cosine 0."""
+    vectors = torch.eye(2)
+    assert float(contrast(vectors, 3 * vectors, 0.5)) == pytest.approx(-2 + float(torch.tensor([2.0, 0.0, 0.0]).logsumexp(0)))
 
 
 def test_byol_learns_and_does_not_collapse() -> None:
@@ -161,11 +161,11 @@ def test_byol_learns_and_does_not_collapse() -> None:
     with torch.no_grad():
         embedded = nn.functional.normalize(model.eval().embedding(model.encoder, *model.spectrum(waves, lengths)), dim=1)
         untrained = prepared("byol").eval()
-        first = nn.functional.normalize(untrained.embedding(untrained.encoder, *untrained.spectrum(waves, lengths)), dim=1)
-    assert float(embedded.var(0).sum()) > 0.5 * float(first.var(0).sum()) > 0
+        initial = nn.functional.normalize(untrained.embedding(untrained.encoder, *untrained.spectrum(waves, lengths)), dim=1)
+    assert float(embedded.var(0).sum()) > 0.5 * float(initial.var(0).sum()) > 0
 
 
-def test_the_target_of_byol_is_a_moving_average_and_learns_nothing_itself() -> None:
+def test_the_target_of_byol_is_a_moving_average_without_a_gradient() -> None:
     model = prepared("byol")
     online = dict(model.encoder.named_parameters())["second.weight"]
     goal = dict(model.scaffold["target"]["encoder"].named_parameters())["second.weight"]
@@ -199,7 +199,7 @@ def test_the_student_approaches_its_teacher() -> None:
     assert distance() < 0.7 * before
 
 
-def test_a_teacher_with_shorter_frames_is_heard_at_the_same_time() -> None:
+def test_targets_of_a_teacher_with_shorter_frames_are_aligned_in_time() -> None:
     """Frame t of the student (20 ms) meets frame 2 t of the teacher (10 ms)."""
     model = prepared("distil")
     waves, lengths = utterances(2)
@@ -210,14 +210,14 @@ def test_a_teacher_with_shorter_frames_is_heard_at_the_same_time() -> None:
     assert torch.equal(goals[1], taught[2][:, :100:2])
 
 
-def test_the_teacher_is_no_part_of_the_student() -> None:
+def test_the_weights_of_the_student_do_not_include_its_teacher() -> None:
     model = prepared("distil")
     assert not any("teacher" in key for key in model.state_dict())
     assert model.teacher.dim == 20
     assert [head[-1].out_features for head in model.scaffold] == [20, 20]
 
 
-def test_a_student_asks_for_its_teacher_and_the_others_refuse_one() -> None:
+def test_a_student_requires_a_teacher_and_other_families_refuse_one() -> None:
     with pytest.raises(CommandError, match="--teacher apc@"):
         fresh_model(Distil, "mini", 0).prepare([], 0, None)
     for family in (SimClr, Byol):
@@ -225,7 +225,7 @@ def test_a_student_asks_for_its_teacher_and_the_others_refuse_one() -> None:
             fresh_model(family, "mini", 0).prepare([], 0, Spectrum())
 
 
-def test_a_mate_is_mixed_in_at_the_loudness_asked_for() -> None:
+def test_another_utterance_is_mixed_in_at_the_requested_level() -> None:
     torch.manual_seed(0)
     waves, lengths = torch.randn(8, 16_000), torch.full((8,), 16_000)
     mixed = views.mixed(waves, lengths, 10.0, 10.0) - waves
@@ -234,7 +234,7 @@ def test_a_mate_is_mixed_in_at_the_loudness_asked_for() -> None:
     assert torch.equal(views.mixed(waves[:1], lengths[:1], 0.0, 0.0), waves[:1])
 
 
-def test_a_piece_is_cut_out_of_the_utterance_itself() -> None:
+def test_a_crop_is_part_of_its_utterance() -> None:
     torch.manual_seed(0)
     lengths = torch.tensor([1000, 10, 1, 700])
     waves = torch.arange(1.0, 1001.0).repeat(4, 1) * (torch.arange(1000)[None] < lengths[:, None])
@@ -247,7 +247,7 @@ def test_a_piece_is_cut_out_of_the_utterance_itself() -> None:
         assert not piece[length:].any()
 
 
-def test_masks_hide_frames_and_bands_as_zeros_and_leave_the_rest() -> None:
+def test_masks_set_frames_and_bands_to_zero_and_leave_the_rest() -> None:
     torch.manual_seed(0)
     mel, frames = torch.ones(64, 100, 160), torch.full((64,), 80)
     seen = views.masked(mel, frames, 80, 2, 0.1, 0.2)
@@ -266,14 +266,14 @@ def test_a_window_of_the_spectrums_own_size_changes_nothing() -> None:
     assert torch.allclose(views.resized(mel, frames, (1.0, 1.0), (1.0, 1.0)), mel, atol=1e-4)
 
 
-def test_a_window_of_half_the_frames_halves_the_pace() -> None:
+def test_a_window_of_half_the_frames_halves_the_speed() -> None:
     torch.manual_seed(0)
     mel = torch.arange(40.0)[None, :, None].expand(1, 40, 8)
     seen = views.resized(mel, torch.tensor([40]), (0.5, 0.5), (1.0, 1.0))[0, 1:-1, 0]
     assert torch.allclose(seen.diff(), torch.full((37,), 0.5), atol=1e-4)
 
 
-def test_the_student_starts_from_what_its_teacher_has_in_the_same_sizes() -> None:
+def test_the_student_is_initialised_from_teacher_weights_of_the_same_shape() -> None:
     """A HuBERT of three layers: its convolutions and first two layers, but not the one of another width."""
     sizes = {"channels": 16, "width": 64, "heads": 2, "feedforward": 128}
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong with a model before anything is extracted."""
+"""The doctor finds violations of the contract before features are extracted."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from superbench.plugins import Loaded
 from superbench.plugins.doctor.examination import Examination, examine
 
 
-def verdict(model: object) -> tuple[Examination, dict[str, bool]]:
-    found = examine(plugins.loaded(plugins.parse("patient"), model, "cpu"))
-    return found, {finding.name: finding.holds for finding in found.findings}
+def examined_model(model: object) -> tuple[Examination, dict[str, bool]]:
+    report = examine(plugins.loaded(plugins.parse("patient"), model, "cpu"))
+    return report, {finding.name: finding.holds for finding in report.findings}
 
 
-def test_a_good_model_gets_a_certificate(tones: ModuleType) -> None:
-    found, holds = verdict(tones.Spectrum())
-    assert all(holds.values()), found.findings
-    assert found.certificate()["shape"]["holds"]
+def test_a_model_that_keeps_the_contract_gets_a_certificate(tones: ModuleType) -> None:
+    report, holds = examined_model(tones.Spectrum())
+    assert all(holds.values()), report.findings
+    assert report.certificate()["shape"]["holds"]
 
 
 def changed(tones: ModuleType, change: Callable[[nn.Module, Features], Features]) -> nn.Module:
@@ -54,18 +54,18 @@ def too_long(model: nn.Module, features: Features) -> Features:
     return Features(features.frames.repeat(1, 1, 2, 1), features.lengths * 2)
 
 
-def one_more(model: nn.Module, features: Features) -> Features:
+def one_frame_more(model: nn.Module, features: Features) -> Features:
     noise = torch.full_like(features.frames[:, :, :1], 0.5)
     return Features(torch.cat([features.frames, noise], 2), features.lengths + 1)
 
 
-def last_one_twice(model: nn.Module, features: Features) -> Features:
-    """A frame fewer than it may have, and then the last one again."""
+def copied_last_frame(model: nn.Module, features: Features) -> Features:
+    """The last frame is a copy of the one before."""
     short = features.frames[:, :, :-1]
     return Features(torch.cat([short, short[:, :, -1:]], 2), features.lengths)
 
 
-def promised(model: nn.Module, features: Features) -> Features:
+def fewer_than_declared(model: nn.Module, features: Features) -> Features:
     return Features(features.frames[:, :, :-1], features.lengths)
 
 
@@ -83,68 +83,71 @@ def late_nan(model: nn.Module, features: Features) -> Features:
     return Features(frames, features.lengths)
 
 
-def learns(model: nn.Module, features: Features) -> Features:
+def changes_weights(model: nn.Module, features: Features) -> Features:
     model.scale.data += 1e-3  # type: ignore[union-attr,operator]
     return features
 
 
-def awake(model: nn.Module, features: Features) -> Features:
+def in_training_mode(model: nn.Module, features: Features) -> Features:
     model.train()
     return features
 
 
-def remembers(model: nn.Module, features: Features) -> Features:
+def depends_on_calls(model: nn.Module, features: Features) -> Features:
     model.calls = getattr(model, "calls", 0) + 1  # type: ignore[assignment,operator]
     return features if model.calls < 12 else Features(features.frames * 2, features.lengths)  # type: ignore[operator]
 
 
-SICK = {
+FAULTS = {
     dropout: ("deterministic", "no module is in training mode"),
-    awake: ("deterministic", "1 module is in training mode, such as the model"),
+    in_training_mode: ("deterministic", "1 module is in training mode, such as the model"),
     wrong_layers: ("shape", r"= \(1, 75, 17\) for 1.5 s; declared 2 layers of 17"),
     too_long: ("length", "11 frames too many: 24 for 4001 samples"),
-    one_more: ("length", "1 frame too many: 51 for 16000 samples, but at a hop of 320 frame 50 would begin at sample 16000"),
-    last_one_twice: ("length", "1 frame too many: of the 12 frames for 4001 samples of noise, the last is empty or a copy"),
-    promised: ("call", "lengths contain 37 frames, but it returns 36"),
+    one_frame_more: (
+        "length",
+        "1 frame too many: 51 for 16000 samples, but at a hop of 320 frame 50 would begin at sample 16000",
+    ),
+    copied_last_frame: ("length", "1 frame too many: of the 12 frames for 4001 samples of noise, the last is empty or a copy"),
+    fewer_than_declared: ("call", "lengths contain 37 frames, but it returns 36"),
     too_few: ("length", "too few frames: 6 for 4001 samples"),
     nan: ("finite", r"from 0\.00 s on \(frame 0 of 75\)"),
     late_nan: ("long sound", r"60 s: NaN or infinity in 2500 frames, from 10\.00 s on \(frame 500 of 3000\)"),
-    learns: ("frozen", "1 of 1 weights and buffers changed .* such as scale"),
-    remembers: ("frozen", "they depend on earlier calls"),
+    changes_weights: ("frozen", "1 of 1 weights and buffers changed .* such as scale"),
+    depends_on_calls: ("frozen", "they depend on earlier calls"),
 }
 
 
-@pytest.mark.parametrize("change", SICK, ids=lambda change: change.__name__)
-def test_a_sick_model_is_refused_with_the_reason(change: Callable, tones: ModuleType) -> None:
-    name, reason = SICK[change]
-    found, holds = verdict(changed(tones, change))
+@pytest.mark.parametrize("change", FAULTS, ids=lambda change: change.__name__)
+def test_a_model_that_violates_the_contract_is_refused_with_the_reason(change: Callable, tones: ModuleType) -> None:
+    name, reason = FAULTS[change]
+    report, holds = examined_model(changed(tones, change))
     assert not holds[name]
     with pytest.raises(BadUpstream, match=f"{name}: .*({reason})"):
-        found.certificate()
+        report.certificate()
 
 
-def test_a_quick_look_still_finds_what_breaks_after_ten_seconds(tones: ModuleType) -> None:
+def test_a_quick_examination_still_finds_faults_after_ten_seconds(tones: ModuleType) -> None:
     loaded = plugins.loaded(plugins.parse("patient"), changed(tones, late_nan), "cpu")
-    found = examine(loaded, patience=0.0)
-    assert [reason for reason in found.reasons if "12 s: NaN" in reason and "longer sound was not checked" in reason]
+    report = examine(loaded, patience=0.0)
+    assert [reason for reason in report.reasons if "12 s: NaN" in reason and "longer sound was not checked" in reason]
 
 
 def test_another_sample_rate_is_refused(tones: ModuleType) -> None:
     model = tones.Spectrum()
     model.sample_rate = 8000
     with pytest.raises(BadUpstream, match="sample rate of 8000"):
-        verdict(model)[0].certificate()
+        examined_model(model)[0].certificate()
 
 
-def test_values_beyond_half_precision_are_found_and_no_reason_to_refuse(tones: ModuleType) -> None:
-    found, holds = verdict(changed(tones, lambda _, features: Features(features.frames * 1e6, features.lengths)))
-    assert found.healthy
+def test_values_beyond_half_precision_are_reported_and_not_refused(tones: ModuleType) -> None:
+    report, holds = examined_model(changed(tones, lambda _, features: Features(features.frames * 1e6, features.lengths)))
+    assert report.healthy
     assert not holds["range"]
-    assert found.actions == ["frames will be stored in single precision"]
+    assert report.actions == ["frames will be stored in single precision"]
 
 
 def across_time(model: nn.Module, features: Features) -> Features:
-    """Group normalisation, which takes its statistics over the padding too."""
+    """Group normalisation whose statistics include padding."""
     mean, spread = features.frames.mean(2, keepdim=True), features.frames.std(2, keepdim=True, correction=0)
     return Features((features.frames - mean) / (spread + 1e-3), features.lengths)
 
@@ -161,12 +164,14 @@ def across_batch(model: nn.Module, features: Features) -> Features:
         (lambda _, features: features, "any", None),
     ],
 )
-def test_extraction_does_what_the_doctor_found(change: Callable, mates: str, action: str | None, tones: ModuleType) -> None:
+def test_extraction_forms_batches_as_the_doctor_found(
+    change: Callable, mates: str, action: str | None, tones: ModuleType
+) -> None:
     model = changed(tones, change)
-    found, _ = verdict(model)
-    assert (found.batching, found.actions) == (mates, [action] if action else [])
-    assert found.certificate()["batch mates"].get("action") == (action if mates == "equal" else None)
-    loaded = replace(plugins.loaded(plugins.parse("patient"), model, "cpu"), batching=found.batching)
+    report, _ = examined_model(model)
+    assert (report.batching, report.actions) == (mates, [action] if action else [])
+    assert report.certificate()["batch mates"].get("action") == (action if mates == "equal" else None)
+    loaded = replace(plugins.loaded(plugins.parse("patient"), model, "cpu"), batching=report.batching)
     calls: list[int] = []
     model.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     torch.manual_seed(0)
@@ -174,28 +179,28 @@ def test_extraction_does_what_the_doctor_found(change: Callable, mates: str, act
     audios = [Audio(Path(f"{n}")) for n in range(5)]
     together = forward(loaded, waves, audios, "frames", "cpu")
     assert calls == {"any": [5], "equal": [2, 2, 1], "none": [1] * 5}[mates]
-    for wave, audio, one in zip(waves, audios, together, strict=True):
-        assert torch.allclose(forward(loaded, [wave], [audio], "frames", "cpu")[0], one, atol=1e-3, rtol=1e-3)
+    for wave, audio, batched in zip(waves, audios, together, strict=True):
+        assert torch.allclose(forward(loaded, [wave], [audio], "frames", "cpu")[0], batched, atol=1e-3, rtol=1e-3)
 
 
-def test_a_model_that_gives_nothing_for_a_short_sound_is_an_error_that_names_the_file(tones: ModuleType) -> None:
+def test_a_model_without_frames_for_a_short_sound_is_an_error_that_names_the_file(tones: ModuleType) -> None:
     model = changed(tones, lambda _, features: Features(features.frames[:, :, :0], features.lengths * 0))
     loaded = plugins.loaded(plugins.parse("patient"), model, "cpu")
     with pytest.raises(BadUpstream, match=r"returns no frame for short\.wav"):
         forward(loaded, [torch.ones(100)], [Audio(Path("short.wav"))], "mean", "cpu")
 
 
-def test_a_certificate_is_the_same_each_time(tones: ModuleType) -> None:
-    one, other = verdict(tones.Spectrum())[0], verdict(tones.Spectrum())[0]
-    assert one.certificate() == other.certificate()
-    assert {"speed", "memory"} & {finding.name for finding in one.findings} == {"speed", "memory"}
-    assert not {"speed", "memory"} & set(one.certificate())
-    stride = next(finding.value for finding in one.findings if finding.name == "length")
+def test_two_examinations_give_the_same_certificate(tones: ModuleType) -> None:
+    first, second = examined_model(tones.Spectrum())[0], examined_model(tones.Spectrum())[0]
+    assert first.certificate() == second.certificate()
+    assert {"speed", "memory"} & {finding.name for finding in first.findings} == {"speed", "memory"}
+    assert not {"speed", "memory"} & set(first.certificate())
+    stride = next(finding.value for finding in first.findings if finding.name == "length")
     assert stride == 320
 
 
 def test_peak_memory_is_that_of_the_block() -> None:
-    """In a process of its own: one that has freed much has memory at hand, and takes none."""
+    """Measured in a new process, since a process that has freed memory uses it again."""
     code = """
 import torch
 from superbench.system.memory import peak
@@ -214,11 +219,11 @@ def test_a_good_model_is_examined_once(tmp_path: Path, monkeypatch: pytest.Monke
     first = examination.examined(loaded, "cpu", tmp_path)
     calls: list[str] = []
 
-    def again(upstream: Loaded, device: str, patience: float) -> examination.Examination:
+    def refuse(upstream: Loaded, device: str, patience: float) -> examination.Examination:
         calls.append(upstream.revision)
         return first
 
-    monkeypatch.setattr(examination, "examine", again)
+    monkeypatch.setattr(examination, "examine", refuse)
     assert examination.examined(loaded, "cpu", tmp_path) == first
     assert not calls
     examination.examined(replace(loaded, revision="another"), "cpu", tmp_path)

@@ -1,4 +1,4 @@
-"""The cost of a model is counted exactly and stored, and never stops a run."""
+"""The cost of a model is counted exactly and stored; a failure to count it stops no run."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def test_filter_banks_multiply_as_often_as_was_published() -> None:
 @pytest.mark.slow
 def test_a_hubert_of_base_size_multiplies_as_often_as_was_published() -> None:
     upstream = loaded(TorchaudioModel(models.hubert_base(), Config("hubert_base", False, {})))
-    found = weigh(upstream)
-    assert found.macs is not None
-    assert found.total == pytest.approx(1.67e12, rel=0.02)
+    card = weigh(upstream)
+    assert card.macs is not None
+    assert card.total == pytest.approx(1.67e12, rel=0.02)
     official = {"short": 149.26e9, "medium": 261.28e9, "long": 422.37e9, "longer": 836.25e9}
-    assert found.macs == pytest.approx(official, rel=0.005)
+    assert card.macs == pytest.approx(official, rel=0.005)
     assert upstream.params == pytest.approx(94.7e6, rel=0.005)
-    assert found.notes == ()
+    assert card.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_a_hubert_of_base_size_multiplies_as_often_as_was_published() -> None:
     ],
     ids=["linear", "lstm", "gru", "transformer", "weight norm"],
 )
-def test_layers_count_what_their_matrices_multiply(inner: nn.Module, per_frame: int, per_pair: int) -> None:
-    def first(x: Tensor) -> Tensor:
+def test_macs_of_layers_are_the_products_of_their_matrices(inner: nn.Module, per_frame: int, per_pair: int) -> None:
+    def project(x: Tensor) -> Tensor:
         output = inner(x)
         return output[0] if isinstance(output, tuple) else output
 
-    model = Frames(first)
+    model = Frames(project)
     model.held = inner.eval()
     expected = {
         name: sum(per_frame * frames_of(n) + per_pair * frames_of(n) ** 2 for n in group) for name, group in LENGTHS.items()
@@ -122,15 +122,15 @@ def times(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("inner", "reason"), [(outside, "outside of torch"), (times, "superbench_test::times")])
-def test_what_no_counter_sees_has_no_macs_and_says_why(inner: Callable[[Tensor], Tensor], reason: str) -> None:
-    found = weigh(loaded(Frames(inner)))
-    assert found.macs is None
-    assert found.total is None
-    assert reason in found.notes[0]
-    assert found.real_time_factor is not None
+def test_operations_that_cannot_be_counted_give_no_macs_and_a_reason(inner: Callable[[Tensor], Tensor], reason: str) -> None:
+    card = weigh(loaded(Frames(inner)))
+    assert card.macs is None
+    assert card.total is None
+    assert reason in card.notes[0]
+    assert card.real_time_factor is not None
 
 
-def test_a_card_is_remembered_by_the_models_revision(tmp_path: Path) -> None:
+def test_a_card_is_stored_under_the_revision_of_the_model(tmp_path: Path) -> None:
     model = Frames(nn.Linear(HOP, 2))
     first = weighed(loaded(model), "cpu", tmp_path)
     calls = model.calls
@@ -140,17 +140,17 @@ def test_a_card_is_remembered_by_the_models_revision(tmp_path: Path) -> None:
     assert model.calls > calls
 
 
-def test_a_model_that_fails_on_the_scales_costs_no_run_and_is_weighed_again(tmp_path: Path) -> None:
+def test_a_failed_measurement_stops_no_run_and_is_repeated(tmp_path: Path) -> None:
     def broken(x: Tensor) -> Tensor:
         raise MemoryError("no room")
 
-    found = weighed(loaded(Frames(broken)), "cpu", tmp_path)
-    assert (found.macs, found.real_time_factor) == (None, None)
-    assert "no room" in found.notes[0]
+    card = weighed(loaded(Frames(broken)), "cpu", tmp_path)
+    assert (card.macs, card.real_time_factor) == (None, None)
+    assert "no room" in card.notes[0]
     assert list(tmp_path.glob("*.json")) == []
 
 
-def test_every_result_has_the_card(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+def test_every_result_has_the_efficiency_card(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
     upstream = plugins.upstream(plugins.parse(f"{Path(tones.__file__)}:Spectrum"))
     options = Options("mini", max_steps=4)
     with Store(tmp_path / "store") as store:

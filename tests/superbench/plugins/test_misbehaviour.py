@@ -1,4 +1,4 @@
-"""Models and plugins that end their process, break or take names: their own jobs fail by name, the others run."""
+"""Models and plugins that end their process, fail or take names of built-in ones: errors name them, and other jobs run."""
 
 from __future__ import annotations
 
@@ -121,25 +121,25 @@ def test_a_file_that_ends_its_process_when_it_is_read_fails_its_job_by_name_and_
 
 @pytest.mark.parametrize("command", ["check", "plan"])
 @pytest.mark.parametrize("name", ["Vanishes", "Crashes", "Exits"])
-def test_a_model_that_ends_its_process_does_not_end_a_command_as_if_all_were_done(
+def test_a_model_that_ends_its_process_does_not_end_a_command_with_success(
     call: Any, models: Path, command: str, name: str
 ) -> None:
     done = call(command, f"{models}:{name}", *(["--quick"] if command == "check" else ["--tasks", "ks"]))
     assert done.returncode == 1, done.stdout
-    if name == "Exits":  # the call raised it, where it is caught
+    if name == "Exits":  # raised by the call, where it is caught
         assert "raised SystemExit: 0" in done.stdout + done.stderr
     else:
         assert f"{models}:{name} ended the process that ran it" in done.stderr
 
 
-def test_a_file_is_not_read_in_the_process_of_the_command_before_it_was_read_apart(tmp_path: Path) -> None:
+def test_a_file_is_read_in_a_child_process_before_that_of_the_command(tmp_path: Path) -> None:
     (tmp_path / "ends.py").write_text("import atexit, os\natexit.register(os._exit, 0)\nclass Model: pass\n")
     with pytest.raises(EndedProcess, match="ended with status 0"):  # an exit status that would hide that of the command
         plugins.plugin(plugins.parse(f"{tmp_path}/ends.py:Model"))
     assert not [name for name in sys.modules if "superbench_file_ends" in name]
 
 
-def test_a_file_that_ends_the_program_when_it_is_read_is_broken(tmp_path: Path) -> None:
+def test_a_file_that_ends_the_program_when_it_is_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "ends.py").write_text("import sys\nsys.exit(0)\n")
     with pytest.raises(BrokenPlugin, match=r"could not be imported: SystemExit: 0"):
         plugins.plugin(plugins.parse(f"{tmp_path}/ends.py:Model"))
@@ -148,7 +148,7 @@ def test_a_file_that_ends_the_program_when_it_is_read_is_broken(tmp_path: Path) 
 @pytest.mark.parametrize(
     "text", ["hop = 0", "hop = -160", "sample_rate = 0", "layers = 0", "layers = -1", "dim = 0", "dim = True"]
 )
-def test_a_number_that_no_model_can_declare_is_one_sentence(models: Path, text: str) -> None:
+def test_an_impossible_declared_number_is_a_one_sentence_error(models: Path, text: str) -> None:
     models.write_text(f"{MODELS}\nclass Declares(Good):\n    {text}\n")
     with pytest.raises(BrokenPlugin, match=rf"declares {text.partition(' ')[0]} {text.rpartition(' ')[2]}: expected a whole"):
         plugins.upstream(plugins.parse(f"{models}:Declares"))
@@ -172,14 +172,14 @@ NAMES = [
 
 
 @pytest.mark.parametrize("alias", NAMES)
-def test_a_name_that_can_be_no_folder_or_no_row_is_refused(alias: str) -> None:
+def test_a_name_that_cannot_name_a_folder_or_a_row_is_refused(alias: str) -> None:
     with pytest.raises(CommandError, match="name") as caught:
         plugins.parse(f"{alias}=fbank")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("alias", ["a", "模型甲", "my model", "a.b", "..a", "ledger", "a" * 100])
-def test_other_names_are_taken(alias: str) -> None:
+def test_other_names_are_accepted(alias: str) -> None:
     assert plugins.parse(f"{alias}=fbank").alias == alias
 
 
@@ -239,9 +239,9 @@ def test_a_list_of_names_imports_neither_a_plugin_nor_its_package(installed: Any
 
 def test_every_task_runs_beside_a_broken_one_which_fails_by_name(installed: Any, tmp_path: Path) -> None:
     installed("evil", "raise ValueError('no')", tasks="evil = evil_plugin:TASK")
-    wanted = asked(["fbank"], "all", data=tmp_path, out=tmp_path)
-    assert "ks" in wanted.tasks
-    assert list(wanted.broken) == ["evil"]
+    plan = asked(["fbank"], "all", data=tmp_path, out=tmp_path)
+    assert "ks" in plan.tasks
+    assert list(plan.broken) == ["evil"]
     report = run(["fbank"], "all", data=tmp_path, out=tmp_path, store=tmp_path / "store", workers=1)
     assert [ended.job.task for ended in report.of("failed")] == ["evil"]
     assert {"ks", "pr", "sd"} <= {ended.job.task for ended in report.of("absent")}  # there are no corpora here
@@ -252,18 +252,19 @@ def test_every_task_runs_beside_a_broken_one_which_fails_by_name(installed: Any,
 def test_a_plugin_that_takes_the_name_of_a_built_in_is_refused_by_name(installed: Any, tmp_path: Path) -> None:
     installed("evil", "def load(*_): 0\nTASK = 5\n", upstreams="fbank = evil_plugin:load", hubs="hf = evil_plugin:load",
               tasks="ks = evil_plugin:TASK")  # fmt: skip
-    for name, kind in (("fbank", "upstream"), ("hf/some/model", "hub")):
+    for name, plugin_kind in (("fbank", "upstream"), ("hf/some/model", "hub")):
         with pytest.raises(
-            BrokenPlugin, match=rf"The {kind} '.*' is refused: evil 1\.0 .* a built-in {kind}.*Uninstall evil 1\.0"
+            BrokenPlugin,
+            match=rf"The {plugin_kind} '.*' is refused: evil 1\.0 .* a built-in {plugin_kind}.*Uninstall evil 1\.0",
         ):
             plugins.plugin(plugins.parse(name))
     with pytest.raises(BrokenPlugin, match=r"The task 'ks' is refused: evil 1\.0"):
         asked(["mfcc"], "ks", data=tmp_path, out=tmp_path)
-    assert plugins.task("ks").card.name == "ks"  # what a board scores with stays the built-in one
+    assert plugins.task("ks").card.name == "ks"  # a board scores with the built-in task
     assert "evil 1.0" in plugins.broken()["ks"]
     every = asked(["mfcc"], "all", data=tmp_path, out=tmp_path)
     assert "ks" in every.tasks
     report = run(["mfcc"], "all", data=tmp_path, out=tmp_path, store=tmp_path / "store", workers=1)
-    assert not report.of("failed")  # the built-in task runs, and does not fail for the plugin's sake
+    assert not report.of("failed")  # the built-in task still runs
     assert "ks" in {ended.job.task for ended in report.of("absent")}
     assert plugins.plugin(plugins.parse("mfcc"))

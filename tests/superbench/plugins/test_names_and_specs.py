@@ -1,4 +1,4 @@
-"""Names of upstreams: what they mean, and what is said when they mean nothing."""
+"""Names of upstreams: how they are resolved, and errors for unknown ones."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def test_a_file_and_a_class_name_an_upstream() -> None:
         ("torchaudio/hubert_base@w.pt", "torchaudio/hubert_base", "torchaudio", "hubert_base", (), Path("w.pt")),
     ],
 )
-def test_specs_are_taken_apart(text: str, alias: str, hub: str, name: str, options: tuple, file: Path) -> None:
+def test_specs_are_parsed(text: str, alias: str, hub: str, name: str, options: tuple, file: Path) -> None:
     spec = plugins.parse(text)
     assert (spec.alias, spec.hub, spec.name, spec.options, spec.file) == (alias, hub, name, options, file)
 
 
-def test_folders_are_safe_names() -> None:
+def test_folder_names_are_safe() -> None:
     assert plugins.parse("apc:base,untrained").folder == "apc_base_untrained"
 
 
-def test_two_upstreams_of_one_name_ask_for_an_alias() -> None:
+def test_two_upstreams_of_one_name_need_an_alias() -> None:
     with pytest.raises(CommandError, match="alias"):
         plugins.specs(["apc@a.safetensors", "apc@b.safetensors"])
     assert [spec.alias for spec in plugins.specs(["apc@a.safetensors", "b=apc@b.safetensors"])] == ["apc", "b"]
 
 
-def test_unknown_names_offer_the_nearest() -> None:
+def test_unknown_names_suggest_similar_ones() -> None:
     with pytest.raises(UnknownName, match="Did you mean fbank"):
         plugins.upstream(plugins.parse("fbnk"))
     with pytest.raises(UnknownName, match="superbench list tasks"):
@@ -81,9 +81,9 @@ def test_a_trainable_upstream_without_weights_says_how_to_get_some() -> None:
         plugins.upstream(plugins.parse("fbank:untrained"))
 
 
-def test_an_untrained_control_follows_from_its_seed() -> None:
-    one, same, other = (plugins.upstream(plugins.parse(f"apc:untrained,seed={seed}")).revision for seed in (1, 1, 2))
-    assert one == same != other
+def test_an_untrained_control_depends_on_its_seed_alone() -> None:
+    first, repeated, other_seed = (plugins.upstream(plugins.parse(f"apc:untrained,seed={seed}")).revision for seed in (1, 1, 2))
+    assert first == repeated != other_seed
 
 
 def test_listing_imports_nothing_heavy() -> None:
@@ -161,7 +161,7 @@ def test_what_a_plain_function_does_not_declare_is_measured(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["loudness", "Loudness", "READY"])
-def test_another_text_of_the_file_is_another_model(tmp_path: Path, name: str) -> None:
+def test_a_changed_file_is_another_revision(tmp_path: Path, name: str) -> None:
     file = tmp_path / "mine.py"
 
     def revision(gain: int) -> str:
@@ -182,8 +182,8 @@ def test_classes_and_functions_are_named_by_their_file() -> None:
 
 def test_weights_of_any_type_and_shape_make_a_revision() -> None:
     model = nn.Module()
-    for name, kind in (("brain", torch.bfloat16), ("whole", torch.int64), ("yes", torch.bool)):
-        model.register_buffer(name, torch.ones(3, 2, dtype=kind).T)
+    for name, dtype in (("brain", torch.bfloat16), ("whole", torch.int64), ("yes", torch.bool)):
+        model.register_buffer(name, torch.ones(3, 2, dtype=dtype).T)
     model.register_buffer("one", torch.tensor(1.0))
     model.register_buffer("none", torch.empty(0))
     before = revision(model)
@@ -192,7 +192,7 @@ def test_weights_of_any_type_and_shape_make_a_revision() -> None:
     assert revision(nn.Module()) == revision(nn.Module())
 
 
-def test_models_of_one_file_have_revisions_of_their_own() -> None:
+def test_models_of_one_file_have_different_revisions() -> None:
     names = ["fbank", "fbank_no_cmvn", "apc:untrained", "apc:untrained,seed=1", "tera:untrained"]
     revisions = {plugins.upstream(plugins.parse(name)).revision for name in names}
     assert len(revisions) == len(names)

@@ -1,4 +1,4 @@
-"""A revision belongs to what made the model: every file that it imports or opens, and its libraries."""
+"""A revision covers every file that a model imports or opens, and its libraries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from superbench.plugins.reference_outputs import confirm
 from superbench.system.background import in_child
 from superbench.system.progress import Silence
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the models here are strangers' code
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the models here are third-party code
 
 MODEL = """
 import torch
@@ -124,8 +124,8 @@ CHANGES = {
 }
 
 
-def prepared(folder: Path, what: str) -> tuple[str, Path, Callable[[Path, int], None]]:
-    change = CHANGES[what]
+def prepared(folder: Path, change_name: str) -> tuple[str, Path, Callable[[Path, int], None]]:
+    change = CHANGES[change_name]
     spec = model(folder, change.imports, change.build, change.gain)
     (folder / change.file).parent.mkdir(parents=True, exist_ok=True)
     (folder / "parts").mkdir(exist_ok=True)
@@ -138,8 +138,8 @@ def prepared(folder: Path, what: str) -> tuple[str, Path, Callable[[Path, int], 
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_a_model_is_made_of_is_in_its_revision_and_in_what_it_does(tmp_path: Path, what: str) -> None:
-    spec, file, write = prepared(tmp_path, what)
+def test_a_change_of_any_source_changes_the_revision_and_the_features(tmp_path: Path, change_name: str) -> None:
+    spec, file, write = prepared(tmp_path, change_name)
     seen = []
     for value in (1, 2, 1):
         write(file, value)
@@ -147,22 +147,22 @@ def test_what_a_model_is_made_of_is_in_its_revision_and_in_what_it_does(tmp_path
     assert seen[0] == seen[2]
     assert seen[0][0] != seen[1][0]
     assert seen[1][1] == pytest.approx(2 * seen[0][1])
-    assert revision(spec) == seen[0][0]  # once more in this process: what was imported before is not forgotten
+    assert revision(spec) == seen[0][0]  # again in this process: modules imported before still count
 
 
 @pytest.mark.parametrize(
     "what", ["a sibling module", "a module imported by its name", "a file opened by a sibling", "an array"]
 )
 @pytest.mark.slow
-def test_another_process_finds_the_same_revision(tmp_path: Path, what: str) -> None:
-    spec, file, write = prepared(tmp_path, what)
+def test_another_process_computes_the_same_revision(tmp_path: Path, change_name: str) -> None:
+    spec, file, write = prepared(tmp_path, change_name)
     write(file, 1)
     code = f"from superbench import plugins; print(plugins.upstream(plugins.parse({spec!r})).revision)"
-    other = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert other.stdout.strip() == revision(spec)
+    finished = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert finished.stdout.strip() == revision(spec)
 
 
-def test_the_place_of_a_project_is_no_part_of_its_revision(tmp_path: Path) -> None:
+def test_the_path_of_a_project_does_not_change_its_revision(tmp_path: Path) -> None:
     seen = set()
     for name in ("one", "two"):
         spec, file, write = prepared(tmp_path / name, "a file opened by a sibling")
@@ -171,7 +171,7 @@ def test_the_place_of_a_project_is_no_part_of_its_revision(tmp_path: Path) -> No
     assert len(seen) == 1
 
 
-def test_two_models_each_hear_their_own_sibling_of_one_name(tmp_path: Path) -> None:
+def test_two_models_import_their_own_siblings_of_one_name(tmp_path: Path) -> None:
     specs = []
     for gain in (1, 3):
         folder = tmp_path / f"project{gain}"
@@ -182,7 +182,7 @@ def test_two_models_each_hear_their_own_sibling_of_one_name(tmp_path: Path) -> N
     assert revision(specs[0]) != revision(specs[1])
 
 
-def test_a_sibling_of_the_same_size_and_date_is_another_sibling(tmp_path: Path) -> None:
+def test_a_changed_sibling_of_the_same_size_and_date_changes_the_revision(tmp_path: Path) -> None:
     spec, file, write = prepared(tmp_path, "a sibling module")
     write(file, 1)
     before = revision(spec), loudness(spec)
@@ -209,7 +209,7 @@ print(loaded.revision, float(loaded.model(torch.ones(1, 3200), torch.tensor([320
 
 
 def rewritten(file: Path, text: str) -> None:
-    """Other text of the same size and date: Python's bytecode cache would take it for the first."""
+    """Other text of the same size and date, for which Python's bytecode cache would use the former bytecode."""
     stamp = file.stat()
     file.write_text(text)
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
@@ -224,7 +224,7 @@ LATE = MODEL.replace("        cut =", "        import helper\n        cut =")
 
 
 @pytest.mark.parametrize("text", [MODEL, LATE], ids=["at import", "when it is called"])
-def test_bytecode_of_a_sibling_is_never_believed(tmp_path: Path, text: str) -> None:
+def test_bytecode_of_a_sibling_is_never_used(tmp_path: Path, text: str) -> None:
     at_import = "import helper" if text is MODEL else ""
     (tmp_path / "mine.py").write_text(text.format(imports=at_import, build="pass", gain="helper.GAIN"))
     spec, helper = f"{tmp_path / 'mine.py'}:Net", tmp_path / "helper.py"
@@ -238,7 +238,9 @@ def test_bytecode_of_a_sibling_is_never_believed(tmp_path: Path, text: str) -> N
 
 
 @pytest.mark.parametrize("text", [MODEL, LATE], ids=["at import", "when it is called"])
-def test_what_a_script_had_imported_before_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_module_that_the_script_had_imported_before_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     at_import = "import helper" if text is MODEL else ""
     (tmp_path / "mine.py").write_text(text.format(imports=at_import, build="pass", gain="helper.GAIN"))
     spec, helper = f"{tmp_path / 'mine.py'}:Net", tmp_path / "helper.py"
@@ -250,12 +252,12 @@ def test_what_a_script_had_imported_before_is_read_again(tmp_path: Path, monkeyp
         for value in (2, 3):
             rewritten(helper, f"GAIN = {value}\n")
             assert (revision(spec), loudness(spec)) == fresh(spec)
-        assert module.GAIN == 1  # who holds it keeps what it was
+        assert module.GAIN == 1  # references to the module keep the former one
     finally:
         sys.modules.pop("helper", None)
 
 
-def test_whoever_asked_for_a_model_first_its_revision_is_the_same(tmp_path: Path) -> None:
+def test_the_revision_does_not_depend_on_an_earlier_loading_of_the_model(tmp_path: Path) -> None:
     np.save(tmp_path / "gain.npy", np.ones(3))
     spec = model(tmp_path, f"import numpy, pathlib\nGAIN = float(numpy.load({HERE} / 'gain.npy')[0])", gain="GAIN")
     plugins.plugin(plugins.parse(spec))  # as `run` does before its workers start
@@ -269,8 +271,8 @@ SHARED = {
 
 
 @pytest.mark.parametrize("what", SHARED)
-def test_what_another_model_has_read_already_counts_for_the_next(tmp_path: Path, what: str) -> None:
-    imports, gain = SHARED[what]
+def test_files_that_another_model_has_read_already_count_for_the_next(tmp_path: Path, change_name: str) -> None:
+    imports, gain = SHARED[change_name]
     (tmp_path / "helper.py").write_text("GAIN = 1\n")
     (tmp_path / "gain.txt").write_text("1\n")
     (tmp_path / "keeper.py").write_text(
@@ -289,7 +291,7 @@ def test_what_another_model_has_read_already_counts_for_the_next(tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_sibling_that_is_called_like_a_module_of_python_counts(tmp_path: Path) -> None:
+def test_a_sibling_with_the_name_of_a_module_of_python_counts(tmp_path: Path) -> None:
     spec = model(tmp_path, "from stringprep import GAIN", gain="GAIN")
     seen = []
     for value in (1, 2):
@@ -300,7 +302,7 @@ def test_a_sibling_that_is_called_like_a_module_of_python_counts(tmp_path: Path)
 
 
 @pytest.mark.parametrize("mode", ["r+b", "rb"])
-def test_a_file_that_is_opened_for_both_counts_as_read(tmp_path: Path, mode: str) -> None:
+def test_a_file_opened_for_reading_and_writing_counts_as_read(tmp_path: Path, mode: str) -> None:
     (tmp_path / "gain.txt").write_text("1")
     spec = model(tmp_path, "import pathlib", f"self.gain = float(open({HERE} / 'gain.txt', {mode!r}).read())", "self.gain")
     before = revision(spec)
@@ -308,7 +310,7 @@ def test_a_file_that_is_opened_for_both_counts_as_read(tmp_path: Path, mode: str
     assert revision(spec) != before
 
 
-def test_a_file_that_a_model_writes_is_no_part_of_it(tmp_path: Path) -> None:
+def test_a_file_that_a_model_writes_does_not_count(tmp_path: Path) -> None:
     log = "with open(__file__ + '.log', 'a') as f: f.write('built')"
     spec = model(tmp_path, build=log + "\n        self.seen = open(__file__ + '.log').read()")
     assert revision(spec) == revision(spec)
@@ -343,17 +345,17 @@ def test_another_version_of_a_library_is_another_revision(tmp_path: Path, monkey
     assert seen[0] != seen[1]
 
 
-def test_the_revision_of_a_built_in_model_does_not_follow_the_machine() -> None:
+def test_the_revision_of_a_built_in_model_does_not_depend_on_the_machine() -> None:
     loaded = plugins.upstream(plugins.parse("fbank"))
     assert any(library.startswith("torch ") for library in loaded.libraries)
     from superbench.plugins.sources import Sources
 
-    again = plugins.loaded(loaded.spec, loaded.model, "cpu", Sources(libraries=("torch 1.0",)), built_in=True)
-    other = plugins.loaded(loaded.spec, loaded.model, "cpu", Sources(libraries=("torch 2.0",)), built_in=True)
-    assert again.revision == other.revision
+    older = plugins.loaded(loaded.spec, loaded.model, "cpu", Sources(libraries=("torch 1.0",)), built_in=True)
+    newer = plugins.loaded(loaded.spec, loaded.model, "cpu", Sources(libraries=("torch 2.0",)), built_in=True)
+    assert older.revision == newer.revision
 
 
-def test_an_installed_plugin_follows_its_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_revision_of_an_installed_plugin_depends_on_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model(tmp_path, "import plugin_helper", gain="plugin_helper.GAIN")
     (tmp_path / "mine.py").rename(tmp_path / "plugin_model.py")
     facts = tmp_path / "superbench_mine-1.dist-info"
@@ -374,7 +376,7 @@ def test_an_installed_plugin_follows_its_files_too(tmp_path: Path, monkeypatch: 
     assert seen[1][1] == pytest.approx(2 * seen[0][1])
 
 
-def test_what_is_imported_late_and_never_executed_is_found_by_its_text(tmp_path: Path) -> None:
+def test_imports_within_functions_are_found_in_the_text(tmp_path: Path) -> None:
     (tmp_path / "space" / "within").mkdir(parents=True)
     model(tmp_path, "def never():\n    import space.within.blocks\n    from nowhere.at_all import nothing")
     seen = []
@@ -384,18 +386,18 @@ def test_what_is_imported_late_and_never_executed_is_found_by_its_text(tmp_path:
     assert seen[0] != seen[1]
 
 
-def test_a_file_that_fails_beside_a_model_is_named(tmp_path: Path) -> None:
+def test_a_failing_sibling_of_a_model_is_named(tmp_path: Path) -> None:
     spec = model(tmp_path, "import helper")
     (tmp_path / "helper.py").write_text("raise RuntimeError('no table')\n")
     with pytest.raises(BrokenPlugin, match="RuntimeError: no table"):
         revision(spec)
 
 
-# ---------------------------------------------------------------- what no digest sees
+# ---------------------------------------------------------------- changes that no digest covers
 
 
 def hidden(folder: Path) -> tuple[str, Path]:
-    """A model that reads its gain whenever it is called, past every hook."""
+    """A model that reads its gain whenever it is called, which no hook records."""
     gain = folder / "gain.safetensors"
     imports = "from safetensors.torch import load_file"
     return model(folder, imports, f"self.file = {str(gain)!r}", "load_file(self.file)['gain']"), gain
@@ -405,42 +407,42 @@ def put(gain: Path, value: float) -> None:
     save_file({"gain": torch.tensor([value])}, gain)
 
 
-def test_a_change_that_no_digest_sees_is_measured(tmp_path: Path) -> None:
+def test_a_change_that_no_digest_covers_is_found_in_the_outputs(tmp_path: Path) -> None:
     spec, gain = hidden(tmp_path / "project")
     put(gain, 1.0)
     loaded = plugins.upstream(plugins.parse(spec))
-    first, changed = confirm(loaded, "cpu", tmp_path / "outputs")
+    recorded, changed = confirm(loaded, "cpu", tmp_path / "outputs")
     assert not changed
-    assert confirm(loaded, "cpu", tmp_path / "outputs") == (first, False)
-    put(gain, 1.0 + 5e-5)  # as much as another order of summation may change
+    assert confirm(loaded, "cpu", tmp_path / "outputs") == (recorded, False)
+    put(gain, 1.0 + 5e-5)  # as much as another order of summation can change
     confirm(loaded, "cpu", tmp_path / "outputs")
     put(gain, 1.001)
     same = plugins.upstream(plugins.parse(spec))
     assert same.revision == loaded.revision
     with pytest.raises(BadUpstream, match=r"differ by 0\.001 of their largest value.*--redo"):
         confirm(same, "cpu", tmp_path / "outputs")
-    now, changed = confirm(same, "cpu", tmp_path / "outputs", redo=True)
+    measured, changed = confirm(same, "cpu", tmp_path / "outputs", redo=True)
     assert changed
-    assert now.contradict(first.facts())
-    assert confirm(same, "cpu", tmp_path / "outputs") == (now, False)
+    assert measured.contradict(recorded.facts())
+    assert confirm(same, "cpu", tmp_path / "outputs") == (measured, False)
 
 
-def test_outputs_of_other_versions_or_damaged_ones_say_nothing(tmp_path: Path) -> None:
+def test_outputs_of_other_versions_and_damaged_ones_are_ignored(tmp_path: Path) -> None:
     spec, gain = hidden(tmp_path / "project")
     put(gain, 1.0)
     loaded = plugins.upstream(plugins.parse(spec))
-    first, _ = confirm(loaded, "cpu", tmp_path / "outputs")
+    recorded, _ = confirm(loaded, "cpu", tmp_path / "outputs")
     (kept,) = (tmp_path / "outputs").glob("*.safetensors")
     data = bytearray(kept.read_bytes())
     data[-5] ^= 64
     kept.write_bytes(data)
-    now, changed = confirm(loaded, "cpu", tmp_path / "outputs")
+    measured, changed = confirm(loaded, "cpu", tmp_path / "outputs")
     assert not changed
-    assert now.facts() == first.facts()
-    assert now.since > first.since  # features that are older were made with a model that nobody can compare
-    assert not first.contradict({"setting": "another", "values": [0.0] * len(first.values)})
-    assert not first.contradict(None)
-    assert first.contradict(json.loads(json.dumps(first.facts() | {"values": [2 * v for v in first.values]})))
+    assert measured.facts() == recorded.facts()
+    assert measured.since > recorded.since  # the model of older features cannot be compared any more
+    assert not recorded.contradict({"setting": "another", "values": [0.0] * len(recorded.values)})
+    assert not recorded.contradict(None)
+    assert recorded.contradict(json.loads(json.dumps(recorded.facts() | {"values": [2 * v for v in recorded.values]})))
 
 
 BIG = """
@@ -466,7 +468,7 @@ def test_one_huge_dimension_hides_no_other(tmp_path: Path, monkeypatch: pytest.M
         confirm(plugins.upstream(plugins.parse(spec)), "cpu", tmp_path / "outputs")
 
 
-def test_small_values_that_change_show_in_the_mean(tmp_path: Path) -> None:
+def test_changes_of_small_values_are_found_in_the_mean(tmp_path: Path) -> None:
     spec = model(tmp_path, build="pass", gain="1")
     loaded = plugins.upstream(plugins.parse(spec))
     confirm(loaded, "cpu", tmp_path / "outputs")
@@ -474,7 +476,7 @@ def test_small_values_that_change_show_in_the_mean(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text().replace("abs() * 1", "abs().clamp(min=0.02) * 1"))
     changed = plugins.upstream(plugins.parse(spec))
     assert changed.revision != loaded.revision
-    object.__setattr__(changed, "revision", loaded.revision)  # as if nothing had shown it
+    object.__setattr__(changed, "revision", loaded.revision)  # as if the digest had not changed
     with pytest.raises(BadUpstream, match="--redo"):
         confirm(changed, "cpu", tmp_path / "outputs")
 

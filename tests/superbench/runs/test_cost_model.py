@@ -1,4 +1,4 @@
-"""What a run costs: arithmetic worked by hand, the edges of the room, nothing counted twice."""
+"""The cost of a run: cases worked by hand, the limits of the store, nothing counted twice."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ROOM = 10**15
 
 
 def demand(
-    task: str = "pr", sound: str = "LibriSpeech", reads: str = "frames", recipe: Recipe = ONCE, **more: object
+    task: str = "pr", sound: str = "LibriSpeech", reads: str = "frames", recipe: Recipe = ONCE, **options: object
 ) -> Demand:
-    values = {"sizes": LIBRISPEECH, "reference": recipe, "probes": 4} | more
+    values = {"sizes": LIBRISPEECH, "reference": recipe, "probes": 4} | options
     return Demand(task=task, sound=sound, reads=reads, recipe=recipe, **values)  # type: ignore[arg-type]
 
 
@@ -46,19 +46,19 @@ def test_frames_of_librispeech_take_four_hundred_gigabytes() -> None:
     assert frame_bytes(111.4, 33_862, 160, 13, 768) == 2 * 400_398_336_000
 
 
-def test_an_utterance_shorter_than_a_hop_keeps_a_frame() -> None:
+def test_an_utterance_shorter_than_a_hop_has_one_frame() -> None:
     assert frame_bytes(0.0, 7, 320, 2, 3) == 7 * 2 * 3 * 2
 
 
 @pytest.mark.parametrize(("reads", "room", "keep"), [("mean", 0, "mean"), ("frames", 100, "frames"), ("frames", 99, "shared")])
-def test_frames_are_kept_if_they_just_fit_and_means_always(reads: str, room: int, keep: str) -> None:
+def test_frames_are_stored_if_they_just_fit_and_means_always(reads: str, room: int, keep: str) -> None:
     assert choose(reads, 100, room) == keep  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- passes
 
 
-def test_draws_are_updates_times_utterances_and_dev_is_judged_after_the_last_update_too() -> None:
+def test_draws_are_updates_times_utterances_and_dev_is_evaluated_after_the_last_update_too() -> None:
     assert draws(ONCE, LIBRISPEECH["train"]) == 3_200_000
     assert evaluations(ONCE) == 100
     assert evaluations(Recipe(steps=250, batch=1, evaluate_every=100, learning_rates=())) == 3
@@ -81,22 +81,22 @@ def test_a_model_that_runs_in_every_step_passes_draws_evaluations_and_test() -> 
 def test_a_task_that_trains_nothing_passes_dev_for_every_layer() -> None:
     queries = {"dev": Size(10, 2.0), "test": Size(10, 3.0)}
     assert every_step_hours(Recipe(0, 1, 0, ()), queries, layers=13) == pytest.approx(13 * 2.0 + 3.0)
-    found = cost(demand("qbe", recipe=Recipe(0, 1, 0, ()), sizes=queries | {"all": Size(15, 4.0)}, probes=0))
-    assert found.model_hours == pytest.approx(4.0)
-    assert found.reference_hours == found.reference_hours_sweep == pytest.approx(13 * (2.0 + 3.0))
+    estimate = cost(demand("qbe", recipe=Recipe(0, 1, 0, ()), sizes=queries | {"all": Size(15, 4.0)}, probes=0))
+    assert estimate.model_hours == pytest.approx(4.0)
+    assert estimate.reference_hours == estimate.reference_hours_sweep == pytest.approx(13 * (2.0 + 3.0))
 
 
-def test_only_what_is_cut_anew_passes_again() -> None:
+def test_only_redrawn_crops_pass_again() -> None:
     assert draw_seconds(VOXCELEB["train"], fresh=False) == pytest.approx(7.2)
     rest = 0.8 * 3600 / 600  # seconds, of the utterances that no crop shortens
     assert draw_seconds(VOXCELEB["train"], fresh=True) == pytest.approx(0.4 * 8 + 0.6 * rest)
     pieces = 5_000 * 0.4 * 8 / 3600
     assert fresh_hours(CROPS, VOXCELEB) == pytest.approx(pieces)
     assert fresh_hours(ONCE, VOXCELEB) == 0.0
-    found = cost(demand("sid", "VoxCeleb1", "mean", CROPS, sizes=VOXCELEB, probes=5)).sounds[0]
-    assert found.model_hours == pytest.approx(2.35 - 1.2 + pieces)
-    assert found.bytes["mean"] == mean_bytes(1_150 - 400, 13, 768)
-    assert found.keep == "mean"
+    estimate = cost(demand("sid", "VoxCeleb1", "mean", CROPS, sizes=VOXCELEB, probes=5)).sounds[0]
+    assert estimate.model_hours == pytest.approx(2.35 - 1.2 + pieces)
+    assert estimate.bytes["mean"] == mean_bytes(1_150 - 400, 13, 768)
+    assert estimate.keep == "mean"
 
 
 def test_five_folds_train_five_times_on_sound_that_passes_once() -> None:
@@ -105,14 +105,14 @@ def test_five_folds_train_five_times_on_sound_that_passes_once() -> None:
     assert len(folds_of(sizes)) == 5
     assert different(sizes) == Size(60, 1.5)
     recipe = Recipe(steps=100, batch=4, evaluate_every=50, learning_rates=(1e-2,))
-    found = cost(demand("er", "IEMOCAP", "mean", recipe, sizes=sizes, probes=3))
-    assert found.model_hours == pytest.approx(1.5)
-    assert found.reference_hours == pytest.approx(5 * (400 * 1.0 / 40 + 2 * 0.25 + 0.25))
-    assert found.reference_hours_sweep == pytest.approx(3 * found.reference_hours)
-    assert found.tasks[0].passes == pytest.approx(10)
+    estimate = cost(demand("er", "IEMOCAP", "mean", recipe, sizes=sizes, probes=3))
+    assert estimate.model_hours == pytest.approx(1.5)
+    assert estimate.reference_hours == pytest.approx(5 * (400 * 1.0 / 40 + 2 * 0.25 + 0.25))
+    assert estimate.reference_hours_sweep == pytest.approx(3 * estimate.reference_hours)
+    assert estimate.tasks[0].passes == pytest.approx(10)
 
 
-# ---------------------------------------------------------------- the whole
+# ---------------------------------------------------------------- whole plans
 
 
 def test_tasks_on_the_same_sound_are_counted_once() -> None:
@@ -125,20 +125,20 @@ def test_tasks_on_the_same_sound_are_counted_once() -> None:
     assert both.reference_hours == pytest.approx(2 * alone.reference_hours)
 
 
-@pytest.mark.parametrize("other", [{"sound": "LibriSpeech trimmed"}, {"reads": "mean"}])
-def test_other_sound_or_another_reduction_passes_by_itself(other: dict[str, str]) -> None:
-    assert cost(demand("pr"), demand("asr", **other)).model_hours == pytest.approx(2 * 111.4)  # type: ignore[arg-type]
+@pytest.mark.parametrize("options", [{"sound": "LibriSpeech trimmed"}, {"reads": "mean"}])
+def test_other_sound_or_another_reduction_needs_its_own_pass(options: dict[str, str]) -> None:
+    assert cost(demand("pr"), demand("asr", **options)).model_hours == pytest.approx(2 * 111.4)  # type: ignore[arg-type]
 
 
-def test_without_room_the_model_runs_in_every_step_once_for_all_probes() -> None:
-    found = cost(demand(), room=400_398_336_000 - 1)
-    assert (found.sounds[0].keep, found.bytes) == ("shared", 0)
-    assert found.model_hours == pytest.approx(found.tasks[0].shared_hours) == pytest.approx(found.reference_hours)
-    assert found.reference_hours_sweep == pytest.approx(4 * found.model_hours)
+def test_without_store_space_the_model_runs_in_every_step_once_for_all_probes() -> None:
+    estimate = cost(demand(), room=400_398_336_000 - 1)
+    assert (estimate.sounds[0].keep, estimate.bytes) == ("shared", 0)
+    assert estimate.model_hours == pytest.approx(estimate.tasks[0].shared_hours) == pytest.approx(estimate.reference_hours)
+    assert estimate.reference_hours_sweep == pytest.approx(4 * estimate.model_hours)
     assert cost(demand(), room=400_398_336_000).sounds[0].keep == "frames"
 
 
-def test_the_room_goes_to_means_first_and_then_to_what_saves_most() -> None:
+def test_store_space_goes_to_means_first_and_then_to_the_largest_saving() -> None:
     short = Recipe(steps=10, batch=1, evaluate_every=10, learning_rates=(1e-3,))
     demands = [demand("little", "a", recipe=short), demand("much", "b"), demand("means", "c", "mean")]
     size = frame_bytes(111.4, 33_862, 320, 13, 768)
@@ -149,6 +149,6 @@ def test_the_room_goes_to_means_first_and_then_to_what_saves_most() -> None:
     assert kept == {"little": "shared", "much": "shared", "means": "mean"}
 
 
-def test_checkpoints_that_are_tested_each_cost_the_reference_a_pass_over_test() -> None:
+def test_each_tested_checkpoint_costs_the_reference_a_pass_over_test() -> None:
     once, each = cost(demand()), cost(demand(checkpoints=True))
     assert each.reference_hours - once.reference_hours == pytest.approx(99 * 5.4)

@@ -1,4 +1,4 @@
-"""Where a command is to write: looked at before any work, and one sentence where it cannot be."""
+"""Output paths of commands are checked before any work; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ FILES = {
 }
 
 
-def asked(command: list[str], data: Path, new: Path, place: Path) -> list[str]:
+def arguments_of(command: list[str], data: Path, new: Path, place: Path) -> list[str]:
     return [word.format(data=data, new=new) for word in command] + [str(place)]
 
 
 @pytest.mark.parametrize("command", [*FOLDERS, *FILES])
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nothing"])
-def test_a_place_that_cannot_be_written_is_one_sentence_and_nothing_is_done(
+def test_an_unwritable_output_is_a_one_sentence_error_before_any_work(
     command: str, place: str, call: Call, keyword_corpora: Path, tmp_path: Path
 ) -> None:
     if (command, place) in {("pretrain", "file"), ("generate", "file"), ("dry run", "/proc/nothing")}:
         pytest.skip("a file may stand there; who writes nothing does not try to")
     (tmp_path / "file").write_text("mine")
     where = tmp_path / place
-    done = call(*asked((FOLDERS | FILES)[command], keyword_corpora, tmp_path / "new", where))
+    done = call(*arguments_of((FOLDERS | FILES)[command], keyword_corpora, tmp_path / "new", where))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert str(where) in done.stderr
@@ -54,13 +54,13 @@ def test_a_device_or_a_folder_is_never_replaced_by_a_file(place: Path) -> None:
         require_place(place, f"--out {place}")
 
 
-def test_a_link_to_nowhere_is_no_folder(tmp_path: Path) -> None:
+def test_a_dangling_link_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(CommandError, match="link is not a folder"):
         require_folder(tmp_path / "link" / "results", "--out results")
 
 
-def test_a_folder_is_made_unless_nothing_may_be_written(tmp_path: Path) -> None:
+def test_a_folder_is_created_unless_its_parent_is_read_only(tmp_path: Path) -> None:
     require_folder(tmp_path / "a" / "b", "--out b", make=False)
     assert not (tmp_path / "a").exists()
     require_folder(tmp_path / "a" / "b", "--out b")

@@ -1,4 +1,4 @@
-"""The forecast beside what really happens, on the tones; official sizes; what the command prints."""
+"""The forecast compared with real extraction of the tones; official sizes; the output of the command."""
 
 from __future__ import annotations
 
@@ -55,34 +55,34 @@ def command(*arguments: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
-def test_the_forecast_is_what_extraction_passes_and_stores(
+def test_the_forecast_equals_what_extraction_passes_and_stores(
     tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path, name: str
 ) -> None:
     task = getattr(tones, name)
-    found = look(spectrum, [task], tmp_path / "store", tone_corpora)
+    estimate = look(spectrum, [task], tmp_path / "store", tone_corpora)
     real = passed(spectrum, task, tone_corpora, tmp_path / "store")
-    assert found.source == "corpus"
-    assert found.plan.model_hours * 3600 == pytest.approx(real.passed_seconds, rel=1e-9)
+    assert estimate.source == "corpus"
+    assert estimate.plan.model_hours * 3600 == pytest.approx(real.passed_seconds, rel=1e-9)
     width = 2 * 17 * (4 if name == "TONE" else 2)
     written = sum(entry.rows for entry in real.entries.values()) * width
     tolerance = 0 if name == "TONE" else 0.5 * len(real.entries) * width  # half a frame for each utterance
-    assert abs(found.plan.bytes - written) <= tolerance
-    assert found.plan.tasks[0].sizes["all"].utterances == len(real.entries)
+    assert abs(estimate.plan.bytes - written) <= tolerance
+    assert estimate.plan.tasks[0].sizes["all"].utterances == len(real.entries)
 
 
-def test_tasks_on_the_same_sound_share_what_is_really_the_same(
+def test_tasks_on_the_same_sound_share_equal_utterances(
     tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path
 ) -> None:
-    few = dataclasses.replace(tones.TONES, card=dataclasses.replace(tones.TONES.card, name="few"), read=tones.TONE.read)
-    whole, part = (passed(spectrum, task, tone_corpora, tmp_path / "store") for task in (tones.TONES, few))
-    for tasks in ([tones.TONES, few], [few, tones.TONES]):
-        found = look(spectrum, tasks, tmp_path / "store", tone_corpora).plan
-        assert [set(sound.tasks) for sound in found.sounds] == [{"tones", "few"}]
-        assert found.sounds[0].utterances == len(whole.entries) == 120
-        assert found.model_hours * 3600 == pytest.approx(whole.passed_seconds + part.passed_seconds, rel=1e-9)
+    few_task = dataclasses.replace(tones.TONES, card=dataclasses.replace(tones.TONES.card, name="few"), read=tones.TONE.read)
+    whole, part = (passed(spectrum, task, tone_corpora, tmp_path / "store") for task in (tones.TONES, few_task))
+    for tasks in ([tones.TONES, few_task], [few_task, tones.TONES]):
+        estimate = look(spectrum, tasks, tmp_path / "store", tone_corpora).plan
+        assert [set(sound.tasks) for sound in estimate.sounds] == [{"tones", "few"}]
+        assert estimate.sounds[0].utterances == len(whole.entries) == 120
+        assert estimate.model_hours * 3600 == pytest.approx(whole.passed_seconds + part.passed_seconds, rel=1e-9)
 
 
-def test_the_cards_of_the_tones_say_what_their_corpus_holds(tones: ModuleType, tone_corpora: Path) -> None:
+def test_the_cards_of_the_tones_state_the_size_of_their_corpus(tones: ModuleType, tone_corpora: Path) -> None:
     for task in (tones.TONE, tones.TONES):
         sizes, _ = counted(task, Corpora(tone_corpora), 320, task.card.recipes["superb"], Silence())
         for split, size in task.card.sizes.items():
@@ -91,13 +91,13 @@ def test_the_cards_of_the_tones_say_what_their_corpus_holds(tones: ModuleType, t
 
 
 @pytest.mark.parametrize(("sampler", "share"), [("shuffle", 30 / 60), ("balanced", 1 / 5)])
-def test_what_is_longer_than_a_crop_is_cut_anew_as_often_as_it_is_drawn(
+def test_sound_longer_than_a_crop_is_redrawn_as_often_as_it_is_used(
     tones: ModuleType, tone_corpora: Path, sampler: str, share: float
 ) -> None:
     """Series of tones take 0.5 s at least, single ones 0.4 s at most; a series is one class of five."""
     task = with_sizes(tones.TONES, {"train": Size(1, 1.0, FreshCrops(1, 1.0, 0.9, seconds=0.45))})
     fold = task.read(Corpora(tone_corpora))[0]
-    items = tuple(dataclasses.replace(one, label="series" if " " in one.label else one.label) for one in fold.train.items)
+    items = tuple(dataclasses.replace(item, label="series" if " " in item.label else item.label) for item in fold.train.items)
     train = dataclasses.replace(fold.train, items=items)
     task = dataclasses.replace(task, read=lambda corpora: (dataclasses.replace(fold, train=train),))
     recipe = Recipe(10, 2, 5, (1e-3,), sampler=sampler, fresh_crops=True)  # type: ignore[arg-type]
@@ -107,17 +107,17 @@ def test_what_is_longer_than_a_crop_is_cut_anew_as_often_as_it_is_drawn(
     assert fresh.share == pytest.approx(share)
 
 
-def test_an_absent_corpus_is_said_to_be_absent(tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path) -> None:
-    found = look(spectrum, [tones.TONE, plugins.task("ic")], tmp_path, tone_corpora)
-    assert [cost.task for cost in found.plan.tasks] == ["tone"]
-    assert set(found.absent) == {"ic"}
-    assert str(tone_corpora / "fluent_speech_commands_dataset") in found.absent["ic"]
+def test_an_absent_corpus_is_reported(tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path) -> None:
+    estimate = look(spectrum, [tones.TONE, plugins.task("ic")], tmp_path, tone_corpora)
+    assert [cost.task for cost in estimate.plan.tasks] == ["tone"]
+    assert set(estimate.absent) == {"ic"}
+    assert str(tone_corpora / "fluent_speech_commands_dataset") in estimate.absent["ic"]
 
 
 # ---------------------------------------------------------------- official sizes
 
 
-def test_every_built_in_card_says_how_large_its_corpus_is() -> None:
+def test_every_built_in_card_states_the_size_of_its_corpus() -> None:
     for name in TASKS:
         card = plugins.task(name).card
         assert card.sound, name
@@ -135,9 +135,9 @@ def test_folds_of_emotions_add_up_to_every_utterance_tested_once() -> None:
 def test_a_card_without_sizes_is_not_in_the_plan_and_says_what_to_give(
     tones: ModuleType, spectrum: Loaded, tmp_path: Path
 ) -> None:
-    found = look(spectrum, [tones.TONES, with_sizes(tones.TONE, {})], tmp_path)
-    assert [cost.task for cost in found.plan.tasks] == ["tones"]
-    assert "--data" in found.absent["tone"]
+    estimate = look(spectrum, [tones.TONES, with_sizes(tones.TONE, {})], tmp_path)
+    assert [cost.task for cost in estimate.plan.tasks] == ["tones"]
+    assert "--data" in estimate.absent["tone"]
 
 
 def test_the_reference_draws_fresh_crops_where_a_single_pass_forbids_them(spectrum: Loaded, tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_the_reference_draws_fresh_crops_where_a_single_pass_forbids_them(spectr
 
 
 def test_overrides_shorten_the_plan_and_are_listed(tones: ModuleType, spectrum: Loaded, tmp_path: Path) -> None:
-    whole = look(spectrum, [tones.TONES], tmp_path)
+    full = look(spectrum, [tones.TONES], tmp_path)
     short = look(spectrum, [tones.TONES], tmp_path, max_steps=10, learning_rates=(1e-3,), seeds=(0, 1, 2))
-    assert (whole.plan.tasks[0].draws, short.plan.tasks[0].draws) == (40 * 8, 10 * 8)
-    assert (whole.plan.tasks[0].probes, short.plan.tasks[0].probes) == (2, 3)
+    assert (full.plan.tasks[0].draws, short.plan.tasks[0].draws) == (40 * 8, 10 * 8)
+    assert (full.plan.tasks[0].probes, short.plan.tasks[0].probes) == (2, 3)
     assert len(short.deviations) == 3
 
 
@@ -163,7 +163,7 @@ def test_miniature_recipes_need_a_corpus(tones: ModuleType, spectrum: Loaded, tm
         forecast(spectrum, [tones.TONE], Options("mini"), tmp_path, None, Silence())
 
 
-def test_the_room_is_that_of_the_disk_where_the_store_will_be(tmp_path: Path) -> None:
+def test_the_default_store_space_is_the_free_space_of_its_disk(tmp_path: Path) -> None:
     assert room(tmp_path / "not" / "yet") == pytest.approx(shutil.disk_usage(tmp_path).free, abs=2**30)
 
 
@@ -194,7 +194,9 @@ def test_all_tasks_are_planned_without_corpora() -> None:
         assert part in words
 
 
-def test_without_room_each_task_passes_by_itself_and_the_table_says_what_room_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_store_space_each_task_needs_its_own_pass_and_the_table_states_the_saving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("superbench.runs.forecast.room", lambda store: 0)
     done = command("fbank", "--tasks", "pr,asr", "--protocol", "superb-once")
     assert done.exit_code == 0, done.output
@@ -210,28 +212,35 @@ def test_without_room_each_task_passes_by_itself_and_the_table_says_what_room_wo
 def test_the_plan_as_data_has_every_part() -> None:
     done = command("small=apc:untrained", "--tasks", "pr,asr,ks", "--lr", "1e-3,1e-4", "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert set(found) == {
+    printed = json.loads(done.stdout)
+    assert set(printed) == {
         "schema", "upstream", "shape", "protocol", "source", "store", "speed", "plan", "absent", "deviations", "not_forecast"
     }  # fmt: skip
-    assert (found["schema"], found["upstream"], found["protocol"], found["source"]) == (1, "small", "superb", "official")
-    tasks, sounds = ({row[key]: row for row in found["plan"][f"{key}s"]} for key in ("task", "sound"))
+    assert (printed["schema"], printed["upstream"], printed["protocol"], printed["source"]) == (
+        1,
+        "small",
+        "superb",
+        "official",
+    )
+    tasks, sounds = ({row[key]: row for row in printed["plan"][f"{key}s"]} for key in ("task", "sound"))
     assert list(tasks) == ["pr", "asr", "ks"]
     assert all(row["probes"] == 2 for row in tasks.values())
     assert tasks["ks"]["sizes"]["train"]["fresh"]["seconds"] == 1.0
     assert sounds["LibriSpeech clean"]["tasks"] == ["pr", "asr"]
     assert set(sounds["LibriSpeech clean"]["bytes"]) == {"frames", "shared"}
     assert set(sounds["Speech Commands"]["bytes"]) == {"mean", "frames", "shared"}
-    assert found["plan"]["model_hours"] == pytest.approx(sum(row["model_hours"] for row in sounds.values()))
-    assert found["plan"]["seconds"] == pytest.approx(found["plan"]["model_hours"] * 3600 * found["speed"]["seconds_per_second"])
+    assert printed["plan"]["model_hours"] == pytest.approx(sum(row["model_hours"] for row in sounds.values()))
+    assert printed["plan"]["seconds"] == pytest.approx(
+        printed["plan"]["model_hours"] * 3600 * printed["speed"]["seconds_per_second"]
+    )
 
 
 def test_a_corpus_is_read_and_a_named_one_that_is_absent_fails(keyword_corpora: Path) -> None:
     done = command("fbank", "--tasks", "ks,ic", "--data", str(keyword_corpora), "--json")
     assert done.exit_code == 1
-    found = json.loads(done.stdout)
-    assert (found["protocol"], found["source"], list(found["absent"])) == ("mini", "corpus", ["ic"])
-    assert found["plan"]["tasks"][0]["sizes"]["test"]["utterances"] == 576
+    printed = json.loads(done.stdout)
+    assert (printed["protocol"], printed["source"], list(printed["absent"])) == ("mini", "corpus", ["ic"])
+    assert printed["plan"]["tasks"][0]["sizes"]["test"]["utterances"] == 576
     assert command("fbank", "--tasks", "all", "--data", str(keyword_corpora)).exit_code == 0
 
 

@@ -62,7 +62,7 @@ def fingerprint(item: Item = ITEM, trial: Trial = TRIAL, sound: str = "1", facts
 
 
 @pytest.mark.parametrize(
-    "other",
+    "changes",
     [
         {"sound": "2"},
         {"item": replace(ITEM, label=Turns(((0.0, 1.6, "x"),), Path("/here/a.rttm")))},
@@ -76,45 +76,45 @@ def fingerprint(item: Item = ITEM, trial: Trial = TRIAL, sound: str = "1", facts
         {"facts": {"queries_absent": 1.0}},
     ],
 )
-def test_whatever_head_or_scorer_sees_is_in_the_fingerprint(other: dict[str, Any]) -> None:
-    assert fingerprint(**other) != fingerprint()
+def test_all_inputs_of_heads_and_scores_are_in_the_fingerprint(changes: dict[str, Any]) -> None:
+    assert fingerprint(**changes) != fingerprint()
 
 
 @pytest.mark.parametrize(
-    ("one", "two"),
+    ("label", "different"),
     [
         (["a", "b"], ["b", "a"]), ({"x": 1}, {"x": 2}), (np.arange(3), np.arange(1, 4)), (torch.zeros(2), torch.ones(2)),
         ((1, (2, 3)), (1, (2, 4))), (b"a", b"b"), ({"a"}, {"b"}), (None, ""), (1.0, 1.5), (True, False),
         (np.float32(1), np.float32(2)), (np.array(1), np.array(2)),
     ],
 )  # fmt: skip
-def test_labels_of_every_kind_count(one: Any, two: Any) -> None:
-    assert fingerprint(replace(ITEM, label=one)) == fingerprint(replace(ITEM, label=one))
-    assert fingerprint(replace(ITEM, label=one)) != fingerprint(replace(ITEM, label=two))
+def test_labels_of_every_type_are_in_the_fingerprint(label: Any, different: Any) -> None:
+    assert fingerprint(replace(ITEM, label=label)) == fingerprint(replace(ITEM, label=label))
+    assert fingerprint(replace(ITEM, label=label)) != fingerprint(replace(ITEM, label=different))
 
 
-def test_turns_of_diarization_and_slots_of_slot_filling_count(miniature: Callable[[str], Path]) -> None:
-    for name, other in (("sd", moved_turn), ("sf", other_slots)):
+def test_turns_of_diarization_and_slots_of_slot_filling_are_in_the_fingerprint(miniature: Callable[[str], Path]) -> None:
+    for name, change_label in (("sd", moved_turn), ("sf", other_slots)):
         (fold,) = plugins.task(name).read(Corpora(miniature(name)))
         sounds = dict.fromkeys(paths_of([fold]), "digest")
-        first, *rest = fold.test.items
-        label = other(first.label)
-        assert label != first.label
-        changed = replace(fold, test=replace(fold.test, items=(replace(first, label=label), *rest)))
+        first_item, *rest = fold.test.items
+        label = change_label(first_item.label)
+        assert label != first_item.label
+        changed = replace(fold, test=replace(fold.test, items=(replace(first_item, label=label), *rest)))
         assert fingerprint_of([changed], sounds) != fingerprint_of([fold], sounds)
         assert lists_of([changed])["test"] != lists_of([fold])["test"]
 
 
 def moved_turn(label: Any) -> Any:
-    (start, end, speaker), *others = label.turns
-    return replace(label, turns=((start, end + 0.1, speaker), *others))
+    (start, end, speaker), *rest = label.turns
+    return replace(label, turns=((start, end + 0.1, speaker), *rest))
 
 
 def other_slots(label: Any) -> Any:
     return tuple((word, "album" if slot == "O" else "O") for word, slot in label)
 
 
-def test_where_a_corpus_lies_is_no_part_of_its_fingerprint() -> None:
+def test_the_path_of_a_corpus_does_not_change_its_fingerprint() -> None:
     moved = replace(ITEM, label=Turns(((0.0, 1.5, "x"),), Path("/there/a.rttm")))
     assert fingerprint(moved) == fingerprint()
 
@@ -136,18 +136,18 @@ class World:
     folder: Path
 
     def job(self, spec: str = "fbank_no_cmvn", out: str = "out", **options: Any) -> tuple[Result, bool]:
-        """The result of a job, and whether it was there."""
+        """The result of a job, and whether it was there before."""
         done = self.perform(spec, self.tones.TONE, out, **options)
         return done.result, done.found
 
     def perform(self, spec: str, task: Task, out: str = "out", **options: Any) -> Performed:
         """A job as a run does it: outputs are compared first."""
         loaded, store = plugins.upstream(plugins.parse(spec)), Store(self.folder / "store")
-        given = Options("mini", max_steps=5, **options)
-        outputs, _ = confirm(loaded, "cpu", self.folder / "store/outputs", redo=given.redo_since is not None)
+        job_options = Options("mini", max_steps=5, **options)
+        outputs, _ = confirm(loaded, "cpu", self.folder / "store/outputs", redo=job_options.redo_since is not None)
         loaded = replace(loaded, outputs=outputs)
         try:
-            return perform(task, loaded, Corpora(self.root), store, self.folder / out, given, {}, Silence())
+            return perform(task, loaded, Corpora(self.root), store, self.folder / out, job_options, {}, Silence())
         finally:
             store.close()
 
@@ -173,8 +173,8 @@ def test_other_sound_under_the_same_names_is_another_job_and_other_data(world: W
     first, _ = world.job()
     assert world.job()[1]
     exchange(world.tones.TONE.read(Corpora(world.root))[0].test.items[0].audio.path)
-    second, found = world.job()
-    assert not found
+    second, cached = world.job()
+    assert not cached
     assert second.data.fingerprint != first.data.fingerprint
     assert [key for key in first.data.sounds if first.data.sounds[key] != second.data.sounds[key]] == ["test"]
     assert second.data.passport.lists == first.data.passport.lists
@@ -193,12 +193,12 @@ def test_other_versions_of_what_makes_the_features_are_another_job(world: World,
     world.job()
     loaded = plugins.loaded
     monkeypatch.setattr(models, "loaded", lambda *a, **k: replace(loaded(*a, **k), libraries=("torchaudio 9.9",)))
-    result, found = world.job()
-    assert not found
+    result, cached = world.job()
+    assert not cached
     assert result.environment["libraries"] == ["torchaudio 9.9"]
 
 
-def test_another_code_of_the_task_is_another_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_code_of_a_task_is_another_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.job()
     monkeypatch.setattr("superbench.runs.identity.code_of", lambda module: f"another {module}")
     assert not world.job()[1]
@@ -216,12 +216,12 @@ def test_another_code_of_the_task_is_another_job(world: World, monkeypatch: pyte
         "flipped learning.csv",
     ],
 )
-def test_a_damaged_result_is_made_again(world: World, damage: str) -> None:
+def test_a_damaged_result_is_computed_again(world: World, damage: str) -> None:
     first, _ = world.job()
     place = world.folder / "out/fbank_no_cmvn/tone"
-    result, (what, _, name) = place / "result.json", damage.partition(" ")
+    result, (fault, _, name) = place / "result.json", damage.partition(" ")
     text = result.read_bytes()
-    if what == "lost":
+    if fault == "lost":
         (place / name).unlink()
     elif name:
         data = bytearray((place / name).read_bytes())
@@ -232,9 +232,9 @@ def test_a_damaged_result_is_made_again(world: World, damage: str) -> None:
         flipped = text.replace(f'"value": {value}'.encode(), f'"value": {value + 1}'.encode())
         result.write_bytes({"cut": text[:300], "empty": b"", "flipped": flipped}[damage])
         assert result.read_bytes() != text
-    again, found = world.job()
-    assert not found
-    assert again.scores == first.scores
+    repeated, cached = world.job()
+    assert not cached
+    assert repeated.scores == first.scores
     assert world.job()[1]
 
 
@@ -252,8 +252,8 @@ def net(waves, lengths):
 
 
 def go(data: Path, folder: Path, *specs: str, **options: Any) -> Report:
-    given = {"max_steps": 2, "workers": 1, "store": folder / "store", "learning_rates": (1e-2,), **options}
-    return run(list(specs), "ks", data=data, out=folder / "out", **given)
+    run_options = {"max_steps": 2, "workers": 1, "store": folder / "store", "learning_rates": (1e-2,), **options}
+    return run(list(specs), "ks", data=data, out=folder / "out", **run_options)
 
 
 def states(report: Report) -> list[str]:
@@ -273,21 +273,21 @@ def a_model(folder: Path, dim: int) -> str:
 def test_another_model_of_the_same_name_is_refused_and_nothing_is_lost(
     keyword_corpora: Path, warm_store: Path, tmp_path: Path
 ) -> None:
-    one, two = a_model(tmp_path / "one", 100), a_model(tmp_path / "two", 50)
-    assert states(go(keyword_corpora, tmp_path, one, store=warm_store)) == ["done"]
+    first, second = a_model(tmp_path / "one", 100), a_model(tmp_path / "two", 50)
+    assert states(go(keyword_corpora, tmp_path, first, store=warm_store)) == ["done"]
     before = results(tmp_path)
-    refused = go(keyword_corpora, tmp_path, two, store=warm_store)
+    refused = go(keyword_corpora, tmp_path, second, store=warm_store)
     assert states(refused) == ["failed"]
-    assert f"Give this one an alias: other={two}" in refused.ended[0].message
+    assert f"Give this one an alias: other={second}" in refused.ended[0].message
     assert results(tmp_path) == before
     assert not list(tmp_path.rglob("failure.json"))
-    assert states(go(keyword_corpora, tmp_path, f"other={two}", store=warm_store)) == ["done"]
+    assert states(go(keyword_corpora, tmp_path, f"other={second}", store=warm_store)) == ["done"]
     assert set(results(tmp_path)) == {"net/ks", "other/ks"}
     # the same model from another place is the same; an edited one at its place is run anew, and the former result kept
     shutil.copytree(tmp_path / "one", tmp_path / "moved")
     assert states(go(keyword_corpora, tmp_path, f"{tmp_path / 'moved' / 'mine.py'}:net", store=warm_store)) == ["found"]
     (tmp_path / "one" / "mine.py").write_text(NET.format(dim=60))
-    assert states(go(keyword_corpora, tmp_path, one, store=warm_store)) == ["done"]
+    assert states(go(keyword_corpora, tmp_path, first, store=warm_store)) == ["done"]
     assert len(list(tmp_path.glob("out/net/ks/replaced/*/result.json"))) == 1
 
 
@@ -330,13 +330,13 @@ def test_rates_that_differ_in_the_eighth_digit_are_other_options() -> None:
     assert len({tuple(options.deviations(plugins.task("ks").card)) for options in near}) == 2
 
 
-def test_a_result_that_links_lead_to_twice_is_one(world: World) -> None:
+def test_a_result_behind_two_links_is_counted_once(world: World) -> None:
     world.job()
     (world.folder / "out" / "again").symlink_to(world.folder / "out/fbank_no_cmvn")
     assert len(find_results(world.folder / "out")) == 1
 
 
-# ---------------------------------------------------------------- what no digest sees
+# ---------------------------------------------------------------- changes that no digest covers
 
 
 LATE = """
@@ -352,7 +352,7 @@ def late(waves, lengths):
 
 
 class Counting(NoWatcher):
-    """Remembers how much sound passed the model."""
+    """Records how much sound passed through the model."""
 
     def __init__(self) -> None:
         self.passed = 0.0
@@ -361,7 +361,7 @@ class Counting(NoWatcher):
         self.passed += ended.passed_seconds
 
 
-def test_a_model_that_changed_unseen_is_neither_found_nor_mixed_and_redo_makes_it_anew(
+def test_results_of_a_model_that_changed_undetected_are_not_reused_and_redo_computes_them_again(
     keyword_corpora: Path, tmp_path: Path
 ) -> None:
     spec, put = late_model(tmp_path)
@@ -372,7 +372,9 @@ def test_a_model_that_changed_unseen_is_neither_found_nor_mixed_and_redo_makes_i
     refused = go(keyword_corpora, tmp_path, spec)
     assert states(refused) == ["failed"]
     assert "--redo" in refused.ended[0].message
-    elsewhere = go(keyword_corpora, tmp_path, spec, store=tmp_path / "other")  # no outputs are kept there: the result's tell
+    elsewhere = go(
+        keyword_corpora, tmp_path, spec, store=tmp_path / "other"
+    )  # no outputs are stored there: those of the result are compared
     assert "--redo" in elsewhere.ended[0].message
     watcher = Counting()
     assert states(go(keyword_corpora, tmp_path, spec, redo=True, watcher=watcher)) == ["done"]
@@ -387,27 +389,27 @@ def test_a_model_that_changed_unseen_is_neither_found_nor_mixed_and_redo_makes_i
 
 
 def late_model(folder: Path) -> tuple[str, Callable[[float], None]]:
-    """A model that reads its gain whenever it is called, past every hook; and what writes the gain."""
+    """A model that reads its gain whenever it is called, which no hook records; and a function that writes the gain."""
     gain = folder / "gain.safetensors"
     (folder / "late.py").write_text(LATE.format(file=str(gain)))
     return f"{folder / 'late.py'}:late", lambda value: save_file({"gain": torch.tensor([value])}, gain)
 
 
-def test_features_whose_model_cannot_be_compared_any_more_are_made_again(world: World, tmp_path: Path) -> None:
+def test_features_whose_model_cannot_be_compared_any_more_are_extracted_again(world: World, tmp_path: Path) -> None:
     spec, put = late_model(tmp_path)
     put(1.0)
     assert world.perform(spec, world.tones.TONE).passed_seconds > 0
     assert world.perform(spec, world.tones.TONE, "second").passed_seconds == 0
     put(0.1)
     shutil.rmtree(world.folder / "store/outputs")
-    again = world.perform(spec, world.tones.TONE, "third")
-    assert again.passed_seconds > 0
+    repeated = world.perform(spec, world.tones.TONE, "third")
+    assert repeated.passed_seconds > 0
     truth = World(world.tones, world.root, world.folder / "truth").perform(spec, world.tones.TONE)
-    assert truth.result.scores == again.result.scores
-    assert truth.result.sweep == again.result.sweep
+    assert truth.result.scores == repeated.result.scores
+    assert truth.result.sweep == repeated.result.sweep
 
 
-def test_redo_of_one_task_leaves_no_stale_features_to_the_others(world: World, tmp_path: Path) -> None:
+def test_redo_of_one_task_leaves_no_stale_features_for_the_others(world: World, tmp_path: Path) -> None:
     spec, put = late_model(tmp_path)
     put(1.0)
     for task in (world.tones.TONE, world.tones.TONES):
@@ -433,7 +435,7 @@ def unsteady(waves, lengths):
 """
 
 
-def test_a_model_that_changes_while_sound_passes_is_refused_and_its_features_are_dropped(world: World, tmp_path: Path) -> None:
+def test_a_model_that_changes_during_extraction_is_refused_and_its_features_are_dropped(world: World, tmp_path: Path) -> None:
     (tmp_path / "unsteady.py").write_text(UNSTEADY)
     spec = f"{tmp_path / 'unsteady.py'}:unsteady"
     for _ in range(2):
@@ -446,7 +448,7 @@ def test_a_model_that_changes_while_sound_passes_is_refused_and_its_features_are
     assert not list(world.folder.glob("out/*/*/result.json"))
 
 
-def test_a_result_that_is_found_removes_the_note_of_a_failure(world: World) -> None:
+def test_an_existing_result_removes_the_record_of_a_failure(world: World) -> None:
     world.job()
     note = world.folder / "out/fbank_no_cmvn/tone/failure.json"
     write_failure(note.parent, "tone", "fbank_no_cmvn", "BadUpstream", "it was another model for a while")
@@ -454,7 +456,7 @@ def test_a_result_that_is_found_removes_the_note_of_a_failure(world: World) -> N
     assert not note.exists()
 
 
-def test_redo_runs_again_whatever_is_there(keyword_corpora: Path, tmp_path: Path) -> None:
+def test_redo_runs_finished_jobs_again(keyword_corpora: Path, tmp_path: Path) -> None:
     go(keyword_corpora, tmp_path, "fbank")
     before = json.loads(results(tmp_path)["fbank/ks"])
     watcher = Counting()
@@ -481,16 +483,16 @@ torch.fft.rfft = lambda x, *a, **k: before(x * torch.hann_window(x.shape[-1]), *
 
 
 @pytest.fixture(scope="module")
-def undisturbed(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
+def run_alone(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
     """The results of PLAIN and of a built-in model, without another model in the run."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    folder = tmp_path_factory.mktemp("run_alone")
     (folder / "plain.py").write_text(PLAIN)
     return go(keyword_corpora, folder, f"{folder / 'plain.py'}:plain", "fbank").results
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_one_model_changes_in_torch_reaches_no_other(
-    keyword_corpora: Path, undisturbed: list[Result], tmp_path: Path, workers: int
+def test_settings_of_torch_changed_by_one_model_do_not_affect_others(
+    keyword_corpora: Path, run_alone: list[Result], tmp_path: Path, workers: int
 ) -> None:
     specs = {}
     for name, text in (("plain", PLAIN), ("patching", PATCHING)):
@@ -499,21 +501,21 @@ def test_what_one_model_changes_in_torch_reaches_no_other(
     for number, names in enumerate((("patching", "plain"), ("plain", "patching"))):
         folder = tmp_path / str(number)
         assert states(go(keyword_corpora, folder, *map(specs.get, names), "fbank", workers=workers)) == ["done"] * 3
-        assert len(undisturbed) == 2
-        for result in undisturbed:
-            again = read_result(folder / "out" / result.upstream.name / "ks")
-            assert (again.scores, again.sweep) == (result.scores, result.sweep)
+        assert len(run_alone) == 2
+        for result in run_alone:
+            beside = read_result(folder / "out" / result.upstream.name / "ks")
+            assert (beside.scores, beside.sweep) == (result.scores, result.sweep)
 
 
-def test_what_is_changed_in_memory_is_refused_where_it_can_be_seen(
+def test_detectable_changes_in_memory_are_refused(
     keyword_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "given_in_python.py").write_text(PLAIN)
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("given_in_python")
     options = {"data": keyword_corpora, "out": tmp_path / "out", "store": tmp_path / "store", "max_steps": 2}
-    other = type("plain", (), {"__module__": "given_in_python", "__call__": module.plain})
-    for changed in (functools.wraps(module.plain)(lambda waves, lengths: module.plain(2 * waves, lengths)), other):
+    callable_object = type("plain", (), {"__module__": "given_in_python", "__call__": module.plain})
+    for changed in (functools.wraps(module.plain)(lambda waves, lengths: module.plain(2 * waves, lengths)), callable_object):
         with pytest.raises(CommandError, match="does not contain changes made in memory"):
             run([changed], "ks", **options)
     run([module.plain], "ks", **options)

@@ -1,4 +1,4 @@
-"""What a notebook shows of a run, a result and a board; scripts and terminals are left alone."""
+"""What a notebook shows of a run, a result and a board; scripts and terminals show text as before."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from superbench.runs.runner import Report
 def drawn(job: Job, result: Result) -> list[str]:
     """Everything that was drawn for a run of two jobs, of which one ends with `result` and the other fails."""
     pictures: list[str] = []
-    now = iter(range(100))
-    display = NotebookDisplay(pictures.append, clock=lambda: float(next(now)))
-    other = Job(parse("fbank"), "ks")
-    display.planned({job: 30.0, other: 10.0})
+    ticks = iter(range(100))
+    display = NotebookDisplay(pictures.append, clock=lambda: float(next(ticks)))
+    failing = Job(parse("fbank"), "ks")
+    display.planned({job: 30.0, failing: 10.0})
     display.started(job)
     display.advance(job, "extract", 3, 4)
     display.note(job, "5 files were <resampled>")
     display.ended(Ended(job, "done", result))
-    display.ended(Ended(other, "failed", None, "no sound"))
+    display.ended(Ended(failing, "failed", None, "no sound"))
     return pictures
 
 
-def test_a_run_draws_its_bar_its_jobs_and_how_they_ended(a_folder: Callable[..., Path]) -> None:
+def test_a_run_draws_its_progress_bar_its_jobs_and_their_results(a_folder: Callable[..., Path]) -> None:
     job = Job(parse("apc"), "ks")
     first, *_, before, last = drawn(job, read_result(a_folder("apc", 36) / "ks"))
     assert '<progress value="0" max="40">' in first
@@ -74,6 +74,6 @@ def test_a_board_without_bundles_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "<empty>").exists()
 
 
-def test_a_script_is_no_notebook() -> None:
+def test_a_script_is_not_taken_for_a_notebook() -> None:
     assert not in_notebook()
     assert isinstance(usual_watcher(), NoWatcher)

@@ -38,14 +38,14 @@ def demand(name: str, protocol: str) -> Demand:
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_updates_batches_and_passes_are_those_of_the_protocol(name: str, protocol: str) -> None:
     steps, batch, accumulate, drawn, judged, items = TABLE[name]
-    one = demand(name, protocol)
-    assert (one.recipe.steps, one.recipe.batch, one.recipe.accumulate, evaluations(one.recipe)) == (
-        steps,
-        batch,
-        accumulate,
-        judged,
-    )
-    cost = task_cost(one, HUBERT.layers)
+    task_demand = demand(name, protocol)
+    assert (
+        task_demand.recipe.steps,
+        task_demand.recipe.batch,
+        task_demand.recipe.accumulate,
+        evaluations(task_demand.recipe),
+    ) == (steps, batch, accumulate, judged)
+    cost = task_cost(task_demand, HUBERT.layers)
     folds = 5 if name == "er" else 1
     assert (cost.batch, cost.folds, cost.probes) == (drawn, folds, 5)
     assert cost.draws == steps * drawn * folds
@@ -53,22 +53,22 @@ def test_updates_batches_and_passes_are_those_of_the_protocol(name: str, protoco
 
 
 def sounds(protocol: str) -> dict[str, SoundCost]:
-    found = plan([demand(name, protocol) for name in (*TABLE, "qbe")], HUBERT, 10**13, 0.01)
-    return {one.sound: one for one in found.sounds}
+    estimate = plan([demand(name, protocol) for name in (*TABLE, "qbe")], HUBERT, 10**13, 0.01)
+    return {sound.sound: sound for sound in estimate.sounds}
 
 
-def test_with_room_each_sound_passes_once_and_fresh_crops_as_often_as_they_are_drawn() -> None:
+def test_with_store_space_each_sound_passes_once_and_random_crops_as_often_as_they_are_drawn() -> None:
     once, official = sounds("superb-once"), sounds("superb")
-    assert [one.passes for one in once.values()] == [pytest.approx(1.0)] * 9
+    assert [sound.passes for sound in once.values()] == [pytest.approx(1.0)] * 9
     # draws x share of them that is cut x seconds, and the hours of what is cut, which are not stored
     cut = {
         "Speech Commands": (6_400_000 / 12 * 1, 0.11),
         "VoxCeleb1": (6_400_000 * 0.35 * 8, 187.0),
         "VoxCeleb1 trimmed": (10_000_000 * 0.35 * 8, 201.0),
     }
-    for name, one in official.items():
+    for name, sound in official.items():
         seconds, hours = cut.get(name, (0.0, 0.0))
-        assert one.model_hours == pytest.approx(one.hours - hours + seconds / 3600)
+        assert sound.model_hours == pytest.approx(sound.hours - hours + seconds / 3600)
     assert once["LibriSpeech clean"].tasks == ("pr", "asr")
     assert once["VoxCeleb1"].utterances == 153_516
     assert once["VoxCeleb1"].bytes["mean"] == 153_516 * 13 * 768 * 4

@@ -1,4 +1,4 @@
-"""Minimal pairs: models that were made for the purpose get the score that they deserve, with an interval; others a message."""
+"""Minimal pairs: constructed models get the expected score with an interval, unsuitable ones an error."""
 
 from __future__ import annotations
 
@@ -134,22 +134,22 @@ def test_voices_are_averaged_before_items(tmp_path: Path) -> None:
     assert (halves.total.score, halves.total.ties) == (75.0, 1)
 
 
-def test_voices_of_one_item_are_no_independent_trials(tmp_path: Path) -> None:
+def test_voices_of_one_item_are_not_independent_trials(tmp_path: Path) -> None:
     """Ten voices that say the same thing of thirty items make the interval no narrower."""
     draw = np.random.default_rng(0).integers(0, 2, 30).astype(float)
-    one = set_score("s", *pairs(tmp_path, {(str(n), "v"): point for n, point in enumerate(draw)})).total
-    ten = set_score("s", *pairs(tmp_path, {(str(n), f"v{v}"): p for n, p in enumerate(draw) for v in range(10)})).total
-    assert one.score == pytest.approx(ten.score)
-    assert one.ci is not None
-    assert ten.ci is not None
-    width = one.ci[1] - one.ci[0]
+    one_voice = set_score("s", *pairs(tmp_path, {(str(n), "v"): point for n, point in enumerate(draw)})).total
+    ten_voices = set_score("s", *pairs(tmp_path, {(str(n), f"v{v}"): p for n, p in enumerate(draw) for v in range(10)})).total
+    assert one_voice.score == pytest.approx(ten_voices.score)
+    assert one_voice.ci is not None
+    assert ten_voices.ci is not None
+    width = one_voice.ci[1] - one_voice.ci[0]
     assert 25 < width < 45
-    assert ten.ci[1] - ten.ci[0] > 0.9 * width
+    assert ten_voices.ci[1] - ten_voices.ci[0] > 0.9 * width
 
 
 def test_parts_have_scores_of_their_own(tmp_path: Path) -> None:
-    first, second = pairs(tmp_path, {("1", ""): 1.0, ("2", ""): 1.0}, "verb"), pairs(tmp_path, {("1", ""): 0.0}, "noun")
-    score = set_score("sblimp", first[0] + second[0], first[1] + second[1])
+    verbs, nouns = pairs(tmp_path, {("1", ""): 1.0, ("2", ""): 1.0}, "verb"), pairs(tmp_path, {("1", ""): 0.0}, "noun")
+    score = set_score("sblimp", verbs[0] + nouns[0], verbs[1] + nouns[1])
     assert {name: part.score for name, part in score.parts.items()} == {"noun": 0.0, "verb": 100.0}
     assert score.total.score == pytest.approx(200 / 3)
     assert score.parts["noun"].ci is None
@@ -163,12 +163,12 @@ def test_parts_have_scores_of_their_own(tmp_path: Path) -> None:
         ("Forgetful", r"returned likelihoods of 31 continuations; expected 32"),
     ],
 )  # fmt: skip
-def test_likelihoods_that_cannot_be_any_are_refused(models: Path, data: Path, name: str, words: str) -> None:
+def test_impossible_likelihoods_are_refused(models: Path, data: Path, name: str, words: str) -> None:
     with pytest.raises(BadUpstream, match=words):
         minimal_pairs(f"{models}:{name}", data)
 
 
-def test_a_model_that_cannot_tell_is_refused_and_those_that_can_are_named(models: Path, data: Path) -> None:
+def test_a_model_without_likelihoods_is_refused_and_models_with_likelihoods_are_named(models: Path, data: Path) -> None:
     with pytest.raises(CommandError, match=r"fbank cannot be scored .*no method `log_likelihood`.*These can: speech_gpt\."):
         minimal_pairs("fbank", data)
     with pytest.raises(CommandError, match=r"Reader cannot be scored .*its answers are texts"):
@@ -189,15 +189,15 @@ def test_the_command_prints_a_table_or_json_and_changes_no_task(call: Any, model
     assert done.returncode == 0, done.stdout + done.stderr
     assert "speaker_consistency" in done.stdout
     assert "100.0" in done.stdout
-    told = json.loads(call("pairs", f"{models}:Quiet", "--data", str(data), "--json", "--device", "cpu").stdout)
-    assert (told["upstream"], len(told["revision"])) == ("Quiet", 16)
-    assert (told["chance"], told["sets"][0]["name"], told["sets"][0]["total"]["score"]) == (50.0, "salmon", 100.0)
+    printed = json.loads(call("pairs", f"{models}:Quiet", "--data", str(data), "--json", "--device", "cpu").stdout)
+    assert (printed["upstream"], len(printed["revision"])) == ("Quiet", 16)
+    assert (printed["chance"], printed["sets"][0]["name"], printed["sets"][0]["total"]["score"]) == (50.0, "salmon", 100.0)
     assert {row.name for row in superbench.list_tasks()}.isdisjoint({"salmon", "swuggy", "sblimp", "tsc", "pairs"})
 
 
 def test_a_result_is_written_found_again_and_listed(call: Any, models: Path, data: Path, tmp_path: Path) -> None:
-    asked = (f"{models}:Quiet", data)
-    first = minimal_pairs(*asked, out=tmp_path / "out")
+    arguments = (f"{models}:Quiet", data)
+    first = minimal_pairs(*arguments, out=tmp_path / "out")
     file = tmp_path / "out" / "Quiet" / "pairs" / "salmon" / "result.json"
     record = json.loads(file.read_text())
     assert (record["schema"], record["set"], record["chance"]) == (1, "salmon", 50.0)
@@ -211,7 +211,7 @@ def test_a_result_is_written_found_again_and_listed(call: Any, models: Path, dat
         def advance(self, stage: str, done: float, total: float) -> None:
             seen.append(done)
 
-    assert minimal_pairs(*asked, out=tmp_path / "out", reporter=Watcher()) == first
+    assert minimal_pairs(*arguments, out=tmp_path / "out", reporter=Watcher()) == first
     assert seen == []
     assert file.read_text() == json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     table = call("report", str(tmp_path / "out"), environment={**os.environ, "COLUMNS": "120"})
@@ -239,7 +239,7 @@ def test_a_damaged_result_is_named(models: Path, data: Path, tmp_path: Path) -> 
         minimal_pairs(f"{models}:Quiet", data, out=tmp_path / "out")
 
 
-def test_results_on_pairs_stand_beside_those_of_tasks(a_folder: Any, models: Path, data: Path) -> None:
+def test_results_on_pairs_are_reported_with_those_of_tasks(a_folder: Any, models: Path, data: Path) -> None:
     upstream = a_folder("Quiet", 40)
     minimal_pairs(f"{models}:Quiet", data, out=upstream.parent)
     assert [result.task.name for result in superbench.load_results(upstream)] == ["ks"]

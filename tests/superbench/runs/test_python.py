@@ -1,4 +1,4 @@
-"""What Python callers use besides `run`: the same behaviour as the command line."""
+"""The Python interface besides `run` behaves like the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import superbench
 
 
-def test_every_public_name_can_be_had() -> None:
+def test_every_public_name_can_be_imported() -> None:
     assert sorted(superbench.__all__) == sorted(set(superbench.__all__))
     for name in superbench.__all__:
         assert getattr(superbench, name) is not None
@@ -19,24 +19,24 @@ def test_every_public_name_can_be_had() -> None:
 
 
 def test_lists_are_those_of_the_command_line(call: Callable) -> None:
-    for kind, rows in (("tasks", superbench.list_tasks()), ("upstreams", superbench.list_upstreams())):
-        assert [row["name"] for row in json.loads(call("list", kind, "--json").stdout)] == [row.name for row in rows]
+    for listing, rows in (("tasks", superbench.list_tasks()), ("upstreams", superbench.list_upstreams())):
+        assert [row["name"] for row in json.loads(call("list", listing, "--json").stdout)] == [row.name for row in rows]
     assert {row.name for row in superbench.list_tasks()} >= {"pr", "asr", "ks", "qbe", "sid", "asv", "sd", "er", "ic", "sf"}
     hub = json.loads(call("list", "upstreams", "--hub", "torchaudio", "--json").stdout)
     assert hub == [{"name": row.name, "kind": row.kind} for row in superbench.list_upstreams("torchaudio")]
 
 
 def test_a_check_says_what_the_command_says(call: Callable, tmp_path: Path) -> None:
-    found = superbench.check("fbank", quick=True)
-    assert found.kind == "upstream"
-    assert found.healthy
+    report = superbench.check("fbank", quick=True)
+    assert report.kind == "upstream"
+    assert report.healthy
     printed = json.loads(call("check", "fbank", "--json", "--quick").stdout)
-    assert {name: printed[name] for name in found.facts} == found.facts
+    assert {name: printed[name] for name in report.facts} == report.facts
     text = (Path(__file__).parents[2] / "plugin" / "superbench_tones.py").read_text()
     (tmp_path / "sick.py").write_text(text.replace("* keep, count)", "* keep, count + 1)"))
-    sick = superbench.check(f"{tmp_path / 'sick.py'}:Spectrum", quick=True)
-    assert not sick.healthy
-    assert sick.reasons
+    failing = superbench.check(f"{tmp_path / 'sick.py'}:Spectrum", quick=True)
+    assert not failing.healthy
+    assert failing.reasons
 
 
 def test_results_are_loaded_and_compared(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
@@ -52,16 +52,16 @@ def test_results_are_loaded_and_compared(keyword_corpora: Path, warm_store: Path
 
 
 def test_a_forecast_is_that_of_the_plan(call: Callable, tmp_path: Path) -> None:
-    found = superbench.forecast("fbank", "ks", protocol="superb-once", store=tmp_path)
+    estimate = superbench.forecast("fbank", "ks", protocol="superb-once", store=tmp_path)
     printed = json.loads(
         call("plan", "fbank", "--tasks", "ks", "--protocol", "superb-once", "--store", str(tmp_path), "--json").stdout
     )
-    assert printed["plan"]["model_hours"] == found.plan.model_hours
+    assert printed["plan"]["model_hours"] == estimate.plan.model_hours
     with pytest.raises(TypeError, match=r"no option 'out'"):
         superbench.forecast("fbank", "ks", out=tmp_path)  # type: ignore[call-arg]
 
 
-def test_options_that_run_does_not_know_are_said(tmp_path: Path) -> None:
+def test_unknown_options_of_run_are_named(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"no option 'learning_rate'\. Did you mean learning_rates"):
         superbench.run(["fbank"], "ks", data=tmp_path, out=tmp_path, learning_rate=[1e-3])  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="needs out="):
@@ -75,7 +75,7 @@ def test_a_model_is_pretrained_and_sound_is_synthesized_as_on_the_command_line(t
         superbench.synthesize(tmp_path / "data", -1, "ks")
     out = tmp_path / "apc.safetensors"
     superbench.pretrain("apc", tmp_path / "data", out, steps=2)
-    with pytest.raises(superbench.CommandError, match="--replace"):  # nothing is overwritten unasked
+    with pytest.raises(superbench.CommandError, match="--replace"):  # no file is overwritten unless asked
         superbench.pretrain("apc", tmp_path / "data", out, steps=3)
     superbench.pretrain("apc", tmp_path / "data", out, steps=3, replace=True)
     with pytest.raises(superbench.CommandError, match="cannot generate"):

@@ -1,4 +1,4 @@
-"""Killed without warning and repeated: the result is that of a run that nobody disturbed."""
+"""A run that is killed and repeated gives the result of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -84,14 +84,16 @@ def killed(
 
 
 def timeless(result: dict[str, Any]) -> dict[str, Any]:
-    """A result without what may differ from run to run: the clock."""
+    """A result without its times, which differ from run to run."""
     environment = {key: value for key, value in result["environment"].items() if key != "date"}
     efficiency = {key: value for key, value in result["efficiency"].items() if key != "real_time_factor"}
     return {**result, "seconds": None, "environment": environment, "efficiency": efficiency}
 
 
-def test_a_run_killed_in_extraction_and_again_in_training_ends_as_if_undisturbed(call: Any, data: Path, tmp_path: Path) -> None:
-    whole = finished(call, data, tmp_path / "whole", tmp_path / "store")
+def test_a_run_killed_in_extraction_and_again_in_training_ends_like_an_uninterrupted_run(
+    call: Any, data: Path, tmp_path: Path
+) -> None:
+    uninterrupted = finished(call, data, tmp_path / "whole", tmp_path / "store")
     shards = len(list((tmp_path / "store").rglob("*.safetensors")))
     assert shards > 2
     out, store = tmp_path / "out", tmp_path / "other"
@@ -101,8 +103,8 @@ def test_a_run_killed_in_extraction_and_again_in_training_ends_as_if_undisturbed
     work = out / "Slow" / "ks" / "work"
     killed(call, data, out, store, lambda: any(work.glob("[!.]*.safetensors")))
     assert not (out / "Slow" / "ks" / "result.json").exists()
-    again = finished(call, data, out, store)
-    assert timeless(again) == timeless(whole)
+    resumed = finished(call, data, out, store)
+    assert timeless(resumed) == timeless(uninterrupted)
     predictions = [root / "Slow" / "ks" / "predictions.jsonl.gz" for root in (tmp_path / "whole", out)]
     assert predictions[0].read_bytes() == predictions[1].read_bytes()
 
@@ -112,38 +114,38 @@ def bytes_of(out: Path, protocol: str, model: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (out / model / "ks" / protocol).glob("*.jsonl.gz")}
 
 
-def test_a_few_shot_run_that_was_killed_ends_as_if_undisturbed(call: Any, data: Path, tmp_path: Path) -> None:
-    asked = ("--protocol", "few-shot", "--shots", "1,5", "--draws", "3")
-    whole = finished(call, data, tmp_path / "whole", tmp_path / "store", *asked)
+def test_a_killed_few_shot_run_ends_like_an_uninterrupted_run(call: Any, data: Path, tmp_path: Path) -> None:
+    arguments = ("--protocol", "few-shot", "--shots", "1,5", "--draws", "3")
+    uninterrupted = finished(call, data, tmp_path / "whole", tmp_path / "store", *arguments)
     out, store = tmp_path / "out", tmp_path / "other"
-    killed(call, data, out, store, lambda: len(list(store.rglob("[!.]*.safetensors"))) >= 2, *asked)
+    killed(call, data, out, store, lambda: len(list(store.rglob("[!.]*.safetensors"))) >= 2, *arguments)
     assert not list(out.rglob("result.json"))
-    assert timeless(finished(call, data, out, store, *asked)) == timeless(whole)
+    assert timeless(finished(call, data, out, store, *arguments)) == timeless(uninterrupted)
     assert bytes_of(out, "few-shot", "Slow") == bytes_of(tmp_path / "whole", "few-shot", "Slow") != {}
 
 
-def test_a_run_in_context_that_was_killed_asks_the_rest_and_ends_as_if_undisturbed(
+def test_a_killed_in_context_run_asks_only_the_rest_and_ends_like_an_uninterrupted_run(
     call: Any, data: Path, tmp_path: Path
 ) -> None:
-    asked = ("--protocol", "in-context", "--shots", "0,1", "--draws", "2")
+    arguments = ("--protocol", "in-context", "--shots", "0,1", "--draws", "2")
     counted = tmp_path / "slow.py.asked"
 
     def questions() -> int:
         return len(counted.read_text()) if counted.exists() else 0
 
-    whole = finished(call, data, tmp_path / "whole", tmp_path / "store", *asked, model="Continuing")
+    uninterrupted = finished(call, data, tmp_path / "whole", tmp_path / "store", *arguments, model="Continuing")
     every = questions()
     out, store = tmp_path / "out", tmp_path / "store"
     journal = out / "Continuing" / "ks" / "in-context" / "work" / "likelihoods.jsonl"
     moment = lambda: journal.is_file() and journal.read_text().count("episode") >= 2  # noqa: E731
-    killed(call, data, out, store, moment, *asked, model="Continuing")
+    killed(call, data, out, store, moment, *arguments, model="Continuing")
     assert not list(out.rglob("result.json"))
     with journal.open("a") as file:  # as if the kill had cut a line
         file.write('\n{"episode": "all 1 0", "classes": ["do')
     before = questions()
-    again = finished(call, data, out, store, *asked, model="Continuing")
+    resumed = finished(call, data, out, store, *arguments, model="Continuing")
     assert 0 < questions() - before < every * 0.8  # two of four episodes were there
-    assert timeless(again) == timeless(whole)
+    assert timeless(resumed) == timeless(uninterrupted)
     assert bytes_of(out, "in-context", "Continuing") == bytes_of(tmp_path / "whole", "in-context", "Continuing")
     assert len(bytes_of(out, "in-context", "Continuing")) == 2
 

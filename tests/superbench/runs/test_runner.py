@@ -21,8 +21,8 @@ from superbench.system.locks import locked
 SPEC = "fbank_no_cmvn"
 
 
-def go(data: Path, folder: Path, tasks: str = "ks", **more: Any) -> Report:
-    options = {"max_steps": 40, "workers": 1, "store": folder / "store", **more}
+def go(data: Path, folder: Path, tasks: str = "ks", **overrides: Any) -> Report:
+    options = {"max_steps": 40, "workers": 1, "store": folder / "store", **overrides}
     return run([SPEC], tasks, data=data, out=folder / "out", **options)
 
 
@@ -32,20 +32,20 @@ def states(report: Report) -> dict[str, str]:
 
 @pytest.fixture
 def copy(keyword_corpora: Path, tmp_path: Path) -> Path:
-    """The corpora, to be damaged."""
+    """A copy of the corpora, to be damaged."""
     return Path(shutil.copytree(keyword_corpora, tmp_path / "data"))
 
 
-def test_a_result_holds_what_its_predictions_say_and_is_found_again(
-    keyword_corpora: Path, warm_store: Path, tmp_path: Path
-) -> None:
+def test_a_result_agrees_with_its_predictions_and_is_reused(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
     first = go(keyword_corpora, tmp_path, store=warm_store)
     assert states(first) == {"ks": "done"}
     place = tmp_path / "out" / SPEC / "ks"
     result = read_result(place)
     predictions = read_predictions(place / "predictions.jsonl.gz")
     assert task("ks").score(predictions, {})["accuracy"].value == result.scores["accuracy"].value
-    assert [(one.fold, one.id) for one in predictions] == sorted((one.fold, one.id) for one in predictions)
+    assert [(prediction.fold, prediction.id) for prediction in predictions] == sorted(
+        (prediction.fold, prediction.id) for prediction in predictions
+    )
     assert result.deviations == ["at most 40 updates"]
     assert result.task.protocol == "mini"
     assert {receipt.lr for receipt in result.sweep} == set(task("ks").card.recipes["mini"].learning_rates)
@@ -62,12 +62,12 @@ def test_a_result_holds_what_its_predictions_say_and_is_found_again(
 
 def test_other_options_are_another_job(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
     go(keyword_corpora, tmp_path, store=warm_store)
-    again = go(keyword_corpora, tmp_path, store=warm_store, learning_rates=(1e-3,))
-    assert states(again) == {"ks": "done"}
-    assert again.results[0].deviations == ["learning rates 0.001 in place of the recipe's grid", "at most 40 updates"]
+    other_rates = go(keyword_corpora, tmp_path, store=warm_store, learning_rates=(1e-3,))
+    assert states(other_rates) == {"ks": "done"}
+    assert other_rates.results[0].deviations == ["learning rates 0.001 in place of the recipe's grid", "at most 40 updates"]
 
 
-def test_all_runs_what_is_there_and_says_where_it_looked_for_the_rest(
+def test_all_runs_tasks_with_a_corpus_and_says_where_it_looked_for_the_others(
     keyword_corpora: Path, warm_store: Path, tmp_path: Path
 ) -> None:
     report = go(keyword_corpora, tmp_path, "all", store=warm_store)
@@ -83,12 +83,12 @@ def test_a_named_task_whose_corpus_is_absent_fails(keyword_corpora: Path, warm_s
     assert states(report) == {"ks": "done", "ic": "failed"}
 
 
-def test_a_truncated_wav_is_named_and_costs_no_other_result(copy: Path, warm_store: Path, tmp_path: Path) -> None:
-    other = run(["mfcc"], "ks", data=copy, out=tmp_path / "out", store=warm_store, max_steps=40, workers=1)
-    assert states(other) == {"ks": "done"}
+def test_a_truncated_wav_is_named_and_affects_no_other_result(copy: Path, warm_store: Path, tmp_path: Path) -> None:
+    mfcc_report = run(["mfcc"], "ks", data=copy, out=tmp_path / "out", store=warm_store, max_steps=40, workers=1)
+    assert states(mfcc_report) == {"ks": "done"}
     sound = sorted((copy / "SpeechCommands" / "speech_commands_test_set_v0.01" / "yes").glob("*.wav"))[3]
-    whole = sound.read_bytes()
-    sound.write_bytes(whole[: len(whole) // 2])
+    intact = sound.read_bytes()
+    sound.write_bytes(intact[: len(intact) // 2])
     report = go(copy, tmp_path, store=warm_store)
     assert states(report) == {"ks": "failed"}
     assert str(sound) in report.ended[0].message
@@ -98,7 +98,7 @@ def test_a_truncated_wav_is_named_and_costs_no_other_result(copy: Path, warm_sto
     assert (failure["task"], failure["upstream"], failure["error"]) == ("ks", SPEC, "BadAudio")
     assert not (place / "result.json").exists()
     assert (tmp_path / "out" / "mfcc" / "ks" / "result.json").exists()
-    sound.write_bytes(whole)
+    sound.write_bytes(intact)
     assert states(go(copy, tmp_path, store=warm_store)) == {"ks": "done"}
     assert not (place / "failure.json").exists()
 
@@ -124,41 +124,41 @@ def test_the_official_recipe_passes_only_its_fresh_crops_again(keyword_corpora: 
     assert ended.result.deviations == ["at most 6 updates"]
 
 
-def test_several_workers_give_what_one_gives(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+def test_several_workers_give_the_results_of_one(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
     specs = [SPEC, "mfcc"]
-    one = run(specs, "ks", data=keyword_corpora, out=tmp_path / "a", store=warm_store, max_steps=40, workers=1)
-    two = run(specs, "ks", data=keyword_corpora, out=tmp_path / "b", store=tmp_path / "store", max_steps=40, workers=2)
-    assert {ended.state for ended in (*one.ended, *two.ended)} == {"done"}
+    one_worker = run(specs, "ks", data=keyword_corpora, out=tmp_path / "a", store=warm_store, max_steps=40, workers=1)
+    two_workers = run(specs, "ks", data=keyword_corpora, out=tmp_path / "b", store=tmp_path / "store", max_steps=40, workers=2)
+    assert {ended.state for ended in (*one_worker.ended, *two_workers.ended)} == {"done"}
     for spec in specs:
         files = [tmp_path / folder / spec / "ks" / "predictions.jsonl.gz" for folder in "ab"]
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_job_that_another_process_has_in_hand_comes_last(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
-    """The lock is held until the other job has ended; then the first one's turn comes."""
+def test_a_job_locked_by_another_process_runs_last(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    """The lock is released when the other job has ended; then the first one runs."""
     place = tmp_path / "out" / SPEC / "ks"
     place.mkdir(parents=True)
-    with contextlib.ExitStack() as other:
-        other.enter_context(locked(place / LOCK, wait=True))
+    with contextlib.ExitStack() as held_lock:
+        held_lock.enter_context(locked(place / LOCK, wait=True))
 
-        class LetGo(NoWatcher):
+        class ReleaseLock(NoWatcher):
             def ended(self, ended: Ended) -> None:
-                other.close()
+                held_lock.close()
 
         specs = [SPEC, "mfcc"]
         options: dict[str, Any] = {"max_steps": 1, "workers": 1, "store": warm_store}
-        report = run(specs, "ks", data=keyword_corpora, out=tmp_path / "out", watcher=LetGo(), **options)
+        report = run(specs, "ks", data=keyword_corpora, out=tmp_path / "out", watcher=ReleaseLock(), **options)
     assert [(ended.job.spec.alias, ended.state) for ended in report.ended] == [("mfcc", "done"), (SPEC, "done")]
 
 
-def test_a_store_without_room_changes_no_result(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+def test_a_store_without_space_changes_no_result(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
     roomy = go(keyword_corpora, tmp_path / "a", store=warm_store)
     tight = go(keyword_corpora, tmp_path / "b", store_gb=0.0)
     assert states(roomy) == states(tight) == {"ks": "done"}
     files = [next((tmp_path / name).glob("out/*/ks/predictions.jsonl.gz")) for name in "ab"]
     assert files[0].read_bytes() == files[1].read_bytes()
-    again = go(keyword_corpora, tmp_path / "b", store_gb=0.0, max_steps=41)
-    assert states(again) == {"ks": "done"}
+    without_store = go(keyword_corpora, tmp_path / "b", store_gb=0.0, max_steps=41)
+    assert states(without_store) == {"ks": "done"}
 
 
 def test_a_variant_is_a_deviation_of_the_task_that_knows_it_and_another_job(
@@ -169,13 +169,15 @@ def test_a_variant_is_a_deviation_of_the_task_that_knows_it_and_another_job(
     assert states(varied) == {"ks": "done", "sd": "failed"}  # whose corpus is absent
     deviations = next(ended.result.deviations for ended in varied.ended if ended.result)
     assert deviations == ["at most 40 updates", f"variant sampled-dev: {task('ks').card.variants['sampled-dev']}"]
-    (one,), (other,) = plain.results, varied.results
-    assert one.data == other.data.model_copy(update={"items": one.data.items, "passport": one.data.passport})
-    assert [row.dev for row in one.sweep] != [row.dev for row in other.sweep]
+    (plain_result,), (varied_result,) = plain.results, varied.results
+    assert plain_result.data == varied_result.data.model_copy(
+        update={"items": plain_result.data.items, "passport": plain_result.data.passport}
+    )
+    assert [row.dev for row in plain_result.sweep] != [row.dev for row in varied_result.sweep]
 
 
 @pytest.mark.parametrize(("tasks", "name"), [("ks", "sampled"), ("ic", "sampled-dev"), ("all", "balanced-dev")])
-def test_a_variant_that_no_chosen_task_knows_is_refused_and_those_there_are_named(
+def test_an_unknown_variant_is_refused_and_the_known_ones_are_named(
     keyword_corpora: Path, tmp_path: Path, tasks: str, name: str
 ) -> None:
     with pytest.raises(CommandError, match=f"--variant '{name}'.*ks: sampled-dev.*sd: reference-chunk-labels"):
