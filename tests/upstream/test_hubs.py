@@ -114,7 +114,7 @@ def batch_difference(model: nn.Module) -> float:
 # ---------------------------------------------------------------- transformers
 
 
-@pytest.mark.parametrize(("kind", "norm"), CASES)
+@pytest.mark.parametrize(("architecture", "norm"), CASES)
 def test_transformers_features_are_those_of_the_model_called_directly(tmp_path: Path, architecture: str, norm: str) -> None:
     folder = saved(tmp_path / "model", architecture, norm, do_normalize=norm == "layer")
     model = from_transformers.load(str(folder), None)
@@ -131,7 +131,7 @@ def test_transformers_features_are_those_of_the_model_called_directly(tmp_path: 
     assert largest(expected.last_hidden_state, features.frames[-1]) < 1e-5
 
 
-@pytest.mark.parametrize(("kind", "norm"), CASES)
+@pytest.mark.parametrize(("architecture", "norm"), CASES)
 def test_transformers_features_do_not_depend_on_the_rest_of_the_batch(tmp_path: Path, architecture: str, norm: str) -> None:
     model = from_transformers.load(str(saved(tmp_path / "model", architecture, norm)), None)
     assert batch_difference(model) < 1e-5
@@ -177,7 +177,7 @@ OTHER_ARCHITECTURES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", OTHER_ARCHITECTURES)
+@pytest.mark.parametrize("architecture", OTHER_ARCHITECTURES)
 def test_states_of_other_architectures_are_those_of_the_model_called_directly(tmp_path: Path, architecture: str) -> None:
     folder = saved_with_extractor(tmp_path / "model", architecture)
     model = from_transformers.load(str(folder), None)
@@ -201,12 +201,12 @@ def test_states_of_other_architectures_are_those_of_the_model_called_directly(tm
     assert largest(last[:, :count], features.frames[-1]) <= 1e-5
 
 
-@pytest.mark.parametrize("kind", OTHER_ARCHITECTURES)
+@pytest.mark.parametrize("architecture", OTHER_ARCHITECTURES)
 def test_features_of_other_architectures_do_not_depend_on_the_rest_of_the_batch(tmp_path: Path, architecture: str) -> None:
     assert batch_difference(from_transformers.load(str(saved_with_extractor(tmp_path / "model", architecture)), None)) <= 1e-5
 
 
-@pytest.mark.parametrize("kind", ["sew group", "wav2vec2-conformer rotary", "wav2vec2-bert relative_key", "whisper"])
+@pytest.mark.parametrize("architecture", ["sew group", "wav2vec2-conformer rotary", "wav2vec2-bert relative_key", "whisper"])
 def test_every_check_of_the_doctor_holds_for_other_architectures(tmp_path: Path, architecture: str) -> None:
     loaded = plugins.upstream(plugins.parse(f"tiny=hf/{saved_with_extractor(tmp_path / 'model', architecture)}"))
     assert [finding for finding in examine(loaded, seconds=12).findings if not finding.holds] == []
@@ -317,7 +317,7 @@ def test_models_that_transformers_cannot_load_are_explained(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("architecture", ["hubert", "wavlm"])
 def test_torchaudio_features_are_those_of_the_model_called_directly(architecture: str, large: bool) -> None:
     direct, wrapped = (
         tiny_torchaudio(architecture, large),
@@ -336,7 +336,7 @@ def test_torchaudio_features_are_those_of_the_model_called_directly(architecture
 
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("architecture", ["hubert", "wavlm"])
 def test_torchaudio_features_do_not_depend_on_the_rest_of_the_batch(architecture: str, large: bool, normalise: bool) -> None:
     assert batch_difference(TorchaudioModel(tiny_torchaudio(architecture, large), Config("tiny", normalise, {}))) < 1e-5
 

@@ -137,7 +137,7 @@ def prepared(folder: Path, change_name: str) -> tuple[str, Path, Callable[[Path,
     return spec, folder / change.file, change.write
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("change_name", CHANGES)
 def test_a_change_of_any_source_changes_the_revision_and_the_features(tmp_path: Path, change_name: str) -> None:
     spec, file, write = prepared(tmp_path, change_name)
     seen = []
@@ -151,7 +151,7 @@ def test_a_change_of_any_source_changes_the_revision_and_the_features(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "what", ["a sibling module", "a module imported by its name", "a file opened by a sibling", "an array"]
+    "change_name", ["a sibling module", "a module imported by its name", "a file opened by a sibling", "an array"]
 )
 @pytest.mark.slow
 def test_another_process_computes_the_same_revision(tmp_path: Path, change_name: str) -> None:
@@ -270,7 +270,7 @@ SHARED = {
 }
 
 
-@pytest.mark.parametrize("what", SHARED)
+@pytest.mark.parametrize("change_name", SHARED)
 def test_files_that_another_model_has_read_already_count_for_the_next(tmp_path: Path, change_name: str) -> None:
     imports, gain = SHARED[change_name]
     (tmp_path / "helper.py").write_text("GAIN = 1\n")

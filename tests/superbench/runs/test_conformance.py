@@ -33,7 +33,7 @@ def with_head(tones: ModuleType, head: Callable[..., Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("head", "measured"),
     [(PooledLinear, "PooledLinear, batched updates for the complete sweep"), (None, "NameOne")],
     ids=["stacked", "one by one"],
 )
@@ -46,7 +46,7 @@ def test_a_task_that_keeps_the_contract_gets_a_report(head: Any, measured: str, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "fault"),
+    ("head", "fault"),
     [
         (MissingBias, "the outputs of `stacked` differ from those of `forward`"),
         (DoubledLoss, "the mean of `losses` differs from `loss`"),
