@@ -13,7 +13,7 @@ test: .venv/.installed
 	$(PYTEST)
 
 test-fast: .venv/.installed
-	$(PYTEST) -m 'not (slow or parity or browser or server)'
+	$(PYTEST) -n 2 --ignore tests/parity -m 'not (slow or parity or browser or server)'
 
 check: .venv/.installed
 	$(BIN)/ruff check .

@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from pyannote.core import Annotation, Segment, Timeline
-from pyannote.metrics.diarization import DiarizationErrorRate
 from scipy.signal import medfilt
 
 from downstream.shared.diarization import compare, frames_of, median_filter, one_speaker_error, turns_of
 from downstream.speaker_diarization import SETTINGS, TASK, Diarizer, frame_accuracy
 from superbench import BadCorpus, Corpora, MissingCorpus, Split
+
+if TYPE_CHECKING:  # importing pyannote takes a second, and only two tests need it
+    from pyannote.core import Annotation
 
 ID = "1089-134686-0000_121-127105-0031"
 MINI = TASK.card.recipes["mini"]
@@ -118,6 +120,9 @@ def test_the_floor_is_the_error_of_one_speaker_with_perfect_speech_activity(corp
     (fold,) = TASK.read(corpora)
     assert fold.remarks == ("one speaker for all speech, with perfect activity, has a DER of 41.67 % on test",)
     turns = fold.test.items[0].label.turns
+    from pyannote.core import Annotation, Segment, Timeline
+    from pyannote.metrics.diarization import DiarizationErrorRate
+
     reference, answer = Annotation(), Annotation()
     for number, (start, end, speaker) in enumerate(turns):
         reference[Segment(start, end), number] = speaker
@@ -249,6 +254,8 @@ def random_turns(random: np.random.Generator, speakers: int) -> list[list[float 
 
 
 def annotation(turns: list[list[float | str]]) -> Annotation:
+    from pyannote.core import Annotation, Segment
+
     result = Annotation()
     for number, (start, end, speaker) in enumerate(turns):
         result[Segment(start, end), number] = speaker
@@ -257,6 +264,8 @@ def annotation(turns: list[list[float | str]]) -> Annotation:
 
 @pytest.mark.filterwarnings("ignore:'uem' was approximated")
 def test_the_error_rate_agrees_with_pyannote() -> None:
+    from pyannote.metrics.diarization import DiarizationErrorRate
+
     metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
     for seed in range(200):
         random = np.random.default_rng(seed)

@@ -139,6 +139,7 @@ def nearest(model: SimClr) -> float:
     return float(((first @ second.T).argmax(1) == torch.arange(16)).float().mean())
 
 
+@pytest.mark.slow
 def test_simclr_brings_views_of_an_utterance_together() -> None:
     model = prepared("simclr")
     before = nearest(model)
@@ -153,6 +154,7 @@ def test_contrast_is_the_published_loss() -> None:
     assert float(contrast(vectors, 3 * vectors, 0.5)) == pytest.approx(-2 + float(torch.tensor([2.0, 0.0, 0.0]).logsumexp(0)))
 
 
+@pytest.mark.slow
 def test_byol_learns_and_does_not_collapse() -> None:
     model = prepared("byol")
     losses = train(model, 40)
@@ -180,6 +182,7 @@ def test_the_target_of_byol_is_a_moving_average_without_a_gradient() -> None:
     assert online.grad is not None
 
 
+@pytest.mark.slow
 def test_the_student_approaches_its_teacher() -> None:
     model = prepared("distil")
     waves, lengths = utterances(16, seed=10_000)

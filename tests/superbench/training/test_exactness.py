@@ -24,7 +24,7 @@ from superbench.training.probes.updates import Point
 LAYERS, DIM, ITEMS, LONGEST = 13, 48, 96, 30
 CLASSES = tuple(f"class {number}" for number in range(12))
 SLOTS = {"action": tuple("abcdef"), "object": tuple("abcdefghijklmn"), "location": tuple("abcd")}
-SWEEPS = [((1e-1, 1e-2, 1e-3, 1e-4, 1e-5), 20), ((1e-2, 1e-3, 1e-4, 1e-5), 150)]
+SWEEPS = [((1e-1, 1e-2, 1e-3, 1e-4, 1e-5), 20), pytest.param((1e-2, 1e-3, 1e-4, 1e-5), 150, marks=pytest.mark.slow)]
 """Learning rates and updates. The three slots do not settle at a rate of 0.1: there a difference in the last bit grows by
 about a quarter with every update, in whatever order one adds, so long trainings at that rate have no digits to compare."""
 HEADS = {"one class": lambda: PooledLinear(DIM, CLASSES), "three slots": lambda: PooledSlots(DIM, SLOTS)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -30,13 +32,19 @@ from superbench.training.probes.sweep import Sweep
 from superbench.training.probes.updates import Point, SequentialUpdate
 
 
-def features(
-    tones: ModuleType, data: Path, tmp: Path, task: Any, model: torch.nn.Module | None = None
-) -> tuple[tuple[Fold, ...], Extraction]:
+def extracted(model: torch.nn.Module, data: Path, folder: Path, task: Any) -> tuple[tuple[Fold, ...], Extraction]:
     folds = task.read(Corpora(data))
-    loaded = plugins.loaded(plugins.parse("spectrum"), model or tones.Spectrum(), "cpu")
+    loaded = plugins.loaded(plugins.parse("spectrum"), model, "cpu")
     audios = [item.audio for split in (folds[0].train, folds[0].dev, folds[0].test) for item in split.items]
-    return folds, extract(loaded, audios, task.card.reads, Store(tmp / "store"), "cpu", Silence())
+    return folds, extract(loaded, audios, task.card.reads, Store(folder / "store"), "cpu", Silence())
+
+
+@pytest.fixture(scope="module")
+def features(tones: ModuleType, tone_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`features("TONE")`: the folds of a task of the plugin and the features of its model, extracted once."""
+    return functools.cache(
+        lambda name: extracted(tones.Spectrum(), tone_corpora, tmp_path_factory.mktemp("features"), getattr(tones, name))
+    )
 
 
 def conditions(task: Any, work: Path, reporter: Any = None, seeds: tuple[int, ...] = (0,)) -> Conditions:
@@ -51,10 +59,10 @@ def summary(outcome: Outcome) -> tuple:
 
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
 def test_training_that_was_killed_ends_as_if_it_had_not_been(
-    name: str, tones: ModuleType, tone_corpora: Path, tmp_path: Path
+    name: str, tones: ModuleType, features: Callable[..., Any], tmp_path: Path
 ) -> None:
     task = getattr(tones, name)
-    folds, extraction = features(tones, tone_corpora, tmp_path, task)
+    folds, extraction = features(name)
     undisturbed = experiment(conditions(task, tmp_path / "a"), folds, extraction)
     for after in (3, 17, 31):
         with pytest.raises(Cut):
@@ -62,15 +70,15 @@ def test_training_that_was_killed_ends_as_if_it_had_not_been(
     assert summary(experiment(conditions(task, tmp_path / "b"), folds, extraction)) == summary(undisturbed)
 
 
-def test_a_task_is_learnt(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
-    folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
+def test_a_task_is_learnt(tones: ModuleType, features: Callable[..., Any], tmp_path: Path) -> None:
+    folds, extraction = features("TONE")
     outcome = experiment(conditions(tones.TONE, tmp_path), folds, extraction)
     assert outcome.scores["accuracy"].value > 90
 
 
-def test_what_was_learnt_is_told_look_by_look(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+def test_what_was_learnt_is_told_look_by_look(tones: ModuleType, features: Callable[..., Any], tmp_path: Path) -> None:
     """Losses fall, the receipt has the best dev value, and a note reports a best value at the last update."""
-    folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
+    folds, extraction = features("TONE")
     recipe = replace(tones.TONE.card.recipes["mini"], steps=25, evaluate_every=10)
     card = replace(tones.TONE.card, recipes={"mini": recipe})
     outcome = experiment(conditions(replace(tones.TONE, card=card), tmp_path), folds, extraction)
@@ -93,7 +101,7 @@ def test_a_head_that_gives_one_answer_is_noted(name: str, tones: ModuleType, ton
             return Features(torch.zeros_like(heard.frames), heard.lengths)
 
     task = getattr(tones, name)
-    folds, extraction = features(tones, tone_corpora, tmp_path, task, Silent())
+    folds, extraction = extracted(Silent(), tone_corpora, tmp_path, task)
     assert [note for note in experiment(conditions(task, tmp_path), folds, extraction).notes if "collapsed: 100 %" in note]
 
 
@@ -181,9 +189,9 @@ def test_numbers_nearest_to_zero_count_as_zero_in_training_and_nowhere_else() ->
     assert smallest() > 0
 
 
-def test_a_probe_does_not_depend_on_its_mates(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+def test_a_probe_does_not_depend_on_its_mates(tones: ModuleType, features: Callable[..., Any], tmp_path: Path) -> None:
     task = tones.TONES
-    folds, extraction = features(tones, tone_corpora, tmp_path, task)
+    folds, extraction = features("TONES")
     both = experiment(conditions(task, tmp_path / "a"), folds, extraction)
     card = replace(task.card, recipes={"mini": replace(task.card.recipes["mini"], learning_rates=(3e-3,))})
     alone = experiment(conditions(replace(task, card=card), tmp_path / "b"), folds, extraction)
@@ -192,7 +200,7 @@ def test_a_probe_does_not_depend_on_its_mates(tones: ModuleType, tone_corpora: P
 
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
 def test_a_rate_that_diverged_is_recorded_and_never_chosen(
-    name: str, tones: ModuleType, tone_corpora: Path, tmp_path: Path
+    name: str, tones: ModuleType, features: Callable[..., Any], tmp_path: Path
 ) -> None:
     """A penalty that overflows as soon as a weight is larger than 88: at the first update of a rate of 100 000."""
     task, base = getattr(tones, name), {"TONE": tones.NameOne, "TONES": tones.NameMany}[name]
@@ -205,7 +213,7 @@ def test_a_rate_that_diverged_is_recorded_and_never_chosen(
     recipe = replace(task.card.recipes["mini"], learning_rates=(1e6, 1e-2, 1e5))
     card = replace(task.card, recipes={"mini": recipe})
     task = replace(task, card=card, head=lambda dim, fold, recipe: Overflowing(dim))
-    folds, extraction = features(tones, tone_corpora, tmp_path, task)
+    folds, extraction = features(name)
     outcome = experiment(conditions(task, tmp_path), folds, extraction)
     receipts = [Receipt.model_validate(row) for row in outcome.sweep]
     assert [(receipt.lr, receipt.status) for receipt in receipts] == [(1e6, "diverged"), (1e-2, None), (1e5, "diverged")]
@@ -217,12 +225,12 @@ def test_a_rate_that_diverged_is_recorded_and_never_chosen(
     assert told[1e-2] is not None
 
 
-def test_where_every_rate_diverged_it_is_an_error(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
+def test_where_every_rate_diverged_it_is_an_error(tones: ModuleType, features: Callable[..., Any], tmp_path: Path) -> None:
     class Exploding(tones.NameOne):  # type: ignore[misc,name-defined]
         def loss(self, outputs: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             return super().loss(outputs, lengths, targets) * float("nan")
 
-    folds, extraction = features(tones, tone_corpora, tmp_path, tones.TONE)
+    folds, extraction = features("TONE")
     task = replace(tones.TONE, head=lambda dim, fold, recipe: Exploding(dim))
     with pytest.raises(BadHead) as outcome:
         experiment(conditions(task, tmp_path), folds, extraction)
