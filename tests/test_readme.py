@@ -139,7 +139,7 @@ class World:
             return
         actual = text.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
         if "TOKEN" in actual:
-            actual = actual.replace("TOKEN", self.done["superbench token team.db --name alice"].strip())
+            actual = actual.replace("TOKEN", self.done["superbench token team.db --name alice --create"].strip())
         ended = self.call(*shlex.split(actual)[1:], folder=self.folder, environment=self.environment)
         assert ended.returncode == 0, f"{text}: {ended.stderr[-2000:]}{ended.stdout[-1000:]}"
         assert re.search(EXPECTED.get(text, ""), ended.stdout), f"{text} said: {ended.stdout[-2000:]}"

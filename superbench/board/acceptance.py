@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from superbench.board.bundles import lookalikes
 from superbench.board.bundles.bundle import Bundle, one_per_upstream, open_bundle
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References
 from superbench.board.bundles.verify import examine
 from superbench.board.outcome import Outcome
 from superbench.board.page import shown_results
-from superbench.board.storage import rulings, tokens
+from superbench.board.storage import row_changes, rulings, tokens
 from superbench.board.storage.base import KEEPER, Storage, StoredBundle, Writing, event, now
 from superbench.board.storage.documents import confirm, references_for
 from superbench.board.storage.sealed_evidence import SealedEvidence
@@ -25,13 +24,15 @@ from superbench.errors import Conflict, Refusal, SuperbenchError
 
 @dataclass(frozen=True, slots=True)
 class SubmissionReceipt:
-    """The outcome of a submission. `fresh` is False if the board already contained the same bundle."""
+    """The outcome of a submission. `fresh` is False if the board already contained the same bundle; `hidden`: readers without a
+    token do not see it."""
 
     upstream: str
     tasks: tuple[str, ...]
     place: str
     fresh: bool
     digest: str = ""
+    hidden: bool = False
 
 
 Told = Callable[[SubmissionReceipt], object]
@@ -53,7 +54,13 @@ class Acceptance:
     sealed: SealedEvidence
 
     def submit(
-        self, folder: Path, *, by: str = "", without_references: bool = False, told: Told = lambda receipt: None
+        self,
+        folder: Path,
+        *,
+        by: str = "",
+        without_references: bool = False,
+        hidden: bool = False,
+        told: Told = lambda receipt: None,
     ) -> list[SubmissionReceipt]:
         """Accepts the results of every upstream under `folder`, each bundle completely or not at all.
 
@@ -64,7 +71,7 @@ class Acceptance:
         outcome, receipts = Outcome("The board", len(bundles)), list[SubmissionReceipt]()
         for name, data in bundles:
             try:
-                receipts.append(self._submit(data, by))
+                receipts.append(self._submit(data, by, hidden))
             except Refusal as error:
                 outcome.refuse(name, error)
                 continue
@@ -76,10 +83,10 @@ class Acceptance:
         outcome.require_accepted()
         return receipts
 
-    def _submit(self, data: bytes, by: str) -> SubmissionReceipt:
+    def _submit(self, data: bytes, by: str, hidden: bool) -> SubmissionReceipt:
         examined = self.examine(data)
         with self.storage.writing() as writer:
-            return self._accept(writer, examined, by, again=True)
+            return self._accept(writer, examined, by, again=True, hidden=hidden)
 
     def examine(self, data: bytes) -> Examined:
         """Opens a bundle, scores it again, and draws the page with it; raises a `Refusal`."""
@@ -88,29 +95,25 @@ class Acceptance:
         shown_results.require_drawable(self.storage, self.sealed, bundle, examined.evidence)
         return examined
 
-    def accept(self, examined: Examined, by: str = "", token: str = "") -> SubmissionReceipt:
+    def accept(self, examined: Examined, by: str = "", token: str = "", *, hidden: bool = False) -> SubmissionReceipt:
         """Accepts an examined bundle; raises `Conflict`, `NotAllowed` if the token with this digest was revoked, and `Refusal`
         if the references have changed since."""
         with self.storage.writing() as writer:
-            return self._accept(writer, examined, by, token=token, again=False)
+            return self._accept(writer, examined, by, token=token, again=False, hidden=hidden)
 
     def refuse(self, subject: str, reason: Refusal, by: str = "") -> None:
         """Writes into the log why something was refused."""
         with self.storage.writing() as writer:
             writer.log(event(by or KEEPER, "refused", subject[:200], f"{reason.code}: {reason}"[:2000]))
 
-    def _accept(self, writer: Writing, examined: Examined, by: str, *, again: bool, token: str = "") -> SubmissionReceipt:
+    def _accept(
+        self, writer: Writing, examined: Examined, by: str, *, again: bool, token: str = "", hidden: bool = False
+    ) -> SubmissionReceipt:
         bundle, accepted = examined.bundle, writer.bundles()
         tasks = tuple(sorted(bundle.entries))
         same = [stored for stored in accepted if stored.digest and bundle.digest.startswith(stored.digest)]
         if same:
-            if rulings.ruling_of(writer, same[0]).withdrawn:
-                raise Conflict(f"The same bundle of {bundle.upstream} was withdrawn from this board.", "withdrawn")
-            if not again:
-                raise Conflict(
-                    f"The same bundle of {bundle.upstream} was accepted at {same[0].accepted}; a bundle is accepted once.",
-                    "replayed",
-                )
+            _require_again(writer, bundle, same[0], again)
             return SubmissionReceipt(
                 upstream=bundle.upstream, tasks=tasks, place=same[0].place, fresh=False, digest=bundle.digest
             )
@@ -124,28 +127,34 @@ class Acceptance:
         moment = max(now(), f"{latest}0" if latest else "")  # the order of acceptance survives a clock that is set back
         stored = writer.add(StoredBundle(bundle.digest, bundle.upstream, moment, by), bundle.data)
         writer.log(event(by or KEEPER, "accepted", bundle.digest, f"{bundle.upstream}: {', '.join(tasks)}"))
-        return SubmissionReceipt(upstream=bundle.upstream, tasks=tasks, place=stored.place, fresh=True, digest=bundle.digest)
+        hidden = hidden or bundle.upstream in row_changes.hidden_names(writer)
+        if hidden:
+            row_changes.hide_new(writer, stored, by or KEEPER)
+        return SubmissionReceipt(
+            upstream=bundle.upstream, tasks=tasks, place=stored.place, fresh=True, digest=bundle.digest, hidden=hidden
+        )
 
     def _references_for(self, task: str, fingerprint: str) -> References | None:
         return references_for(self.storage, task, fingerprint)
 
 
+def _require_again(writer: Writing, bundle: Bundle, same: StoredBundle, again: bool) -> None:
+    """Raises `Conflict` for a bundle that the board has: if it was withdrawn, or may not be submitted `again`."""
+    if rulings.ruling_of(writer, same).withdrawn:
+        raise Conflict(f"The same bundle of {bundle.upstream} was withdrawn from this board.", "withdrawn")
+    if not again:
+        raise Conflict(
+            f"The same bundle of {bundle.upstream} was accepted at {same.accepted}; a bundle is accepted once.", "replayed"
+        )
+
+
 def _require_own_name(name: str, by: str, bundles: Sequence[StoredBundle]) -> None:
     """Raises `Conflict` if the name belongs to another token, looks like a name that is on the board, or like a digest.
 
-    A name belongs to the token that submitted it first; to the keeper if there was no token.
+    A name belongs to the token that submitted it first, or was given the row; to the keeper if there was no token.
     """
-    if rulings.is_like_digest(name):
-        raise Conflict(f"The name {name!r} looks like the digest of a bundle. Run under an alias: alias=spec.", "name")
     owners = {stored.by for stored in bundles if stored.upstream == name}
     if owners - {by}:
         owner = "somebody else" if owners - {by, ""} else "the board's keeper"
         raise Conflict(f"The name {name!r} belongs to {owner} on this board. Run under an alias: alias=spec.", "name")
-    names = [stored.upstream for stored in bundles if stored.upstream != name]
-    similar = next((other for other in names if lookalikes.alike(other, name)), None)
-    if similar is not None:
-        raise Conflict(
-            f"The name {name!r} looks like {similar!r}, which is on this board. Run under an alias: alias=spec.", "name"
-        )
-    if published := lookalikes.impersonated(name):
-        raise Conflict(f"The name {name!r} imitates the published row {published!r}. Run under an alias: alias=spec.", "name")
+    row_changes.require_free(name, [stored.upstream for stored in bundles])

@@ -6,36 +6,19 @@ upstream replaces the older one for the tasks that both contain. The older bundl
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from superbench.board.acceptance import Acceptance, Examined, SubmissionReceipt, Told
+from superbench.board.addresses import storage_at as storage_at
 from superbench.board.bundles.references import References, is_sampled
 from superbench.board.page.board_page import BoardPage, Progress
-from superbench.board.storage import rulings
-from superbench.board.storage.base import KEEPER, Storage, StoredBundle, event
+from superbench.board.storage import history, row_changes, rulings
+from superbench.board.storage.base import KEEPER, StoredBundle, event
 from superbench.board.storage.documents import document_name, references_for
-from superbench.board.storage.folder import FolderStorage
 from superbench.board.storage.sealed_evidence import SealedEvidence
-from superbench.errors import BadResult, CommandError, Refusal
+from superbench.errors import BadResult, Refusal
 from superbench.results import Result, read_predictions, read_whole_results
-
-DATABASE_FILES = {".db", ".sqlite", ".sqlite3"}
-
-
-def storage_at(address: Path | str) -> Storage:
-    """Returns the storage at an address: a folder, a database URL, or an SQLite file (.db, .sqlite). Raises `CommandError`."""
-    text = str(address)
-    if re.match(r"https?://", text):
-        raise CommandError(
-            f"{text}: this is the web page of a board. Submit to it with --token; only its keeper can open its storage."
-        )
-    if re.match(r"[a-z0-9+]+://", text) or Path(text).suffix in DATABASE_FILES:
-        from superbench.board.storage.database import DatabaseStorage
-
-        return DatabaseStorage(text if "://" in text else f"sqlite:///{text}")
-    return FolderStorage(Path(address))
 
 
 class Board:
@@ -52,15 +35,21 @@ class Board:
     # ------------------------------------------------------------ submissions
 
     def submit(
-        self, folder: Path, *, by: str = "", without_references: bool = False, told: Told = lambda receipt: None
+        self,
+        folder: Path,
+        *,
+        by: str = "",
+        without_references: bool = False,
+        hidden: bool = False,
+        told: Told = lambda receipt: None,
     ) -> list[SubmissionReceipt]:
         """Bundles, verifies and accepts the results of every upstream under `folder`, one after the other.
 
-        `folder` is the output of `superbench run --out`, the folder of one upstream in it, or a bundle. `told` is called with
-        every receipt. A bundle that is refused does not stop the others: at the end a `Refusal` (`BadResult`) names those that
-        are on the board and those that are not, with all reasons.
+        `folder` is the output of `superbench run --out`, the folder of one upstream in it, or a bundle. With `hidden`, readers
+        without a token do not see the rows. `told` is called with every receipt. A bundle that is refused does not stop the
+        others: at the end a `Refusal` (`BadResult`) names those that are on the board and those that are not, with all reasons.
         """
-        return self._acceptance.submit(folder, by=by, without_references=without_references, told=told)
+        return self._acceptance.submit(folder, by=by, without_references=without_references, hidden=hidden, told=told)
 
     def examine(self, data: bytes) -> Examined:
         """Opens a bundle, scores it again, and draws the page with it. The board does not change; this may take a minute.
@@ -69,14 +58,14 @@ class Board:
         """
         return self._acceptance.examine(data)
 
-    def accept(self, examined: Examined, by: str = "", token: str = "") -> SubmissionReceipt:
-        """Accepts an examined bundle; when this returns, the bundle is on the disk.
+    def accept(self, examined: Examined, by: str = "", token: str = "", *, hidden: bool = False) -> SubmissionReceipt:
+        """Accepts an examined bundle; when this returns, the bundle is on the disk. `hidden`: see `submit`.
 
         `by` is the name of the token that sent it, `token` its digest: a token that was revoked raises `NotAllowed`.
         Raises `Conflict` for a bundle that the board already contains, or whose upstream has a name that belongs to another
         token; `Refusal` if the board's references have changed since the examination.
         """
-        return self._acceptance.accept(examined, by, token)
+        return self._acceptance.accept(examined, by, token, hidden=hidden)
 
     def refuse(self, subject: str, reason: Refusal, by: str = "") -> None:
         """Writes into the log why something was refused."""
@@ -122,30 +111,39 @@ class Board:
 
     # ------------------------------------------------------------ what is shown
 
-    def results(self) -> list[Result]:
-        """Returns all results on the board; the latest one for each upstream and task. Raises `BadResult`."""
-        return self._page.results()
+    def results(self, *, hidden: bool = False) -> list[Result]:
+        """Returns all results on the board; the latest one for each upstream and task; those of hidden rows only if `hidden`.
 
-    def contents(self, progress: Progress = lambda done, total: None, *, everything: bool = False) -> dict[str, Any]:
-        """Returns what the page shows, as plain values; `everything` includes superseded published rows.
+        Raises `BadResult`.
+        """
+        return self._page.results(hidden=hidden)
+
+    def contents(
+        self, progress: Progress = lambda done, total: None, *, everything: bool = False, hidden: bool = False
+    ) -> dict[str, Any]:
+        """Returns what the page shows, as plain values; `everything` includes superseded published rows, `hidden` the rows that
+        only members see.
 
         Its list `refused` lists what the board contains but does not show: a bundle that cannot be read, a result whose
         scores are not confirmed, or a row that cannot be drawn.
         """
-        return self._page.contents(progress, everything=everything)
+        return self._page.contents(progress, everything=everything, hidden=hidden)
 
-    def write_page(self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False) -> list[str]:
-        """Writes the board as one HTML file that opens from disk; published rows are in a table of their own.
+    def write_page(
+        self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False, hidden: bool = False
+    ) -> list[str]:
+        """Writes the board as one HTML file that opens from disk; published rows are in a table of their own. `hidden` adds the
+        rows that only members see.
 
         Returns what the board contains but does not show, with the reasons.
         """
-        return self._page.write(out, progress, everything=everything)
+        return self._page.write(out, progress, everything=everything, hidden=hidden)
 
     def _repr_html_(self) -> str:
         """Returns the page for a notebook, in a frame that may run scripts and start downloads only."""
         return self._page.frame()
 
-    # ------------------------------------------------------------ what the keeper decides
+    # ------------------------------------------------------------ changes of rows, each with a line in the log
 
     def withdraw(self, row: str, by: str = KEEPER, why: str = "") -> list[StoredBundle]:
         """Removes a row (by its name) or one bundle (by its digest) from the board.
@@ -156,11 +154,35 @@ class Board:
         with self.storage.writing() as writer:
             return rulings.withdraw(writer, row, by, why)
 
-    def history(self, row: str | None = None, progress: Progress = lambda done, total: None) -> list[rulings.Version]:
+    def hide(self, row: str, by: str = KEEPER, why: str = "", *, hidden: bool = True, own: bool = False) -> list[StoredBundle]:
+        """Hides a row from readers without a token, with all its versions; or shows it again (`hidden=False`).
+
+        `own`: only if it belongs to `by`. Raises `UnknownName`, `NotAllowed`, `CommandError` if nothing would change.
+        """
+        with self.storage.writing() as writer:
+            return row_changes.hide(writer, row, row_changes.By(by, why, own), hidden=hidden)
+
+    def rename(self, row: str, name: str, by: str = KEEPER, why: str = "") -> list[StoredBundle]:
+        """Gives a row another name; its owner submits under the new one from then on, and the old name is free.
+
+        Raises `UnknownName`, `CommandError` if nothing would change, and a `Refusal` for a name that a bundle could not have.
+        """
+        with self.storage.writing() as writer:
+            return row_changes.rename(writer, row, name, row_changes.By(by, why))
+
+    def transfer(self, row: str, owner: str, by: str = KEEPER, why: str = "") -> list[StoredBundle]:
+        """Gives a row to another owner: the name of a token that may submit, or `keeper`.
+
+        Raises `UnknownName`, `CommandError`.
+        """
+        with self.storage.writing() as writer:
+            return row_changes.transfer(writer, row, owner, row_changes.By(by, why))
+
+    def history(self, row: str | None = None, progress: Progress = lambda done, total: None) -> list[history.Version]:
         """Returns all versions of a row, or of all rows, the latest last. Raises `UnknownName`.
 
         The page is drawn to find what it does not show; bundles without evidence are scored first.
         """
-        versions = rulings.history(self.storage, row)
+        versions = history.history(self.storage, row)
         stands = any(version.standing for version in versions)
-        return rulings.without_hidden(versions, self._page.not_shown(progress)) if stands else versions
+        return history.without_not_shown(versions, self._page.not_shown(progress)) if stands else versions

@@ -10,6 +10,7 @@ import typer
 from superbench.errors import CommandError
 
 BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME"
+Create = Annotated[bool, typer.Option("--create", help="Make an empty board if there is none")]
 
 
 Tasks = Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superbench.cli.arguments import BOARD
+from superbench.cli.arguments import BOARD, Create
 
 if TYPE_CHECKING:
     from superbench.board.acceptance import SubmissionReceipt
@@ -18,6 +18,7 @@ def submit(
     board: Annotated[str, typer.Option(help=f"{BOARD}, or http(s)://HOST of its server", show_default=False)],
     token: Annotated[str | None, typer.Option(envvar="SUPERBENCH_TOKEN", help="Token for the board's server", show_default=False)] = None,
     without_references: Annotated[bool, typer.Option("--without-references", help="Leave out labels whose licence forbids sharing (ER, IC, QbE, transcripts); the board must then have its own")] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Only members, who send a token, see the rows; superbench board hide --undo shows them")] = False,
 ) -> None:  # fmt: skip
     """Submit results to a board. Every score is computed again from the predictions; a bundle with a wrong score is refused.
 
@@ -26,14 +27,18 @@ def submit(
 
     Example: superbench submit results --board board, then commit the file that it wrote into board/bundles.
     """
+    from superbench.board.addresses import is_web
     from superbench.board.board import Board
     from superbench.cli.display import console
 
-    if board.startswith(("http://", "https://")):
+    if is_web(board):
         from superbench.board.server.client import ServedBoard
 
         states = ServedBoard(board, token).submit(
-            folder, without_references=without_references, report=lambda text: console.print(f"  {text}", markup=False)
+            folder,
+            without_references=without_references,
+            hidden=hidden,
+            report=lambda text: console.print(f"  {text}", markup=False),
         )
         for state in states:
             console.print(f"{state['upstream']}: {', '.join(state['tasks'])} accepted ({board})", markup=False)
@@ -41,24 +46,28 @@ def submit(
 
     def told(receipt: SubmissionReceipt) -> None:
         outcome = "accepted" if receipt.fresh else "already on the board"
+        outcome += ", hidden" if receipt.hidden else ""
         console.print(f"{receipt.upstream}: {', '.join(receipt.tasks)} {outcome} ({receipt.place})", markup=False)
 
-    Board(board).submit(folder, without_references=without_references, told=told)
+    Board(board).submit(folder, without_references=without_references, hidden=hidden, told=told)
 
 
 def references(
     board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
     add: Annotated[Path | None, typer.Option(help="Results of any model that you ran on your own copy of the corpora", show_default=False)] = None,
+    create: Create = False,
 ) -> None:  # fmt: skip
     """List the board's own references, or add some. From then on the board scores with them, not with the labels in a bundle.
 
     Test items, labels and facts are taken from results, also for hidden test sets. So run any model first:
     superbench run fbank --tasks er --data /corpora --out mine; superbench references board --add mine
     """
+    from superbench.board.addresses import require_board
     from superbench.board.board import Board
     from superbench.cli.display import console
 
     opened = Board(board)
+    require_board(opened.storage, create=create and add is not None)
     if add is not None:
         for added in opened.add_references(add):
             console.print(f"{added.task}: {len(added.labels)} labels of the data {added.fingerprint}", markup=False)

@@ -133,7 +133,7 @@ class Seal(TypedDict, total=False):
 @with_config(CLOSED)
 class Surroundings(TypedDict, total=False):
     """Versions and machine; identifiers of the job, its model and its options; outputs and seal. `prepared`: the protocol by
-    whose rules the corpus was prepared, where nothing is trained."""
+    whose rules the corpus was prepared, where nothing is trained. `command`: see `runs.command`."""
 
     superbench: Line
     python: Line
@@ -150,6 +150,7 @@ class Surroundings(TypedDict, total=False):
     job: Line
     prepared: Line
     spec: Text
+    command: Text
     source: Text
     options: Text
     libraries: Annotated[list[Line], Field(max_length=500)]

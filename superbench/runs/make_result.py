@@ -17,9 +17,13 @@ from superbench.plugins.doctor.efficiency import Efficiency
 from superbench.results import Result
 from superbench.results.draws import interval_over_draws
 from superbench.results.intervals import interval
+from superbench.runs.command import command_of
 from superbench.runs.destination import source_of
 from superbench.runs.options import Options
 from superbench.training.outcome import Outcome
+
+LONGEST_COMMAND = 1_000
+"""Characters of the command in the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,9 @@ def _made_from(made: ResultParts) -> dict[str, Any]:
     """Returns the facts that identify the job, its model and its options."""
     upstream = made.upstream
     facts = {
-        "job": made.identity, "spec": _spec(upstream), "source": source_of(upstream.spec), "options": made.options.label,
+        "job": made.identity, "spec": _spec(upstream),
+        "command": command_of(_spec(upstream), made.task.card.name, made.options)[:LONGEST_COMMAND],
+        "source": source_of(upstream.spec), "options": made.options.label,
         "libraries": list(upstream.libraries),
     }  # fmt: skip
     prepared = {} if made.options.trains else {"prepared": made.options.prepared}

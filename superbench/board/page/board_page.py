@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from superbench.board.page import render, shown_results
+from superbench.board.page.counted import Counted, LeftOut, counted
 from superbench.board.storage.base import Storage, event
 from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import CommandError
@@ -25,14 +26,18 @@ class BoardPage:
     storage: Storage
     sealed: SealedEvidence
 
-    def results(self) -> list[Result]:
+    def results(self, *, hidden: bool = False) -> list[Result]:
         """Returns all results on the board; the latest one for each upstream and task. Raises `BadResult`."""
-        return [entry.result for _, entry in self._counted([])]
+        return [one.entry.result for one in self._counted([], hidden=hidden)]
 
-    def contents(self, progress: Progress = lambda done, total: None, *, everything: bool = False) -> dict[str, Any]:
-        """Returns what the page shows, as plain values, and in its list `refused` what it does not show."""
-        left_out: list[shown_results.LeftOut] = []
-        shown, fresh = shown_results.verified(self.storage, self.sealed, self._counted(left_out), left_out, progress)
+    def contents(
+        self, progress: Progress = lambda done, total: None, *, everything: bool = False, hidden: bool = False
+    ) -> dict[str, Any]:
+        """Returns what the page shows, as plain values, and in its list `refused` what it does not show. Hidden rows are left
+        out without a word, unless `hidden`: readers must not learn that they exist."""
+        left_out: list[LeftOut] = []
+        entries = self._counted(left_out, hidden=hidden)
+        shown, fresh = shown_results.verified(self.storage, self.sealed, entries, left_out, progress)
         self._keep(fresh)
         data, undrawable = shown_results.page_data(shown, left_out, everything=everything)
         self._note(undrawable)
@@ -40,8 +45,9 @@ class BoardPage:
 
     def not_shown(self, progress: Progress = lambda done, total: None) -> dict[tuple[str, str], str]:
         """Returns why the page does not show what stands on the board: (digest of the bundle, name of the entry) -> reason."""
-        left_out: list[shown_results.LeftOut] = []
-        shown, fresh = shown_results.verified(self.storage, self.sealed, self._counted(left_out), left_out, progress)
+        left_out: list[LeftOut] = []
+        entries = self._counted(left_out, hidden=True)
+        shown, fresh = shown_results.verified(self.storage, self.sealed, entries, left_out, progress)
         self._keep(fresh)
         _, undrawable = shown_results.page_data(shown)
         reasons = {(one.digest, one.entry): one.reason for one in left_out if one.digest}
@@ -49,10 +55,12 @@ class BoardPage:
             reasons[bundle.digest, entry.name] = undrawable[bundle.digest].removeprefix(f"{bundle.upstream}: ")
         return reasons
 
-    def write(self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False) -> list[str]:
+    def write(
+        self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False, hidden: bool = False
+    ) -> list[str]:
         """Writes one HTML file; returns what it does not show, with the reasons."""
         require_place(out, f"--out {out}")
-        data = self.contents(progress, everything=everything)
+        data = self.contents(progress, everything=everything, hidden=hidden)
         write_text(out, render.render(data))
         return list(data["refused"])
 
@@ -63,14 +71,14 @@ class BoardPage:
         page = escape(render.render(self.contents()))
         return f'<iframe srcdoc="{page}" sandbox="allow-scripts allow-downloads" width="100%" height="640"></iframe>'
 
-    def _counted(self, left_out: list[shown_results.LeftOut]) -> list[shown_results.Counted]:
+    def _counted(self, left_out: list[LeftOut], *, hidden: bool) -> list[Counted]:
         """Returns the entries that are shown. Raises `CommandError` if no bundle was ever accepted."""
         if not self.storage.bundles():
             raise CommandError(
                 f"{self.storage.address} is not a board: it contains no bundle. "
                 f"Submit one: superbench submit DIR --board {self.storage.address}"
             )
-        return shown_results.counted(self.storage, left_out)
+        return counted(self.storage, left_out, hidden=hidden)
 
     def _keep(self, fresh: shown_results.Fresh) -> None:
         """Stores the evidence that was computed while a page was drawn."""

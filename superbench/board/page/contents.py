@@ -10,6 +10,7 @@ from typing import Any
 from superbench.__version__ import __version__
 from superbench.board.bundles.lookalikes import namesake
 from superbench.board.page import details
+from superbench.board.page.counted import Origins, is_hidden, submissions_of
 from superbench.board.page.details import Scored
 from superbench.contract import UNTRAINED
 from superbench.errors import first_of
@@ -64,11 +65,13 @@ def contents(
     refused: Sequence[str] = (),
     scored: Scored | None = None,
     sections: Sequence[Mapping[str, Any]] = (),
+    *,
+    origins: Origins | None = None,
 ) -> dict[str, Any]:
     """Returns the data of the page for `render.render`.
 
     `refused`: what the board contains but does not show, with the reasons. Without `scored`, the page has no paired
-    differences in large tables and no hardest items. `sections`: see `shot_sections`.
+    differences in large tables and no hardest items. `sections`: see `shot_sections`. `origins`: who submitted the results.
     """
     first: dict[tuple[str, str], Group] = {}
     for group in groups:
@@ -79,7 +82,8 @@ def contents(
         "version": __version__,
         "columns": [_column(column) for column in columns],
         "groups": [
-            _group(group, columns, number, first[group.protocol, group.corpora], scored) for number, group in enumerate(groups)
+            _group(group, columns, number, first[group.protocol, group.corpora], scored, origins or {})
+            for number, group in enumerate(groups)
         ],
         "sections": list(sections),
         "refused": list(refused),
@@ -124,7 +128,9 @@ class _Table:
         return sorted(self.counted - {key.partition(".")[0] for key in row.cells})
 
 
-def _group(group: Group, columns: Sequence[Column], number: int, first: Group, scored: Scored | None) -> dict[str, Any]:
+def _group(
+    group: Group, columns: Sequence[Column], number: int, first: Group, scored: Scored | None, origins: Origins
+) -> dict[str, Any]:
     table = _Table.of(group, columns)
     rows, last = group.rows, len(table.ranks) + 1
     order = sorted(range(len(rows)), key=lambda i: (table.ranks.get(id(rows[i]), last), rows[i].name))
@@ -140,7 +146,7 @@ def _group(group: Group, columns: Sequence[Column], number: int, first: Group, s
         "official": group.protocol in (PUBLISHED, SUPERSEDED),
         "badge": badge_of(group),
         "scored": group.scored,
-        "rows": [_row(table, i) for i in order],
+        "rows": [_row(table, i, origins) for i in order],
         "behind": details.behind([rows[i] for i in order], columns, scored),
         "pairs": {
             key: significance.pairs(standings.comparison, position)
@@ -212,7 +218,7 @@ def _standings(group: Group, column: Column) -> Standings:
     return significance.standings(group.rows, column)
 
 
-def _row(table: _Table, index: int) -> dict[str, Any]:
+def _row(table: _Table, index: int, origins: Origins) -> dict[str, Any]:
     row = table.group.rows[index]
     return {
         "name": row.name, "origin": row.origin, "source": row.source, "kind": row.kind, "params": row.params, "macs": row.macs,
@@ -227,6 +233,7 @@ def _row(table: _Table, index: int) -> dict[str, Any]:
         },
         "examination": details.examination(row) or None,
         "details": details.receipts(row), **details.facts(row),
+        "submissions": submissions_of(row, origins), "hidden": is_hidden(list(row.results.values()), origins),
     }  # fmt: skip
 
 

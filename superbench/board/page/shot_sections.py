@@ -10,6 +10,7 @@ import numpy as np
 
 from superbench.board.page import details
 from superbench.board.page.contents import MOST_PAIRS, note_of, title_of
+from superbench.board.page.counted import Origins, is_hidden, submissions_of
 from superbench.contract import Shots
 from superbench.results import shots, significance
 from superbench.results.checkpoints import series_of
@@ -23,36 +24,40 @@ MEAN = "mean"
 """The key of the chance-centred mean among those of the columns."""
 
 
-def sections(groups: Sequence[Group], columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """Returns a section for each group of a protocol that trains nothing; the other groups are the probes beside it."""
+def sections(groups: Sequence[Group], columns: Sequence[Column], origins: Origins | None = None) -> list[dict[str, Any]]:
+    """Returns a section for each group of a protocol that trains nothing; the other groups are the probes beside it.
+
+    `origins`: who submitted the results.
+    """
     probes = [group for group in groups if not shots.is_untrained(group)]
     first: dict[tuple[str, str], Group] = {}
     found = []
     for number, group in enumerate(group for group in groups if shots.is_untrained(group)):
         reason = apart(group, first.setdefault((group.protocol, group.corpora), group))
-        found.append(_section(group, columns, probes, number) | {"reason": reason})
+        found.append(_section(group, columns, probes, number, origins or {}) | {"reason": reason})
     return found
 
 
-def _section(group: Group, columns: Sequence[Column], probes: Sequence[Group], number: int) -> dict[str, Any]:
+def _section(group: Group, columns: Sequence[Column], probes: Sequence[Group], number: int, origins: Origins) -> dict[str, Any]:
     every, series = shots.shots_in(group.rows), series_of(group.rows)
     place = {(row.name, row.revision, id(row.results)): i for i, row in enumerate(group.rows)}
     beside = _probes_of(group, probes)
     return {
         "key": f"{group.protocol}-{number}", "protocol": group.protocol, "title": title_of(group), "note": note_of(group),
-        "rows": [_row(row, series.get(id(row))) for row in group.rows],
+        "rows": [_row(row, series.get(id(row)), origins) for row in group.rows],
         "controls": shots.controls_in(group.rows),
         "probes": title_of(beside) if beside else None,
         "shots": [_at(shots.at(group, k, columns), k, columns, place, beside) for k in every],
     }  # fmt: skip
 
 
-def _row(row: Row, series: tuple[str, int] | None) -> dict[str, Any]:
+def _row(row: Row, series: tuple[str, int] | None, origins: Origins) -> dict[str, Any]:
     deviations = list(dict.fromkeys(line for result in row.results.values() for line in result.deviations))
     return {
         "name": row.name, "kind": row.kind, "params": row.params, "revision": row.revision, "deviations": deviations,
         "copied": "; ".join(row.copied) or None, "series": series and series[0], "updates": series and series[1],
-        **details.facts(row),
+        **details.facts(row), "submissions": submissions_of(row, origins),
+        "hidden": is_hidden(list(row.results.values()), origins),
     }  # fmt: skip
 
 

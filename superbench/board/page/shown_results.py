@@ -11,27 +11,25 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
-from superbench.board.bundles.bundle import Bundle, Entry, open_bundle
+from superbench.board.bundles.bundle import Bundle, Entry
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References
 from superbench.board.bundles.verify import examine_entry
 from superbench.board.page import contents, shot_sections
+from superbench.board.page.counted import Counted, LeftOut, Origin, counted, reason_of
 from superbench.board.page.details import ScoredPredictions
 from superbench.board.storage.base import Reading
 from superbench.board.storage.documents import references_for, usable
-from superbench.board.storage.rulings import active_bundles
 from superbench.board.storage.sealed_evidence import SealedEvidence
-from superbench.errors import BadResult, Refusal, SuperbenchError, Unavailable
+from superbench.errors import BadResult, Refusal, Unavailable
 from superbench.results import rows
 from superbench.results.grouping import Known, grouped
 from superbench.results.published import published, superseded
 from superbench.results.shots import is_untrained
 
 Progress = Callable[[int, int], object]
-Counted = tuple[Bundle, Entry]
 
 MOST_DRAWN = 1_000_000
 """Most characters of one row with its details; ten tasks with full sweeps need 50 000."""
@@ -39,11 +37,12 @@ MOST_DRAWN = 1_000_000
 
 @dataclass(frozen=True)
 class Shown:
-    """A result that is shown, with its evidence."""
+    """A result that is shown, with its evidence; `origin` is None for one that is not on the board yet."""
 
     bundle: Bundle
     entry: Entry
     evidence: Evidence
+    origin: Origin | None = None
 
     @property
     def answers(self) -> ScoredPredictions:
@@ -56,44 +55,6 @@ class Shown:
         """The facts that decide with which other results this one is compared."""
         evidence = self.evidence
         return Known(evidence.replicates, evidence.labels, evidence.own, evidence.predicted)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What the board contains but does not show, and the reason. `digest` and `entry` are empty for an unreadable bundle."""
-
-    subject: str
-    reason: str
-    digest: str = ""
-    entry: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.reason}"
-
-
-# ---------------------------------------------------------------- which results are shown
-
-
-def counted(storage: Reading, left_out: list[LeftOut]) -> list[Counted]:
-    """Returns the latest entry of each upstream and task, without withdrawn bundles.
-
-    The reason why a bundle cannot be read is added to `left_out`.
-    """
-    latest: dict[rows.Place, Counted] = {}
-    for stored in active_bundles(storage):
-        try:
-            bundle = open_bundle(storage.data(stored.place or stored.digest))
-        except Unavailable:
-            raise
-        except Exception as error:  # a damaged bundle must not affect the others
-            left_out.append(LeftOut(PurePath(stored.place or stored.digest).name, _reason(error)))
-            continue
-        for entry in bundle.entries.values():
-            place = rows.place_of(entry.result)
-            if place in latest and latest[place][1].packed != entry.packed:
-                del latest[place]  # the same predictions keep their position: a later row with them is the copy
-            latest[place] = (bundle, entry)
-    return list(latest.values())
 
 
 Fresh = Mapping[tuple[str, str], Evidence]
@@ -115,7 +76,7 @@ def verified(
     shown: list[Shown] = []
     seen: dict[tuple[str, str], References | None] = {}
     fresh: dict[tuple[str, str], Evidence] = {}
-    for number, (bundle, entry) in enumerate(entries):
+    for number, (bundle, entry, origin) in enumerate((one.bundle, one.entry, one.origin) for one in entries):
         progress(number, len(entries))
         data_key = (entry.result.task.name, entry.result.data.fingerprint)
         try:
@@ -129,9 +90,9 @@ def verified(
         except Unavailable:  # a fault of the storage, not of the entry
             raise
         except Exception as error:
-            left_out.append(LeftOut(f"{bundle.upstream}: {entry.name}", _reason(error), bundle.digest, entry.name))
+            left_out.append(LeftOut(f"{bundle.upstream}: {entry.name}", reason_of(error), bundle.digest, entry.name))
             continue
-        shown.append(Shown(bundle, entry, evidence))
+        shown.append(Shown(bundle, entry, evidence, origin))
     progress(len(entries), len(entries))
     return shown, fresh
 
@@ -166,7 +127,10 @@ def require_drawable(storage: Reading, sealed: SealedEvidence, bundle: Bundle, e
 
     Bundles on the board without evidence are left out; they are not scored for this.
     """
-    shown = {rows.place_of(result.entry.result): result for result in _with_evidence(storage, sealed, counted(storage, []))}
+    shown = {
+        rows.place_of(result.entry.result): result
+        for result in _with_evidence(storage, sealed, counted(storage, [], hidden=True))
+    }
     for name, of_entry in evidence.items():
         shown[rows.place_of(bundle.entries[name].result)] = Shown(bundle, bundle.entries[name], of_entry)
     _, removed = page_data(list(shown.values()))
@@ -177,7 +141,7 @@ def require_drawable(storage: Reading, sealed: SealedEvidence, bundle: Bundle, e
 def _with_evidence(storage: Reading, sealed: SealedEvidence, entries: Sequence[Counted]) -> list[Shown]:
     """Returns the entries that have evidence; skips those that cannot be read."""
     shown = []
-    for bundle, entry in entries:
+    for bundle, entry in ((one.bundle, one.entry) for one in entries):
         task, fingerprint = entry.result.task.name, entry.result.data.fingerprint
         with contextlib.suppress(BadResult):
             evidence = usable(sealed.find(storage, bundle.digest, entry.name), references_for(storage, task, fingerprint))
@@ -192,13 +156,16 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
     groups = grouped([result.entry.result for result in shown], {key: result.known for key, result in by_key.items()})
     used = {key for group in groups for row in group.rows for key in row.cells}
     columns = [column for column in rows.columns() if column.primary or column.reference or column.key in used]
-    sections = shot_sections.sections(groups, columns)
+    origins = {key: result.origin for key, result in by_key.items() if result.origin is not None}
+    sections = shot_sections.sections(groups, columns, origins)
     groups = [group for group in groups if not is_untrained(group)]
     groups.append(rows.Group(contents.PUBLISHED, tuple(published(columns))))
     if everything:
         groups.append(rows.Group(contents.SUPERSEDED, tuple(superseded(columns))))
     answers = {key: result.answers for key, result in by_key.items() if result.entry.result.shots is None}
-    return contents.contents(groups, columns, left_out, lambda result: answers.get(rows.key_of(result)), sections)
+    return contents.contents(
+        groups, columns, left_out, lambda result: answers.get(rows.key_of(result)), sections, origins=origins
+    )
 
 
 def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str]:
@@ -245,11 +212,5 @@ def _drawing_error(shown: Sequence[Shown], everything: bool) -> str:
     try:
         json.dumps(_drawn_together(shown, [], everything), allow_nan=False)
     except Exception as error:
-        return f"{shown[0].bundle.upstream}: cannot be drawn: {_reason(error)}"
+        return f"{shown[0].bundle.upstream}: cannot be drawn: {reason_of(error)}"
     return ""
-
-
-def _reason(error: Exception) -> str:
-    """Returns the text of an error without paths; for errors of other libraries, with the name of the type."""
-    text = (error.strerror or "") if isinstance(error, OSError) else str(error)[:300]
-    return text if isinstance(error, SuperbenchError) else f"{type(error).__name__}: {text}"

@@ -1,8 +1,10 @@
 """Response models of the API: records, refusals, and the body of a submission. The page `/docs` is generated from them."""
 
+from __future__ import annotations
+
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from superbench.__version__ import __version__
 
@@ -31,6 +33,7 @@ class State(BaseModel):
     code: str = ""
     reason: str = ""
     ended: str = ""
+    hidden: bool = False
 
 
 class Health(BaseModel):
@@ -38,7 +41,7 @@ class Health(BaseModel):
 
     status: str = "ok"
     version: str = __version__
-    models: int
+    models: int | None = Field(description="null on a private board")
     waiting: int
 
 
@@ -48,9 +51,33 @@ class Withdrawn(BaseModel):
     bundles: list[str]
 
 
+class Change(BaseModel):
+    """One change of a row, and its reason: one line of at most 500 characters."""
+
+    hidden: bool | None = Field(None, description="true: only members see the row; false: everybody does")
+    name: str | None = Field(None, description="The new name of the row", max_length=200)
+    owner: str | None = Field(None, description="The new owner: the name of a token that may submit, or keeper", max_length=200)
+    because: str = Field("", max_length=500)
+
+    @model_validator(mode="after")
+    def _one(self) -> Change:
+        if sum(value is not None for value in (self.hidden, self.name, self.owner)) != 1:
+            raise ValueError("expected exactly one of hidden, name and owner")
+        return self
+
+
+class Changed(BaseModel):
+    """A row after a change: its name, its owner, and the digests of its bundles."""
+
+    name: str
+    owner: str
+    bundles: list[str]
+
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "Not a valid bundle: cut off, damaged or malicious"},
     401: {"model": Problem, "description": "No token, or an unknown token"},
+    403: {"model": Problem, "description": "A token whose role does not allow it"},
     408: {"model": Problem, "description": "The upload was too slow"},
     409: {"model": Problem, "description": "The same bundle was submitted before"},
     413: {"model": Problem, "description": "Larger than this board allows"},

@@ -13,20 +13,21 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException as WebException
 from starlette.requests import ClientDisconnect
 
 from superbench.__version__ import __version__
 from superbench.board.board import Board
 from superbench.board.server import api_page
-from superbench.board.server.answers import BODY, REFUSALS, Health, Problem, State, Withdrawn
-from superbench.board.server.drawn_page import Document
+from superbench.board.server.access import challenge, secret_of
+from superbench.board.server.answers import BODY, REFUSALS, Health, Problem, State
+from superbench.board.server.changing import NO_MODEL, Credentials, add_changing
+from superbench.board.server.drawn_page import Document, View
 from superbench.board.server.fairness import Limits, TooOften
 from superbench.board.server.headers import HEADERS, AddSecurityHeaders
 from superbench.board.server.submissions import SubmissionQueue
 from superbench.board.storage.incoming import Submission
-from superbench.errors import CommandError, Malformed, Refusal, SuperbenchError, TooLarge, TooSlow, UnknownName, shortened
+from superbench.errors import Malformed, Refusal, SuperbenchError, TooLarge, TooSlow, shortened
 
 log = logging.getLogger("superbench.board")
 
@@ -36,16 +37,8 @@ PAGE_POLICY = (
 )
 
 
-NO_MODEL = "No model on this board has the name {!r}. GET /api/models lists all."
-
-Credentials = Annotated[
-    HTTPAuthorizationCredentials | None,
-    Depends(HTTPBearer(auto_error=False, description="`superbench token BOARD --name YOU` makes one")),
-]
-
-
-def application(board: Board, limits: Limits | None = None) -> FastAPI:
-    """Returns the web application of a board."""
+def application(board: Board, limits: Limits | None = None, *, private: bool = False) -> FastAPI:
+    """Returns the web application of a board; on a `private` one, reading needs a token too."""
     queue = SubmissionQueue(board, limits or Limits())
 
     @contextlib.asynccontextmanager
@@ -60,53 +53,77 @@ def application(board: Board, limits: Limits | None = None) -> FastAPI:
     )  # fmt: skip
     app.add_middleware(AddSecurityHeaders)
     _answer_errors(app)
-    _add_reading(app, queue)
+    _add_reading(app, queue, private)
     _add_submitting(app, queue)
-    _add_withdrawing(app, queue)
+    add_changing(app, queue)
     return app
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _add_reading(app: FastAPI, queue: SubmissionQueue) -> None:
+def _add_reading(app: FastAPI, queue: SubmissionQueue, private: bool) -> None:
+    async def view(request: Request) -> View:
+        """Members, who send a token, also see the rows that are hidden from others."""
+        secret = secret_of(request)
+        if secret is None and not private:
+            return queue.shown.public
+        await queue.member(secret)
+        return queue.shown.members
+
+    Seen = Annotated[View, Depends(view)]  # noqa: N806 -- a type
+
     @app.get("/", response_class=HTMLResponse, summary="The board's page", tags=["read"])
-    async def page(request: Request) -> Response:
-        return _response(request, queue.shown.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
+    async def page(request: Request, seen: Seen) -> Response:
+        return _response(request, seen.page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
+
+    @app.get("/members", response_class=HTMLResponse, summary="The page with the rows that only members see", tags=["read"])
+    async def members(request: Request) -> Response:
+        """A browser asks for a name and a password: any name, and the token."""
+        await queue.member(secret_of(request))
+        document = queue.shown.members.page
+        return _response(request, document, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
 
     @app.get("/api/board", summary="Everything that the page shows", tags=["read"], response_model=dict[str, Any])
-    async def table(request: Request) -> Response:
-        return _response(request, queue.shown.table, "application/json", {})
-
-    @app.get("/api/models", summary="The names of all models, by table", tags=["read"])
-    async def models() -> dict[str, list[str]]:
-        return {table["key"]: [row["name"] for row in table["rows"]] for table in _tables(queue.shown.contents)}
-
-    missing: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such model"}}
-
-    @app.get("/api/models/{name:path}", summary="One model's rows in every table", tags=["read"], responses=missing)
-    async def model(name: str) -> list[dict[str, Any]]:
-        """A name may occur in several tables, and may contain slashes. If nothing was trained, `shots` has the cells by K."""
-        rows = [
-            {"group": table["key"], "protocol": table.get("protocol", ""), **row, **_at_each_k(table, index)}
-            for table in _tables(queue.shown.contents) for index, row in enumerate(table["rows"]) if row["name"] == name
-        ]  # fmt: skip
-        if not rows:
-            raise HTTPException(404, NO_MODEL.format(shortened(name, 200)))
-        return rows
+    async def table(request: Request, seen: Seen) -> Response:
+        return _response(request, seen.table, "application/json", {})
 
     @app.get("/healthz", summary="State of the server", tags=["read"])
     async def health() -> Health:
-        names = {row["name"] for table in _tables(queue.shown.contents) if not table.get("official") for row in table["rows"]}
-        return Health(models=len(names), waiting=sum(submission.pending for submission in queue.submissions.values()))
+        tables = (table for table in _tables(queue.shown.public.contents) if not table.get("official"))
+        names = {row["name"] for table in tables for row in table["rows"]}
+        waiting = sum(submission.pending for submission in queue.submissions.values())
+        return Health(models=None if private else len(names), waiting=waiting)
 
     @app.get("/docs", response_class=HTMLResponse, summary="This description as a page", tags=["read"])
     async def docs() -> Response:
         return HTMLResponse(api_page.render(app.openapi()), headers={"Content-Security-Policy": PAGE_POLICY})
 
+    _add_models(app, Seen)
+
+
+def _add_models(app: FastAPI, Seen: Any) -> None:  # noqa: N803 -- a type
+    @app.get("/api/models", summary="The names of all models, by table", tags=["read"])
+    async def models(seen: Seen) -> dict[str, list[str]]:
+        return {table["key"]: [row["name"] for row in table["rows"]] for table in _tables(seen.contents)}
+
+    missing: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such model"}}
+
+    @app.get("/api/models/{name:path}", summary="One model's rows in every table", tags=["read"], responses=missing)
+    async def model(name: str, seen: Seen) -> list[dict[str, Any]]:
+        """A name may occur in several tables, and may contain slashes. If nothing was trained, `shots` has the cells by K."""
+        rows = [
+            {"group": table["key"], "protocol": table.get("protocol", ""), **row, **_at_each_k(table, index)}
+            for table in _tables(seen.contents) for index, row in enumerate(table["rows"]) if row["name"] == name
+        ]  # fmt: skip
+        if not rows:
+            raise HTTPException(404, NO_MODEL.format(shortened(name, 200)))
+        return rows
+
 
 def _response(request: Request, document: Document, media_type: str, extra: dict[str, str]) -> Response:
-    headers = {**extra, "ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    cached = "private, no-cache" if "authorization" in request.headers else "no-cache"
+    headers = {**extra, "ETag": document.tag, "Cache-Control": cached, "Vary": "Accept-Encoding, Authorization"}
     if document.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
@@ -119,6 +136,7 @@ def _response(request: Request, document: Document, media_type: str, extra: dict
 
 NOT_YOURS: dict[int | str, dict[str, Any]] = {
     401: REFUSALS[401],
+    403: REFUSALS[403],
     404: {"model": Problem, "description": "Not a submission of this token"},
 }
 
@@ -134,13 +152,15 @@ def _add_submitting(app: FastAPI, queue: SubmissionQueue) -> None:
         response_model=State,
         description="The format is checked at once; then the bundle waits in the queue. `Location` is its state's address.",
     )  # fmt: skip
-    async def submit(request: Request, response: Response, by: Owner, credentials: Credentials) -> dict[str, Any]:
-        """Every refusal is logged with the name of the token."""
+    async def submit(
+        request: Request, response: Response, by: Owner, credentials: Credentials, hidden: bool = False
+    ) -> dict[str, Any]:
+        """Every refusal is logged with the name of the token. With `hidden`, only members see the row."""
         with queue.uploading(by):
             upload = queue.temporary()
             try:
                 await receive(request, upload, queue.limits)
-                new = await queue.enter(upload, by, credentials.credentials if credentials else "")
+                new = await queue.enter(upload, by, credentials.credentials if credentials else "", hidden=hidden)
             except Refusal as error:
                 await queue.refuse("upload", error, by)
                 raise
@@ -189,32 +209,6 @@ async def receive(request: Request, upload: Path, limits: Limits) -> None:
         raise Malformed(f"The upload was interrupted: {size} of {announced} bytes were received. Submit it again.", "cut")
 
 
-# ---------------------------------------------------------------- withdrawing
-
-
-def _add_withdrawing(app: FastAPI, queue: SubmissionQueue) -> None:
-    @app.delete(
-        "/api/models/{name:path}", summary="Remove a row from the board", tags=["keep"],
-        responses={
-            401: REFUSALS[401], 403: {"model": Problem, "description": "Not an admin's token"},
-            400: {"model": Problem, "description": "A reason of more than one line, or too long"},
-            404: {"model": Problem, "description": "No such model, or withdrawn already"},
-            409: {"model": Problem, "description": "More than one row or bundle fits"},
-        },
-        description="Needs a token from `superbench token BOARD --admin`. Takes the name of a model, or the digest of a bundle "
-        "(at least 8 digits), and in `because` the reason: one line of at most 500 characters.",
-    )  # fmt: skip
-    async def withdraw(name: str, credentials: Credentials, because: str = "") -> Withdrawn:
-        """Every withdrawal is logged with the name of the token."""
-        try:
-            digests = await queue.withdraw(name, credentials.credentials if credentials else None, because)
-        except UnknownName as error:
-            raise HTTPException(404, NO_MODEL.format(shortened(name, 200))) from error
-        except CommandError as error:
-            raise HTTPException(404, str(error)) from error
-        return Withdrawn(bundles=digests)
-
-
 def _state(submission: Submission) -> State:
     return State.model_validate(submission.public() | {"tasks": list(submission.tasks)})
 
@@ -230,9 +224,9 @@ def _answer_errors(app: FastAPI) -> None:
         return JSONResponse(body, status, {**HEADERS, **(headers or {})})
 
     @app.exception_handler(Refusal)
-    async def refused(_: Request, error: Refusal) -> Response:
+    async def refused(request: Request, error: Refusal) -> Response:
         """Adds the headers that tell a client what to do next: authenticate, connect again, or wait."""
-        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        headers = {"WWW-Authenticate": challenge(request)} if error.status == 401 else {}
         if isinstance(error, TooSlow):
             headers["Connection"] = "close"
         if isinstance(error, TooOften):
@@ -257,7 +251,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(WebException)
     async def unknown(_: Request, error: WebException) -> Response:
-        code = {404: "unknown", 405: "method"}.get(error.status_code, "request")
+        code = {404: "unknown", 405: "method", 409: "unchanged"}.get(error.status_code, "request")
         return problem(error.status_code, code, str(error.detail), dict(error.headers or {}))
 
 

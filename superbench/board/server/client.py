@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from superbench.board.bundles.bundle import one_per_upstream
 from superbench.board.outcome import Outcome
@@ -51,20 +51,26 @@ class ServedBoard:
         self._opener = urllib.request.build_opener(_SameHostRedirects)
 
     def submit(
-        self, folder: Path, *, without_references: bool = False, report: Callable[[str], object] = lambda line: None
+        self,
+        folder: Path,
+        *,
+        without_references: bool = False,
+        hidden: bool = False,
+        report: Callable[[str], object] = lambda line: None,
     ) -> Iterator[dict[str, Any]]:
         """Sends the results of every upstream under `folder`; yields the state of each submission that is accepted.
 
-        `report` is called with a line of text at every change. A bundle that is refused does not stop the others: at the end a
-        `Refusal` (`BadResult`) names those that are on the board and those that are not, with the server's reasons. An error
-        that concerns all bundles (the token, the network, a limit of the server) stops at once.
+        With `hidden`, only members see the rows. `report` is called with a line of text at every change. A bundle that is
+        refused does not stop the others: at the end a `Refusal` (`BadResult`) names those that are on the board and those that
+        are not, with the server's reasons. An error that concerns all bundles (the token, the network, a limit of the server)
+        stops at once.
         """
         bundles = one_per_upstream(folder, without_references)
-        outcome = Outcome(self.address, len(bundles))
+        outcome, path = Outcome(self.address, len(bundles)), f"/api/submissions{'?hidden=true' if hidden else ''}"
         for name, data in bundles:
             report(f"{name}: sending {len(data) / 1e6:.1f} MB")
             try:
-                state = self._decided(self._call("POST", "/api/submissions", data), report)
+                state = self._decided(self._call("POST", path, data), report)
             except Refusal as error:
                 report(f"{name}: refused")
                 outcome.refuse(name, error)
@@ -75,6 +81,16 @@ class ServedBoard:
             outcome.accepted.append(name)
             yield state
         outcome.require_accepted()
+
+    def withdraw(self, row: str, why: str = "") -> list[str]:
+        """Removes a row, or one bundle by its digest; returns the digests. Needs an admin's token. Raises `BadResult`."""
+        answer = self._call("DELETE", f"{_path_of(row)}?{urlencode({'because': why})}")
+        return list(answer["bundles"])
+
+    def change(self, row: str, why: str = "", **change: str | bool) -> dict[str, Any]:
+        """Changes a row: `hidden=`, `name=` or `owner=`. Returns its name, its owner and its bundles. Raises `BadResult`."""
+        body = json.dumps(change | {"because": why}).encode()
+        return dict(self._call("PATCH", _path_of(row), body, "application/json"))
 
     def _decided(self, state: dict[str, Any], report: Callable[[str], object]) -> dict[str, Any]:
         until, seen = time.monotonic() + PATIENCE, ""
@@ -93,8 +109,8 @@ class ServedBoard:
             raise Refusal(f"{state['status']} {state['code']}: {state['reason']}", state["code"])
         return state
 
-    def _call(self, method: str, path: str, data: bytes | None = None) -> Any:
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/zip"}
+    def _call(self, method: str, path: str, data: bytes | None = None, content: str = "application/zip") -> Any:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content}
         request = urllib.request.Request(self.address + path, data, headers, method=method)
         try:
             with self._opener.open(request, timeout=300) as answer:
@@ -106,6 +122,10 @@ class ServedBoard:
             raise BadResult(f"{self.address} refuses it ({error.code}). {code}: {reason}") from error
         except (OSError, ValueError) as error:
             raise SuperbenchError(f"{self.address} cannot be reached, or is not a board: {error}.") from error
+
+
+def _path_of(row: str) -> str:
+    return f"/api/models/{quote(row, safe='')}"
 
 
 def _problem(error: urllib.error.HTTPError) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from superbench.board.server.worker_client import WorkerClient
 from superbench.board.storage.base import Storage
+from superbench.board.storage.rulings import rulings
 
 RENDERING_SECONDS = 600.0
 
@@ -31,12 +32,29 @@ class Document:
         return cls(data, gzip.compress(data, 6, mtime=0), f'"{hashlib.sha256(data).hexdigest()[:24]}"')
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a reader gets: the page, the table as JSON, and the table's `contents`."""
+
+    page: Document
+    table: Document
+    contents: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> View:
+        """Reads what a worker wrote into a folder."""
+        table = (folder / "board.json").read_bytes()
+        return cls(Document.of((folder / "page.html").read_bytes()), Document.of(table), json.loads(table))
+
+
 class DrawnPage:
-    """The page, the table as JSON, and the table's `contents`. Workers write them into files in `folder`."""
+    """What everybody gets (`public`), and what members get, who also see hidden rows.
+
+    Workers write it into files in `folder`.
+    """
 
     def __init__(self, storage: Storage, folder: Path) -> None:
-        self.page = self.table = Document.of(b"")
-        self.contents: Mapping[str, Any] = {"groups": []}
+        self.public = self.members = View(Document.of(b""), Document.of(b""), {"groups": []})
         self._storage, self._folder = storage, folder
         self._drawn: object = None
         self._drawing = asyncio.Lock()
@@ -50,14 +68,12 @@ class DrawnPage:
             state = await asyncio.to_thread(self._state_of_board)
             if state == self._drawn:
                 return
-            await worker.ask("render", RENDERING_SECONDS, folder=str(self._folder))
-            table = (self._folder / "board.json").read_bytes()
-            page = await asyncio.to_thread(Document.of, (self._folder / "page.html").read_bytes())
-            self.table = await asyncio.to_thread(Document.of, table)
-            self.page, self.contents = page, json.loads(table)
-            self._drawn = state
+            drawn = await worker.ask("render", RENDERING_SECONDS, folder=str(self._folder))
+            public = await asyncio.to_thread(View.read, self._folder)
+            members = await asyncio.to_thread(View.read, self._folder / "members") if drawn["members"] else public
+            self.public, self.members, self._drawn = public, members, state
 
     def _state_of_board(self) -> object:
         """Returns a value that changes when the page must be drawn again."""
         storage = self._storage
-        return [stored.digest for stored in storage.bundles()], storage.names("rulings"), storage.names("references")
+        return [stored.digest for stored in storage.bundles()], dict(rulings(storage)), storage.names("references")

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import tempfile
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from superbench.board.server.fairness import Limits, SubmissionLimiter, next_in_
 from superbench.board.server.scratch import ScratchFolder
 from superbench.board.server.worker_client import WorkerClient
 from superbench.board.storage import incoming, leases, tokens
+from superbench.board.storage.base import StoredBundle
 from superbench.board.storage.incoming import Submission
 from superbench.errors import Conflict, Refusal, SuperbenchError, Unavailable
 
@@ -69,15 +70,18 @@ class SubmissionQueue:
     # ------------------------------------------------------------ requests
 
     async def owner(self, secret: str | None) -> str:
-        """Returns the name of the token; raises `NotAllowed`."""
+        """Returns the name of a token that may submit; raises `NotAllowed`."""
         return await asyncio.to_thread(tokens.owner, self.board.storage, secret)
 
-    async def withdraw(self, row: str, secret: str | None, why: str) -> list[str]:
-        """Removes a row and draws the page again; returns the digests of its bundles. Raises `NotAllowed`, `UnknownName`."""
-        by = await asyncio.to_thread(tokens.admin, self.board.storage, secret)
-        withdrawn = await asyncio.to_thread(self.board.withdraw, row, by, why)
+    async def member(self, secret: str | None, least: tokens.Role = "reader") -> tokens.Token:
+        """Returns the record of a token with this role or one above it; raises `NotAllowed`."""
+        return await asyncio.to_thread(tokens.with_role, self.board.storage, secret, least)
+
+    async def change(self, change: Callable[[], Sequence[StoredBundle]]) -> list[StoredBundle]:
+        """Changes a row and draws the page again; returns its bundles, with their new names and owners."""
+        changed = await asyncio.to_thread(change)
         await self.shown.update(self._opening_worker)
-        return [stored.digest for stored in withdrawn]
+        return list(changed)
 
     def uploading(self, by: str) -> contextlib.AbstractContextManager[None]:
         """Counts an upload of this token while it is received. Raises `TooOften`."""
@@ -90,10 +94,10 @@ class SubmissionQueue:
         with open(handle, "wb"):
             return Path(name)
 
-    async def enter(self, upload: Path, by: str, secret: str) -> Submission:
+    async def enter(self, upload: Path, by: str, secret: str, *, hidden: bool = False) -> Submission:
         """Checks that an upload is a new bundle and adds it to the queue; it is on the disk when this returns.
 
-        `secret` is the token with which it was sent.
+        `secret` is the token with which it was sent; `hidden`: its sender asked to hide the row.
 
         Raises a `Refusal`; `SuperbenchError` if the board cannot be written.
         """
@@ -108,7 +112,7 @@ class SubmissionQueue:
                 )
             size = upload.stat().st_size
             new = incoming.received(
-                by, size, facts["upstream"], tuple(facts["tasks"]), facts["digest"], tokens.digest_of(secret)
+                by, size, facts["upstream"], tuple(facts["tasks"]), facts["digest"], tokens.digest_of(secret), hidden=hidden
             )
             await asyncio.to_thread(incoming.keep, self.board.storage, new, upload.read_bytes())
             self.submissions[new.id] = new
@@ -222,8 +226,9 @@ class SubmissionQueue:
             if not again:  # the worker checks it once more, in the same write that accepts the bundle
                 await asyncio.to_thread(tokens.require_valid, self.board.storage, submission.token)
             await self._scoring_worker.ask(
-                "score", self.limits.scoring_seconds, path=str(path), by=submission.by, token=submission.token
-            )
+                "score", self.limits.scoring_seconds, path=str(path), by=submission.by, token=submission.token,
+                hidden=submission.hidden,
+            )  # fmt: skip
             return submission.end("accepted", 200)
         except Refusal as error:
             if error.code == "replayed" and (again or await self._accepted_elsewhere(submission)):

@@ -18,6 +18,7 @@ from typing import Any
 from superbench.board.board import Board
 from superbench.board.page import contents, render
 from superbench.board.server import sandbox
+from superbench.board.storage import row_changes
 from superbench.errors import Refusal, SuperbenchError, Unavailable
 from superbench.results import rows
 from superbench.results.published import published
@@ -29,22 +30,32 @@ def opened(board: Board, path: str) -> dict[str, Any]:
     return sandbox.opened(Path(path).read_bytes())
 
 
-def scored(board: Board, path: str, by: str, token: str) -> dict[str, Any]:
+def scored(board: Board, path: str, by: str, token: str, hidden: bool = False) -> dict[str, Any]:
     """Scores a bundle again, within limits of time and memory, and accepts it if every score is confirmed.
 
-    `by` and `token`: see `Board.accept`.
+    `by`, `token` and `hidden`: see `Board.accept`.
     """
-    receipt = board.accept(sandbox.examine(board, Path(path).read_bytes()), by, token)
+    receipt = board.accept(sandbox.examine(board, Path(path).read_bytes()), by, token, hidden=hidden)
     return {"upstream": receipt.upstream, "tasks": list(receipt.tasks), "digest": receipt.digest}
 
 
 def rendered(board: Board, folder: str) -> dict[str, Any]:
-    """Writes the page and its data as JSON into two files in `folder`."""
-    shown = board.contents() if board.storage.bundles() else _published_alone()
-    Path(folder, "page.html").write_text(render.render(shown), encoding="utf-8")
-    Path(folder, "board.json").write_text(json.dumps(shown, allow_nan=False, ensure_ascii=False), encoding="utf-8")
-    tables = [*(group for group in shown["groups"] if not group["official"]), *shown["sections"]]
-    return {"models": len({row["name"] for table in tables for row in table["rows"]})}
+    """Writes the page and its data as JSON into two files in `folder`.
+
+    If rows are hidden, it also writes those for members, in the folder `members`.
+    """
+    empty = not board.storage.bundles()
+    _write(_published_alone() if empty else board.contents(), Path(folder))
+    members = bool(row_changes.hidden_names(board.storage))
+    if members:
+        _write(board.contents(hidden=True), Path(folder, "members"))
+    return {"members": members}
+
+
+def _write(shown: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "page.html").write_text(render.render(shown), encoding="utf-8")
+    (folder / "board.json").write_text(json.dumps(shown, allow_nan=False, ensure_ascii=False), encoding="utf-8")
 
 
 def _published_alone() -> dict[str, Any]:

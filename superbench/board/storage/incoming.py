@@ -28,7 +28,7 @@ class Submission:
 
     `tries`, `server` (which server decides it), `leased` (time of the latest lease) and `token` (the digest of the token that
     sent it, under which the board stores the token; empty in submissions that earlier versions received) are not shown to the
-    sender.
+    sender. `hidden`: the sender asked to hide the row.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Submission:
     server: str = ""
     leased: str = ""
     token: str = ""
+    hidden: bool = False
 
     @property
     def pending(self) -> bool:
@@ -65,12 +66,14 @@ class Submission:
 _RECORD = TypeAdapter(Submission)
 
 
-def received(by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: str, token: str = "") -> Submission:
+def received(
+    by: str, size: int, upstream: str, tasks: tuple[str, ...], digest: str, token: str = "", *, hidden: bool = False
+) -> Submission:
     """Returns a new submission with an id that cannot be guessed and that sorts by time."""
     moment = now()
     return Submission(
         id=f"{moment}-{secrets.token_hex(8)}", by=by, received=moment, bytes=size, upstream=upstream, tasks=tasks,
-        digest=digest, token=token,
+        digest=digest, token=token, hidden=hidden,
     )  # fmt: skip
 
 

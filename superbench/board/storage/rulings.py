@@ -1,7 +1,8 @@
-"""Rulings: the keeper's decisions about accepted bundles. The bundles themselves are not changed.
+"""Rulings: decisions about accepted bundles by the keeper, an admin or the owner. The bundles themselves are not changed.
 
 A ruling is a document of the storage, named after the bundle's digest, so that it is stored, saved and restored with the board.
-A withdrawn bundle is not shown, and its name is free again. The same bundle is refused if it is submitted again.
+A withdrawn bundle is not shown, and its name is free again. The same bundle is refused if it is submitted again. A ruling may
+also hide a bundle, give it another name or another owner (see `row_changes`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from superbench.board.bundles.lookalikes import folded
 from superbench.board.storage.base import Reading, StoredBundle, Writing, event, now
 from superbench.board.storage.sealed_evidence import forget
 from superbench.errors import CommandError, Conflict, Malformed, UnknownName, first_of
-from superbench.results.rows import Place, place_of
 
 SHORT = 12
 SHORTEST = 8
@@ -27,11 +27,19 @@ LONGEST_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """The time when a bundle was withdrawn (empty: it was not withdrawn), by whom, and why."""
+    """The decisions about one bundle; empty texts: there is none.
+
+    `withdrawn`, `by`, `why`: when it was withdrawn, by whom, and why. `hidden`: the same in one text. `name`: the new name of
+    its row. `transferred`: when the row was given to `owner` (the name of a token; empty: the keeper).
+    """
 
     withdrawn: str = ""
     by: str = ""
     why: str = ""
+    hidden: str = ""
+    name: str = ""
+    transferred: str = ""
+    owner: str = ""
 
     def __str__(self) -> str:
         """Returns when, by whom and why it was withdrawn; empty if it was not."""
@@ -57,9 +65,14 @@ def _parsed(data: bytes) -> Ruling:
     """Parses a ruling. A damaged ruling counts as a withdrawal; fields of later versions are ignored."""
     try:
         facts = json.loads(data)
-        return Ruling(*(str(facts.get(field.name, "")) for field in fields(Ruling)))
+        return Ruling(**{field.name: str(facts.get(field.name, "")) for field in fields(Ruling)})
     except (ValueError, AttributeError):
         return Ruling("at an unknown time", "an unknown person", "the ruling is damaged")
+
+
+def write(writer: Writing, stored: StoredBundle, ruling: Ruling) -> None:
+    """Stores the ruling about one bundle."""
+    writer.put("rulings", name_of(stored), (json.dumps(asdict(ruling)) + "\n").encode())
 
 
 def ruling_of(storage: Reading, stored: StoredBundle) -> Ruling:
@@ -67,10 +80,16 @@ def ruling_of(storage: Reading, stored: StoredBundle) -> Ruling:
     return rulings(storage).get(name_of(stored), Ruling())
 
 
+def ruled(known: Mapping[str, Ruling], stored: StoredBundle) -> StoredBundle:
+    """Returns the record of a bundle with the present name of its row, and its present owner as `by`."""
+    ruling = known.get(name_of(stored), Ruling())
+    return replace(stored, upstream=ruling.name or stored.upstream, by=ruling.owner if ruling.transferred else stored.by)
+
+
 def active_bundles(storage: Reading) -> list[StoredBundle]:
-    """Returns the bundles that are not withdrawn, the latest last."""
+    """Returns the bundles that are not withdrawn, the latest last, with their present names and owners (see `ruled`)."""
     known = rulings(storage)
-    return [stored for stored in storage.bundles() if not known.get(name_of(stored), Ruling()).withdrawn]
+    return [ruled(known, stored) for stored in storage.bundles() if not known.get(name_of(stored), Ruling()).withdrawn]
 
 
 def is_like_digest(name: str) -> bool:
@@ -104,26 +123,28 @@ def withdraw(writer: Writing, row: str, by: str, why: str = "") -> list[StoredBu
     Returns the withdrawn bundles, with all digits of their digests. Raises `UnknownName`; `AlreadyWithdrawn`; `Conflict` if
     `row` fits more than one row or one bundle; `Malformed` for a reason that cannot be printed.
     """
-    _require_reason(why)
-    known, fitting = rulings(writer), bundles_of(writer.bundles(), row)
+    require_reason(why)
+    known = rulings(writer)
+    every = [ruled(known, stored) for stored in writer.bundles()]
+    fitting = bundles_of(every, row)
     standing = [stored for stored in fitting if not known.get(name_of(stored), Ruling()).withdrawn]
     if not fitting:
-        raise unknown(writer.bundles(), row)
+        raise unknown(every, row)
     if not standing:
         last = known[name_of(fitting[-1])]
         raise AlreadyWithdrawn(f"{row!r} is withdrawn already: {last}.")
     _require_single(standing, row)
-    opened = [(stored, _opened(writer, stored)) for stored in standing]
-    withdrawn = [replace(stored, digest=bundle.digest) if bundle else stored for stored, bundle in opened]
+    opened_bundles = [(stored, opened(writer, stored)) for stored in standing]
+    withdrawn = [replace(stored, digest=bundle.digest) if bundle else stored for stored, bundle in opened_bundles]
     for stored in withdrawn:
-        writer.put("rulings", name_of(stored), (json.dumps(asdict(Ruling(now(), by, why))) + "\n").encode())
+        write(writer, stored, replace(known.get(name_of(stored), Ruling()), withdrawn=now(), by=by, why=why))
         writer.log(event(by, "withdrawn", stored.digest or stored.upstream, f"{stored.upstream}: {why}".rstrip(": ")))
-    _remove_evidence(writer, [bundle for _, bundle in opened if bundle])
+    _remove_evidence(writer, [bundle for _, bundle in opened_bundles if bundle])
     return withdrawn
 
 
-def _require_reason(why: str) -> None:
-    """The reason is one printed line of the log and of the history."""
+def require_reason(why: str) -> None:
+    """Requires a reason that is one printed line of the log and of the history; raises `Malformed`."""
     hidden = next((character for character in why if not character.isprintable()), None)
     if hidden is not None:
         raise Malformed(
@@ -154,81 +175,9 @@ def _remove_evidence(writer: Writing, withdrawn: Sequence[Bundle]) -> None:
             forget(writer, bundle.digest, task)
 
 
-def _opened(storage: Reading, stored: StoredBundle) -> Bundle | None:
+def opened(storage: Reading, stored: StoredBundle) -> Bundle | None:
     """Opens a bundle; returns None if it cannot be read."""
     try:
         return open_bundle(storage.data(stored.place or stored.digest))
     except Exception:  # the keeper must be able to remove a bundle with any fault
         return None
-
-
-# ---------------------------------------------------------------- history
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One bundle of a row. `standing`: its tasks that the board shows; `state`: stands, superseded, withdrawn, unreadable, or
-    not shown; `why`: who withdrew it and why, or why tasks are not shown."""
-
-    upstream: str
-    accepted: str
-    by: str
-    digest: str
-    revision: str
-    tasks: tuple[str, ...]
-    standing: tuple[str, ...]
-    state: str
-    why: str = ""
-
-
-NotShown = Mapping[tuple[str, str], str]
-"""Why the page does not show a task of a bundle that stands: (digest, name of the entry) -> reason."""
-
-
-def history(storage: Reading, row: str | None = None) -> list[Version]:
-    """Returns all versions of a row, or of all rows, the latest last. A newer version replaces an older one task by task.
-
-    Raises `UnknownName`.
-    """
-    known, bundles = rulings(storage), storage.bundles()
-    wanted = bundles if row is None else bundles_of(bundles, row)
-    if row is not None and not wanted:
-        raise unknown(bundles, row)
-    versions: list[Version] = []
-    taken: set[Place] = set()
-    for stored in reversed(bundles):  # also the others: what stands of a bundle depends on those after it
-        version, fresh = _version(storage, stored, known.get(name_of(stored), Ruling()), taken)
-        taken |= fresh
-        versions += [version] if stored in wanted else []
-    return versions[::-1]
-
-
-def _version(storage: Reading, stored: StoredBundle, ruling: Ruling, taken: set[Place]) -> tuple[Version, set[Place]]:
-    """Returns the version of a bundle, and the places on the board that it takes; `taken` are those of newer bundles."""
-    bundle = _opened(storage, stored)
-    entries = bundle.entries if bundle else {}
-    places = {task: place_of(entry.result) for task, entry in entries.items()}
-    fresh = [task for task, place in places.items() if place not in taken and not ruling.withdrawn]
-    state = "withdrawn" if ruling.withdrawn else "stands" if fresh else "superseded" if bundle else "unreadable"
-    version = Version(
-        upstream=stored.upstream, accepted=stored.accepted, by=stored.by, digest=bundle.digest if bundle else stored.digest,
-        revision=next((entry.result.upstream.revision for entry in entries.values()), ""), tasks=tuple(entries),
-        standing=tuple(fresh), state=state, why=str(ruling),
-    )  # fmt: skip
-    return version, {places[task] for task in fresh}
-
-
-def without_hidden(versions: Sequence[Version], not_shown: NotShown) -> list[Version]:
-    """Returns the versions without the tasks, among those that stand, that the page does not show."""
-    return [_without_hidden(version, not_shown) for version in versions]
-
-
-def _without_hidden(version: Version, not_shown: NotShown) -> Version:
-    hidden = {task: not_shown[version.digest, task] for task in version.standing if (version.digest, task) in not_shown}
-    if not hidden:
-        return version
-    shown = tuple(task for task in version.standing if task not in hidden)
-    reasons = "; ".join(f"{task}: {reason}" for task, reason in hidden.items())
-    return replace(
-        version, standing=shown, state="stands" if shown else "not shown", why=f"not shown: {reasons}" if shown else reasons
-    )

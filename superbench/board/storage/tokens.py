@@ -1,4 +1,5 @@
-"""Tokens: who may submit to a board's server. The board stores a digest of each token, its name and its date, not the token.
+"""Tokens: who may read, submit to, or keep a board's server. The board stores a digest of each token, its name, its date and
+its role, not the token.
 
 A token has 256 random bits, so a fast digest is as safe as a slow one. It is shown only once.
 """
@@ -9,20 +10,23 @@ import hashlib
 import json
 import secrets
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from superbench.board.bundles import strict_json
 from superbench.board.storage import incoming
-from superbench.board.storage.base import Reading, Storage, event, now
+from superbench.board.storage.base import KEEPER, Reading, Storage, event, now
 from superbench.errors import CommandError, Malformed, NotAllowed
 
 PREFIX = "sb_"
-Role = Literal["submitter", "admin"]
+Role = Literal["reader", "submitter", "admin"]
+"""Ascending: each role may do what the one before may."""
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The record of a token. `revoked` is a time, or empty. An `admin` may also remove the rows of other tokens."""
+    """The record of a token. `revoked` is a time, or empty. A `reader` sees the rows of a private board and hidden rows; a
+    `submitter` may also submit, and hide its own rows; an `admin` may also change and remove the rows of others."""
 
     name: str
     created: str
@@ -36,6 +40,8 @@ def create(storage: Storage, name: str, role: Role = "submitter") -> str:
         strict_json.name(name, "The token's name")
     except Malformed as error:
         raise CommandError(str(error)) from error
+    if name.casefold() == KEEPER:
+        raise CommandError(f"The name {name!r} stands for the keeper in the board's log. Choose another name.")
     secret = PREFIX + secrets.token_urlsafe(32)
     with storage.writing() as writer:
         if name in {token.name for token in listed(writer) if not token.revoked}:
@@ -66,26 +72,54 @@ def listed(storage: Reading) -> list[Token]:
 
 
 def admin(storage: Reading, secret: str | None) -> str:
-    """Returns the name of an admin's token; raises `NotAllowed`, with status 403 for a token that may only submit."""
-    name = owner(storage, secret)
-    if _parsed(storage.get("tokens", digest_of(secret or ""))).role != "admin":
-        refusal = NotAllowed(
-            f"The token of {name} may submit, but not remove rows. The board's keeper can make an admin's token: --admin",
-            "role",
+    """Returns the name of an admin's token; raises `NotAllowed`, with status 403 for a token of another role."""
+    return with_role(storage, secret, "admin").name
+
+
+def with_role(storage: Reading, secret: str | None, least: Role) -> Token:
+    """Returns the record of a token that has this role or one above it; raises `NotAllowed` (status 403 for a lower one)."""
+    token = _valid(storage, secret)
+    if ROLES.index(token.role) < ROLES.index(least):
+        may = {"submitter": "submit", "admin": "change the rows of others"}[least]
+        raise too_weak(token.name, f"it is the token of a {token.role}, which may not {may}")
+    return token
+
+
+def too_weak(name: str, why: str) -> NotAllowed:
+    """Returns the refusal (status 403) of what a valid token may not do."""
+    refusal = NotAllowed(
+        f"The token of {name} may not do this: {why}. The board's keeper can make another token: superbench token BOARD --role",
+        "role",
+    )
+    refusal.status = 403
+    return refusal
+
+
+def require_submitter(storage: Reading, name: str) -> None:
+    """Raises `CommandError` unless the board has a valid token of this name that may submit."""
+    valid = [token for token in listed(storage) if token.name == name and not token.revoked]
+    if not valid:
+        known = ", ".join(sorted({token.name for token in listed(storage) if not token.revoked})) or "none"
+        raise CommandError(
+            f"This board has no valid token called {name!r} (it has {known}). Make one: superbench token BOARD --name {name}"
         )
-        refusal.status = 403
-        raise refusal
-    return name
+    if all(token.role == "reader" for token in valid):
+        raise CommandError(f"The token of {name} is that of a reader, who owns no rows. Make a token with --role submitter.")
 
 
 def owner(storage: Reading, secret: str | None) -> str:
-    """Returns the name of a token; raises `NotAllowed`."""
+    """Returns the name of a token that may submit; raises `NotAllowed`."""
+    return with_role(storage, secret, "submitter").name
+
+
+def _valid(storage: Reading, secret: str | None) -> Token:
+    """Returns the record of a token; raises `NotAllowed` if it is missing, unknown or revoked."""
     record = storage.get("tokens", digest_of(secret)) if secret and secret.startswith(PREFIX) else None
     token = None if record is None else _parsed(record)
     if token is None or token.revoked:
         state = "revoked" if token else "unknown" if secret else "missing"
         raise NotAllowed(f"The token is {state}. Ask the board's keeper for one: superbench token BOARD --name YOU", "token")
-    return token.name
+    return token
 
 
 def require_valid(storage: Reading, digest: str) -> None:
@@ -106,4 +140,5 @@ def _packed(token: Token) -> bytes:
 
 
 def _parsed(data: bytes | None) -> Token:
-    return Token(**json.loads(data or b"{}"))
+    token = Token(**json.loads(data or b"{}"))
+    return token if token.role in ROLES else replace(token, role="reader")  # of a later version: the least that it may do

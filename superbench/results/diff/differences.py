@@ -69,6 +69,7 @@ _SHOWN_ELSEWHERE = (
     "platform",
     "date",
     "spec",
+    "command",
     "job",
     "source",
     "options",

@@ -12,6 +12,7 @@ function modelView(row) {
     viewHead(row.name, make("span", { class: "badge" }, row.kind === "untrained" ? "untrained control" : row.kind ?? row.origin),
       make("p", { class: "soft" }, standsText(group, row, columns)), factList(row)),
     card("Scores", scoreTable(group, row, columns)),
+    row.submissions?.length > 0 && card("Submissions", submissionTable(row)),
     lines.length > 0 && card("Which layers the tasks use",
       make("p", { class: "soft" }, "Weights of the layer mix that the probes learned, task by task; a row adds up to one."), heat),
     tasks.length > 0 ? card("Receipts",
@@ -40,6 +41,7 @@ function standsText(group, row, columns) {
 function factList(row) {
   const facts = [
     ["SUPERB score", present(row.superb) && number(row.superb, 0)],
+    ["Unpublished", row.hidden && "only members of this board see this row"],
     ["Copy", row.copied],
     ["Same name only", row.namesake && `${row.namesake}: not the published row`],
     ["Family", row.family],
@@ -72,6 +74,18 @@ function scoreTable(group, row, columns) {
   const heads = [["Task", "left"], ["Score"], ["better →", "left"], ["Place", "left"], swept && ["Chosen", "left"]];
   return plainTable(`Scores of ${row.name}: ${group.title}`, "scores", heads, make("tbody", {}, ...columns.map(line)));
 }
+/** Who submitted the results, when, with which version, and the command that made them. */
+function submissionTable(row) {
+  const line = (one) => make("tr", {}, rowHead(one.tasks.map((task) => task.toUpperCase()).join(", ")),
+    cellOf("left", one.by, one.owner !== one.by && make("small", {}, `now belongs to ${one.owner}`)),
+    cellOf("left", whenText(one.at)), cellOf("left", one.version || "not recorded"),
+    cellOf("left command", one.command ? make("code", {}, one.command) : "not recorded"));
+  return plainTable(`Submissions of ${row.name}`, "submissions",
+    [["Tasks", "left"], ["Submitted by", "left"], ["When (UTC)", "left"], ["superbench", "left"], ["Command", "left"]],
+    make("tbody", {}, ...row.submissions.map(line)));
+}
+/** `20261129T054300.123456Z` as a date and a time. */
+const whenText = (moment) => moment.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d).*$/, "$1-$2-$3 $4:$5") || "added by hand";
 function tieText(cell) {
   if (cell.shared > 0) return `shared with ${plural(cell.shared, "other")}`;
   return cell.tied && !cell.best ? "tied with the best" : "";

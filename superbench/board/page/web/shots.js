@@ -28,8 +28,15 @@ function shotSection(section) {
   section.node = make("section", { class: "group", id, "aria-label": section.title },
     make("div", { class: "heading" }, make("div", {}, make("h2", {}, section.title, make("span", { class: "badge" }, "no gradient")),
       make("p", { class: "headline" }), make("p", { class: "soft" }, [section.note, section.reason].filter(Boolean).join(" ")))),
-    section.tools, section.body, make("div", { class: "card shot-card" }, section.kinds, section.chart), correlationCard(section));
+    section.tools, section.body, make("div", { class: "card shot-card" }, section.kinds, section.chart), correlationCard(section),
+    submissionsCard(section));
   return section.node;
+}
+/** Who submitted each row of a section, when, and how it was made. */
+function submissionsCard(section) {
+  const rows = section.rows.filter((row) => row.submissions?.length);
+  return rows.length > 0 && make("details", { class: "refused" }, make("summary", {}, "Submissions"),
+    ...rows.flatMap((row) => [make("h4", {}, row.name), submissionTable(row)]));
 }
 function drawSections() {
   for (const section of sections) {
@@ -102,7 +109,8 @@ const shotHead = (column, view) => make("th", { scope: "col", title: column === 
 const placeAt = (cell) => (present(cell?.place) ? `${cell.shared > 0 ? "=" : ""}${cell.place}` : "–");
 function shotName(row) {
   const facts = [row.kind === "untrained" ? "untrained control" : row.family && row.family !== row.name ? row.family : row.kind,
-    row.params > 0 && `${short(row.params)} parameters`, present(row.updates) && `${row.updates.toLocaleString("en")} updates`, row.copied];
+    row.params > 0 && `${short(row.params)} parameters`, present(row.updates) && `${row.updates.toLocaleString("en")} updates`,
+    row.hidden && "unpublished", row.copied];
   return make("th", { class: "name", scope: "row" }, make("div", {}, make("span", {}), make("span", {},
     make("span", { class: "named" }, linked(row), dagger(row.deviations ?? [])), make("small", {}, facts.filter(Boolean).join(" · ")))));
 }

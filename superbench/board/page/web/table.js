@@ -132,7 +132,7 @@ function tableRow(group, row, front, columns) {
 const dagger = (list) => (list.length ? make("abbr", { class: "dagger", title: `Not the recipe: ${list.join(", ")}` }, "†") : null);
 function nameCell(group, row) {
   const facts = [row.kind === "untrained" ? "untrained control" : row.family && row.family !== row.name ? row.family : row.kind, row.source,
-    row.namesake && "not the published row", row.copied, row.tasks < allTasks.length ? `${row.tasks} of ${allTasks.length} tasks` : ""];
+    row.hidden && "unpublished", row.namesake && "not the published row", row.copied, row.tasks < allTasks.length ? `${row.tasks} of ${allTasks.length} tasks` : ""];
   return make("th", { class: "name", scope: "row" }, make("div", {},
     make("input", { type: "checkbox", "aria-label": `Compare ${row.name}`, checked: state.picked.includes(row),
       onchange: () => pick(row) }),
