@@ -9,17 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from superbench.board.bundles.bundle import Bundle, one_per_upstream, open_bundle
+from superbench.board.bundles.bundle import Bundle, Entry, one_per_upstream, open_bundle
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References
 from superbench.board.bundles.verify import examine
 from superbench.board.outcome import Outcome
 from superbench.board.page import shown_results
 from superbench.board.storage import row_changes, rulings, tokens
-from superbench.board.storage.base import KEEPER, Storage, StoredBundle, Writing, event, now
+from superbench.board.storage.base import KEEPER, Reading, Storage, StoredBundle, Writing, event, now
 from superbench.board.storage.documents import confirm, references_for
 from superbench.board.storage.sealed_evidence import SealedEvidence
 from superbench.errors import Conflict, Refusal, SuperbenchError
+from superbench.results.rows import key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,21 @@ class Acceptance:
         tasks = tuple(sorted(bundle.entries))
         same = [stored for stored in accepted if stored.digest and bundle.digest.startswith(stored.digest)]
         if same:
-            _require_again(writer, bundle, same[0], again)
+            require_again(writer, bundle.upstream, same[0], again=again)
             return SubmissionReceipt(
                 upstream=bundle.upstream, tasks=tasks, place=same[0].place, fresh=False, digest=bundle.digest
             )
         tokens.require_valid(writer, token)
+        if by_other := _same_results(writer, bundle, by):
+            if not again:
+                raise Conflict(
+                    f"The row {bundle.upstream!r} is on this board already, with the same predictions, submitted by "
+                    f"{by_other.by or KEEPER} at {by_other.accepted}; it counts once.",
+                    "present",
+                )
+            return SubmissionReceipt(
+                upstream=bundle.upstream, tasks=tasks, place=by_other.place, fresh=False, digest=bundle.digest
+            )
         _require_own_name(bundle.upstream, by, rulings.active_bundles(writer))
         for name, evidence in examined.evidence.items():
             result = bundle.entries[name].result
@@ -138,14 +149,31 @@ class Acceptance:
         return references_for(self.storage, task, fingerprint)
 
 
-def _require_again(writer: Writing, bundle: Bundle, same: StoredBundle, again: bool) -> None:
+def require_again(storage: Reading, upstream: str, same: StoredBundle, *, again: bool) -> None:
     """Raises `Conflict` for a bundle that the board has: if it was withdrawn, or may not be submitted `again`."""
-    if rulings.ruling_of(writer, same).withdrawn:
-        raise Conflict(f"The same bundle of {bundle.upstream} was withdrawn from this board.", "withdrawn")
+    if rulings.ruling_of(storage, same).withdrawn:
+        raise Conflict(f"The same bundle of {upstream} was withdrawn from this board.", "withdrawn")
     if not again:
-        raise Conflict(
-            f"The same bundle of {bundle.upstream} was accepted at {same.accepted}; a bundle is accepted once.", "replayed"
-        )
+        raise Conflict(f"The same bundle of {upstream} was accepted at {same.accepted}; a bundle is accepted once.", "replayed")
+
+
+def _same_results(storage: Reading, bundle: Bundle, by: str) -> StoredBundle | None:
+    """Returns somebody else's bundle of the same row with the same predictions for every task, such as a baseline that several
+    people run; None if there is none."""
+    for stored in rulings.active_bundles(storage):
+        if stored.upstream != bundle.upstream or stored.by == by:
+            continue
+        other = rulings.opened(storage, stored)
+        if other is not None and all(_is_same(entry, other.entries.get(name)) for name, entry in bundle.entries.items()):
+            return stored
+    return None
+
+
+def _is_same(entry: Entry, other: Entry | None) -> bool:
+    """Returns whether two entries have the same model, task, data and predictions; clocks and machines may differ."""
+    if other is None or key_of(entry.result)[1:] != key_of(other.result)[1:]:
+        return False
+    return entry.packed == other.packed or entry.predictions == other.predictions
 
 
 def _require_own_name(name: str, by: str, bundles: Sequence[StoredBundle]) -> None:

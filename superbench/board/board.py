@@ -6,6 +6,7 @@ upstream replaces the older one for the tasks that both contain. The older bundl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +131,20 @@ class Board:
         return self._page.contents(progress, everything=everything, hidden=hidden)
 
     def write_page(
-        self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False, hidden: bool = False
+        self,
+        out: Path,
+        progress: Progress = lambda done, total: None,
+        *,
+        everything: bool = False,
+        hidden: bool = False,
+        told: Callable[[str], object] = lambda line: None,
     ) -> list[str]:
         """Writes the board as one HTML file that opens from disk; published rows are in a table of their own. `hidden` adds the
-        rows that only members see.
+        rows that only members see. `told` is called with a sentence for each task whose plugin is missing here.
 
         Returns what the board contains but does not show, with the reasons.
         """
-        return self._page.write(out, progress, everything=everything, hidden=hidden)
+        return self._page.write(out, progress, everything=everything, hidden=hidden, told=told)
 
     def _repr_html_(self) -> str:
         """Returns the page for a notebook, in a frame that may run scripts and start downloads only."""

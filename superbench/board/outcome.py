@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from superbench.errors import Refusal, SuperbenchError
 
+PRESENT = {"replayed", "present"}
+"""Codes of refusals of what is on the board already: the same bundle, or the same results of another person."""
+
 
 @dataclass
 class Outcome:
@@ -32,12 +35,10 @@ class Outcome:
             error.args = (f"{error} {self} {self.total - done} of {self.total} bundles are undecided or were not sent.",)
 
     def __str__(self) -> str:
-        """Returns one sentence for each kind. What the board has received before (`replayed`) may be on the board."""
-        parts = [f"On the board: {', '.join(self.accepted) or 'nothing new'}."]
-        for title, replayed in (("Not on the board", False), ("Submitted before", True)):
-            reasons = [f"{name}: {str(why).rstrip('.')}" for name, why in self.refused if (why.code == "replayed") is replayed]
-            parts += [f"{title}: {'; '.join(reasons)}."] if reasons else []
-        return " ".join(parts)
+        """Returns a sentence for what is on the board, and one for what is not."""
+        told = f"On the board: {', '.join(self.accepted) or 'none of these'}."
+        reasons = [f"{name}: {str(why).rstrip('.')}" for name, why in self.refused]
+        return f"{told} Not on the board: {'; '.join(reasons)}." if reasons else told
 
 
 def _again(error: Refusal, text: str) -> Refusal:

@@ -59,11 +59,15 @@ def board(
     from superbench.cli.display import console, name_broken, stages
 
     name_broken()
+    missing: list[str] = []
     with stages() as reporter:
         refused = Board(board).write_page(
-            out, lambda done, total: reporter.advance("score again", done, total), everything=superseded, hidden=hidden
-        )
+            out, lambda done, total: reporter.advance("score again", done, total), everything=superseded, hidden=hidden,
+            told=missing.append,
+        )  # fmt: skip
     console.print(f"Wrote {out}", markup=False)
+    for sentence in missing:
+        console.print(sentence, markup=False)
     for reason in refused:
         console.print(f"not shown: {reason}", markup=False)
     if refused:

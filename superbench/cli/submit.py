@@ -41,6 +41,9 @@ def submit(
             report=lambda text: console.print(f"  {text}", markup=False),
         )
         for state in states:
+            if state["state"] == "present":
+                console.print(f"{state['upstream']}: already on the board ({state['reason']})", markup=False)
+                continue
             console.print(f"{state['upstream']}: {', '.join(state['tasks'])} accepted ({board})", markup=False)
         return
 

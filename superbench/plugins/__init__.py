@@ -23,6 +23,7 @@ from superbench.plugins.names import (
     Listed as Listed,
     Offered as Offered,
     broken as broken,
+    distribution_of as distribution_of,
     list_tasks as list_tasks,
     list_upstreams as list_upstreams,
     listed as listed,

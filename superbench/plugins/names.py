@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
 from superbench.plugins.entry_points import (
+    DISTRIBUTION,
     HUBS as HUBS,
     NAMES as NAMES,
     TASKS as TASKS,
@@ -116,6 +117,12 @@ def task(name: str) -> Task:
     """Returns the registered task of that name; raises `UnknownName` or `BrokenPlugin`. A built-in task is returned even if
     another distribution registers its name, because boards score with it."""
     return _as_task(find(TASKS, "task", name))
+
+
+def distribution_of(task: str) -> str:
+    """Returns the distribution that registers a task, with its version; empty for a built-in task and for one of a file."""
+    point = points(TASKS).get(task)
+    return "" if point is None or point.dist is None or point.dist.name == DISTRIBUTION else owner(point)
 
 
 def _as_task(point: EntryPoint) -> Task:

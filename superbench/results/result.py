@@ -133,7 +133,8 @@ class Seal(TypedDict, total=False):
 @with_config(CLOSED)
 class Surroundings(TypedDict, total=False):
     """Versions and machine; identifiers of the job, its model and its options; outputs and seal. `prepared`: the protocol by
-    whose rules the corpus was prepared, where nothing is trained. `command`: see `runs.command`."""
+    whose rules the corpus was prepared, where nothing is trained. `command`: see `runs.command`.
+    `plugin`: the distribution of the task, if it is not built in."""
 
     superbench: Line
     python: Line
@@ -151,6 +152,7 @@ class Surroundings(TypedDict, total=False):
     prepared: Line
     spec: Text
     command: Text
+    plugin: Line
     source: Text
     options: Text
     libraries: Annotated[list[Line], Field(max_length=500)]

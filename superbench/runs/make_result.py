@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from superbench import plugins
 from superbench.__version__ import __version__
 from superbench.contract import SAMPLE_RATE, Fold, Task
 from superbench.data.passport import Passport, notes_of
@@ -22,8 +23,8 @@ from superbench.runs.destination import source_of
 from superbench.runs.options import Options
 from superbench.training.outcome import Outcome
 
-LONGEST_COMMAND = 1_000
-"""Characters of the command in the record."""
+LONGEST_COMMAND, LONGEST_PLUGIN = 1_000, 200
+"""Characters of the command, and of the task's distribution, in the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ def _made_from(made: ResultParts) -> dict[str, Any]:
         "source": source_of(upstream.spec), "options": made.options.label,
         "libraries": list(upstream.libraries),
     }  # fmt: skip
+    if distribution := plugins.distribution_of(made.task.card.name):
+        facts["plugin"] = distribution[:LONGEST_PLUGIN]
     prepared = {} if made.options.trains else {"prepared": made.options.prepared}
     return facts | prepared | ({"outputs": upstream.outputs.facts()} if upstream.outputs else {})
 

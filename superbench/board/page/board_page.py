@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from superbench.board.page import render, shown_results
+from superbench.board.page import missing_plugins, render, shown_results
 from superbench.board.page.counted import Counted, LeftOut, counted
 from superbench.board.storage.base import Storage, event
 from superbench.board.storage.sealed_evidence import SealedEvidence
@@ -56,12 +56,21 @@ class BoardPage:
         return reasons
 
     def write(
-        self, out: Path, progress: Progress = lambda done, total: None, *, everything: bool = False, hidden: bool = False
+        self,
+        out: Path,
+        progress: Progress = lambda done, total: None,
+        *,
+        everything: bool = False,
+        hidden: bool = False,
+        told: Callable[[str], object] = lambda line: None,
     ) -> list[str]:
-        """Writes one HTML file; returns what it does not show, with the reasons."""
+        """Writes one HTML file; returns what it does not show, with the reasons. `told` is called with a sentence for each task
+        whose plugin is missing."""
         require_place(out, f"--out {out}")
         data = self.contents(progress, everything=everything, hidden=hidden)
         write_text(out, render.render(data))
+        for facts in data["missing"]:
+            told(missing_plugins.said(facts))
         return list(data["refused"])
 
     def frame(self) -> str:

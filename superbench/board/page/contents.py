@@ -67,11 +67,13 @@ def contents(
     sections: Sequence[Mapping[str, Any]] = (),
     *,
     origins: Origins | None = None,
+    missing: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Returns the data of the page for `render.render`.
 
     `refused`: what the board contains but does not show, with the reasons. Without `scored`, the page has no paired
     differences in large tables and no hardest items. `sections`: see `shot_sections`. `origins`: who submitted the results.
+    `missing`: tasks that cannot be loaded here, see `missing_plugins.facts_of`.
     """
     first: dict[tuple[str, str], Group] = {}
     for group in groups:
@@ -87,6 +89,7 @@ def contents(
         ],
         "sections": list(sections),
         "refused": list(refused),
+        "missing": list(missing),
     }
 
 
@@ -117,7 +120,7 @@ class _Table:
         return cls(
             group,
             columns,
-            ranks(group.rows, columns, scored=group.scored),
+            ranks([row for row in group.rows if row.cells], columns, scored=group.scored),
             {column.key: _standings(group, column) for column in shown},
             {column.key: leaders(group.rows, column)[0] for column in shown},
             frozenset(column.task for column in shown if column.reference),

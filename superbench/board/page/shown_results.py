@@ -17,7 +17,7 @@ from superbench.board.bundles.bundle import Bundle, Entry
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References
 from superbench.board.bundles.verify import examine_entry
-from superbench.board.page import contents, shot_sections
+from superbench.board.page import contents, missing_plugins, shot_sections
 from superbench.board.page.counted import Counted, LeftOut, Origin, counted, reason_of
 from superbench.board.page.details import ScoredPredictions
 from superbench.board.storage.base import Reading
@@ -37,12 +37,14 @@ MOST_DRAWN = 1_000_000
 
 @dataclass(frozen=True)
 class Shown:
-    """A result that is shown, with its evidence; `origin` is None for one that is not on the board yet."""
+    """A result that is shown, with its evidence; `origin` is None for one that is not on the board yet.
+    `missing`: its task cannot be loaded here, so it has no evidence, and its scores are not shown."""
 
     bundle: Bundle
     entry: Entry
     evidence: Evidence
     origin: Origin | None = None
+    missing: bool = False
 
     @property
     def answers(self) -> ScoredPredictions:
@@ -76,9 +78,13 @@ def verified(
     shown: list[Shown] = []
     seen: dict[tuple[str, str], References | None] = {}
     fresh: dict[tuple[str, str], Evidence] = {}
+    is_known = missing_plugins.looked_up()
     for number, (bundle, entry, origin) in enumerate((one.bundle, one.entry, one.origin) for one in entries):
         progress(number, len(entries))
         data_key = (entry.result.task.name, entry.result.data.fingerprint)
+        if entry.result.shots is None and not is_known(entry.result.task.name):
+            shown.append(Shown(bundle, entry, missing_plugins.NO_EVIDENCE, origin, missing=True))
+            continue
         try:
             if data_key not in seen:
                 seen[data_key] = references_for(storage, *data_key)
@@ -154,6 +160,8 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
     """Returns the page's data, as plain values; raises any error that a result causes."""
     by_key = {rows.key_of(result.entry.result): result for result in shown}
     groups = grouped([result.entry.result for result in shown], {key: result.known for key, result in by_key.items()})
+    missing = [result.entry.result for result in shown if result.missing]
+    groups = [missing_plugins.without_tasks(group, {result.task.name for result in missing}) for group in groups]
     used = {key for group in groups for row in group.rows for key in row.cells}
     columns = [column for column in rows.columns() if column.primary or column.reference or column.key in used]
     origins = {key: result.origin for key, result in by_key.items() if result.origin is not None}
@@ -162,10 +170,13 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
     groups.append(rows.Group(contents.PUBLISHED, tuple(published(columns))))
     if everything:
         groups.append(rows.Group(contents.SUPERSEDED, tuple(superseded(columns))))
-    answers = {key: result.answers for key, result in by_key.items() if result.entry.result.shots is None}
+    answers = {
+        key: result.answers for key, result in by_key.items() if result.entry.result.shots is None and not result.missing
+    }
     return contents.contents(
-        groups, columns, left_out, lambda result: answers.get(rows.key_of(result)), sections, origins=origins
-    )
+        groups, columns, left_out, lambda result: answers.get(rows.key_of(result)), sections, origins=origins,
+        missing=missing_plugins.facts_of(missing),
+    )  # fmt: skip
 
 
 def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str]:

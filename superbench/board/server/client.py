@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from superbench.board.bundles.bundle import one_per_upstream
-from superbench.board.outcome import Outcome
+from superbench.board.outcome import PRESENT, Outcome
 from superbench.errors import BadResult, CommandError, Refusal, SuperbenchError
 
 PATIENCE = 3600.0
@@ -60,10 +60,13 @@ class ServedBoard:
     ) -> Iterator[dict[str, Any]]:
         """Sends the results of every upstream under `folder`; yields the state of each submission that is accepted.
 
-        With `hidden`, only members see the rows. `report` is called with a line of text at every change. A bundle that is
-        refused does not stop the others: at the end a `Refusal` (`BadResult`) names those that are on the board and those that
-        are not, with the server's reasons. An error that concerns all bundles (the token, the network, a limit of the server)
-        stops at once.
+        The state of a bundle that the board has already is `present`, with the `reason`; so is that of a shared baseline, whose
+        same results somebody else has submitted. With `hidden`, only members see the rows. `report` is called with a line of
+        text at every change.
+
+        A bundle that is refused does not stop the others: at the end a `Refusal` (`BadResult`) names those that are on the
+        board and those that are not, with the server's reasons. An error that concerns all bundles (the token, the network, a
+        limit of the server) stops at once.
         """
         bundles = one_per_upstream(folder, without_references)
         outcome, path = Outcome(self.address, len(bundles)), f"/api/submissions{'?hidden=true' if hidden else ''}"
@@ -72,9 +75,11 @@ class ServedBoard:
             try:
                 state = self._decided(self._call("POST", path, data), report)
             except Refusal as error:
-                report(f"{name}: refused")
-                outcome.refuse(name, error)
-                continue
+                if error.code not in PRESENT:
+                    report(f"{name}: refused")
+                    outcome.refuse(name, error)
+                    continue
+                state = {"upstream": name, "state": "present", "tasks": [], "reason": str(error)}
             except SuperbenchError as error:
                 outcome.note_in(error)
                 raise

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from superbench.board.acceptance import require_again
 from superbench.board.board import Board
 from superbench.board.server.drawn_page import DrawnPage
 from superbench.board.server.fairness import Limits, SubmissionLimiter, next_in_turn
@@ -104,12 +105,7 @@ class SubmissionQueue:
         facts = await self._opening_worker.ask("open", OPENING_SECONDS, path=str(upload))
         async with self._entering:
             accepted = await asyncio.to_thread(self.board.storage.bundles)
-            waiting = {submission.digest for submission in self.submissions.values() if submission.pending}
-            digests = [stored.digest for stored in accepted if stored.digest]  # they may be shortened
-            if facts["digest"] in waiting or any(facts["digest"].startswith(digest) for digest in digests):
-                raise Conflict(
-                    f"The same bundle of {facts['upstream']} was submitted before; a bundle is accepted once.", "replayed"
-                )
+            self._require_new(facts["upstream"], facts["digest"], accepted)
             size = upload.stat().st_size
             new = incoming.received(
                 by, size, facts["upstream"], tuple(facts["tasks"]), facts["digest"], tokens.digest_of(secret), hidden=hidden
@@ -118,6 +114,14 @@ class SubmissionQueue:
             self.submissions[new.id] = new
         self._work.set()
         return new
+
+    def _require_new(self, upstream: str, digest: str, accepted: Sequence[StoredBundle]) -> None:
+        """Raises `Conflict` for a bundle that waits in the queue, was withdrawn, or is on the board."""
+        if any(submission.pending and submission.digest == digest for submission in self.submissions.values()):
+            raise Conflict(f"The same bundle of {upstream} waits to be scored already.", "waiting")
+        same = next((stored for stored in accepted if stored.digest and digest.startswith(stored.digest)), None)
+        if same is not None:  # the digest of a stored bundle may be shortened
+            require_again(self.board.storage, upstream, same, again=False)
 
     async def refuse(self, subject: str, reason: Refusal, by: str) -> None:
         """Writes a refusal into the board's log."""

@@ -70,6 +70,7 @@ _SHOWN_ELSEWHERE = (
     "date",
     "spec",
     "command",
+    "plugin",
     "job",
     "source",
     "options",

@@ -15,10 +15,8 @@ from superbench.board.bundles.bundle import open_bundle, pack_bundle
 from superbench.board.bundles.lookalikes import namesake, require_legible
 from superbench.board.storage import backup as backups
 from superbench.board.storage.base import StoredBundle, now
-from superbench.contract import Prediction
 from superbench.errors import CommandError, Conflict, Malformed, UnknownName
-from superbench.plugins import task
-from superbench.results import Result, write_result
+from superbench.results import Result
 
 
 def accept(board: Board, folder: Path, by: str = "") -> None:
@@ -27,21 +25,6 @@ def accept(board: Board, folder: Path, by: str = "") -> None:
 
 def names(board: Board) -> list[str]:
     return sorted(row["name"] for group in board.contents()["groups"] if not group["official"] for row in group["rows"])
-
-
-def with_emotions(place: Path, a_result: Callable[..., Result], name: str, right: int, **more: Any) -> Path:
-    """Adds an invented result of emotion recognition to keyword spotting: a second task of the same model."""
-    emotions = task("sid")
-    said = [Prediction(f"{n:03}.wav", "all", (f"s{n}",), "id10001", "id10001" if n < right else "id10002") for n in range(48)]
-    record = a_result(name, 20, **more).model_dump(mode="json", by_alias=True)
-    record["task"] |= {"name": "sid", "version": emotions.card.version}
-    record["scores"] = doubles.scores_of("sid", said)
-    rates = emotions.card.recipes["mini"].learning_rates
-    record["sweep"] = [doubles.receipt(lr, 50.0 - i) for i, lr in enumerate(rates)]
-    record["chosen"]["all"]["lr"] = rates[0]
-    record["data"]["items"]["test"] = 48
-    write_result(place / "sid", Result.model_validate(record), said)
-    return place
 
 
 # ---------------------------------------------------------------- owners
@@ -64,7 +47,7 @@ def test_a_revision_with_fewer_tasks_takes_the_place_of_these_alone(
     address: str, a_folder: Callable[..., Path], a_result: Callable[..., Result]
 ) -> None:
     board = Board(address)
-    accept(board, with_emotions(a_folder("apc", 20, revision="one"), a_result, "apc", 30, revision="one"), "alice")
+    accept(board, doubles.with_emotions(a_folder("apc", 20, revision="one"), a_result, "apc", 30, revision="one"), "alice")
     accept(board, a_folder("apc", 40, revision="two", where="newer"), "alice")
     assert sorted((one.task.name, one.upstream.revision) for one in board.results()) == [("ks", "two"), ("sid", "one")]
     rows = [(row["name"], row["revision"], sorted(row["cells"])) for row in board.contents()["groups"][0]["rows"]]
@@ -188,7 +171,7 @@ def test_the_history_says_what_the_page_does_not_show(
 ) -> None:
     """References that were added later are of other data."""
     board = Board(address)
-    accept(board, with_emotions(a_folder("apc", 20), a_result, "apc", 30), "alice")
+    accept(board, doubles.with_emotions(a_folder("apc", 20), a_result, "apc", 30), "alice")
     accept(board, a_folder("tera", 20), "alice")
     board.add_references(a_folder("mine", 30, fingerprint="another", where="own"))
     apc, tera = board.history()

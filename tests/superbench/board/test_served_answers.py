@@ -131,7 +131,7 @@ def test_a_port_in_use_is_found_before_the_address_is_printed(tmp_path: Path, ca
         port = taken.getsockname()[1]
         with pytest.raises(CommandError, match=rf"Port {port} of 127.0.0.1 is in use.* --port 0"):
             web_server.listening("127.0.0.1", port)
-        done = call("serve", "--board", str(tmp_path / "board"), "--port", str(port))
+        done = call("serve", "--board", str(tmp_path / "board"), "--port", str(port), "--create")
         assert (done.returncode, "http://" in done.stdout) == (2, False)
         assert "Errno" not in done.stderr
         assert "--port" in done.stderr

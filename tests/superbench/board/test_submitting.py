@@ -54,34 +54,62 @@ def test_an_error_of_the_storage_says_what_was_accepted_before_it(
         Board(tmp_path / "board").submit(folder.parent)
 
 
-def test_the_sum_sets_apart_what_was_sent_before() -> None:
-    outcome = Outcome("http://host", 3, accepted=["apc"])
+def test_the_sum_says_what_is_on_the_board_and_what_is_not() -> None:
+    outcome = Outcome("http://host", 2, accepted=["apc"])
     outcome.refuse("liar", Refusal("422 score: wrong.", "score"))
-    outcome.refuse("tera", Conflict("409 replayed: same", "replayed"))
     with pytest.raises(Refusal) as caught:
         outcome.require_accepted()
     assert str(caught.value) == (
-        "http://host refuses 2 of 3 bundles. On the board: apc. Not on the board: liar: 422 score: wrong. "
-        "Submitted before: tera: 409 replayed: same."
+        "http://host refuses 1 of 2 bundles. On the board: apc. Not on the board: liar: 422 score: wrong."
     )
     Outcome("board", 1, accepted=["apc"]).require_accepted()
 
 
+def clocked(place: Path, rewritten: Callable[..., Path]) -> Path:
+    """The same results as another person gets them: only the clocks differ."""
+    return rewritten(place, lambda record: record["seconds"].update(extract=7.5))
+
+
+def test_a_shared_baseline_counts_once_and_its_second_sender_is_told(
+    address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
+) -> None:
+    board = Board(address)
+    board.accept(board.examine(pack_bundle(a_folder("fbank", 20, where="alice"))), "alice")
+    a_folder("apc", 30, where="bob")
+    own = clocked(a_folder("fbank", 20, where="bob"), rewritten)
+    assert pack_bundle(own) != pack_bundle(a_folder("fbank", 20, where="alice"))
+    with pytest.raises(Conflict, match=r"on this board already, with the same predictions, submitted by alice at") as caught:
+        board.accept(board.examine(pack_bundle(own)), "bob")
+    assert (caught.value.status, caught.value.code) == (409, "present")
+    receipts = board.submit(own.parent, by="bob")
+    assert sorted((receipt.upstream, receipt.fresh) for receipt in receipts) == [("apc", True), ("fbank", False)]
+    assert [(one.upstream, one.by) for one in board.storage.bundles()] == [("fbank", "alice"), ("apc", "bob")]
+    board.accept(board.examine(pack_bundle(own)), "alice")  # her own newer version
+    assert len(board.history("fbank")) == 2
+
+
 def test_over_http_the_last_lines_say_which_are_on_the_board(
-    tmp_path: Path, serving: Callable[..., Any], call: Any, a_folder: Callable[..., Path]
+    tmp_path: Path, serving: Callable[..., Any], call: Any, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
 ) -> None:
     place = tmp_path / "board"
     board = Board(place)
     board.accept(board.examine(pack_bundle(a_folder("mfcc", 20, where="others"))), "bob")
     for name in ("apc", "mfcc", "tera"):
         folder = a_folder(name, 30)
+    board.accept(board.examine(pack_bundle(clocked(a_folder("fbank", 20, where="others"), rewritten))), "bob")
+    a_folder("fbank", 20)
     with serving(place) as server:
         done = call("submit", str(folder.parent), "--board", server.address, "--token", server.token)
         assert done.returncode == 1
-        assert "On the board: apc, tera. Not on the board: mfcc: 409 name: The name 'mfcc' belongs to somebody" in " ".join(
-            done.stderr.split()
+        assert (
+            "On the board: apc, fbank, tera. Not on the board: mfcc: 409 name: The name 'mfcc' belongs to somebody"
+            in " ".join(done.stderr.split())
         )
-        assert server.names() == ["apc", "mfcc", "tera"]
+        assert "fbank: already on the board" in done.stdout
+        assert "submitted by bob" in " ".join(done.stdout.split())
+        assert server.names() == ["apc", "fbank", "mfcc", "tera"]
+        again = call("submit", str(folder), "--board", server.address, "--token", server.token)
+        assert (again.returncode, "tera: already on the board" in again.stdout) == (0, True)
         with pytest.raises(BadResult, match=r"\(401\). token: The token is unknown") as caught:
             list(ServedBoard(server.address, "sb_wrong").submit(folder.parent))
         assert not isinstance(caught.value, Refusal)  # it stops at once: the token is wrong for all

@@ -124,6 +124,10 @@ function start() {
     return;
   }
   fill(byId("task-links"), ...allTasks.map((task) => viewLink("task", task, task.toUpperCase(), { title: titleOf(task) })));
+  for (const { task, plugin, rows } of board.missing ?? []) {
+    byId("tables").prepend(make("p", { class: "card missing", role: "note" }, `The task ${task} is not installed where this page was made: `
+      + `${listed(rows)} ${rows.length === 1 ? "is" : "are"} shown without its column. Missing: ${plugin || "its plugin, whose name the results do not tell"}.`));
+  }
   if (board.refused?.length) {
     byId("tables").append(make("details", { class: "refused" },
       make("summary", {}, `${plural(board.refused.length, "result")} on the board not shown`),
