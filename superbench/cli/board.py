@@ -22,8 +22,8 @@ class BoardGroup(TyperGroup):
     """Treats a first word that is no subcommand as a board. A folder with the name of a subcommand is written `./history`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Inserts the hidden command that writes the page before the board's name or the options."""
-        words = {name for name, command in self.commands.items() if not command.hidden} | set(ctx.help_option_names)
+        """Inserts the command that writes the page before the board's name or the options."""
+        words = {*self.commands, *ctx.help_option_names}
         return super().parse_args(ctx, [PAGE, *args] if args and args[0] not in words else args)
 
 
@@ -43,7 +43,7 @@ Because = Annotated[str, typer.Option(help="Why, for the board's log", show_defa
 Token = Annotated[str | None, typer.Option(envvar="SUPERBENCH_TOKEN", help="Token for the board's server", show_default=False)]
 
 
-@app.command(PAGE, hidden=True)
+@app.command(PAGE)
 def board(
     board: Kept,
     out: Annotated[Path, typer.Option(help="The page to write")] = Path("board.html"),

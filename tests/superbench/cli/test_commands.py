@@ -176,6 +176,9 @@ def test_results_go_from_report_to_board(call: Call, results: Path, tmp_path: Pa
     assert call("submit", str(results), "--board", str(board)).stdout.count("already on the board") == 2
     page = tmp_path / "board.html"
     assert call("board", str(board), "--out", str(page)).returncode == 0
+    also = tmp_path / "also.html"
+    assert call("board", "page", str(board), "--out", str(also)).returncode == 0
+    assert also.read_bytes() == page.read_bytes()
     assert "mfcc" in page.read_text()
     assert call("submit", str(results), "--board", "https://example.org").returncode == 2
 
