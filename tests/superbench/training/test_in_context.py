@@ -3,6 +3,7 @@ not."""
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import math
@@ -127,8 +128,22 @@ def near_chance(score: float, items: int) -> bool:
     return abs(score - 25.0) < 3.29 * 100 * (0.25 * 0.75 / items) ** 0.5
 
 
-def test_a_model_that_looks_up_the_nearest_example_is_right_from_one_example_on(tmp_path: Path) -> None:
-    shots = by_k(run(Reader(nearest), tmp_path))
+@pytest.fixture(scope="module")
+def nearest_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], tuple[Result, Path]]:
+    """`nearest_run()`: the result of `Reader(nearest)`, computed once, and the folder with its store and files."""
+
+    @functools.cache
+    def computed() -> tuple[Result, Path]:
+        folder = tmp_path_factory.mktemp("nearest")
+        return run(Reader(nearest), folder), folder
+
+    return computed
+
+
+def test_a_model_that_looks_up_the_nearest_example_is_right_from_one_example_on(
+    nearest_run: Callable[[], tuple[Result, Path]],
+) -> None:
+    shots = by_k(nearest_run()[0])
     assert near_chance(shots[0].score, 16)
     assert shots[1].score > 95
     assert shots[2].score > 95
@@ -164,20 +179,20 @@ def test_label_orders_are_all_there_are_and_balanced() -> None:
     assert len({tuple(label_order(12, draw)) for draw in range(48)}) == 24
 
 
-def test_the_result_is_of_schema_2_and_lies_in_its_own_folder(tmp_path: Path) -> None:
-    result = run(Reader(nearest), tmp_path)
-    assert (tmp_path / "out/model/tones/in-context/result.json").is_file()
+def test_the_result_is_of_schema_2_and_lies_in_its_own_folder(nearest_run: Callable[[], tuple[Result, Path]]) -> None:
+    result, folder = nearest_run()
+    assert (folder / "out/model/tones/in-context/result.json").is_file()
     assert (result.schema_, result.task.protocol) == (2, "in-context")
     assert [entry.k for entry in result.shots or ()] == [0, 1, 2]
     assert result.scores["accuracy"].value == by_k(result)[2].score
     assert {entry.floor for entry in result.shots or ()} == {25.0}
-    with gzip.open(tmp_path / "out/model/tones/in-context/likelihoods.jsonl.gz", "rt") as file:
+    with gzip.open(folder / "out/model/tones/in-context/likelihoods.jsonl.gz", "rt") as file:
         episodes = [json.loads(line) for line in file if line.startswith("{")]
     assert len(episodes) == 12 * 3 + 12 * 2  # of K = 0, 1, 2, and with wrong labels
     assert episodes[0]["classes"] == ["high", "deep", "mid", "top"]
     assert list(episodes[0]["questions"])[:4] == ["silence", "noise", "low6", "low6, shuffled"]
     assert episodes[0]["questions"]["silence"][0] == [-20.0, 1, 4]
-    assert not (tmp_path / "store" / "shards").exists() or not any((tmp_path / "store" / "shards").iterdir())
+    assert not (folder / "store" / "shards").exists() or not any((folder / "store" / "shards").iterdir())
 
 
 class Killed(BaseException):

@@ -154,6 +154,15 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.fixture(scope="module")
+def trained(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of `Tiny`, with its curves and the file of the model in one folder; no test writes into it."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.py").write_text(TINY)
+    train(folder / "tiny.py", speech, folder / "out.safetensors")
+    return folder / "out.safetensors"
+
+
 def test_every_format_is_found_in_every_folder(speech: Path) -> None:
     found = recordings(speech, Silence())
     assert len(found) == 40
@@ -167,18 +176,16 @@ def test_the_seed_alone_decides_the_weights(tiny: Path, speech: Path, tmp_path: 
     assert not same(one, train(tiny, speech, tmp_path / "other.safetensors", seed=1))
 
 
-def test_the_loss_falls_and_the_held_out_loss_too(tiny: Path, speech: Path, tmp_path: Path) -> None:
-    train(tiny, speech, tmp_path / "out.safetensors")
-    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+def test_the_loss_falls_and_the_held_out_loss_too(trained: Path) -> None:
+    rows = list(csv.DictReader(trained.with_suffix(".csv").read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == list(range(4, 41, 4))
     assert float(rows[-1]["loss"]) < 0.9 * float(rows[0]["loss"])
     assert float(rows[-1]["held out"]) < 0.9 * float(rows[0]["held out"])
 
 
-def test_what_only_pretraining_needs_stays_out_of_the_checkpoint(tiny: Path, speech: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.safetensors"
-    assert set(train(tiny, speech, out)) == {"out.weight", "out.bias", "scale"}
-    loaded = plugins.upstream(plugins.parse(f"mine={tiny}:Tiny@{out}"))
+def test_what_only_pretraining_needs_stays_out_of_the_checkpoint(trained: Path) -> None:
+    assert set(load_tensors(trained)[0]) == {"out.weight", "out.bias", "scale"}
+    loaded = plugins.upstream(plugins.parse(f"mine={trained.with_name('tiny.py')}:Tiny@{trained}"))
     assert loaded.params == 320 * 8 + 8
 
 
@@ -260,10 +267,9 @@ def test_few_files_are_said_to_hold_none_out(tiny: Path, speech: Path, tmp_path:
     assert any("too few to hold one out" in said for said in notes.said)
 
 
-def test_curves_can_be_read_by_tensorboard(tiny: Path, speech: Path, tmp_path: Path) -> None:
+def test_curves_can_be_read_by_tensorboard(trained: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(tiny, speech, tmp_path / "out.safetensors")
-    events = reader.EventAccumulator(str(tmp_path / "out.events")).Reload()
+    events = reader.EventAccumulator(str(trained.with_suffix(".events"))).Reload()
     assert set(events.Tags()["scalars"]) == {"loss/training", "loss/held out", "learning rate"}
     assert [one.step for one in events.Scalars("loss/training")] == list(range(1, 41))
     assert [one.step for one in events.Scalars("loss/held out")] == list(range(4, 41, 4))
