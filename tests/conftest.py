@@ -145,6 +145,14 @@ def metadata_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def children_that_start_quickly() -> Iterator[None]:
+    """Child processes of the engine are forked from a server that has loaded our modules too, as those of `Commands` are."""
+    with pytest.MonkeyPatch.context() as session:
+        session.setattr("superbench.system.processes.LIBRARIES", (*LIBRARIES, *OURS))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's own feature store."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from superbench import plugins
-from superbench.contract import Prediction
+from superbench.contract import Prediction, Score
 from superbench.plugins import task
 from superbench.results import Result, write_result
 from superbench.results.draws import by_episode, interval_over_draws, mean_score
@@ -127,6 +127,16 @@ def said_at(right: int, shots: Sequence[tuple[Any, int]] = SHOTS) -> list[Predic
     ]
 
 
+@functools.cache
+def scores_of_draws(right: int, shots: tuple[tuple[Any, int], ...]) -> dict[Any, tuple[int, Score, tuple[float, float, str]]]:
+    """K -> number of draws, mean accuracy and its interval, of `said_at(right, shots)`."""
+    score = task("ks").score
+    drawn = {
+        k: [(rows, score(rows, {})["accuracy"]) for rows in draws] for k, draws in by_episode(said_at(right, shots)).items()
+    }
+    return {k: (len(draws), mean_score(draws), interval_over_draws(draws)) for k, draws in drawn.items()}
+
+
 def made_at(
     name: str,
     right: int,
@@ -137,17 +147,13 @@ def made_at(
     **more: Any,
 ) -> Result:
     """The result of `said_at(right)`, with a receipt for each of two hidden states, the first of which is the better one."""
-    score = task("ks").score
-    drawn = {
-        k: [(rows, score(rows, {})["accuracy"]) for rows in draws] for k, draws in by_episode(said_at(right, shots)).items()
-    }
+    drawn = scores_of_draws(right, tuple(shots))
     entries, setting = [], {"layer": 0, "centring": "mean"}
-    for k, draws in drawn.items():
-        low, high, method = interval_over_draws(draws)
+    for k, (draws, mean, (low, high, _)) in drawn.items():
         always = dict.fromkeys(controls_of(protocol, k), 8.0)
-        entries.append({"k": k, "draws": len(draws), "setting": setting, "score": mean_score(draws).value, "ci": [low, high],
+        entries.append({"k": k, "draws": draws, "setting": setting, "score": mean.value, "ci": [low, high],
                         "floor": 100 / 12, "controls": always | (controls or {})})  # fmt: skip
-    largest = mean_score(draws)
+    _, largest, (low, high, method) = [*drawn.values()][-1]
     facts = {"value": largest.value, "unit": "%", "higher_is_better": True, "ci": [low, high], "ci_method": method,
              "counts": dict(largest.counts)}  # fmt: skip
     sweep = [

@@ -35,6 +35,7 @@ def test_an_examination_apart_finds_the_same(
     assert caught.value.code == "score"
 
 
+@pytest.mark.slow
 def test_predictions_that_keep_a_scorer_busy_are_given_up(a_folder: Callable[..., Path], tmp_path: Path) -> None:
     """Slots that are opened thousands of times and never closed: the scorer's regular expression tries every pair."""
     slow = "B-a " * 4_900
@@ -71,6 +72,7 @@ def test_a_failure_of_the_process_is_told(address: str, a_folder: Callable[..., 
         sandbox.examine(board, spent)
 
 
+@pytest.mark.slow
 def test_a_bundle_that_takes_too_much_to_open_is_given_up(
     a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

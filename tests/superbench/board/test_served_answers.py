@@ -42,6 +42,7 @@ def test_what_is_accepted_is_shown_at_the_next_request(
             assert f'"model{number}"' in server.call("GET", "/", token=None)[2]
 
 
+@pytest.mark.slow
 def test_a_server_shows_what_another_server_accepted_before_it_says_so(
     tmp_path: Path, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

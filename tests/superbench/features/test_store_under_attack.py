@@ -332,6 +332,7 @@ def test_two_processes_that_write_the_same_shard_at_once_leave_one_whole_shard(t
     assert holds_everything(store)
 
 
+@pytest.mark.slow
 def test_killed_after_writing_and_before_taking_its_place_a_process_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     process = writer(tmp_path, "store.add(name, keys, values)")
     store = Store(tmp_path)
@@ -353,6 +354,7 @@ def test_killed_after_writing_and_before_taking_its_place_a_process_leaves_nothi
     assert holds_everything(store)
 
 
+@pytest.mark.slow
 def test_killed_between_its_place_and_its_row_a_process_leaves_a_file_that_nobody_believes(tmp_path: Path) -> None:
     process = writer(tmp_path, KILLED_BEFORE_ITS_ROW)
     go_on(process)

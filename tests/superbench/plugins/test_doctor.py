@@ -199,6 +199,7 @@ def test_two_examinations_give_the_same_certificate(tones: ModuleType) -> None:
     assert stride == 320
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_the_block() -> None:
     """Measured in a new process, since a process that has freed memory uses it again."""
     code = """
