@@ -12,6 +12,7 @@ demo: .venv/.installed
 test: .venv/.installed
 	$(PYTEST)
 
+# Its tests wait for nothing, so one worker for each of two cores; every worker collects all tests, which takes ten seconds.
 test-fast: .venv/.installed
 	$(PYTEST) -n 2 --ignore tests/parity -m 'not (slow or parity or browser or server)'
 
