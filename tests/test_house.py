@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,9 +34,14 @@ PRODUCT = ("superbench", "upstream", "downstream")
 ACCESSORS = ("setattr", "getattr", "delattr", "hasattr", "patch", "object")
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> set[str]:
     """Modules that a file imports, `from x import y` giving `x`; imports for type checkers alone are left out."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     hidden = {
         id(inner)
         for node in ast.walk(tree)
@@ -132,7 +138,7 @@ def test_built_in_plugins_use_only_the_public_names_and_never_each_other(folder:
 
 
 def test_records_of_many_fields_are_filled_by_keyword() -> None:
-    trees = {path: ast.parse(path.read_text()) for folder in PRODUCT for path in python_files(folder)}
+    trees = {path: parsed(path) for folder in PRODUCT for path in python_files(folder)}
     classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     fields = {name: set[int]() for name in records(classes)}
     for node in classes:
@@ -200,7 +206,7 @@ def test_files_stay_readable() -> None:
 def test_functions_stay_readable() -> None:
     found = {}
     for path in (path for folder in PRODUCT for path in python_files(folder)):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 found[f"{path.relative_to(ROOT)}: {node.name}"] = (node.end_lineno or 0) - node.lineno + 1
     assert {name: lines for name, lines in found.items() if lines > LONGEST_FUNCTION} == {}
@@ -245,11 +251,11 @@ def uses_of_private_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def test_tests_use_no_private_name_of_the_product() -> None:
     """Names of other packages are theirs to keep private: where a reference implementation has no public way, there is none."""
-    ours = set().union(*(private_names(ast.parse(path.read_text())) for folder in PRODUCT for path in python_files(folder)))
+    ours = set().union(*(private_names(parsed(path)) for folder in PRODUCT for path in python_files(folder)))
     found = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for path in python_files("tests")
-        for line, name in uses_of_private_names(ast.parse(path.read_text()))
+        for line, name in uses_of_private_names(parsed(path))
         if name in ours
     ]
     assert found == []

@@ -21,11 +21,17 @@ from superbench.errors import CommandError
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
 from superbench.plugins import Loaded
-from superbench.runs.forecast import Forecast, counted, forecast, room
+from superbench.runs.forecast import LEAST_SECONDS, Forecast, counted, forecast, room
 from superbench.runs.options import Options
 from superbench.system.progress import Silence
 
 TASKS = ("asr", "asv", "er", "ic", "ks", "pr", "qbe", "sd", "sf", "sid")
+
+
+@pytest.fixture(autouse=True)
+def brief_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The speed of a model is measured for a moment only; no value here depends on it."""
+    monkeypatch.setattr("superbench.runs.forecast.LEAST_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -167,7 +173,10 @@ def test_the_default_store_space_is_the_free_space_of_its_disk(tmp_path: Path) -
     assert room(tmp_path / "not" / "yet") == pytest.approx(shutil.disk_usage(tmp_path).free, abs=2**30)
 
 
-def test_the_speed_says_how_it_was_measured(tones: ModuleType, spectrum: Loaded, tmp_path: Path) -> None:
+def test_the_speed_says_how_it_was_measured(
+    tones: ModuleType, spectrum: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("superbench.runs.forecast.LEAST_SECONDS", LEAST_SECONDS)
     alone = dataclasses.replace(spectrum, batching="none")
     for upstream in (spectrum, alone):
         speed = look(upstream, [tones.TONE], tmp_path).speed
