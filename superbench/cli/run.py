@@ -58,15 +58,14 @@ def run(
     """Run downstream tasks on frozen upstreams.
 
     Sound passes through the model once; tasks, learning rates and later runs share the stored features. To resume, repeat the
-    command: finished jobs run again only if something changed. Results: `OUT/<upstream>[--<options>]/<task>/result.json`.
-    Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
+    command: finished jobs run again only if something changed. Results: `OUT/<upstream>[--<options>]/<task>/result.json`. Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
     options: dict[str, Any] = {
         "data": data, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
         "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk,
         "precision": precision, "variants": variant or (), "workers": workers, "store": store, "store_gb": store_gb,
-        "engine": engine, "address": address, "slurm": slurm, "detach": detach, "store_per_node": store_per_node, "redo": redo,
-        "shots": shots(examples), "draws": draws,
+        "engine": engine, "address": address, "slurm": slurm, "detach": detach, "redo": redo, "shots": shots(examples),
+        "draws": draws, "store_per_node": store_per_node,
     }  # fmt: skip
     _execute(upstreams, tasks, dry_run, options)
 

@@ -58,7 +58,7 @@ def ray_engine(jobs: Sequence[Job], plan: RunPlan, count: int | None, address: s
         crew = Actors(ray, plan, count or slots(ray, plan.options.device))
         crew.require_same_nodes()
         homes = Homes(None if plan.node_store is None else plan.out / HOMES)
-        yield from Dispatcher(list(jobs), plan, crew, watcher, homes).run()
+        yield from Dispatcher(list(jobs), plan, crew, watcher, homes=homes).run()
     finally:
         ray.shutdown()
 
@@ -246,7 +246,7 @@ class Actors:
             events = self.ray.get(member.pending)
             if not member.place:
                 self._welcome(member, self.ray.get(member.facts))
-        except self.ray.exceptions.RayActorError as error:
+        except (self.ray.exceptions.RayActorError, self.ray.exceptions.ObjectLostError) as error:  # or its node with the answer
             if member.busy:
                 yield number, ("died", f"The actor of this job ended ({_reason(error)}).")
             self._replace(number)
