@@ -333,9 +333,7 @@ def test_ray_goes_on_where_a_killed_command_stopped(
 
 
 @pytest.mark.slow
-def test_ray_without_a_shared_file_system(
-    keyword_corpora: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ray_without_a_shared_file_system(keyword_corpora: Path, alone: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
