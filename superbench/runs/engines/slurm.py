@@ -7,6 +7,7 @@ https://github.com/facebookincubator/submitit
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +71,7 @@ class _Task:
         """Returns the same task, to be queued again; it continues from what is stored."""
         from submitit.helpers import DelayedSubmission
 
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a second one would interrupt this
         self.leaving = True
         return DelayedSubmission(replace(self, leaving=False))
 
@@ -234,11 +236,11 @@ def _result(job: Job, task: Any, plan: RunPlan) -> Ended:
 
     try:
         return task.result()
-    except submitit.core.utils.UncompletedJobError as error:
-        reason = str(error).partition("\n")[0]
-        text = f"The task of this job ended without a result ({reason}). Log: {Path(task.paths.stderr)}"
-        raise _Died(text) from error
     except submitit.core.utils.FailedJobError as error:
         reason = str(error).strip().splitlines()[-1]
         text = f"The task of this job failed: {reason} Log: {Path(task.paths.stderr)}"
         return failed(job, plan, "WorkerDied", text)
+    except submitit.core.utils.UncompletedJobError as error:
+        reason = str(error).partition("\n")[0]
+        text = f"The task of this job ended without a result ({reason}). Log: {Path(task.paths.stderr)}"
+        raise _Died(text) from error

@@ -361,9 +361,11 @@ class Preempting(NoWatcher):
 
     def __init__(self, out: Path) -> None:
         self.out, self.sent = out, threading.Event()
+        self.thread = threading.Thread(target=self._preempt, daemon=True)
 
     def started(self, job: Job) -> None:
-        threading.Thread(target=self._preempt, daemon=True).start()
+        if not self.thread.ident:
+            self.thread.start()
 
     def _preempt(self) -> None:
         while not self.sent.is_set():
@@ -375,7 +377,7 @@ class Preempting(NoWatcher):
         """Sends the signal to the process that holds the lock of a job."""
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if any(file.readlink() == lock for file in (path / "fd").iterdir()):
+                if not self.sent.is_set() and any(file.readlink() == lock for file in (path / "fd").iterdir()):
                     os.kill(int(path.name), signal.SIGUSR2)
                     self.sent.set()
 
