@@ -7,6 +7,7 @@ https://github.com/facebookincubator/submitit
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections import Counter
@@ -237,7 +238,8 @@ def _result(job: Job, task: Any, plan: RunPlan) -> Ended:
     try:
         return task.result()
     except submitit.core.utils.FailedJobError as error:
-        reason = str(error).strip().splitlines()[-1]
+        _, *trace = re.split(r"^-+$", str(error), flags=re.MULTILINE)  # between lines of dashes
+        reason = (trace[0] if trace else str(error)).strip().splitlines()[-1]
         text = f"The task of this job failed: {reason} Log: {Path(task.paths.stderr)}"
         return failed(job, plan, "WorkerDied", text)
     except submitit.core.utils.UncompletedJobError as error:
