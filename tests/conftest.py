@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import importlib.util
 import multiprocessing
@@ -13,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoints
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,24 +123,6 @@ def keyword_corpora(miniature: Callable[[str], Path]) -> Path:
 def warm_store(shared: Path) -> Path:
     """A feature store that keeps what earlier tests extracted, for tests of what comes after extraction."""
     return shared / "store"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def metadata_read_once() -> Iterator[None]:
-    """The metadata of all installed distributions (some 200 files) are read again only if a folder of `sys.path` has changed.
-    superbench reads them whenever a name is looked up, which was a third of the time of tests of boards."""
-
-    @functools.lru_cache(maxsize=1)
-    def read(state: tuple[tuple[str, int], ...]) -> EntryPoints:
-        return importlib.metadata.entry_points()
-
-    def entry_points(**wanted: str) -> EntryPoints:
-        folders = [folder or os.curdir for folder in sys.path]
-        return read(tuple((name, os.stat(name).st_mtime_ns) for name in folders if os.path.exists(name))).select(**wanted)
-
-    with pytest.MonkeyPatch.context() as session:
-        session.setattr("superbench.plugins.entry_points.entry_points", entry_points)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from superbench.errors import Malformed
 from superbench.results.published import records
@@ -94,6 +94,7 @@ def folded(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
 
+@lru_cache(maxsize=4096)
 def skeleton(name: str) -> str:
     """Replaces each character by its prototype, the character that looks the same; then removes case and accents.
 
