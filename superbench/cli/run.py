@@ -40,11 +40,13 @@ def run(
     max_steps: MaxSteps = None,
     layer: Annotated[int | None, typer.Option(help="Use this hidden state only, instead of the weighted sum of all", min=0, show_default=False)] = None,
     chunk: Annotated[float | None, typer.Option(help="Split audio longer than so many seconds into chunks, to bound memory; features differ slightly at chunk boundaries", min=1, show_default=False)] = None,
+    batch_seconds: Annotated[float | None, typer.Option(help="Seconds of sound that pass through the model at once, with padding [default: 60 on a CPU, 600 on a GPU]; features of other batches differ in their last digits, so they are stored apart and recorded as a deviation", min=1, show_default=False)] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, for the matrix products of the upstream [default: bfloat16 on a GPU that supports it, except with protocol superb; else float32]", show_default=False)] = None,
     variant: Variants = None,
     examples: ShotNumbers = None,
     draws: Draws = 10,
     workers: Annotated[int | None, typer.Option(help="Number of worker processes [default: depends on the machine]", min=1, show_default=False)] = None,
+    readers: Annotated[int | None, typer.Option(help="Threads of each worker that decode sound; the number changes no result [default: the cores, divided among the workers]", min=1, show_default=False)] = None,
     engine: Annotated[str, typer.Option(help="local (processes of this machine), ray or slurm: see the page Run on many machines")] = "local",
     address: Annotated[str | None, typer.Option(help="Ray cluster to use, HOST:PORT or auto [default: start one on this machine]", show_default=False)] = None,
     slurm: Annotated[str | None, typer.Option(help="Settings of sbatch: partition=gpu,time=240,gpus_per_node=1,array_parallelism=8; cluster=local runs the same tasks on this machine", show_default=False)] = None,
@@ -58,16 +60,16 @@ def run(
     """Run downstream tasks on frozen upstreams.
 
     Sound passes through the model once; tasks, learning rates and later runs share the stored features. To resume, repeat the
-    command: finished jobs run again only if something changed. Results: `OUT/<upstream>[--<options>]/<task>/result.json`. Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
+    command: finished jobs run again only if something changed. Results: `OUT/<upstream>[--<options>]/<task>/result.json`.
+    Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
-    options: dict[str, Any] = {
+    _execute(upstreams, tasks, dry_run, {
         "data": data, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
         "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk,
-        "precision": precision, "variants": variant or (), "workers": workers, "store": store, "store_gb": store_gb,
-        "engine": engine, "address": address, "slurm": slurm, "detach": detach, "redo": redo, "shots": shots(examples),
-        "draws": draws, "store_per_node": store_per_node,
-    }  # fmt: skip
-    _execute(upstreams, tasks, dry_run, options)
+        "batch_seconds": batch_seconds, "precision": precision, "variants": variant or (), "workers": workers, "readers": readers, "store": store, "store_gb": store_gb,
+        "engine": engine, "address": address, "slurm": slurm, "detach": detach, "store_per_node": store_per_node, "redo": redo,
+        "shots": shots(examples), "draws": draws,
+    })  # fmt: skip
 
 
 def _execute(upstreams: list[str], tasks: str, dry_run: bool, options: dict[str, Any]) -> None:

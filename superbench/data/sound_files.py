@@ -34,7 +34,8 @@ ELSEWHERE = (
 )
 """Offset, first bytes and name of formats that libsndfile does not decode."""
 LFS_POINTER = b"version https://git-lfs"
-FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+FLAC_SIGNATURE = b"fLaC"
+FLAC_START = re.compile(FLAC_SIGNATURE + rb"[\x00\x80]\x00\x00\x22")
 """Start of a FLAC file: its signature, then a metadata block of 34 bytes, which may be the last one."""
 MPEG_SUFFIXES = (".mp3", ".mp2", ".mpga")
 HEAD = 64
@@ -75,7 +76,8 @@ def opened(path: Path) -> Iterator[list[Stream]]:
 
 def must_be_one_flac(path: Path) -> None:
     """Raises `BadAudio` if a second FLAC file follows the first, since libsndfile ignores it. Reads the complete file."""
-    if len(FLAC_START.findall(path.read_bytes())) > 1:
+    content = path.read_bytes()
+    if content.count(FLAC_SIGNATURE) > 1 and len(FLAC_START.findall(content)) > 1:  # counting is much faster than the pattern
         raise BadAudio(
             f"{path} contains several FLAC files; only the first would be read. Join them with an audio program "
             "(sox a.flac b.flac both.flac), or make a file of each and list them."

@@ -147,7 +147,9 @@ def extract(
         rates, sum(piece.samples for piece in pieces) / SAMPLE_RATE, work.passed_seconds, time.perf_counter() - began
     )
     lengths = {piece.audio: piece.samples for piece in pieces}
-    return Extraction(store=store, entries=entries, live=LivePass(request), lengths=lengths, statistics=statistics, layer=layer)
+    return Extraction(
+        store=store, entries=entries, live=LivePass(request, store.readers), lengths=lengths, statistics=statistics, layer=layer
+    )
 
 
 def contribute(

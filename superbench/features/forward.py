@@ -1,41 +1,205 @@
-"""Passes a batch of sound through the frozen model, and reduces the frames to what the head needs."""
+"""Passes a batch of sound through the frozen model, and reduces the frames to what the head needs.
+
+`padded` prepares a batch, in any thread; `begin` queues its pass through the model, `Begun.finish` returns its features.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Precision, Reduction
-from superbench.contract.model import LARGEST_HALF, TOLERATED_FRAMES
 from superbench.errors import BadUpstream
+from superbench.features.reduction import checked, reduced, require_shape
+from superbench.features.transfer import Transfer, host_buffer, transfer_of
 
 if TYPE_CHECKING:
     from superbench.plugins import Loaded
 
 
 BATCH_SAMPLES = {"cpu": 60 * SAMPLE_RATE, "cuda": 600 * SAMPLE_RATE}
-"""Largest number of padded samples in a batch, by device."""
+"""Largest number of padded samples in a batch, by device, unless `ForwardOptions.batch` gives another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardOptions:
-    """Options of a forward pass: chunking, precision, layer.
+    """Options of a forward pass: chunking, precision, layer, size of batches.
 
     Sound longer than `chunk` samples is split into equal parts of at most that length; their frames are concatenated.
     `precision` applies to matrix products and convolutions (`bfloat16`: autocast; weights and stored features keep their type).
-    If `layer` is given, only that hidden state is kept.
+    If `layer` is given, only that hidden state is kept. `batch`: largest number of padded samples in a batch.
     """
 
     chunk: int | None = None
     precision: Precision = "float32"
     layer: int | None = None
+    batch: int | None = None
 
 
 WHOLE = ForwardOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Waves that the model gets in one call: their rows in the batch, (row, samples) with zeros behind each, and lengths."""
+
+    rows: list[int]
+    waves: Tensor
+    lengths: Tensor
+
+    def halves(self) -> list[Group]:
+        """Returns two groups, each padded to its own longest wave."""
+        middle = len(self.rows) // 2
+        return [self._part(slice(middle)), self._part(slice(middle, None))]
+
+    def _part(self, part: slice) -> Group:
+        lengths = self.lengths[part]
+        return Group(self.rows[part], self.waves[part, : int(lengths.max())].contiguous(), lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """A batch that is ready for the model. `audios`: the source of each wave; `counts`: number of parts of each utterance."""
+
+    groups: list[Group]
+    audios: list[Audio]
+    counts: list[int]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of sound in the batch, without padding."""
+        return sum(int(group.lengths.sum()) for group in self.groups) / SAMPLE_RATE
+
+
+def padded(upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, options: ForwardOptions) -> Padded:
+    """Returns the waves (samples,) as a batch: in parts if they are longer than a chunk, and in as many groups as the model
+    needs, if features depend on the other items of a batch."""
+    parts = [_parts(wave, upstream.hop, options.chunk) for wave in waves]
+    flat = [part for wave_parts in parts for part in wave_parts]
+    sources = [audio for wave_parts, audio in zip(parts, audios, strict=True) for _ in wave_parts]
+    groups = [_group(rows, [flat[row] for row in rows], device) for rows in _groups(upstream, [len(wave) for wave in flat])]
+    return Padded(groups, sources, [len(wave_parts) for wave_parts in parts])
+
+
+def _group(rows: list[int], waves: Sequence[Tensor], device: str) -> Group:
+    lengths = torch.tensor([len(wave) for wave in waves], pin_memory=device == "cuda")
+    buffer = host_buffer((len(waves), int(lengths.max())), device)
+    for row, wave in zip(buffer, waves, strict=True):
+        row[: len(wave)] = wave
+    return Group(rows, buffer, lengths)
+
+
+def _parts(wave: Tensor, hop: int, chunk: int | None) -> Sequence[Tensor]:
+    """Returns the complete wave, or equal parts of it, each a multiple of the hop."""
+    if chunk is None or len(wave) <= chunk:
+        return [wave]
+    count = -(-len(wave) // chunk)
+    size = -(-len(wave) // count // hop) * hop
+    return wave.split(size)
+
+
+def _groups(upstream: Loaded, lengths: Sequence[int]) -> list[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for row, length in enumerate(lengths):
+        groups.setdefault({"any": 0, "equal": length, "none": row}[upstream.batching], []).append(row)
+    return list(groups.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the model returned for a group: frames (layer, wave, time, dim) in float32, and the number of valid frames of each
+    wave, on the device, where they are ready behind `mark`."""
+
+    group: Group
+    frames: Tensor
+    valid: Tensor
+    mark: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A batch whose pass through the model is queued on the device."""
+
+    upstream: Loaded
+    batch: Padded
+    calls: list[Call]
+    reduction: Reduction
+    layer: int | None
+    transfer: Transfer
+
+    def finish(self) -> list[Tensor]:
+        """Returns the features of each utterance, as `forward` does, and frees the frames. Raises `BadUpstream`."""
+        frames: dict[int, Tensor] = {}
+        with self.transfer.after(self.calls[-1].mark):
+            for call in self.calls:
+                require_shape(self.upstream, call.frames, len(call.group.rows))
+                facts = zip(call.group.rows, call.valid.tolist(), call.group.lengths.tolist(), strict=True)
+                for place, (row, valid, samples) in enumerate(facts):
+                    frames[row] = checked(self.upstream, call.frames[:, place], valid, samples, self.batch.audios[row])
+            features = self._reduced([frames[row] for row in range(len(frames))])
+        self.calls.clear()
+        return features
+
+    def _reduced(self, frames: list[Tensor]) -> list[Tensor]:
+        layers = slice(None) if self.layer is None else slice(self.layer, self.layer + 1)
+        parts, audios = iter(zip(frames, self.batch.audios, strict=True)), list[Audio]()
+        whole = []
+        for count in self.batch.counts:
+            own = [next(parts) for _ in range(count)]
+            whole.append(torch.cat([part[layers] for part, _ in own], dim=1) if count > 1 else own[0][0][layers])
+            audios.append(own[0][1])
+        return reduced(self.upstream, whole, audios, self.reduction)
+
+
+def begin(
+    upstream: Loaded,
+    batch: Padded,
+    reduction: Reduction,
+    device: str,
+    options: ForwardOptions,
+    transfer: Transfer,
+    *,
+    alone: bool = True,
+) -> Begun:
+    """Queues the pass of a batch on the device; on a CPU, it is computed now.
+
+    If memory runs out, groups are halved; `BadUpstream` is raised if a single utterance does not fit. If the batch is not
+    `alone` (another one is not finished yet), `torch.OutOfMemoryError` is raised instead: finish that one, and repeat.
+    """
+    calls: list[Call] = []
+    waiting = batch.groups[::-1]
+    while waiting:
+        group = waiting.pop()
+        try:
+            calls.append(_called(upstream, group, device, options.precision, transfer))
+        except torch.OutOfMemoryError as error:
+            if not alone:
+                raise
+            if len(group.rows) == 1:
+                raise _too_long(upstream, batch.audios[group.rows[0]], int(group.lengths[0])) from error
+            waiting += group.halves()[::-1]
+    return Begun(
+        upstream=upstream, batch=batch, calls=calls, reduction=reduction, layer=options.layer, transfer=transfer
+    )  # fmt: skip
+
+
+def _too_long(upstream: Loaded, audio: Audio, samples: int) -> BadUpstream:
+    return BadUpstream(
+        f"{upstream.alias} does not fit into memory with {audio.path} ({samples / SAMPLE_RATE:.1f} s) alone. "
+        "Split long sound into chunks: --chunk 30"
+    )
+
+
+def _called(upstream: Loaded, group: Group, device: str, precision: Precision, transfer: Transfer) -> Call:
+    """Calls the model with a group."""
+    waves, lengths = transfer.up(group.waves), transfer.up(group.lengths)
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+        features = upstream.model(waves, lengths)
+    return Call(group, features.frames.float(), features.lengths, transfer.mark())
 
 
 def forward(
@@ -51,106 +215,15 @@ def forward(
     An utterance of n samples keeps min(round(n / hop), frames that the model returns for it) frames, at least one. If memory
     runs out, the batch is halved; `BadUpstream` is raised if a single utterance does not fit.
     """
-    parts = [_parts(wave, upstream.hop, options.chunk) for wave in waves]
-    flat = [part for wave_parts in parts for part in wave_parts]
-    sources = [audio for wave_parts, audio in zip(parts, audios, strict=True) for _ in wave_parts]
-    layers = slice(None) if options.layer is None else slice(options.layer, options.layer + 1)
-    frames = (part_frames[layers] for part_frames in _frames_of(upstream, flat, sources, device, options.precision))
-    return [
-        _reduce(torch.cat([next(frames) for _ in wave_parts], dim=1) if len(wave_parts) > 1 else next(frames), reduction)
-        for wave_parts in parts
-    ]
-
-
-def _parts(wave: Tensor, hop: int, chunk: int | None) -> Sequence[Tensor]:
-    """Returns the complete wave, or equal parts of it, each a multiple of the hop."""
-    if chunk is None or len(wave) <= chunk:
-        return [wave]
-    count = -(-len(wave) // chunk)
-    size = -(-len(wave) // count // hop) * hop
-    return wave.split(size)
-
-
-def _frames_of(
-    upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, precision: Precision
-) -> list[Tensor]:
-    """Returns the frames (layer, time, dim) of each wave, float32, on the device, without padding.
-
-    If features depend on the other items in the batch, waves are grouped by length, or passed one at a time.
-    """
-    groups = _groups(upstream, [len(wave) for wave in waves])
-    if len(groups) == 1:
-        return _batch_frames(upstream, waves, audios, device, precision)
-    frames: dict[int, Tensor] = {}
-    for rows in groups:
-        batch = _batch_frames(upstream, [waves[i] for i in rows], [audios[i] for i in rows], device, precision)
-        frames |= zip(rows, batch, strict=True)
-    return [frames[i] for i in range(len(waves))]
-
-
-def _groups(upstream: Loaded, lengths: Sequence[int]) -> list[list[int]]:
-    groups: dict[int, list[int]] = {}
-    for row, length in enumerate(lengths):
-        groups.setdefault({"any": 0, "equal": length, "none": row}[upstream.batching], []).append(row)
-    return list(groups.values())
-
-
-def _batch_frames(
-    upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, precision: Precision
-) -> list[Tensor]:
-    """Returns the frames of one batch, from one call of the model, or from two halves if memory runs out."""
+    batch = padded(upstream, waves, audios, device, options)
     try:
-        lengths = torch.tensor([len(wave) for wave in waves])
-        padded = torch.nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
-            features = upstream.model(padded.to(device), lengths.to(device))
-        frames, valid = features.frames.float(), features.lengths.tolist()
-    except torch.OutOfMemoryError as error:
+        return begin(upstream, batch, reduction, device, options, transfer_of(device)).finish()
+    except torch.OutOfMemoryError as error:  # in the reduction of the frames
         if len(waves) == 1:
-            raise BadUpstream(
-                f"{upstream.alias} does not fit into memory with {audios[0].path} ({len(waves[0]) / SAMPLE_RATE:.1f} s) alone. "
-                "Split long sound into chunks: --chunk 30"
-            ) from error
-        half = len(waves) // 2
-        return [
-            *_batch_frames(upstream, waves[:half], audios[:half], device, precision),
-            *_batch_frames(upstream, waves[half:], audios[half:], device, precision),
-        ]
-    _check(upstream, frames, len(waves))
+            raise _too_long(upstream, audios[0], len(waves[0])) from error
+    middle = len(waves) // 2
+    first, second = slice(middle), slice(middle, None)
     return [
-        _checked(upstream, frames[:, i], valid[i], len(wave), audio)
-        for i, (wave, audio) in enumerate(zip(waves, audios, strict=True))
+        *forward(upstream, waves[first], audios[first], reduction, device, options),
+        *forward(upstream, waves[second], audios[second], reduction, device, options),
     ]
-
-
-def _checked(upstream: Loaded, frames: Tensor, valid: int, samples: int, audio: Audio) -> Tensor:
-    """Returns the frames (layer, time, dim) without padding; raises `BadUpstream` if they break the contract."""
-    expected = round(samples / upstream.hop)
-    if abs(valid - expected) >= TOLERATED_FRAMES:
-        raise BadUpstream(
-            f"{upstream.alias} returns {valid} frames for {audio.path}, which has {samples} samples: expected about "
-            f"{expected} at a hop of {upstream.hop}. Correct the model's `hop`, or its `lengths`."
-        )
-    unpadded = frames[:, : max(min(expected, valid), 1)]
-    if not unpadded.shape[1]:
-        raise BadUpstream(
-            f"{upstream.alias} returns no frame for {audio.path}, which has {samples} samples: it is too short for this model."
-        )
-    if not torch.isfinite(unpadded).all():
-        raise BadUpstream(f"{upstream.alias} returns NaN or infinite features for {audio.path}.")
-    return unpadded
-
-
-def _check(upstream: Loaded, frames: Tensor, batch: int) -> None:
-    if frames.shape[0] != upstream.layers or frames.shape[1] != batch or frames.shape[3] != upstream.dim:
-        raise BadUpstream(
-            f"{upstream.alias} returned frames of shape {tuple(frames.shape)}; it declares (layer, batch, time, dim) = "
-            f"({upstream.layers}, {batch}, …, {upstream.dim})."
-        )
-
-
-def _reduce(frames: Tensor, reduction: Reduction) -> Tensor:
-    if reduction == "mean":
-        return frames.mean(dim=1)[None].cpu()
-    kept = frames.transpose(0, 1).contiguous().cpu()  # (time, layer, dim)
-    return kept.half() if float(kept.abs().max()) <= LARGEST_HALF else kept

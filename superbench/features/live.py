@@ -11,23 +11,27 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio
 from superbench.data.audio import load
-from superbench.features.forward import BATCH_SAMPLES
+from superbench.features.decoding import pool_of
 from superbench.features.sharding import Request, fitting
 
-READERS = 2
-"""Threads that decode sound while the model computes."""
 BatchKey = tuple[int, ...]
 """Key of a training batch: (update, micro-batch). It alone seeds the random crops."""
 
 
 @dataclass(slots=True)
 class LivePass:
-    """Passes sound through the model of a request, and counts the seconds of sound that passed."""
+    """Passes sound through the model of a request, and counts the seconds of sound that passed. `readers`: threads that decode
+    sound while the model computes."""
 
     request: Request
+    readers: int
     passed_seconds: float = 0.0
     _coming: dict[tuple[BatchKey, int], Future[Tensor]] = field(default_factory=dict)
-    _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS))
+    _readers: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Makes the threads, which start with the first reading."""
+        self._readers = pool_of(self.readers, self.request.device)
 
     def read(self, audios: Sequence[Audio], batch: BatchKey) -> list[Tensor]:
         """Returns features (rows, layer, dim) of each segment; they pass in one padded batch if it fits."""
@@ -38,7 +42,7 @@ class LivePass:
         self.passed_seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
         order = sorted(range(len(waves)), key=lambda i: -len(waves[i]))
         rows: dict[int, Tensor] = {}
-        for group in fitting(order, lambda i: len(waves[i]), BATCH_SAMPLES[self.request.device]):
+        for group in fitting(order, lambda i: len(waves[i]), self.request.batch_samples):
             inputs = [waves[i] for i in group], [audios[i] for i in group]
             rows |= zip(group, self.request.computed(*inputs), strict=True)
         return [rows[i] for i in range(len(waves))]

@@ -17,8 +17,9 @@ from torch import Tensor
 from superbench.contract import SAMPLE_RATE, Audio, Reduction
 from superbench.data.audio import DECODING
 from superbench.features.culprit import computed_or_named
-from superbench.features.forward import BATCH_SAMPLES, WHOLE, ForwardOptions, forward
+from superbench.features.forward import BATCH_SAMPLES, WHOLE, Begun, ForwardOptions, Padded, begin, forward, padded
 from superbench.features.store import Sound
+from superbench.features.transfer import Transfer
 
 if TYPE_CHECKING:
     from superbench.plugins import Loaded
@@ -78,12 +79,26 @@ class Request:
 
         return computed_or_named(compute, waves, audios, self.upstream.alias)
 
+    def padded(self, waves: Sequence[Tensor], audios: Sequence[Audio]) -> Padded:
+        """Returns the waves (samples) of the segments as a batch for `begin`."""
+        return padded(self.upstream, waves, audios, self.device, self.passing)
+
+    def begin(self, batch: Padded, transfer: Transfer, *, alone: bool) -> Begun:
+        """Starts to compute the features of a batch (see `forward.begin`)."""
+        return begin(self.upstream, batch, self.reduction, self.device, self.passing, transfer, alone=alone)
+
+    @property
+    def batch_samples(self) -> int:
+        """Largest number of padded samples in a batch."""
+        return self.passing.batch or BATCH_SAMPLES[self.device]
+
     def _settings(self) -> str:
         """Returns the part of a key that depends on neither the model nor the sound."""
         options = self.passing
         settings = f"{self.reduction}|{self._stored()}|{options.precision}|{self.device}|torch {torch.__version__}"
         settings += "".join(f"|{library}" for library in self.upstream.libraries) + f"|decoding {DECODING}"
         settings += f"|chunk {options.chunk}" if options.chunk else ""
+        settings += f"|batch {options.batch}" if self.batch_samples != BATCH_SAMPLES[self.device] else ""
         return settings + (f"|layer {options.layer}" if options.layer is not None else "")
 
     def _stored(self) -> str:
@@ -94,7 +109,7 @@ class Request:
         unique = list({piece.key: piece for piece in reversed(pieces)}.values())[::-1]
         shard: Batches = []
         size, seconds = 0, 0.0
-        for batch in fitting(unique, lambda piece: piece.samples, BATCH_SAMPLES[self.device]):
+        for batch in fitting(unique, lambda piece: piece.samples, self.batch_samples):
             added = self._bytes(batch)
             if shard and (size + added > SHARD_BYTES or seconds >= SHARD_SECONDS[self.device]):
                 yield name_of(shard), shard

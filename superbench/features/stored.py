@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from superbench.contract import SAMPLE_RATE, Audio
-from superbench.data.audio import load
-from superbench.errors import BadAudio
 from superbench.features.attempts import Attempt
-from superbench.features.live import READERS
+from superbench.features.decoding import decoded
+from superbench.features.line import Line, OpenShard
 from superbench.features.sharding import Batches, Piece, Request, name_of, seconds_of, unlike
 from superbench.features.store import Entry, Store
-from superbench.system.memory import give_back
 from superbench.system.progress import Reporter
 
 
@@ -56,31 +52,72 @@ class StoredPass:
         """Computes and stores the features of those segments that are not stored yet."""
         missing = self._missing(request, pieces)
         total = sum(piece.samples for piece in pieces) / SAMPLE_RATE
-        done = total - sum(seconds_of(batches) for _, batches in missing)
-        busy: list[tuple[str, Batches]] = []
-        if missing:
+        done = total
+
+        def advance(seconds: float) -> None:
+            nonlocal done
+            done += seconds
             self.reporter.advance("extract", done, total)
-        for wait in (False, True):  # first skip shards that other processes compute, then wait for them
-            for name, batches in missing if not wait else busy:
-                with self.store.working_on(name, wait=wait) as is_locked:
-                    if not is_locked:
+
+        if missing:
+            advance(-sum(seconds_of(batches) for _, batches in missing))
+        with self._line(request, advance) as line:
+            busy: list[tuple[str, Batches]] = []
+            for wait in (False, True):  # first skip shards that other processes compute, then wait for them
+                for name, batches in missing if not wait else busy:
+                    if wait:
+                        line.flush()
+                    if not self._put(line, name, batches, advance, wait=wait):
                         busy.append((name, batches))
-                        continue
-                    if absent := self._lacking(batches):
-                        self._compute_shard(request, absent, self._advance(done, total))
-                done += seconds_of(batches)
-                self.reporter.advance("extract", done, total)
+        if missing:
+            self.reporter.advance("extract", total, total)
 
     def contribute(self, request: Request, pieces: Sequence[Piece]) -> list[str]:
         """Computes and stores shards of the request on which no other process works, from the last to the first; returns their
         names. The process that needs them all computes them from the first to the last."""
-        made = []
-        for name, batches in reversed(self._missing(request, pieces)):
-            with self.store.working_on(name, wait=False) as is_locked:
-                if is_locked and (absent := self._lacking(batches)):
-                    self._compute_shard(request, absent, lambda _: None)
-                    made.append(name)
+        made: list[str] = []
+        with self._line(request, lambda _: None, made) as line:
+            for name, batches in reversed(self._missing(request, pieces)):
+                self._put(line, name, batches, lambda _: None)
         return made
+
+    def _put(self, line: Line, name: str, batches: Batches, advance: Callable[[float], None], *, wait: bool = False) -> bool:
+        """Computes what is missing of a shard; returns False if another process, or an earlier shard, holds its lock."""
+        with contextlib.ExitStack() as unless_put:
+            if not unless_put.enter_context(self.store.working_on(name, wait=wait)):
+                return False
+            absent = self._lacking(batches)
+            if absent != batches:
+                advance(seconds_of(batches) - seconds_of(absent))
+            if absent:
+                attempt = unless_put.enter_context(self.store.attempts.at(name_of(absent)))
+                if attempt.careful:
+                    line.flush()  # what this process dies of from here on is in this shard
+                attempt.require_harmless(line.request.upstream.alias)
+                if attempt.careful:
+                    self._try_each(line.request, absent, attempt)
+                line.put(OpenShard(name_of(absent), absent, unless_put.pop_all()))
+                if attempt.careful:
+                    line.flush()
+            return True
+
+    def _try_each(self, request: Request, batches: Batches, attempt: Attempt) -> None:
+        """Passes each sound through the model alone, and records it before. If this process dies, the next one names it."""
+        self.reporter.note("processes died at a shard of features; each of its sounds is tried alone, to find the one")
+        for piece in (piece for batch in batches for piece in batch):
+            attempt.now("decode", piece.audio.path)
+            waves = decoded([piece.audio])
+            attempt.now("model", piece.audio.path)
+            request.computed(waves, [piece.audio])
+        attempt.now("batch", batches[0][0].audio.path)
+
+    def _line(self, request: Request, passed: Callable[[float], None], made: list[str] | None = None) -> Line:
+        def stored(shard: OpenShard) -> None:
+            self.passed_seconds += seconds_of(shard.batches)
+            if made is not None:
+                made.append(shard.name)
+
+        return Line(self.store, request, passed, stored)
 
     def _missing(self, request: Request, pieces: Sequence[Piece]) -> list[tuple[str, Batches]]:
         """Returns the shards of the request by name, without the segments that are stored; they will not be evicted."""
@@ -95,50 +132,3 @@ class StoredPass:
     def _lacking(self, batches: Batches) -> Batches:
         """Returns the batches without what the store's index lists."""
         return unlike(batches, self.store.find([piece.key for batch in batches for piece in batch]))
-
-    def _advance(self, before: float, total: float) -> Callable[[float], None]:
-        return lambda seconds: self.reporter.advance("extract", before + seconds, total)
-
-    def _compute_shard(self, request: Request, batches: Batches, advance: Callable[[float], None]) -> None:
-        """Computes and stores one shard. The next batch is decoded while the model computes the current one."""
-        with self.store.attempts.at(name_of(batches)) as attempt:
-            attempt.require_harmless(request.upstream.alias)
-            if attempt.careful:
-                self._try_each(request, batches, attempt)
-            self._compute_batches(request, batches, advance)
-
-    def _try_each(self, request: Request, batches: Batches, attempt: Attempt) -> None:
-        """Passes each sound through the model alone, and records it before. If this process dies, the next one names it."""
-        self.reporter.note("processes died at a shard of features; each of its sounds is tried alone, to find the one")
-        for piece in (piece for batch in batches for piece in batch):
-            attempt.now("decode", piece.audio.path)
-            wave = load(piece.audio)
-            attempt.now("model", piece.audio.path)
-            request.computed([wave], [piece.audio])
-        attempt.now("batch", batches[0][0].audio.path)
-
-    def _compute_batches(self, request: Request, batches: Batches, advance: Callable[[float], None]) -> None:
-        name, keys = name_of(batches), [piece.key for batch in batches for piece in batch]
-        values: list[Tensor] = []
-        seconds = 0.0
-        with ThreadPoolExecutor(READERS) as readers:
-            pending = [[readers.submit(load, piece.audio) for piece in batch] for batch in batches[:2]]
-            for number, batch in enumerate(batches):
-                waves = [future.result() for future in pending.pop(0)]
-                if number + 2 < len(batches):
-                    pending.append([readers.submit(load, piece.audio) for piece in batches[number + 2]])
-                values += request.computed(waves, [piece.audio for piece in batch])
-                seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
-                advance(seconds)
-        self._require_unchanged([piece for batch in batches for piece in batch])
-        self.store.use([name])  # pinned, so that it is not evicted before it is read
-        self.store.add(name, keys, values)
-        del values, waves
-        give_back()
-        self.passed_seconds += seconds_of(batches)
-
-    def _require_unchanged(self, pieces: Sequence[Piece]) -> None:
-        """Raises `BadAudio` if a file changed after its digest was computed: its features would belong to other sound."""
-        for piece, sound in zip(pieces, self.store.sounds([piece.audio.path for piece in pieces]), strict=True):
-            if sound.digest != piece.digest:
-                raise BadAudio(f"{piece.audio.path} was changed while the run was reading it. Run the same command again.")

@@ -75,6 +75,8 @@ def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, da
         options.forward_options.precision, upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, DECODING,
         __version__, *data.files.values(),
     ]  # fmt: skip
+    if options.batch_seconds is not None:
+        facts.append(["batch", options.forward_options.batch])
     if not options.trains:
         facts.append([options.shots, options.draws, options.prepared])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from superbench.features.store import Store
 from superbench.plugins import Spec
 from superbench.results import Result
 from superbench.runs.options import Options
+from superbench.system.cores import share
 from superbench.system.locks import held
 
 LOCK = ".lock"
@@ -30,9 +32,9 @@ State = Literal["done", "found", "failed", "absent"]
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """All settings of a worker; it is sent to worker processes. `devices`: those that the workers of a machine share. `run`: a
-    name of this run, different for each. `node_store`: without a shared file system, the store of every node (empty: in its
-    cache folder)."""
+    """All settings of a worker; it is sent to worker processes. `devices`: those that the workers of a machine share, `beside`:
+    their number. `readers`: threads that decode sound. `run`: a name of this run, different for each. `node_store`: without a
+    shared file system, the store of every node (empty: in its cache folder)."""
 
     data: Path
     settings: Path | None
@@ -46,6 +48,12 @@ class RunPlan:
     threads: int = THREADS
     node_store: str | None = None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
+    readers: int | None = None
+    beside: int = 1
+
+    def open_store(self) -> Store:
+        """Opens the store; by default, the workers of this machine share its cores for decoding."""
+        return Store(self.store, self.budget, self.run, self.readers or share(self.beside))
 
     def absolute(self) -> RunPlan:
         """Returns the plan with absolute paths, for workers in another working directory."""

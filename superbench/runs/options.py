@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 from superbench.contract import SAMPLE_RATE, UNTRAINED, Precision, Protocols, Recipe, Shots, Task, TaskCard
 from superbench.errors import CommandError
-from superbench.features.forward import ForwardOptions
+from superbench.features.forward import BATCH_SAMPLES, ForwardOptions
 from superbench.results.draws import DRAWS
 from superbench.system.ranges import in_full, require_different, require_number, require_whole
 from superbench.training.probes.updates import Point
@@ -35,6 +35,8 @@ class RecipeOptions(TypedDict, total=False):
       place of the recipe's.
     * `layer`: use only this hidden state, in place of the weighted sum over all.
     * `chunk_seconds`: divide longer sound into chunks of so many seconds.
+    * `batch_seconds`: seconds of sound, with padding, that pass through the model at once (default: 60 on a CPU, 600 on a GPU).
+      Sums may differ in their last digits, so features of other batches are stored apart, and results name the value.
     * `precision`: precision of the upstream's matrix products, `float32` or `bfloat16`. Default: `bfloat16` on a GPU that
       supports it, except for the official protocol.
     """
@@ -46,6 +48,7 @@ class RecipeOptions(TypedDict, total=False):
     max_steps: int | None
     layer: int | None
     chunk_seconds: float | None
+    batch_seconds: float | None
     precision: Precision | None
     variants: Sequence[str]
     shots: Sequence[Shots] | None
@@ -58,6 +61,8 @@ class RunOptions(RecipeOptions, total=False):
     * `data`: folder of the corpora; `settings`: file with the folders of single corpora.
     * `out`: folder of results.
     * `workers`: number of processes, or of actors.
+    * `readers`: threads of each worker that decode sound. Default: the cores that the process may use, divided among the
+      workers of the machine. The number changes no result.
     * `engine`: `local` (processes of this machine; the default), `ray` or `slurm`. `address`: Ray cluster, as `host:port`.
       `slurm`: settings such as `"partition=gpu,time=240"`; `detach`: return after the submission.
     * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes. `store_per_node`: without a shared file
@@ -71,6 +76,7 @@ class RunOptions(RecipeOptions, total=False):
     out: Required[Path | str]
     settings: Path | str | None
     workers: int | None
+    readers: int | None
     engine: str | None
     address: str | None
     slurm: str | None
@@ -110,6 +116,7 @@ class Options:
     max_steps: int | None = None
     layer: int | None = None
     chunk_seconds: float | None = None
+    batch_seconds: float | None = None
     precision: Precision = "float32"
     variants: tuple[str, ...] = ()
     shots: tuple[Shots, ...] | None = None
@@ -133,6 +140,8 @@ class Options:
             require_whole("--layer", self.layer)
         if self.chunk_seconds is not None:
             require_number("--chunk", self.chunk_seconds, least=1)
+        if self.batch_seconds is not None:
+            require_number("--batch-seconds", self.batch_seconds, least=1)
         if self.precision not in ("float32", "bfloat16"):
             raise CommandError(f"--precision {self.precision!r}: expected float32 or bfloat16.")
         for k in self.shots or ():
@@ -151,11 +160,15 @@ class Options:
         if self.trains:
             given = {"--shots": self.shots is not None, "--draws": self.draws != DRAWS}
         elif self.protocol == "in-context":
-            given |= {"--layer": self.layer is not None, "--chunk": self.chunk_seconds is not None}
+            given |= {name: value is not None for name, value in self._of_features().items()}
         if useless := [name for name, is_given in given.items() if is_given]:
-            nothing = "which reads no hidden state" if useless[0] in ("--layer", "--chunk") else "which trains nothing"
+            nothing = "which reads no hidden state" if useless[0] in self._of_features() else "which trains nothing"
             why = "which trains heads; it is for few-shot and in-context" if self.trains else nothing
             raise CommandError(f"{useless[0]} has no meaning with protocol {self.protocol}, {why}. Leave it out.")
+
+    def _of_features(self) -> dict[str, float | None]:
+        """Returns the options of hidden states."""
+        return {"--layer": self.layer, "--chunk": self.chunk_seconds, "--batch-seconds": self.batch_seconds}
 
     @property
     def trains(self) -> bool:
@@ -169,8 +182,11 @@ class Options:
 
     @property
     def forward_options(self) -> ForwardOptions:
-        """Chunk length in samples, and precision, of the upstream's forward pass."""
-        return ForwardOptions(None if self.chunk_seconds is None else round(self.chunk_seconds * SAMPLE_RATE), self.precision)
+        """Chunk length and size of batches in samples, and precision, of the upstream's forward pass."""
+        chunk, batch = (
+            None if seconds is None else round(seconds * SAMPLE_RATE) for seconds in (self.chunk_seconds, self.batch_seconds)
+        )
+        return ForwardOptions(chunk=chunk, precision=self.precision, batch=batch)
 
     def deviations(self, *cards: TaskCard) -> list[str]:
         """Returns every change to the recipe in words, so that a shortened run cannot be mistaken for an official one. Variants
@@ -188,6 +204,8 @@ class Options:
             changes.append(f"hidden state {self.layer} alone in place of the weighted sum")
         if self.chunk_seconds is not None:
             changes.append(f"sound longer than {in_full(self.chunk_seconds)} s passed in parts")
+        if self.batch_seconds is not None:
+            changes.append(f"{in_full(self.batch_seconds)} s of sound passed at once")
         if self.precision != "float32":
             changes.append(f"the upstream computed in {self.precision}")
         if self.draws != DRAWS:
@@ -218,6 +236,15 @@ class Options:
         """Returns the grid: learning rates × seeds."""
         rates = self.learning_rates or recipe.learning_rates
         return tuple(Point(rate, seed) for seed in self.seeds for rate in rates)
+
+
+def unusual_batches(batch_seconds: float | None, device: str) -> float | None:
+    """Returns the seconds of sound in a batch; None if they are those of the device anyway.
+
+    >>> unusual_batches(60, "cpu"), unusual_batches(120, "cpu"), unusual_batches(None, "cpu")
+    (None, 120, None)
+    """
+    return None if batch_seconds == BATCH_SAMPLES[device] / SAMPLE_RATE else batch_seconds
 
 
 def known_variants(variants: Iterable[str], tasks: Iterable[Task], every: Iterable[str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from superbench.runs.engines.local import default_workers
 from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
 from superbench.runs.ledger import record_end
 from superbench.runs.notebook import usual_watcher
-from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants
+from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants, unusual_batches
 from superbench.runs.status import StatusWatcher
 from superbench.runs.worker import failed
 from superbench.system.devices import devices_of, fast_precision, use_device
@@ -109,6 +109,8 @@ def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all
     require_engine(given)
     if given.get("workers") is not None:
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
+    if given.get("readers") is not None:
+        require_whole("--readers", given["readers"], least=1)  # type: ignore[arg-type]
     if given.get("store_gb") is not None:
         require_number("--store-gb", given["store_gb"], least=0)  # type: ignore[arg-type]
     return Asked(
@@ -151,6 +153,7 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
         max_steps=given.get("max_steps"),
         layer=given.get("layer"),
         chunk_seconds=given.get("chunk_seconds"),
+        batch_seconds=unusual_batches(given.get("batch_seconds"), device),
         precision=given.get("precision") or usual_precision,
         variants=known_variants(given.get("variants", ()), tasks, every_variant()),
         shots=None if shots is None else tuple(shots),
@@ -210,6 +213,8 @@ def _plan(checked: Asked, given: RunOptions) -> tuple[RunPlan, int]:
         devices=devices_of(given.get("device", "auto")),
         debug=given.get("debug", False),
         node_store=str(given.get("store") or "") if given.get("store_per_node") else None,
+        readers=given.get("readers"),
+        beside=count,
     )
     require_locks(plan.out, f"--out {plan.out}")
     require_locks(plan.store, f"--store {plan.store}")

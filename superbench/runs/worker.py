@@ -19,7 +19,6 @@ from superbench import plugins
 from superbench.contract import Task
 from superbench.contract.corpora import Corpora
 from superbench.errors import CommandError, DamagedFile, LostDevice, MissingCorpus, Occupied, SuperbenchError, Undefined
-from superbench.features.store import Store
 from superbench.plugins import Spec
 from superbench.results import write_failure
 from superbench.runs.job import Performed, perform, share_extraction
@@ -36,7 +35,7 @@ class Worker:
 
     def __init__(self, plan: RunPlan, leaves: Callable[[], bool] = lambda: False) -> None:
         self.plan, self.leaves = plan, leaves
-        self.store = Store(plan.store, plan.budget, plan.run)
+        self.store = plan.open_store()
         self.corpora = Corpora.at(plan.data, plan.settings)
         self._loaded: tuple[Spec, plugins.Loaded, dict[str, Any]] | None = None
 
@@ -124,7 +123,7 @@ class Worker:
             return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
         except DamagedFile:
             self.store.close()
-            self.store = Store(plan.store, plan.budget, plan.run)
+            self.store = plan.open_store()
             return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
 
     def _failed(self, job: Job, error: BaseException, message: str) -> Ended:

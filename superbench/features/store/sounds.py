@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from superbench.features.store.index import VERSION, Index
+from superbench.system.cores import cores
 
 REMEMBERED_AT_ONCE = 500
 """Number of sound files whose digests are written in one transaction."""
@@ -36,31 +38,36 @@ def sounds_at(root: Path) -> Callable[[Sequence[Path]], list[Sound]]:
     return partial(known_sounds, index if index and index.version == VERSION else None, remember=False)
 
 
-def known_sounds(index: Index | None, paths: Sequence[Path], *, remember: bool = True) -> list[Sound]:
-    """Returns facts about sound files, from the index or read now; raises `BadAudio` for a file that cannot be used."""
-    memory = index if remember else None
-    from superbench.data.audio import header
+def known_sounds(
+    index: Index | None, paths: Sequence[Path], *, remember: bool = True, readers: int | None = None
+) -> list[Sound]:
+    """Returns facts about sound files, from the index or read now; raises `BadAudio` for a file that cannot be used.
 
+    Files are read in `readers` threads; by default there are as many as cores.
+    """
     known = index.known("sounds", list({str(path) for path in paths})) if index else {}
-    fresh: dict[str, tuple] = {}
-    for path in paths:
-        text, stamp = str(path), _stamp(path)
-        if text not in known or known[text][:4] != stamp:
-            samples, rate = header(path)
-            digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-            known[text] = (*stamp, digest, samples, rate)
-            fresh[text] = (text, *known[text])
-        if len(fresh) == REMEMBERED_AT_ONCE:  # an interruption loses no more than these
-            _remember(memory, fresh)
-    _remember(memory, fresh)
+    stamps = {str(path): _stamp(path) for path in paths}
+    new = [path for path in dict.fromkeys(map(str, paths)) if path not in known or known[path][:4] != stamps[path]]
+    with ThreadPoolExecutor(min(readers or cores(), max(len(new), 1))) as pool:
+        try:
+            for at in range(0, len(new), REMEMBERED_AT_ONCE):  # an interruption loses no more than these
+                some = new[at : at + REMEMBERED_AT_ONCE]
+                rows = {path: (*stamps[path], *facts) for path, facts in zip(some, pool.map(_facts, some), strict=True)}
+                known |= rows
+                if remember and index:
+                    with index.transaction():
+                        index.put("sounds", [(path, *row) for path, row in rows.items()])
+        finally:
+            pool.shutdown(cancel_futures=True)
     return [Sound(*known[str(path)][4:]) for path in paths]
 
 
-def _remember(index: Index | None, sounds: dict[str, tuple]) -> None:
-    if sounds and index:
-        with index.transaction():
-            index.put("sounds", list(sounds.values()))
-    sounds.clear()
+def _facts(path: str) -> tuple[str, int, int]:
+    """Reads a file; returns the digest of its bytes, its length and its sampling rate."""
+    from superbench.data.audio import header
+
+    samples, rate = header(Path(path))
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest(), samples, rate
 
 
 def _stamp(path: Path) -> Stamp:

@@ -9,7 +9,6 @@ may read and write at once.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,13 +18,14 @@ from typing import TYPE_CHECKING
 
 from superbench.errors import DamagedFile, StoreError
 from superbench.features.attempts import ATTEMPTS, Attempts
+from superbench.features.store.addition import Addition
 from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
 from superbench.features.store.index import SEALED, Index, is_index, mark, set_aside
 from superbench.features.store.pins import Pins
-from superbench.features.store.shard import Damaged, Written, opened, place, proved, written
+from superbench.features.store.shard import Damaged, Written, opened, place, proved
 from superbench.features.store.sounds import Sound, known_sounds
 from superbench.features.store.verification import ShardState, remember, verify
-from superbench.system.files import save_tensors
+from superbench.system.cores import cores
 from superbench.system.locks import held, locked, uses_leases
 from superbench.system.progress import Reporter, Silence
 from superbench.system.user import cache_folder
@@ -64,12 +64,15 @@ class Store:
     """Features by key. Each process opens its own `Store`. `root` is created if it does not exist.
 
     With a `budget` (bytes of shards), the least recently used shards are evicted for new ones, except shards that a running
-    process has pinned with `use`: the store exceeds its budget rather than fail. `run`: name of the run.
+    process has pinned with `use`: the store exceeds its budget rather than fail. `run`: name of the run. `readers`: threads
+    that read sound files (by default as many as cores).
     """
 
-    def __init__(self, root: Path, budget: int | None = None, run: str = "") -> None:
-        self.root, self.budget, self.attempts = root, budget, Attempts(root / ATTEMPTS, run)
+    def __init__(self, root: Path, budget: int | None = None, run: str = "", readers: int | None = None) -> None:
+        self.root, self.budget, self.readers = root, budget, readers or cores()
+        self.attempts = Attempts(root / ATTEMPTS, run)
         self._open: dict[str, Tensor] = {}
+        self._additions: set[str] = set()
         self._renewed = False
         try:
             (root / "locks").mkdir(parents=True, exist_ok=True)
@@ -110,7 +113,7 @@ class Store:
 
     def sounds(self, paths: Sequence[Path]) -> list[Sound]:
         """Returns digests and lengths of sound files; a file is read only if it is new or has changed."""
-        return known_sounds(self._index, paths)
+        return known_sounds(self._index, paths, readers=self.readers)
 
     # -------------------------------------------------------- features
 
@@ -155,36 +158,33 @@ class Store:
 
         With a budget, older shards are evicted first. Raises `StoreError` when the disk is full or cannot be written.
         """
-        import torch
-
-        self._make_room(name, sum(value.nbytes for value in values))
-        staged = staging(self.root, self._pins.owner) / name
-        save_tensors(staged, {"values": torch.cat(list(values))}, {"superbench": "features"})
-        entries, start = [], 0
-        for key, value in zip(keys, values, strict=True):
-            entries.append((key, name, start, len(value)))
-            start += len(value)
+        addition = self.begin(name, keys, values)
         try:
-            self._place(name, staged, entries)
-        except OSError as error:
-            text = f"Could not move {staged} to its final path: {error.strerror}. Check that the folder is writable."
-            raise StoreError(text) from error
+            addition.write()
+            self.commit(addition)
         finally:
-            with contextlib.suppress(OSError):
-                staged.unlink(missing_ok=True)
-                staged.parent.rmdir()
+            self.end(addition)
 
-    def _place(self, name: str, staged: Path, entries: list[tuple]) -> None:
-        facts, now = written(staged), time.time()
+    def begin(self, name: str, keys: Sequence[bytes], values: Sequence[Tensor]) -> Addition:
+        """Returns a shard as `add` takes it, whose file is still to be written; with a budget, evicts older shards first.
+
+        Afterwards call its `write` (in any thread), `commit`, and in any case `end`.
+        """
+        addition = Addition(name, staging(self.root, self._pins.owner) / name, keys, values)
+        self._additions.add(name)
+        self._make_room(name, addition.nbytes)
+        return addition
+
+    def commit(self, addition: Addition) -> None:
+        """Adds a shard whose file was written; raises `StoreError`."""
         with self._index.transaction():
-            self._make_room(name, facts.bytes)
-            place(self.root, name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staged, place(self.root, name))
-            self._index.put("shards", [(name, facts.bytes, facts.checksum)])
-            when = "UPDATE shards SET made = ?, used = ?, checked = ? WHERE name = ?"
-            self._index.write(when, [(now, now, facts.stamp, name)])
-            self._index.write("DELETE FROM entries WHERE shard = ?", [(name,)])  # entries of the earlier file
-            self._index.put("entries", entries, replacing=False)
+            self._make_room(addition.name, addition.written.bytes)
+            addition.enter(self._index, place(self.root, addition.name))
+
+    def end(self, addition: Addition) -> None:
+        """Removes what is left of the temporary file, and its folder if no other shard is on its way."""
+        self._additions.discard(addition.name)
+        addition.discard(last=not self._additions)
 
     def _make_room(self, name: str, coming: int) -> None:
         if self.budget is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from superbench.plugins import Spec
 from superbench.runs.engines.crew import Dispatcher, Event, Unit, work
 from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
 from superbench.runs.worker import Worker, inline
+from superbench.system.cores import cores
 from superbench.system.crashes import crash_file, has_crashed
 from superbench.system.devices import use_device
 from superbench.system.memory import total_memory
@@ -37,11 +37,7 @@ def default_workers(devices: Sequence[str]) -> int:
     `WORKER_BYTES` of memory each."""
     if devices[0] != "cpu":
         return len(devices)
-    return max(1, min(_cores(), total_memory() // WORKER_BYTES))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores(), total_memory() // WORKER_BYTES))
 
 
 def local(jobs: Sequence[Job], plan: RunPlan, count: int, trusted: bool, watcher: Watcher) -> Iterator[Ended]:

@@ -54,8 +54,9 @@ def ray_engine(jobs: Sequence[Job], plan: RunPlan, count: int | None, address: s
     """
     ray = connected(address)
     try:
-        plan = plan.absolute()
-        crew = Actors(ray, plan, count or slots(ray, plan.options.device))
+        size, nodes = count or slots(ray, plan.options.device), sum(node["Alive"] for node in ray.nodes())
+        plan = replace(plan.absolute(), beside=-(-size // max(nodes, 1)))
+        crew = Actors(ray, plan, size)
         crew.require_same_nodes()
         homes = Homes(None if plan.node_store is None else plan.out / HOMES)
         yield from Dispatcher(list(jobs), plan, crew, watcher, homes=homes).run()

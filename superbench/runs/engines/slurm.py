@@ -129,7 +129,8 @@ def slurm(jobs: Sequence[Job], plan: RunPlan, settings: Mapping[str, Any], detac
 
     Raises `CommandError` if submitit or Slurm is missing, or rejects the settings.
     """
-    arrays = Arrays(plan.absolute(), tuple(jobs), dict(settings), detach)
+    plan = replace(plan.absolute(), beside=1)  # a task has cores of its own
+    arrays = Arrays(plan, tuple(jobs), dict(settings), detach)
     submitted = arrays.submit()
     watcher.note(jobs[0], f"submitted to {settings['cluster']}: {', '.join(str(task.job_id) for task in submitted.values())}")
     if not detach:

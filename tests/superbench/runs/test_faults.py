@@ -35,7 +35,7 @@ MODELS = """
 import os, signal, torch
 from pathlib import Path
 from superbench import Features
-from superbench.features import stored
+from superbench.features import decoding
 
 SIGNS = torch.tensor([1.0, -1.0, 1.0, -1.0])
 
@@ -81,12 +81,12 @@ class LosesItsGPU(Good):
 
 class Undecodable(Good):
     def __init__(self):
-        load = stored.load
+        load = decoding.load
         def crash(audio):
             if audio.path.name == "NAME":
                 os.kill(os.getpid(), signal.SIGSEGV)
             return load(audio)
-        stored.load = crash
+        decoding.load = crash
 """
 
 
