@@ -17,7 +17,7 @@ import torchaudio
 from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio
-from superbench.data.sound_files import Stream, must_be_one_flac, opened
+from superbench.data.sound_files import Stream, is_one_channel_of_integers, must_be_one_flac, opened
 from superbench.errors import BadAudio
 
 DECODING = 2
@@ -73,8 +73,11 @@ def decode(path: Path) -> Tensor:
         rate = streams[0].samplerate
         parts = [_samples(path, stream) for stream in streams]
         if streams[0].format == "FLAC":
-            must_be_one_flac(path)
-    wave = torch.from_numpy(_mono(path, parts[0] if len(parts) == 1 else np.concatenate(parts)))
+            must_be_one_flac(path, streams[0])
+        if len(parts[0]) and all(is_one_channel_of_integers(stream) for stream in streams):  # no sample can be invalid
+            wave = torch.from_numpy(np.concatenate(parts)[:, 0] if len(parts) > 1 else parts[0][:, 0])
+        else:
+            wave = torch.from_numpy(_mono(path, parts[0] if len(parts) == 1 else np.concatenate(parts)))
     return wave if rate == SAMPLE_RATE else _resampled(wave, rate)
 
 
@@ -158,8 +161,6 @@ def _mono(path: Path, samples: np.ndarray) -> np.ndarray:
             f"The {samples.shape[1]} channels of {path} cancel each other: their mean is nearly silent, the channels are not. "
             f"Take one (sox {path.name} one.wav remix 1), or invert one of them."
         )
-    if samples.shape[1] == 1:  # numpy's mean of one channel takes a fifth of the time of decoding; + 0.0 makes -0.0 the same
-        return samples[:, 0] + np.float32(0.0)
     return np.ascontiguousarray(samples.mean(axis=1))
 
 

@@ -90,6 +90,7 @@ def _group(rows: list[int], waves: Sequence[Tensor], device: str) -> Group:
     buffer = host_buffer((len(waves), int(lengths.max())), device)
     for row, wave in zip(buffer, waves, strict=True):
         row[: len(wave)] = wave
+        row[len(wave) :] = 0.0
     return Group(rows, buffer, lengths)
 
 

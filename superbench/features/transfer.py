@@ -88,8 +88,8 @@ def transfer_of(device: str) -> Transfer:
 
 
 def host_buffer(shape: Sequence[int], device: str, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Returns a tensor of zeros in memory from which the device copies without a detour: pinned memory for a GPU."""
-    return torch.zeros(*shape, dtype=dtype, pin_memory=device == "cuda")
+    """Returns an empty tensor in memory from which the device copies without a detour: pinned memory for a GPU."""
+    return torch.empty(*shape, dtype=dtype, pin_memory=device == "cuda")
 
 
 def down(tensors: Sequence[Tensor]) -> list[Tensor]:
