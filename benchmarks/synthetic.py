@@ -24,6 +24,7 @@ from upstream.from_torchaudio import Config, TorchaudioModel
 
 BASE = f"{__file__}:HubertBase"
 NUMBERS = f"{__file__}:Numbers"
+VIEW, VIEW_320 = f"{__file__}:WaveView", f"{__file__}:View320"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,48 @@ class Numbers(nn.Module):
 def upstream(spec: str, device: str) -> Loaded:
     """The upstream of a spec, frozen, on the device."""
     return plugins.upstream(plugins.parse(spec), device)
+
+
+class WaveView(nn.Module):
+    """A model that costs nothing: its frames are a view of the waveform, the same for every layer."""
+
+    sample_rate, hop = SAMPLE_RATE, 320
+
+    def __init__(self, layers: int = 13, dim: int = 768) -> None:
+        super().__init__()
+        self.layers, self.dim = layers, dim
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> Features:
+        """`dim` samples from every 320th on; (layers, batch, time, dim)."""
+        frames = (lengths / self.hop).round().long().clamp(min=1)
+        longest = int(frames.max())
+        padded = nn.functional.pad(waves, (0, max((longest - 1) * self.hop + self.dim - waves.shape[1], 0)))
+        return Features(
+            padded.as_strided((self.layers, len(waves), longest, self.dim), (0, padded.shape[1], self.hop, 1)), frames
+        )
+
+
+class View320(WaveView):
+    """One layer of the 320 samples of each frame."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 320)
+
+
+def voices(folder: Path, count: int, seconds: float, seed: int = 0) -> list[Audio]:
+    """`count` flac files of about `seconds` each: noise through a resonance, in syllables. They are compressed as recorded
+    speech is, to about 10 bits a sample, while flac leaves plain noise as it is."""
+    from scipy.signal import lfilter
+
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{seed}-{number}.flac" for number in range(count)]
+    for path in paths:
+        samples = round(seconds * SAMPLE_RATE * random.uniform(0.7, 1.3))
+        syllables = 0.3 + np.abs(np.sin(2 * np.pi * 2 * np.arange(samples) / SAMPLE_RATE))
+        wave = lfilter([1.0], [1.0, -1.6, 0.8], random.normal(0, 0.01, samples)) * syllables
+        soundfile.write(path, wave.clip(-1, 1).astype(np.float32), SAMPLE_RATE, "PCM_16")
+    return [Audio(path) for path in paths]
 
 
 def sounds(folder: Path, count: int, seconds: float, seed: int = 0, kind: str = "wav") -> list[Audio]:

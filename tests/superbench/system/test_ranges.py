@@ -37,6 +37,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"precision": "float16"}, "--precision 'float16'"),
     ({"device": "gpu"}, "--device 'gpu'"),
     ({"workers": 0}, "--workers 0"),
+    *(({"batch_seconds": seconds}, "--batch-seconds .*finite number, 1 or more") for seconds in (math.nan, math.inf, 0.5)),
+    ({"readers": 0}, "--readers 0"),
     *(({"store_gb": size}, "--store-gb .*finite number, 0 or more") for size in (math.nan, math.inf, -1.0)),
 ]
 
