@@ -188,7 +188,7 @@ def _nearest_centroids(examples: Tensor, questions: Tensor, classes: Tensor, dra
         batch = drawn[start : start + most]
         sizes = torch.stack([classes[rows].bincount(minlength=count) for rows in batch]).flatten()
         starts = sizes.cumsum(0) - sizes
-        centroids = embedding_bag(torch.cat(batch), examples, starts, mode="sum").div_(sizes[:, None])
+        centroids = embedding_bag(torch.cat(list(batch)), examples, starts, mode="sum").div_(sizes[:, None])
         nearness = (questions @ centroids.T).sub_(centroids.square().sum(1) / 2)
         yield from nearness.view(len(questions), len(batch), count).argmax(2).T
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ import torch
 from superbench import plugins
 from superbench.contract import Audio, Features
 from superbench.errors import BadAudio, BadUpstream, StoreError
-from superbench.features import decoding, line, sharding
+from superbench.features import decoding, forward, line, sharding
+from superbench.features.attempts import ATTEMPTS, Attempts
 from superbench.features.extraction import Extraction, contribute, extract
-from superbench.features.forward import ForwardOptions
+from superbench.features.forward import Begun, ForwardOptions
 from superbench.features.sharding import Piece
 from superbench.features.store import Addition, Store
 from superbench.features.transfer import Nowhere
@@ -116,30 +119,36 @@ def test_decoding_stays_a_bounded_way_ahead(loaded: Loaded, decoded: list[Audio]
     batches = [[piece] for piece in pieces([Audio(Path("x"), start=number) for number in range(40)])]
     one = decoder(loaded)
     one.expect(batches)
-    taken = one.take(batches[0])
+    taken = one.take()
     one.close()
     assert float(taken.groups[0].waves[0, 0]) == 0.0
     assert len(decoded) <= 1 + 4  # the one that was taken, and 2 s of half a second each; a cancelled one never starts
     far = decoder(loaded, readers=8)
     decoded.clear()
     far.expect(batches)
-    assert [float(far.take(batch).groups[0].waves[0, 0]) for batch in batches] == list(range(40))
+    assert [float(far.take().groups[0].waves[0, 0]) for _ in batches] == list(range(40))
     far.close()
     assert len(decoded) == 40  # each once
 
 
-def test_a_batch_that_is_skipped_is_neither_decoded_nor_in_the_way(loaded: Loaded, decoded: list[Audio]) -> None:
-    batches = [[piece] for piece in pieces([Audio(Path("x"), start=number) for number in range(400)])]
+def test_a_decoder_is_short_of_batches_until_it_can_stay_ahead(
+    loaded: Loaded, decoded: list[Audio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "AHEAD_SECONDS", 2)
+    batches = [[piece] for piece in pieces([Audio(Path("x"), start=number) for number in range(9)])]
     one = decoder(loaded)
-    one.expect(batches)
-    one.take(batches[0])
-    one.skip(batches[300:399])
-    kept = [*batches[1:300], batches[399]]
-    assert [float(one.take(batch).groups[0].waves[0, 0]) for batch in kept] == [*range(1, 300), 399]
-    later = pieces([Audio(Path("y"), start=7)])  # nobody expected it
-    assert float(one.take(later).groups[0].waves[0, 0]) == 7
+    assert one.is_short
+    one.expect(batches[:3])
+    assert one.is_short  # 1.5 s of 2 s
+    one.expect(batches[3:])
+    assert not one.is_short
+    taken = [float(one.take().groups[0].waves[0, 0]) for _ in range(6)]
+    assert not one.is_short  # two batches are coming, one more is expected
+    taken += [float(one.take().groups[0].waves[0, 0]) for _ in range(3)]
+    assert one.is_short
     one.close()
-    assert len(decoded) == 302
+    assert taken == list(range(9))
+    assert len(decoded) == 9
 
 
 def test_facts_about_sound_files_do_not_depend_on_the_readers(sounds: list[Audio], tmp_path: Path) -> None:
@@ -281,9 +290,9 @@ def test_a_batch_is_reduced_after_the_next_has_begun(
         extracted(loaded, sounds, store)
     monkeypatch.setattr(line, "transfer_of", lambda device: Behind())
     order: list[str] = []
-    forward, finish = Calls.forward, line.Begun.finish
-    monkeypatch.setattr(Calls, "forward", lambda *given: (order.append("begin"), forward(*given))[1])
-    monkeypatch.setattr(line.Begun, "finish", lambda begun: (order.append("finish"), finish(begun))[1])
+    called, finish = Calls.forward, Begun.finish
+    monkeypatch.setattr(Calls, "forward", lambda *given: (order.append("begin"), called(*given))[1])
+    monkeypatch.setattr(Begun, "finish", lambda begun: (order.append("finish"), finish(begun))[1])
     with Store(tmp_path / "b") as store:
         extracted(loaded, sounds, store)
     assert order[:4] == ["begin", "begin", "finish", "begin"]
@@ -299,25 +308,142 @@ def test_a_batch_that_does_not_fit_beside_another_waits_for_it_and_stays_whole(
         extracted(calls(tones)[0], sounds, store)
     loaded = calls(tones)[0]
     monkeypatch.setattr(line, "transfer_of", lambda device: Behind())
-    forward, finish, inside, sizes = Calls.forward, line.Begun.finish, [0], []
+    called, finish, inside, sizes = Calls.forward, Begun.finish, [0], []
 
     def narrow(model: Calls, waves: torch.Tensor, lengths: torch.Tensor) -> Features:
         if inside[0]:
             raise torch.OutOfMemoryError
         inside[0] += 1
         sizes.append(len(waves))
-        return forward(model, waves, lengths)
+        return called(model, waves, lengths)
 
-    def freed(begun: line.Begun) -> list[torch.Tensor]:
+    def freed(begun: Begun) -> list[torch.Tensor]:
         inside[0] -= 1
         return finish(begun)
 
     monkeypatch.setattr(Calls, "forward", narrow)
-    monkeypatch.setattr(line.Begun, "finish", freed)
+    monkeypatch.setattr(Begun, "finish", freed)
     with Store(tmp_path / "b") as store:
         extracted(loaded, sounds, store)
     assert max(sizes) > 1
     assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+# ---------------------------------------------------------------- what fails is named
+
+
+class Raises(torch.nn.Module):
+    """The spectrum model; raises an exception at sounds of `samples` samples, the first `times` times."""
+
+    sample_rate, hop, layers, dim = 16_000, 320, 2, 17
+
+    def __init__(self, model: torch.nn.Module, samples: int, times: int) -> None:
+        super().__init__()
+        self.model, self.samples, self.times = model, samples, times
+
+    def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> Features:
+        if self.times and self.samples in lengths.tolist():
+            self.times -= 1
+            raise ValueError("no such sound")
+        return self.model(waves, lengths)
+
+
+def raising(tones: ModuleType, times: int) -> Loaded:
+    return plugins.loaded(plugins.parse("spectrum"), Raises(tones.Spectrum(), 16_000, times), "cpu")
+
+
+@pytest.mark.parametrize("transfer", [Nowhere, Behind])
+@pytest.mark.usefixtures("small")
+def test_a_sound_at_which_the_model_raises_is_named_and_earlier_shards_are_stored(
+    transfer: type[Nowhere], tones: ModuleType, sounds: list[Audio], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "transfer_of", lambda device: transfer())
+    with Store(tmp_path / "store", run="run") as store:
+        with pytest.raises(BadUpstream, match=r"raises ValueError \(no such sound\) for .*/5\.flac \(1\.0 s\)"):
+            extracted(raising(tones, 1_000), sounds, store)
+        assert files(store.root)
+        assert not list((store.root / ATTEMPTS).iterdir())
+
+
+@pytest.mark.parametrize("transfer", [Nowhere, Behind])
+@pytest.mark.usefixtures("small")
+def test_a_batch_at_which_the_model_raises_once_is_computed_again(
+    transfer: type[Nowhere], tones: ModuleType, sounds: list[Audio], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "transfer_of", lambda device: transfer())
+    for times in (0, 1):
+        with Store(tmp_path / str(times)) as store:
+            extracted(raising(tones, times), sounds, store)
+    assert files(tmp_path / "0") == files(tmp_path / "1")
+
+
+@pytest.mark.usefixtures("small")
+def test_sound_is_decoded_only_while_the_attempt_at_its_shard_is_recorded(
+    loaded: Loaded, sounds: list[Audio], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, seen = decoding.load, {}
+
+    def watched(audio: Audio) -> torch.Tensor:
+        seen[audio] = {path.name for path in (tmp_path / "store" / ATTEMPTS).iterdir()}
+        return load(audio)
+
+    monkeypatch.setattr(decoding, "load", watched)
+    with Store(tmp_path / "store", run="run", readers=1) as store:
+        entries = extracted(loaded, sounds, store).entries
+        assert seen.keys() == entries.keys()
+        assert all(entries[audio].shard in shards for audio, shards in seen.items())
+        assert max(map(len, seen.values())) > 1  # decoding runs ahead into the next shard
+
+
+@pytest.mark.usefixtures("small")
+def test_shards_at_which_processes_died_are_computed_one_at_a_time_after_a_trial_of_each_sound(
+    tones: ModuleType, sounds: list[Audio], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store(tmp_path / "a") as store:
+        extracted(calls(tones)[0], sounds, store)
+    left = [Attempts(tmp_path / "b" / ATTEMPTS, "run").at(Path(name).stem) for name in files(tmp_path / "a") for _ in range(2)]
+    for attempt in left:
+        attempt.__enter__()  # and the process dies
+    records: list[set[str]] = []
+    called = Calls.forward
+
+    def watched(model: Calls, waves: torch.Tensor, lengths: torch.Tensor) -> Features:
+        folder = tmp_path / "b" / ATTEMPTS
+        texts = [path.read_text() for path in folder.iterdir()]
+        records.append({json.loads(text)["stage"] for text in texts} - {""})
+        return called(model, waves, lengths)
+
+    again = calls(tones)[0]
+    monkeypatch.setattr(Calls, "forward", watched)
+    with Store(tmp_path / "b", run="run") as store:
+        extracted(again, sounds, store)
+        assert not list((store.root / ATTEMPTS).iterdir())
+    assert sum(stages == {"model"} for stages in records) == len(sounds)
+    assert all(len(stages) == 1 for stages in records)  # never two shards at once
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_batch_whose_reduction_does_not_fit_into_memory_is_halved(
+    loaded: Loaded, sounds: list[Audio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves, sizes = [torch.full((16_000,), 0.1 * number) for number in range(5)], []
+    whole = forward.forward(loaded, waves, sounds[:5], "frames", "cpu")
+    reduced = forward.reduced
+
+    def narrow(upstream: Loaded, frames: list[torch.Tensor], *more: Any) -> list[torch.Tensor]:
+        sizes.append(len(frames))
+        if len(frames) > room:
+            raise torch.OutOfMemoryError
+        return reduced(upstream, frames, *more)
+
+    room = 2
+    monkeypatch.setattr(forward, "reduced", narrow)
+    for one, other in zip(forward.forward(loaded, waves, sounds[:5], "frames", "cpu"), whole, strict=True):
+        torch.testing.assert_close(one, other)
+    assert sizes == [5, 2, 3, 1, 2]
+    room = 0
+    with pytest.raises(BadUpstream, match=r"does not fit into memory with .*/0\.wav \(1\.0 s\) alone"):
+        forward.forward(loaded, waves, sounds[:5], "frames", "cpu")
 
 
 # ---------------------------------------------------------------- options
