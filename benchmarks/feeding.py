@@ -13,6 +13,7 @@ cores, these sides take turns; all of them use as many threads (or processes) as
   hash        the BLAKE2b digest of as many bytes, in threads
 
 Printed: seconds of sound per second, and the ratio to bare decoding; for frames also the ratio to what disk and digests allow.
+The ratio of processor times says the same on a machine that others use, where the times of threads depend on the others.
 
   python benchmarks/feeding.py --cores 1,2
   python benchmarks/feeding.py --cores 1,2,4,8,16 --count 1000 --store /mnt/nvme
@@ -20,11 +21,11 @@ Printed: seconds of sound per second, and the ratio to bare decoding; for frames
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -67,7 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measured = {}
         for number in every:
             os.sched_setaffinity(0, set(allowed[:number]))
-            measured[number] = Sides(Path(folder), audios, audios[: options.frames], number).measured(options.rounds)
+            sides = Sides(Path(folder), audios, audios[: options.frames], number)
+            measured[number] = sides.measured(options.rounds)
+            for name in ("means", "known", "wide"):
+                bare, own = (median(sides.processor[side]) for side in ("bare", name))
+                paired.show(
+                    bare / own, f"processor time, bare decoding / extraction, {name}, on {number} of the cores", "at least 0.8"
+                )
     _print(measured)
 
 
@@ -77,12 +84,14 @@ class Sides:
     def __init__(self, folder: Path, audios: Sequence[Audio], few: Sequence[Audio], cores: int) -> None:
         self.folder, self.audios, self.few, self.cores = folder, audios, few, cores
         self.narrow, self.wide = (synthetic.upstream(spec, "cpu") for spec in (synthetic.VIEW_320, synthetic.VIEW))
+        self.processor: dict[str, list[float]] = {}
         self.sound, self.little = _seconds(audios), _seconds(few)
 
     def measured(self, rounds: int) -> dict[str, tuple[float, list[float]]]:
         """Returns the seconds of sound of each side, and its times in each round."""
-        context = get_context("forkserver")
-        with ProcessPoolExecutor(self.cores, context) as processes, ThreadPoolExecutor(self.cores) as threads:
+        processes = ProcessPoolExecutor(self.cores, get_context("fork"))
+        list(processes.map(_read, [[]] * self.cores))  # they are forked before there are threads
+        with processes, ThreadPoolExecutor(self.cores) as threads:
             sides: dict[str, Callable[[], object]] = {
                 "bare": lambda: self._read(threads),
                 "processes": lambda: self._read(processes),
@@ -93,9 +102,19 @@ class Sides:
                 "write": self._write,
                 "hash": lambda: self._hash(threads),
             }
-            timings = paired.in_turns(sides, rounds)
+            timings = paired.in_turns({name: self._counted(name, work) for name, work in sides.items()}, rounds)
         few = ("frames", "write", "hash")
         return {name: (self.little if name in few else self.sound, times) for name, times in timings.seconds.items()}
+
+    def _counted(self, name: str, work: Callable[[], object]) -> Callable[[], None]:
+        """Returns `work`, which adds the processor time of this process to `self.processor[name]`."""
+
+        def counted() -> None:
+            before = time.process_time()
+            work()
+            self.processor.setdefault(name, []).append(time.process_time() - before)
+
+        return counted
 
     def _read(self, pool: Executor) -> None:
         paths = [audio.path for audio in self.audios]

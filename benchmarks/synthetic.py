@@ -8,6 +8,7 @@ without the time to make them. All are specs of `--upstream`: `benchmarks/synthe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from torchaudio import models, pipelines
 
 from superbench import SAMPLE_RATE, Audio, Features, plugins
 from superbench.plugins import Loaded
+from superbench.system.cores import cores
 from superbench.system.seeding import seeded
 from upstream.from_torchaudio import Config, TorchaudioModel
 
@@ -117,15 +119,17 @@ def voices(folder: Path, count: int, seconds: float, seed: int = 0) -> list[Audi
     speech is, to about 10 bits a sample, while flac leaves plain noise as it is."""
     from scipy.signal import lfilter
 
-    random = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{seed}-{number}.flac" for number in range(count)]
-    for path in paths:
+    def write(number: int) -> Audio:
+        random, path = np.random.default_rng([seed, number]), folder / f"{seed}-{number}.flac"
         samples = round(seconds * SAMPLE_RATE * random.uniform(0.7, 1.3))
         syllables = 0.3 + np.abs(np.sin(2 * np.pi * 2 * np.arange(samples) / SAMPLE_RATE))
         wave = lfilter([1.0], [1.0, -1.6, 0.8], random.normal(0, 0.01, samples)) * syllables
         soundfile.write(path, wave.clip(-1, 1).astype(np.float32), SAMPLE_RATE, "PCM_16")
-    return [Audio(path) for path in paths]
+        return Audio(path)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(cores()) as threads:
+        return list(threads.map(write, range(count)))
 
 
 def sounds(folder: Path, count: int, seconds: float, seed: int = 0, kind: str = "wav") -> list[Audio]:
