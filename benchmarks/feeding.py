@@ -35,12 +35,14 @@ from statistics import median
 import paired
 import soundfile
 import synthetic
+from reading import read
 
 from superbench import Audio
 from superbench.contract import Reduction
 from superbench.features.extraction import extract
 from superbench.features.store import Store
 from superbench.plugins import Loaded
+from superbench.system.processes import without_main
 from superbench.system.progress import Silence
 
 FRAME_BYTES = 50 * 13 * 768 * 2
@@ -63,18 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     allowed, every = sorted(os.sched_getaffinity(0)), [int(number) for number in options.cores.split(",")]
     if max(every) > len(allowed):
         raise SystemExit(f"--cores {options.cores}: this process may use {len(allowed)} cores.")
+    measured = {}
     with tempfile.TemporaryDirectory(dir=options.store) as folder:
         audios = synthetic.voices(Path(folder) / "sound", options.count, options.seconds)
-        measured = {}
-        for number in every:
-            os.sched_setaffinity(0, set(allowed[:number]))
-            sides = Sides(Path(folder), audios, audios[: options.frames], number)
-            measured[number] = sides.measured(options.rounds)
-            for name in ("means", "known", "wide"):
-                bare, own = (median(sides.processor[side]) for side in ("bare", name))
-                paired.show(
-                    bare / own, f"processor time, bare decoding / extraction, {name}, on {number} of the cores", "at least 0.8"
-                )
+        try:
+            for number in every:
+                os.sched_setaffinity(0, set(allowed[:number]))
+                sides = Sides(Path(folder), audios, audios[: options.frames], number)
+                measured[number] = sides.measured(options.rounds)
+                sides.print_processor_time()
+        finally:
+            os.sched_setaffinity(0, set(allowed))
     _print(measured)
 
 
@@ -89,8 +90,9 @@ class Sides:
 
     def measured(self, rounds: int) -> dict[str, tuple[float, list[float]]]:
         """Returns the seconds of sound of each side, and its times in each round."""
-        processes = ProcessPoolExecutor(self.cores, get_context("fork"))
-        list(processes.map(_read, [[]] * self.cores))  # they are forked before there are threads
+        processes = ProcessPoolExecutor(self.cores, get_context("forkserver"))
+        with without_main():
+            list(processes.map(read, [[]] * self.cores))  # they start before any time is measured
         with processes, ThreadPoolExecutor(self.cores) as threads:
             sides: dict[str, Callable[[], object]] = {
                 "bare": lambda: self._read(threads),
@@ -106,6 +108,13 @@ class Sides:
         few = ("frames", "write", "hash")
         return {name: (self.little if name in few else self.sound, times) for name, times in timings.seconds.items()}
 
+    def print_processor_time(self) -> None:
+        """Prints the ratios of processor time."""
+        for name in ("means", "known", "wide"):
+            bare, own = (median(self.processor[side]) for side in ("bare", name))
+            meaning = f"processor time of bare decoding / of extraction, {name}, on {self.cores} of the cores"
+            paired.show(bare / own, meaning, "at least 0.8" if name != "wide" else "")
+
     def _counted(self, name: str, work: Callable[[], object]) -> Callable[[], None]:
         """Returns `work`, which adds the processor time of this process to `self.processor[name]`."""
 
@@ -118,7 +127,7 @@ class Sides:
 
     def _read(self, pool: Executor) -> None:
         paths = [audio.path for audio in self.audios]
-        for _ in pool.map(_read, [paths[at : at + 2] for at in range(0, len(paths), 2)]):
+        for _ in pool.map(read, [paths[at : at + 2] for at in range(0, len(paths), 2)]):
             pass
 
     def _extract(self, upstream: Loaded, reduction: Reduction, audios: Sequence[Audio]) -> None:
@@ -155,11 +164,6 @@ class Sides:
         parts = [bytes(min(BLOCK // 4, size - at)) for at in range(0, size, BLOCK // 4)]
         for _ in threads.map(lambda part: hashlib.blake2b(part, digest_size=16).digest(), parts):
             pass
-
-
-def _read(paths: Sequence[Path]) -> None:
-    for path in paths:
-        soundfile.read(path, dtype="float32")
 
 
 def _seconds(audios: Sequence[Audio]) -> float:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -22,7 +25,8 @@ TINY = ["--upstream", f"{BENCHMARKS / 'synthetic.py'}:HubertTiny"]
 RUNS = {
     "sweep": [*TINY, "--tasks", "ks,ic,sid,er", "--rounds", "1", "--updates", "2", "--items", "40", "--seconds", "1"],
     "against_reference": [*TINY, "--task", "er", "--rounds", "1", "--updates", "2", "--seconds", "0.2"],
-    "extraction": [*TINY, "--rounds", "1", "--count", "3", "--seconds", "0.5"],
+    "extraction": [*TINY, "--rounds", "1", "--count", "3", "--seconds", "0.5", "--kind", "voices", "--precision", "bfloat16"],
+    "feeding": ["--cores", "1", "--rounds", "1", "--count", "4", "--seconds", "0.5", "--frames", "2"],
     "rates": ["--rounds", "1", "--count", "32", "--seconds", "0.3", "--updates", "1"],
     "memory": ["--count", "2", "--sizes", "1,2", "--seconds", "0.3"],
     "startup": ["--rounds", "1"],
@@ -57,6 +61,7 @@ def test_a_benchmark_prints_its_ratios(name: str, capsys: pytest.CaptureFixture[
         "sweep": 12,
         "against_reference": 3,
         "extraction": 2,
+        "feeding": 9,
         "rates": 4,
         "memory": 1,
         "startup": 3,
@@ -87,6 +92,16 @@ def test_help_says_what_a_benchmark_asks_and_how_it_is_run(name: str, capsys: py
     shown = capsys.readouterr().out
     assert (module.__doc__ or "").strip() in shown
     assert f"python benchmarks/{name}.py" in shown
+
+
+def test_the_script_for_a_gpu_says_that_there_is_none() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, and ten minutes are too long for a test")
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(["bash", BENCHMARKS / "on_gpu.sh"], capture_output=True, text=True, env=environment, timeout=300)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("on_gpu.sh: torch finds no CUDA device on this machine")
+    assert done.stderr.count("\n") == 1
 
 
 def test_every_benchmark_has_a_row_in_the_table() -> None:

@@ -69,11 +69,6 @@ class Padded:
     audios: list[Audio]
     counts: list[int]
 
-    @property
-    def seconds(self) -> float:
-        """Seconds of sound in the batch, without padding."""
-        return sum(int(group.lengths.sum()) for group in self.groups) / SAMPLE_RATE
-
 
 def padded(upstream: Loaded, waves: Sequence[Tensor], audios: Sequence[Audio], device: str, options: ForwardOptions) -> Padded:
     """Returns the waves (samples,) as a batch: in parts if they are longer than a chunk, and in as many groups as the model

@@ -105,6 +105,7 @@ class Line:
         self._computing.popleft()
         shard.passed += 1
         self.passed(seconds_of([batch]))
+        self._store_written()
         if shard.passed == len(shard.batches):
             self._write(shard)
 
@@ -130,6 +131,9 @@ class Line:
         keys = [piece.key for batch in shard.batches for piece in batch]
         addition = self.store.begin(shard.name, keys, shard.values)
         self._writing.append((shard, addition, self._writers.submit(addition.write)))
+
+    def _store_written(self) -> None:
+        """Stores the shards that are written, without waiting for others."""
         while self._writing and self._writing[0][2].done():
             self._store_first()
 

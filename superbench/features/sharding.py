@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = {"cpu": 300.0, "cuda": 10_000.0}
-"""Seconds of sound in a shard: the most work that an interruption can lose."""
+"""Seconds of sound in a shard. An interruption loses the shard that is computed, and those that are being written."""
 
 
 @dataclass(frozen=True, slots=True)
