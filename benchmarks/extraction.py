@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         listener = Listener(upstream.model, options.device, options.precision)
         heard = replace(upstream, model=listener)
         reductions = [kind for kind in REDUCTIONS if kind in options.reductions.split(",")]
-        ours = {kind: Extractor(heard, audios, kind, Path(folder), listener) for kind in reductions}
+        ours: dict[str, Extractor] = {kind: Extractor(heard, audios, kind, Path(folder), listener) for kind in reductions}
         ours[reductions[0]]()  # the listener records the batches
         sides: dict[str, Callable[[], object]] = {"bare": paired.waited(listener.again, options.device), **ours}
         timings = paired.in_turns(sides, options.rounds, warm_up=0)
@@ -114,7 +114,7 @@ class Extractor:
         self.listener.listening = False
 
 
-def _print(options: argparse.Namespace, timings: paired.Timings, ours: dict[Reduction, Extractor], listener: Listener) -> None:
+def _print(options: argparse.Namespace, timings: paired.Timings, ours: dict[str, Extractor], listener: Listener) -> None:
     bare = timings.median("bare")
     print(f"bare forward: {bare:.2f} s for {listener.sound:.0f} s of sound in {len(listener.batches)} batches")
     for kind in ours:

@@ -98,13 +98,11 @@ class WaveView(nn.Module):
         self.layers, self.dim = layers, dim
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
-        """`dim` samples from every 320th on; (layers, batch, time, dim)."""
-        frames = (lengths / self.hop).round().long().clamp(min=1)
-        longest = int(frames.max())
-        padded = nn.functional.pad(waves, (0, max((longest - 1) * self.hop + self.dim - waves.shape[1], 0)))
-        return Features(
-            padded.as_strided((self.layers, len(waves), longest, self.dim), (0, padded.shape[1], self.hop, 1)), frames
-        )
+        """`dim` samples from every 320th on; (layers, batch, time, dim). The last one or two frames are left out:
+        they need more."""
+        frames = (lengths - self.dim) // self.hop + 1
+        shape = (self.layers, len(waves), int(frames.max()), self.dim)
+        return Features(waves.as_strided(shape, (0, waves.shape[1], self.hop, 1)), frames)
 
 
 class View320(WaveView):

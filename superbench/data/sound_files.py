@@ -37,7 +37,7 @@ ELSEWHERE = (
 LFS_POINTER = b"version https://git-lfs"
 FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """Start of a FLAC file: its signature, then a metadata block of 34 bytes, which may be the last one."""
-READ_AHEAD = 2**16
+READ_AHEAD = 2**15
 """Bytes that libsndfile and libFLAC (8192) may have read beyond what they decoded, and more."""
 MPEG_SUFFIXES = (".mp3", ".mp2", ".mpga")
 HEAD = 64

@@ -32,6 +32,10 @@ WRITERS = 4
 PENDING_BYTES = 2 * 64 * 2**20
 """Bytes of features that may wait to be written, in addition to one shard."""
 
+FREED_BYTES = 2**25
+"""Bytes of stored features after which free memory goes back to the system. Not after each shard of means, which are small: the
+next sounds would get new pages, which the kernel fills with zeros, in place of those of the last ones."""
+
 
 @dataclass(slots=True, eq=False)
 class OpenShard:
@@ -58,6 +62,7 @@ class Line:
         self.decoder = Decoder(store.readers, request.device, request.padded)
         self._transfer = transfer_of(request.device)
         self._open: list[OpenShard] = []
+        self._freed = 0
         self._waiting: deque[tuple[OpenShard, list[Piece]]] = deque()
         self._computing: deque[tuple[OpenShard, list[Piece], Callable[[], list[Tensor]]]] = deque()
         self._writing: deque[tuple[OpenShard, Addition, Future[None]]] = deque()
@@ -154,7 +159,10 @@ class Line:
         shard.lock.close()
         self._open.remove(shard)
         self.stored(shard)
-        give_back()
+        self._freed += addition.nbytes
+        if self._freed >= FREED_BYTES:
+            self._freed = 0
+            give_back()
 
     def flush(self) -> None:
         """Waits until all shards are stored. Do this before waiting for the lock of another process, which could be waiting for

@@ -18,6 +18,8 @@ from superbench.system.cores import cores
 
 REMEMBERED_AT_ONCE = 500
 """Number of sound files whose digests are written in one transaction."""
+READ_AT_ONCE = 8
+"""Number of sound files that a thread reads at once."""
 
 Stamp = tuple[int, int, int, int]
 
@@ -52,7 +54,9 @@ def known_sounds(
         try:
             for at in range(0, len(new), REMEMBERED_AT_ONCE):  # an interruption loses no more than these
                 some = new[at : at + REMEMBERED_AT_ONCE]
-                rows = {path: (*stamps[path], *facts) for path, facts in zip(some, pool.map(_facts, some), strict=True)}
+                parts = [some[start : start + READ_AT_ONCE] for start in range(0, len(some), READ_AT_ONCE)]
+                facts = [row for part in pool.map(_facts, parts) for row in part]
+                rows = {path: (*stamps[path], *row) for path, row in zip(some, facts, strict=True)}
                 known |= rows
                 if remember and index:
                     with index.transaction():
@@ -62,12 +66,15 @@ def known_sounds(
     return [Sound(*known[str(path)][4:]) for path in paths]
 
 
-def _facts(path: str) -> tuple[str, int, int]:
-    """Reads a file; returns the digest of its bytes, its length and its sampling rate."""
+def _facts(paths: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Reads files; returns of each the digest of its bytes, its length and its sampling rate."""
     from superbench.data.audio import header
 
-    samples, rate = header(Path(path))
-    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest(), samples, rate
+    facts = []
+    for path in map(Path, paths):
+        samples, rate = header(path)
+        facts.append((hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest(), samples, rate))
+    return facts
 
 
 def _stamp(path: Path) -> Stamp:

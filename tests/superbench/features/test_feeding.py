@@ -21,7 +21,7 @@ from superbench.errors import BadAudio, BadUpstream, StoreError
 from superbench.features import decoding, forward, line, sharding
 from superbench.features.attempts import ATTEMPTS, Attempts
 from superbench.features.extraction import Extraction, contribute, extract
-from superbench.features.forward import Begun, ForwardOptions
+from superbench.features.forward import Begun, ForwardOptions, Padded, padded
 from superbench.features.sharding import Piece
 from superbench.features.store import Addition, Store
 from superbench.features.transfer import Nowhere
@@ -108,8 +108,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Audio]:
 
 
 def decoder(loaded: Loaded, readers: int = 1) -> decoding.Decoder:
-    def pad(waves: Sequence[torch.Tensor], audios: Sequence[Audio]) -> sharding.Padded:
-        return sharding.padded(loaded, waves, audios, "cpu", ForwardOptions())
+    def pad(waves: Sequence[torch.Tensor], audios: Sequence[Audio]) -> Padded:
+        return padded(loaded, waves, audios, "cpu", ForwardOptions())
 
     return decoding.Decoder(readers, "cpu", pad)
 
@@ -291,8 +291,16 @@ def test_a_batch_is_reduced_after_the_next_has_begun(
     monkeypatch.setattr(line, "transfer_of", lambda device: Behind())
     order: list[str] = []
     called, finish = Calls.forward, Begun.finish
-    monkeypatch.setattr(Calls, "forward", lambda *given: (order.append("begin"), called(*given))[1])
-    monkeypatch.setattr(Begun, "finish", lambda begun: (order.append("finish"), finish(begun))[1])
+
+    def noted(event: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def both(*given: Any) -> Any:
+            order.append(event)
+            return call(*given)
+
+        return both
+
+    monkeypatch.setattr(Calls, "forward", noted("begin", called))
+    monkeypatch.setattr(Begun, "finish", noted("finish", finish))
     with Store(tmp_path / "b") as store:
         extracted(loaded, sounds, store)
     assert order[:4] == ["begin", "begin", "finish", "begin"]
