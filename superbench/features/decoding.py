@@ -23,7 +23,7 @@ BATCHES_AHEAD = 2
 """Batches that are decoded ahead of the model, at least."""
 AHEAD_SECONDS = 30
 """Seconds of sound for each thread that may be decoded ahead, if this is more than `BATCHES_AHEAD`."""
-TASK_SAMPLES = 10 * SAMPLE_RATE
+TASK_SAMPLES = 20 * SAMPLE_RATE
 """Samples that a thread decodes at once: short sounds are decoded several at a time."""
 
 Padding = Callable[[Sequence[Tensor], Sequence[Audio]], Padded]

@@ -137,8 +137,9 @@ def extract(
     """
     began = time.perf_counter()
     work, request = _pass(upstream, store, since, reporter), Request(upstream, reduction, device, passing)
-    pieces = work.pieces(request, list(dict.fromkeys(audios)))
-    rates = Counter(sound.rate for sound in store.sounds([piece.audio.path for piece in pieces]))
+    unique = list(dict.fromkeys(audios))
+    sounds = store.sounds([audio.path for audio in unique])
+    pieces, rates = request.pieces(unique, sounds), Counter(sound.rate for sound in sounds)
     request, fixed, entries = _to_store(work, request, _fixed(pieces, live), layer)
     work.compute(request, fixed)
     stored = work.entries(fixed)

@@ -383,3 +383,24 @@ def test_rates_without_a_common_divisor_cost_no_more_than_others(tmp_path: Path,
     assert (spent < 0.5, most < 2**25) == (True, True)
     expected = torch.sin(2 * np.pi * 440 * torch.arange(16_000, dtype=torch.float64) / 16_000) * 0.5
     torch.testing.assert_close(wave[200:-200].double(), expected[200:-200], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("first", "second"), [(80_000, 400), (80_000, 80_000), (400, 80_000), (400, 400)])
+def test_a_second_flac_is_found_wherever_it_begins(tmp_path: Path, first: int, second: int) -> None:
+    random, contents = np.random.default_rng(0), []
+    for number, samples in enumerate((first, second)):
+        soundfile.write(tmp_path / f"{number}.flac", 0.3 * random.standard_normal(samples).clip(-3, 3), 16_000)
+        contents.append((tmp_path / f"{number}.flac").read_bytes())
+        assert len(load_audio(Audio(tmp_path / f"{number}.flac"))) == samples
+    path = tmp_path / "both.flac"
+    path.write_bytes(b"".join(contents))
+    with pytest.raises(BadAudio, match=r"contains several FLAC files"):
+        load_audio(Audio(path))
+
+
+def test_one_channel_of_integers_is_heard_as_it_is(tmp_path: Path) -> None:
+    samples = np.array([0, 1, -1, 2**15 - 1, -(2**15)])
+    soundfile.write(tmp_path / "a.wav", samples.astype(np.int16), 16_000, "PCM_16")
+    assert load_audio(Audio(tmp_path / "a.wav")).tolist() == (samples / 2**15).tolist()
+    soundfile.write(tmp_path / "b.wav", np.stack([samples, samples // 2], 1).astype(np.int16), 16_000, "PCM_16")
+    assert load_audio(Audio(tmp_path / "b.wav")).tolist() == pytest.approx(((samples + samples // 2) / 2**16).tolist())

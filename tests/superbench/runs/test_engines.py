@@ -197,6 +197,17 @@ def test_with_a_store_on_each_node_jobs_of_the_same_features_go_to_one_node_also
     assert len(list(Dispatcher([job("pr")], plan(tmp_path), alone, NoWatcher(), Homes(homes)).run())) == 1
 
 
+def test_the_last_job_of_an_own_model_runs_once(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Mine:\n    pass\n")
+    own = plugins.parse(f"{tmp_path / 'mine.py'}:Mine")
+    jobs = [Job(own, task) for task in ("ks", "ic", "sid")]
+    crew = Played(1)
+    crew.coming.extend((0, ("ended", Ended(one, "done"))) for one in jobs)
+    ends = list(Dispatcher(list(jobs), plan(tmp_path), crew, NoWatcher()).run())
+    assert [end.job for end in ends] == jobs
+    assert crew.units == [(0, Unit(one)) for one in jobs]
+
+
 # ---------------------------------------------------------------- help with extraction
 
 
