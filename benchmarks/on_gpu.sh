@@ -71,7 +71,7 @@ timeout $((340 * patience)) bash -c "everything cpu $((cores - half))-$((cores -
 on_cpu=$!
 step 340 "sweeps and few-shot on the GPU" bash -c "everything $device 0-$((half - 1)) gpu"
 if wait $on_cpu; then
-    step 30 "GPU and CPU" "$PYTHON" -m superbench diff "$work/gpu" "$work/cpu"
+    step 30 "GPU and CPU" "$PYTHON" -m superbench diff "$work/gpu/hubert" "$work/cpu/hubert"
 else
     failed=1
     echo "== the run on the CPU failed, or did not end in time:"
