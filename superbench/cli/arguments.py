@@ -25,6 +25,8 @@ Draws = Annotated[
 ]
 Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant of a task's recipe (`superbench check ks` lists the names); may be repeated", show_default=False)]  # fmt: skip
 StoreFolder = Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)]
+Limit = Annotated[int | None, typer.Option(help="For a smoke test: the most items of each split (recorded in the result as a deviation)", show_default=False)]  # fmt: skip
+StoreFormats = Annotated[str, typer.Option("--store-format", help="Format of frames: float16, or int8 (8 bits per value, half the disk space; recorded in the result as a deviation)")]  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.text import Text
 
@@ -52,8 +52,16 @@ def bars() -> Progress:
     Jupyter)."""
     return Progress(
         TextColumn("{task.description}", markup=False), BarColumn(24), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, disable=not (console.is_terminal and sys.stdout.isatty()),
+        TextColumn("left"), RemainingColumn(), console=console, transient=True, disable=not (console.is_terminal and sys.stdout.isatty()),
     )  # fmt: skip
+
+
+class RemainingColumn(TimeRemainingColumn):
+    """The remaining time of a bar: that of its field `left`, if it has one, or else from the bar's own speed."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of the column."""
+        return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
 
 
 class StageBars:
@@ -97,16 +105,20 @@ class RunDisplay:
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self.progress, self.clock, self.pace = progress, clock, Pace(clock)
-        self._all = progress.add_task("all jobs", total=None)
+        self._all = progress.add_task("all jobs", total=None, left="not known yet")
         self._bars: dict[Job, TaskID] = {}
         self._spoken: dict[Job, float] = {}
         self._count = self._over = 0
+        self._shown = 0.0
 
     def planned(self, shares: Mapping[Job, float]) -> None:
         """Set the length of the bar of all jobs."""
         self.pace.planned(shares)
         self._count = len(shares)
         self.progress.update(self._all, total=len(shares))
+        seconds = self._show_remaining()
+        if seconds is not None and self.progress.disable:
+            self.progress.console.print(Text(f"  {self._count} jobs, {left(seconds)}, as far as earlier runs tell", "dim"))
 
     def started(self, job: Job) -> None:
         """Add a bar for the job."""
@@ -118,6 +130,8 @@ class RunDisplay:
         """Move the bar of the job."""
         self.progress.update(self._bars[job], description=f"{job} · {stage}", completed=done, total=total)
         now = self.clock()
+        if now - self._shown > 1.0:
+            self._show_remaining()
         if self.progress.disable and now - self._spoken[job] > PLAIN_SECONDS:
             self._spoken[job] = now
             print(visible(f"  {job} · {stage} {100 * done / max(total, 1e-9):.0f}%"), flush=True)
@@ -134,10 +148,17 @@ class RunDisplay:
         spent = self.pace.ended(ended)
         self._over += 1
         self.progress.update(self._all, completed=self._over, visible=self._over < self._count)
-        seconds = self.pace.remaining() if self._over < self._count and self.progress.disable else None
-        more = "" if seconds is None else f", {left(seconds)}"
+        seconds = self._show_remaining()
+        more = "" if seconds is None or self._over == self._count or not self.progress.disable else f", {left(seconds)}"
         self.progress.console.print(_line(ended), Text(f" {spent:.0f} s ({self._over}/{self._count}{more})", "dim"))
         sys.stdout.flush()
+
+    def _show_remaining(self) -> float | None:
+        """Update the remaining time of all jobs, and return it."""
+        self._shown, seconds = self.clock(), self.pace.remaining()
+        if seconds is not None:
+            self.progress.update(self._all, left=left(seconds).removesuffix(" left"))
+        return seconds
 
 
 def _line(ended: Ended) -> Text:

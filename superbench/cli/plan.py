@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superbench.cli.arguments import AsJson, Device, MaxSteps, Protocol, Rates, Seeds, StoreFolder, Tasks, Variants, numbers
+from superbench.cli.arguments import (
+    AsJson,
+    Device,
+    Limit,
+    MaxSteps,
+    Protocol,
+    Rates,
+    Seeds,
+    StoreFolder,
+    StoreFormats,
+    Tasks,
+    Variants,
+    numbers,
+)
 from superbench.cli.printing import echo_json
 from superbench.cli.remaining_time import duration
 
@@ -31,14 +44,18 @@ def plan(
     lr: Rates = None,
     seeds: Seeds = "0",
     max_steps: MaxSteps = None,
+    limit: Limit = None,
     variant: Variants = None,
+    store_format: StoreFormats = "float16",
+    gpus: Annotated[int, typer.Option(help="GPUs like this device that share the work, one worker on each", min=1)] = 1,
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Forecast the cost of a run: passes through the model, disk space, time of the upstream on this device; and how features
+    """Forecast the cost of a run: passes through the model, disk space, time of the upstream and of the heads; and how features
     would be stored.
 
-    Nothing is trained or stored; only the speed of the upstream is measured, on a minute of noise.
+    Nothing is trained or stored. The speed of the upstream and of each head is measured on this device, on noise; the rest is
+    estimated from it.
 
     Example: superbench plan torchaudio/hubert_base --tasks all --protocol superb-once
     """
@@ -52,14 +69,19 @@ def plan(
         cost = forecast(
             upstream, tasks, data=data, store=store, reporter=Silence() if as_json else reporter,
             protocol=protocol, device=device, learning_rates=numbers("--lr", lr, float),  # type: ignore[arg-type]
-            seeds=numbers("--seeds", seeds, int) or (), max_steps=max_steps, variants=variant or (),
+            seeds=numbers("--seeds", seeds, int) or (), max_steps=max_steps, limit=limit, variants=variant or (),
+            gpus=gpus, store_format=store_format,  # type: ignore[arg-type]
         )  # fmt: skip
-    if as_json:
-        echo_json(cost.plain())
-    else:
-        show(cost)
+    _print(cost, as_json=as_json)
     if cost.absent and tasks != "all":
         raise typer.Exit(1)
+
+
+def _print(forecast: Forecast, *, as_json: bool) -> None:
+    if as_json:
+        echo_json(forecast.plain())
+    else:
+        show(forecast)
 
 
 # ---------------------------------------------------------------- how it is shown
@@ -146,12 +168,41 @@ def _remarks(forecast: Forecast) -> Iterator[str]:
         needed = sum(sound.bytes[sound.reads] for sound in total.sounds)
         hours = sum(sound.hours_if[sound.reads] for sound in total.sounds)
         yield f"With {_gigabytes(needed)} GB of free space all features would be stored: {_hours(hours)} h through the model."
+    yield from _formats(forecast)
+    yield from _time(forecast)
     yield from _reference(forecast)
     if fresh := [f"{cost.task} {_hours(cost.fresh_hours)} h" for cost in total.tasks if cost.fresh_hours]:
         yield f"Redrawn at each access, so computed again, once for all probes: {', '.join(fresh)} of these hours."
     if forecast.deviations:
         yield f"Deviations from the recipes: {'; '.join(forecast.deviations)}."
     yield f"Not in this forecast: {', '.join(forecast.not_forecast)}."
+
+
+def _formats(forecast: Forecast) -> Iterator[str]:
+    formats = [sound.formats for sound in forecast.plan.sounds if sound.formats]
+    if formats:
+        half, small = (_gigabytes(sum(sizes[name] for sizes in formats)) for name in ("float16", "int8"))
+        yield f"All frames take {half} GB in half precision, {small} GB in 8 bits per value (--store-format int8)."
+
+
+def _time(forecast: Forecast) -> Iterator[str]:
+    """Yield the time of the heads and of the complete run, with what is measured and what is estimated."""
+    known = {head.task: head.seconds for head in forecast.heads if head.seconds is not None}
+    if known:
+        each = ", ".join(f"{task} {duration(seconds)}" for task, seconds in known.items())
+        yield f"Heads, in addition, very roughly: {each}; sum {duration(sum(known.values()))}."
+        yield (
+            "Of the heads, one forward and backward pass was measured on noise; the rest is that time multiplied by frames or "
+            "utterances, updates and probes. What probes share counts for each of them, so it tends to be too long."
+        )
+    spread = forecast.spread
+    if unknown := [f"{head.task} ({head.reason})" for head in forecast.heads if head.seconds is None]:
+        yield f"Not known: the time after extraction of {', '.join(unknown)}."
+    workers = "1 worker" if spread.workers == 1 else f"{spread.workers} workers, each on a GPU like this device"
+    yield (
+        f"With {workers}: about {duration(spread.seconds)}, of which {duration(spread.extract_seconds)} for features that are stored "
+        f"(divided by shards) and {duration(spread.job_seconds)} for the jobs (one worker each, the longest first)."
+    )
 
 
 def _reference(forecast: Forecast) -> Iterator[str]:

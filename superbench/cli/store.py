@@ -14,7 +14,11 @@ from superbench.errors import CommandError
 from superbench.system.ranges import require_number
 
 if TYPE_CHECKING:
-    from superbench.features.store import Store
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from superbench.features.store import Holding, Store
 
 app = typer.Typer(help="The feature store: list, evict, verify.", no_args_is_help=True)
 
@@ -25,12 +29,11 @@ SHOWN = 30
 def ls(store: StoreFolder = None, as_json: AsJson = False) -> None:
     """List the stored features: the total size, then the shards, the most recently used first.
 
-    A shard is a file with features of some hundred utterances from shard model; all tasks and later runs share it. A pinned shard
-    is in use by a running process and is never evicted.
+    A shard is a file with features of some hundred utterances from one model; all tasks and later runs share it. A pinned shard
+    is in use by a running process and is never evicted. Format: float32 (means), float16 or int8 (frames, see --store-format of
+    run).
     """
     import shutil
-
-    from rich.table import Table
 
     from superbench.cli.display import console
 
@@ -49,17 +52,8 @@ def ls(store: StoreFolder = None, as_json: AsJson = False) -> None:
         markup=False,
     )
     if shards:
-        table = Table("shard", "entries", "size", "made", "last used", "pinned")
-        for shard in shards[:SHOWN]:
-            table.add_row(
-                shard.shard[:12],
-                str(shard.entries),
-                size(shard.bytes),
-                _moment(shard.made),
-                _moment(shard.used),
-                "yes" if shard.pinned else "",
-            )
-        console.print(table)
+        console.print(f"By format: {_by_format(shards)}.", markup=False)
+        console.print(_table(shards[:SHOWN]))
     if len(shards) > SHOWN:
         console.print(f"… and {len(shards) - SHOWN} shards used before these; --json lists all.")
 
@@ -130,6 +124,21 @@ def verify(
             "`superbench store verify --repair` removes the damaged shards; the next run that needs their features extracts them again."
         )
         raise typer.Exit(1)
+
+
+def _table(shards: Sequence[Holding]) -> Table:
+    from rich.table import Table
+
+    table = Table("shard", "entries", "format", "size", "made", "last used", "pinned")
+    for shard in shards:
+        facts = str(shard.entries), shard.format, size(shard.bytes), _moment(shard.made), _moment(shard.used)
+        table.add_row(shard.shard[:12], *facts, "yes" if shard.pinned else "")
+    return table
+
+
+def _by_format(shards: Sequence[Holding]) -> str:
+    formats = sorted({shard.format for shard in shards})
+    return ", ".join(f"{name} {size(sum(shard.bytes for shard in shards if shard.format == name))}" for name in formats)
 
 
 def _opened(store: Path | None) -> Store:

@@ -8,14 +8,15 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio
 from superbench.errors import BadUpstream, SuperbenchError, first_of, shortened
+from superbench.features.quantized import Rows
 from superbench.system.devices import require_device
 
-Compute = Callable[[Sequence[Tensor], Sequence[Audio]], list[Tensor]]
+Compute = Callable[[Sequence[Tensor], Sequence[Audio]], list[Rows]]
 LONGEST = 300
 """Characters of a model's own message that are shown."""
 
 
-def computed_or_named(compute: Compute, waves: Sequence[Tensor], audios: Sequence[Audio], alias: str) -> list[Tensor]:
+def computed_or_named(compute: Compute, waves: Sequence[Tensor], audios: Sequence[Audio], alias: str) -> list[Rows]:
     """Returns `compute(waves, audios)`, tried a second time if the model raises an exception.
 
     If it raises again, the batch is halved until the sound is found. Raises `BadUpstream` with its file, and `LostDevice` if

@@ -21,6 +21,7 @@ from superbench.contract import SAMPLE_RATE, Audio, Reduction
 from superbench.errors import BadUpstream
 from superbench.features.forward import WHOLE, ForwardOptions
 from superbench.features.live import BatchKey, LivePass
+from superbench.features.quantized import Rows
 from superbench.features.sharding import Piece, Request
 from superbench.features.store import Entry, Store
 from superbench.features.stored import StoredPass
@@ -62,8 +63,8 @@ class Extraction:
     padded: Tensor = field(default_factory=lambda: torch.empty(0))
     _checked_seconds: float = 0.0
 
-    def read(self, audios: Sequence[Audio], batch: BatchKey = ()) -> list[Tensor]:
-        """Returns features (rows, layer, dim) of each segment: one row for means, else one for each frame.
+    def read(self, audios: Sequence[Audio], batch: BatchKey = ()) -> list[Rows]:
+        """Returns features (rows, layer, dim) of each segment: one row for means, else one for each frame, in their format.
 
         Sound without stored features passes through the model now, in one padded batch if it fits.
         """
@@ -78,7 +79,7 @@ class Extraction:
         """Starts to decode the sound that `read` will need for this batch, in background threads."""
         self.live.prefetch([audio for audio in audios if audio not in self.entries], batch)
 
-    def __getitem__(self, audio: Audio) -> Tensor:
+    def __getitem__(self, audio: Audio) -> Rows:
         """Returns features (rows, layer, dim) of one segment."""
         return self.read([audio])[0]
 
@@ -215,5 +216,5 @@ def means(extraction: Extraction, audios: Sequence[Audio]) -> Tensor:
     first = extraction[audios[0]]
     gathered = np.empty((len(audios), *first.shape[1:]), np.float32)
     for i, audio in enumerate(audios):
-        gathered[i] = extraction[audio][0].numpy()
+        gathered[i] = extraction[audio].float()[0].numpy()
     return torch.from_numpy(gathered)

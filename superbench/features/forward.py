@@ -14,6 +14,7 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Audio, Precision, Reduction
 from superbench.errors import BadUpstream
+from superbench.features.quantized import Rows, StoreFormat
 from superbench.features.reduction import checked, reduced, require_shape
 from superbench.features.transfer import Transfer, host_buffer, transfer_of
 
@@ -27,17 +28,19 @@ BATCH_SAMPLES = {"cpu": 60 * SAMPLE_RATE, "cuda": 600 * SAMPLE_RATE}
 
 @dataclass(frozen=True, slots=True)
 class ForwardOptions:
-    """Options of a forward pass: chunking, precision, layer, size of batches.
+    """Options of a forward pass: chunking, precision, layer, size of batches, format of frames.
 
     Sound longer than `chunk` samples is split into equal parts of at most that length; their frames are concatenated.
     `precision` applies to matrix products and convolutions (`bfloat16`: autocast; weights and stored features keep their type).
-    If `layer` is given, only that hidden state is kept. `batch`: largest number of padded samples in a batch.
+    If `layer` is given, only that hidden state is kept. `batch`: largest number of padded samples in a batch. `store_format`:
+    how frames are rounded, stored or not.
     """
 
     chunk: int | None = None
     precision: Precision = "float32"
     layer: int | None = None
     batch: int | None = None
+    store_format: StoreFormat = "float16"
 
 
 WHOLE = ForwardOptions()
@@ -124,10 +127,10 @@ class Begun:
     batch: Padded
     calls: list[Call]
     reduction: Reduction
-    layer: int | None
+    options: ForwardOptions
     transfer: Transfer
 
-    def finish(self) -> list[Tensor]:
+    def finish(self) -> list[Rows]:
         """Returns the features of each utterance, as `forward` does, and frees the frames. Raises `BadUpstream`."""
         frames: dict[int, Tensor] = {}
         with self.transfer.after(self.calls[-1].mark):
@@ -140,15 +143,15 @@ class Begun:
         self.calls.clear()
         return features
 
-    def _reduced(self, frames: list[Tensor]) -> list[Tensor]:
-        layers = slice(None) if self.layer is None else slice(self.layer, self.layer + 1)
+    def _reduced(self, frames: list[Tensor]) -> list[Rows]:
+        layers = slice(None) if self.options.layer is None else slice(self.options.layer, self.options.layer + 1)
         parts, audios = iter(zip(frames, self.batch.audios, strict=True)), list[Audio]()
         whole = []
         for count in self.batch.counts:
             own = [next(parts) for _ in range(count)]
             whole.append(torch.cat([part[layers] for part, _ in own], dim=1) if count > 1 else own[0][0][layers])
             audios.append(own[0][1])
-        return reduced(self.upstream, whole, audios, self.reduction)
+        return reduced(self.upstream, whole, audios, self.reduction, self.options.store_format)
 
 
 def begin(
@@ -179,7 +182,7 @@ def begin(
                 raise _too_long(upstream, batch.audios[group.rows[0]], int(group.lengths[0])) from error
             waiting += group.halves()[::-1]
     return Begun(
-        upstream=upstream, batch=batch, calls=calls, reduction=reduction, layer=options.layer, transfer=transfer
+        upstream=upstream, batch=batch, calls=calls, reduction=reduction, options=options, transfer=transfer
     )  # fmt: skip
 
 
@@ -205,7 +208,7 @@ def forward(
     reduction: Reduction,
     device: str,
     options: ForwardOptions = WHOLE,
-) -> list[Tensor]:
+) -> list[Rows]:
     """Returns reduced features of a batch: each (1, layer, dim) for `mean`, (frames, layer, dim) for `frames`, on the CPU.
 
     An utterance of n samples keeps min(round(n / hop), frames that the model returns for it) frames, at least one. If memory

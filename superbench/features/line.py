@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import NoReturn
 
 import torch
-from torch import Tensor
 
 from superbench.errors import BadAudio, SuperbenchError
 from superbench.features.decoding import Decoder, decoded
 from superbench.features.forward import Padded
+from superbench.features.quantized import Rows
 from superbench.features.sharding import Batches, Piece, Request, seconds_of
 from superbench.features.store import Addition, Store
 from superbench.features.transfer import transfer_of
@@ -44,7 +44,7 @@ class OpenShard:
     name: str
     batches: Batches
     lock: contextlib.ExitStack
-    values: list[Tensor] = field(default_factory=list)
+    values: list[Rows] = field(default_factory=list)
     passed: int = 0
 
 
@@ -64,7 +64,7 @@ class Line:
         self._open: list[OpenShard] = []
         self._freed = 0
         self._waiting: deque[tuple[OpenShard, list[Piece]]] = deque()
-        self._computing: deque[tuple[OpenShard, list[Piece], Callable[[], list[Tensor]]]] = deque()
+        self._computing: deque[tuple[OpenShard, list[Piece], Callable[[], list[Rows]]]] = deque()
         self._writing: deque[tuple[OpenShard, Addition, Future[None]]] = deque()
         self._writers = ThreadPoolExecutor(min(store.readers, WRITERS), "writer")
 
@@ -86,7 +86,7 @@ class Line:
         while len(self._computing) > self._transfer.depth:
             self._finish_first()
 
-    def _begun(self, inputs: Padded) -> Callable[[], list[Tensor]]:
+    def _begun(self, inputs: Padded) -> Callable[[], list[Rows]]:
         """Queues a batch, and returns the function that finishes it. If the batch does not fit into memory beside the batch
         before, it is queued after that one has ended. An exception of the model is raised when the batch is finished."""
         try:
@@ -114,7 +114,7 @@ class Line:
         if shard.passed == len(shard.batches):
             self._write(shard)
 
-    def _finished(self, batch: Sequence[Piece], finish: Callable[[], list[Tensor]]) -> list[Tensor]:
+    def _finished(self, batch: Sequence[Piece], finish: Callable[[], list[Rows]]) -> list[Rows]:
         """Returns the features of a batch. If the model raises an exception, it is computed again; if that fails too, the
         error names the sound (see `Request.computed`)."""
         try:

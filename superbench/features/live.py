@@ -12,6 +12,7 @@ from torch import Tensor
 from superbench.contract import SAMPLE_RATE, Audio
 from superbench.data.audio import load
 from superbench.features.decoding import pool_of
+from superbench.features.quantized import Rows
 from superbench.features.sharding import Request, fitting
 
 BatchKey = tuple[int, ...]
@@ -33,7 +34,7 @@ class LivePass:
         """Makes the threads, which start with the first reading."""
         self._readers = pool_of(self.readers, self.request.device)
 
-    def read(self, audios: Sequence[Audio], batch: BatchKey) -> list[Tensor]:
+    def read(self, audios: Sequence[Audio], batch: BatchKey) -> list[Rows]:
         """Returns features (rows, layer, dim) of each segment; they pass in one padded batch if it fits."""
         if not audios:
             return []
@@ -41,7 +42,7 @@ class LivePass:
         waves = [future.result() for future in coming]
         self.passed_seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
         order = sorted(range(len(waves)), key=lambda i: -len(waves[i]))
-        rows: dict[int, Tensor] = {}
+        rows: dict[int, Rows] = {}
         for group in fitting(order, lambda i: len(waves[i]), self.request.batch_samples):
             inputs = [waves[i] for i in group], [audios[i] for i in group]
             rows |= zip(group, self.request.computed(*inputs), strict=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from superbench.contract import Audio, Reduction
 from superbench.contract.model import LARGEST_HALF, TOLERATED_FRAMES
 from superbench.errors import BadUpstream
+from superbench.features.quantized import Quantized, Rows, StoreFormat
 from superbench.features.transfer import down
 
 if TYPE_CHECKING:
@@ -43,28 +44,43 @@ def checked(upstream: Loaded, frames: Tensor, valid: int, samples: int, audio: A
     return unpadded
 
 
-def reduced(upstream: Loaded, frames: Sequence[Tensor], audios: Sequence[Audio], reduction: Reduction) -> list[Tensor]:
+def reduced(
+    upstream: Loaded, frames: Sequence[Tensor], audios: Sequence[Audio], reduction: Reduction, store_format: StoreFormat
+) -> list[Rows]:
     """Returns features of utterances (layer, time, dim each): (1, layer, dim) for `mean`, (time, layer, dim) for `frames`, in
-    CPU memory. Frames are float16, unless a value is too large for it. Raises `BadUpstream` for NaN and infinite values.
+    CPU memory. Frames are in `store_format`, or in float32 if a value is too large for float16. Raises `BadUpstream` for NaN
+    and infinite values.
 
     To examine every value takes longer than to decode the sound, so the reduced values are examined: a mean is finite only if
     all of its frames are.
     """
-    return _means(upstream, frames, audios) if reduction == "mean" else _halves(upstream, frames, audios)
+    if reduction == "mean":
+        return _means(upstream, frames, audios)
+    return (_eighths if store_format == "int8" else _halves)(upstream, frames, audios)
 
 
-def _means(upstream: Loaded, frames: Sequence[Tensor], audios: Sequence[Audio]) -> list[Tensor]:
+def _means(upstream: Loaded, frames: Sequence[Tensor], audios: Sequence[Audio]) -> list[Rows]:
     means = torch.stack([own.mean(dim=1) for own in frames])  # (utterance, layer, dim)
     if not _finite(means):
         _refuse(upstream, next(audio for own, audio in zip(means, audios, strict=True) if not _finite(own)))
-    return list(down([means])[0].split(1))
+    return list[Rows](down([means])[0].split(1))
 
 
-def _halves(upstream: Loaded, frames: Sequence[Tensor], audios: Sequence[Audio]) -> list[Tensor]:
+def _eighths(upstream: Loaded, frames: Sequence[Tensor], audios: Sequence[Audio]) -> list[Rows]:
+    extremes = torch.stack([extreme for own in frames for extreme in own.aminmax()]).view(-1, 2).tolist()
+    for pair, audio in zip(extremes, audios, strict=True):
+        if not all(map(math.isfinite, pair)):
+            _refuse(upstream, audio)
+    quantized = [Quantized.of(own.transpose(0, 1).contiguous()) for own in frames]
+    values, scales = down([own.values for own in quantized]), down([own.scales for own in quantized])
+    return [Quantized(*own) for own in zip(values, scales, strict=True)]
+
+
+def _halves(upstream: Loaded, frames: Sequence[Tensor], audios: Sequence[Audio]) -> list[Rows]:
     halves = [own.transpose(0, 1).to(torch.half, memory_format=torch.contiguous_format) for own in frames]
     extremes = torch.stack([extreme for half in halves for extreme in half.aminmax()]).tolist()
     if all(abs(extreme) < LARGEST_HALF for extreme in extremes):  # False for NaN
-        return down(halves)
+        return list[Rows](down(halves))
     return [_kept(upstream, *own).cpu() for own in zip(frames, halves, audios, strict=True)]
 
 

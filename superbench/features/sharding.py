@@ -18,6 +18,7 @@ from superbench.contract import SAMPLE_RATE, Audio, Reduction
 from superbench.data.audio import DECODING
 from superbench.features.culprit import computed_or_named
 from superbench.features.forward import BATCH_SAMPLES, WHOLE, Begun, ForwardOptions, Padded, begin, forward, padded
+from superbench.features.quantized import Rows, row_bytes
 from superbench.features.store import Sound
 from superbench.features.transfer import Transfer
 
@@ -68,13 +69,13 @@ class Request:
             (same.append(piece) if piece.key in pieces else pieces.setdefault(piece.key, piece))
         return [*sorted(pieces.values(), key=lambda piece: order[piece.key]), *same]
 
-    def computed(self, waves: list[Tensor], audios: list[Audio]) -> list[Tensor]:
+    def computed(self, waves: list[Tensor], audios: list[Audio]) -> list[Rows]:
         """Returns features (rows, layer, dim) of each wave (samples) of the segments, computed as one padded batch.
 
         Raises `BadUpstream` that names the sound at which the model raises an exception, `LostDevice` if the GPU failed.
         """
 
-        def compute(waves: Sequence[Tensor], audios: Sequence[Audio]) -> list[Tensor]:
+        def compute(waves: Sequence[Tensor], audios: Sequence[Audio]) -> list[Rows]:
             return forward(self.upstream, waves, audios, self.reduction, self.device, self.passing)
 
         return computed_or_named(compute, waves, audios, self.upstream.alias)
@@ -102,7 +103,7 @@ class Request:
         return settings + (f"|layer {options.layer}" if options.layer is not None else "")
 
     def _stored(self) -> str:
-        return "float32" if self.reduction == "mean" else "float16"
+        return "float32" if self.reduction == "mean" else self.passing.store_format
 
     def shards(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, Batches]]:
         """Yields the name and the batches of each shard. Batches in order of length fill one shard after another."""
@@ -123,7 +124,8 @@ class Request:
         layers = self.upstream.layers if self.passing.layer is None else 1
         if self.reduction == "mean":
             return len(batch) * layers * self.upstream.dim * 4
-        return sum(piece.samples // self.upstream.hop for piece in batch) * layers * self.upstream.dim * 2
+        row = row_bytes(self.upstream.dim, self.passing.store_format)
+        return sum(piece.samples // self.upstream.hop for piece in batch) * layers * row
 
 
 def fitting(items: Sequence[Any], samples: Callable[[Any], int], budget: int) -> Iterator[list[Any]]:

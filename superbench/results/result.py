@@ -133,8 +133,8 @@ class Seal(TypedDict, total=False):
 @with_config(CLOSED)
 class Surroundings(TypedDict, total=False):
     """Versions and machine; identifiers of the job, its model and its options; outputs and seal. `prepared`: the protocol by
-    whose rules the corpus was prepared, where nothing is trained. `command`: see `runs.command`.
-    `plugin`: the distribution of the task, if it is not built in."""
+    whose rules the corpus was prepared, where nothing is trained. `command`: see `runs.command`. `dtype`: the format
+    of frames, if not float16. `plugin`: the distribution of the task, if it is not built in."""
 
     superbench: Line
     python: Line

@@ -100,15 +100,17 @@ def forecast(
     data: Path | str | None = None,
     store: Path | str | None = None,
     reporter: Reporter | None = None,
+    gpus: int = 1,
     **options: Unpack[RecipeOptions],
 ) -> Forecast:
-    """Estimates the cost of a run: hours of sound through the model, bytes on disk, the upstream's time on this device.
+    """Estimates the cost of a run: hours of sound through the model, bytes on disk, the time of the upstream and of the heads.
 
-    Without `data`, the sizes are those of the official corpora. Nothing is trained or stored; only the upstream's speed is
-    measured, on a minute of noise. The options are those of `RecipeOptions`. Raises `CommandError` for an invalid option.
+    Without `data`, the sizes are those of the official corpora. Nothing is trained or stored; only the speed of the upstream
+    and of the heads is measured on this device, on noise. `gpus`: devices like this one that share the work. The options are
+    those of `RecipeOptions`. Raises `CommandError` for an invalid option.
     """
     check_names(options, RecipeOptions)
-    work = partial(_forecast, upstream, tasks, data, store, options)
+    work = partial(_forecast, upstream, tasks, data, store, gpus, options)
     own = [plugins.is_built_in(plugins.parse(upstream)), *map(plugins.is_built_in_task, plugins.task_names(tasks))]
     return run_apart(work, reporter or Silence(), upstream, built_in=all(own))
 
@@ -118,6 +120,7 @@ def _forecast(
     tasks: Sequence[str] | str,
     data: Path | str | None,
     store: Path | str | None,
+    gpus: int,
     options: RecipeOptions,
     reporter: Reporter,
 ) -> Forecast:
@@ -126,7 +129,7 @@ def _forecast(
     complete = options_of(options, "mini" if corpora and corpora.synthetic else "superb", chosen)
     root = Path(store) if store else default_root()
     model = healthy(plugins.parse(upstream), complete.device, root)
-    return forecasts.forecast(model, chosen, complete, root, corpora, reporter)
+    return forecasts.forecast(model, chosen, complete, root, corpora, reporter, gpus)
 
 
 def healthy(spec: Spec, device: str, store: Path, *, remember: bool = True) -> Loaded:

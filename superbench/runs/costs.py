@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from superbench.contract import Recipe, Reduction
 from superbench.contract.sizes import Size, different, folds_of
+from superbench.features.quantized import STORE_FORMATS, StoreFormat
 from superbench.features.storage_policy import HOUR, Keep, choose, frame_bytes, mean_bytes
 from superbench.runs.cost_model import draws, evaluations, every_step_hours, fresh_hours
 
@@ -72,7 +73,7 @@ class SoundCost:
 
     `bytes` on disk and `hours_if` (hours through the model) have a value for each way to store features; heads on frames have
     none for means. `keep` is the chosen way. `utterances` and `hours` count different utterances; `passes` is `model_hours /
-    hours`; `seconds`: working time of the upstream.
+    hours`; `seconds`: working time of the upstream. `formats`: bytes of all frames by format of the store; empty for means.
     """
 
     sound: str
@@ -86,6 +87,7 @@ class SoundCost:
     model_hours: float
     passes: float
     seconds: float
+    formats: dict[StoreFormat, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,16 @@ class Offer:
     distinct: Size
     bytes: dict[Keep, int]
     hours: dict[Keep, float]
+    formats: dict[StoreFormat, int]
 
 
 def plan(
-    demands: Sequence[Demand], shape: Shape, room: int, seconds_per_second: float, together: Mapping[Shared, Size] | None = None
+    demands: Sequence[Demand],
+    shape: Shape,
+    room: int,
+    seconds_per_second: float,
+    together: Mapping[Shared, Size] | None = None,
+    store_format: StoreFormat = "float16",
 ) -> CostPlan:
     """Returns the costs of `demands` on an upstream that needs `seconds_per_second` for a second of sound.
 
@@ -134,7 +142,7 @@ def plan(
     for demand in demands:
         groups.setdefault((demand.sound, demand.reads), []).append(demand)
     offers = [
-        offer(group, [costs[demand.task] for demand in group], shape, (together or {}).get(key))
+        offer(group, [costs[demand.task] for demand in group], shape, (together or {}).get(key), store_format)
         for key, group in groups.items()
     ]
     kept = allot(offers, room)
@@ -191,19 +199,28 @@ def task_cost(demand: Demand, layers: int) -> TaskCost:
     )
 
 
-def offer(demands: Sequence[Demand], costs: Sequence[TaskCost], shape: Shape, together: Size | None) -> Offer:
+def offer(
+    demands: Sequence[Demand],
+    costs: Sequence[TaskCost],
+    shape: Shape,
+    together: Size | None,
+    store_format: StoreFormat = "float16",
+) -> Offer:
     """Returns the costs of a shared sound for each way to store it. Utterances that all tasks redraw are not stored."""
     distinct = together or max((different(demand.sizes) for demand in demands), key=lambda size: size.hours)
     cropped = [_cropped(demand) for demand in demands]
     utterances = distinct.utterances - min(size.utterances for size in cropped)
     hours = distinct.hours - min(size.hours for size in cropped)
+    formats = {name: frame_bytes(hours, utterances, shape.hop, shape.layers, shape.dim, name) for name in STORE_FORMATS}
     disk: dict[Keep, int] = {
         "mean": mean_bytes(utterances, shape.layers, shape.dim),
-        "frames": frame_bytes(hours, utterances, shape.hop, shape.layers, shape.dim),
+        "frames": formats[store_format],
         "shared": 0,
     }
     if demands[0].reads == "frames":
         del disk["mean"]
+    else:
+        formats.clear()
     stored, shared = hours + sum(cost.fresh_hours for cost in costs), sum(cost.shared_hours for cost in costs)
     return Offer(
         sound=demands[0].sound,
@@ -212,6 +229,7 @@ def offer(demands: Sequence[Demand], costs: Sequence[TaskCost], shape: Shape, to
         distinct=distinct,
         bytes=disk,
         hours={keep: shared if keep == "shared" else stored for keep in disk},
+        formats=formats,
     )
 
 
@@ -236,4 +254,5 @@ def _sound_cost(shared: Offer, keep: Keep, seconds_per_second: float) -> SoundCo
         model_hours=hours,
         passes=hours / max(shared.distinct.hours, 1e-12),
         seconds=hours * HOUR * seconds_per_second,
+        formats=shared.formats,
     )

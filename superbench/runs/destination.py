@@ -37,8 +37,9 @@ def label_of(options: Options, protocol: Protocols, precision: Precision) -> str
         "layer": options.layer, "max-steps": options.max_steps, "lr": options.learning_rates,
         "seeds": options.seeds if options.seeds != (0,) else None, "variant": options.variants or None,
         "shots": options.shots, "draws": None if options.draws == DRAWS else options.draws,
-        "chunk": options.chunk_seconds, "batch-seconds": options.batch_seconds,
+        "chunk": options.chunk_seconds, "batch-seconds": options.batch_seconds, "limit": options.limit,
         "precision": options.precision if options.precision != precision else None,
+        "store-format": options.store_format if options.store_format != "float16" else None,
     }  # fmt: skip
     return "".join(f"--{word}-{_text(value)}" for word, value in words.items() if value is not None)
 

@@ -1,6 +1,7 @@
 """Estimates the cost of a run on this machine: sizes from task cards or a corpus, a measured speed, the free disk space.
 
-Only the upstream is run, on a minute of noise; the costs are computed in `runs/cost_model.py` and `runs/costs.py`.
+Only the upstream and the heads are run, on noise; the costs are computed in `runs/cost_model.py`, `runs/costs.py` and
+`runs/head_costs.py`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from superbench.contract import SAMPLE_RATE, Audio, Fold, Item, Recipe, Reductio
 from superbench.contract.corpora import Corpora
 from superbench.contract.sizes import ALL, FreshCrops, Size
 from superbench.data.audio import header
+from superbench.data.limit import limited
 from superbench.errors import CommandError, MissingCorpus
 from superbench.features.forward import BATCH_SAMPLES, forward
 from superbench.features.storage_policy import HOUR
 from superbench.plugins import Loaded
 from superbench.runs.costs import CostPlan, Demand, Shape, Shared, plan
+from superbench.runs.head_costs import HeadCost, Spread, head_cost, spread
 from superbench.runs.options import Options
 from superbench.system.progress import Reporter
+from superbench.system.ranges import require_whole
 from superbench.system.seeding import seeded
 
 SAMPLE_SECONDS = 5
@@ -35,9 +39,10 @@ LEAST_SECONDS = 0.5
 """Shortest duration of a measurement."""
 
 NOT_FORECAST = (
-    "training and testing the heads",
     "decoding sound files",
     "writing and reading the store",
+    "loss, optimizer and decoding of the heads",
+    "tasks without a head (QbE)",
     "features that the store already contains",
 )
 
@@ -56,7 +61,10 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A cost plan and its inputs. `source`: `official` sizes, or a `corpus`; `absent`: task -> why it is not in the plan."""
+    """A cost plan and its inputs. `source`: `official` sizes, or a `corpus`; `absent`: task -> why it is not in the plan.
+
+    `heads`: estimated times of the heads; `spread`: the time of the run on some GPUs.
+    """
 
     upstream: str
     shape: Shape
@@ -67,6 +75,8 @@ class Forecast:
     plan: CostPlan
     absent: dict[str, str]
     deviations: list[str]
+    heads: tuple[HeadCost, ...]
+    spread: Spread
     not_forecast: tuple[str, ...] = NOT_FORECAST
 
     def plain(self) -> dict[str, Any]:
@@ -75,42 +85,65 @@ class Forecast:
 
 
 def forecast(
-    upstream: Loaded, tasks: Sequence[Task], options: Options, store: Path, corpora: Corpora | None, reporter: Reporter
+    upstream: Loaded,
+    tasks: Sequence[Task],
+    options: Options,
+    store: Path,
+    corpora: Corpora | None,
+    reporter: Reporter,
+    gpus: int = 1,
 ) -> Forecast:
-    """Estimates the cost of `tasks` on `upstream`, for the given corpora, or else for the official ones.
+    """Estimates the cost of `tasks` on `upstream`, for the given corpora, or else for the official ones, on so many `gpus`.
 
     A task without its corpus, or without official sizes in its card, is `absent`. Raises `CommandError` for `mini` without
     corpora, because its recipes are not made for the official ones, and the errors of reading a damaged corpus.
     """
-    if options.protocol == "in-context":
-        raise CommandError("--protocol in-context extracts no features and trains no heads: there is nothing to plan.")
-    if corpora is None and options.protocol == "mini":
-        raise CommandError("--protocol mini needs miniature corpora. Give their folder with --data, or use --protocol superb.")
-    demands, absent = [], {}
-    lengths: dict[Shared, dict[Audio, int]] = {}
+    _require_sense(options, corpora, gpus)
+    demands, absent, lengths = [], dict[str, str](), dict[Shared, dict[Audio, int]]()
     for task in tasks:
         key = (task.card.sound or task.card.name, task.card.reads)
         try:
             recipe = options.recipe(task)
             if corpora is None:
-                sizes = _official(task)
+                sizes = _official(task, options.limit)
             else:
-                sizes, sounds = counted(task, corpora, upstream.hop, recipe, reporter)
+                sizes, sounds = counted(task, corpora, upstream.hop, recipe, reporter, options.limit)
                 lengths.setdefault(key, {}).update(sounds)
         except MissingCorpus as error:
             absent[task.card.name] = str(error)
-            continue
-        demands.append(_demand(task, key, recipe, options, sizes))
-    reduction: Reduction = "frames" if any(demand.reads == "frames" for demand in demands) else "mean"
-    speed = measured(upstream, reduction, options.device)
+        else:
+            demands.append(_demand(task, key, recipe, options, sizes))
+    speed = measured(upstream, "frames" if any(demand.reads == "frames" for demand in demands) else "mean", options.device)
     shape = Shape(upstream.hop, upstream.layers, upstream.dim)
     together = {key: _size(list(sounds), sounds) for key, sounds in lengths.items()}
-    costs = plan(demands, shape, room(store), speed.seconds_per_second, together)
+    costs = plan(demands, shape, room(store), speed.seconds_per_second, together, options.store_format)
+    heads = _heads(tasks, demands, shape, options, reporter)
     return Forecast(
         upstream=upstream.alias, shape=shape, protocol=options.protocol, source="corpus" if corpora else "official",
         store=str(store), speed=speed, plan=costs, absent=absent,
-        deviations=options.deviations(*(task.card for task in tasks)),
+        deviations=options.deviations(*(task.card for task in tasks)), heads=heads,
+        spread=spread(costs, heads, speed.seconds_per_second, gpus),
     )  # fmt: skip
+
+
+def _require_sense(options: Options, corpora: Corpora | None, gpus: int) -> None:
+    if options.protocol == "in-context":
+        raise CommandError("--protocol in-context extracts no features and trains no heads: there is nothing to plan.")
+    if corpora is None and options.protocol == "mini":
+        raise CommandError("--protocol mini needs miniature corpora. Give their folder with --data, or use --protocol superb.")
+    require_whole("--gpus", gpus, least=1)
+
+
+def _heads(
+    tasks: Sequence[Task], demands: Sequence[Demand], shape: Shape, options: Options, reporter: Reporter
+) -> tuple[HeadCost, ...]:
+    """Returns the estimated time of the heads of every task that is not absent."""
+    by_name, costs = {task.card.name: task for task in tasks}, []
+    shape = shape if options.layer is None else dataclasses.replace(shape, layers=1)
+    for demand in demands:
+        costs.append(head_cost(by_name[demand.task], demand, shape, options.device))
+        reporter.advance("heads measured", len(costs), len(demands))
+    return tuple(costs)
 
 
 def _demand(task: Task, key: tuple[str, Reduction], recipe: Recipe, options: Options, sizes: Mapping[str, Size]) -> Demand:
@@ -128,12 +161,23 @@ def _demand(task: Task, key: tuple[str, Reduction], recipe: Recipe, options: Opt
     )
 
 
-def _official(task: Task) -> Mapping[str, Size]:
+def _official(task: Task, limit: int | None) -> Mapping[str, Size]:
     if not task.card.sizes:
         raise MissingCorpus(
             f"The card of {task.card.name} does not contain the size of {task.card.corpus}. Give the corpus with --data."
         )
-    return task.card.sizes
+    return {key: _at_most(size, limit) for key, size in task.card.sizes.items()}
+
+
+def _at_most(size: Size, limit: int | None) -> Size:
+    """Returns the size of `limit` utterances of mean length, or the size if it has no more."""
+    if limit is None or size.utterances <= limit:
+        return size
+    part = limit / size.utterances
+    fresh = size.fresh and dataclasses.replace(
+        size.fresh, utterances=round(part * size.fresh.utterances), hours=part * size.fresh.hours
+    )
+    return Size(limit, part * size.hours, fresh)
 
 
 def room(store: Path) -> int:
@@ -146,10 +190,10 @@ def room(store: Path) -> int:
 
 
 def counted(
-    task: Task, corpora: Corpora, hop: int, recipe: Recipe, reporter: Reporter
+    task: Task, corpora: Corpora, hop: int, recipe: Recipe, reporter: Reporter, limit: int | None = None
 ) -> tuple[dict[str, Size], dict[Audio, int]]:
     """Returns sizes by split, as prepared for a model of that hop, and the samples at 16 kHz of every different sound."""
-    folds = task.read(corpora)
+    folds = limited(task.read(corpora), limit)
     splits = {key: task.prepare(split, hop, recipe) for key, split in _splits(folds)}
     sounds = _lengths(task, [item.audio for split in splits.values() for item in split.items], reporter)
     sizes = {key: _size([item.audio for item in split.items], sounds) for key, split in splits.items()}

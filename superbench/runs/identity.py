@@ -14,6 +14,7 @@ from superbench.contract import Fold, Recipe, Task
 from superbench.contract.corpora import Corpora
 from superbench.data.audio import DECODING
 from superbench.data.fingerprint import files_of, fingerprint_of, paths_of
+from superbench.data.limit import is_cut, limited
 from superbench.errors import BadResult, BadUpstream
 from superbench.features.store import Sound
 from superbench.plugins import Loaded
@@ -51,8 +52,13 @@ class Inputs:
 
 
 def read_inputs(task: Task, upstream: Loaded, corpora: Corpora, options: Options, sounds: Sounds) -> Inputs:
-    """Reads a corpus; `sounds` returns digests and lengths of sound files, from a store or from the files."""
+    """Reads a corpus; `sounds` returns digests and lengths of sound files, from a store or from the files.
+
+    The options that it returns have no limit if no split has more items than that: then the job is the complete one.
+    """
     recipe, read = options.recipe(task), task.read(corpora)
+    options = options if is_cut(read, options.limit) else replace(options, limit=None)
+    read = limited(read, options.limit)
     if task.few_shot and not options.trains:
         read = tuple(replace(fold, files={**fold.files, **task.few_shot.files(corpora)}) for fold in read)
     data = _data(read, sounds, corpora)
@@ -77,6 +83,10 @@ def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, da
     ]  # fmt: skip
     if options.batch_seconds is not None:
         facts.append(["batch", options.forward_options.batch])
+    if options.limit is not None:
+        facts.append(["limit", options.limit])
+    if options.store_format != "float16" and task.card.reads == "frames":
+        facts.append(options.store_format)
     if not options.trains:
         facts.append([options.shots, options.draws, options.prepared])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -70,7 +70,7 @@ def perform(
         outcome, statistics = _experiment(inputs, folds, store, job_folder / "work", reporter)
         result = record(
             ResultParts(
-                task=task, upstream=upstream, options=options, folds=folds, statistics=statistics, outcome=outcome,
+                task=task, upstream=upstream, options=inputs.options, folds=folds, statistics=statistics, outcome=outcome,
                 fingerprint=inputs.data.fingerprint, sounds=sounds_of(inputs.read, inputs.data.sounds),
                 passport=_passport(inputs, corpora, outcome), certificate=certificate,
                 efficiency=weighed(upstream, options.device, store.root / "efficiency", reporter), identity=inputs.identity,
@@ -104,7 +104,7 @@ def share_extraction(task: Task, upstream: Loaded, corpora: Corpora, store: Stor
 def _extraction_settings(task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store, options: Options) -> tuple:
     """Returns the sound that is not stored, the layer, the forward options, and the time before which features are old."""
     layer = _layer(options, upstream) if task.head and options.trains else None
-    live = unstored(task, upstream, upstream.layers if layer is None else 1, folds, store)
+    live = unstored(task, upstream, upstream.layers if layer is None else 1, folds, store, options.store_format)
     return live, layer, options.forward_options, options.redo_since
 
 

@@ -92,6 +92,8 @@ def _made_from(made: ResultParts) -> dict[str, Any]:
     }  # fmt: skip
     if distribution := plugins.distribution_of(made.task.card.name):
         facts["plugin"] = distribution[:LONGEST_PLUGIN]
+    if made.task.card.reads == "frames" and made.options.store_format != "float16":
+        facts["dtype"] = made.options.store_format
     prepared = {} if made.options.trains else {"prepared": made.options.prepared}
     return facts | prepared | ({"outputs": upstream.outputs.facts()} if upstream.outputs else {})
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict
 from superbench.contract import SAMPLE_RATE, UNTRAINED, Precision, Protocols, Recipe, Shots, Task, TaskCard
 from superbench.errors import CommandError
 from superbench.features.forward import BATCH_SAMPLES, ForwardOptions
+from superbench.features.quantized import STORE_FORMATS, StoreFormat
 from superbench.results.draws import DRAWS
 from superbench.system.ranges import in_full, require_different, require_number, require_whole
 from superbench.training.probes.updates import Point
@@ -39,6 +40,8 @@ class RecipeOptions(TypedDict, total=False):
       Sums may differ in their last digits, so features of other batches are stored apart, and results name the value.
     * `precision`: precision of the upstream's matrix products, `float32` or `bfloat16`. Default: `bfloat16` on a GPU that
       supports it, except for the official protocol.
+    * `store_format`: format of frames, `float16` (the default) or `int8`: 8 bits per value, half the disk space.
+    * `limit`: the most items of each split, for a smoke test; see `superbench.data.limit`.
     """
 
     protocol: Protocols | None
@@ -50,6 +53,8 @@ class RecipeOptions(TypedDict, total=False):
     chunk_seconds: float | None
     batch_seconds: float | None
     precision: Precision | None
+    store_format: StoreFormat
+    limit: int | None
     variants: Sequence[str]
     shots: Sequence[Shots] | None
     draws: int
@@ -118,6 +123,8 @@ class Options:
     chunk_seconds: float | None = None
     batch_seconds: float | None = None
     precision: Precision = "float32"
+    store_format: StoreFormat = "float16"
+    limit: int | None = None
     variants: tuple[str, ...] = ()
     shots: tuple[Shots, ...] | None = None
     draws: int = DRAWS
@@ -136,6 +143,8 @@ class Options:
         require_different("--seeds", self.seeds)
         if self.max_steps is not None:
             require_whole("--max-steps", self.max_steps, least=1)
+        if self.limit is not None:
+            require_whole("--limit", self.limit, least=1)
         if self.layer is not None:
             require_whole("--layer", self.layer)
         if self.chunk_seconds is not None:
@@ -144,6 +153,8 @@ class Options:
             require_number("--batch-seconds", self.batch_seconds, least=1)
         if self.precision not in ("float32", "bfloat16"):
             raise CommandError(f"--precision {self.precision!r}: expected float32 or bfloat16.")
+        if self.store_format not in STORE_FORMATS:
+            raise CommandError(f"--store-format {self.store_format!r}: expected {' or '.join(STORE_FORMATS)}.")
         for k in self.shots or ():
             if k != "all":
                 require_whole("--shots", k)
@@ -166,9 +177,11 @@ class Options:
             why = "which trains heads; it is for few-shot and in-context" if self.trains else nothing
             raise CommandError(f"{useless[0]} has no meaning with protocol {self.protocol}, {why}. Leave it out.")
 
-    def _of_features(self) -> dict[str, float | None]:
-        """Returns the options of hidden states."""
-        return {"--layer": self.layer, "--chunk": self.chunk_seconds, "--batch-seconds": self.batch_seconds}
+    def _of_features(self) -> dict[str, float | str | None]:
+        """Returns the options of hidden states, None for those that were not given."""
+        store_format = self.store_format if self.store_format != "float16" else None
+        given = {"--layer": self.layer, "--chunk": self.chunk_seconds, "--batch-seconds": self.batch_seconds}
+        return {**given, "--store-format": store_format}
 
     @property
     def trains(self) -> bool:
@@ -182,15 +195,15 @@ class Options:
 
     @property
     def forward_options(self) -> ForwardOptions:
-        """Chunk length and size of batches in samples, and precision, of the upstream's forward pass."""
+        """Chunk length and size of batches in samples, precision, and format of frames, of the upstream's forward pass."""
         chunk, batch = (
             None if seconds is None else round(seconds * SAMPLE_RATE) for seconds in (self.chunk_seconds, self.batch_seconds)
         )
-        return ForwardOptions(chunk=chunk, precision=self.precision, batch=batch)
+        return ForwardOptions(chunk=chunk, precision=self.precision, batch=batch, store_format=self.store_format)
 
     def deviations(self, *cards: TaskCard) -> list[str]:
         """Returns every change to the recipe in words, so that a shortened run cannot be mistaken for an official one. Variants
-        are listed only if one of `cards` declares them."""
+        are listed only if one of `cards` declares them, the format of frames only if one of them reads frames."""
         changes = []
         if self.learning_rates is not None:
             changes.append(
@@ -198,6 +211,8 @@ class Options:
             )
         if self.max_steps is not None:
             changes.append(f"at most {self.max_steps} updates")
+        if self.limit is not None:
+            changes.append(f"at most {self.limit} items of each split")
         if self.seeds != (0,):
             changes.append(f"seeds {', '.join(map(str, self.seeds))} in place of 0")
         if self.layer is not None:
@@ -208,6 +223,8 @@ class Options:
             changes.append(f"{in_full(self.batch_seconds)} s of sound passed at once")
         if self.precision != "float32":
             changes.append(f"the upstream computed in {self.precision}")
+        if self.store_format != "float16" and any(card.reads == "frames" for card in cards):
+            changes.append("frames in 8 bits per value in place of half precision")
         if self.draws != DRAWS:
             changes.append(f"{self.draws} draws of the examples in place of {DRAWS}")
         lines = {name: line for card in cards for name, line in card.variants.items()}

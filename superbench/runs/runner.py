@@ -26,6 +26,7 @@ from superbench.results.html import tables, text
 from superbench.runs.destination import label_of, placed
 from superbench.runs.engines.choice import distributed, require_engine
 from superbench.runs.engines.local import default_workers
+from superbench.runs.history import History, conditions_of
 from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
 from superbench.runs.ledger import record_end
 from superbench.runs.notebook import usual_watcher
@@ -155,6 +156,8 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
         chunk_seconds=given.get("chunk_seconds"),
         batch_seconds=unusual_batches(given.get("batch_seconds"), device),
         precision=given.get("precision") or usual_precision,
+        limit=given.get("limit"),
+        store_format=given.get("store_format", "float16"),
         variants=known_variants(given.get("variants", ()), tasks, every_variant()),
         shots=None if shots is None else tuple(shots),
         draws=given.get("draws", DRAWS),
@@ -185,10 +188,13 @@ def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all",
     report, watcher = Report(), StatusWatcher(options.get("watcher") or usual_watcher(), plan.out, require_engine(options))
     watcher.belongs_to(plan.run, detached=bool(options.get("detach")))
     with closing(watcher):
+        history, shares = _history(checked, plan), checked.jobs
         for ended in _ended(checked, plan, count, options, watcher):
             report.ended.append(ended)
             record_end(plan.out, ended)
             watcher.ended(ended)
+            if ended.state == "done":
+                history.add(ended.job, shares[ended.job], watcher.seconds(ended.job))
     report.seconds = time.perf_counter() - began
     return report
 
@@ -238,12 +244,16 @@ def _ended(checked: Asked, plan: RunPlan, count: int, given: RunOptions, watcher
     with Store(plan.store) as store:
         remarks = store.remarks() + _about_leases(plan)
     remarks += [message for name, message in checked.broken.items() if name in checked.tasks]  # a built-in name, claimed twice
-    watcher.planned(shares)
+    watcher.planned(_history(checked, plan).expected(shares))
     jobs = list(shares)
     for remark in remarks:
         watcher.note(jobs[0], remark)
     yield from _broken(checked, plan)
     yield from distributed(jobs, plan, count, given, trusted=checked.trusted, watcher=watcher)
+
+
+def _history(checked: Asked, plan: RunPlan) -> History:
+    return History(plan.store, conditions_of(plan.options, synthetic=checked.corpora.synthetic))
 
 
 def _broken(checked: Asked, plan: RunPlan) -> Iterator[Ended]:

@@ -127,6 +127,10 @@ class StatusWatcher:
         self.watcher.ended(ended)
         self._write(always=True)
 
+    def seconds(self, job: Job) -> float:
+        """Returns the seconds from the start of a job until its end."""
+        return self._jobs[job].seconds
+
     def close(self) -> None:
         """Records that the run has ended, unless its tasks go on."""
         self.status.over = not self.status.detached

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from superbench.errors import StoreError
 from superbench.features.store.index import Index
-from superbench.features.store.shard import Written, written
+from superbench.features.store.shard import Written, tensors, written
 from superbench.system.files import save_tensors
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from superbench.features.quantized import Rows
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Addition:
     name: str
     path: Path
     keys: Sequence[bytes]
-    values: Sequence[Tensor]
+    values: Sequence[Rows]
     _written: Written | None = None
 
     @property
@@ -45,9 +45,7 @@ class Addition:
 
     def write(self) -> None:
         """Writes and hashes the file; raises `StoreError` when the disk is full or cannot be written."""
-        import torch
-
-        save_tensors(self.path, {"values": torch.cat(list(self.values))}, {"superbench": "features"})
+        save_tensors(self.path, tensors(self.values), {"superbench": "features"})
         with self._failing("read"):
             self._written = written(self.path)
 

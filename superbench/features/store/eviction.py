@@ -27,6 +27,20 @@ Reason = Literal["least recently used", "in no index", "left by a dead process"]
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """A summary of a shard: its size, when it was made and last used (Unix time), whether a running process needs it, and the
+    format of its values: `float32` (means), `float16` or `int8` (frames), or `unreadable`."""
+
+    shard: str
+    entries: int
+    bytes: int
+    made: float
+    used: float
+    pinned: bool
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """A removed shard, or a removed file that never became a shard."""
 

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from superbench.errors import StoreError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from superbench.features.quantized import Rows
 
 
 class Damaged(Exception):
@@ -83,24 +85,64 @@ def proved(path: Path, known: Written, *, hashing: bool = False) -> str:
     return current
 
 
-def opened(path: Path) -> Tensor:
-    """Returns the values (rows, layer, dim) as a view of the mapped file; raises `Damaged` for an unreadable header."""
-    with _values(path, "pt") as values:
-        return values[:]
+FORMATS = {"F32": "float32", "F16": "float16", "I8": "int8"}
+"""Format of a shard by the type of its values in the header."""
 
 
-def rows(path: Path) -> int:
-    """Returns the number of rows in the header of a shard; raises `Damaged` for an unreadable header."""
-    with _values(path, "np") as values:
-        return values.get_shape()[0]
+def opened(path: Path) -> Rows:
+    """Returns the rows (rows, layer, dim) as a view of the mapped file; raises `Damaged` for an unreadable header."""
+    from superbench.features.quantized import Quantized
+
+    with _file(path, "pt") as file:
+        _format(file)
+        values = file.get_slice("values")[:]
+        return Quantized(values, file.get_slice("scales")[:]) if "scales" in file.keys() else values  # noqa: SIM118
+
+
+def tensors(values: Sequence[Rows]) -> dict[str, Tensor]:
+    """Returns the content of a shard's file: `values`, and `scales` if these are in 8 bits. All are of one format, but for
+    frames in single precision among frames in half precision."""
+    import torch
+
+    from superbench.features.quantized import Quantized
+
+    if all(isinstance(rows, Quantized) for rows in values):
+        parts = [(rows.values, rows.scales) for rows in values if isinstance(rows, Quantized)]
+        return {"values": torch.cat([part[0] for part in parts]), "scales": torch.cat([part[1] for part in parts])}
+    return {"values": torch.cat([rows for rows in values if isinstance(rows, torch.Tensor)])}
+
+
+def format_of(path: Path) -> str:
+    """Returns the format of a shard's values, or `unreadable`."""
+    try:
+        return header(path)[0]
+    except Damaged:
+        return "unreadable"
+
+
+def header(path: Path) -> tuple[str, int]:
+    """Returns the format of a shard's values (`float32`, `float16` or `int8`) and the number of its rows; raises `Damaged`."""
+    with _file(path, "np") as file:
+        return _format(file), file.get_slice("values").get_shape()[0]
+
+
+def _format(file: Any) -> str:
+    """Returns the format of an opened shard; raises `Damaged` if values and scales do not belong together."""
+    values = file.get_slice("values")
+    kind, shape = str(values.get_dtype()), list(values.get_shape())
+    if (kind == "I8") != ("scales" in file.keys()):  # noqa: SIM118
+        raise Damaged("it has scales but no values in 8 bits, or such values but no scales")
+    if kind == "I8" and list(file.get_slice("scales").get_shape()) != [*shape[:-1], 1]:
+        raise Damaged("the numbers of its values and scales differ")
+    return FORMATS.get(kind, kind)
 
 
 @contextlib.contextmanager
-def _values(path: Path, framework: str) -> Iterator[Any]:
+def _file(path: Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework) as file:
-            yield file.get_slice("values")
+            yield file
     except (OSError, SafetensorError) as error:
         raise Damaged(f"its header cannot be read ({error})") from error

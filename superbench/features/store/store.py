@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from superbench.errors import DamagedFile, StoreError
 from superbench.features.attempts import ATTEMPTS, Attempts
 from superbench.features.store.addition import Addition
-from superbench.features.store.eviction import Removal, drop, evict, staging, sweep
+from superbench.features.store.eviction import Holding, Removal, drop, evict, staging, sweep
 from superbench.features.store.index import SEALED, Index, is_index, mark, set_aside
 from superbench.features.store.pins import Pins
-from superbench.features.store.shard import Damaged, Written, opened, place, proved
+from superbench.features.store.shard import Damaged, Written, format_of, opened, place, proved
 from superbench.features.store.sounds import Sound, known_sounds
 from superbench.features.store.verification import ShardState, remember, verify
 from superbench.system.cores import cores
@@ -31,7 +31,7 @@ from superbench.system.progress import Reporter, Silence
 from superbench.system.user import cache_folder
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from superbench.features.quantized import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,6 @@ class Entry:
     shard: str
     start: int
     rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A summary of a shard: its size, when it was made and last used (Unix time), and whether a running process needs it."""
-
-    shard: str
-    entries: int
-    bytes: int
-    made: float
-    used: float
-    pinned: bool
 
 
 def default_root() -> Path:
@@ -71,7 +59,7 @@ class Store:
     def __init__(self, root: Path, budget: int | None = None, run: str = "", readers: int | None = None) -> None:
         self.root, self.budget, self.readers = root, budget, readers or cores()
         self.attempts = Attempts(root / ATTEMPTS, run)
-        self._open: dict[str, Tensor] = {}
+        self._open: dict[str, Rows] = {}
         self._additions: set[str] = set()
         self._renewed = False
         try:
@@ -153,7 +141,7 @@ class Store:
         """Removes the pins of this store, for example between two jobs of a process."""
         self._pins.release()
 
-    def add(self, name: str, keys: Sequence[bytes], values: Sequence[Tensor]) -> None:
+    def add(self, name: str, keys: Sequence[bytes], values: Sequence[Rows]) -> None:
         """Writes a shard: `values[i]` (rows, layer, dim) belongs to `keys[i]`. Entries that are already stored stay.
 
         With a budget, older shards are evicted first. Raises `StoreError` when the disk is full or cannot be written.
@@ -165,7 +153,7 @@ class Store:
         finally:
             self.end(addition)
 
-    def begin(self, name: str, keys: Sequence[bytes], values: Sequence[Tensor]) -> Addition:
+    def begin(self, name: str, keys: Sequence[bytes], values: Sequence[Rows]) -> Addition:
         """Returns a shard as `add` takes it, whose file is still to be written; with a budget, evicts older shards first.
 
         Afterwards call its `write` (in any thread), `commit`, and in any case `end`.
@@ -190,8 +178,8 @@ class Store:
         if self.budget is not None:
             self._closed(evict(self.root, self._index, self._pins, self.budget, coming, name))
 
-    def read(self, entry: Entry) -> Tensor:
-        """Returns the stored rows (rows, layer, dim) of an entry, in the stored dtype.
+    def read(self, entry: Entry) -> Rows:
+        """Returns the stored rows (rows, layer, dim) of an entry, in the stored format.
 
         At the first access to a shard, its size and header are checked, and its bytes are hashed unless the file is unchanged
         since the last hashing (size, modification time, inode). Raises `StoreError` for a damaged shard, which is then dropped,
@@ -208,7 +196,7 @@ class Store:
         with locked(self.root / "locks" / name[:3], wait=wait) as is_locked:
             yield is_locked
 
-    def _shard(self, name: str) -> Tensor:
+    def _shard(self, name: str) -> Rows:
         try:
             if not self._verified(name):
                 raise StoreError(
@@ -253,9 +241,12 @@ class Store:
         counts = dict(self._index.rows("SELECT shard, count(*) FROM entries GROUP BY shard"))
         shards = self._index.rows("SELECT name, bytes, made, coalesce(used, made) FROM shards ORDER BY 4 DESC, name")
         return [
-            Holding(shard=name, entries=counts.get(name, 0), bytes=size, made=made, used=used, pinned=name in pinned)
+            Holding(
+                shard=name, entries=counts.get(name, 0), bytes=size, made=made, used=used, pinned=name in pinned,
+                format=format_of(place(self.root, name)),
+            )
             for name, size, made, used in shards
-        ]
+        ]  # fmt: skip
 
     def gc(self, budget: int | None = None) -> list[Removal]:
         """Removes files of dead processes, then the least recently used shards over `budget` (default: that of the store).

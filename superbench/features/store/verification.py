@@ -11,7 +11,7 @@ from typing import Literal
 from superbench.errors import StoreError
 from superbench.features.store.eviction import strangers
 from superbench.features.store.index import SEALED, Index
-from superbench.features.store.shard import Damaged, Written, place, proved, rows
+from superbench.features.store.shard import Damaged, Written, header, place, proved
 from superbench.system.progress import Reporter
 
 State = Literal["whole", "damaged", "stray"]
@@ -59,10 +59,10 @@ def verify(root: Path, index: Index, reporter: Reporter) -> Iterator[ShardState]
 def _examined(path: Path, known: Written, last: int, entries: int) -> tuple[str, str]:
     """Returns the stamp of an undamaged shard, and a description of its contents; raises `Damaged`."""
     current = proved(path, known, hashing=True)
-    count = rows(path)
+    kind, count = header(path)
     if last > count:
         raise Damaged(f"it has {count} rows, the index expects {last}")
-    return current, f"{entries} entries, {count} rows, {known.bytes} bytes"
+    return current, f"{entries} entries, {count} rows in {kind}, {known.bytes} bytes"
 
 
 def remember(index: Index, name: str, current: str) -> None:

@@ -124,7 +124,7 @@ FACETS = (
         "if features depend on the other items in the batch, or are not repeatable, so do the scores",
     ),
     _Facet("notes", lambda r: r.notes or None, "remarks of the run itself"),
-    _Facet("dtype", _environment("dtype"), "half precision rounds features: usually less than 0.1 points"),
+    _Facet("dtype", _environment("dtype"), "frames in 8 bits per value are rounded more than in half precision (the default)"),
     _Facet(
         "device", _environment("device"), "sums in another order: usually less than 0.1 points, more if training is unstable"
     ),

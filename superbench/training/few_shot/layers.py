@@ -51,7 +51,7 @@ class Block:
         gathered = np.empty((self._count, len(audios), self.extraction.request.upstream.dim), np.float32)
         for position, audio in enumerate(audios):
             rows = self.extraction[audio][:, self._layers]
-            gathered[:, position] = (rows[0] if len(rows) == 1 else rows.float().mean(0)).numpy()
+            gathered[:, position] = rows.float().mean(0).numpy()
         return torch.from_numpy(gathered)
 
 

@@ -75,5 +75,5 @@ def _groups(recipe: Recipe, traits: Traits) -> list[np.ndarray] | None:
             group = order[at : at + size]
             short = recipe.halve_above is None or samples[group[0]] <= recipe.halve_above or len(group) < size  # as in s3prl
             groups += [group] if short else [group[: size // 2], group[size // 2 :]]
-        return [group for group in groups if len(group) > (1 if recipe.drop_last else 0)]
+        return [group for group in groups if len(group) > (1 if recipe.drop_last else 0)] or groups
     return None

@@ -16,6 +16,7 @@ import torch
 from superbench.contract import Fold, Outputs, Prediction, Setting, Split
 from superbench.errors import BadHead
 from superbench.features.extraction import Extraction
+from superbench.features.quantized import Rows
 from superbench.system.ranges import in_full
 from superbench.training.outcome import Outcome
 from superbench.training.probes.collapse import collapses
@@ -216,7 +217,7 @@ def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extrac
 class Frames:
     """The stored frames of one item; `frames(layer)` returns (time, dim) float32 on the device of the run."""
 
-    stored: torch.Tensor
+    stored: Rows
     device: str = "cpu"
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from superbench.contract import Audio, Item
 from superbench.features.extraction import Extraction, means
 from superbench.features.live import BatchKey
+from superbench.features.quantized import padded
 
 LARGEST_BYTES = 4 * 2**30
 """Time-averaged features up to this size are held in memory; larger ones are read from the store batch by batch."""
@@ -62,14 +63,8 @@ class FrameExamples:
         """
         frames = self.extraction.read(self._audios(indices), moment)
         lengths = torch.tensor([len(item) for item in frames])
-        _, layers, dim = frames[0].shape
-        padded = self.extraction.padded.resize_(
-            layers, len(frames), int(lengths.max()), dim
-        )  # the memory layout of the weighted sum
-        for i, item in enumerate(frames):
-            padded[:, i, : len(item)] = item.transpose(0, 1)
-            padded[:, i, len(item) :] = 0
-        return padded.to(self.device).movedim(0, -2), lengths.to(self.device)
+        batch = padded(frames, self.extraction.padded, self.device)  # in the memory layout of the weighted sum
+        return batch.movedim(0, -2), lengths.to(self.device)
 
     def prefetch(self, indices: Sequence[int] | np.ndarray, moment: BatchKey) -> None:
         """Prefetch the next batch."""
@@ -113,7 +108,8 @@ class MeanExamples:
         values = self._held([i for i in index if i not in self.live])
         if live:
             assert self.extraction is not None
-            rows = torch.cat(self.extraction.read([self.live[index[position]] for position in live], moment)).to(self.device)
+            read = self.extraction.read([self.live[index[position]] for position in live], moment)
+            rows = torch.cat([item.float() for item in read]).to(self.device)
             held, values = values, rows.new_empty(len(index), *rows.shape[1:])
             fixed = [position for position, i in enumerate(index) if i not in self.live]
             values[live], values[fixed] = rows, held

@@ -14,9 +14,10 @@ from rich.progress import Progress
 from superbench.cli.display import RunDisplay
 from superbench.cli.remaining_time import left
 from superbench.plugins import parse, tasks
-from superbench.runs.jobs import Ended, Job, State
+from superbench.runs.history import History
+from superbench.runs.jobs import Ended, Job, NoWatcher, State
 from superbench.runs.pace import Pace
-from superbench.runs.runner import asked
+from superbench.runs.runner import asked, run as superbench_run
 
 
 class Clock:
@@ -144,3 +145,106 @@ def test_the_line_of_a_job_says_it() -> None:
         display.ended(Ended(one, "done"))
     lines = text.getvalue().splitlines()
     assert [line.split("(")[1] for line in lines] == ["1/3, about 7.0 min left)", "2/3, about 8 s left)", "3/3)"]
+
+
+# ---------------------------------------------------------------- earlier runs
+
+
+SHARES = {"ks": 100.0, "pr": 400.0, "sd": 300.0}
+
+
+def history(root: Path, conditions: str = "mini cpu") -> History:
+    (root / "locks").mkdir(exist_ok=True)
+    return History(root, conditions)
+
+
+def planned(root: Path, *upstreams: str, conditions: str = "mini cpu") -> Run:
+    shares = {job(task, name): share for name in upstreams for task, share in SHARES.items()}
+    return Run(history(root, conditions).expected(shares))
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """A store in which `apc` did all three tasks, and `fbank` one."""
+    for task, seconds in (("ks", 10.0), ("pr", 90.0), ("sd", 50.0)):
+        history(tmp_path).add(job(task, "apc"), SHARES[task], seconds)
+    history(tmp_path).add(job("ks", "fbank"), SHARES["ks"], 5.0)
+    return tmp_path
+
+
+def test_a_kind_of_upstream_that_was_run_before_has_a_remaining_time_from_the_start(earlier: Path) -> None:
+    run = planned(earlier, "mine=apc:seed=3@other.safetensors")
+    assert run.pace.remaining() == pytest.approx(150.0)
+    run.pace.started(job("ks", "mine=apc:seed=3@other.safetensors"))
+    run.clock.now += 4.0
+    assert run.pace.remaining() == pytest.approx(146.0)
+
+
+def test_a_machine_of_half_the_speed_doubles_what_remains(earlier: Path) -> None:
+    assert planned(earlier, "apc").took(job("ks", "apc"), 20.0) == pytest.approx(2 * (90.0 + 50.0))
+
+
+def test_a_task_that_this_kind_has_not_done_counts_by_its_recipe(earlier: Path) -> None:
+    run = planned(earlier, "fbank")
+    assert run.pace.remaining() == pytest.approx(5.0 + (400.0 + 300.0) * 5.0 / 100.0)  # at the pace of this kind
+    unknown = planned(earlier, "mfcc")
+    assert unknown.pace.remaining() == pytest.approx(800.0 * 155.0 / 900.0)  # at the pace of all kinds
+
+
+def test_another_length_of_the_recipe_scales_the_time(earlier: Path) -> None:
+    run = Run(history(earlier).expected({job("pr", "apc"): 40.0}))
+    assert run.pace.remaining() == pytest.approx(9.0)
+
+
+def test_what_this_run_shows_of_the_same_kind_counts_more(earlier: Path) -> None:
+    run = planned(earlier, "apc", "b=apc")
+    run.took(job("ks", "apc"), 12.0)
+    rest = 12.0 + 2 * (90.0 + 50.0) * 1.2
+    assert run.pace.remaining() == pytest.approx(rest)
+
+
+@pytest.mark.parametrize("conditions", ["superb cpu", "mini cuda"])
+def test_other_conditions_tell_nothing(earlier: Path, conditions: str) -> None:
+    assert planned(earlier, "apc", conditions=conditions).pace.remaining() is None
+
+
+def test_only_the_last_durations_count(earlier: Path) -> None:
+    for seconds in (100.0, 30.0, 30.0, 30.0, 30.0, 1000.0):
+        history(earlier).add(job("ks", "apc"), SHARES["ks"], seconds)
+    assert Run(history(earlier).expected({job("ks", "apc"): 100.0})).pace.remaining() == pytest.approx(30.0)
+
+
+def test_a_damaged_history_is_none_and_is_written_anew(earlier: Path) -> None:
+    (file,) = earlier.glob("*.json")
+    file.write_text(file.read_text().replace("90.0", "9.0"))
+    assert planned(earlier, "apc").pace.remaining() is None
+    history(earlier).add(job("ks", "apc"), 100.0, 7.0)
+    assert Run(history(earlier).expected({job("ks", "apc"): 100.0})).pace.remaining() == pytest.approx(7.0)
+
+
+def test_the_display_tells_it_before_the_first_job(earlier: Path) -> None:
+    text = io.StringIO()
+    display = RunDisplay(Progress(console=Console(file=text, width=120), disable=True), Clock())
+    display.planned(history(earlier).expected({job(task, "apc"): share for task, share in SHARES.items()}))
+    assert text.getvalue().strip() == "3 jobs, about 2.5 min left, as far as earlier runs tell"
+
+
+def test_a_run_leaves_its_durations_in_the_store(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
+    class Planned(NoWatcher):
+        """Keeps what it is told of the jobs."""
+
+        jobs: Any = None
+
+        def planned(self, shares: Mapping[Job, float]) -> None:
+            self.jobs = shares
+
+    def go(out: str) -> dict[Job, float]:
+        watcher = Planned()
+        places = {"data": keyword_corpora, "out": tmp_path / out, "store": warm_store}
+        report = superbench_run(["fbank_no_cmvn"], "ks", workers=1, max_steps=20, watcher=watcher, **places)  # type: ignore[arg-type]
+        assert [ended.state for ended in report.ended] == ["done"]
+        return watcher.jobs.seconds  # type: ignore[no-any-return]
+
+    go("first")
+    ((expected,),) = (go("second").values(),)
+    assert 0 < expected < 600

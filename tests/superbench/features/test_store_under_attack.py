@@ -413,7 +413,7 @@ def test_verify_names_damage_entries_without_a_shard_and_files_without_a_row(tmp
     stray = shard(tmp_path).with_name(f"{'0' * 32}.safetensors")
     stray.write_bytes(b"?")
     states = {finding.shard: (finding.state, finding.message) for finding in store.verify()}
-    assert states[NAME] == ("whole", f"4 entries, 400 rows, {shard(tmp_path).stat().st_size} bytes")
+    assert states[NAME] == ("whole", f"4 entries, 400 rows in float32, {shard(tmp_path).stat().st_size} bytes")
     assert states[OTHER][0] == "damaged"
     assert "it has 100 rows, the index expects 101" in states[OTHER][1]
     assert states["gone"] == ("damaged", "1 entries point to the shard gone, which is not in the index")

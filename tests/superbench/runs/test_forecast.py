@@ -199,6 +199,10 @@ def test_all_tasks_are_planned_without_corpora() -> None:
         "s of work per second of sound",
         "Reference method, with the model in every step",
         "Free space on",
+        "in 8 bits per value (--store-format int8)",
+        "Heads, in addition, very roughly: asr",
+        "Not known: the time after extraction of qbe (it trains no head).",
+        "With 1 worker: about",
     ):
         assert part in words
 
@@ -223,7 +227,8 @@ def test_the_plan_as_data_has_every_part() -> None:
     assert done.exit_code == 0, done.output
     printed = json.loads(done.stdout)
     assert set(printed) == {
-        "schema", "upstream", "shape", "protocol", "source", "store", "speed", "plan", "absent", "deviations", "not_forecast"
+        "schema", "upstream", "shape", "protocol", "source", "store", "speed", "plan", "absent", "deviations", "heads",
+        "spread", "not_forecast",
     }  # fmt: skip
     assert (printed["schema"], printed["upstream"], printed["protocol"], printed["source"]) == (
         1,
@@ -237,11 +242,26 @@ def test_the_plan_as_data_has_every_part() -> None:
     assert tasks["ks"]["sizes"]["train"]["fresh"]["seconds"] == 1.0
     assert sounds["LibriSpeech clean"]["tasks"] == ["pr", "asr"]
     assert set(sounds["LibriSpeech clean"]["bytes"]) == {"frames", "shared"}
+    assert sounds["LibriSpeech clean"]["formats"]["int8"] < 0.52 * sounds["LibriSpeech clean"]["formats"]["float16"]
+    assert [head["task"] for head in printed["heads"]] == ["pr", "asr", "ks"]
+    assert all(head["seconds"] > 0 for head in printed["heads"])
+    assert printed["spread"]["workers"] == 1
     assert set(sounds["Speech Commands"]["bytes"]) == {"mean", "frames", "shared"}
     assert printed["plan"]["model_hours"] == pytest.approx(sum(row["model_hours"] for row in sounds.values()))
     assert printed["plan"]["seconds"] == pytest.approx(
         printed["plan"]["model_hours"] * 3600 * printed["speed"]["seconds_per_second"]
     )
+
+
+def test_several_gpus_and_eight_bits_are_planned() -> None:
+    done = command(
+        "fbank", "--tasks", "er,sd", "--protocol", "superb", "--gpus", "2", "--store-format", "int8", "--limit", "40"
+    )
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.stdout.split())
+    assert "With 2 workers, each on a GPU like this device: about" in words
+    assert "at most 40 items of each split" in words
+    assert "frames in 8 bits per value" in words
 
 
 def test_a_corpus_is_read_and_a_named_one_that_is_absent_fails(keyword_corpora: Path) -> None:
@@ -260,6 +280,7 @@ def test_a_corpus_is_read_and_a_named_one_that_is_absent_fails(keyword_corpora: 
         (("fbank", "--protocol", "best"), "no protocol 'best'"),
         (("fbank", "--protocol", "mini"), "Give their folder with --data"),
         (("fbank", "--device", "abacus"), "expected auto, cpu, cuda"),
+        (("fbank", "--store-format", "int4"), "expected float16 or int8"),
     ],
 )
 def test_impossible_plans_are_refused(arguments: tuple[str, ...], words: str) -> None:
