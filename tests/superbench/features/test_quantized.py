@@ -225,7 +225,7 @@ def test_a_file_whose_values_and_scales_do_not_belong_together_is_damaged(
     tensors: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it would be if superbench itself had written it: its digest is right."""
-    monkeypatch.setattr("superbench.features.store.store.tensors", lambda values: tensors)
+    monkeypatch.setattr("superbench.features.store.addition.tensors", lambda values: tensors)
     with Store(tmp_path / "store") as store:
         store.add("ab" * 16, [b"k"], [torch.zeros(4, LAYERS, DIM)])
         assert [holding.format for holding in store.contents()] == ["unreadable"]
