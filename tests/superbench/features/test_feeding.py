@@ -22,6 +22,7 @@ from superbench.features import decoding, forward, line, sharding
 from superbench.features.attempts import ATTEMPTS, Attempts
 from superbench.features.extraction import Extraction, contribute, extract
 from superbench.features.forward import Begun, ForwardOptions, Padded, padded
+from superbench.features.reduction import reduced
 from superbench.features.sharding import Piece
 from superbench.features.store import Addition, Store
 from superbench.features.transfer import Nowhere
@@ -270,6 +271,26 @@ def test_a_disk_that_fails_behind_the_model_is_reported(
         assert not list((store.root / "writing").glob("*"))
         extracted(loaded, sounds, store)
         assert len(files(store.root)) > 2
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_frames_are_stored_in_half_precision_unless_a_value_is_too_large(loaded: Loaded, sign: float) -> None:
+    def stored(peak: float) -> torch.Tensor:
+        frames = torch.linspace(-1, 1, 2 * 5 * 17).reshape(2, 5, 17)
+        frames[1, 3, 7] = sign * peak
+        kept = reduced(loaded, [frames, frames[:, :2]], [Audio(Path("a.wav")), Audio(Path("b.wav"))], "frames")
+        assert torch.equal(kept[0], frames.transpose(0, 1).to(kept[0].dtype))
+        assert kept[1].dtype == torch.half
+        return kept[0]
+
+    assert stored(65_503).dtype == stored(65_504).dtype == torch.half
+    assert stored(65_510).dtype == stored(1e6).dtype == torch.float32  # 65 510 rounds to a half that is finite
+    for reduction in ("mean", "frames"):
+        for value in (torch.inf, torch.nan):
+            frames = torch.zeros(2, 5, 17)
+            frames[0, 4, 0] = sign * value
+            with pytest.raises(BadUpstream, match=r"NaN or infinite features for b\.wav"):
+                reduced(loaded, [frames[:, :4], frames], [Audio(Path("a.wav")), Audio(Path("b.wav"))], reduction)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- one batch behind, as on a GPU

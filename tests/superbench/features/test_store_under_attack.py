@@ -187,7 +187,7 @@ def test_a_byte_flipped_within_one_tick_of_the_clock_is_noticed(tmp_path: Path, 
         save_tensors(path, tensors, facts)
         os.utime(path, ns=(tick, tick))
 
-    monkeypatch.setattr("superbench.features.store.store.save_tensors", save)
+    monkeypatch.setattr("superbench.features.store.addition.save_tensors", save)
     store = filled(tmp_path)
     flip(shard(tmp_path))
     os.utime(shard(tmp_path), ns=(tick, tick))
