@@ -290,7 +290,7 @@ def test_frames_are_stored_in_half_precision_unless_a_value_is_too_large(loaded:
             frames = torch.zeros(2, 5, 17)
             frames[0, 4, 0] = sign * value
             with pytest.raises(BadUpstream, match=r"NaN or infinite features for b\.wav"):
-                reduced(loaded, [frames[:, :4], frames], [Audio(Path("a.wav")), Audio(Path("b.wav"))], reduction)  # type: ignore[arg-type]
+                reduced(loaded, [frames[:, :4], frames], [Audio(Path("a.wav")), Audio(Path("b.wav"))], reduction)
 
 
 # ---------------------------------------------------------------- one batch behind, as on a GPU
