@@ -45,7 +45,11 @@ def checked(upstream: Loaded, frames: Tensor, valid: int, samples: int, audio: A
 
 
 def reduced(
-    upstream: Loaded, frames: Sequence[Tensor], audios: Sequence[Audio], reduction: Reduction, store_format: StoreFormat
+    upstream: Loaded,
+    frames: Sequence[Tensor],
+    audios: Sequence[Audio],
+    reduction: Reduction,
+    store_format: StoreFormat = "float16",
 ) -> list[Rows]:
     """Returns features of utterances (layer, time, dim each): (1, layer, dim) for `mean`, (time, layer, dim) for `frames`, in
     CPU memory. Frames are in `store_format`, or in float32 if a value is too large for float16. Raises `BadUpstream` for NaN
