@@ -98,9 +98,9 @@ function shotTable(section, view, rows) {
       ...controls.get(column).map(() => make("td", {}))]));
   const none = make("tr", {}, make("td", { class: "name none", colspan: heads.length + 2 }, "No row passes the filters."));
   const label = `Table: ${section.title}, ${kText(view.k)}`;
-  return make("div", { class: "box", tabindex: "0", role: "region", "aria-label": label }, make("table", { class: "shots" },
+  return scrolling(make("div", { class: "box", tabindex: "0", role: "region", "aria-label": label }, make("table", { class: "shots" },
     make("thead", {}, make("tr", {}, make("th", { class: "name", scope: "col" }, "Model"), make("th", { scope: "col" }, "Place"), ...heads)),
-    make("tbody", {}, ...body.length ? body : [none], section.against ? null : floor)));
+    make("tbody", {}, ...body.length ? body : [none], section.against ? null : floor))));
 }
 const shotHead = (column, view) => make("th", { scope: "col", title: column === meanColumn
   ? "(score − floor) / (best − floor), averaged over " + `${tasksAt(view)}: 0 ignores the sound, 100 is perfect` : aboutColumn(column) },

@@ -14,10 +14,23 @@ function tableSection(group) {
       make("div", {}, make("h2", {}, group.title, make("span", { class: "badge" }, group.badge)),
         group.news, make("p", { class: "soft" }, group.note)),
       make("div", { class: "saves" }, group.count, ...downloads(group))),
-    make("div", { class: "box", tabindex: "0", role: "region", "aria-label": `Table: ${group.title}` },
-      make("table", {}, group.head, group.body)),
+    scrolling(make("div", { class: "box", tabindex: "0", role: "region", "aria-label": `Table: ${group.title}` },
+      make("table", {}, group.head, group.body))),
     legend(group));
   return group.section;
+}
+/** A frame around a region that scrolls sideways: a fading edge and a remark say that there are more columns. */
+function scrolling(box) {
+  const frame = make("div", { class: "frame" }, box, make("p", { class: "soft more-columns", "aria-hidden": "true" }, "More columns: scroll sideways →"));
+  const look = () => {
+    frame.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1);
+    frame.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  };
+  box.addEventListener("scroll", look, { passive: true });
+  const sizes = new ResizeObserver(look);
+  sizes.observe(box);
+  sizes.observe(box.firstElementChild);
+  return frame;
 }
 function legend(group) {
   const cells = group.rows.flatMap((row) => Object.values(row.cells));

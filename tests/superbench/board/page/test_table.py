@@ -225,6 +225,52 @@ def test_a_phone_never_scrolls_the_page_sideways(page: Any) -> None:
     assert page.get_by_role("combobox", name="Family").is_visible()
 
 
+@pytest.mark.parametrize("width", [1280, 1366, 1440])
+def test_on_a_laptop_all_columns_are_seen(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.wait_for_timeout(100)
+    assert page.evaluate("[...document.querySelectorAll('.box')].every((box) => box.scrollWidth <= box.clientWidth)")
+    last = page.locator(".box").first.locator("thead th").last.bounding_box()
+    assert last is not None
+    assert last["x"] + last["width"] <= width
+    assert page.locator(".more-columns:visible").count() == 0
+
+
+def test_a_table_that_is_cut_says_so_and_is_scrolled_by_keys(page: Any, until: Any) -> None:
+    page.set_viewport_size({"width": 900, "height": 800})
+    frame = page.locator(".frame").first
+    frame.locator(".more-columns").wait_for(state="visible")
+    box = frame.locator(".box")
+    assert box.get_attribute("tabindex") == "0"
+    box.focus()
+    before = box.evaluate("box => box.scrollLeft")
+    page.keyboard.press("ArrowRight")
+    until("document.querySelector('.box').scrollLeft > 0")
+    assert before == 0
+    box.evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+    frame.locator(".more-columns").wait_for(state="hidden")  # the end is reached
+
+
+def test_the_page_of_a_model_says_who_submitted_it_when_and_how(board: dict[str, Any], show: Any) -> None:
+    row = board["groups"][0]["rows"][0]
+    told = {"tasks": ["ks", "sid"], "by": "alice", "owner": "bob", "at": "20261129T054300.123456Z", "version": "0.1.0",
+            "command": "superbench run fbank --tasks ks"}  # fmt: skip
+    changed = row | {"submissions": [told], "hidden": True}
+    first = board["groups"][0] | {"rows": [changed, *board["groups"][0]["rows"][1:]]}
+    missing = [{"task": "tones", "plugin": "superbench-tones 0.1", "rows": ["fbank", "apc"]}]
+    page = show(board | {"groups": [first, *board["groups"][1:]], "missing": missing})
+    assert "unpublished" in page.locator(".box").first.locator("th.name", has_text="fbank").inner_text()
+    note = page.get_by_role("note").inner_text()
+    assert "tones is not installed" in note
+    assert "superbench-tones 0.1" in note
+    assert "fbank and apc are shown without its column" in note
+    page.locator(".box").first.get_by_role("link", name="fbank").click()
+    table = page.get_by_role("region", name="Submissions of fbank").inner_text()
+    for text in ("KS, SID", "alice", "now belongs to bob", "2026-11-29 05:43", "0.1.0", "superbench run fbank --tasks ks"):
+        assert text in table
+    assert "only members of this board see this row" in page.locator("#view").inner_text()
+
+
 @pytest.mark.parametrize("hash", ["#compare=tera&compare=fbank", "#model=tera", "#task=ks", "#task=sf", "#columns"])
 def test_on_a_phone_whatever_scrolls_can_be_reached_and_scrolled_by_keys(page: Any, hash: str) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
