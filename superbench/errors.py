@@ -8,6 +8,7 @@ what to do next. `CommandError` means that the command was wrong (exit status 2)
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,33 @@ class UnknownName(CommandError):
 
     >>> str(UnknownName("upstream", "fbnk", ["fbank", "apc"], "superbench list upstreams"))
     "No upstream is called 'fbnk'. Did you mean fbank? `superbench list upstreams` shows all 2."
+    >>> str(UnknownName("upstream", "gpt", ["speech_gpt", "apc"], "superbench list upstreams"))
+    "No upstream is called 'gpt'. Did you mean speech_gpt? `superbench list upstreams` shows all 2."
+    >>> str(UnknownName("task", "digits", ["ks", "asr"], "superbench list tasks"))
+    "No task is called 'digits'. There are asr and ks; `superbench list tasks` describes them."
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], see: str) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = _near(name, names)
+        if not near and 0 < len(names) <= FEW_NAMES:
+            listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+            super().__init__(f"No {kind} is called {name!r:.200}. There are {listed}; `{see}` describes them.")
+            return
         guess = f" Did you mean {' or '.join(near)}?" if near else ""
-        super().__init__(f"No {kind} is called {name!r}.{guess} `{see}` shows all {len(names)}.")
+        super().__init__(f"No {kind} is called {name!r:.200}.{guess} `{see}` shows all {len(names)}.")
+
+
+FEW_NAMES = 12
+"""So many names are listed if none of them is near."""
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """Returns the names that are spelled alike, in any case, or that contain the name as a word."""
+    by_case = {known.casefold(): known for known in names}
+    alike = [by_case[one] for one in difflib.get_close_matches(name.casefold(), list(by_case), n=3, cutoff=0.5)]
+    parts = [known for known in names if len(name) >= 3 and name.casefold() in re.split(r"[^a-z0-9]+", known.casefold())]
+    return list(dict.fromkeys([*alike, *parts]))[:3]
 
 
 class MissingExtra(SuperbenchError):

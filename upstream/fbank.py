@@ -57,6 +57,7 @@ class Fbank(FbankNoCmvn):
     """`FbankNoCmvn` with zero mean and unit variance of each bin in each utterance."""
 
     normalise = True
+    without_means = "fbank_no_cmvn, the row of the public leaderboard, has features without this normalisation"
 
 
 def normalised(frames: Tensor, inside: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 from superbench.errors import CommandError
 
 BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME"
+MOST_IN_RANGE = 20
+"""Numbers of a range that a message writes out."""
 Create = Annotated[bool, typer.Option("--create", help="Make an empty board if there is none")]
 
 
@@ -37,7 +40,9 @@ def shots(text: str | None) -> tuple | None:
     try:
         return tuple(part if part == "all" else int(part) for part in (part.strip().lower() for part in text.split(",")))
     except ValueError as error:
-        raise CommandError(f"--shots {text!r}: expected numbers of examples, or all, as in --shots 0,1,5,20,all.") from error
+        raise CommandError(
+            f"--shots {text!r}: expected numbers of examples, or all, separated by commas, as in --shots 0,1,5,20,all."
+        ) from error
 
 
 def numbers(option: str, text: str | None, kind: type) -> tuple | None:
@@ -47,4 +52,21 @@ def numbers(option: str, text: str | None, kind: type) -> tuple | None:
     try:
         return tuple(kind(part) for part in text.split(","))
     except ValueError as error:
-        raise CommandError(f"{option} {text!r}: expected numbers separated by commas, as in {option} 1e-3,1e-4.") from error
+        whole = "whole numbers" if kind is int else "numbers"
+        raise CommandError(
+            f"{option} {text!r}: expected {whole} separated by commas, as in {_example(option, text, kind)}."
+        ) from error
+
+
+def _example(option: str, text: str, kind: type) -> str:
+    """Return a valid option; for a short range of whole numbers, the one that was probably meant.
+
+    >>> _example("--seeds", "0-3", int), _example("--seeds", "a", int), _example("--lr", "x", float)
+    ('--seeds 0,1,2,3', '--seeds 0,1,2', '--lr 1e-3,1e-4')
+    """
+    if kind is not int:
+        return f"{option} 1e-3,1e-4"
+    ends = re.fullmatch(r"\s*(\d{1,9})\s*(?:-|\.\.|:)\s*(\d{1,9})\s*", text)
+    if ends and 0 <= int(ends[2]) - int(ends[1]) < MOST_IN_RANGE:
+        return f"{option} {','.join(map(str, range(int(ends[1]), int(ends[2]) + 1)))}"
+    return f"{option} 0,1,2"

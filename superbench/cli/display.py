@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,12 @@ class RunDisplay:
         self._spoken: dict[Job, float] = {}
         self._count = self._over = 0
         self._shown = 0.0
+
+    def announced(self, lines: Sequence[str]) -> None:
+        """Print what the run will do."""
+        for line in lines:
+            self.progress.console.print(f"  {line}", style="dim")
+        sys.stdout.flush()
 
     def planned(self, shares: Mapping[Job, float]) -> None:
         """Set the length of the bar of all jobs."""

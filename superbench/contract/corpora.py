@@ -15,6 +15,8 @@ from superbench.errors import BadCorpus, CommandError, MissingCorpus
 WRITTEN = ".superbench-synthetic.json"
 """Name of a file next to the marker: counts and list digests of each task's miniature corpus, as it was written."""
 
+DEEPEST = 2
+"""Levels of folders below the data root at which a miniature corpus, or a part of it, is recognised."""
 MARKER = ".superbench-synthetic"
 """A file that `superbench data synth` writes to the root: the corpora are miniatures; `mini` is the default protocol."""
 
@@ -32,7 +34,9 @@ class Corpora:
     @classmethod
     def at(cls, root: Path, settings: Path | None = None) -> Corpora:
         """Returns the corpora under `root`. A settings file may map some of them to other folders: `settings`, or else
-        `root/superbench.toml` or `./superbench.toml`. Raises `MissingCorpus` if `root` is no folder."""
+        `root/superbench.toml` or `./superbench.toml`. If `root` is a folder inside miniature corpora, it returns all of them.
+        Raises `MissingCorpus` if `root` is no folder.
+        """
         candidates = [settings] if settings else [root / "superbench.toml", Path("superbench.toml")]
         for path in candidates:
             if path.is_file():
@@ -42,7 +46,7 @@ class Corpora:
                 f"The data root {root} is not a folder. Give --data the folder that holds the corpora, or write "
                 f"miniature ones there: superbench data synth --out {root}"
             )
-        return cls(root)
+        return cls(_data_root(root))
 
     @property
     def synthetic(self) -> bool:
@@ -68,10 +72,33 @@ class Corpora:
         for path in candidates:
             if path.exists():
                 return path
+        if own := _own_name(self.root, names):
+            raise MissingCorpus(
+                f"{self.root} seems to be the corpus {own} itself. Give the folder that holds it: --data {_above(self.root)}"
+            )
         raise MissingCorpus(
             f"{names[0]} is not there: looked for {' and '.join(str(path) for path in candidates)}. Put the corpus under the "
             f'data root by that name, or name its folder in superbench.toml: [data] {names[0].split("/")[0]} = "/path/to/it"'
         )
+
+
+def _data_root(root: Path) -> Path:
+    """Returns the folder with the marker, if `root` is a miniature corpus inside it, or a part of one: without the marker, its
+    corpora would be taken for the real ones. Else returns `root`."""
+    if (root / MARKER).is_file():
+        return root
+    above = root.resolve().parents[:DEEPEST]
+    return next((folder for folder in above if (folder / MARKER).is_file()), root)
+
+
+def _own_name(root: Path, names: tuple[str, ...]) -> str:
+    """Returns which of the names, or of their first parts, the root itself has; empty if it has none."""
+    firsts = {name.split("/")[0].lower(): name.split("/")[0] for name in names}
+    return firsts.get(root.resolve().name.lower(), "")
+
+
+def _above(root: Path) -> Path:
+    return root.parent if root.name else root.resolve().parent
 
 
 def _places(path: Path) -> dict[str, Path]:

@@ -7,17 +7,10 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal
 
-from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
+from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
 from superbench.plugins import model_files
-from superbench.plugins.entry_points import (
-    DISTRIBUTION,
-    HUBS as HUBS,
-    TASKS as TASKS,
-    UPSTREAMS as UPSTREAMS,
-    find,
-    load,
-    points,
-)
+from superbench.plugins.advice import advice_on_path
+from superbench.plugins.entry_points import DISTRIBUTION, HUBS as HUBS, TASKS as TASKS, UPSTREAMS as UPSTREAMS, find, load
 from superbench.plugins.rehearsal import rehearse
 from superbench.plugins.revision import NOTHING, revision
 from superbench.plugins.sources import Sources, sources_of, unread
@@ -171,12 +164,19 @@ def is_built_in(spec: Spec) -> bool:
 
 
 def is_built_in_task(name: str) -> bool:
-    """Returns whether a task is part of superbench."""
-    return _built_in(points(TASKS)[name])
+    """Returns whether a task is part of superbench; raises `UnknownName`."""
+    return _built_in(find(TASKS, "task", name))
 
 
 def _point(spec: Spec) -> EntryPoint:
-    return find(HUBS, "hub", spec.hub) if spec.hub else find(UPSTREAMS, "upstream", spec.name)
+    if spec.hub:
+        return find(HUBS, "hub", spec.hub)
+    try:
+        return find(UPSTREAMS, "upstream", spec.name)
+    except UnknownName as error:
+        if advice := advice_on_path(spec.name):
+            raise CommandError(advice) from error
+        raise
 
 
 def _built_in(point: EntryPoint) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
@@ -86,10 +86,18 @@ def task_names(names: Sequence[str] | str) -> list[str]:
     Raises `CommandError` for an empty name."""
     if names == "all":
         return list(tasks())
+    if not isinstance(names, Iterable):
+        raise CommandError(f"tasks={names!r:.80}: expected names, as in 'ks,ic' or ['ks', 'ic'], or 'all'.")
     parts = names.split(",") if isinstance(names, str) else list(names)
     if not parts or not all(parts):
         raise CommandError("--tasks names no task. Expected all, or names such as pr,ks; `superbench list tasks` shows them.")
-    return list(dict.fromkeys(parts))
+    return list(dict.fromkeys(_spelled(part) for part in parts))
+
+
+def _spelled(name: str) -> str:
+    """Returns the registered task that differs from `name` in case and in blanks around it only; else `name`."""
+    known = points(TASKS)
+    return name if name in known else next((other for other in known if other.casefold() == name.strip().casefold()), name)
 
 
 def tasks() -> dict[str, Task]:
@@ -116,7 +124,7 @@ def broken() -> dict[str, str]:
 def task(name: str) -> Task:
     """Returns the registered task of that name; raises `UnknownName` or `BrokenPlugin`. A built-in task is returned even if
     another distribution registers its name, because boards score with it."""
-    return _as_task(find(TASKS, "task", name))
+    return _as_task(find(TASKS, "task", _spelled(name)))
 
 
 def distribution_of(task: str) -> str:

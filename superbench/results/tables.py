@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from superbench.errors import BadResult
 from superbench.results import shot_tables
+from superbench.results.at_chance import explained
 from superbench.results.files import damage, find_results, read_result, read_results
 from superbench.results.grouping import Known, copied_from, first_to_predict, grouped
 from superbench.results.pair_results import pair_results
@@ -110,14 +111,15 @@ def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
 
 
 def remarks(group: Group) -> list[str]:
-    """Return the remarks on the corpora, each once per task: `sd: one speaker for all speech … has a DER of 35.80 %`."""
+    """Return the remarks on scores that say little about the features (see `at_chance`), after those on the corpora, each once
+    per task: `sd: one speaker for all speech … has a DER of 35.80 %`."""
     lines = (
         f"{task}: {remark}"
         for row in group.rows
         for task, result in row.results.items()
         for remark in result.data.passport.remarks
     )
-    return list(dict.fromkeys(lines))
+    return [*dict.fromkeys(lines), *map(visible, explained(group.rows))]
 
 
 def mark(row: Row, tied: set[int]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from superbench.features.store import Store
 from superbench.plugins import Spec
@@ -109,6 +109,14 @@ class Watcher(Protocol):
 
     def ended(self, ended: Ended) -> None:
         """Is called when the job has ended."""
+
+
+@runtime_checkable
+class Announced(Protocol):
+    """A watcher that also receives, before any job, lines on what the run will do."""
+
+    def announced(self, lines: Sequence[str]) -> None:
+        """Receives the lines."""
 
 
 class NoWatcher:

@@ -16,6 +16,7 @@ from superbench.features.extraction import Statistics
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import Efficiency
 from superbench.results import Result
+from superbench.results.at_chance import AT_CHANCE
 from superbench.results.draws import interval_over_draws
 from superbench.results.intervals import interval
 from superbench.runs.command import command_of
@@ -124,7 +125,7 @@ def _counts(folds: Sequence[Fold]) -> dict[str, int]:
 
 def _notes(made: ResultParts) -> list[str]:
     card, protocol = made.task.card, made.options.protocol
-    notes = list(made.outcome.notes) + notes_of(made.passport, card)
+    notes = _without_means(made) + list(made.outcome.notes) + notes_of(made.passport, card)
     for rate, count in sorted(made.statistics.rates.items()):
         if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")
@@ -136,6 +137,17 @@ def _notes(made: ResultParts) -> list[str]:
     elif protocol in card.differences:
         notes.append(f"protocol {protocol}: {card.differences[protocol]}")
     return notes + list(made.efficiency.notes)
+
+
+def _without_means(made: ResultParts) -> list[str]:
+    """Returns a note for a head that averages over time on features whose mean over time is zero, as the model declares."""
+    instead = str(getattr(made.upstream.model, "without_means", ""))
+    if not instead or made.task.card.reads != "mean":
+        return []
+    return [
+        f"{AT_CHANCE}: {made.upstream.spec.name} normalises each utterance, so its mean over time is zero, and a head that "
+        f"averages over time learns nothing from it; {instead}"
+    ]
 
 
 def environment(device: str) -> dict[str, Any]:

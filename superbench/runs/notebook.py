@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from superbench.results.html import text
@@ -43,6 +43,10 @@ class NotebookDisplay:
         self._running: dict[Job, str] = {}
         self._lines: list[str] = []
         self._finished, self._drawn = 0.0, float("-inf")
+
+    def announced(self, lines: Sequence[str]) -> None:
+        """Shows what the run will do above the jobs."""
+        self._lines += lines
 
     def planned(self, shares: Mapping[Job, float]) -> None:
         """Receives the jobs and their shares of the work."""

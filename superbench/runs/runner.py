@@ -23,11 +23,12 @@ from superbench.plugins import Spec, model_files
 from superbench.results import Result
 from superbench.results.draws import DRAWS
 from superbench.results.html import tables, text
+from superbench.runs.banner import banner
 from superbench.runs.destination import label_of, placed
 from superbench.runs.engines.choice import distributed, require_engine
 from superbench.runs.engines.local import default_workers
 from superbench.runs.history import History, conditions_of
-from superbench.runs.jobs import Ended, Job, RunPlan, State, Watcher
+from superbench.runs.jobs import Announced, Ended, Job, RunPlan, State, Watcher
 from superbench.runs.ledger import record_end
 from superbench.runs.notebook import usual_watcher
 from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants, unusual_batches
@@ -36,7 +37,7 @@ from superbench.runs.worker import failed
 from superbench.system.devices import devices_of, fast_precision, use_device
 from superbench.system.leases import is_marked
 from superbench.system.locks import require_locks
-from superbench.system.ranges import require_number, require_whole
+from superbench.system.ranges import require_number, require_whole, several
 from superbench.system.user import settle
 
 OTHER_WORK = 30_000.0
@@ -94,11 +95,14 @@ class Asked:
         return all(map(plugins.is_built_in, self.specs)) and all(map(plugins.is_built_in_task, self.tasks))
 
 
-def asked(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **given: Unpack[RunOptions]) -> Asked:
+def asked(
+    upstreams: Sequence[str | Callable] | str | Callable, tasks: Sequence[str] | str = "all", **given: Unpack[RunOptions]
+) -> Asked:
     """Checks the arguments of a run, which are those of `run`; raises `CommandError` if they are not valid."""
     check_names(given, needed=["data"])
     corpora = Corpora.at(Path(given["data"]), _path(given.get("settings")))
-    specs = plugins.specs([model_files.text(upstream) for upstream in upstreams])
+    listed = [upstreams] if isinstance(upstreams, str) or callable(upstreams) else list(upstreams)
+    specs = plugins.specs([model_files.text(upstream) for upstream in listed])
     chosen = plugins.tasks() if tasks == "all" else {name: _named(name) for name in plugins.task_names(tasks)}
     options = replace(
         options_of(given, _usual(corpora), list(chosen.values())), redo_since=time.time() if given.get("redo") else None
@@ -149,8 +153,8 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
     options = Options(
         protocol=protocol,
         device=device,
-        learning_rates=None if rates is None else tuple(map(float, rates)),
-        seeds=tuple(sorted(given.get("seeds", (0,)))),
+        learning_rates=None if rates is None else _rates(several("--lr", rates, "learning_rates=(1e-3, 1e-4)")),
+        seeds=_sorted(several("--seeds", given.get("seeds", (0,)), "seeds=(0, 1, 2)")),
         max_steps=given.get("max_steps"),
         layer=given.get("layer"),
         chunk_seconds=given.get("chunk_seconds"),
@@ -158,20 +162,40 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
         precision=given.get("precision") or usual_precision,
         limit=given.get("limit"),
         store_format=given.get("store_format", "float16"),
-        variants=known_variants(given.get("variants", ()), tasks, every_variant()),
-        shots=None if shots is None else tuple(shots),
+        variants=known_variants(_listed(given.get("variants", ())), tasks, every_variant()),
+        shots=None if shots is None else several("--shots", shots, 'shots=(0, 1, 5, "all")'),
         draws=given.get("draws", DRAWS),
         prepared=prepared,
     )
     return replace(options, label=label_of(options, usual, usual_precision))
 
 
-def run(upstreams: Sequence[str | Callable], tasks: Sequence[str] | str = "all", **options: Unpack[RunOptions]) -> Report:
+def _sorted(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the seeds in order; raises `CommandError` for one that is no whole number."""
+    for seed in seeds:
+        require_whole("--seeds", seed)
+    return tuple(sorted(seeds))
+
+
+def _rates(rates: tuple[float, ...]) -> tuple[float, ...]:
+    """Returns the learning rates as floats; raises `CommandError` for one that is no number above 0."""
+    for rate in rates:
+        require_number("--lr", rate, above=0)
+    return tuple(map(float, rates))
+
+
+def _listed(variants: Sequence[str] | str) -> Sequence[str]:
+    return [variants] if isinstance(variants, str) else variants
+
+
+def run(
+    upstreams: Sequence[str | Callable] | str | Callable, tasks: Sequence[str] | str = "all", **options: Unpack[RunOptions]
+) -> Report:
     """Runs `tasks` (names, or "all" whose corpora are in `data`) on `upstreams`, and writes results to the folder `out`.
 
-    An upstream is a spec, or a class or function at the top level of a file. The options are those of `RunOptions`. Raises
-    `CommandError` for invalid arguments; a job that fails is in the report, and does not stop the others. In a notebook,
-    progress is shown below the cell unless `watcher` is set.
+    An upstream is a spec, or a class or function at the top level of a file; a single one needs no list. The options are those
+    of `RunOptions`. Raises `CommandError` for invalid arguments; a job that fails is in the report, and does not stop the
+    others. In a notebook, progress is shown below the cell unless `watcher` is set.
 
     >>> run(["fbank"], ["ks", "ic"], data="corpora", out="results", max_steps=100)  # doctest: +SKIP
     """
@@ -244,7 +268,10 @@ def _ended(checked: Asked, plan: RunPlan, count: int, given: RunOptions, watcher
     with Store(plan.store) as store:
         remarks = store.remarks() + _about_leases(plan)
     remarks += [message for name, message in checked.broken.items() if name in checked.tasks]  # a built-in name, claimed twice
-    watcher.planned(_history(checked, plan).expected(shares))
+    expected = _history(checked, plan).expected(shares)
+    if isinstance(watcher, Announced):
+        watcher.announced(banner(checked, plan.data, shares, count))
+    watcher.planned(expected)
     jobs = list(shares)
     for remark in remarks:
         watcher.note(jobs[0], remark)

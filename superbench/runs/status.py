@@ -10,13 +10,13 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from superbench.errors import CommandError
-from superbench.runs.jobs import Ended, Job, Watcher
+from superbench.runs.jobs import Announced, Ended, Job, Watcher
 from superbench.runs.pace import Pace
 from superbench.system.files import write_text
 
@@ -86,6 +86,11 @@ class StatusWatcher:
         file, if this is the status of a part of the run."""
         self.status.run, self.status.detached = run, detached
         self.path = self.path.with_name(f"{self.path.stem}{part}.json")
+
+    def announced(self, lines: Sequence[str]) -> None:
+        """Passes the lines on to a watcher that shows them."""
+        if isinstance(self.watcher, Announced):
+            self.watcher.announced(lines)
 
     def planned(self, shares: Mapping[Job, float]) -> None:
         """Receives the jobs of the run."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
+from typing import Any
 
 from superbench.errors import CommandError
 
@@ -20,6 +22,7 @@ def require_number(option: str, value: float, *, least: float | None = None, abo
     Traceback (most recent call last):
     superbench.errors.CommandError: --lr nan: expected a finite number above 0.
     """
+    _require_type(option, value, "number")
     low = (least is not None and value < least) or (above is not None and value <= above)
     if isinstance(value, bool) or not math.isfinite(value) or low:
         bound = f" above {above:g}" if above is not None else f", {least:g} or more" if least is not None else ""
@@ -33,9 +36,39 @@ def require_whole(option: str, value: int, *, least: int = 0, most: int = LARGES
     Traceback (most recent call last):
     superbench.errors.CommandError: --seed -1: expected a whole number, 0 or more.
     """
+    _require_type(option, value, "whole number")
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         bound = f"{least} or more" if value != value or value <= most else f"{most} at most"
         raise CommandError(f"{option} {value}: expected a whole number, {bound}.")
+
+
+def _require_type(option: str, value: object, kind: str) -> None:
+    """Raises `CommandError` for a value that is no number: Python callers easily give a text, as in `max_steps="20"`."""
+    if isinstance(value, Real):  # also of numpy
+        return
+    example = f", such as {value.strip()} without quotes" if isinstance(value, str) and _is_number(value) else ""
+    raise CommandError(f"{option} {value!r:.80}: expected a {kind}{example}.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def several(option: str, value: object, example: str) -> tuple[Any, ...]:
+    """Returns the values of an option that takes several; raises `CommandError` for one value or a text in place of them.
+
+    >>> several("--seeds", [0, 1], "seeds=(0, 1)")
+    (0, 1)
+    >>> several("--seeds", "0,1", "seeds=(0, 1)")
+    Traceback (most recent call last):
+    superbench.errors.CommandError: --seeds '0,1': expected several values in brackets, as in seeds=(0, 1).
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise CommandError(f"{option} {value!r:.80}: expected several values in brackets, as in {example}.")
+    return tuple(value)
 
 
 def require_different(option: str, values: Sequence[float | str]) -> None:

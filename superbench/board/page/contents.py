@@ -15,6 +15,7 @@ from superbench.board.page.details import Scored
 from superbench.contract import UNTRAINED
 from superbench.errors import first_of
 from superbench.results import significance
+from superbench.results.at_chance import explained
 from superbench.results.grouping import apart
 from superbench.results.official import MINI, said_unlike, unlike_published
 from superbench.results.ranking import leaders, ranks, superb_score
@@ -144,7 +145,7 @@ def _group(
         "key": f"{group.protocol}-{number}",
         "protocol": group.protocol,
         "title": title_of(group) + (" (other data)" if reason else ""),
-        "note": " ".join(filter(None, [note_of(group), reason, missing])),
+        "note": " ".join(filter(None, [note_of(group), reason, missing, *(f"{line}." for line in explained(rows))])),
         "reason": reason,
         "official": group.protocol in (PUBLISHED, SUPERSEDED),
         "badge": badge_of(group),

@@ -191,11 +191,16 @@ def _deterministic(examining: Examining, first: Tensor) -> Finding:
 def _finite(name: str, examining: Examining, states: Tensor) -> Finding:
     bad = (~torch.isfinite(states)).any(0).any(-1).nonzero()
     if not len(bad):
-        return Finding(name, True, f"no NaN in {states.shape[1]} frames")
+        return Finding(name, True, f"no NaN in {_length(examining, states.shape[1])}")
     first = int(bad[0])
     seconds = first * examining.upstream.hop / SAMPLE_RATE
     measured = f"NaN or infinity in {len(bad)} frames, from {seconds:.2f} s on (frame {first} of {states.shape[1]})"
     return Finding(name, False, measured, value=seconds)
+
+
+def _length(examining: Examining, frames: int) -> str:
+    """Returns a number of frames, and the seconds that they last at the declared hop."""
+    return f"{frames} frames ({frames * examining.upstream.hop / SAMPLE_RATE:.1f} s)"
 
 
 def _batch_invariance(examining: Examining, short: Tensor, longer: Tensor) -> Iterator[Finding]:

@@ -46,6 +46,8 @@ def generate(
     require_number("--seconds", seconds, above=0)
     require_number("--temperature", temperature, above=0)
     require_whole("--seed", seed)
+    if not prompt.is_file():
+        raise CommandError(f"--prompt {prompt}: there is no such file. Give a recording: wav, flac, mp3 or ogg.")
     torch_device = device_of(device)
     name = _family(checkpoint)
     model = plugins.upstream(plugins.parse(f"{name}@{checkpoint}"), torch_device).model

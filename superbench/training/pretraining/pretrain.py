@@ -18,7 +18,7 @@ from torch import nn
 
 from superbench import plugins
 from superbench.contract import Precision, Prepared, Pretraining
-from superbench.errors import CommandError, SuperbenchError
+from superbench.errors import CommandError, SuperbenchError, UnknownName
 from superbench.plugins import Loaded, Spec
 from superbench.plugins.checkpoints import fresh_model, save_model
 from superbench.system.devices import device_of, fast_precision, repeatable_sums
@@ -177,6 +177,8 @@ def _threads(device: str, size: str) -> Iterator[None]:
 def _model(name: str, teacher: str | None, echo: bool) -> tuple[Spec, Any, str]:
     """Return spec, class and size of the model to train; raises `CommandError` if it cannot be trained."""
     spec = plugins.parse(name)
+    if not spec.hub and ".py:" not in spec.name and spec.name not in {row.name for row in plugins.listed(plugins.UPSTREAMS)}:
+        raise UnknownName("model that can be pretrained", spec.name, _trainable(), "superbench list upstreams")
     family = plugins.plugin(spec)
     size = spec.options[0] if spec.options else "mini"
     if spec.hub or spec.file or not hasattr(family, "configs"):
