@@ -27,6 +27,7 @@ from superbench.runs.banner import banner
 from superbench.runs.destination import label_of, placed
 from superbench.runs.engines.choice import distributed, require_engine
 from superbench.runs.engines.local import default_workers
+from superbench.runs.given import names_of, rates_of, seeds_of, shots_of
 from superbench.runs.history import History, conditions_of
 from superbench.runs.jobs import Announced, Ended, Job, RunPlan, State, Watcher
 from superbench.runs.ledger import record_end
@@ -37,7 +38,7 @@ from superbench.runs.worker import failed
 from superbench.system.devices import devices_of, fast_precision, use_device
 from superbench.system.leases import is_marked
 from superbench.system.locks import require_locks
-from superbench.system.ranges import require_number, require_whole, several
+from superbench.system.ranges import require_number, require_whole
 from superbench.system.user import settle
 
 OTHER_WORK = 30_000.0
@@ -153,8 +154,8 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
     options = Options(
         protocol=protocol,
         device=device,
-        learning_rates=None if rates is None else _rates(several("--lr", rates, "learning_rates=(1e-3, 1e-4)")),
-        seeds=_sorted(several("--seeds", given.get("seeds", (0,)), "seeds=(0, 1, 2)")),
+        learning_rates=None if rates is None else rates_of(rates),
+        seeds=seeds_of(given.get("seeds", (0,))),
         max_steps=given.get("max_steps"),
         layer=given.get("layer"),
         chunk_seconds=given.get("chunk_seconds"),
@@ -162,30 +163,12 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
         precision=given.get("precision") or usual_precision,
         limit=given.get("limit"),
         store_format=given.get("store_format", "float16"),
-        variants=known_variants(_listed(given.get("variants", ())), tasks, every_variant()),
-        shots=None if shots is None else several("--shots", shots, 'shots=(0, 1, 5, "all")'),
+        variants=known_variants(names_of(given.get("variants", ())), tasks, every_variant()),
+        shots=None if shots is None else shots_of(shots),
         draws=given.get("draws", DRAWS),
         prepared=prepared,
     )
     return replace(options, label=label_of(options, usual, usual_precision))
-
-
-def _sorted(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the seeds in order; raises `CommandError` for one that is no whole number."""
-    for seed in seeds:
-        require_whole("--seeds", seed)
-    return tuple(sorted(seeds))
-
-
-def _rates(rates: tuple[float, ...]) -> tuple[float, ...]:
-    """Returns the learning rates as floats; raises `CommandError` for one that is no number above 0."""
-    for rate in rates:
-        require_number("--lr", rate, above=0)
-    return tuple(map(float, rates))
-
-
-def _listed(variants: Sequence[str] | str) -> Sequence[str]:
-    return [variants] if isinstance(variants, str) else variants
 
 
 def run(
