@@ -24,8 +24,8 @@ def is_web(address: str) -> bool:
     (True, False, False)
     >>> is_web("htp://localhost:8000")
     Traceback (most recent call last):
-    superbench.errors.CommandError: htp://localhost:8000: expected http://, https://, sqlite:// or postgresql:// in place of \
-htp://, or the name of a folder. Did you mean http://localhost:8000?
+    superbench.errors.CommandError: htp://localhost:8000: expected a folder, http://, https://, sqlite:// or postgresql:// in \
+place of htp://. Did you mean http://localhost:8000?
     """
     match = _SCHEME.match(address)
     if match is None:
@@ -38,9 +38,9 @@ htp://, or the name of a folder. Did you mean http://localhost:8000?
         return web
     likely = difflib.get_close_matches(known, (*WEB, *DATABASES), 1)
     guess = f" Did you mean {likely[0]}://{rest}?" if likely else ""
+    written = f"{match[1]}:{'//' if address[match.end() - 1 :].startswith('//') else '/'}"
     raise CommandError(
-        f"{shown(address)}: expected http://, https://, sqlite:// or postgresql:// in place of {match[1]}:"
-        f"{'//' if address[match.end() - 1 :].startswith('//') else '/'}, or the name of a folder.{guess}"
+        f"{shown(address)}: expected a folder, http://, https://, sqlite:// or postgresql:// in place of {written}.{guess}"
     )
 
 

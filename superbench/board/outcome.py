@@ -36,7 +36,7 @@ class Outcome:
 
     def __str__(self) -> str:
         """Returns a sentence for what is on the board, and one for what is not."""
-        told = f"On the board: {', '.join(self.accepted) or 'none of these'}."
+        told = f"On the board: {', '.join(self.accepted) or 'nothing new'}."
         reasons = [f"{name}: {str(why).rstrip('.')}" for name, why in self.refused]
         return f"{told} Not on the board: {'; '.join(reasons)}." if reasons else told
 

@@ -66,7 +66,6 @@ def contents(
     refused: Sequence[str] = (),
     scored: Scored | None = None,
     sections: Sequence[Mapping[str, Any]] = (),
-    *,
     origins: Origins | None = None,
     missing: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:

@@ -173,10 +173,8 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
     answers = {
         key: result.answers for key, result in by_key.items() if result.entry.result.shots is None and not result.missing
     }
-    return contents.contents(
-        groups, columns, left_out, lambda result: answers.get(rows.key_of(result)), sections, origins=origins,
-        missing=missing_plugins.facts_of(missing),
-    )  # fmt: skip
+    scored = lambda result: answers.get(rows.key_of(result))  # noqa: E731 -- its type is that of the argument
+    return contents.contents(groups, columns, left_out, scored, sections, origins, missing_plugins.facts_of(missing))
 
 
 def _too_large(shown: Sequence[Shown], data: Mapping[str, Any]) -> dict[str, str]:

@@ -22,6 +22,14 @@ from superbench.board.storage.base import StoredBundle, now
 from superbench.errors import BadResult, CommandError, Conflict, NotAllowed, Refusal
 
 
+def without_times(contents: dict[str, Any]) -> dict[str, Any]:
+    """What a page shows, but for the times of acceptance."""
+    for table in [*contents["groups"], *contents["sections"]]:
+        for row in table["rows"]:
+            row["submissions"] = [{**one, "at": ""} for one in row["submissions"]]
+    return contents
+
+
 def test_every_kind_of_board_shows_the_same_table(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:
     results = a_folder("apc", 30).parent
     a_folder("mockingjay", 30)
@@ -30,7 +38,7 @@ def test_every_kind_of_board_shows_the_same_table(address: str, a_folder: Callab
     receipts = board.submit(results)
     assert [(receipt.upstream, receipt.fresh) for receipt in receipts] == [("apc", True), ("fbank", True), ("mockingjay", True)]
     plain.submit(results)
-    assert board.contents() == plain.contents()
+    assert without_times(board.contents()) == without_times(plain.contents())
     (group, _) = board.contents()["groups"]
     assert [(row["name"], row["cells"]["ks.accuracy"]["place"]) for row in group["rows"]] == [
         ("apc", 1), ("mockingjay", 1), ("fbank", 3),
