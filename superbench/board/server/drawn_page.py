@@ -59,6 +59,11 @@ class DrawnPage:
         self._drawn: object = None
         self._drawing = asyncio.Lock()
 
+    @property
+    def contents(self) -> Mapping[str, Any]:
+        """The contents of the table that everybody gets."""
+        return self.public.contents
+
     async def update(self, worker: WorkerClient) -> None:
         """Draws everything again if the board has changed, one drawing at a time; readers get the old documents until then.
 
@@ -70,7 +75,7 @@ class DrawnPage:
                 return
             drawn = await worker.ask("render", RENDERING_SECONDS, folder=str(self._folder))
             public = await asyncio.to_thread(View.read, self._folder)
-            members = await asyncio.to_thread(View.read, self._folder / "members") if drawn["members"] else public
+            members = await asyncio.to_thread(View.read, self._folder / "members") if drawn.get("members") else public
             self.public, self.members, self._drawn = public, members, state
 
     def _state_of_board(self) -> object:
