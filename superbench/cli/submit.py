@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superbench.cli.arguments import BOARD, Create
+from superbench.cli.arguments import BOARD
 
 if TYPE_CHECKING:
     from superbench.board.acceptance import SubmissionReceipt
@@ -58,7 +58,6 @@ def submit(
 def references(
     board: Annotated[str, typer.Argument(help=BOARD, show_default=False)],
     add: Annotated[Path | None, typer.Option(help="Results of any model that you ran on your own copy of the corpora", show_default=False)] = None,
-    create: Create = False,
 ) -> None:  # fmt: skip
     """List the board's own references, or add some. From then on the board scores with them, not with the labels in a bundle.
 
@@ -70,7 +69,8 @@ def references(
     from superbench.cli.display import console
 
     opened = Board(board)
-    require_board(opened.storage, create=create and add is not None)
+    if add is None:
+        require_board(opened.storage)
     if add is not None:
         for added in opened.add_references(add):
             console.print(f"{added.task}: {len(added.labels)} labels of the data {added.fingerprint}", markup=False)
