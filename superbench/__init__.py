@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from superbench.contract.sizes import FreshCrops as FreshCrops, Size as Size
     from superbench.contract.text import read_text as read_text
     from superbench.data.audio import header as audio_header, load as load_audio
+    from superbench.data.manifest import Manifest as Manifest, read_manifest as read_manifest
     from superbench.data.synthesis import synthesize as synthesize, synthesize_pairs as synthesize_pairs
     from superbench.errors import (
         BadAudio as BadAudio,
@@ -93,6 +94,7 @@ _HOMES = {
     "superbench.runs.runner": "run",
     "superbench.contract.scoring": "accuracy one_per_item ratio",
     "superbench.contract.sizes": "FreshCrops Size",
+    "superbench.data.manifest": "Manifest read_manifest",
     "superbench.data.synthesis": "synthesize synthesize_pairs",
     "superbench.contract.text": "read_text",
     "superbench.training.few_shot.classification": "CENTRINGS centred",
@@ -106,11 +108,12 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 __all__ = [  # sorted
     "CENTRINGS", "SAMPLE_RATE", "Answers", "Audio", "BadAudio", "BadCheckpoint", "BadCorpus", "BadUpstream", "Board",
     "CommandError", "Corpora", "Episode", "Features", "FewShot", "Fold", "FreshCrops", "Head", "IncompleteCorpus", "Item",
-    "LayerFeatures", "Likelihood", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Pair", "PairSet", "Parts",
+    "LayerFeatures", "Likelihood", "Manifest", "MissingCorpus", "MissingExtra", "MissingFiles", "Outputs", "Pair", "PairSet",
+    "Parts",
     "Prediction", "Pretraining", "Recipe", "Score", "Selection", "Setting", "Shots", "Size", "Split", "SuperbenchError",
     "Task", "TaskCard", "Trial", "Upload", "Upstream", "accuracy", "audio_header", "centred", "check", "compare",
     "draw_examples", "draw_order", "forecast", "generate", "list_tasks", "list_upstreams", "load_audio", "load_results",
-    "load_tensors", "minimal_pairs", "one_per_item", "pretrain", "ratio", "read_text", "run", "synthesize",
+    "load_tensors", "minimal_pairs", "one_per_item", "pretrain", "ratio", "read_manifest", "read_text", "run", "synthesize",
     "synthesize_pairs",
 ]  # fmt: skip
 

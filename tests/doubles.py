@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.machinery
 import io
 import json
+import types
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -255,3 +257,30 @@ def with_emotions(place: Path, a_result: Callable[..., Any], name: str, right: i
     record["data"]["items"]["test"] = 48
     write_result(place / "sid", Result.model_validate(record), said)
     return place
+
+
+# ---------------------------------------------------------------- trackers
+
+
+class FakeTrackers:
+    """Modules that stand in for wandb and trackio: they record their calls in `calls`, as (name, arguments)."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.wandb, self.trackio = (types.ModuleType(name) for name in ("wandb", "trackio"))
+        for module in (self.wandb, self.trackio):
+            module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, None)
+            vars(module).update(init=self.init, log=self.log, finish=self.finish)
+
+    def init(self, **given: Any) -> Any:
+        """Begin a run; returns an object with `log` and `finish`."""
+        self.calls.append(("init", given))
+        return types.SimpleNamespace(log=self.log, finish=self.finish)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Record values."""
+        self.calls.append(("log", (step, dict(values))))
+
+    def finish(self) -> None:
+        """End the run."""
+        self.calls.append(("finish", None))

@@ -9,7 +9,7 @@ GROUPS = {
     "Corpora and models to try": ["synthesize", "pretrain", "generate", "check"],
     "An upstream": ["Upstream", "Features", "Pretraining"],
     "A task": ["Task", "TaskCard", "Recipe", "Head", "Selection", "Size", "FreshCrops", "Upload"],
-    "Corpora": ["Corpora", "Fold", "Split", "Item", "Trial", "Audio"],
+    "Corpora": ["Corpora", "Manifest", "read_manifest", "Fold", "Split", "Item", "Trial", "Audio"],
     "Scores": ["Prediction", "Score", "Setting", "Outputs", "accuracy", "one_per_item", "ratio"],
     "Files and sound": ["SAMPLE_RATE", "audio_header", "load_audio", "load_tensors", "read_text"],
 }

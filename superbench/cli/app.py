@@ -19,11 +19,13 @@ from superbench.cli import (
     plan,
     pretrain,
     report,
+    results,
     run,
     serve,
     status,
     store,
     submit,
+    task,
     tokens,
 )
 
@@ -56,6 +58,7 @@ app.command("list")(listing.list_)
 app.command("check")(check.check)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
+app.add_typer(task.app, name="task")
 app.command("pretrain")(pretrain.pretrain)
 app.command("generate")(generate.generate)
 app.command("pairs")(pairs.pairs)
@@ -63,6 +66,7 @@ app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("report")(report.report)
+app.command("results")(results.results)
 app.command("diff")(diff.diff)
 app.command("export")(export.export)
 app.command("submit")(submit.submit)

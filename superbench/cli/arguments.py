@@ -16,7 +16,9 @@ MOST_IN_RANGE = 20
 Create = Annotated[bool, typer.Option("--create", help="Make an empty board if there is none")]
 
 
-Tasks = Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf")]
+Tasks = Annotated[str, typer.Option(help="all, or names: pr,asr,ks,qbe,sid,asv,sd,er,ic,sf; an own task is FILE.py:NAME")]
+DATA = Path("data")
+"""The usual folder of the corpora."""
 Protocol = Annotated[str | None, typer.Option(help="superb, superb-once or mini train heads [default: mini on miniature corpora, else superb]; few-shot and in-context train nothing", show_default=False)]  # fmt: skip
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda (every visible GPU), or some: cuda:0,cuda:3")]
 Rates = Annotated[str | None, typer.Option("--lr", help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)]  # fmt: skip
@@ -30,7 +32,19 @@ Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant
 StoreFolder = Annotated[Path | None, typer.Option(help="Feature store [default: the user's cache folder]", show_default=False)]
 Limit = Annotated[int | None, typer.Option(help="For a smoke test: the most items of each split (recorded in the result as a deviation)", show_default=False)]  # fmt: skip
 StoreFormats = Annotated[str, typer.Option("--store-format", help="Format of frames: float16, or int8 (8 bits per value, half the disk space; recorded in the result as a deviation)")]  # fmt: skip
+Track = Annotated[str | None, typer.Option("--track", help="Send learning curves to tensorboard, wandb or trackio (extra track); wandb stays offline unless WANDB_MODE is set", show_default=False)]  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def corpora_of(data: Path | None, tasks: str) -> Path | None:
+    """Return the folder of the corpora. Own tasks know the place of their corpus: if there are no others and no folder was given,
+    it is the folder of the first file."""
+    from superbench.plugins import is_file
+
+    names = tasks.split(",")
+    if data is None and tasks != "all" and all(map(is_file, names)):
+        return Path(names[0].rpartition(":")[0]).expanduser().parent
+    return data
 
 
 def shots(text: str | None) -> tuple | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="An upstream (apc@FILE, hf/./folder, my_model.py:MyModel, ...) or a task", show_default=False)],
+    name: Annotated[str, typer.Argument(help="An upstream (apc@FILE, hf/./folder, my_model.py:MyModel, ...) or a task (ks, my_task.py:TASK)", show_default=False)],
     as_json: AsJson = False,
     quick: Annotated[bool, typer.Option("--quick", help="Use a long input of 12 s instead of 60 s, for large models on a CPU")] = False,
     device: Device = "auto",
+    data: Annotated[Path | None, typer.Option(help="Folder with the corpus of a task that has no miniature one [default: that of the task's file]", show_default=False)] = None,
 ) -> None:  # fmt: skip
     """Check whether an upstream, or a task, satisfies its contract. Prints the measurements, or the reasons; exit status 1 if it
     does not.
@@ -39,7 +41,7 @@ def check(
     if others := foreign():  # first, because it may be the reason why nothing can be loaded
         typer.echo(visible(f"! {advice(others)}"), err=True)
     with stages() as bars:
-        outcome = run_checks(name, quick=quick, device=device, reporter=Silence() if as_json else bars)
+        outcome = run_checks(name, quick=quick, device=device, data=data, reporter=Silence() if as_json else bars)
     examination = outcome.examination
     if as_json:
         batching = {"mates": examination.batching} if outcome.kind == "upstream" else {}

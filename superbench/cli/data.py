@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superbench.cli.arguments import AsJson, Tasks
+from superbench.cli.arguments import AsJson, Tasks, corpora_of
 from superbench.cli.printing import echo_json
+from superbench.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ def pairs(
 
 @app.command("check")
 def check_(
-    data: Annotated[Path, typer.Option(help="Folder with the corpora", show_default=False)],
+    data: Annotated[Path | None, typer.Option(help="Folder with the corpora; own tasks need none", show_default=False)] = None,
     tasks: Tasks = "all",
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode all audio files, to find damage that their headers do not show; takes hours")
@@ -83,7 +84,9 @@ def check_(
 
     if tasks == "all":
         name_broken()
-    corpora, named = Corpora.at(data), [plugins.task(name) for name in plugins.task_names(tasks)]
+    if (root := corpora_of(data, tasks)) is None:
+        raise CommandError("Give the folder with the corpora: superbench data check --data DIR. Only own tasks need none.")
+    corpora, named = Corpora.at(root), list(plugins.chosen(tasks).values())
     with stages() as reporter:
         inspector = Inspector(corpora, Silence() if as_json else reporter, deep)
         inspections = [inspector.inspect(task) for task in named]

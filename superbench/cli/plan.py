@@ -19,6 +19,7 @@ from superbench.cli.arguments import (
     StoreFormats,
     Tasks,
     Variants,
+    corpora_of,
     numbers,
 )
 from superbench.cli.printing import echo_json
@@ -67,7 +68,7 @@ def plan(
         name_broken()
     with stages() as reporter:
         cost = forecast(
-            upstream, tasks, data=data, store=store, reporter=Silence() if as_json else reporter,
+            upstream, tasks, data=corpora_of(data, tasks), store=store, reporter=Silence() if as_json else reporter,
             protocol=protocol, device=device, learning_rates=numbers("--lr", lr, float),  # type: ignore[arg-type]
             seeds=numbers("--seeds", seeds, int) or (), max_steps=max_steps, limit=limit, variants=variant or (),
             gpus=gpus, store_format=store_format,  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from superbench.cli.arguments import Device
+from superbench.cli.arguments import Device, Track
 
 
 def pretrain(
@@ -21,6 +21,7 @@ def pretrain(
     precision: Annotated[str, typer.Option(help="auto (bfloat16 on a GPU), float32 or bfloat16; weights stay float32")] = "auto",
     accumulate: Annotated[int, typer.Option(help="Split the batch of each update into N parts, to need less memory. Contrastive models (simclr) then compare utterances within a part only", min=1)] = 1,
     echo: Annotated[bool, typer.Option("--echo", help="Train on episodes in which every second sound is another view of the one before it, so that repeating can be learnt from context (speech_gpt)")] = False,
+    track: Track = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the files of another run at --out")] = False,
 ) -> None:  # fmt: skip
     """Pretrain an upstream on unlabelled speech. To resume after an interruption, repeat the command.
@@ -40,6 +41,6 @@ def pretrain(
     with stages() as reporter:
         train(
             name, audio, out, steps=steps, seed=seed, device=device, reporter=reporter, precision=precision,
-            accumulate=accumulate, teacher=teacher, echo=echo, replace=replace,
+            accumulate=accumulate, teacher=teacher, echo=echo, replace=replace, track=track,
         )  # fmt: skip
     console.print(f"Wrote {out}. Use it as {name.partition(':')[0]}@{out}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,14 +12,20 @@ from superbench.cli.printing import echo, echo_json
 from superbench.errors import CommandError
 from superbench.system.spelling import visible
 
+if TYPE_CHECKING:
+    from superbench.results import Result
+
 
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Folders that `superbench run --out` wrote", show_default=False)],
+    folders: Annotated[
+        list[str], typer.Argument(help="Folders that `superbench run --out` wrote, or boards", show_default=False)
+    ],
     format: Annotated[str, typer.Option("--format", help="table, markdown, csv, latex or json")] = "table",
 ) -> None:
     """Show results as a table with 95 % intervals, or write them as Markdown, CSV, LaTeX or JSON to standard output.
 
-    Rows are compared only if they share protocol, task version and data. Example: superbench report results --format latex
+    Rows are compared only if they share protocol, task version and data. LaTeX has the tasks in columns, in the order of the
+    SUPERB paper. A board is a folder, a file .db or a database URL. Example: superbench report results --format latex
     """
     from superbench.cli.display import console
     from superbench.results import tables as reports
@@ -27,10 +33,12 @@ def report(
 
     if format not in reports.FORMATS:
         raise CommandError(f"--format {format!r}: expected one of {', '.join(reports.FORMATS)}.")
-    results = reports.load_results(*folders)
-    for warning in reports.warnings(*folders):
+    boards = [folder for folder in folders if is_board(folder)]
+    places = [Path(folder) for folder in folders if folder not in boards]
+    results = [*reports.load_results(*places), *(result for board in boards for result in results_on(board))]
+    for warning in reports.warnings(*places):
         print(visible(f"superbench: {warning}"), file=sys.stderr)
-    pairs = [result for folder in folders for result in pair_results(folder)]
+    pairs = [result for folder in places for result in pair_results(folder)]
     if format == "table":
         if results:
             console.print(reports.terminal(results))
@@ -41,3 +49,18 @@ def report(
     else:
         writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex}
         echo(writers[format](results), end="")
+
+
+def is_board(address: str) -> bool:
+    """Return whether an argument names a board: a database, or a folder of bundles without results."""
+    from superbench.results import find_results
+
+    path = Path(address)
+    return "://" in address or path.suffix == ".db" or ((path / "bundles").is_dir() and not find_results(path))
+
+
+def results_on(address: str) -> list[Result]:
+    """Return the results on a board, the latest one for each upstream and task."""
+    from superbench.board.board import Board
+
+    return Board(address).results()

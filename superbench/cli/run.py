@@ -10,6 +10,7 @@ import click
 import typer
 
 from superbench.cli.arguments import (
+    DATA,
     Device,
     Draws,
     Limit,
@@ -21,7 +22,9 @@ from superbench.cli.arguments import (
     StoreFolder,
     StoreFormats,
     Tasks,
+    Track,
     Variants,
+    corpora_of,
     numbers,
     shots,
 )
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 def run(
     upstreams: Annotated[list[str], typer.Argument(help="[alias=]spec: apc@FILE, apc:untrained, fbank, hf/ID, torchaudio/BUNDLE, s3prl/ENTRY, file.py:Class", show_default=False)],
     tasks: Tasks = "all",
-    data: Annotated[Path, typer.Option(help="Folder with the corpora")] = Path("data"),
+    data: Annotated[Path | None, typer.Option(help="Folder with the corpora [default: data; own tasks need none]", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Folder for results")] = Path("results"),
     protocol: Protocol = None, device: Device = "auto",
     lr: Rates = None, seeds: Seeds = "0", max_steps: MaxSteps = None, limit: Limit = None,
@@ -51,6 +54,7 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="With --engine slurm: return after the submission; see superbench status")] = False,
     store: StoreFolder = None,
     store_per_node: Annotated[bool, typer.Option("--store-per-node", help="With --engine ray: the machines share no file system; each has its own store, and results are sent back")] = False,
+    track: Track = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs that would run, their corpora, recipes and cost; extract, train and write nothing")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="Run finished jobs again, and extract stored features again")] = False,
     store_gb: Annotated[float | None, typer.Option(help="Largest size of the store in GB: the least recently used features are evicted, and frames that do not fit are not stored [default: the free disk space]", min=0, show_default=False)] = None,
@@ -62,11 +66,11 @@ def run(
     Example: superbench run fbank mine=hf/./my-model --tasks ks,ic,er --data /corpora --out results
     """
     _execute(upstreams, tasks, dry_run, {
-        "data": data, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
+        "data": corpora_of(data, tasks) or DATA, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
         "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk,
         "batch_seconds": batch_seconds, "precision": precision, "store_format": store_format, "limit": limit, "variants": variant or (),
         "workers": workers, "readers": readers, "store": store, "store_gb": store_gb, "engine": engine, "address": address, "slurm": slurm,
-        "detach": detach, "store_per_node": store_per_node, "redo": redo, "shots": shots(examples), "draws": draws,
+        "detach": detach, "store_per_node": store_per_node, "redo": redo, "track": track, "shots": shots(examples), "draws": draws,
     })  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from superbench.contract.model import (
 from superbench.contract.pairs import Pair as Pair, PairSet as PairSet
 from superbench.contract.predictions import Outputs as Outputs, Prediction as Prediction, Score as Score, Setting as Setting
 from superbench.contract.task import (
+    CUSTOM as CUSTOM,
     UNTRAINED as UNTRAINED,
     Candidates as Candidates,
     Head as Head,

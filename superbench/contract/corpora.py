@@ -48,6 +48,11 @@ class Corpora:
             )
         return cls(_data_root(root))
 
+    def for_task(self, *, miniature: bool) -> Corpora:
+        """Returns the corpora as a task sees them. A task without a `miniature` has its own corpus elsewhere, which is real
+        even if those under the root are not."""
+        return self if miniature else _Real(self.root, self.places)
+
     @property
     def synthetic(self) -> bool:
         """True if `superbench data synth` wrote these corpora."""
@@ -99,6 +104,12 @@ def _own_name(root: Path, names: tuple[str, ...]) -> str:
 
 def _above(root: Path) -> Path:
     return root.parent if root.name else root.resolve().parent
+
+
+class _Real(Corpora):
+    """Corpora that are no miniatures, whatever marker their root has."""
+
+    synthetic = False
 
 
 def _places(path: Path) -> dict[str, Path]:

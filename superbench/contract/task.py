@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from superbench.contract.sizes import Size
 
 
-Protocols = Literal["superb", "superb-once", "mini", "few-shot", "in-context"]
-"""Names for `--protocol`. The first three train heads; the others train nothing (see `few_shot`)."""
+Protocols = Literal["superb", "superb-once", "mini", "custom", "few-shot", "in-context"]
+"""Names for `--protocol`. The first four train heads; the others train nothing (see `few_shot`). `custom` is the only recipe of
+a task on a person's own corpus; it is used for such a task whatever the protocol of the run is."""
+CUSTOM: Protocols = "custom"
 UNTRAINED: frozenset[Protocols] = frozenset({"few-shot", "in-context"})
 """Protocols without a gradient. Their results lie in a subfolder of this name, and they are ranked on their own."""
 Reduction = Literal["mean", "frames"]
@@ -106,6 +108,9 @@ class TaskCard:
 
     For `--protocol in-context`: `question`, what is asked about a sound, in a sentence; `words` for classes whose label is none
     (of a label that is a record, its JSON text with sorted keys).
+
+    `kind`: the name of the function that makes such tasks (entry points `superbench.kinds`), by which a board scores the
+    results of a task that is not installed there; empty for other tasks.
     """
 
     name: str
@@ -132,6 +137,12 @@ class TaskCard:
     miniature: str = ""
     question: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
+    kind: str = ""
+
+    @property
+    def is_own(self) -> bool:
+        """True if its only recipe is `custom`: it belongs to no published protocol."""
+        return set(self.recipes) == {CUSTOM}
 
 
 Candidates = Callable[[str, Split, Outputs, "Setting | None"], Iterable[tuple[Setting, list[Prediction]]]]
@@ -158,7 +169,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A downstream task: seven required parts and three optional ones.
+    """A downstream task: six required parts and four optional ones.
 
     `read(corpora)` returns the folds of the corpus in its published layout; a listed file that is missing is an error.
     `prepare(split, hop, recipe)` cuts segments and labels that depend on the frame rate; most tasks return it unchanged.
@@ -177,7 +188,7 @@ class Task:
     head: Callable[[int, Fold, Recipe], nn.Module] | None
     select: Selection
     score: Callable[[Sequence[Prediction], Mapping[str, float]], dict[str, Score]]
-    synth: Callable[[Path, int], None]
+    synth: Callable[[Path, int], None] | None = None
     upload: Callable[[Sequence[Prediction], int], Upload] | None = None
     few_shot: FewShot | None = None
     predicts: Any = None

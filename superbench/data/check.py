@@ -59,10 +59,10 @@ class Inspector:
 
     def inspect(self, task: Task) -> Inspection:
         """Checks one task's corpus. Faults are returned and not raised, so that other corpora are checked too."""
-        card = task.card
+        card, corpora = task.card, self.corpora.for_task(miniature=task.synth is not None)
         self.reporter.advance(f"{card.name}: lists", 0, 1)
         try:
-            folds = task.read(self.corpora)
+            folds = task.read(corpora)
         except IncompleteCorpus as error:
             return Inspection(card.name, card.corpus, "incomplete", (str(error),))
         except MissingCorpus as error:
@@ -77,7 +77,7 @@ class Inspector:
         looks = self._look_at(paths, card.name)
         damage = list(_damage(looks, card.corpus)) if paths else ["Its lists name no sound files."]
         lengths = {path: look for path, look in looks.items() if not isinstance(look, str)}
-        passport = passport_of(card, folds, lengths, self.corpora)
+        passport = passport_of(card, folds, lengths, corpora)
         odd = [path for path, (_, rate) in lengths.items() if card.sample_rate not in (None, rate)]
         remarks = damage + _rates(odd, len(paths), {lengths[path][1] for path in odd}, card.sample_rate)
         if passport.differences:

@@ -12,7 +12,7 @@ from superbench.contract import Task
 from superbench.contract.corpora import MARKER, WRITTEN, Corpora
 from superbench.data.fingerprint import lists_of
 from superbench.data.passport import counts_of
-from superbench.errors import SuperbenchError
+from superbench.errors import CommandError, SuperbenchError
 from superbench.plugins.pair_sets import pair_sets
 from superbench.system.files import require_folder, write_text
 from superbench.system.processes import without_main
@@ -27,7 +27,11 @@ def synthesize(out: Path | str, seed: int = 0, tasks: Sequence[str] | str = "all
     """
     began, out, reporter = time.perf_counter(), Path(out), reporter or Silence()
     require_whole("--seed", seed)
-    selected = [plugins.task(name) for name in plugins.task_names(tasks)]
+    selected = [task for task in plugins.chosen(tasks).values() if tasks != "all" or task.synth is not None]
+    if without := [task.card.name for task in selected if task.synth is None]:
+        raise CommandError(
+            f"{', '.join(without)}: this task has no miniature corpus (it has no part `synth`). Leave it out of --tasks."
+        )
     require_folder(out, f"--out {out}")
     if any(out.iterdir()) and not (out / MARKER).is_file():
         raise SuperbenchError(
@@ -38,7 +42,7 @@ def synthesize(out: Path | str, seed: int = 0, tasks: Sequence[str] | str = "all
     for number, task in enumerate(selected):
         reporter.advance(f"synthesize {task.card.name}", number, len(selected))
         with without_main():
-            task.synth(out, seed)
+            task.synth(out, seed)  # type: ignore[misc]
         _record(task, Corpora(out))
         reporter.advance(f"synthesize {task.card.name}", number + 1, len(selected))
     return time.perf_counter() - began

@@ -23,7 +23,10 @@ from superbench.plugins.names import (
     Listed as Listed,
     Offered as Offered,
     broken as broken,
+    chosen as chosen,
     distribution_of as distribution_of,
+    file_names as file_names,
+    kind as kind,
     list_tasks as list_tasks,
     list_upstreams as list_upstreams,
     listed as listed,
@@ -33,3 +36,4 @@ from superbench.plugins.names import (
     tasks as tasks,
 )
 from superbench.plugins.specs import LEDGER as LEDGER, Spec as Spec, parse as parse, specs as specs
+from superbench.plugins.task_files import is_file as is_file, is_task_file as is_task_file, require_name as require_name

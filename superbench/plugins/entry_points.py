@@ -22,7 +22,7 @@ from superbench.plugins.rehearsal import rehearse
 
 DISTRIBUTION = "speech-superbench"
 UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.names", "superbench.tasks"
-PAIRS = "superbench.pairs"
+PAIRS, KINDS = "superbench.pairs", "superbench.kinds"
 
 
 def entry_points(**wanted: str) -> EntryPoints:

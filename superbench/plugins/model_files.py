@@ -28,23 +28,34 @@ def module_name(name: str) -> str:
     return ".".join([*package, f"{FILES}{file.stem}_{path_digest}"])
 
 
-def read(name: str) -> Any:
+def read(name: str, *, one_model: bool = True) -> Any:
     """Returns the object that `path/to/file.py:Name` names; raises `CommandError` if it does not exist, `BrokenPlugin` if the
-    file cannot be imported.
+    file cannot be imported. `one_model`: project modules that it imports belong to one model (False: it is a task's file).
 
     As in a script that Python runs, imports find the files in the same folder; in a package, relative imports work too.
     """
     file, attribute = _file(name), name.rpartition(":")[2]
     if not file.is_file():
-        raise CommandError(f"{file} does not exist; expected path/to/file.py:Class, found {name!r}.")
-    with importing(name), traced(one_model=True):
-        forget_last_model()
+        raise CommandError(
+            f"{file} does not exist; expected path/to/file.py:{'Class' if one_model else 'TASK'}, found {name!r}."
+        )
+    with importing(name), traced(one_model=one_model):
+        if one_model:
+            forget_last_model()
         forget_changed(_folders(file))
         module = _executed(module_name(name), file)
     if not hasattr(module, attribute):
-        names = [name for name, value in vars(module).items() if inspect.isclass(value) or inspect.isfunction(value)]
-        raise CommandError(f"{file} has no {attribute!r}; its classes and functions are {', '.join(names) or 'none'}.")
+        own = inspect.isclass if one_model else _is_task
+        names = [name for name, value in vars(module).items() if own(value) or (one_model and inspect.isfunction(value))]
+        kinds = "classes and functions" if one_model else "tasks"
+        raise CommandError(f"{file} has no {attribute!r}; its {kinds} are {', '.join(names) or 'none'}.")
     return getattr(module, attribute)
+
+
+def _is_task(value: Any) -> bool:
+    from superbench.contract import Task
+
+    return isinstance(value, Task)
 
 
 def _executed(name: str, file: Path) -> ModuleType:

@@ -164,8 +164,9 @@ def is_built_in(spec: Spec) -> bool:
 
 
 def is_built_in_task(name: str) -> bool:
-    """Returns whether a task is part of superbench; raises `UnknownName`."""
-    return _built_in(find(TASKS, "task", name))
+    """Returns whether a task is part of superbench."""
+    point = points(TASKS).get(name)
+    return point is not None and _built_in(point)
 
 
 def _point(spec: Spec) -> EntryPoint:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
-from superbench.errors import BrokenPlugin, CommandError, SuperbenchError
+from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
 from superbench.plugins.entry_points import (
     DISTRIBUTION,
     HUBS as HUBS,
+    KINDS,
     NAMES as NAMES,
     TASKS as TASKS,
     UPSTREAMS as UPSTREAMS,
@@ -22,6 +23,7 @@ from superbench.plugins.entry_points import (
     points,
     refuse_claimed as refuse_claimed,
 )
+from superbench.plugins.task_files import absolute, is_file, missing_parts, read_task
 
 if TYPE_CHECKING:
     from superbench.contract import Task
@@ -122,14 +124,16 @@ def broken() -> dict[str, str]:
 
 
 def task(name: str) -> Task:
-    """Returns the registered task of that name; raises `UnknownName` or `BrokenPlugin`. A built-in task is returned even if
-    another distribution registers its name, because boards score with it."""
+    """Returns the registered task of that name, or that of `path/to/file.py:NAME`; raises `UnknownName` or `BrokenPlugin`. A
+    built-in task is returned even if another distribution registers its name, because boards score with it."""
+    if is_file(name):
+        return read_task(name)
     return _as_task(find(TASKS, "task", _spelled(name)))
 
 
-def distribution_of(task: str) -> str:
-    """Returns the distribution that registers a task, with its version; empty for a built-in task and for one of a file."""
-    point = points(TASKS).get(task)
+def distribution_of(task: str, kind: str = "") -> str:
+    """Returns the distribution that registers a task, or the kind of an own task, with its version; empty for superbench's."""
+    point = points(TASKS).get(task) or points(KINDS).get(kind)
     return "" if point is None or point.dist is None or point.dist.name == DISTRIBUTION else owner(point)
 
 
@@ -137,9 +141,37 @@ def _as_task(point: EntryPoint) -> Task:
     from superbench.contract import Task
 
     task = load(point)
-    if not isinstance(task, Task) or task.card.name != point.name:
-        raise BrokenPlugin(
-            f"The plugin {point.name!r} ({point.value}, from {owner(point)}) is no task of that name, but {str(task)[:60]!r}. "
-            f"Fix or uninstall {owner(point)}."
-        )
+    what = f"The plugin {point.name!r} ({point.value}, from {owner(point)})"
+    if not isinstance(task, Task) or getattr(task.card, "name", None) != point.name:
+        raise BrokenPlugin(f"{what} is no task of that name, but {str(task)[:60]!r}. Fix or uninstall {owner(point)}.")
+    if missing := missing_parts(task):
+        raise BrokenPlugin(f"{what} is no complete task: {'; '.join(missing)}. Fix or uninstall {owner(point)}.")
     return task
+
+
+def kind(name: str) -> Callable[..., Task]:
+    """Returns the function that makes tasks of a kind, such as `classification`; raises `UnknownName`, `BrokenPlugin`."""
+    known = points(KINDS)
+    if name not in known:
+        raise UnknownName("kind of task", name, known, "superbench task new --help")
+    refuse_claimed(KINDS, "kind of task", name)
+    found: Callable[..., Task] = load(known[name])
+    return found
+
+
+def chosen(names: Sequence[str] | str) -> dict[str, Task]:
+    """Returns the tasks that a list or a text names (see `task_names`), by the names of their cards. Raises `CommandError` if
+    two have the same name."""
+    found: dict[str, Task] = {}
+    for text in task_names(names):
+        named = task(text)
+        if named.card.name in found:
+            raise CommandError(f"--tasks has two tasks called {named.card.name!r}; the second is {text}. Leave one out.")
+        found[named.card.name] = named
+    return found
+
+
+def file_names(names: Sequence[str] | str) -> dict[str, str]:
+    """Returns the tasks of own files among `names`: name of the card -> `/absolute/path/file.py:NAME`, for other processes."""
+    files = [name for name in ([] if names == "all" else task_names(names)) if is_file(name)]
+    return {task(name).card.name: absolute(name) for name in files}

@@ -161,9 +161,9 @@ def _group(
     first: Mapping[tuple[str, str], str],
 ) -> Group:
     rows = [_row(member.results, known, first) for member in members]
-    points = rank_points(rows, columns())
-    rows.sort(key=lambda row: (-points[id(row)], row.name))
     results = [result for member in members for result in member.results.values()]
+    points = rank_points(rows, columns(results))
+    rows.sort(key=lambda row: (-points[id(row)], row.name))
     unverified = frozenset(result.task.name for result in results if not known.get(key_of(result), Known()).own)
     return Group(protocol=kind[0], rows=tuple(rows), data=data, unverified=unverified, corpora=kind[1])
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
-from superbench import plugins
-from superbench.contract import UNTRAINED
+from superbench.contract import CUSTOM, UNTRAINED
 from superbench.contract.sizes import Size
 from superbench.data.passport import Passport, departures
-from superbench.errors import BrokenPlugin, UnknownName, first_of
+from superbench.errors import BrokenPlugin, CommandError, first_of
+from superbench.results.own import task_of
 from superbench.results.result import Result, is_miniature
 
 MINI = "mini"
 """Short recipes, which may be used on any corpora."""
-UNSCORED = {MINI} | UNTRAINED
+UNSCORED = {MINI, CUSTOM} | UNTRAINED
 """Protocols without a SUPERB score: its reference points are scores of probes that were trained by the official recipes."""
 
 MOST_TIMES = 2
@@ -33,11 +33,11 @@ Data = tuple[str, str]
 
 
 def corpora_of(result: Result, small: Collection[Data] = ()) -> Corpora:
-    """Return the corpora of a result, from its passport; corpora that were prepared by `mini` recipes count as `miniature` or
-    `other`. `small`: data that are known to be miniatures, whatever the passport says (see `miniatures`)."""
+    """Return the corpora of a result, from its passport; corpora that were prepared by `mini` or `custom` recipes count as
+    `miniature` or `other`. `small`: data that are known to be miniatures, whatever the passport says (see `miniatures`)."""
     if is_miniature(result) or not _data_of(result).isdisjoint(small):
         return "miniature"
-    return "other" if prepared_by(result) == MINI or unlike_published(result) else "published"
+    return "other" if prepared_by(result) in (MINI, CUSTOM) or unlike_published(result) else "published"
 
 
 def miniatures(results: Iterable[Result]) -> frozenset[Data]:
@@ -59,8 +59,8 @@ def unlike_published(result: Result) -> list[str]:
     """Return the differences between the passport of a result and the published corpus, one phrase for each count; an empty
     list if the task cannot be loaded here, or if its card has no counts."""
     try:
-        card = plugins.task(result.task.name).card
-    except (UnknownName, BrokenPlugin):
+        card = task_of(result).card
+    except (CommandError, BrokenPlugin):
         return []
     counts = result.data.passport.counts
     if card.counts and not counts:

@@ -38,6 +38,11 @@ def records() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def published_order() -> dict[str, int]:
+    """Return the place of each published metric (`TaskCard.published`) in the table, which is the order of the SUPERB paper."""
+    return {name: place for place, name in enumerate(records()[0])}
+
+
 def preferred(table: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     """Return one record per upstream, in the order of the table, without superseded sources."""
     best: dict[str, dict[str, str]] = {}

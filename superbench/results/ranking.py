@@ -31,7 +31,7 @@ def rank_points(rows: Sequence[Row], over: Sequence[Column]) -> dict[int, float]
     """Return `id(row)` -> rank points: for each metric the number of rows that are strictly worse (0 for a missing value),
     averaged within tasks, then over tasks. They depend on which other rows are listed."""
     by_task: dict[int, dict[str, list[float]]] = {id(row): {} for row in rows}
-    for column in (column for column in over if column.reference is not None):
+    for column in _counting(rows, over):
         sign = 1.0 if column.higher_is_better else -1.0
         values = {id(row): sign * row.cells[column.key].value for row in rows if column.key in row.cells}
         for row in rows:
@@ -39,6 +39,16 @@ def rank_points(rows: Sequence[Row], over: Sequence[Column]) -> dict[int, float]
             worse = 0.0 if value is None else float(sum(other < value for other in values.values()))
             by_task[id(row)].setdefault(column.task, []).append(worse)
     return {row: mean(mean(points) for points in tasks.values()) if tasks else 0.0 for row, tasks in by_task.items()}
+
+
+def _counting(rows: Sequence[Row], over: Sequence[Column]) -> list[Column]:
+    """Return the columns that count for the rank: those with reference points; if the rows have none of these, as on own tasks,
+    the primary metrics."""
+    present = {key for row in rows for key in row.cells}
+    counted = [column for column in over if column.reference is not None]
+    if present and not any(column.key in present for column in counted):
+        return [column for column in over if column.primary and column.key in present]
+    return counted
 
 
 def ranks(rows: Sequence[Row], over: Sequence[Column], *, scored: bool = True) -> dict[int, int]:

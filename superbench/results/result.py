@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from superbench.contract import UNTRAINED, Protocols
 from superbench.data.passport import Passport
+from superbench.results.own import Told
 from superbench.system.records import (
     CLOSED,
     Amount,
@@ -157,6 +158,7 @@ class Surroundings(TypedDict, total=False):
     options: Text
     libraries: Annotated[list[Line], Field(max_length=500)]
     outputs: Outputs
+    own_task: Told
     seal: Seal
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from superbench import plugins
+from superbench.contract import CUSTOM
 from superbench.errors import CommandError
 from superbench.results.intervals import Replicates
-from superbench.results.official import UNSCORED, Corpora
+from superbench.results.official import UNSCORED, Corpora, prepared_by
+from superbench.results.own import own_kind
 from superbench.results.result import Result
 
 Key = tuple[str, str, str, str, int, str]
@@ -119,9 +121,11 @@ class Group:
         return self.protocol not in UNSCORED and self.corpora == "published"
 
 
-def columns() -> list[Column]:
+def columns(results: Iterable[Result] = ()) -> list[Column]:
     """Return the columns of a board, by domain: all metrics of all registered tasks that count in the SUPERB score, and other
-    published metrics (without reference points; with the direction of the task's primary metric). Imports the tasks."""
+    published metrics (without reference points; with the direction of the task's primary metric). Imports the tasks.
+
+    A person's own task is not registered: its columns are the scores of its `results`, the primary one first."""
     listed = []
     for name, task in plugins.tasks().items():
         card = task.card
@@ -145,7 +149,24 @@ def columns() -> list[Column]:
                     chosen_on=task.select.on,
                 )
             )
+    listed += _own_columns(results, {column.task for column in listed})
     return sorted(listed, key=lambda c: DOMAINS.index(c.domain) if c.domain in DOMAINS else len(DOMAINS))
+
+
+def _own_columns(results: Iterable[Result], registered: Collection[str]) -> list[Column]:
+    by_key: dict[str, Column] = {}
+    for result in results:
+        if result.task.name in registered or CUSTOM not in (result.task.protocol, prepared_by(result)):
+            continue
+        told = own_kind(result.environment)
+        for metric, score in sorted(result.scores.items(), key=lambda pair: pair[0] != result.primary):
+            column = Column(
+                task=result.task.name, metric=metric, title=told.title if told else result.task.name, unit=score.unit,
+                higher_is_better=score.higher_is_better, domain=told.domain if told else DOMAINS[0],
+                primary=metric == result.primary, reference=None, published="", corpus=told.corpus if told else "",
+            )  # fmt: skip
+            by_key.setdefault(column.key, column)
+    return list(by_key.values())
 
 
 def key_of(result: Result) -> Key:

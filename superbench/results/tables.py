@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superbench.errors import BadResult
-from superbench.results import shot_tables
+from superbench.results import latex, shot_tables
 from superbench.results.at_chance import explained
 from superbench.results.files import damage, find_results, read_result, read_results
 from superbench.results.grouping import Known, copied_from, first_to_predict, grouped
@@ -21,7 +21,7 @@ from superbench.results.ranking import leaders
 from superbench.results.result import Result
 from superbench.results.rows import Column, Group, Key, Row, columns, key_of
 from superbench.results.shots import is_untrained
-from superbench.system.spelling import in_csv, in_latex, visible
+from superbench.system.spelling import in_csv, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,10 +48,10 @@ def warnings(*folders: Path | str) -> list[str]:
 
 def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:
     """Return each group with the columns that any of its rows has; raises `BadResult` if a group has no known column."""
-    known = columns()
+    every = list(results)
+    known = columns(every)
     keys = {column.key for column in known}
     tables = []
-    every = list(results)
     for group in grouped(every, _known(every)):
         present = {key for row in group.rows for key in row.cells}
         unknown = sorted(key.split(".")[0] for key in present - keys)
@@ -220,30 +220,12 @@ def _plain(text: str) -> str:
 
 
 def as_latex(results: Iterable[Result]) -> str:
-    r"""Return a `booktabs` table per group, metrics in rows, the best value bold."""
+    r"""Return a `booktabs` table per group: upstreams in rows, tasks in columns in the order of the SUPERB paper, the best
+    value bold."""
     return "\n".join(_latex(group, present) for group, present in shown(results))
 
 
 def _latex(group: Group, present: Sequence[Column]) -> str:
     if is_untrained(group):
-        return shot_tables.as_latex(group, present, _latex_text)
-    head = " & ".join(["metric", *(in_latex(row.name) for row in group.rows)])
-    lines = [rf"% protocol {group.protocol}; needs \usepackage{{booktabs}}", *(f"% {visible(line)}" for line in copies(group))]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(group.rows)}}}"]
-    lines += [r"\toprule", rf"{head} \\", r"\midrule"]
-    for column in present:
-        best, _ = leaders(group.rows, column)
-        label = f"{column.task.upper()} {column.metric.replace('_', ' ')}"
-        cells = [_latex_cell(row, column, id(row) in best) for row in group.rows]
-        arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
-        lines.append(" & ".join([f"{in_latex(label)} {arrow}", *cells]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _latex_cell(row: Row, column: Column, best: bool) -> str:
-    return _latex_text(cell_text(row, column), best)
-
-
-def _latex_text(text: str, best: bool) -> str:
-    text = text.replace(" ±", r"\,$\pm$\,").replace("–", "--").replace("†", r"$^\dagger$")
-    return rf"\textbf{{{text}}}" if best else text
+        return shot_tables.as_latex(group, present, latex.in_cell)
+    return latex.table(group, present, cell_text, copies(group))

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, Unpack
 
 from superbench import plugins
 from superbench.contract.corpora import Corpora
+from superbench.contract.paths import expanded
 from superbench.features.store import default_root
 from superbench.plugins import Loaded, Spec
 from superbench.plugins.doctor.checks import QUICK_SECONDS
@@ -49,12 +50,15 @@ class Check:
         return self.examination.reasons
 
 
-def check(name: str, *, quick: bool = False, device: str = "auto", reporter: Reporter | None = None) -> Check:
-    """Checks whether an upstream (a spec) or a task (its name) keeps its contract.
+def check(
+    name: str, *, quick: bool = False, device: str = "auto", data: Path | str | None = None, reporter: Reporter | None = None
+) -> Check:
+    """Checks whether an upstream (a spec) or a task (its name, or `file.py:TASK`) keeps its contract.
 
-    `quick`: the long sound has 12 s in place of 60 s. Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError`.
+    `quick`: the long sound has 12 s in place of 60 s. `data`: the folder with the corpus of a task that has no miniature; by
+    default that of the task's file. Raises `UnknownName`, `BrokenPlugin`, `BadCheckpoint`, `CommandError`.
     """
-    work = partial(_checked, name, quick=quick, device=device)
+    work = partial(_checked, name, quick=quick, device=device, data=None if data is None else Path(data))
     return run_apart(work, reporter or Silence(), name, built_in=_is_built_in(name))
 
 
@@ -68,12 +72,17 @@ def run_apart(work: Callable[[Reporter], Outcome], reporter: Reporter, what: str
 def _is_built_in(name: str) -> bool:
     if name in {row.name for row in plugins.list_tasks()}:
         return plugins.is_built_in_task(name)
+    if plugins.is_file(name):
+        return False
     return plugins.is_built_in(plugins.parse(name))
 
 
-def _checked(name: str, reporter: Reporter, *, quick: bool, device: str) -> Check:
-    if name in {row.name for row in plugins.list_tasks()}:
-        return Check(name, "task", conform(plugins.task(name), reporter=reporter))
+def _checked(name: str, reporter: Reporter, *, quick: bool, device: str, data: Path | None) -> Check:
+    if name in {row.name for row in plugins.list_tasks()} or plugins.is_task_file(name):
+        beside = expanded(name.rpartition(":")[0]).parent if plugins.is_file(name) else None
+        folder = data or beside
+        corpora = None if folder is None else Corpora.at(folder)
+        return Check(name, "task", conform(plugins.task(name), reporter=reporter, corpora=corpora))
     device = device_of(device)
     upstream = plugins.upstream(plugins.parse(name), device)
     facts = {fact: getattr(upstream, fact) for fact in ("revision", "params", "hop", "layers", "dim")}
@@ -125,7 +134,7 @@ def _forecast(
     reporter: Reporter,
 ) -> Forecast:
     corpora = Corpora.at(Path(data)) if data else None
-    chosen = [plugins.task(name) for name in plugins.task_names(tasks)]
+    chosen = list(plugins.chosen(tasks).values())
     complete = options_of(options, "mini" if corpora and corpora.synthetic else "superb", chosen)
     root = Path(store) if store else default_root()
     model = healthy(plugins.parse(upstream), complete.device, root)

@@ -122,7 +122,7 @@ def _alias(family: str, size: str) -> str:
 def _synthesize(data: Path, seed: int, story: Demonstration, display: Display) -> None:
     display.title("1  Ten miniature corpora, by speech synthesis")
     with story.phase("synthesis"), display.stages() as reporter:
-        synthesize(data, seed, list(plugins.tasks()), reporter)
+        synthesize(data, seed, [name for name, task in plugins.tasks().items() if task.synth], reporter)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from superbench.contract import Precision, Protocols
+from superbench.contract import CUSTOM, Precision, Protocols
 from superbench.contract.paths import expanded
 from superbench.errors import Occupied
 from superbench.plugins import Loaded, Spec
@@ -33,7 +33,7 @@ def label_of(options: Options, protocol: Protocols, precision: Precision) -> str
     ('--layer-0--max-steps-50', '--protocol-superb')
     """
     words = {
-        "protocol": options.protocol if options.trains and options.protocol != protocol else None,
+        "protocol": options.protocol if options.trains and options.protocol not in (protocol, CUSTOM) else None,
         "layer": options.layer, "max-steps": options.max_steps, "lr": options.learning_rates,
         "seeds": options.seeds if options.seeds != (0,) else None, "variant": options.variants or None,
         "shots": options.shots, "draws": None if options.draws == DRAWS else options.draws,

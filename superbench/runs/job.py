@@ -23,7 +23,7 @@ from superbench.plugins.doctor.efficiency import weighed
 from superbench.results import Result, write_result
 from superbench.runs.identity import Inputs, Sounds, earlier_result, move_earlier, read_inputs
 from superbench.runs.in_context import in_context, keep_likelihoods
-from superbench.runs.jobs import LOCK, folder
+from superbench.runs.jobs import EVENTS, LOCK, folder
 from superbench.runs.make_result import ResultParts, record
 from superbench.runs.options import Options
 from superbench.system.locks import locked
@@ -32,6 +32,7 @@ from superbench.training.few_shot.experiment import FewShotConditions, few_shot_
 from superbench.training.outcome import Outcome
 from superbench.training.probes.experiment import experiment
 from superbench.training.probes.fold import Conditions
+from superbench.training.tracking import Tracker, tracking
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,13 @@ def perform(
     options: Options,
     certificate: dict[str, Any],
     reporter: Reporter,
+    *,
+    track: str | None = None,
+    file: str = "",
 ) -> Performed:
-    """Runs the job, or returns its earlier result. Raises any `SuperbenchError`."""
+    """Runs the job, or returns its earlier result. `track`: the tracker of its curves; `file`: see `ResultParts`. Raises any
+    `SuperbenchError`."""
+    options, corpora = options.of(task.card), corpora.for_task(miniature=task.synth is not None)
     job_folder = folder(out, upstream.spec, task.card.name, options)
     job_folder.mkdir(parents=True, exist_ok=True)
     with locked(job_folder / LOCK, wait=True):
@@ -67,13 +73,16 @@ def perform(
         folds = _folds(inputs)
         if options.redo_since is not None:
             shutil.rmtree(job_folder / "work", ignore_errors=True)
-        outcome, statistics = _experiment(inputs, folds, store, job_folder / "work", reporter)
+        with tracking(track, f"{upstream.alias} {task.card.name}", job_folder / EVENTS, _tracked(inputs), reporter) as tracker:
+            outcome, statistics = _experiment(inputs, folds, store, job_folder / "work", reporter, tracker)
+            tracker.log(inputs.recipe.steps, {f"test/{name}": score.value for name, score in outcome.scores.items()})
         result = record(
             ResultParts(
                 task=task, upstream=upstream, options=inputs.options, folds=folds, statistics=statistics, outcome=outcome,
                 fingerprint=inputs.data.fingerprint, sounds=sounds_of(inputs.read, inputs.data.sounds),
                 passport=_passport(inputs, corpora, outcome), certificate=certificate,
                 efficiency=weighed(upstream, options.device, store.root / "efficiency", reporter), identity=inputs.identity,
+                file=file,
             )
         )  # fmt: skip
         move_earlier(job_folder, upstream, options, reporter)
@@ -95,6 +104,7 @@ def _extracted(
 
 def share_extraction(task: Task, upstream: Loaded, corpora: Corpora, store: Store, options: Options) -> float:
     """Computes stored features for a job on which another process works; returns the seconds of sound that passed."""
+    options, corpora = options.of(task.card), corpora.for_task(miniature=task.synth is not None)
     inputs = read_inputs(task, upstream, corpora, options, store.sounds)
     folds = _folds(inputs)
     live, *settings = _extraction_settings(task, upstream, folds, store, options)
@@ -108,8 +118,17 @@ def _extraction_settings(task: Task, upstream: Loaded, folds: Sequence[Fold], st
     return live, layer, options.forward_options, options.redo_since
 
 
+def _tracked(inputs: Inputs) -> dict[str, Any]:
+    """Returns what identifies a job for a tracker."""
+    upstream, card = inputs.upstream, inputs.task.card
+    return {
+        "upstream": upstream.alias, "revision": upstream.revision, "task": card.name, "version": card.version,
+        "protocol": inputs.options.protocol, "job": inputs.identity, "steps": inputs.recipe.steps, "batch": inputs.recipe.batch,
+    }  # fmt: skip
+
+
 def _experiment(
-    inputs: Inputs, folds: Sequence[Fold], store: Store, work: Path, reporter: Reporter
+    inputs: Inputs, folds: Sequence[Fold], store: Store, work: Path, reporter: Reporter, tracker: Tracker
 ) -> tuple[Outcome, Statistics]:
     """Returns the outcome, and statistics of the sound; what was interrupted continues from the files in `work`."""
     upstream, options = inputs.upstream, inputs.options
@@ -117,20 +136,22 @@ def _experiment(
         return in_context(inputs, folds, work, reporter)
     with closing(_extracted(inputs.task, upstream, folds, store, options, reporter)) as extraction:
         if options.trains:
-            outcome = _trained(inputs, folds, extraction, work, reporter)
+            outcome = _trained(inputs, folds, extraction, work, reporter, tracker)
         else:
             outcome = _without_training(inputs, folds, extraction, reporter)
         extraction.check_steady()
         return outcome, replace(extraction.statistics, passed_seconds=extraction.passed_seconds)
 
 
-def _trained(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, work: Path, reporter: Reporter) -> Outcome:
+def _trained(
+    inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, work: Path, reporter: Reporter, tracker: Tracker
+) -> Outcome:
     """Trains and tests the heads."""
     upstream, options = inputs.upstream, inputs.options
     conditions = Conditions(
         task=inputs.task, recipe=inputs.recipe, points=options.points(inputs.recipe), layers=extraction.layers,
         dim=upstream.dim, device=options.device, identity=inputs.identity, work=work, reporter=reporter,
-        layer=_layer(options, upstream),
+        layer=_layer(options, upstream), tracker=tracker,
     )  # fmt: skip
     return experiment(conditions, folds, extraction)
 
@@ -151,6 +172,7 @@ def _passport(inputs: Inputs, corpora: Corpora, outcome: Outcome) -> Passport:
 
 def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
     """Returns the complete result of a finished job, or None; writes nothing. Raises the errors of reading the corpus."""
+    options, corpora = options.of(task.card), corpora.for_task(miniature=task.synth is not None)
     job_folder = folder(out, upstream.spec, task.card.name, options)
     task.read(corpora)
     if not (job_folder / "result.json").is_file():

@@ -17,6 +17,8 @@ from superbench.system.locks import held
 
 LOCK = ".lock"
 """File name of the lock that a process holds while it works on a job."""
+EVENTS = "events"
+"""The folder beside a result for the files of a tracker."""
 
 
 def folder(out: Path, spec: Spec, task: str, options: Options) -> Path:
@@ -50,6 +52,7 @@ class RunPlan:
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     readers: int | None = None
     beside: int = 1
+    track: str | None = None
 
     def open_store(self) -> Store:
         """Opens the store; by default, the workers of this machine share its cores for decoding."""
@@ -63,10 +66,11 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One task on one upstream."""
+    """One task on one upstream. `file`: `/path/file.py:NAME` of a task that is not installed; empty for others."""
 
     spec: Spec
     task: str
+    file: str = ""
 
     def __str__(self) -> str:
         return f"{self.spec.alias} · {self.task}"

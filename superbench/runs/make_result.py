@@ -19,6 +19,7 @@ from superbench.results import Result
 from superbench.results.at_chance import AT_CHANCE
 from superbench.results.draws import interval_over_draws
 from superbench.results.intervals import interval
+from superbench.results.own import told_of
 from superbench.runs.command import command_of
 from superbench.runs.destination import source_of
 from superbench.runs.options import Options
@@ -30,7 +31,7 @@ LONGEST_COMMAND, LONGEST_PLUGIN = 1_000, 200
 
 @dataclass(frozen=True, slots=True)
 class ResultParts:
-    """The parts of a result. `identity` is the identity of its job."""
+    """The parts of a result. `identity` is the identity of its job; `file`: `/path/file.py:NAME` of an own task, or empty."""
 
     task: Task
     upstream: Loaded
@@ -44,6 +45,7 @@ class ResultParts:
     certificate: dict[str, Any]
     efficiency: Efficiency
     identity: str
+    file: str = ""
 
 
 def record(made: ResultParts) -> Result:
@@ -85,13 +87,13 @@ def record(made: ResultParts) -> Result:
 def _made_from(made: ResultParts) -> dict[str, Any]:
     """Returns the facts that identify the job, its model and its options."""
     upstream = made.upstream
-    facts = {
+    facts = told_of(made.task.card) | {
         "job": made.identity, "spec": _spec(upstream),
-        "command": command_of(_spec(upstream), made.task.card.name, made.options)[:LONGEST_COMMAND],
+        "command": command_of(_spec(upstream), made.task.card, made.options, made.file)[:LONGEST_COMMAND],
         "source": source_of(upstream.spec), "options": made.options.label,
         "libraries": list(upstream.libraries),
     }  # fmt: skip
-    if distribution := plugins.distribution_of(made.task.card.name):
+    if distribution := plugins.distribution_of(made.task.card.name, made.task.card.kind):
         facts["plugin"] = distribution[:LONGEST_PLUGIN]
     if made.task.card.reads == "frames" and made.options.store_format != "float16":
         facts["dtype"] = made.options.store_format

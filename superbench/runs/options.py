@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Required, TypedDict
 
-from superbench.contract import SAMPLE_RATE, UNTRAINED, Precision, Protocols, Recipe, Shots, Task, TaskCard
+from superbench.contract import CUSTOM, SAMPLE_RATE, UNTRAINED, Precision, Protocols, Recipe, Shots, Task, TaskCard
 from superbench.errors import CommandError
 from superbench.features.forward import BATCH_SAMPLES, ForwardOptions
 from superbench.features.quantized import STORE_FORMATS, StoreFormat
@@ -28,7 +28,8 @@ class RecipeOptions(TypedDict, total=False):
     """Options that change the recipes of a run; all are optional.
 
     * `protocol`: `superb`, `superb-once` or `mini`. Default: `mini` on corpora that `superbench data synth` wrote, otherwise
-      `superb`. `few-shot` and `in-context` train nothing.
+      `superb`. `few-shot` and `in-context` train nothing. A person's own task has the one protocol `custom`, which need not be
+      given.
     * `shots`: numbers of examples for protocols that train nothing, such as `(0, 1, 5, "all")`. Default: those of the task.
       `draws` (default 10): how often the examples are drawn.
     * `device`: `auto`, `cpu`, `cuda` (every visible GPU, one worker on each), or some, such as `cuda:0,cuda:3`.
@@ -73,6 +74,7 @@ class RunOptions(RecipeOptions, total=False):
     * `store`: folder of the feature store; `store_gb`: its largest size, in 10^9 bytes. `store_per_node`: without a shared file
       system, each node of a Ray cluster has its own store, and sends results back.
     * `redo`: compute results and features again, even if they exist.
+    * `track`: tracker of the learning curves: `tensorboard`, `wandb` or `trackio`.
     * `debug`: add tracebacks to the messages of jobs that fail.
     * `watcher`: object that is called when jobs start, advance and end.
     """
@@ -90,6 +92,7 @@ class RunOptions(RecipeOptions, total=False):
     store_gb: float | None
     store_per_node: bool
     redo: bool
+    track: str | None
     debug: bool
     watcher: Watcher | None
 
@@ -230,12 +233,19 @@ class Options:
         lines = {name: line for card in cards for name, line in card.variants.items()}
         return changes + [f"variant {name}: {lines[name]}" for name in self.variants if name in lines]
 
+    def of(self, card: TaskCard) -> Options:
+        """Returns the options for one task: a task whose only recipe is `custom` has this protocol in every run."""
+        if not card.is_own:
+            return self
+        return dataclasses.replace(self, protocol=CUSTOM) if self.trains else dataclasses.replace(self, prepared=CUSTOM)
+
     def recipe(self, task: Task) -> Recipe:
         """Returns the task's recipe of this protocol, with the variants that the task declares, shortened to `max_steps`.
 
         Raises `CommandError` for an unknown protocol.
         """
-        protocol = self.protocol if self.trains else self.prepared
+        chosen = self.of(task.card)
+        protocol = chosen.protocol if self.trains else chosen.prepared
         if protocol not in task.card.recipes:
             known = ", ".join([*task.card.recipes, *sorted(UNTRAINED)])
             raise CommandError(f"{task.card.name} has no protocol {protocol!r}; expected one of {known}.")

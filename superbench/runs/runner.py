@@ -40,6 +40,7 @@ from superbench.system.leases import is_marked
 from superbench.system.locks import require_locks
 from superbench.system.ranges import require_number, require_whole
 from superbench.system.user import settle
+from superbench.training.tracking import require_tracker
 
 OTHER_WORK = 30_000.0
 """Cost of reading, extraction and scoring in a job; the unit is the cost of one utterance in an update of a head on means."""
@@ -70,7 +71,8 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A run whose arguments are valid. Only its tasks are loaded, and nothing is written yet."""
+    """A run whose arguments are valid. Only its tasks are loaded, and nothing is written yet. `files`: the tasks of own files,
+    as name -> `/path/file.py:NAME`."""
 
     corpora: Corpora
     specs: list[Spec]
@@ -78,6 +80,7 @@ class Asked:
     options: Options
     lenient: bool
     broken: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def into(self, out: Path) -> Asked:
         """Returns the same run with each upstream under the name of its results in the folder `out`."""
@@ -87,7 +90,11 @@ class Asked:
     @property
     def jobs(self) -> dict[Job, float]:
         """Every job with its rough share of the work, the longest first."""
-        shares = {Job(spec, name): _cost(task.card, self.options) for spec in self.specs for name, task in self.tasks.items()}
+        shares = {
+            Job(spec, name, self.files.get(name, "")): _cost(task.card, self.options)
+            for spec in self.specs
+            for name, task in self.tasks.items()
+        }
         return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
     @property
@@ -104,7 +111,9 @@ def asked(
     corpora = Corpora.at(Path(given["data"]), _path(given.get("settings")))
     listed = [upstreams] if isinstance(upstreams, str) or callable(upstreams) else list(upstreams)
     specs = plugins.specs([model_files.text(upstream) for upstream in listed])
-    chosen = plugins.tasks() if tasks == "all" else {name: _named(name) for name in plugins.task_names(tasks)}
+    chosen = plugins.tasks() if tasks == "all" else plugins.chosen(tasks)
+    for name in () if tasks == "all" else chosen:
+        plugins.refuse_claimed(plugins.TASKS, "task", name)
     options = replace(
         options_of(given, _usual(corpora), list(chosen.values())), redo_since=time.time() if given.get("redo") else None
     )
@@ -113,6 +122,7 @@ def asked(
     for spec in specs:
         _require_plugin(spec)
     require_engine(given)
+    require_tracker(given.get("track"))
     if given.get("workers") is not None:
         require_whole("--workers", given["workers"], least=1)  # type: ignore[arg-type]
     if given.get("readers") is not None:
@@ -126,6 +136,7 @@ def asked(
         options=options,
         lenient=tasks == "all",
         broken=plugins.broken() if tasks == "all" else {},
+        files=plugins.file_names(tasks),
     )
 
 
@@ -137,13 +148,6 @@ def _require_plugin(spec: Spec) -> None:
         return
     with contextlib.suppress(EndedProcess):
         plugins.rehearse_plugin(spec)
-
-
-def _named(name: str) -> Task:
-    """Returns the task of that name; raises `BrokenPlugin` if several distributions register the name."""
-    task = plugins.task(name)
-    plugins.refuse_claimed(plugins.TASKS, "task", name)
-    return task
 
 
 def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) -> Options:
@@ -228,6 +232,7 @@ def _plan(checked: Asked, given: RunOptions) -> tuple[RunPlan, int]:
         node_store=str(given.get("store") or "") if given.get("store_per_node") else None,
         readers=given.get("readers"),
         beside=count,
+        track=given.get("track"),
     )
     require_locks(plan.out, f"--out {plan.out}")
     require_locks(plan.store, f"--store {plan.store}")
@@ -292,5 +297,5 @@ def _cost(card: Any, options: Options) -> float:
     """Returns an estimate of a job's cost, so that the longest jobs start first."""
     if not options.trains:
         return OTHER_WORK * (20.0 if card.reads == "frames" else 1.0)
-    recipe = card.recipes[options.protocol]
+    recipe = card.recipes[options.of(card).protocol]
     return OTHER_WORK + recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)

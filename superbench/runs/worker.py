@@ -72,8 +72,8 @@ class Worker:
         """Runs a job; an error becomes an `Ended` with a message for the user, except `LostDevice`: this process must end."""
         try:
             upstream, certificate = self.upstream(job.spec)
-            task = plugins.task(job.task)
-            done = self._performed(task, upstream, certificate, _Relay(job, watcher))
+            task = plugins.task(job.file or job.task)
+            done = self._performed(job, task, upstream, certificate, _Relay(job, watcher))
             return Ended(
                 job=job,
                 state="found" if done.found else "done",
@@ -106,7 +106,7 @@ class Worker:
         is not reported here: the worker of the job meets it too."""
         try:
             upstream, _ = self.upstream(job.spec)
-            return share_extraction(plugins.task(job.task), upstream, self.corpora, self.store, self.plan.options)
+            return share_extraction(plugins.task(job.file or job.task), upstream, self.corpora, self.store, self.plan.options)
         except BaseException as error:
             if _ends_process(error) or self.leaves() or isinstance(error, LostDevice):
                 raise
@@ -116,15 +116,18 @@ class Worker:
             self.store.release()
             give_back()
 
-    def _performed(self, task: Task, upstream: plugins.Loaded, certificate: dict[str, Any], reporter: Reporter) -> Performed:
+    def _performed(
+        self, job: Job, task: Task, upstream: plugins.Loaded, certificate: dict[str, Any], reporter: Reporter
+    ) -> Performed:
         """Runs the job; if the store's index is damaged, opens the store again, with a new index, and repeats the job."""
         plan = self.plan
+        more = {"track": plan.track, "file": job.file}
         try:
-            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
+            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter, **more)
         except DamagedFile:
             self.store.close()
             self.store = plan.open_store()
-            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
+            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter, **more)
 
     def _failed(self, job: Job, error: BaseException, message: str) -> Ended:
         ended = failed(job, self.plan, type(error).__name__, message)

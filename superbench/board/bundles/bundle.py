@@ -22,7 +22,6 @@ from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
-from superbench import plugins
 from superbench.__version__ import __version__
 from superbench.board.bundles import strict_json
 from superbench.board.bundles.archive import gunzipped, packed, unpacked
@@ -30,6 +29,7 @@ from superbench.board.bundles.lookalikes import require_legible
 from superbench.contract import UNTRAINED, Prediction, Shots
 from superbench.errors import BadResult, Malformed, Refusal
 from superbench.results import Result, name_of, pack, read_predictions, read_whole_results, require_results
+from superbench.results.own import task_of
 from superbench.results.result import MOST_DRAWS
 from superbench.system.records import first_fault
 
@@ -99,7 +99,7 @@ def pack_bundle(folder: Path, *, without_references: bool = False) -> bytes:
         if f"{name}/result.json" in files:
             raise BadResult(f"{folder} contains two results of {name}; bundle them one by one.")
         files[f"{name}/result.json"] = result.to_json().encode()
-        if without_references and plugins.task(result.task.name).card.withheld:
+        if without_references and task_of(result).card.withheld:
             withheld.append(name)
             files[f"{name}/{PREDICTIONS}"] = _unlabelled(read_predictions(result_folder / PREDICTIONS))
         else:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from superbench import plugins
 from superbench.board.bundles import shot_scores, sweep_rules
 from superbench.board.bundles.answers import require_bounded, require_complete, require_types, scored
 from superbench.board.bundles.bundle import PREDICTIONS, Bundle, Entry
@@ -24,6 +23,7 @@ from superbench.results import Result
 from superbench.results.consistency import contradictions, self_contradictions
 from superbench.results.intervals import Replicates, interval_of, replicates
 from superbench.results.item_errors import item_errors
+from superbench.results.own import task_of
 from superbench.results.result import Choice, is_miniature
 
 TOLERANCE = 1e-6
@@ -86,7 +86,7 @@ def _one_model(bundle: Bundle) -> list[tuple[str, str]]:
 def examine_entry(entry: Entry, known: Known) -> Evidence:
     """Scores one result again. Raises `Refusal` with the scores and choices that are not confirmed."""
     result = entry.result
-    task = plugins.task(result.task.name)
+    task = task_of(result)
     if result.task.version != task.card.version:
         raise Refusal(
             f"made with version {result.task.version} of the task; this board scores version {task.card.version}", "version"

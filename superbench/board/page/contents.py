@@ -12,12 +12,13 @@ from superbench.board.bundles.lookalikes import namesake
 from superbench.board.page import details
 from superbench.board.page.counted import Origins, is_hidden, submissions_of
 from superbench.board.page.details import Scored
-from superbench.contract import UNTRAINED
+from superbench.contract import CUSTOM, UNTRAINED
 from superbench.errors import first_of
 from superbench.results import significance
 from superbench.results.at_chance import explained
 from superbench.results.grouping import apart
 from superbench.results.official import MINI, said_unlike, unlike_published
+from superbench.results.own import own_kind
 from superbench.results.ranking import leaders, ranks, superb_score
 from superbench.results.result import is_miniature
 from superbench.results.rows import Cell, Column, Group, Row
@@ -32,6 +33,7 @@ TITLES = {
     "mini": "Mini recipes on other corpora",
     "superb-once": "One pass over each corpus",
     "superb": "Official protocol, run here",
+    CUSTOM: "Own task",
     "few-shot": "Few-shot, nothing trained",
     "in-context": "In context",
     PUBLISHED: "Published results",
@@ -41,6 +43,7 @@ NOTES = {
     "mini": "Protocol mini: official heads and metrics, short training. Compare within this table only.",
     "superb-once": "Protocol superb-once: official except random crops (SID, ASV, KS silence). Compare within this table only.",
     "superb": "The official recipes.",
+    CUSTOM: "A person's own corpus and recipe: no published protocol. Compare within this table only.",
     "few-shot": "Examples become class centroids, templates or clusters of frozen features; no head is trained. "
     "Layer and setting are chosen on dev for each K.",
     "in-context": "Examples stand in the prompt; the label whose continuation is likeliest wins. "
@@ -168,6 +171,10 @@ def note_of(group: Group) -> str:
 def title_of(group: Group) -> str:
     """Returns the title of a group, from its protocol and the passports of its results."""
     title = TITLES.get(group.protocol, group.protocol)
+    if group.protocol == CUSTOM:
+        told = {kind.title for row in group.rows for one in row.results.values() if (kind := own_kind(one.environment))}
+        names = sorted(told) or sorted({name for row in group.rows for name in row.results})
+        return f"{first_of(names)}: {'own task' if len(names) == 1 else 'own tasks'}"
     if group.protocol == MINI:
         return SMALL if group.corpora == "miniature" else title
     if group.corpora != "published":
@@ -192,13 +199,15 @@ def verified(group: Group) -> bool:
 def _data(group: Group) -> str:
     """Describes a group's corpora, from the passports of its results."""
     results = {name: result for row in group.rows for name, result in row.results.items()}
-    if not results:
+    if not results or group.protocol == CUSTOM:
         return ""
     if group.corpora == "miniature":
         denied = sorted({row.name for row in group.rows for result in row.results.values() if not is_miniature(result)})
         listed = f" {first_of(denied)}: declared as other corpora, but other rows have the same data." if denied else ""
         return f"The corpora are synthetic miniatures.{listed}"
-    differing = [said_unlike(one) for _, one in sorted(results.items()) if group.protocol != MINI and unlike_published(one)]
+    differing = [
+        said_unlike(one) for _, one in sorted(results.items()) if group.protocol not in (MINI, CUSTOM) and unlike_published(one)
+    ]
     if differing:
         return f"These corpora are not as published: {', '.join(differing)}."
     told = "According to the submitters, the" if group.unverified else "The"

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from superbench import plugins
 from superbench.board.page import draws
 from superbench.contract import Prediction
 from superbench.results import Result
+from superbench.results.confusion import confusion
 from superbench.results.intervals import Replicates, replicates
 from superbench.results.item_errors import item_errors
+from superbench.results.own import task_of
 from superbench.results.published import records
 from superbench.results.result import is_miniature
 from superbench.results.rows import Column, Row, spec_of
@@ -37,7 +38,7 @@ class ScoredPredictions:
     @classmethod
     def of(cls, result: Result, predictions: Sequence[Prediction]) -> ScoredPredictions:
         """Scores and resamples the predictions."""
-        scores = plugins.task(result.task.name).score(predictions, result.data.passport.facts)
+        scores = task_of(result).score(predictions, result.data.passport.facts)
         drawn = {metric: replicates(predictions, score) for metric, score in scores.items()}
         return cls(predictions, item_errors(predictions, scores[result.primary]), drawn)
 
@@ -49,6 +50,10 @@ HARDEST = 10
 MOST_FAILED = 10
 """The most failed checks of a model that the page lists."""
 LONGEST = 90
+LABELS = 12
+"""Labels of a confusion matrix on the page; further ones are one class."""
+MOST_ROWS = 40
+"""The most rows of a table that have confusion matrices."""
 
 
 # ---------------------------------------------------------------- a row
@@ -148,17 +153,20 @@ def _mean_mix(mixes: Mapping[str, Sequence[float]]) -> list[float]:
 
 
 def behind(rows: Sequence[Row], columns: Sequence[Column], scored: Scored | None) -> dict[str, Any]:
-    """Returns what the rows of a table share: `data` and `hardest` items by task, `draws` by column and index of the row.
+    """Returns what the rows of a table share: `data` and `hardest` items by task, `draws` by column and index of the row, the
+    `confusion` matrices by task and index of the row.
 
     Texts of corpora are included only if every result is on a synthetic miniature.
     """
     most = draws.share(len(rows) * len(columns))
-    hardest, drawn = {}, {}
+    hardest, drawn, confused = {}, {}, {}
     for task in dict.fromkeys(column.task for column in columns):
         answers = _answers(task, rows, scored)
         miniature = all(is_miniature(row.results[task]) for row in rows if task in row.results)
         if items := _hardest(answers, miniature):
             hardest[task] = items
+        if len(rows) <= MOST_ROWS and (matrices := _confusions(task, rows, answers)):
+            confused[task] = matrices
         for column in (column for column in columns if column.task == task):
             known = {
                 place: scored_row.replicates[column.metric]
@@ -167,7 +175,18 @@ def behind(rows: Sequence[Row], columns: Sequence[Column], scored: Scored | None
             }
             if packed := draws.column(known, most):
                 drawn[column.key] = packed
-    return {"data": _data(rows), "hardest": hardest, "draws": drawn}
+    return {"data": _data(rows), "hardest": hardest, "draws": drawn} | ({"confusion": confused} if confused else {})
+
+
+def _confusions(task: str, rows: Sequence[Row], answers: Mapping[int, ScoredPredictions]) -> dict[str, Any]:
+    """Returns the confusion matrix of each row of a classification task, by the index of the row. Rows whose labels the board
+    does not publish have none."""
+    matrices = {}
+    for place, answered in answers.items():
+        matrix = confusion(rows[place].results[task].primary, answered.predictions, LABELS) if len(answered.errors) else None
+        if matrix is not None:
+            matrices[str(place)] = {"labels": list(matrix.labels), "counts": matrix.counts, "left_out": matrix.left_out}
+    return matrices
 
 
 def _answers(task: str, rows: Sequence[Row], scored: Scored | None) -> dict[int, ScoredPredictions]:

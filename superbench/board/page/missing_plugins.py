@@ -6,28 +6,33 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from superbench import plugins
 from superbench.board.bundles.evidence import Evidence
-from superbench.errors import BrokenPlugin, UnknownName, first_of
+from superbench.errors import BrokenPlugin, CommandError, UnknownName, first_of
 from superbench.results import Result
+from superbench.results.own import own_kind, task_of
 from superbench.results.rows import Group, Row
 
 NO_EVIDENCE = Evidence(replicates={}, labels="", own=True)
 """The evidence of a result that cannot be scored here: none of its numbers is shown."""
 
 
-def looked_up() -> Callable[[str], bool]:
-    """Returns a function that says whether a task can be loaded on this machine; each task is loaded once."""
-    known: dict[str, bool] = {}
+def looked_up() -> Callable[[Result], bool]:
+    """Returns a function that says whether the task of a result, or the kind of its own task, can be loaded on this machine;
+    each is loaded once."""
+    known: dict[tuple[str, str], bool] = {}
 
-    def is_known(task: str) -> bool:
-        if task not in known:
+    def is_known(result: Result) -> bool:
+        own = own_kind(result.environment)
+        name = result.task.name, own.kind if own else ""
+        if name not in known:
             try:
-                plugins.task(task)
-                known[task] = True
+                task_of(result)
+                known[name] = True
             except (UnknownName, BrokenPlugin):
-                known[task] = False
-        return known[task]
+                known[name] = False
+            except CommandError:  # an own task of no kind: scoring says why the result is left out
+                known[name] = True
+        return known[name]
 
     return is_known
 

@@ -82,7 +82,7 @@ def verified(
     for number, (bundle, entry, origin) in enumerate((one.bundle, one.entry, one.origin) for one in entries):
         progress(number, len(entries))
         data_key = (entry.result.task.name, entry.result.data.fingerprint)
-        if entry.result.shots is None and not is_known(entry.result.task.name):
+        if entry.result.shots is None and not is_known(entry.result):
             shown.append(Shown(bundle, entry, missing_plugins.NO_EVIDENCE, origin, missing=True))
             continue
         try:
@@ -163,7 +163,8 @@ def _drawn_together(shown: Sequence[Shown], left_out: Sequence[str], everything:
     missing = [result.entry.result for result in shown if result.missing]
     groups = [missing_plugins.without_tasks(group, {result.task.name for result in missing}) for group in groups]
     used = {key for group in groups for row in group.rows for key in row.cells}
-    columns = [column for column in rows.columns() if column.primary or column.reference or column.key in used]
+    every = rows.columns(result.entry.result for result in shown if not result.missing)
+    columns = [column for column in every if column.primary or column.reference or column.key in used]
     origins = {key: result.origin for key, result in by_key.items() if result.origin is not None}
     sections = shot_sections.sections(groups, columns, origins)
     groups = [group for group in groups if not is_untrained(group)]

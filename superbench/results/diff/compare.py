@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from superbench import plugins
 from superbench.contract import Prediction, Score
 from superbench.errors import CommandError
 from superbench.results.diff.differences import Difference, differences, to_published
@@ -16,6 +15,7 @@ from superbench.results.diff.metric import Metric
 from superbench.results.diff.paired import Disagreement, aligned, disagreements, paired
 from superbench.results.diff.shots import at_each_k
 from superbench.results.diff.sides import Side
+from superbench.results.own import can_score, task_of
 from superbench.results.predictions import read_predictions
 from superbench.results.result import Result
 from superbench.results.rows import Cell, columns
@@ -68,7 +68,7 @@ def _compared(task: str, a: Side, b: Side, items: int) -> Comparison:
 
 def _metrics(task: str, a: Side, b: Side) -> list[Metric]:
     cells = [_cells(side, task) for side in (a, b)]
-    known = {column.key: column for column in columns()}
+    known = {column.key: column for column in columns([*a.results.values(), *b.results.values()])}
     units = {
         f"{task}.{name}": (score.unit, score.higher_is_better)
         for side in (a, b)
@@ -104,14 +104,14 @@ def _results(task: str, a: Side, b: Side, items: int) -> Comparison:
         metrics, unpaired = at_each_k(first, second, a.places[task], b.places[task])
         return Comparison(task, differences(first, second), metrics, unpaired)
     plain = Comparison(task, differences(first, second), _metrics(task, a, b))
-    if task not in {listed.name for listed in plugins.listed(plugins.TASKS)}:
+    if not can_score(first):
         return dataclasses.replace(plain, unpaired=f"the task {task} is not installed here, so nothing can be scored again")
     if first.task.version != second.task.version:
         return dataclasses.replace(plain, unpaired="they were made with different versions of the task")
     pair = aligned(*(read_predictions(side.places[task] / side.results[task].predictions) for side in (a, b)))
     if isinstance(pair, str):
         return dataclasses.replace(plain, unpaired=pair)
-    scores = [_scored(task, result, predictions) for result, predictions in zip((first, second), pair, strict=True)]
+    scores = [_scored(result, predictions) for result, predictions in zip((first, second), pair, strict=True)]
     metrics = [
         dataclasses.replace(metric, paired=paired(pair[0], scores[0][metric.name], scores[1][metric.name]))
         if metric.name in scores[0] and metric.name in scores[1]
@@ -127,8 +127,8 @@ def _results(task: str, a: Side, b: Side, items: int) -> Comparison:
     )
 
 
-def _scored(task: str, result: Result, predictions: Sequence[Prediction]) -> dict[str, Score]:
-    return plugins.task(task).score(predictions, result.model_dump()["data"]["passport"].get("facts", {}))
+def _scored(result: Result, predictions: Sequence[Prediction]) -> dict[str, Score]:
+    return task_of(result).score(predictions, result.model_dump()["data"]["passport"].get("facts", {}))
 
 
 def _untrue(side: str, result: Result, scores: dict[str, Score]) -> list[str]:

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from superbench import plugins
 from superbench.contract import Prediction, Score
 from superbench.results.diff.metric import Metric
 from superbench.results.diff.paired import Paired, aligned
 from superbench.results.draws import Drawn, by_episode, interval_over_draws
+from superbench.results.own import can_score, task_of
 from superbench.results.predictions import read_predictions
 from superbench.results.result import Result
 from superbench.results.rows import Cell
@@ -22,7 +22,7 @@ Episodes = Mapping[int | str, list[list[Prediction]]]
 def at_each_k(a: Result, b: Result, at_a: Path, at_b: Path) -> tuple[list[Metric], str]:
     """Return the primary metric at every K that a side has, and the reason if nothing is paired."""
     metrics = [_metric(a, b, k) for k in sorted({entry.k for side in (a, b) for entry in side.shots or ()}, key=order_of)]
-    if a.task.name not in {listed.name for listed in plugins.listed(plugins.TASKS)}:
+    if not can_score(a):
         return metrics, f"the task {a.task.name} is not installed here, so nothing can be scored again"
     if a.task.version != b.task.version:
         return metrics, "they were made with different versions of the task"
@@ -59,7 +59,7 @@ def _paired(result: Result, k: int | str, a: Episodes, b: Episodes) -> Paired | 
 
 
 def _score(result: Result, predictions: Sequence[Prediction]) -> Score:
-    return plugins.task(result.task.name).score(predictions, result.data.passport.facts)[result.primary]
+    return task_of(result).score(predictions, result.data.passport.facts)[result.primary]
 
 
 def _difference(a: Score, b: Score) -> Score:

@@ -20,7 +20,7 @@ from superbench import plugins
 from superbench.__version__ import __version__
 from superbench.errors import CommandError, SuperbenchError
 from superbench.features.store import default_root
-from superbench.runs.jobs import LOCK, Job, RunPlan, folder
+from superbench.runs.jobs import EVENTS, LOCK, Job, RunPlan, folder
 from superbench.system.files import whole, write_text
 from superbench.system.installation import versions
 from superbench.system.locks import locked, require_locks
@@ -130,10 +130,14 @@ def require_same(own: Facts, other: Facts) -> None:
 
 
 def files_of(plan: RunPlan, job: Job) -> dict[str, bytes]:
-    """Returns the files of a job's result by name, without those of unfinished work."""
+    """Returns the files of a job's result and of its tracker by name, without those of unfinished work."""
     place = folder(plan.out, job.spec, job.task, plan.options)
-    paths = place.iterdir() if place.is_dir() else ()
-    return {path.name: path.read_bytes() for path in paths if path.is_file() and not path.name.startswith(".")}
+    paths = [*(place.iterdir() if place.is_dir() else ()), *(place / EVENTS).rglob("*")]
+    return {
+        path.relative_to(place).as_posix(): path.read_bytes()
+        for path in paths
+        if path.is_file() and not path.name.startswith(".")
+    }
 
 
 def put_files(plan: RunPlan, job: Job, files: Mapping[str, bytes]) -> None:
@@ -144,6 +148,7 @@ def put_files(plan: RunPlan, job: Job, files: Mapping[str, bytes]) -> None:
         if RESULT in files:
             (place / "failure.json").unlink(missing_ok=True)
         for name in sorted(files, key=lambda name: name == RESULT):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
             with whole(place / name) as temporary:
                 temporary.write_bytes(files[name])
 
@@ -184,5 +189,5 @@ class Homes:
 
 def _key(job: Job) -> str:
     """Returns a text that jobs with the same stored features share."""
-    card = plugins.task(job.task).card
+    card = plugins.task(job.file or job.task).card
     return f"{job.spec.text} {f'{card.sound} {card.reads}' if card.sound else job.task}"

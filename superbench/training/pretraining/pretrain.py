@@ -29,6 +29,7 @@ from superbench.training.pretraining.curves import Curves
 from superbench.training.pretraining.learner import Learner, TrainingOptions, repeatable
 from superbench.training.pretraining.output import OutputFiles
 from superbench.training.pretraining.unlabelled import HELD_OUT, Recording, Unlabelled, identity, recordings
+from superbench.training.tracking import Tracker, require_tracker, tracking
 
 SMALL = ("nano", "micro", "mini")
 SMALL_THREADS = 2
@@ -52,19 +53,21 @@ def pretrain(
     teacher: str | None = None,
     echo: bool = False,
     replace: bool = False,
+    track: str | None = None,
 ) -> None:
     """Train upstream `name` (a size may follow: `apc:base`) on the audio files under `audio`; write its checkpoint to `out`.
 
     `steps` is the number of updates (default: the schedule of the size). `precision`: auto (bfloat16 on a GPU), float32 or
     bfloat16. The batch of each update is split into `accumulate` parts. `teacher` is the spec of a frozen upstream, for models
     that learn from one. With `echo`, the training sequences are echo episodes, in which every second sound is another view of
-    the one before it (`speech_gpt` only).
+    the one before it (`speech_gpt` only). `track` sends the curves to a tracker too: tensorboard, wandb or trackio.
 
     A run that was killed resumes from its last `OUT.resume`. Files of another run are an error; with `replace` they are
     overwritten. Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without audio, `BadAudio` for
     files that cannot be read.
     """
     _check_numbers(steps, seed, accumulate)
+    require_tracker(track)
     spec, family, size = _model(name, teacher, echo)
     device = _device(device)
     options = TrainingOptions(
@@ -75,7 +78,14 @@ def pretrain(
     with files.alone(), repeatable(device):
         teaching = plugins.upstream(plugins.parse(teacher), device) if teacher else None
         training = _Training(
-            spec=spec, family=family, size=size, options=options, teacher=teaching, files=files, reporter=reporter or Silence()
+            spec=spec,
+            family=family,
+            size=size,
+            options=options,
+            teacher=teaching,
+            files=files,
+            reporter=reporter or Silence(),
+            track=track,
         )
         training.perform(Path(audio), replace=replace)
 
@@ -98,6 +108,7 @@ class _Training:
     teacher: Loaded | None
     files: OutputFiles
     reporter: Reporter
+    track: str | None = None
 
     @property
     def plan(self) -> Pretraining:
@@ -114,8 +125,13 @@ class _Training:
             return
         _note_before_training(self.files, len(recorded), self.reporter)
         self.files.room(sum(weight.nbytes for weight in model.state_dict().values()))
-        with _threads(self.options.device, self.size):
-            self.train(model, recorded, run)
+        wanted = None if self.track == "tensorboard" else self.track  # the curves beside the checkpoint are TensorBoard's
+        folder, facts = self.files.out.with_suffix(".tracked"), {"run": _text(run)}
+        with (
+            _threads(self.options.device, self.size),
+            tracking(wanted, f"pretrain {self.files.out.stem}", folder, facts, self.reporter) as tracker,
+        ):
+            self.train(model, recorded, run, tracker)
         facts = {
             "steps": str(self.options.steps), "seed": str(self.options.seed), "files": str(len(recorded)), "run": _text(run)
         }  # fmt: skip
@@ -124,7 +140,7 @@ class _Training:
         save_model(self.files.out, model, family=self.spec.name, size=self.size, facts=facts)
         self.files.resume.unlink(missing_ok=True)
 
-    def train(self, model: nn.Module, recorded: list[Recording], run: dict[str, str]) -> None:
+    def train(self, model: nn.Module, recorded: list[Recording], run: dict[str, str], tracker: Tracker) -> None:
         """Fit the model; curves and the resume file are written next to the checkpoint."""
         options, reporter = self.options, self.reporter
         unlabelled = Unlabelled(recorded, self.plan, options.seed)
@@ -137,14 +153,20 @@ class _Training:
             row = {"step": step, "loss": learner.recent(), "held out": learner.held_out()}
             log.append(row | {"learning rate": float(f"{learner.rate(step - 1):.4g}")})
             curves.check(log)
+            tracker.log(step, {"loss/held out": row["held out"]})
             reporter.note(f"update {step} of {options.steps}: loss {row['loss']}, held out {row['held out']}")
+
+        def updated(step: int, loss: float) -> None:
+            rate = learner.rate(step - 1)
+            curves.update(step, loss, rate)
+            tracker.log(step, {"loss/training": loss, "learning rate": rate})
 
         try:
             fit(
                 learner, steps=options.steps, evaluate_every=every, evaluate=evaluate, log=log, checkpoint=self.files.resume,
                 identity=_text(run), checkpoint_every=every, checkpoint_seconds=RESUME_SECONDS, reporter=reporter,
                 stage=f"pretrain {self.spec.name}",
-                updated=lambda step, loss: curves.update(step, loss, learner.rate(step - 1)),
+                updated=updated,
             )  # fmt: skip
         finally:
             curves.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from superbench.training.probes.evaluation import decode
 from superbench.training.probes.probe import Examples, FrameExamples, MeanExamples, Probe
 from superbench.training.probes.sweep import Sweep
 from superbench.training.probes.updates import Point
+from superbench.training.tracking import NOTHING_TRACKED, Tracker
 
 BEST = "best"
 
@@ -36,6 +37,7 @@ class Conditions:
     work: Path
     reporter: Reporter
     layer: int | None = None
+    tracker: Tracker = NOTHING_TRACKED
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained
                 sweep.keep(number, BEST)
         shown = [None if math.isnan(value) else value for value in values]
         log.append({"step": step, "loss": sweep.recent(), "dev": shown, "skipped": sweep.skipped.tolist()})
+        conditions.tracker.log(step, _curves(fold.name, sweep.points, log[-1]))
 
     fit(
         sweep,
@@ -89,6 +92,13 @@ def train(conditions: Conditions, fold: Fold, extraction: Extraction) -> Trained
         stage="train" if fold.name == "all" else f"train {fold.name}",
     )
     return _trained(fold, sweep, log, better)
+
+
+def _curves(fold: str, points: Sequence[Point], row: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return loss and dev value of every probe by name: `loss/lr 0.001 seed 0`, after the fold if there are several."""
+    where = "" if fold == "all" else f"{fold}/"
+    names = [f"lr {point.lr:g} seed {point.seed}" for point in points]
+    return {f"{where}{part}/{name}": value for part in ("loss", "dev") for name, value in zip(names, row[part], strict=True)}
 
 
 def _steady(sweep: Sweep, step: int, log: list[Any]) -> list[bool]:

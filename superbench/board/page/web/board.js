@@ -78,6 +78,7 @@ function pointsOf({ points, chosen: places, ...columns } = { points: 0 }) {
   });
 }
 const hardestOf = (group, task) => behind(group).hardest?.[task] ?? null;
+const confusionOf = (group, task, row) => behind(group).confusion?.[task]?.[row.index] ?? null;
 const drawsOf = (group, column) => behind(group).draws?.[column.key] ?? null;
 
 /** Layer weights of a row in a task; empty if there are none. */

@@ -19,6 +19,7 @@ function modelView(row) {
       make("p", { class: "soft" }, "Every point of the sweep with its dev score; the diamond was chosen."),
       make("div", { class: "tasks" }, ...tasks.map((task) => receiptCard(row, task))))
       : make("p", { class: "soft" }, "Published numbers: there are no receipts to show."),
+    confusionCard(group, tasks, row),
     hardCard(group, tasks.length ? tasks : [], row),
   ];
 }
@@ -89,6 +90,25 @@ const whenText = (moment) => moment.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d).*
 function tieText(cell) {
   if (cell.shared > 0) return `shared with ${plural(cell.shared, "other")}`;
   return cell.tied && !cell.best ? "tied with the best" : "";
+}
+
+// ---- confusion matrices
+function confusionCard(group, tasks, row) {
+  const found = tasks.map((task) => [task, confusionOf(group, task, row)]).filter(([, matrix]) => matrix);
+  if (!found.length) return null;
+  return card("Which labels it takes for which", make("p", { class: "soft" }, "Rows are the labels, columns the answers; counts of test items."),
+    ...found.map(([task, matrix], place) => make("details", { open: place === 0 }, make("summary", {}, titleOf(task)), confusionTable(group, task, matrix))));
+}
+function confusionTable(group, task, matrix) {
+  const line = (counts, index) => {
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    return make("tr", {}, rowHead(`${index + 1} ${matrix.labels[index]}`),
+      ...counts.map((count, column) => cellOf(column === index ? "better" : "", count ? count.toLocaleString("en") : "·")),
+      cellOf("", total && matrix.labels[index] !== "(other)" ? `${number(100 * counts[index] / total, 1)} %` : "–"));
+  };
+  const heads = [["Label", "left"], ...matrix.labels.map((label, index) => [String(index + 1)]), ["Right"]];
+  return make("div", {}, plainTable(`Confusion: ${titleOf(task)}, ${group.title}`, "confusion", heads, make("tbody", {}, ...matrix.counts.map(line))),
+    matrix.left_out ? make("p", { class: "soft" }, `(other): ${plural(matrix.left_out, "label")} with fewer errors.`) : null);
 }
 
 // ---- the hardest items
