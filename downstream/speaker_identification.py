@@ -93,7 +93,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     def split(name: Literal["train", "dev", "test"]) -> Split:
         return Split(name, tuple(_item(corpus, utterance) for utterance in lists[name]))
 
-    return (Fold("all", split("train"), split("dev"), split("test")),)
+    return (Fold("all", split("train"), split("dev"), split("test"), remarks=corpus.remarks),)
 
 
 def _item(corpus: VoxCeleb, utterance: str) -> Item:

@@ -130,7 +130,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
     exists) name.
     """
     corpus = VoxCeleb.under(corpora)
-    train = _training_utterances(corpus)
+    train = Split("train", tuple(_item(corpus, name) for name in _training_utterances(corpus)))
     lines = corpus.trials()
     tested = dict.fromkeys(name for _, left, right in lines for name in (left, right))
     corpus.must_hold(tested, "the trials of VoxCeleb1")
@@ -138,7 +138,7 @@ def read(corpora: Corpora) -> tuple[Fold, ...]:
         Trial(left, right, same, tuple(sorted({speaker_of(left), speaker_of(right)}))) for same, left, right in lines
     )
     test = Split("test", tuple(_item(corpus, name) for name in tested), trials)
-    return (Fold("all", Split("train", tuple(_item(corpus, name) for name in train)), Split("dev", ()), test),)
+    return (Fold("all", train, Split("dev", ()), test, remarks=corpus.remarks),)
 
 
 def _training_utterances(corpus: VoxCeleb) -> list[str]:

@@ -33,7 +33,7 @@ PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("quicks
 """Their commands build on each other, in this order."""
 
 OTHERS = sorted({*ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md"} - set(PAGES))
-TRIED_ELSEWHERE = {"bring_your_own_model.md", "add_a_task.md"}
+TRIED_ELSEWHERE = {"bring_your_own_model.md", "add_a_task.md", "own_corpus.md"}
 NOT_HERE = ("/corpora", "hf/", "torchaudio/", "hf_", "postgresql://", "results-1")
 EXPECTED = {
     "superbench data check --data mini --tasks ks": "complete",

@@ -16,6 +16,7 @@ import numpy as np
 from downstream.shared.grammar import anything, sentence
 from downstream.shared.lists import lines_of, only_once
 from downstream.shared.speech import Line, speak, voice
+from downstream.shared.suffixes import remark_on, sounds_in
 from downstream.shared.text import PHONES
 from superbench import Audio, BadCorpus, Corpora, Fold, IncompleteCorpus, Item, MissingExtra, MissingFiles, Split
 
@@ -67,7 +68,8 @@ def read_fold(corpora: Corpora, label: Callable[[str], str] = str) -> Fold:
 
     low = sum(utterance.text != utterance.text.upper() for utterance in everything)
     remark = f"{low:,} of {len(everything):,} transcripts hold lower-case letters and were upper-cased, as in s3prl"
-    return Fold("all", split("train"), split("dev"), split("test"), remarks=(remark,) if low else ())
+    remarks = ((remark,) if low else ()) + remark_on((utterance.path for utterance in everything), ".flac")
+    return Fold("all", split("train"), split("dev"), split("test"), remarks=remarks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _utterances(folder: Path) -> Iterator[Utterance]:
 
 def _chapter(path: Path) -> Iterator[Utterance]:
     """Yields the utterances of a chapter; its transcript must have a line for each of its sound files."""
-    present = {sound.stem for sound in path.parent.glob("*.flac") if not sound.name.startswith("._")}
+    present = sounds_in(path.parent.iterdir(), ".flac")
     untold = set(present)
     for number, line in lines_of(path, AGAIN, blank=True):
         name, *words = line.split() or [""]
@@ -113,8 +115,9 @@ def _chapter(path: Path) -> Iterator[Utterance]:
             raise BadCorpus(f'{path}, line {number}: expected "<speaker>-<chapter>-<NNNN> TEXT", found {line!r}. {AGAIN}')
         location = f"{path.name} line {number}"
         yield Utterance(
-            location=location, name=name, text=" ".join(words), path=path.parent / f"{name}.flac", exists=name in present
-        )
+            location=location, name=name, text=" ".join(words), exists=name in present,
+            path=present.get(name, path.parent / f"{name}.flac"),
+        )  # fmt: skip
         untold.discard(name)
     if untold:
         raise BadCorpus(f"{path} has no line for {', '.join(sorted(untold)[:3])}, whose sound is in its folder. {AGAIN}")
@@ -122,7 +125,7 @@ def _chapter(path: Path) -> Iterator[Utterance]:
 
 def _no_chapter_without_transcript(folder: Path, transcribed: set[Path]) -> None:
     for chapter in sorted(folder.glob("*/*")):
-        if chapter.is_dir() and chapter not in transcribed and any(chapter.glob("[!.]*.flac")):
+        if chapter.is_dir() and chapter not in transcribed and sounds_in(chapter.iterdir(), ".flac"):
             raise BadCorpus(f"{chapter} contains sound but no *.trans.txt. Unpack {folder.name}.tar.gz again.")
 
 

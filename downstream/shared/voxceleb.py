@@ -16,6 +16,7 @@ import numpy as np
 from downstream.shared.lists import lines_of, must_be_there, only_once
 from downstream.shared.sentences import sentence
 from downstream.shared.speech import Line, Voice, speak, voice
+from downstream.shared.suffixes import sounds_in
 from superbench import BadCorpus, Corpora, IncompleteCorpus
 
 SPEAKERS = tuple(f"id{number}" for number in range(10_001, 11_252))
@@ -33,15 +34,20 @@ OTHER_LISTS = {
     "list_test_hard2.txt": ("VoxCeleb1-H, cleaned", 550_894),
 }
 """Lists of other trials on the same sound, with a description and their number of trials: their EER cannot be compared."""
-FOLDERS = ("wav", "dev/wav", "test/wav")
+FOLDERS = (
+    "wav", "dev/wav", "test/wav", "vox1_dev_wav/wav", "vox1_test_wav/wav", "vox1_dev_wav", "vox1_test_wav",
+    "vox1_dev_wav/dev/wav", "vox1_test_wav/test/wav",
+)  # fmt: skip
+"""Folders of speakers: as the archives are unpacked by `OBTAIN`, or each into a folder of its own name."""
 UTTERANCE = re.compile(r"id1[01]\d{3}/[^/\s]+/[^/\s]+\.wav")
+PUBLISHED_SUFFIX = ".wav"
 UNPACK = "Unpack the archive that contains them again."
 FETCH_TRIALS = "Put https://www.openslr.org/resources/49/voxceleb1_test_v2.txt in its place (37 720 trials)."
 FETCH = "Fetch the list again."
 
 LAYOUT = """\
 VoxCeleb1/dev/wav/id1XXXX/<video>/<NNNNN>.wav     (or VoxCeleb1/wav/id1XXXX/... for all speakers)
-VoxCeleb1/test/wav/id1XXXX/<video>/<NNNNN>.wav
+VoxCeleb1/test/wav/id1XXXX/<video>/<NNNNN>.wav     (or vox1_dev_wav/wav/..., vox1_test_wav/wav/...)
 VoxCeleb1/iden_split.txt                          SID: "<1|2|3> id10001/<video>/00001.wav"
 VoxCeleb1/voxceleb1_test_v2.txt or veri_test.txt  ASV: "<1|0> id10270/<video>/00001.wav id10300/<video>/00003.wav"
 """
@@ -64,37 +70,47 @@ veri_test2.txt).
 
 @dataclass(frozen=True)
 class VoxCeleb:
-    """A VoxCeleb1 tree: its root, and the folder of every speaker in it."""
+    """A VoxCeleb1 tree: its root, the folders of every speaker in it (one, or several if copies were joined), and the suffix of
+    its files."""
 
     root: Path
-    speakers: dict[str, Path]
+    speakers: dict[str, tuple[Path, ...]]
+    suffix: str = PUBLISHED_SUFFIX
 
     @classmethod
     def under(cls, corpora: Corpora) -> VoxCeleb:
         """Finds the tree of `corpora`; raises `MissingCorpus` if it does not exist or has no speaker."""
         root = corpora.place("VoxCeleb1")
-        folders: dict[str, Path] = {}
+        folders: dict[str, tuple[Path, ...]] = {}
         for folder in (root / name for name in FOLDERS):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if path.name in KNOWN and path.is_dir():
-                    folders.setdefault(path.name, path)
+                    folders[path.name] = (*folders.get(path.name, ()), path)
         if not folders:
             looked = ", ".join(str(root / name) for name in FOLDERS)
             raise IncompleteCorpus(f"No speaker of VoxCeleb1 (id10001 … id11251) is in {looked}. Unpack the archives there.")
-        return cls(root, dict(sorted(folders.items())))
+        ordered = dict(sorted(folders.items()))
+        return cls(root, ordered, _suffix_of(next(iter(ordered.values()))))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """A remark if its files have another suffix than the published ones."""
+        return () if self.suffix == PUBLISHED_SUFFIX else (f"its files are {self.suffix} in place of {PUBLISHED_SUFFIX}",)
 
     def path(self, utterance: str) -> Path:
-        """Returns the path of the file of `id1XXXX/<video>/<NNNNN>.wav`."""
+        """Returns the path of the file of `id1XXXX/<video>/<NNNNN>.wav`, which may have another suffix."""
         speaker, _, rest = utterance.partition("/")
-        folder = self.speakers.get(speaker) or self._folder(speaker) / speaker
-        return folder / rest
+        folders = self.speakers.get(speaker) or (self._folder(speaker) / speaker,)
+        paths = [folder / (rest.removesuffix(PUBLISHED_SUFFIX) + self.suffix) for folder in folders]
+        return paths[0] if len(paths) == 1 else next((path for path in paths if path.is_file()), paths[0])
 
     def _folder(self, speaker: str) -> Path:
         """Returns the folder in which a missing speaker is expected: that of their part of the corpus, or of all speakers."""
         tested = speaker in TEST_SPEAKERS
         all_speakers = self.root / "wav"
-        folders = [path.parent for name, path in self.speakers.items() if (name in TEST_SPEAKERS) == tested]
-        folders += [path.parent for path in self.speakers.values() if path.parent == all_speakers]
+        every = [(name, path.parent) for name, paths in self.speakers.items() for path in paths]
+        folders = [folder for name, folder in every if (name in TEST_SPEAKERS) == tested]
+        folders += [folder for _, folder in every if folder == all_speakers]
         return folders[0] if folders else self.root / ("test/wav" if tested else "dev/wav")
 
     def must_hold(self, utterances: Iterable[str], listing: str) -> None:
@@ -103,9 +119,9 @@ class VoxCeleb:
 
     def utterances(self, speaker: str) -> list[str]:
         """Returns all utterances of a speaker in the tree, sorted."""
-        folder = self.speakers[speaker]
-        paths = (path for path in folder.glob("*/*.wav") if not path.name.startswith("._"))
-        return sorted(f"{speaker}/{path.parent.name}/{path.name}" for path in paths)
+        paths = (path for folder in self.speakers[speaker] for path in folder.glob(f"*/*{self.suffix}"))
+        names = (path for path in paths if not path.name.startswith("._"))
+        return sorted({f"{speaker}/{path.parent.name}/{path.stem}{PUBLISHED_SUFFIX}" for path in names})
 
     def identification(self) -> dict[str, list[str]]:
         """Reads the utterances of the identification split by list (`train`, `dev`, `test`), in the order of the list.
@@ -168,6 +184,13 @@ class VoxCeleb:
         raise IncompleteCorpus(
             f"{' or '.join(names)} is not in {self.root}.{others} Fetch the list from the pages of VoxCeleb into this folder."
         )
+
+
+def _suffix_of(folders: Iterable[Path]) -> str:
+    """Returns the suffix of the files of a speaker; raises `BadCorpus` if they are not decoded here."""
+    found = sounds_in((path for folder in folders for path in folder.glob("*/*")), PUBLISHED_SUFFIX)
+    suffixes = {path.suffix for path in found.values()}
+    return PUBLISHED_SUFFIX if PUBLISHED_SUFFIX in suffixes or not suffixes else min(suffixes)
 
 
 def speaker_of(utterance: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from superbench.contract import TaskCard
     from superbench.data.check import Inspection
 
-app = typer.Typer(help="Write miniature corpora, or check your own.", no_args_is_help=True)
+app = typer.Typer(help="Write miniature corpora, check your own, or import copies in other forms.", no_args_is_help=True)
 
 COLOURS = {"complete": "green", "absent": "yellow"}
 
@@ -97,6 +97,29 @@ def check_(
         _show(inspections, cards, bool(corpora.written()))
     if any(found.state != "complete" and (found.state != "absent" or tasks != "all") for found in inspections):
         raise typer.Exit(1)
+
+
+@app.command("import")
+def import_(
+    form: Annotated[str, typer.Argument(help="hf: a copy of `superb` of the Hugging Face hub, parquet files with the sound in them", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="Folder of the copy", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the corpora, in their original layout", show_default=False)],
+) -> None:  # fmt: skip
+    """Write corpora in their original layout from copies in another form. The bytes of every sound stay as they are.
+
+    Example: superbench data import hf superb/ks --out /corpora
+    """
+    from superbench import plugins
+    from superbench.cli.display import console, stages
+    from superbench.system.files import require_folder
+
+    work = plugins.importer(form)
+    require_folder(out, f"--out {out}")
+    with stages() as reporter:
+        counts = work(source, out, lambda done, total: reporter.advance("import", done, total))
+    for name, count in counts.items():
+        console.print(f"{name}: {count:,} sounds", markup=False)
+    console.print(f"Written to {out}. Next: superbench data check --data {out}", markup=False)
 
 
 def _plain(inspection: Inspection, obtain: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ import typer
 
 from superbench.cli.arguments import AsJson, StoreFolder
 from superbench.cli.printing import echo_json
-from superbench.errors import CommandError
+from superbench.errors import CommandError, shortened
 from superbench.system.ranges import require_number
 
 if TYPE_CHECKING:
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from superbench.features.store import Holding, Store
+    from superbench.features.store.labels import Labels
 
-app = typer.Typer(help="The feature store: list, evict, verify.", no_args_is_help=True)
+app = typer.Typer(help="The feature store: list, evict, verify, move to another machine.", no_args_is_help=True)
 
 SHOWN = 30
+LONGEST = 24
+"""Characters of the names of models, or of tasks, in a table."""
 
 
 @app.command("ls")
 def ls(store: StoreFolder = None, as_json: AsJson = False) -> None:
-    """List the stored features: the total size, then the shards, the most recently used first.
+    """List the stored features: the total size, then the shards, the most recently used first, with the models and tasks that
+    used them.
 
     A shard is a file with features of some hundred utterances from one model; all tasks and later runs share it. A pinned shard
     is in use by a running process and is never evicted. Format: float32 (means), float16 or int8 (frames, see --store-format of
@@ -36,15 +40,19 @@ def ls(store: StoreFolder = None, as_json: AsJson = False) -> None:
     import shutil
 
     from superbench.cli.display import console
+    from superbench.features.store.labels import index_at, labels
 
     with _opened(store) as opened:
         shards = opened.contents()
         root = opened.root
+    with index_at(root) as index:
+        used = labels(index)
     total, free = sum(shard.bytes for shard in shards), shutil.disk_usage(root).free
     pinned = sum(shard.bytes for shard in shards if shard.pinned)
     if as_json:
         facts = {"store": str(root), "bytes": total, "pinned_bytes": pinned, "free_bytes": free}
-        echo_json(facts | {"shards": [asdict(shard) for shard in shards]})
+        named = [asdict(shard) | dict(zip(("models", "tasks"), _names(used, shard.shard), strict=True)) for shard in shards]
+        echo_json(facts | {"shards": named})
         return
     entries = sum(shard.entries for shard in shards)
     console.print(
@@ -53,7 +61,7 @@ def ls(store: StoreFolder = None, as_json: AsJson = False) -> None:
     )
     if shards:
         console.print(f"By format: {_by_format(shards)}.", markup=False)
-        console.print(_table(shards[:SHOWN]))
+        console.print(_table(shards[:SHOWN], used))
     if len(shards) > SHOWN:
         console.print(f"… and {len(shards) - SHOWN} shards used before these; --json lists all.")
 
@@ -126,19 +134,77 @@ def verify(
         raise typer.Exit(1)
 
 
-def _table(shards: Sequence[Holding]) -> Table:
+def _table(shards: Sequence[Holding], used: Labels) -> Table:
     from rich.table import Table
 
-    table = Table("shard", "entries", "format", "size", "made", "last used", "pinned")
+    table = Table("shard", "models", "tasks", "entries", "format", "size", "made", "last used", "pinned")
     for shard in shards:
+        names = (shortened(", ".join(names), LONGEST) or "?" for names in _names(used, shard.shard))
         facts = str(shard.entries), shard.format, size(shard.bytes), _moment(shard.made), _moment(shard.used)
-        table.add_row(shard.shard[:12], *facts, "yes" if shard.pinned else "")
+        table.add_row(shard.shard[:12], *names, *facts, "yes" if shard.pinned else "")
     return table
 
 
 def _by_format(shards: Sequence[Holding]) -> str:
     formats = sorted({shard.format for shard in shards})
     return ", ".join(f"{name} {size(sum(shard.bytes for shard in shards if shard.format == name))}" for name in formats)
+
+
+@app.command("pack")
+def pack(
+    archive: Annotated[Path, typer.Argument(help="The file to write, such as features.tar", show_default=False)],
+    store: StoreFolder = None,
+    models: Annotated[
+        str | None, typer.Option(help="Only features that these models used: fbank,apc", show_default=False)
+    ] = None,
+    tasks: Annotated[str | None, typer.Option(help="Only features that these tasks used: ks,ic", show_default=False)] = None,
+) -> None:
+    """Write stored features to one archive with digests, to move them to another machine. `superbench store ls` names models and
+    tasks.
+
+    Features are used there only by the same model, with the same versions of its libraries, on the same kind of device.
+
+    Example: superbench store pack features.tar --models apc
+    """
+    from superbench.cli.display import console, stages
+    from superbench.features.store import transfer
+    from superbench.system.files import require_place
+
+    require_place(archive, str(archive))
+    with _opened(store) as opened, stages() as reporter:
+        moved = transfer.pack(opened.root, archive, reporter, _listed(models), _listed(tasks))
+    console.print(f"{archive}: {moved.entries} entries in {moved.shards} shards, {size(moved.bytes)}.", markup=False)
+
+
+@app.command("unpack")
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="A file that `superbench store pack` wrote", show_default=False)],
+    store: StoreFolder = None,
+) -> None:
+    """Add the features of an archive to a store, which is created if it does not exist. Every file is compared with its digest, and
+    none is written outside the store.
+
+    Example: superbench store unpack features.tar --store /scratch/store
+    """
+    from superbench.cli.display import console, stages
+    from superbench.features.store import Store, default_root, transfer
+
+    if not archive.is_file():
+        raise CommandError(f"{archive} does not exist. Expected a file that `superbench store pack` wrote.")
+    with Store(store or default_root()) as opened, stages() as reporter:
+        moved = transfer.unpack(archive, opened.root, reporter)
+    known = f" {moved.known} were there already." if moved.known else ""
+    console.print(f"{moved.entries} entries in {moved.shards} shards, {size(moved.bytes)}, added.{known}", markup=False)
+
+
+def _listed(names: str | None) -> list[str]:
+    return names.split(",") if names else []
+
+
+def _names(used: Labels, shard: str) -> tuple[list[str], list[str]]:
+    """Return the models and tasks that used a shard."""
+    models, tasks = used.get(shard, ((), ()))
+    return sorted(models), sorted(tasks)
 
 
 def _opened(store: Path | None) -> Store:

@@ -80,9 +80,9 @@ def new(
     (fold,) = plugins.kind(kind.value)(named, source, shared_speakers=shared_speakers).read(Corpora(source.parent))
     write_text(target, _text(source, target, named, kind, shared_speakers))
     counts = ", ".join(f"{len(manifest.of(split))} {split}" for split in ("train", "dev", "test"))
-    console.print(f"{target}: {kind.value} of {len(manifest.rows)} sounds ({counts}).")
+    console.print(f"{target}: {kind.value} of {len(manifest.rows)} sounds ({counts}).", soft_wrap=True)
     for remark in fold.remarks:
-        console.print(f"Note: {remark}.")
+        console.print(f"Note: {remark}.", soft_wrap=True)
     console.print(f"Next: superbench check {target}:TASK", soft_wrap=True)
     console.print(f"      superbench run UPSTREAM --tasks {target}:TASK --out results", soft_wrap=True)
 

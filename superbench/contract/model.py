@@ -27,7 +27,8 @@ class Upstream(Protocol):
 
     `waves` (batch, samples) is zero-padded; `lengths` (batch) counts the samples without padding. Features of an utterance must
     not depend on the other items in the batch. Frame t is aligned with sample `t * hop`. A class may declare `revision`, a
-    digest of weights, configuration and source; for an `nn.Module` without it, the engine computes one.
+    digest of weights, configuration and source; for an `nn.Module` without it, the engine computes one. It may declare
+    `training_datasets`, the names of the data that its weights were trained on (`()`: none), which boards show.
     """
 
     sample_rate: int

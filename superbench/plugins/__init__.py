@@ -26,6 +26,7 @@ from superbench.plugins.names import (
     chosen as chosen,
     distribution_of as distribution_of,
     file_names as file_names,
+    importer as importer,
     kind as kind,
     list_tasks as list_tasks,
     list_upstreams as list_upstreams,

@@ -22,7 +22,7 @@ from superbench.plugins.rehearsal import rehearse
 
 DISTRIBUTION = "speech-superbench"
 UPSTREAMS, HUBS, NAMES, TASKS = "superbench.upstreams", "superbench.hubs", "superbench.names", "superbench.tasks"
-PAIRS, KINDS = "superbench.pairs", "superbench.kinds"
+PAIRS, KINDS, IMPORTERS = "superbench.pairs", "superbench.kinds", "superbench.importers"
 
 
 def entry_points(**wanted: str) -> EntryPoints:

@@ -12,6 +12,7 @@ from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, Unkno
 from superbench.plugins.entry_points import (
     DISTRIBUTION,
     HUBS as HUBS,
+    IMPORTERS,
     KINDS,
     NAMES as NAMES,
     TASKS as TASKS,
@@ -156,6 +157,17 @@ def kind(name: str) -> Callable[..., Task]:
         raise UnknownName("kind of task", name, known, "superbench task new --help")
     refuse_claimed(KINDS, "kind of task", name)
     found: Callable[..., Task] = load(known[name])
+    return found
+
+
+def importer(name: str) -> Callable[..., dict[str, int]]:
+    """Returns the function that imports copies of corpora in another form, such as `hf`; raises `UnknownName`,
+    `BrokenPlugin`."""
+    known = points(IMPORTERS)
+    if name not in known:
+        raise UnknownName("form of corpora", name, known, "superbench data import --help")
+    refuse_claimed(IMPORTERS, "form of corpora", name)
+    found: Callable[..., dict[str, int]] = load(known[name])
     return found
 
 

@@ -18,6 +18,7 @@ from superbench.errors import BadCorpus, CommandError
 from superbench.features.extraction import Extraction, Statistics, contribute, extract
 from superbench.features.storage_policy import unstored
 from superbench.features.store import Store
+from superbench.features.store.labels import label
 from superbench.plugins import Loaded
 from superbench.plugins.doctor.efficiency import weighed
 from superbench.results import Result, write_result
@@ -99,6 +100,7 @@ def _extracted(
     settings = _extraction_settings(task, upstream, folds, store, options)
     extraction = extract(upstream, audios_of(folds), task.card.reads, store, options.device, reporter, *settings)
     extraction.check_steady()
+    label(store.root, {entry.shard for entry in extraction.entries.values()}, upstream.alias, task.card.name)
     return extraction
 
 

@@ -244,7 +244,8 @@ def _row(table: _Table, index: int, origins: Origins) -> dict[str, Any]:
             for key, cell in row.cells.items() if key in table.best
         },
         "examination": details.examination(row) or None,
-        "details": details.receipts(row), **details.facts(row),
+        "details": details.receipts(row), **(known := details.facts(row)),
+        "seen": details.seen(known["corpus"], table.columns) if row.origin == "local" else [],
         "submissions": submissions_of(row, origins), "hidden": is_hidden(list(row.results.values()), origins),
     }  # fmt: skip
 

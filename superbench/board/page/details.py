@@ -72,6 +72,18 @@ def facts(row: Row) -> dict[str, Any]:
     }
 
 
+def seen(corpus: str | None, columns: Sequence[Column]) -> list[str]:
+    """Returns the tasks whose corpus is among the data that a model declares: their names begin with the same word.
+
+    >>> from superbench.results.rows import columns
+    >>> seen("LibriSpeech 960 h, VoxCeleb2", [column for column in columns() if column.task in ("asr", "er")])
+    ['asr']
+    """
+    names = {word.strip().partition(" ")[0].lower() for word in (corpus or "").split(",")} - {""}
+    tasks = {column.task: column.corpus.partition(" ")[0].lower() for column in columns}
+    return sorted(task for task, first in tasks.items() if first in names)
+
+
 def examination(row: Row) -> str:
     """Returns how many checks of the model hold, as its results say, and which do not; which results have no examination."""
     missing = sorted(name.upper() for name, result in row.results.items() if not result.certificate)

@@ -129,6 +129,10 @@ class Index:
         for chunk in _chunks(values):
             self.write(statement.format(_marks(chunk)), [chunk])
 
+    def ensure(self, statement: str) -> None:
+        """Executes a statement that creates a table if it does not exist."""
+        self._do(statement)
+
     def _do(self, statement: str) -> None:
         with self._failing("written"):
             self._connection.execute(statement)

@@ -27,7 +27,7 @@ import torch
 
 from superbench.__version__ import __version__
 from superbench.contract import SAMPLE_RATE
-from superbench.errors import StoreError
+from superbench.errors import BrokenPlugin, StoreError, shortened
 from superbench.plugins.doctor.macs import LENGTHS, SHORTEST, Uncountable, count_macs, macs_by_length, noise
 from superbench.plugins.models import Loaded
 from superbench.system.files import read_facts, write_facts
@@ -36,6 +36,10 @@ from superbench.system.progress import Reporter, Silence
 
 TIMED_SECONDS, TIMED_CALLS, ENOUGH_SECONDS = 10, 3, 2.0
 """Seconds of sound in a timed call, largest number of timed calls, and seconds after which no further call begins."""
+
+NOTHING = "nothing"
+"""What a model without trained weights was trained on."""
+MOST_LETTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,27 @@ class Efficiency:
         """Returns the `efficiency` of a result."""
         return {
             "params": upstream.params, "macs": self.total, "macs_by_length": self.macs, "stride_ms": upstream.hop / 16,
-            "layers": upstream.layers, "dim": upstream.dim, "real_time_factor": self.real_time_factor,
+            "layers": upstream.layers, "dim": upstream.dim, "corpus": trained_on(upstream),
+            "real_time_factor": self.real_time_factor,
             "measured": {"device": self.device, "threads": self.threads, "sound_seconds": TIMED_SECONDS, "batch": 1},
         }  # fmt: skip
+
+
+def trained_on(upstream: Loaded) -> str | None:
+    """Returns the data that the model was trained on: what it declares as `training_datasets`, `nothing` for a model without
+    parameters or with random weights; None if it declares nothing."""
+    if not upstream.params or "untrained" in upstream.spec.options:
+        return NOTHING
+    declared = getattr(upstream.model, "training_datasets", None)
+    if declared is None:
+        return None
+    names = [declared] if isinstance(declared, str) else list(declared)
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise BrokenPlugin(
+            f"{upstream.alias} declares training_datasets {declared!r:.100}. Expected names of data sets, such as "
+            '("LibriSpeech 960 h",), or () for none.'
+        )
+    return shortened(", ".join(" ".join(name.split()) for name in names), MOST_LETTERS) or NOTHING
 
 
 def weighed(upstream: Loaded, device: str, folder: Path, reporter: Reporter | None = None) -> Efficiency:

@@ -177,7 +177,7 @@ def test_a_recipe_other_than_custom_is_refused_in_words(tmp_path: Path, tones: o
 
     task = own_tasks.classification("mine")
     assert Options("superb").of(task.card).protocol == "custom"
-    assert Options("mini").recipe(task) is task.card.recipes["custom"]
+    assert Options("mini").recipe(task) == task.card.recipes["custom"]
     with pytest.raises(CommandError, match="tone has no protocol 'custom'"):
         Options("custom").recipe(tones.TONE)  # type: ignore[attr-defined]
 

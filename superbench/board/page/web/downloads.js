@@ -49,7 +49,8 @@ function asLatex(group) {
   const fronts = { name: ["Model", (row) => safe(row.name) + (deviationsOf(row).length ? "$^\\dagger$" : "")],
     rank: ["Rank", (row) => String(row.rank ?? "--")],
     superb: ["SUPERB $\\uparrow$", (row) => (present(row.superb) ? number(row.superb, 0).replace("−", "$-$") : "--")],
-      params: ["Params (M)", (row) => (present(row.params) ? millions(row.params) : "--")] };
+      params: ["Params (M)", (row) => (present(row.params) ? millions(row.params) : "--")],
+      corpus: ["Pretrained on", (row) => safe(corpusOf(row))] };
   const line = (row) => [...front.map((column) => fronts[column.key][1](row)),
     ...columns.map((column) => score(row, column))].join(" & ") + " \\\\";
   const head = [...front.map((column) => fronts[column.key][0]), ...columns.map((column) => arrows(safe(headOf(column))))];

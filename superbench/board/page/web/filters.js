@@ -8,7 +8,7 @@ function setFilters() {
     ["protocol", "Protocol", [...groups, ...sections].map((group) => [group.key, group.title])],
     ["family", "Family", distinct(familyOf).map((name) => [name, name])],
     ["size", "Size", used.map(([key, text]) => [key, text])],
-    ["corpus", "Pretrained on", distinct((row) => row.corpus).map((name) => [name, name])],
+    ["corpus", "Pretrained on", distinct(corpusOf).map((name) => [name, name])],
   ];
   fill(byId("filters"), ...filters.filter(([, , pairs]) => pairs.length > 1).map(([name, text, pairs]) =>
     labelled(text, choice(`filter-${name}`, [["", "all"], ...pairs], state[name], (value) => { state[name] = value; narrowed(); }))));

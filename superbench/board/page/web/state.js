@@ -55,13 +55,14 @@ function keepHash() {
 
 // ---- what is visible
 const familyOf = (row) => row.family ?? row.kind ?? "";
+const corpusOf = (row) => row.corpus ?? "unknown";
 const visibleGroups = () => groups.filter((group) => !state.protocol || state.protocol === group.key);
 const visibleColumns = (group) => group.columns.filter((column) => !state.hidden.has(column.key));
 const visibleLeading = (group) => group.leading.filter((column) => !state.hidden.has(column.key));
 function passes(row) {
   const size = sizes.find(([key]) => key === state.size);
   return row.name.toLowerCase().includes(state.query.trim().toLowerCase()) && (!state.family || familyOf(row) === state.family)
-    && (!state.corpus || (row.corpus ?? "") === state.corpus) && (!size || size[2](row.params));
+    && (!state.corpus || corpusOf(row) === state.corpus) && (!size || size[2](row.params));
 }
 function visibleRows(group) {
   const sort = sortOf(group);

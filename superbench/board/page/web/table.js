@@ -138,10 +138,12 @@ function tableRow(group, row, front, columns) {
     superb: () => make("td", { class: "superb" }, present(row.superb)
       ? make("span", { class: row.superb === group.top ? "mark best" : "mark" }, number(row.superb, 0)) : "–"),
     params: () => make("td", {}, present(row.params) ? millions(row.params) : "–"),
+    corpus: () => make("td", { class: "left", title: seenText(row) }, make("small", {}, corpusOf(row))),
   };
   return make("tr", { id: row.id }, ...front.map((column) => cells[column.key]()),
     ...columns.map((column) => scoreCell(group, row, column, opens(columns, column))));
 }
+const seenText = (row) => (row.seen?.length ? `Trained on the corpus of ${row.seen.map((task) => task.toUpperCase()).join(", ")}` : null);
 const dagger = (list) => (list.length ? make("abbr", { class: "dagger", title: `Not the recipe: ${list.join(", ")}` }, "†") : null);
 function nameCell(group, row) {
   const facts = [row.kind === "untrained" ? "untrained control" : row.family && row.family !== row.name ? row.family : row.kind, row.source,
