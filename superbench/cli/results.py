@@ -109,7 +109,8 @@ def _weaknesses(
         for kind, of_kind in parts.items()
     }
     errors = item_errors(predictions, score)
-    return Weaknesses(result, predictions, errors, shown, confusion(result.primary, predictions))
+    matrix = confusion(result.primary, predictions)
+    return Weaknesses(result=result, predictions=predictions, errors=errors, slices=shown, confusion=matrix)
 
 
 def _shown(parts: Sequence[Slice], top: int) -> list[Slice]:

@@ -43,7 +43,7 @@ NOTES = {
     "mini": "Protocol mini: official heads and metrics, short training. Compare within this table only.",
     "superb-once": "Protocol superb-once: official except random crops (SID, ASV, KS silence). Compare within this table only.",
     "superb": "The official recipes.",
-    CUSTOM: "A person's own corpus and recipe: no published protocol. Compare within this table only.",
+    CUSTOM: "A person's own corpus and recipe, with no SUPERB score. Compare within this table only.",
     "few-shot": "Examples become class centroids, templates or clusters of frozen features; no head is trained. "
     "Layer and setting are chosen on dev for each K.",
     "in-context": "Examples stand in the prompt; the label whose continuation is likeliest wins. "
@@ -164,7 +164,7 @@ def _group(
 
 def note_of(group: Group) -> str:
     """Returns the note of a group: its protocol, its corpora, and whose labels scored it."""
-    unscored = "" if group.scored or group.protocol in UNTRAINED else UNSCORED
+    unscored = "" if group.scored or group.protocol in {CUSTOM, *UNTRAINED} else UNSCORED
     return " ".join(filter(None, [NOTES.get(group.protocol, ""), _data(group), _labels(group), unscored]))
 
 

@@ -62,12 +62,10 @@ def pretrain(
     that learn from one. With `echo`, the training sequences are echo episodes, in which every second sound is another view of
     the one before it (`speech_gpt` only). `track` sends the curves to a tracker too: tensorboard, wandb or trackio.
 
-    A run that was killed resumes from its last `OUT.resume`. Files of another run are an error; with `replace` they are
-    overwritten. Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without audio, `BadAudio` for
-    files that cannot be read.
+    A run that was killed resumes from its last `OUT.resume`. Files of another run are an error, or overwritten with `replace`.
+    Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without audio, `BadAudio` for bad files.
     """
-    _check_numbers(steps, seed, accumulate)
-    require_tracker(track)
+    _check_numbers(steps, seed, accumulate, track)
     spec, family, size = _model(name, teacher, echo)
     device = _device(device)
     options = TrainingOptions(
@@ -77,20 +75,14 @@ def pretrain(
     files = OutputFiles(Path(out))
     with files.alone(), repeatable(device):
         teaching = plugins.upstream(plugins.parse(teacher), device) if teacher else None
-        training = _Training(
-            spec=spec,
-            family=family,
-            size=size,
-            options=options,
-            teacher=teaching,
-            files=files,
-            reporter=reporter or Silence(),
+        _Training(
+            spec=spec, family=family, size=size, options=options, teacher=teaching, files=files, reporter=reporter or Silence(),
             track=track,
-        )
-        training.perform(Path(audio), replace=replace)
+        ).perform(Path(audio), replace=replace)  # fmt: skip
 
 
-def _check_numbers(steps: int | None, seed: int, accumulate: int) -> None:
+def _check_numbers(steps: int | None, seed: int, accumulate: int, track: str | None) -> None:
+    require_tracker(track)
     if steps is not None:
         require_whole("--steps", steps, least=1)
     require_whole("--seed", seed)
