@@ -190,3 +190,24 @@ def test_many_rows_share_the_room() -> None:
     assert text is not None
     assert len(str(text)) * 11 < 4_000_000
     assert len(text["rows"]) == 500
+
+
+# ---------------------------------------------------------------- confusion matrices, pretraining data
+
+
+def test_a_classification_task_has_a_confusion_matrix_for_each_row(over: list[Column]) -> None:
+    found = behind(over, {"a": said(10), "b": said(30)})["confusion"]["ks"]
+    assert found["0"] == {"labels": ["no", "stop", "yes"], "counts": ((10, 20, 0), (0, 0, 0), (0, 20, 10)), "left_out": 0}
+    assert found["1"]["counts"] == ((30, 0), (0, 30))
+
+
+def test_labels_that_a_board_keeps_to_itself_have_no_matrix(over: list[Column]) -> None:
+    def hidden(result: Result) -> details.ScoredPredictions:
+        return replace(details.ScoredPredictions.of(result, said(10)), errors=np.empty(0))
+
+    assert "confusion" not in details.behind([row("a")], over, hidden)
+
+
+def test_tasks_are_named_whose_corpus_a_model_declares(over: list[Column]) -> None:
+    assert details.seen("LibriSpeech 960 h, Speech Commands v0.02", over) == ["asr", "ks", "pr"]
+    assert details.seen("nothing", over) == details.seen(None, over) == []

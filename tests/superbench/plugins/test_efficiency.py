@@ -14,9 +14,10 @@ from torchaudio import models
 
 from superbench import Features, plugins
 from superbench.contract.corpora import Corpora
+from superbench.errors import BrokenPlugin
 from superbench.features.store import Store
 from superbench.plugins import Loaded
-from superbench.plugins.doctor.efficiency import weigh, weighed
+from superbench.plugins.doctor.efficiency import trained_on, weigh, weighed
 from superbench.plugins.doctor.macs import LENGTHS
 from superbench.results.published import records
 from superbench.runs.job import perform
@@ -138,6 +139,28 @@ def test_a_card_is_stored_under_the_revision_of_the_model(tmp_path: Path) -> Non
     assert model.calls == calls
     weighed(replace(loaded(model), revision="another"), "cpu", tmp_path)
     assert model.calls > calls
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"), [(("LibriSpeech 960 h", "VoxCeleb2"), "LibriSpeech 960 h, VoxCeleb2"), ((), "nothing"), (None, None)]
+)
+def test_what_a_model_was_trained_on_is_what_it_declares(declared: tuple[str, ...] | None, said: str | None) -> None:
+    model = Frames(nn.Linear(HOP, 2))
+    model.training_datasets = declared  # type: ignore[assignment]
+    assert trained_on(loaded(model)) == said
+
+
+def test_a_spectrum_and_random_weights_were_trained_on_nothing() -> None:
+    assert trained_on(loaded(Frames(nn.Identity()))) == "nothing"
+    untrained = replace(loaded(Frames(nn.Linear(HOP, 2))), spec=plugins.parse("apc:untrained"))
+    assert trained_on(untrained) == "nothing"
+
+
+def test_a_declaration_of_another_type_is_refused() -> None:
+    model = Frames(nn.Linear(HOP, 2))
+    model.training_datasets = (7,)  # type: ignore[assignment]
+    with pytest.raises(BrokenPlugin, match="Expected names of data sets"):
+        trained_on(loaded(model))
 
 
 def test_a_failed_measurement_stops_no_run_and_is_repeated(tmp_path: Path) -> None:
