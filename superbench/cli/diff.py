@@ -36,13 +36,14 @@ def diff(
 
     Example: superbench diff results/hubert "published:HuBERT Base"
     """
+    from superbench import plugins
     from superbench.cli.display import stages
     from superbench.results.diff.compare import plain
     from superbench.results.diff.sides import side
     from superbench.runs.commands import compare
 
     first, second = side(a), side(b)
-    names = list(filter(None, tasks.split(","))) if tasks else []
+    names = plugins.names_of(list(filter(None, tasks.split(",")))) if tasks else []
     if as_json:
         echo_json(plain(first, second, compare(first, second, names, items)))
         return

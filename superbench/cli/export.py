@@ -32,13 +32,14 @@ def export(
 
     Example: superbench export results/apc --to predict --out upload && (cd upload && zip -r predict.zip predict)
     """
+    from superbench import plugins
     from superbench.cli.display import console, stages
     from superbench.results.export import predict
     from superbench.results.modelcard import PROTOCOL_PAPER, card
 
     if url is not None and to is not Form.hf:
         raise CommandError("--url can only be used with --to hf. Remove it.")
-    names = [] if tasks == "all" else list(filter(None, tasks.split(",")))
+    names = [] if tasks == "all" else plugins.names_of(list(filter(None, tasks.split(","))))
     with stages() as reporter:
         if to is Form.predict:
             exported = predict(folder, out, names, reporter)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
 
-    from superbench.contract import Prediction, Score
+    from superbench.contract import Prediction, Score, Task
     from superbench.results import Result
     from superbench.results.confusion import Confusion
     from superbench.results.slices import Slice
@@ -41,7 +41,7 @@ class Weaknesses:
 
 def results(
     folder: Annotated[Path, typer.Argument(help="A folder that `superbench run --out` wrote, or a folder below it", show_default=False)],
-    tasks: Annotated[str, typer.Option(help="all, or names of tasks")] = "all",
+    tasks: Annotated[str, typer.Option(help="all, or names of tasks; FILE.py:NAME of an own task, for slices by length in seconds")] = "all",
     data: Annotated[Path | None, typer.Option(help="Folder with the corpora: slices by length in seconds [default: by the words of the reference]", show_default=False)] = None,
     by: Annotated[Path | None, typer.Option(help="A table (.csv, .tsv) with a column id or path, and others to slice by, such as snr", show_default=False)] = None,
     top: Annotated[int, typer.Option(help="How many slices of each kind, and items, are shown", min=1)] = MOST_ITEMS,
@@ -67,31 +67,30 @@ def results(
 
 def gathered(folder: Path, tasks: str, data: Path | None, by: Path | None, top: int, reporter: Reporter) -> list[Weaknesses]:
     """Return the weaknesses of every result of trained heads under a folder; raises `CommandError` if there is none."""
+    from superbench import plugins
     from superbench.results import read_results
+    from superbench.results.own import task_of
     from superbench.results.slices import read_columns
 
-    names = None if tasks == "all" else set(tasks.split(","))
-    read = {place: one for place, one in read_results(folder).items() if names is None or one.task.name in names}
+    listed = [] if tasks == "all" else tasks.split(",")
+    names, own = plugins.names_of(listed), [plugins.task(name) for name in listed if plugins.is_file(name)]
+    read = {place: one for place, one in read_results(folder).items() if not listed or one.task.name in names}
     trained = {place: one for place, one in read.items() if one.shots is None}
     if not trained:
-        listed = (
-            f"results of {', '.join(sorted({one.task.name for one in read.values()}))} without training"
-            if read
-            else "no result"
-        )
-        raise CommandError(f"{folder} has {listed} for --tasks {tasks}. Expected results of trained heads.")
-    columns = read_columns(by) if by is not None else {}
-    found = []
+        found = "only results without training" if read else "no result"
+        raise CommandError(f"{folder} has {found} for --tasks {tasks}. Expected results of trained heads.")
+    columns, weak = read_columns(by) if by is not None else {}, []
     for number, (place, one) in enumerate(trained.items()):
         reporter.advance("results", number, len(trained))
-        found.append(_weaknesses(place, one, columns, data, top))
+        task = next((task for task in own if task.card.name == one.task.name), None)
+        root = data or (Path() if task else None)
+        seconds = {} if root is None else seconds_of(task or task_of(one), root)
+        weak.append(_weaknesses(place, one, {"length (s)": seconds, **columns}, top))
     reporter.advance("results", len(trained), len(trained))
-    return found
+    return weak
 
 
-def _weaknesses(
-    place: Path, result: Result, columns: Mapping[str, Mapping[str, Any]], data: Path | None, top: int
-) -> Weaknesses:
+def _weaknesses(place: Path, result: Result, columns: Mapping[str, Mapping[str, Any]], top: int) -> Weaknesses:
     from superbench.results import read_predictions
     from superbench.results.confusion import confusion
     from superbench.results.item_errors import item_errors
@@ -100,16 +99,14 @@ def _weaknesses(
 
     predictions = read_predictions(place / result.predictions)
     score: Score = task_of(result).score(predictions, result.data.passport.facts)[result.primary]
-    lengths = (
-        {"length (s)": seconds_of(result, data)} if data is not None else {"length (words)": lengths_of_references(predictions)}
-    )
-    parts = slices(predictions, score, {**{name: known for name, known in lengths.items() if known}, **columns})
+    if not columns["length (s)"]:
+        columns = {**columns, "length (words)": lengths_of_references(predictions)}
+    parts = slices(predictions, score, {name: values for name, values in columns.items() if values})
     shown = {
         kind: [part.with_interval(predictions, score) if part in _shown(of_kind, top) else part for part in of_kind]
         for kind, of_kind in parts.items()
     }
-    errors = item_errors(predictions, score)
-    matrix = confusion(result.primary, predictions)
+    errors, matrix = item_errors(predictions, score), confusion(result.primary, predictions)
     return Weaknesses(result=result, predictions=predictions, errors=errors, slices=shown, confusion=matrix)
 
 
@@ -120,16 +117,15 @@ def _shown(parts: Sequence[Slice], top: int) -> list[Slice]:
     return list(dict.fromkeys([worst(parts), *parts[:top], parts[-1]]))
 
 
-def seconds_of(result: Result, data: Path) -> dict[str, float]:
+def seconds_of(task: Task, data: Path) -> dict[str, float]:
     """Return the length of the sound of each test item, in seconds, from the headers of the corpus; empty if it is not there."""
     from superbench.contract import SAMPLE_RATE
     from superbench.contract.corpora import Corpora
     from superbench.data.audio import header
     from superbench.errors import MissingCorpus
-    from superbench.results.own import task_of
 
     try:
-        folds = task_of(result).read(Corpora.at(data))
+        folds = task.read(Corpora.at(data))
     except MissingCorpus:
         return {}
     seconds = {}

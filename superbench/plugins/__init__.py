@@ -31,6 +31,7 @@ from superbench.plugins.names import (
     list_tasks as list_tasks,
     list_upstreams as list_upstreams,
     listed as listed,
+    names_of as names_of,
     offered as offered,
     task as task,
     task_names as task_names,

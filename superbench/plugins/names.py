@@ -183,6 +183,12 @@ def chosen(names: Sequence[str] | str) -> dict[str, Task]:
     return found
 
 
+def names_of(names: Sequence[str]) -> list[str]:
+    """Returns names as results have them: that of the card in place of `path/to/file.py:NAME`. Others need not be
+    registered."""
+    return [task(name).card.name if is_file(name) else name for name in names]
+
+
 def file_names(names: Sequence[str] | str) -> dict[str, str]:
     """Returns the tasks of own files among `names`: name of the card -> `/absolute/path/file.py:NAME`, for other processes."""
     files = [name for name in ([] if names == "all" else task_names(names)) if is_file(name)]

@@ -99,7 +99,7 @@ def compare(
     number of test items to list for each side. Raises `CommandError`, `BadResult`.
     """
     first, second = (value if isinstance(value, Side) else side(str(value)) for value in (a, b))
-    return compared(first, second, tasks, items, reporter)
+    return compared(first, second, plugins.names_of(tasks), items, reporter)
 
 
 def forecast(

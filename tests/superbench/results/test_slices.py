@@ -167,3 +167,21 @@ def test_no_such_task_is_an_error_in_words(a_folder: Callable[..., Path]) -> Non
 
     with pytest.raises(CommandError, match="--tasks pr"):
         gathered(a_folder("apc", 30), "pr", None, None, 3, Silence())
+
+
+def test_lengths_come_from_the_sound_of_an_own_task(tmp_path: Path) -> None:
+    import soundfile
+
+    from superbench.cli.results import seconds_of
+    from superbench.plugins import names_of
+
+    rows = ["path,label,split,speaker"]
+    for number, split in enumerate(("train", "train", "dev", "test", "test")):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(1_600 * (number + 1), 0.1), 16_000)
+        rows.append(f"{number}.wav,{'ab'[number % 2]},{split},s{number}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    text = f"from downstream.own_tasks import classification\nTASK = classification('mine', {str(tmp_path / 'list.csv')!r})"
+    (tmp_path / "mine.py").write_text(text)
+    name = f"{tmp_path}/mine.py:TASK"
+    assert names_of([name, "ks", "gone"]) == ["mine", "ks", "gone"]
+    assert seconds_of(task(name), tmp_path) == {"3.wav": 0.4, "4.wav": 0.5}
