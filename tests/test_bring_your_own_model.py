@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -12,9 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 PAGE = Path(__file__).parents[1] / "docs" / "bring_your_own_model.md"
 SNIPPETS = re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+RUNS = {
+    "spectrum": (["spectrum"], 320, 1, 161),
+    "Filters@ckpts/step*.pt": (["Filters-step10", "Filters-step20", "Filters-step30"], 160, 1, 80),
+}
+"""What is run -> the names of its rows, hop, layers and dim."""
 COMMANDS = [line for kind, text in SNIPPETS if kind == "bash" for line in text.strip().splitlines()]
 
 
@@ -28,7 +35,12 @@ def place(keyword_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         named = re.match(r"# (\S+)\n", text)
         if named:
             assert kind in ("python", "toml")
+            (folder / named[1]).parent.mkdir(exist_ok=True)
             (folder / named[1]).write_text(text)
+    (folder / "ckpts").mkdir()
+    for step in (10, 20, 30):
+        drawn = torch.randn(80, 1, 400, generator=torch.Generator().manual_seed(step))
+        torch.save({"weight": drawn / 20}, folder / "ckpts" / f"step{step}.pt")
     (folder / "demo").mkdir()
     (folder / "demo" / "data").symlink_to(keyword_corpora)
     config = transformers.HubertConfig(
@@ -64,7 +76,7 @@ def python(place: Path, script: str) -> subprocess.CompletedProcess[str]:
 def test_each_command_of_the_page_does_what_it_says(
     call: Callable[..., subprocess.CompletedProcess[str]], place: Path, command: str
 ) -> None:
-    name, *arguments = command.split()
+    name, *arguments = shlex.split(command)
     assert name == "superbench"
     if arguments[0] == "run":
         arguments += ["--max-steps", "20"]
@@ -74,9 +86,11 @@ def test_each_command_of_the_page_does_what_it_says(
         assert "keeps the contract of an upstream" in done.stdout
         assert "!" not in done.stdout
     if arguments[0] == "run":
-        result = json.loads((place / "results" / "spectrum" / "ks" / "result.json").read_text())
-        assert (result["upstream"]["hop"], result["upstream"]["layers"], result["upstream"]["dim"]) == (320, 1, 161)
-        assert result["certificate"]["length"]["holds"]
+        names, hop, layers, dim = RUNS[arguments[1].rpartition(":")[2]]
+        for name in names:
+            result = json.loads((place / "results" / name / "ks" / "result.json").read_text())
+            assert (result["upstream"]["hop"], result["upstream"]["layers"], result["upstream"]["dim"]) == (hop, layers, dim)
+            assert result["certificate"]["length"]["holds"]
     if arguments[0] == "list":
         assert "mymodel" in done.stdout
 
@@ -104,5 +118,5 @@ def test_every_snippet_is_about_ten_lines() -> None:
         for kind, text in SNIPPETS
         if kind != "bash"
     ]
-    assert len(code) == 4
+    assert len(code) == 8
     assert max(len(lines) for lines in code) <= 12

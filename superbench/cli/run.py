@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    upstreams: Annotated[list[str], typer.Argument(help="[alias=]spec: apc@FILE, apc:untrained, fbank, hf/ID, torchaudio/BUNDLE, s3prl/ENTRY, file.py:Class", show_default=False)],
+    upstreams: Annotated[list[str], typer.Argument(help="[alias=]spec: apc@FILE, apc:untrained, fbank, hf/ID, torchaudio/BUNDLE, s3prl/ENTRY, file.py:Class[:OPTIONS][@FILE]; a quoted pattern of files makes a row for each", show_default=False)],
     tasks: Tasks = "all",
     data: Annotated[Path | None, typer.Option(help="Folder with the corpora [default: data; own tasks need none]", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Folder for results")] = Path("results"),

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
 from superbench.plugins import model_files
 from superbench.plugins.advice import advice_on_path
-from superbench.plugins.entry_points import DISTRIBUTION, HUBS as HUBS, TASKS as TASKS, UPSTREAMS as UPSTREAMS, find, load
+from superbench.plugins.arguments import call_of, given_to
+from superbench.plugins.entry_points import (
+    DISTRIBUTION,
+    HUBS as HUBS,
+    TASKS as TASKS,
+    UPSTREAMS as UPSTREAMS,
+    find,
+    load,
+    points,
+)
 from superbench.plugins.rehearsal import rehearse
 from superbench.plugins.revision import NOTHING, revision
 from superbench.plugins.sources import Sources, sources_of, unread
@@ -111,7 +120,8 @@ def _built(spec: Spec) -> Any:
     if hasattr(factory, "configs"):
         return _trainable(spec, factory)
     if spec.options or spec.file:
-        raise CommandError(f"{spec.name} has no weights and no options, but {spec.text!r} gives some. Use {spec.name} alone.")
+        make, arguments, options = call_of(spec, factory)
+        return _call(spec, make, *arguments, **options)
     return _call(spec, factory) if inspect.isclass(factory) else _call(spec, _as_upstream, factory)
 
 
@@ -125,7 +135,7 @@ def loaded(spec: Spec, model: Any, device: str = "cpu", sources: Sources = NOTHI
         params = sum(_size(spec, name, parameter) for name, parameter in model.named_parameters())
         model.eval().requires_grad_(False).to(device)
     name = spec.name.rpartition(":")[2] if ".py:" in spec.name else ""
-    digest = revision(model, sources, name, declared=built_in)
+    digest = revision(model, sources, name, declared=built_in, given="" if built_in else given_to(spec))
     return Loaded(
         alias=spec.alias,
         spec=spec,
@@ -230,9 +240,9 @@ def _trainable(spec: Spec, family: Any) -> Any:
     return fresh_model(family, sizes[0] if sizes else "mini", int(seed))
 
 
-def _call(spec: Spec, factory: Any, *arguments: Any) -> Any:
+def _call(spec: Spec, factory: Any, *arguments: Any, **options: Any) -> Any:
     try:
-        return factory(*arguments)
+        return factory(*arguments, **options)
     except (SuperbenchError, KeyboardInterrupt):
         raise
     except BaseException as error:

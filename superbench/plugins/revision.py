@@ -14,18 +14,19 @@ from superbench.plugins.sources import Sources
 NOTHING = Sources()
 
 
-def revision(model: Any, sources: Sources = NOTHING, name: str = "", *, declared: bool = False) -> str:
+def revision(model: Any, sources: Sources = NOTHING, name: str = "", *, declared: bool = False, given: str = "") -> str:
     """Returns the digest of a model's weights, configuration and sources; if the model declares a `revision`, returns that.
 
-    `name` distinguishes models of one file. `declared` (built-in models): the digest covers code and configuration, but not the
-    files that the model opened and its libraries.
+    `name` distinguishes models of one file. `given`: a digest of the checkpoint and the options that its spec gives to its
+    class; it is added to a declared revision. `declared` (built-in models): the digest covers code and configuration, but
+    not the files that the model opened and its libraries.
     """
     declared_revision = getattr(model, "revision", None)
     if isinstance(declared_revision, str):
-        return declared_revision
+        return f"{declared_revision}-{given}" if given else declared_revision
     function = getattr(model, "function", None)
     factory = function if inspect.isfunction(function) else type(model)
-    facts = [factory.__qualname__, name, *sorted(sources.code.values())]
+    facts = [factory.__qualname__, name, *filter(None, [given]), *sorted(sources.code.values())]
     facts += [] if declared else [*sorted(sources.opened.values()), *sources.libraries]
     digest = hashlib.sha256("\n".join(facts).encode())
     config = getattr(model, "config", None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from superbench.contract.paths import expanded
 from superbench.errors import CommandError
 from superbench.plugins.entry_points import HUBS, points
+from superbench.plugins.series import one_each
 
 LEDGER = "ledger.jsonl"
 """File name of the list of finished jobs; it lies in the folder of results, as do the folders of upstreams."""
@@ -48,6 +49,8 @@ def parse(text: str) -> Spec:
 
     >>> parse("apc@demo/apc.safetensors").alias, parse("small=apc:untrained,seed=3").options
     ('apc', ('untrained', 'seed=3'))
+    >>> parse("my_model.py:Net:layers=6@step10.pt").options, parse("my_model.py:Net@step10.pt").alias
+    (('layers=6',), 'Net')
     >>> parse("hf/facebook/hubert-base-ls960").hub
     'hf'
     """
@@ -60,19 +63,27 @@ def parse(text: str) -> Spec:
     hub, slash, name = body.partition("/")
     path = expanded(file) if file else None
     if ".py:" in body:
-        return Spec(text=text, alias=alias or body.rsplit(":", 1)[1], hub=None, name=body, options=(), file=path)
+        source, _, rest = body.partition(".py:")
+        attribute, _, options = rest.partition(":")
+        own = f"{source}.py:{attribute}"
+        return Spec(text=text, alias=alias or attribute, hub=None, name=own, options=_options(options), file=path)
     if slash and hub in points(HUBS):
         short = Path(name).name if name[:1] in "/.~" else name
         return Spec(text=text, alias=alias or f"{hub}/{short}", hub=hub, name=name, options=(), file=path)
     name, _, options = body.partition(":")
     if not name:
         raise CommandError(f"{text!r} names no upstream. Expected [alias=]name, as in apc:untrained or mine=hf/./folder.")
-    return Spec(text=text, alias=alias or body, hub=None, name=name, options=tuple(filter(None, options.split(","))), file=path)
+    return Spec(text=text, alias=alias or body, hub=None, name=name, options=_options(options), file=path)
+
+
+def _options(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
 
 
 def specs(texts: list[str]) -> list[Spec]:
-    """Parses several specs; raises `CommandError` if two would have the same folder."""
-    parsed = [parse(text) for text in texts]
+    """Parses several specs; one whose checkpoint is a pattern (`apc@ckpts/step*.safetensors`) stands for one spec of each file.
+    Raises `CommandError` if two would have the same folder, or if no file matches a pattern."""
+    parsed = [parse(one) for text in texts for one in _each(text)]
     seen: dict[str, Spec] = {}
     for spec in parsed:
         if spec.folder in seen:
@@ -82,6 +93,18 @@ def specs(texts: list[str]) -> list[Spec]:
             )
         seen[spec.folder] = spec
     return parsed
+
+
+def _each(text: str) -> list[str]:
+    """Returns a spec for each file of a pattern; any other spec as it is."""
+    spec = parse(text)
+    name = str(spec.file) if spec.file else spec.name if spec.hub else ""
+    named = re.sub(r"[:/@=]", "-", spec.alias if spec.file or not spec.hub or "=" in text else spec.hub)
+    if not (files := one_each(name, text)):
+        return [text]
+    rest = text[text.index("=") + 1 :] if text.startswith(f"{spec.alias}=") else text
+    before = rest.rpartition("@")[0] + "@" if spec.file else f"{spec.hub}/"
+    return [f"{named}-{short}={before}{file}" for short, file in files.items()]
 
 
 def _unfit(alias: str, folder: str) -> str:

@@ -16,6 +16,7 @@ from superbench.contract import CUSTOM, UNTRAINED
 from superbench.errors import first_of
 from superbench.results import significance
 from superbench.results.at_chance import explained
+from superbench.results.checkpoints import series_of
 from superbench.results.grouping import apart
 from superbench.results.official import MINI, said_unlike, unlike_published
 from superbench.results.own import own_kind
@@ -114,6 +115,7 @@ class _Table:
     standings: Mapping[str, Standings]
     best: Mapping[str, set[int]]
     counted: frozenset[str]
+    series: Mapping[int, tuple[str, int]]
 
     @classmethod
     def of(cls, group: Group, columns: Sequence[Column]) -> _Table:
@@ -127,6 +129,7 @@ class _Table:
             {column.key: _standings(group, column) for column in shown},
             {column.key: leaders(group.rows, column)[0] for column in shown},
             frozenset(column.task for column in shown if column.reference),
+            {} if group.protocol in (PUBLISHED, SUPERSEDED) else series_of(group.rows),
         )
 
     def missing(self, row: Row) -> list[str]:
@@ -232,9 +235,11 @@ def _standings(group: Group, column: Column) -> Standings:
 
 def _row(table: _Table, index: int, origins: Origins) -> dict[str, Any]:
     row = table.group.rows[index]
+    series, updates = table.series.get(id(row), (None, None))
     return {
         "name": row.name, "origin": row.origin, "source": row.source, "kind": row.kind, "params": row.params, "macs": row.macs,
         "hop": row.hop, "layers": row.layers, "dim": row.dim, "revision": row.revision, "superseded": row.superseded,
+        "series": series, "updates": updates,
         "namesake": namesake(row.name) if row.origin == "local" else None,
         "superb": superb_score(row.cells, table.columns) if table.group.scored else None, "rank": table.ranks.get(id(row)),
         "tasks": len({key.split(".")[0] for key in row.cells}), "missing": table.missing(row),

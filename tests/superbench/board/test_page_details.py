@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from superbench.board.page import details, draws
+from superbench.board.page.contents import contents
 from superbench.contract import Prediction
 from superbench.plugins import task
 from superbench.results import Result, item_errors
+from superbench.results.grouping import grouped
 from superbench.results.intervals import Replicates, replicates
 from superbench.results.published import published
 from superbench.results.rows import Cell, Column, Row, columns
@@ -190,6 +192,13 @@ def test_many_rows_share_the_room() -> None:
     assert text is not None
     assert len(str(text)) * 11 < 4_000_000
     assert len(text["rows"]) == 500
+
+
+def test_checkpoints_of_one_model_are_a_series_of_probes(over: list[Column]) -> None:
+    rows = [doubles.made(f"mine-step{updates}", 10 + place) for place, updates in enumerate((100, 200, 1000))]
+    groups = grouped([*rows, doubles.made("fbank", 5)])
+    shown = {row["name"]: (row["series"], row["updates"]) for row in contents(groups, over)["groups"][0]["rows"]}
+    assert shown == {f"mine-step{updates}": ("mine-step", updates) for updates in (100, 200, 1000)} | {"fbank": (None, None)}
 
 
 # ---------------------------------------------------------------- confusion matrices, pretraining data

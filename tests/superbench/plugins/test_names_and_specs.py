@@ -32,6 +32,9 @@ def test_a_file_and_a_class_name_an_upstream() -> None:
         ("mine=apc@a=b.safetensors", "mine", None, "apc", (), Path("a=b.safetensors")),
         ("hf/facebook/hubert:main", "hf/facebook/hubert:main", "hf", "facebook/hubert:main", (), None),
         ("hf//tmp/model", "hf/model", "hf", "/tmp/model", (), None),
+        ("m.py:Net@ckpts/a.pt", "Net", None, "m.py:Net", (), Path("ckpts/a.pt")),
+        ("m.py:Net:layers=6,skip=true@a.pt", "Net", None, "m.py:Net", ("layers=6", "skip=true"), Path("a.pt")),
+        ("mine=d/m.py:Net:layers=6", "mine", None, "d/m.py:Net", ("layers=6",), None),
         ("torchaudio/hubert_base@w.pt", "torchaudio/hubert_base", "torchaudio", "hubert_base", (), Path("w.pt")),
     ],
 )
@@ -48,6 +51,26 @@ def test_two_upstreams_of_one_name_need_an_alias() -> None:
     with pytest.raises(CommandError, match="alias"):
         plugins.specs(["apc@a.safetensors", "apc@b.safetensors"])
     assert [spec.alias for spec in plugins.specs(["apc@a.safetensors", "b=apc@b.safetensors"])] == ["apc", "b"]
+
+
+def test_a_pattern_stands_for_every_checkpoint_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (2, 10, 100):
+        (tmp_path / f"step{number}.pt").write_text("")
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "net.pt").write_text("")
+    aliases = [spec.alias for spec in plugins.specs([f"apc@{tmp_path}/step*.pt"])]
+    assert aliases == ["apc-step2", "apc-step10", "apc-step100"]
+    first = plugins.specs([f"mine=m.py:Net:layers=6@{tmp_path}/step*.pt"])[0]
+    assert (first.alias, first.options, first.file) == ("mine-step2", ("layers=6",), tmp_path / "step2.pt")
+    assert plugins.parse(first.text) == first  # a worker reads the text again
+    assert [spec.alias for spec in plugins.specs([f"hf/{tmp_path}/[12]*"])][:1] == ["hf-2"]
+    assert [spec.alias for spec in plugins.specs([f"apc@{tmp_path}/*/net.pt"])] == [
+        "apc-2-net.pt",
+        "apc-10-net.pt",
+        "apc-100-net.pt",
+    ]
+    with pytest.raises(CommandError, match="no file matches"):
+        plugins.specs([f"apc@{tmp_path}/epoch*.pt"])
 
 
 def test_unknown_names_suggest_similar_ones() -> None:
@@ -77,7 +100,7 @@ def test_a_trainable_upstream_without_weights_says_how_to_get_some() -> None:
         plugins.upstream(plugins.parse("apc"))
     with pytest.raises(CommandError, match="the options of"):
         plugins.upstream(plugins.parse("apc:huge,untrained"))
-    with pytest.raises(CommandError, match="no weights and no options"):
+    with pytest.raises(CommandError, match="has no value"):
         plugins.upstream(plugins.parse("fbank:untrained"))
 
 

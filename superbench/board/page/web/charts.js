@@ -1,4 +1,5 @@
-// Two charts of a table: score against cost, with the Pareto front (rows that no cheaper row beats), and layer weights.
+// Two charts of a table: score against cost, with the Pareto front (rows that no cheaper row beats), or against the updates of a
+// series of checkpoints; and layer weights.
 
 const costs = [["params", "Parameters"], ["macs", "MACs"], ["rtf", "Real-time factor"]];
 const chosen = { costGroup: 0, score: "", cost: "", layerGroup: 0, layerView: "" };
@@ -13,7 +14,8 @@ function setCharts() {
   const group = groups[chosen.costGroup];
   const scores = [...group.rows.some((row) => present(row.superb)) ? [["superb", "SUPERB score ↑"]] : [],
     ...group.columns.map((column) => [column.key, `${column.title}: ${metricName(column)} ${arrow(column)}`])];
-  const across = costs.filter(([key], place) => !place || group.rows.some((row) => row[key] > 0));
+  const across = [...costs.filter(([key], place) => !place || group.rows.some((row) => row[key] > 0)),
+    ...seriesIn(group).map((name) => [`series:${name}`, `Updates of ${name}`])];
   if (!scores.some(([key]) => key === chosen.score)) chosen.score = scores[0]?.[0];
   if (!across.some(([key]) => key === chosen.cost)) chosen.cost = across[0][0];
   const change = (name) => (value) => { chosen[name] = value; setCharts(); };
@@ -25,17 +27,20 @@ function setCharts() {
 }
 
 // ---- score against cost
+const isSeries = () => chosen.cost.startsWith("series:");
+/** What lies across for a row: its cost, or its updates; null if it is no checkpoint of the chosen series. */
+const acrossOf = (row) => (!isSeries() ? row[chosen.cost] : row.series === chosen.cost.slice(7) ? row.updates : null);
 function costChart(group, width) {
   const column = chosen.score === "superb" ? { ...leading[2], title: "SUPERB score", unit: "" }
     : group.columns.find((one) => one.key === chosen.score);
-  const rows = group.rows.filter(passes);
-  const points = rows.filter((row) => present(column.read(row))).map((row) => ({ row, x: row[chosen.cost], y: column.read(row),
+  const rows = group.rows.filter((row) => passes(row) && (!isSeries() || present(acrossOf(row))));
+  const points = rows.filter((row) => present(column.read(row))).map((row) => ({ row, x: acrossOf(row), y: column.read(row),
     cell: row.cells[column.key] }));
   const sized = points.filter((point) => point.x > 0).sort((a, b) => a.x - b.x || (column.higher ? b.y - a.y : a.y - b.y));
   const free = points.filter((point) => point.x === 0);
   const beats = (y, other) => (column.higher ? y > other : y < other);
   let best = free.map((point) => point.y).reduce((a, b) => (beats(a, b) ? a : b), column.higher ? -Infinity : Infinity);
-  const front = sized.filter((point) => beats(point.y, best) && ((best = point.y), true));
+  const front = isSeries() ? sized : sized.filter((point) => beats(point.y, best) && ((best = point.y), true));
   noteCost(rows, points, free, front);
   if (!points.length) return make("p", { class: "soft" }, "No row that is shown has this score.");
   const height = Math.max(300, Math.min(460, width * 0.5));
@@ -49,10 +54,11 @@ function costChart(group, width) {
     ticks: ticksOf(low, high), text: (value) => minus(String(value)), title: column.title + (column.domain ? `, ${metricName(column)}`
       : "") + ` ${arrow(column)}` };
   const x = { at: (value) => margin.left + (width - margin.left - margin.right) * Math.log(value / xs[0]) / Math.log(xs[1] / xs[0]),
-    ticks: logTicks(...xs), text: short, title: costs.find(([key]) => key === chosen.cost)[1] };
-  return svg(width, height, `${y.title} against ${x.title}; the rows that no cheaper row beats: ${listed(front.map(({ row }) => row.name)) || "none"}`,
+    ticks: logTicks(...xs), text: short, title: isSeries() ? "Updates" : costs.find(([key]) => key === chosen.cost)[1] };
+  const joins = isSeries() ? "the checkpoints" : "the rows that no cheaper row beats";
+  return svg(width, height, `${y.title} against ${x.title}; ${joins}: ${listed(front.map(({ row }) => row.name)) || "none"}`,
     frame(width, height, margin, x, y), ...free.map((point) => freeLine(point, width, margin, y)),
-      frontLine(front, x, y, width - margin.right),
+      isSeries() ? pathLine(front, x, y) : frontLine(front, x, y, width - margin.right),
     ...whiskers(sized, x, y), ...sized.map((point) => dot(point, front.includes(point), x, y, column, group)),
       ...namesOf(front, sized, x, y, width));
 }
@@ -63,6 +69,8 @@ function frontLine(front, x, y, right) {
   const path = front.map((point, place) => (place ? `H${x.at(point.x)}V${y.at(point.y)}` : `M${x.at(point.x)} ${y.at(point.y)}`)).join("");
   return path ? draw("path", { class: "front", d: `${path}H${right}` }) : null;
 }
+const pathLine = (points, x, y) => draw("polyline", { class: "front",
+  points: points.map((point) => `${x.at(point.x).toFixed(1)},${y.at(point.y).toFixed(1)}`).join(" ") });
 const whiskers = (points, x, y) => points.filter(({ cell }) => points.length <= 40 && hasInterval(cell)).map(({ x: across, cell }) =>
   draw("line", { class: "whisker", x1: x.at(across), x2: x.at(across), y1: y.at(cell.lo), y2: y.at(cell.hi) }));
 function dot({ row, x: across, y: value }, leads, x, y, column, group) {
@@ -90,6 +98,11 @@ function namesOf(front, sized, x, y, width) {
   });
 }
 function noteCost(rows, points, free, front) {
+  byId("cost-line").textContent = isSeries() ? "The line joins the checkpoints of one model." : "The line joins the rows that no cheaper row beats.";
+  if (isSeries()) {
+    fill(byId("cost-note"), free.length ? "Dotted lines: checkpoints before the first update. " : null);
+    return;
+  }
   const lost = rows.length - points.filter((point) => present(point.x)).length;
   fill(byId("cost-note"), front.length ? make("span", {}, "No cheaper row beats ",
     ...front.flatMap((point, place) => [place ? ", " : "", viewLink("model", keyOf(point.row), point.row.name)]), ". ") : null,

@@ -219,3 +219,18 @@ def test_layers_are_shown_for_a_model_and_for_a_task(page: Any) -> None:
     assert page.locator("#layers rect.heat title").all_text_contents()[:2] == ["tera, layer 0: 0.032", "tera, layer 1: 0.087"]
     page.get_by_role("combobox", name="Show").select_option("model:tera")
     assert page.locator("#layers text.name").all_text_contents()[0].startswith("PR")
+
+
+def test_the_chart_shows_a_series_of_checkpoints_over_their_updates(show: Any, board: dict[str, Any]) -> None:
+    first = board["groups"][0]["rows"]
+    for row, updates in zip(first, (1000, 200, 5000), strict=False):
+        row |= {"series": "mine-step", "updates": updates}
+    page = show(board)
+    page.locator("#cost-card").scroll_into_view_if_needed()
+    page.wait_for_selector("#cost svg")
+    page.locator("#cost-size").select_option(label="Updates of mine-step")
+    names = ", ".join(first[place]["name"] for place in (1, 0, 2))
+    assert page.locator("#cost svg").get_attribute("aria-label").endswith(f"against Updates; the checkpoints: {names}")
+    assert page.locator("#cost polyline.front").get_attribute("points").count(",") == 3
+    assert page.locator("#cost .dot").count() == 3
+    assert "one model" in page.locator("#cost-line").inner_text()
