@@ -10,6 +10,8 @@ import typer
 
 from superbench.errors import CommandError
 
+MOST_DIGITS = 9
+"""Characters of a range of hidden states."""
 BOARD = "The board: a folder, a file .db (SQLite), or postgresql://USER@HOST/NAME"
 MOST_IN_RANGE = 20
 """Numbers of a range that a message writes out."""
@@ -22,8 +24,13 @@ DATA = Path("data")
 Protocol = Annotated[str | None, typer.Option(help="superb, superb-once or mini train heads [default: mini on miniature corpora, else superb]; few-shot and in-context train nothing", show_default=False)]  # fmt: skip
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda (every visible GPU), or some: cuda:0,cuda:3")]
 Rates = Annotated[str | None, typer.Option("--lr", help="Learning rates in place of the recipe's grid: 1e-3,1e-4", show_default=False)]  # fmt: skip
-Seeds = Annotated[str, typer.Option(help="Seeds of initialisation and dropout: 0,1,2; the lowest is reported")]
-MaxSteps = Annotated[int | None, typer.Option(help="The most updates to train (recorded in the result as a deviation)", min=1, show_default=False)]  # fmt: skip
+Seeds = Annotated[
+    str,
+    typer.Option(
+        help="Seeds of initialisation and dropout: 0,1,2; the score is that of the lowest, and the result also has mean, standard deviation and interval over all"
+    ),
+]
+MaxSteps = Annotated[int | None, typer.Option(help="Updates to train, in place of the recipe's (a deviation)", min=1, show_default=False)]  # fmt: skip
 ShotNumbers = Annotated[str | None, typer.Option("--shots", help="Numbers of examples for few-shot and in-context: 0,1,5,20,all [default: those of the task]", show_default=False)]  # fmt: skip
 Draws = Annotated[
     int, typer.Option("--draws", help="How often the examples are drawn, for few-shot and in-context", min=1, max=1000)
@@ -57,6 +64,25 @@ def shots(text: str | None) -> tuple | None:
         raise CommandError(
             f"--shots {text!r}: expected numbers of examples, or all, separated by commas, as in --shots 0,1,5,20,all."
         ) from error
+
+
+def layers(text: str | None) -> tuple[int, ...] | None:
+    """Parse numbers of hidden states; raises `CommandError`.
+
+    >>> layers("0,6,12"), layers("0-2,6")
+    ((0, 6, 12), (0, 1, 2, 6))
+    """
+    if text is None:
+        return None
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > MOST_DIGITS:
+            raise CommandError(
+                f"--layers {text!r}: expected numbers or ranges of hidden states, as in --layers 0,6,12 or 0-12."
+            )
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
 
 
 def numbers(option: str, text: str | None, kind: type) -> tuple | None:

@@ -20,7 +20,12 @@ class Kind(str, Enum):
 
 def list_(
     kind: Annotated[Kind, typer.Argument(help="upstreams or tasks", show_default=False)],
-    hub: Annotated[str | None, typer.Option(help="List the names of a hub: torchaudio, s3prl", show_default=False)] = None,
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            help="List the names of a hub, or how to write them: torchaudio, s3prl, hf, fairseq, hear, onnx", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the registered upstreams or tasks: name, description, module, distribution. Imports none of them.

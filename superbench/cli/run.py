@@ -25,6 +25,7 @@ from superbench.cli.arguments import (
     Track,
     Variants,
     corpora_of,
+    layers as layer_numbers,
     numbers,
     shots,
 )
@@ -40,7 +41,8 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for results")] = Path("results"),
     protocol: Protocol = None, device: Device = "auto",
     lr: Rates = None, seeds: Seeds = "0", max_steps: MaxSteps = None, limit: Limit = None,
-    layer: Annotated[int | None, typer.Option(help="Use this hidden state only, instead of the weighted sum of all", min=0, show_default=False)] = None,
+    layers: Annotated[str | None, typer.Option("--layers", help="Use the weighted sum of these hidden states only: 0,6,12 or 0-12", show_default=False)] = None,
+    layer: Annotated[int | None, typer.Option(help="Use this hidden state only: the same as --layers N", min=0, show_default=False)] = None,
     chunk: Annotated[float | None, typer.Option(help="Split audio longer than so many seconds into chunks, to bound memory; features differ slightly at chunk boundaries", min=1, show_default=False)] = None,
     batch_seconds: Annotated[float | None, typer.Option(help="Seconds of sound that pass through the model at once, with padding [default: 60 on a CPU, 600 on a GPU]; features of other batches differ in their last digits, so they are stored apart and recorded as a deviation", min=1, show_default=False)] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16, for the matrix products of the upstream [default: bfloat16 on a GPU that supports it, except with protocol superb; else float32]", show_default=False)] = None,
@@ -67,7 +69,7 @@ def run(
     """
     _execute(upstreams, tasks, dry_run, {
         "data": corpora_of(data, tasks) or DATA, "out": out, "protocol": protocol, "device": device, "learning_rates": numbers("--lr", lr, float),
-        "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "chunk_seconds": chunk,
+        "seeds": numbers("--seeds", seeds, int) or (), "max_steps": max_steps, "layer": layer, "layers": layer_numbers(layers), "chunk_seconds": chunk,
         "batch_seconds": batch_seconds, "precision": precision, "store_format": store_format, "limit": limit, "variants": variant or (),
         "workers": workers, "readers": readers, "store": store, "store_gb": store_gb, "engine": engine, "address": address, "slurm": slurm,
         "detach": detach, "store_per_node": store_per_node, "redo": redo, "track": track, "shots": shots(examples), "draws": draws,

@@ -25,10 +25,10 @@ class Features:
 class Upstream(Protocol):
     """A frozen speech model. It is usually an `nn.Module`; then the engine moves it to the device and sets eval mode.
 
-    `waves` (batch, samples) is zero-padded; `lengths` (batch) counts the samples without padding. Features of an utterance must
-    not depend on the other items in the batch. Frame t is aligned with sample `t * hop`. A class may declare `revision`, a
-    digest of weights, configuration and source; for an `nn.Module` without it, the engine computes one. It may declare
-    `training_datasets`, the names of the data that its weights were trained on (`()`: none), which boards show.
+    `waves` (batch, samples) at `sample_rate` Hz is zero-padded; `lengths` (batch) counts the samples without padding. Features
+    of an utterance must not depend on the other items in the batch. Frame t is aligned with sample `t * hop`. A class may
+    declare `revision`, a digest of weights, configuration and source; for an `nn.Module` without it, the engine computes one.
+    It may declare `training_datasets`, the names of the data that its weights were trained on (`()`: none), which boards show.
     """
 
     sample_rate: int

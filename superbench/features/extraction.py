@@ -50,8 +50,9 @@ class Statistics:
 class Extraction:
     """Features of a request: those of `entries` are stored, all others are computed at every reading.
 
-    Fresh crops are always computed at reading, and everything if frames are not stored. With `layer`, only that hidden state is
-    returned. `lengths`: of each segment, in samples at 16 kHz, before trimming. `padded`: a buffer for batches of frames.
+    Fresh crops are always computed at reading, and everything if frames are not stored. With `chosen`, only these hidden
+    states are returned. `lengths`: of each segment, in samples at 16 kHz, before trimming. `padded`: a buffer for batches of
+    frames.
     """
 
     store: Store
@@ -59,7 +60,7 @@ class Extraction:
     live: LivePass
     lengths: Mapping[Audio, int]
     statistics: Statistics
-    layer: int | None = None
+    chosen: tuple[int, ...] | None = None
     padded: Tensor = field(default_factory=lambda: torch.empty(0))
     _checked_seconds: float = 0.0
 
@@ -71,9 +72,9 @@ class Extraction:
         live = [i for i, audio in enumerate(audios) if audio not in self.entries]
         computed = dict(zip(live, self.live.read([audios[i] for i in live], batch), strict=True))
         rows = [computed[i] if i in computed else self.store.read(self.entries[audio]) for i, audio in enumerate(audios)]
-        return (
-            rows if self.layer is None else [row if row.shape[1] == 1 else row[:, self.layer : self.layer + 1] for row in rows]
-        )
+        if self.chosen is None:
+            return rows
+        return [row if row.shape[1] == len(self.chosen) else row[:, list(self.chosen)] for row in rows]
 
     def prefetch(self, audios: Sequence[Audio], batch: BatchKey) -> None:
         """Starts to decode the sound that `read` will need for this batch, in background threads."""
@@ -111,7 +112,7 @@ class Extraction:
     @property
     def layers(self) -> int:
         """Number of layers that `read` returns."""
-        return self.request.upstream.layers if self.layer is None else 1
+        return self.request.upstream.layers if self.chosen is None else len(self.chosen)
 
     def samples(self, audio: Audio) -> int:
         """Returns the length of a segment (samples at 16 kHz, before trimming); for a fresh crop, the length of the crop."""
@@ -126,22 +127,23 @@ def extract(
     device: str,
     reporter: Reporter,
     live: Collection[Audio] = (),
-    layer: int | None = None,
+    layers: tuple[int, ...] | None = None,
     passing: ForwardOptions = WHOLE,
     since: float | None = None,
 ) -> Extraction:
     """Returns features of `audios`, from the store or from the model; raises `BadAudio`, `BadUpstream`, `StoreError`.
 
     Features of `live` segments are not stored but computed at each reading (if there are too many frames to store), as are
-    fresh crops of longer sound. With `layer`, frames are stored only for that hidden state, unless all layers are stored
-    already. Features stored before `since` (Unix time), or before the reference outputs of the model, are computed again.
+    fresh crops of longer sound. With `layers` (ascending), frames are stored only for these hidden states, unless all
+    are stored already. Features stored before `since` (Unix time), or before the reference outputs of the model, are computed
+    again.
     """
     began = time.perf_counter()
     work, request = _pass(upstream, store, since, reporter), Request(upstream, reduction, device, passing)
     unique = list(dict.fromkeys(audios))
     sounds = store.sounds([audio.path for audio in unique])
     pieces, rates = request.pieces(unique, sounds), Counter(sound.rate for sound in sounds)
-    request, fixed, entries = _to_store(work, request, _fixed(pieces, live), layer)
+    request, fixed, entries = _to_store(work, request, _fixed(pieces, live), layers)
     work.compute(request, fixed)
     stored = work.entries(fixed)
     entries |= {piece.audio: stored[piece.key] for piece in fixed}
@@ -150,7 +152,12 @@ def extract(
     )
     lengths = {piece.audio: piece.samples for piece in pieces}
     return Extraction(
-        store=store, entries=entries, live=LivePass(request, store.readers), lengths=lengths, statistics=statistics, layer=layer
+        store=store,
+        entries=entries,
+        live=LivePass(request, store.readers),
+        lengths=lengths,
+        statistics=statistics,
+        chosen=layers,
     )
 
 
@@ -161,7 +168,7 @@ def contribute(
     store: Store,
     device: str,
     live: Collection[Audio] = (),
-    layer: int | None = None,
+    layers: tuple[int, ...] | None = None,
     passing: ForwardOptions = WHOLE,
     since: float | None = None,
 ) -> float:
@@ -171,7 +178,7 @@ def contribute(
     """
     work, request = _pass(upstream, store, since, Silence()), Request(upstream, reduction, device, passing)
     pieces = work.pieces(request, list(dict.fromkeys(audios)))
-    request, fixed, _ = _to_store(work, request, _fixed(pieces, live), layer)
+    request, fixed, _ = _to_store(work, request, _fixed(pieces, live), layers)
     made = work.contribute(request, fixed)
     try:
         check_steady(upstream, device)
@@ -196,17 +203,17 @@ def _is_cropped(piece: Piece) -> bool:
 
 
 def _to_store(
-    work: StoredPass, request: Request, pieces: Sequence[Piece], layer: int | None
+    work: StoredPass, request: Request, pieces: Sequence[Piece], layers: tuple[int, ...] | None
 ) -> tuple[Request, Sequence[Piece], dict[Audio, Entry]]:
     """Returns the request for the segments that must be stored, these segments, and entries that replace the others.
 
-    Frames of one layer are taken from entries with all layers where there are any; all others have that layer alone.
+    Frames of some layers are taken from entries with all layers where there are any; all others have these layers alone.
     """
     entries: dict[Audio, Entry] = {}
-    if layer is not None and request.reduction == "frames":
+    if layers is not None and request.reduction == "frames":
         stored = work.entries(pieces)
         entries = {piece.audio: stored[piece.key] for piece in pieces if piece.key in stored}
-        request = replace(request, passing=replace(request.passing, layer=layer))
+        request = replace(request, passing=replace(request.passing, layers=layers))
         pieces = work.pieces(request, [piece.audio for piece in pieces if piece.key not in stored])
     return request, pieces, entries
 

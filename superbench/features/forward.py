@@ -17,6 +17,7 @@ from superbench.errors import BadUpstream
 from superbench.features.quantized import Rows, StoreFormat
 from superbench.features.reduction import checked, reduced, require_shape
 from superbench.features.transfer import Transfer, host_buffer, transfer_of
+from superbench.system.memory import allocation_errors
 
 if TYPE_CHECKING:
     from superbench.plugins import Loaded
@@ -28,17 +29,17 @@ BATCH_SAMPLES = {"cpu": 60 * SAMPLE_RATE, "cuda": 600 * SAMPLE_RATE}
 
 @dataclass(frozen=True, slots=True)
 class ForwardOptions:
-    """Options of a forward pass: chunking, precision, layer, size of batches, format of frames.
+    """Options of a forward pass: chunking, precision, layers, size of batches, format of frames.
 
     Sound longer than `chunk` samples is split into equal parts of at most that length; their frames are concatenated.
     `precision` applies to matrix products and convolutions (`bfloat16`: autocast; weights and stored features keep their type).
-    If `layer` is given, only that hidden state is kept. `batch`: largest number of padded samples in a batch. `store_format`:
+    If `layers` are given, only these hidden states are kept. `batch`: largest number of padded samples in a batch. `store_format`:
     how frames are rounded, stored or not.
     """
 
     chunk: int | None = None
     precision: Precision = "float32"
-    layer: int | None = None
+    layers: tuple[int, ...] | None = None
     batch: int | None = None
     store_format: StoreFormat = "float16"
 
@@ -144,7 +145,7 @@ class Begun:
         return features
 
     def _reduced(self, frames: list[Tensor]) -> list[Rows]:
-        layers = slice(None) if self.options.layer is None else slice(self.options.layer, self.options.layer + 1)
+        layers = slice(None) if self.options.layers is None else list(self.options.layers)
         parts, audios = iter(zip(frames, self.batch.audios, strict=True)), list[Audio]()
         whole = []
         for count in self.batch.counts:
@@ -196,7 +197,8 @@ def _too_long(upstream: Loaded, audio: Audio, samples: int) -> BadUpstream:
 def _called(upstream: Loaded, group: Group, device: str, precision: Precision, transfer: Transfer) -> Call:
     """Calls the model with a group."""
     waves, lengths = transfer.up(group.waves), transfer.up(group.lengths)
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+    autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+    with allocation_errors(), torch.inference_mode(), autocast:
         features = upstream.model(waves, lengths)
     return Call(group, features.frames.float(), features.lengths, transfer.mark())
 
@@ -214,10 +216,11 @@ def forward(
     An utterance of n samples keeps min(round(n / hop), frames that the model returns for it) frames, at least one. If memory
     runs out, the batch is halved; `BadUpstream` is raised if a single utterance does not fit.
     """
-    batch = padded(upstream, waves, audios, device, options)
     try:
-        return begin(upstream, batch, reduction, device, options, transfer_of(device)).finish()
-    except torch.OutOfMemoryError as error:  # in the reduction of the frames
+        with allocation_errors():
+            batch = padded(upstream, waves, audios, device, options)
+            return begin(upstream, batch, reduction, device, options, transfer_of(device)).finish()
+    except torch.OutOfMemoryError as error:  # in the padding, or in the reduction of the frames
         if len(waves) == 1:
             raise _too_long(upstream, audios[0], len(waves[0])) from error
     middle = len(waves) // 2

@@ -100,7 +100,7 @@ class Request:
         settings += "".join(f"|{library}" for library in self.upstream.libraries) + f"|decoding {DECODING}"
         settings += f"|chunk {options.chunk}" if options.chunk else ""
         settings += f"|batch {options.batch}" if self.batch_samples != BATCH_SAMPLES[self.device] else ""
-        return settings + (f"|layer {options.layer}" if options.layer is not None else "")
+        return settings + (f"|layer {','.join(map(str, options.layers))}" if options.layers is not None else "")
 
     def _stored(self) -> str:
         return "float32" if self.reduction == "mean" else self.passing.store_format
@@ -121,7 +121,7 @@ class Request:
             yield name_of(shard), shard
 
     def _bytes(self, batch: Sequence[Piece]) -> int:
-        layers = self.upstream.layers if self.passing.layer is None else 1
+        layers = self.upstream.layers if self.passing.layers is None else len(self.passing.layers)
         if self.reduction == "mean":
             return len(batch) * layers * self.upstream.dim * 4
         row = row_bytes(self.upstream.dim, self.passing.store_format)

@@ -126,16 +126,23 @@ def _built(spec: Spec) -> Any:
 
 
 def loaded(spec: Spec, model: Any, device: str = "cpu", sources: Sources = NOTHING, *, built_in: bool = False) -> Loaded:
-    """Returns a model that was built already, ready to run under the name of `spec`. `sources`: the files of its code, and
-    its libraries."""
+    """Returns a model that was built already, ready to run under the name of `spec`, and as one at 16 kHz. `sources`: the files
+    of its code, and its libraries."""
     from torch import nn
+
+    from superbench.plugins.resampling import at_16_khz
 
     params = 0
     if isinstance(model, nn.Module):
         params = sum(_size(spec, name, parameter) for name, parameter in model.named_parameters())
-        model.eval().requires_grad_(False).to(device)
+        model.eval().requires_grad_(False)
     name = spec.name.rpartition(":")[2] if ".py:" in spec.name else ""
     digest = revision(model, sources, name, declared=built_in, given="" if built_in else given_to(spec))
+    resampled = at_16_khz(model, spec.text)
+    if resampled is not model:
+        digest, model = f"{digest}-{model.sample_rate}", resampled.eval()
+    if isinstance(model, nn.Module):
+        model.to(device)
     return Loaded(
         alias=spec.alias,
         spec=spec,

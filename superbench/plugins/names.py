@@ -57,14 +57,14 @@ def listed(group: str) -> list[Listed]:
 
 
 def offered(hub: str) -> list[Offered]:
-    """Returns the names that a hub offers; the hub itself is not imported.
+    """Returns the names that a hub offers, or how to write them; the hub itself is not imported. A hub that has registered
+    neither has one entry, `ID`, with the first line of its documentation.
 
-    Raises `UnknownName` for a hub that is not registered, `CommandError` for a hub without a list of names.
+    Raises `UnknownName` for a hub that is not registered.
     """
-    find(HUBS, "hub", hub)
-    known = points(NAMES)
+    point, known = find(HUBS, "hub", hub), points(NAMES)
     if hub not in known:
-        raise CommandError(f"The hub {hub!r} has no list of names. Use the id of a model on that hub, as in {hub}/ID.")
+        return [Offered("ID", first_line(point.module))]
     return [Offered(name, kind) for name, kind in load(known[hub])().items()]
 
 
@@ -76,7 +76,7 @@ def list_tasks() -> list[Listed]:
 def list_upstreams(hub: str | None = None) -> list[Listed] | list[Offered]:
     """Returns all registered upstreams by name, then the hubs as `hub/…`; or the names that one `hub` offers. None is imported.
 
-    Raises `UnknownName` for a hub that is not registered, `CommandError` for a hub without a list of names.
+    Raises `UnknownName` for a hub that is not registered.
     """
     if hub is not None:
         return offered(hub)

@@ -20,22 +20,8 @@ from typing_extensions import TypedDict
 from superbench.contract import UNTRAINED, Protocols
 from superbench.data.passport import Passport
 from superbench.results.own import Told
-from superbench.system.records import (
-    CLOSED,
-    Amount,
-    Count,
-    Digest,
-    Few,
-    Line,
-    Many,
-    Name,
-    Rate,
-    Real,
-    Record,
-    Remarks,
-    Text,
-    Weight,
-)
+from superbench.results.score_facts import ScoreFacts as ScoreFacts
+from superbench.system.records import CLOSED, Amount, Count, Digest, Few, Line, Name, Rate, Real, Record, Remarks, Text, Weight
 from superbench.system.spelling import visible
 
 MOST_POINTS = 5_000
@@ -69,17 +55,6 @@ class UpstreamFacts(Record):
     hop: Annotated[int, Field(ge=1, le=16_000_000)]
     layers: Annotated[int, Field(ge=1, le=10_000)]
     dim: Annotated[int, Field(ge=1, le=10_000_000)]
-
-
-class ScoreFacts(Record):
-    """A metric: value, unit, direction, 95 % interval (or null) and its method, and the counts from which it is computed."""
-
-    value: Real
-    unit: Literal["%", "fraction"]
-    higher_is_better: bool
-    ci: tuple[Real, Real] | None = None
-    ci_method: Line | None = None
-    counts: Many[Real]
 
 
 class Receipt(Record):

@@ -21,11 +21,11 @@ def command_of(spec: str, card: TaskCard, options: Options, file: str = "") -> s
     >>> from superbench import plugins
     >>> options = Options("mini", learning_rates=(0.01, 0.001), seeds=(0, 1), layer=2)
     >>> command_of("apc@apc.safetensors", plugins.task("ks").card, options)
-    'superbench run apc@apc.safetensors --tasks ks --data DATA --protocol mini --lr 0.01,0.001 --seeds 0,1 --layer 2'
+    'superbench run apc@apc.safetensors --tasks ks --data DATA --protocol mini --lr 0.01,0.001 --seeds 0,1 --layers 2'
     """
     changed: dict[str, Any] = {
         "--lr": options.learning_rates, "--seeds": None if options.seeds == (0,) else options.seeds,
-        "--max-steps": options.max_steps, "--limit": options.limit, "--layer": options.layer,
+        "--max-steps": options.max_steps, "--limit": options.limit, "--layers": options.states,
         "--chunk": options.chunk_seconds, "--batch-seconds": options.batch_seconds,
         "--precision": None if options.precision == "float32" else options.precision,
         "--store-format": None if options.store_format == "float16" else options.store_format, "--shots": options.shots,

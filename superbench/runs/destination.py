@@ -32,9 +32,11 @@ def label_of(options: Options, protocol: Protocols, precision: Precision) -> str
     >>> label_of(Options("mini", layer=0, max_steps=50), "mini", "float32"), label_of(Options("superb"), "mini", "float32")
     ('--layer-0--max-steps-50', '--protocol-superb')
     """
+    states = options.states
+    one, several = (states, None) if states and len(states) == 1 else (None, states)
     words = {
         "protocol": options.protocol if options.trains and options.protocol not in (protocol, CUSTOM) else None,
-        "layer": options.layer, "max-steps": options.max_steps, "lr": options.learning_rates,
+        "layer": one, "layers": several, "max-steps": options.max_steps, "lr": options.learning_rates,
         "seeds": options.seeds if options.seeds != (0,) else None, "variant": options.variants or None,
         "shots": options.shots, "draws": None if options.draws == DRAWS else options.draws,
         "chunk": options.chunk_seconds, "batch-seconds": options.batch_seconds, "limit": options.limit,

@@ -139,7 +139,7 @@ def _heads(
 ) -> tuple[HeadCost, ...]:
     """Returns the estimated time of the heads of every task that is not absent."""
     by_name, costs = {task.card.name: task for task in tasks}, []
-    shape = shape if options.layer is None else dataclasses.replace(shape, layers=1)
+    shape = shape if options.states is None else dataclasses.replace(shape, layers=len(options.states))
     for demand in demands:
         costs.append(head_cost(by_name[demand.task], demand, shape, options.device))
         reporter.advance("heads measured", len(costs), len(demands))

@@ -77,7 +77,7 @@ def _data(read: Sequence[Fold], sounds: Sounds, corpora: Corpora) -> Data:
 def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, data: Data) -> str:
     facts: list[Any] = [
         task.card.name, task.card.version, code_of(task.read.__module__), options.protocol, repr(recipe),
-        repr(options.points(recipe)), options.device, options.layer, options.forward_options.chunk,
+        repr(options.points(recipe)), options.device, _state(options), options.forward_options.chunk,
         options.forward_options.precision, upstream.revision, upstream.libraries, upstream.alias, data.fingerprint, DECODING,
         __version__, *data.files.values(),
     ]  # fmt: skip
@@ -90,6 +90,11 @@ def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, da
     if not options.trains:
         facts.append([options.shots, options.draws, options.prepared])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _state(options: Options) -> int | tuple[int, ...] | None:
+    """Returns one hidden state as its number, as in earlier identities."""
+    return options.states[0] if options.states and len(options.states) == 1 else options.states
 
 
 def _valid_result(folder: Path, reporter: Reporter) -> Result | None:

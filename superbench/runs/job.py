@@ -114,10 +114,10 @@ def share_extraction(task: Task, upstream: Loaded, corpora: Corpora, store: Stor
 
 
 def _extraction_settings(task: Task, upstream: Loaded, folds: Sequence[Fold], store: Store, options: Options) -> tuple:
-    """Returns the sound that is not stored, the layer, the forward options, and the time before which features are old."""
-    layer = _layer(options, upstream) if task.head and options.trains else None
-    live = unstored(task, upstream, upstream.layers if layer is None else 1, folds, store, options.store_format)
-    return live, layer, options.forward_options, options.redo_since
+    """Returns the sound that is not stored, the layers, the forward options, and the time before which features are old."""
+    layers = _layers(options, upstream) if task.head and options.trains else None
+    live = unstored(task, upstream, upstream.layers if layers is None else len(layers), folds, store, options.store_format)
+    return live, layers, options.forward_options, options.redo_since
 
 
 def _tracked(inputs: Inputs) -> dict[str, Any]:
@@ -153,15 +153,14 @@ def _trained(
     conditions = Conditions(
         task=inputs.task, recipe=inputs.recipe, points=options.points(inputs.recipe), layers=extraction.layers,
         dim=upstream.dim, device=options.device, identity=inputs.identity, work=work, reporter=reporter,
-        layer=_layer(options, upstream), tracker=tracker,
+        chosen=_layers(options, upstream), tracker=tracker,
     )  # fmt: skip
     return experiment(conditions, folds, extraction)
 
 
 def _without_training(inputs: Inputs, folds: Sequence[Fold], extraction: Extraction, reporter: Reporter) -> Outcome:
     """What the examples came to."""
-    layer = _layer(inputs.options, inputs.upstream)
-    layers = range(inputs.upstream.layers) if layer is None else [layer]
+    layers = _layers(inputs.options, inputs.upstream) or range(inputs.upstream.layers)
     options = inputs.options
     conditions = FewShotConditions(task=inputs.task, shots=options.shots, draws=options.draws, layers=layers, reporter=reporter)
     return few_shot_experiment(conditions, folds, extraction)
@@ -183,13 +182,13 @@ def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options:
     return earlier_result(job_folder, inputs.identity, upstream, options, Silence())
 
 
-def _layer(options: Options, upstream: Loaded) -> int | None:
-    if options.layer is not None and not 0 <= options.layer < upstream.layers:
+def _layers(options: Options, upstream: Loaded) -> tuple[int, ...] | None:
+    if beyond := [layer for layer in options.states or () if layer >= upstream.layers]:
         raise CommandError(
-            f"--layer {options.layer}: {upstream.alias} has the hidden states 0 to {upstream.layers - 1} "
+            f"--layers {beyond[0]}: {upstream.alias} has the hidden states 0 to {upstream.layers - 1} "
             "(0 is the input of the first layer of a Transformer)."
         )
-    return options.layer
+    return options.states
 
 
 def _folds(inputs: Inputs) -> tuple[Fold, ...]:

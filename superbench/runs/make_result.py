@@ -20,6 +20,7 @@ from superbench.results.at_chance import AT_CHANCE
 from superbench.results.draws import interval_over_draws
 from superbench.results.intervals import interval
 from superbench.results.own import told_of
+from superbench.results.seeds import in_words, over_seeds
 from superbench.runs.command import command_of
 from superbench.runs.destination import source_of
 from superbench.runs.options import Options
@@ -59,7 +60,7 @@ def record(made: ResultParts) -> Result:
                 "name": upstream.alias, "revision": upstream.revision, "params": upstream.params,
                 "macs": made.efficiency.total, "hop": upstream.hop, "layers": upstream.layers, "dim": upstream.dim,
             },
-            "scores": _scores(outcome),
+            "scores": (scores := _scores(outcome)),
             "primary": card.primary,
             "sweep": outcome.sweep,
             "chosen": outcome.chosen,
@@ -78,7 +79,7 @@ def record(made: ResultParts) -> Result:
             "certificate": made.certificate,
             "efficiency": made.efficiency.card(upstream),
             "deviations": options.deviations(card),
-            "notes": _notes(made),
+            "notes": [*_of_seeds(card.primary, scores), *_notes(made)],
             **({} if options.trains else {"shots": outcome.shots}),
         }
     )  # fmt: skip
@@ -115,8 +116,15 @@ def _scores(outcome: Outcome) -> dict[str, Any]:
         scores[name] = {
             "value": score.value, "unit": score.unit, "higher_is_better": score.higher_is_better,
             "ci": [low, high] if low == low and high == high else None, "ci_method": method, "counts": dict(score.counts),
+            "over_seeds": over_seeds(outcome.by_seed, name) if len(outcome.by_seed) > 1 else None,
         }  # fmt: skip
     return scores
+
+
+def _of_seeds(primary: str, scores: dict[str, Any]) -> list[str]:
+    """Returns a note on the primary metric over the seeds, if there are several."""
+    facts = scores[primary]["over_seeds"]
+    return [in_words(primary, facts)] if facts else []
 
 
 def _counts(folds: Sequence[Fold]) -> dict[str, int]:

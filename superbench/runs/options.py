@@ -35,7 +35,7 @@ class RecipeOptions(TypedDict, total=False):
     * `device`: `auto`, `cpu`, `cuda` (every visible GPU, one worker on each), or some, such as `cuda:0,cuda:3`.
     * `learning_rates`, `seeds` (default 0), `max_steps` (updates), `variants` (names in the cards of the tasks): values in
       place of the recipe's.
-    * `layer`: use only this hidden state, in place of the weighted sum over all.
+    * `layers`: use only these hidden states, such as `(0, 6, 12)`, in place of all in the weighted sum. `layer`: only this one.
     * `chunk_seconds`: divide longer sound into chunks of so many seconds.
     * `batch_seconds`: seconds of sound, with padding, that pass through the model at once (default: 60 on a CPU, 600 on a GPU).
       Sums may differ in their last digits, so features of other batches are stored apart, and results name the value.
@@ -51,6 +51,7 @@ class RecipeOptions(TypedDict, total=False):
     seeds: Sequence[int]
     max_steps: int | None
     layer: int | None
+    layers: Sequence[int] | None
     chunk_seconds: float | None
     batch_seconds: float | None
     precision: Precision | None
@@ -123,6 +124,7 @@ class Options:
     seeds: tuple[int, ...] = (0,)
     max_steps: int | None = None
     layer: int | None = None
+    layers: tuple[int, ...] | None = None
     chunk_seconds: float | None = None
     batch_seconds: float | None = None
     precision: Precision = "float32"
@@ -150,6 +152,12 @@ class Options:
             require_whole("--limit", self.limit, least=1)
         if self.layer is not None:
             require_whole("--layer", self.layer)
+        for layer in self.layers or ():
+            require_whole("--layers", layer)
+        if self.layers is not None:
+            require_different("--layers", self.layers)
+        if None not in (self.layer, self.layers):
+            raise CommandError("--layer and --layers exclude each other. Use --layers alone.")
         if self.chunk_seconds is not None:
             require_number("--chunk", self.chunk_seconds, least=1)
         if self.batch_seconds is not None:
@@ -180,16 +188,21 @@ class Options:
             why = "which trains heads; it is for few-shot and in-context" if self.trains else nothing
             raise CommandError(f"{useless[0]} has no meaning with protocol {self.protocol}, {why}. Leave it out.")
 
-    def _of_features(self) -> dict[str, float | str | None]:
+    def _of_features(self) -> dict[str, Any]:
         """Returns the options of hidden states, None for those that were not given."""
         store_format = self.store_format if self.store_format != "float16" else None
-        given = {"--layer": self.layer, "--chunk": self.chunk_seconds, "--batch-seconds": self.batch_seconds}
+        given = {"--layers": self.states, "--chunk": self.chunk_seconds, "--batch-seconds": self.batch_seconds}
         return {**given, "--store-format": store_format}
 
     @property
     def trains(self) -> bool:
         """True if the protocol trains heads."""
         return self.protocol not in UNTRAINED
+
+    @property
+    def states(self) -> tuple[int, ...] | None:
+        """The hidden states that are used, ascending; None for all."""
+        return (self.layer,) if self.layer is not None else None if self.layers is None else tuple(sorted(self.layers))
 
     @property
     def subfolder(self) -> str:
@@ -216,10 +229,12 @@ class Options:
             changes.append(f"at most {self.max_steps} updates")
         if self.limit is not None:
             changes.append(f"at most {self.limit} items of each split")
-        if self.seeds != (0,):
+        if 0 not in self.seeds:  # else the score is that of seed 0, as in the recipe
             changes.append(f"seeds {', '.join(map(str, self.seeds))} in place of 0")
-        if self.layer is not None:
-            changes.append(f"hidden state {self.layer} alone in place of the weighted sum")
+        if self.states is not None and len(self.states) == 1:
+            changes.append(f"hidden state {self.states[0]} alone in place of the weighted sum")
+        elif self.states is not None:
+            changes.append(f"hidden states {', '.join(map(str, self.states))} in place of all of them")
         if self.chunk_seconds is not None:
             changes.append(f"sound longer than {in_full(self.chunk_seconds)} s passed in parts")
         if self.batch_seconds is not None:
@@ -240,7 +255,7 @@ class Options:
         return dataclasses.replace(self, protocol=CUSTOM) if self.trains else dataclasses.replace(self, prepared=CUSTOM)
 
     def recipe(self, task: Task) -> Recipe:
-        """Returns the task's recipe of this protocol, with the variants that the task declares, shortened to `max_steps`.
+        """Returns the task's recipe of this protocol, with the variants that it declares; `max_steps` replaces its updates.
 
         Raises `CommandError` for an unknown protocol.
         """
@@ -253,7 +268,7 @@ class Options:
         recipe = dataclasses.replace(task.card.recipes[protocol], variants=declared)
         if not self.trains:
             return dataclasses.replace(recipe, steps=0)
-        if self.max_steps is None or recipe.steps <= self.max_steps:
+        if self.max_steps is None:
             return recipe
         return dataclasses.replace(
             recipe, steps=self.max_steps, evaluate_every=min(recipe.evaluate_every, max(self.max_steps // 2, 1))

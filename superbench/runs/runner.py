@@ -162,6 +162,7 @@ def options_of(given: RecipeOptions, usual: Protocols, tasks: Sequence[Task]) ->
         seeds=seeds_of(given.get("seeds", (0,))),
         max_steps=given.get("max_steps"),
         layer=given.get("layer"),
+        layers=None if given.get("layers") is None else tuple(given["layers"]),  # type: ignore[arg-type]
         chunk_seconds=given.get("chunk_seconds"),
         batch_seconds=unusual_batches(given.get("batch_seconds"), device),
         precision=given.get("precision") or usual_precision,

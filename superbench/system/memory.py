@@ -11,6 +11,9 @@ from pathlib import Path
 
 import torch
 
+ALLOCATION = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
+"""What messages say of memory that could not be allocated."""
+
 
 def give_back() -> None:
     """Returns free memory of the allocator to the operating system. After allocations of many sizes (shards, batches, jobs),
@@ -22,6 +25,26 @@ def give_back() -> None:
 def total_memory() -> int:
     """Returns the bytes of memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error says that memory could not be allocated, on a GPU or on a CPU, of which torch says it in a
+    `RuntimeError`."""
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in ALLOCATION)
+    )
+
+
+@contextlib.contextmanager
+def allocation_errors() -> Iterator[None]:
+    """Raises `torch.OutOfMemoryError` in place of every other error that says that memory could not be allocated."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or not is_out_of_memory(error):
+            raise
+        raise torch.OutOfMemoryError(str(error)) from error
 
 
 @contextlib.contextmanager

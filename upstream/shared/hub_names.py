@@ -1,9 +1,10 @@
-"""Names that the hubs offer, read from their sources without importing them or torch."""
+"""Names that the hubs offer, or how to write them; read without importing the hubs or torch."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from superbench import MissingExtra
@@ -35,3 +36,32 @@ def _folder(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise MissingExtra(f"{package}/...", package, "all")
     return Path(spec.origin).parent
+
+
+def hf() -> dict[str, str]:
+    """Returns how to write the names of models of the Hugging Face hub."""
+    extra = _installed("transformers", "hf")
+    return {"ID": f"a model of the hub, as facebook/hubert-base-ls960; {extra}", "ID:REVISION": "one revision of it",
+            "./FOLDER": "a folder that save_pretrained wrote"}  # fmt: skip
+
+
+def fairseq() -> dict[str, str]:
+    """Returns how to write the names of checkpoints of fairseq."""
+    return {"FILE.pt": "wav2vec 2.0, HuBERT, data2vec or WavLM as fairseq saved it; fairseq is not needed"}
+
+
+def hear() -> dict[str, str]:
+    """Returns how to write the names of modules with the HEAR interface."""
+    return {"MODULE": "a Python module with load_model and get_timestamp_embeddings", "MODULE@FILE": "the same with weights"}
+
+
+def onnx() -> dict[str, str]:
+    """Returns how to write the names of ONNX files."""
+    return {"FILE.onnx": f"waves (batch, samples) in, hidden states out; {_installed('onnxruntime', 'onnx')}"}
+
+
+def _installed(package: str, extra: str) -> str:
+    try:
+        return f"{package} {version(package)} is installed"
+    except PackageNotFoundError:
+        return f"{package} is not installed: pip install 'speech-superbench[{extra}]'"

@@ -16,7 +16,9 @@ RATES, SEEDS = "learning rates", "seeds"
 """First words of the deviations that replace the recipe's learning rates, and its one seed (`options.Options.deviations`)."""
 
 LAYER = "hidden state"
-"""First words of the deviation that replaces all hidden states by one."""
+"""First words of the deviation that replaces all hidden states by one or some."""
+STEPS = re.compile(r"at most (\d{1,12}) updates")
+"""The deviation that replaces the number of updates."""
 
 Choice = tuple[float | None, int | None, str]
 """Learning rate, seed, and the setting if the sweep has a row for each setting."""
@@ -38,16 +40,19 @@ def reasons(result: Result, task: Task, folds: Sequence[str]) -> list[str]:
             "a learning rate without a receipt may have been chosen on the test"
         )
     problems += _seeds(result, {0} if task.head else {None})
-    if any(row.steps > recipe.steps for row in result.sweep):
-        problems.append(f"it was trained for more than the {recipe.steps} updates of protocol {result.task.protocol}")
+    most = max([recipe.steps, *(int(told[1]) for line in result.deviations if (told := STEPS.fullmatch(line)))])
+    if any(row.steps > most for row in result.sweep):
+        problems.append(f"it was trained for more than the {most} updates of protocol {result.task.protocol}")
     return problems + _chosen(result, task, folds)
 
 
 def _seeds(result: Result, expected: set[int | None]) -> list[str]:
-    """Requires the recipe's seed, or the seeds that a deviation lists; each with every learning rate of every fold."""
+    """Requires the recipe's seed, perhaps with others beside it, or the seeds that a deviation lists; each with every learning
+    rate of every fold. The point is chosen among those of the lowest seed (`_chosen`), so higher ones choose nothing."""
     used = {row.seed for row in result.sweep}
     words = ", ".join(map(str, sorted(used, key=lambda seed: -1 if seed is None else seed)))
-    if used != expected and f"{SEEDS} {words} in place of 0" not in {_sorted(line) for line in result.deviations}:
+    fewest = used if expected == {0} and 0 in used and None not in used else expected
+    if used != fewest and f"{SEEDS} {words} in place of 0" not in {_sorted(line) for line in result.deviations}:
         return [
             f"its sweep has the seeds {words:.200}, the recipe has {', '.join(map(str, expected))}, and no deviation lists "
             "them: a seed without a receipt may have been chosen on the test"
@@ -148,15 +153,15 @@ def _setting(setting: Mapping[str, Any]) -> str:
 
 
 def _layers(result: Result) -> list[str]:
-    """Requires receipts of the same hidden states for every K: of all, or of the one that a deviation names."""
+    """Requires receipts of the same hidden states for every K: of all, or of those that a deviation names."""
     tried: dict[Any, set[Any]] = {}
     for row in result.sweep:
         if "layer" not in row.setting:
             return [f"its sweep at K = {row.setting.get('k')} has a receipt whose setting names no layer (hidden state)"]
         tried.setdefault(row.setting.get("k"), set()).add(row.setting["layer"])
     every = set(range(result.upstream.layers))
-    told = any(deviation.startswith(LAYER) for deviation in result.deviations)
-    short = [k for k, layers in tried.items() if (len(layers) != 1 if told else layers != every)]
+    told = [set(map(int, re.findall(r"\d+", deviation))) for deviation in result.deviations if deviation.startswith(LAYER)]
+    short = [k for k, layers in tried.items() if layers != (told[0] if told else every)]
     return [
         f"its sweep at K = {k} has receipts of {len(tried[k])} of {len(every)} hidden states: one without a receipt may have "
         "been chosen on the test"

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from superbench.contract import SAMPLE_RATE
 from superbench.contract.model import LARGEST_HALF, TOLERATED_FRAMES
 from superbench.errors import BadUpstream
+from superbench.plugins.doctor.alignment import BadOutput, alignment, require_features
 from superbench.plugins.doctor.measures import difference, weights
 from superbench.plugins.models import Loaded
-from superbench.system.memory import peak
+from superbench.plugins.resampling import Resampled
+from superbench.system.memory import is_out_of_memory, peak
 from superbench.system.progress import Reporter
 from superbench.system.seeding import seeded
 
@@ -29,7 +31,7 @@ LENGTHS = (4001, 12_000, 16_000, 24_000)
 """Samples of the sounds whose frames are counted: from a quarter of a second (and one sample) to one and a half seconds."""
 QUICK_SECONDS = 12.0
 """Length of the long sound if the full length would take too long; some models fail after ten seconds."""
-CHECKS = 14
+CHECKS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Examining:
             raise
         except BaseException as error:  # such as SystemExit, which must not end the program
             raise BadUpstream(f"it raised {type(error).__name__}: {error}") from error
+        require_features(features)
         returned, lengths_out = features.frames.shape[2], features.lengths.tolist()
         if max(lengths_out) > returned:
             raise ValueError(f"its lengths contain {max(lengths_out)} frames, but it returns {returned}")
@@ -106,7 +109,8 @@ def _all(examining: Examining) -> Iterator[Finding]:
         examining.spent = (time.perf_counter() - began) * SAMPLE_RATE / len(longer)
         first = examining.states(short)[0]
     except Exception as error:
-        yield Finding("call", False, f"calling it on 0.75 s of noise raised {type(error).__name__}: {error}")
+        said = str(error) if isinstance(error, BadOutput) else f"raised {type(error).__name__}: {error}"
+        yield Finding("call", False, f"calling it on 0.75 s of noise {said}")
         return
     shape = _shape(examining, alone[0])
     yield shape
@@ -117,6 +121,8 @@ def _all(examining: Examining) -> Iterator[Finding]:
     yield _finite("finite", examining, alone[0])
     if deterministic.holds:  # otherwise every comparison would fail for this reason
         yield from _batch_invariance(examining, short, longer)
+        if _finite("finite", examining, alone[0]).holds:
+            yield Finding(**alignment(lambda wave: examining.states(wave)[0], alone[0], longer, upstream.hop))
     yield from _extremes(examining)
     long_sound, counted = _long(examining)
     yield _lengths(examining, counted)
@@ -131,6 +137,8 @@ def _shape(examining: Examining, states: Tensor) -> Finding:
         rate = f"it declares a sample rate of {upstream.model.sample_rate} Hz; the sound of every task has {SAMPLE_RATE} Hz"
         return Finding("shape", False, f"{rate}. Resample inside the model, and declare {SAMPLE_RATE}")
     declared = f"{upstream.layers} layers of {upstream.dim}, hop {upstream.hop}"
+    if isinstance(upstream.model, Resampled):
+        declared += f" at 16 kHz ({upstream.model.inner_hop} at {upstream.model.rate} Hz, to which sound is resampled)"
     shape = tuple(states.shape)
     fits = states.dim() == 3 and shape[0] == upstream.layers and shape[2] == upstream.dim
     return Finding("shape", fits, f"(layer, time, dim) = {shape} for 1.5 s; declared {declared}")
@@ -258,7 +266,7 @@ def _long(examining: Examining) -> tuple[list[Finding], dict[int, int]]:
             states = examining.states(wave)[0]
         per_second = (time.perf_counter() - began) / seconds
     except Exception as error:
-        advice = "Divide long sound into chunks: --chunk 30" if isinstance(error, MemoryError | torch.OutOfMemoryError) else ""
+        advice = "Divide long sound into chunks: --chunk 30" if is_out_of_memory(error) else ""
         return [Finding("long sound", False, f"{seconds:.0f} s of sound raised {type(error).__name__}: {error}. {advice}")], {}
     finite = _finite("long sound", examining, states)
     measured = f"{seconds:.0f} s: {finite.measured}"

@@ -27,7 +27,7 @@ from superbench.system.progress import Reporter, Silence
 LONG_SECONDS = 60.0
 PATIENCE = 30.0
 """Largest time in seconds that a run spends on the long sound when it examines a new model."""
-METHOD = 3
+METHOD = 4
 """Version of the checks. A new version makes stored certificates invalid."""
 NOT_CERTIFIED = ("speed", "memory")
 """Findings that differ between two examinations of the same model; they are not part of a certificate."""

@@ -54,18 +54,40 @@ def _choose_and_test(conditions: Conditions, trained: Sequence[Trained], extract
         return outcome
     number = _best_point(conditions, trained)
     for run in trained:
-        probe = run.sweep.probe(number, BEST)
-        point = conditions.points[number]
-        outputs, also = _tested(conditions, run, probe, extraction)
-        setting, predictions = _best_setting(conditions, run.fold, run.fold.test, outputs, outcome)
-        name = run.fold.name
+        point, name = conditions.points[number], run.fold.name
+        setting, predictions = _predictions(conditions, run, number, extraction, outcome)
         outcome.chosen[name] = {"lr": point.lr, "seed": point.seed, "step": run.steps[number], "setting": dict(setting)}
-        outcome.predictions += [replace(p, also=also[p.id]) if also.get(p.id) else p for p in predictions]
+        outcome.predictions += predictions
         outcome.facts |= run.fold.test.facts
-        outcome.layer_weights[name] = probe.layer_weights()
+        outcome.layer_weights[name] = run.sweep.probe(number, BEST).layer_weights()
     outcome.notes += _unfinished(conditions, [run for run in trained if run.steps[number] == conditions.recipe.steps])
     outcome.scores = conditions.task.score(outcome.predictions, outcome.facts)
+    for seed in _further_seeds(conditions):
+        if (best := _best_of_seed(conditions, trained, seed)) is not None:
+            parts = [_predictions(conditions, run, best, extraction, Outcome())[1] for run in trained]
+            _keep_seed(conditions, outcome, seed, [prediction for part in parts for prediction in part])
     return outcome
+
+
+def _further_seeds(conditions: Conditions) -> list[int]:
+    """Return the seeds beside the lowest one, whose score is reported."""
+    return sorted({point.seed for point in conditions.points})[1:]
+
+
+def _keep_seed(conditions: Conditions, outcome: Outcome, seed: int, predictions: list[Prediction]) -> None:
+    """Add the predictions of a further seed to an outcome, and those of the lowest one before the first."""
+    lowest = min(point.seed for point in conditions.points)
+    outcome.by_seed.setdefault(lowest, (outcome.predictions, outcome.scores))
+    outcome.by_seed[seed] = predictions, conditions.task.score(predictions, outcome.facts)
+
+
+def _predictions(
+    conditions: Conditions, run: Trained, number: int, extraction: Extraction, outcome: Outcome
+) -> tuple[Setting, list[Prediction]]:
+    """Return the setting and the test predictions of one probe of a fold; remarks are added to `outcome`."""
+    outputs, also = _tested(conditions, run, run.sweep.probe(number, BEST), extraction)
+    setting, predictions = _best_setting(conditions, run.fold, run.fold.test, outputs, outcome)
+    return setting, [replace(p, also=also[p.id]) if also.get(p.id) else p for p in predictions]
 
 
 def _unfinished(conditions: Conditions, last: Sequence[Trained]) -> list[str]:
@@ -98,17 +120,22 @@ def _row(fold: str, point: Point, dev: float, steps: int, setting: Setting | Non
 
 def _best_point(conditions: Conditions, trained: Sequence[Trained]) -> int:
     """Return the index of the learning rate with the best dev value, averaged over folds, for the lowest seed."""
-    lowest = min(point.seed for point in conditions.points)
+    best = _best_of_seed(conditions, trained, min(point.seed for point in conditions.points))
+    if best is None:
+        rates = ", ".join(in_full(point.lr) for point in conditions.points)
+        raise BadHead(f"{conditions.task.card.name}: every learning rate diverged ({rates}). Try smaller ones: --lr 1e-5,1e-6")
+    return best
+
+
+def _best_of_seed(conditions: Conditions, trained: Sequence[Trained], seed: int) -> int | None:
+    """Return the same for any seed; None if all its learning rates diverged."""
     sign = 1.0 if conditions.task.select.higher_is_better else -1.0
     averages = {
         i: sign * sum(run.dev[i] for run in trained) / len(trained)
         for i, point in enumerate(conditions.points)
-        if point.seed == lowest and not any(math.isnan(run.dev[i]) for run in trained)
+        if point.seed == seed and not any(math.isnan(run.dev[i]) for run in trained)
     }
-    if not averages:
-        rates = ", ".join(in_full(point.lr) for point in conditions.points)
-        raise BadHead(f"{conditions.task.card.name}: every learning rate diverged ({rates}). Try smaller ones: --lr 1e-5,1e-6")
-    return max(averages, key=lambda i: averages[i])
+    return max(averages, key=lambda i: averages[i]) if averages else None
 
 
 def _test_outputs(conditions: Conditions, run: Trained, probes: Sequence[Probe], extraction: Extraction) -> list[Outputs]:
@@ -155,7 +182,7 @@ def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extracti
     """Test every kept checkpoint of every learning rate and report the best, as the official protocol does (ASV)."""
     task, primary, fold = conditions.task, conditions.task.card.primary, run.fold
     lowest = min(point.seed for point in conditions.points)
-    best: tuple[float, int, int] | None = None
+    bests: dict[int, tuple[float, int, int]] = {}
     last: dict[int, float] = {}
     steps = [row["step"] for row in run.log]
     outcome.sweep.clear()
@@ -168,34 +195,43 @@ def _test_checkpoints(conditions: Conditions, run: Trained, extraction: Extracti
             value = task.score(predictions, fold.test.facts)[primary].value
             values.append(value)
             outcome.sweep.append(_row(fold.name, point, value, step, {"step": step}))
-            if point.seed == lowest and not math.isnan(value) and (best is None or sign * value > best[0]):
-                best = (sign * value, number, step)
+            if not math.isnan(value) and (point.seed not in bests or sign * value > bests[point.seed][0]):
+                bests[point.seed] = (sign * value, number, step)
         last[number] = values[-1]
-    if best is None:
+    if lowest not in bests:
         raise BadHead(f"{task.card.name}: every learning rate diverged. Try smaller ones: --lr 1e-5,1e-6")
-    _, number, step = best
-    probe = run.sweep.probe(number, str(step))
-    outputs = _test_outputs(conditions, run, [probe], extraction)[0]
-    _, outcome.predictions = next(iter(task.select.candidates(fold.name, fold.test, outputs, None)))
+    _, number, step = bests[lowest]
+    outcome.predictions = _of_checkpoint(conditions, run, number, step, extraction)
     point = conditions.points[number]
     outcome.chosen[fold.name] = {"lr": point.lr, "seed": point.seed, "step": step, "setting": {"step": step}}
-    outcome.layer_weights[fold.name] = probe.layer_weights()
+    outcome.layer_weights[fold.name] = run.sweep.probe(number, str(step)).layer_weights()
     outcome.facts = dict(fold.test.facts)
     outcome.scores = task.score(outcome.predictions, outcome.facts)
+    for seed in (seed for seed in _further_seeds(conditions) if seed in bests):
+        _keep_seed(conditions, outcome, seed, _of_checkpoint(conditions, run, *bests[seed][1:], extraction))
     outcome.notes.append(
         f"{primary} is that of the best of {len(steps)} checkpoints, chosen on the test trials as the official protocol "
         f"does; the last checkpoint of the same learning rate gives {last[number]:.2f}"
     )
 
 
+def _of_checkpoint(conditions: Conditions, run: Trained, number: int, step: int, extraction: Extraction) -> list[Prediction]:
+    """Return the test predictions of one checkpoint of a probe."""
+    outputs = _test_outputs(conditions, run, [run.sweep.probe(number, str(step))], extraction)[0]
+    _, predictions = next(iter(conditions.task.select.candidates(run.fold.name, run.fold.test, outputs, None)))
+    return predictions
+
+
 def _untrained(conditions: Conditions, folds: Sequence[Fold], extraction: Extraction) -> Outcome:
     """Test the setting with the best dev score; nothing is trained (QbE)."""
     task, outcome = conditions.task, Outcome()
-    fixed = None if conditions.layer is None else {"layer": conditions.layer}
+    fixed: list[Setting | None] = [None] if conditions.chosen is None else [{"layer": layer} for layer in conditions.chosen]
     for fold in folds:
         scored = []
         frames = StoredFrames(fold.dev, extraction, conditions.device)
-        for setting, predictions in task.select.candidates(fold.name, fold.dev, frames, fixed):
+        for setting, predictions in (
+            one for only in fixed for one in task.select.candidates(fold.name, fold.dev, frames, only)
+        ):
             value = task.score(predictions, fold.dev.facts)[task.select.metric].value
             scored.append((value, dict(setting)))
             outcome.sweep.append(

@@ -25,7 +25,8 @@ BEST = "best"
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The conditions of an experiment: task, recipe, grid, model sizes, device and output folder."""
+    """The conditions of an experiment: task, recipe, grid, model sizes, device and output folder. `chosen`: the hidden states
+    that are used; None for all."""
 
     task: Task
     recipe: Recipe
@@ -36,7 +37,7 @@ class Conditions:
     identity: str
     work: Path
     reporter: Reporter
-    layer: int | None = None
+    chosen: tuple[int, ...] | None = None
     tracker: Tracker = NOTHING_TRACKED
 
 

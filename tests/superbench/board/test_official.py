@@ -198,8 +198,8 @@ def ragged(record: dict[str, Any]) -> None:
     ("change", "reason", "code"),
     [
         (seeded(7), "has the seeds 7, the recipe has 0, and no deviation lists them", "learning_rate"),
-        (seeded(0, 1, 2), "has the seeds 0, 1, 2, the recipe has 0", "learning_rate"),
-        (seeded(0, 1, 2, said="seeds 0, 1 in place of 0"), "has the seeds 0, 1, 2", "learning_rate"),
+        (seeded(1, 2), "has the seeds 1, 2, the recipe has 0", "learning_rate"),
+        (seeded(1, 2, 3, said="seeds 1, 2 in place of 0"), "has the seeds 1, 2, 3", "learning_rate"),
         (seeded(7, said="seeds 70 in place of 0"), "has the seeds 7", "learning_rate"),
         (lambda r: [row.update(seed=None) for row in r["sweep"]], "has the seeds None", "learning_rate"),
         (ragged, "not all tried with the same learning rates", "learning_rate"),
@@ -222,6 +222,15 @@ def test_seeds_and_intervals_that_do_not_hold_are_refused(
         board.accept(board.examine(forged(pack_bundle(a_folder("guest", 30)), change)))
     assert caught.value.code == code
     assert board.storage.bundles() == []
+
+
+def test_seeds_beside_that_of_the_recipe_are_taken_and_ranked(
+    tmp_path: Path, a_folder: Callable[..., Path], forged: Forge
+) -> None:
+    board = Board(tmp_path / "board")
+    board.accept(board.examine(forged(pack_bundle(a_folder("model", 30)), seeded(0, 1, 2))))
+    (row,) = board.contents()["groups"][0]["rows"]
+    assert (row["name"], row["rank"]) == ("model", 1)
 
 
 @pytest.mark.parametrize("said", ["seeds 2, 0, 1 in place of 0", "seeds 0, 1, 2 in place of 0"])

@@ -173,7 +173,7 @@ def test_what_is_not_stored_is_rounded_in_the_same_way(model: Counting, sounds: 
 
 def test_one_layer_is_that_layer_of_all(model: Counting, sounds: list[Audio], tmp_path: Path) -> None:
     every = frames(model, sounds, Store(tmp_path / "every"))
-    alone = frames(model, sounds, Store(tmp_path / "alone"), layer=1)
+    alone = frames(model, sounds, Store(tmp_path / "alone"), layers=(1,))
     for audio in sounds:
         assert torch.equal(every[audio].float()[:, 1:], alone[audio].float())
 

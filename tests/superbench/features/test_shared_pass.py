@@ -170,7 +170,7 @@ def test_one_hidden_state_alone_is_read_from_what_is_stored_for_all(
     items = folds[0].train.items[:3]
     passed = extraction.passed_seconds
     audios = list(extraction.lengths)
-    one = extract(extraction.request.upstream, audios, "frames", extraction.store, "cpu", Silence(), layer=1)
+    one = extract(extraction.request.upstream, audios, "frames", extraction.store, "cpu", Silence(), layers=(1,))
     assert (one.layers, one.passed_seconds) == (1, 0.0)
     for item in items:
         assert torch.equal(one[item.audio][:, 0], extraction[item.audio][:, 1])
@@ -184,12 +184,12 @@ def test_of_one_hidden_state_asked_for_alone_nothing_else_is_stored(tmp_path: Pa
     one, two = Audio(tmp_path / "one.wav"), Audio(tmp_path / "two.wav")
     whole = extract(loaded, [one], "frames", Store(tmp_path / "all"), "cpu", Silence())
     store = Store(tmp_path / "store")
-    alone = extract(loaded, [one], "frames", store, "cpu", Silence(), layer=1)
+    alone = extract(loaded, [one], "frames", store, "cpu", Silence(), layers=(1,))
     assert alone.store.read(alone.entries[one]).shape == (50, 1, 17)
     assert torch.equal(alone[one][:, 0], whole[one][:, 1])
-    again = extract(loaded, [one, two], "frames", store, "cpu", Silence(), layer=1)
+    again = extract(loaded, [one, two], "frames", store, "cpu", Silence(), layers=(1,))
     assert again.passed_seconds == 1.0  # only what was not there
-    other = extract(loaded, [one], "frames", store, "cpu", Silence(), layer=0)
+    other = extract(loaded, [one], "frames", store, "cpu", Silence(), layers=(0,))
     assert torch.equal(other[one][:, 0], whole[one][:, 0])
 
 

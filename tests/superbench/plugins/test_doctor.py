@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,11 +133,65 @@ def test_a_quick_examination_still_finds_faults_after_ten_seconds(tones: ModuleT
     assert [reason for reason in report.reasons if "12 s: NaN" in reason and "longer sound was not checked" in reason]
 
 
-def test_another_sample_rate_is_refused(tones: ModuleType) -> None:
-    model = tones.Spectrum()
-    model.sample_rate = 8000
-    with pytest.raises(BadUpstream, match="sample rate of 8000"):
-        examined_model(model)[0].certificate()
+def with_tokens(before: int, after: int) -> Callable[[nn.Module, Features], Features]:
+    def change(model: nn.Module, features: Features) -> Features:
+        token = torch.full_like(features.frames[:, :, :1], 0.5)
+        frames = features.frames[:, :, :-2]  # else there were more frames than the sound has
+        lengths = features.lengths.clamp(min=3) - 2
+        return Features(torch.cat([token] * before + [frames] + [token] * after, 2), lengths + before + after)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (1, 0, r"the first 1 of its frames .* late by 320 samples\. .* Features\(frames\[:, :, 1:\], lengths - 1\)"),
+        (1, 1, r"the first 1 and the last 1 of its frames .* Features\(frames\[:, :, 1:-1\], lengths - 2\)"),
+        (0, 2, r"the last 2 of its frames .*\)\. Leave them out: Features\(frames\[:, :, :-2\], lengths - 2\)"),
+    ],
+)
+def test_tokens_beside_the_frames_are_found(tones: ModuleType, before: int, after: int, says: str) -> None:
+    model = changed(tones, with_tokens(before, after))
+    finding = next(one for one in examined_model(model)[0].findings if one.name == "alignment")
+    assert not finding.holds
+    assert re.search(says, finding.measured), finding.measured
+
+
+def test_frames_that_come_late_are_found_by_a_click(tones: ModuleType) -> None:
+    def late(model: nn.Module, features: Features) -> Features:
+        return Features(features.frames.roll(2, 2), features.lengths)
+
+    finding = next(one for one in examined_model(changed(tones, late))[0].findings if one.name == "alignment")
+    assert not finding.holds
+    assert "late by 640 samples" in finding.measured
+    assert "frames[:, :, 2:]" in finding.measured
+
+
+@pytest.mark.parametrize(
+    "name", ["fbank", "mfcc", "apc:untrained", "mockingjay:untrained", "cpc:untrained", "hubert:untrained"]
+)
+def test_models_without_tokens_are_aligned(name: str) -> None:
+    finding = next(
+        one for one in examine(plugins.upstream(plugins.parse(name)), seconds=1.0).findings if one.name == "alignment"
+    )
+    assert finding.holds, finding.measured
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (lambda features: (features.frames, features.lengths), "returned a tuple of 2. Return superbench.Features"),
+        (lambda features: [features.frames], "returned a list of 1. Return superbench.Features"),
+        (lambda features: features.frames, "returned Tensor. Return superbench.Features"),
+        (lambda features: Features(list(features.frames), features.lengths), "`frames` is a list"),
+        (lambda features: Features(features.frames[0], features.lengths), r"frames of shape (1, 37, 17)"),
+    ],
+)
+def test_what_is_no_features_is_said(tones: ModuleType, output: Callable, says: str) -> None:
+    reasons = examined_model(changed(tones, lambda _, features: output(features)))[0].reasons
+    assert len(reasons) == 1
+    assert says in reasons[0]
 
 
 def test_values_beyond_half_precision_are_reported_and_not_refused(tones: ModuleType) -> None:

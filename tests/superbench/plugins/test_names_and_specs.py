@@ -118,6 +118,15 @@ def test_listing_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize(
+    ("hub", "name", "says"),
+    [("hf", "./FOLDER", "save_pretrained"), ("fairseq", "FILE.pt", "HuBERT"), ("hear", "MODULE@FILE", "weights"),
+     ("onnx", "FILE.onnx", "onnxruntime"), ("hf-lm", "ID", "anguage models")],
+)  # fmt: skip
+def test_hubs_without_a_list_say_how_to_write_their_names(hub: str, name: str, says: str) -> None:
+    assert says in {row.name: row.kind for row in plugins.offered(hub)}[name]
+
+
 @pytest.mark.parametrize("hub", ["torchaudio", "s3prl"])
 def test_names_of_a_hub_are_read_without_importing_it(hub: str) -> None:
     code = (

@@ -188,6 +188,10 @@ def test_an_unknown_variant_is_refused_and_the_known_ones_are_named(
 def test_one_hidden_state_alone_is_a_deviation_and_must_exist(keyword_corpora: Path, warm_store: Path, tmp_path: Path) -> None:
     alone = go(keyword_corpora, tmp_path, store=warm_store, layer=0)
     assert alone.results[0].deviations == ["at most 40 updates", "hidden state 0 alone in place of the weighted sum"]
+    both = go(keyword_corpora, tmp_path, store=warm_store, layers=(0,), seeds=(0, 1))
+    assert both.results[0].deviations == alone.results[0].deviations
+    assert set(both.results[0].scores["accuracy"].over_seeds.values) == {"0", "1"}
+    assert both.results[0].notes[0].startswith("seeds 0, 1: accuracy has the mean")
     beyond = go(keyword_corpora, tmp_path, store=warm_store, layer=7)
     assert states(beyond) == {"ks": "failed"}
     assert "has the hidden states 0 to 0" in beyond.ended[0].message

@@ -22,6 +22,7 @@ from superbench.errors import BadHead
 from superbench.features.extraction import Extraction, extract
 from superbench.features.store import Store
 from superbench.results.result import Receipt
+from superbench.results.seeds import in_words, over_seeds
 from superbench.system.progress import Silence
 from superbench.training.loop import flushed
 from superbench.training.probes.batches import BatchPlan, Traits
@@ -235,3 +236,26 @@ def test_where_every_rate_diverged_it_is_an_error(tones: ModuleType, features: C
     with pytest.raises(BadHead) as outcome:
         experiment(conditions(task, tmp_path), folds, extraction)
     assert "every learning rate diverged (0.1, 0.01, 0.001)" in str(outcome.value)
+
+
+@pytest.mark.parametrize("name", ["TONE", "TONES"])
+def test_further_seeds_are_tested_and_the_lowest_is_reported(
+    name: str, tones: ModuleType, tone_corpora: Path, tmp_path: Path
+) -> None:
+    task = getattr(tones, name)
+    folds, extraction = features(tones, tone_corpora, tmp_path, task)
+    alone = experiment(conditions(task, tmp_path / "a"), folds, extraction)
+    second = experiment(conditions(task, tmp_path / "b", seeds=(1,)), folds, extraction)
+    both = experiment(conditions(task, tmp_path / "c", seeds=(0, 1)), folds, extraction)
+    assert alone.by_seed == {}
+    assert both.predictions == alone.predictions
+    assert both.chosen == alone.chosen
+    assert list(both.by_seed) == [0, 1]
+    assert [predictions for predictions, _ in both.by_seed.values()] == [alone.predictions, second.predictions]
+    facts = over_seeds(both.by_seed, task.card.primary)
+    values = [outcome.scores[task.card.primary].value for outcome in (alone, second)]
+    assert list(facts["values"].values()) == values
+    assert facts["mean"] == pytest.approx(sum(values) / 2)
+    assert facts["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert facts["ci_method"].endswith("2 seeds")
+    assert in_words("accuracy", facts).startswith("seeds 0, 1: accuracy has the mean")
