@@ -8,11 +8,12 @@ normalise first). The input of a model is prepared as its authors intended:
   `do_normalize`; without this file, if their convolutions use layer normalisation, as in all published models of this type.
   Padding is masked, and left out of the statistics of group normalisation, also in models that were trained without a mask:
   their features are then those of a batch of one.
-* SEW and the Conformer of wav2vec 2.0 cannot mask padding in pooling and depthwise convolutions, so only sounds of equal length
-  share a batch. SEW's layers work on every second frame: their states are repeated to the rate of its output.
+* SEW, SEW-D and the Conformer of wav2vec 2.0 cannot mask padding in pooling and depthwise convolutions, so only sounds of
+  equal length share a batch. The layers of SEW work on every second frame: their states are repeated to the rate of its output.
 * Wav2Vec2-BERT gets the normalised filter banks of its own feature extractor, two frames stacked.
 * Whisper's encoder gets windows of 30 s, the last one padded with silence. Longer sound is processed window by window; frames
   are cut to the length of the sound.
+* Codecs, Moonshine and the audio towers of language models: see `shared.hf_audio`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, BadCheckpoint, CommandError, Features, MissingExtra, SuperbenchError
 from upstream.shared.group_norm import Front, kept
+from upstream.shared.hf_audio import CODECS, MOONSHINE, TOWER, TOWERS, CodecModel, MoonshineModel, Tower
 from upstream.shared.model_folder import (
     described,
     must_be_whole,
@@ -44,8 +46,8 @@ from upstream.shared.model_folder import (
 from upstream.shared.unpadded import normalised, without_padding
 
 MASKED = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
-UNMASKED = ("sew", "wav2vec2-conformer")
-TYPES = (*MASKED, *UNMASKED, "wav2vec2-bert", "whisper")
+UNMASKED = ("sew", "sew-d", "wav2vec2-conformer")
+TYPES = (*MASKED, *UNMASKED, "wav2vec2-bert", "whisper", *CODECS, *TOWERS, MOONSHINE)
 EPSILON = 1e-7
 """Added to the variance of a wave by the feature extractor of transformers."""
 WINDOWS = 8
@@ -135,14 +137,15 @@ class WhisperModel(nn.Module):
 
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, model: Any, extractor: Any) -> None:
+    def __init__(self, encoder: Any, extractor: Any) -> None:
         super().__init__()
-        self.config = Config(False, described(model.config), _plain(extractor))
-        self.model = model.get_encoder().eval()
+        self.config = Config(False, described(encoder.config), _plain(extractor))
+        self.is_tower = encoder.config.model_type != "whisper"
+        self.model = Tower(encoder) if self.is_tower else encoder.eval()
         self.extractor = extractor
         self.window = extractor.n_samples
         self.hop = extractor.hop_length * 2  # the second convolution halves the frame rate
-        self.layers, self.dim = model.config.encoder_layers + 1, model.config.d_model
+        self.layers, self.dim = len(encoder.layers) + 1, encoder.layer_norm.weight.shape[0]
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Features:
         """Returns the hidden states of a batch; frames of consecutive windows are concatenated."""
@@ -160,7 +163,7 @@ class WhisperModel(nn.Module):
     def _states(self, windows: list[Tensor]) -> Tensor:
         plain = [window.cpu().numpy() for window in windows]
         inputs = self.extractor(plain, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features.to(windows[0].device)
-        return torch.stack(self.model(inputs, output_hidden_states=True).hidden_states)
+        return self.model(inputs) if self.is_tower else torch.stack(self.model(inputs, output_hidden_states=True).hidden_states)
 
 
 def _repeated(state: Tensor, time: int) -> Tensor:
@@ -231,9 +234,14 @@ def _wrapped(name: str, model: Any, source: str, options: Mapping[str, Any]) -> 
 
     if model.config.model_type == "wav2vec2-bert":
         return FilterBankModel(model, _extractor(name, transformers.SeamlessM4TFeatureExtractor, {}, source, options))
-    if model.config.model_type == "whisper":
-        plain = {"feature_size": model.config.num_mel_bins}
-        return WhisperModel(model, _extractor(name, transformers.WhisperFeatureExtractor, plain, source, options))
+    if model.config.model_type == "whisper" or model.config.model_type in TOWERS:
+        encoder = model.get_encoder() if model.config.model_type == "whisper" else getattr(model, "audio_tower", model)
+        plain = {"feature_size": encoder.config.num_mel_bins}
+        return WhisperModel(encoder, _extractor(name, transformers.WhisperFeatureExtractor, plain, source, options))
+    if model.config.model_type in CODECS:
+        return CodecModel(model, name)
+    if model.config.model_type == MOONSHINE:
+        return MoonshineModel(model)
     settings = preprocessor(f"hf/{name}", source, options)
     layer_norms = getattr(model.config, "feat_extract_norm", "layer") == "layer"
     return TransformersModel(model, layer_norms if settings is None else bool(settings.get("do_normalize", True)))
@@ -246,7 +254,7 @@ def _check_type(name: str, config: Any) -> None:
 
 def _check_weights(name: str, config: Any, report: Mapping[str, Any]) -> None:
     """Raises `BadCheckpoint` if the file lacks weights that the encoder needs."""
-    needed = "encoder." if config.model_type == "whisper" else ""
+    needed = "encoder." if config.model_type in ("whisper", MOONSHINE) else TOWER if config.model_type in TOWERS[::2] else ""
     unused = ("masked_spec_embed", "adapter.", "intermediate_ffn.")  # used only in training, or by no hidden state
     resized = sorted(sizes for sizes in report.get("mismatched_keys", ()) if sizes[0].startswith(needed))
     if resized:
