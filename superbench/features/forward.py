@@ -33,8 +33,8 @@ class ForwardOptions:
 
     Sound longer than `chunk` samples is split into equal parts of at most that length; their frames are concatenated.
     `precision` applies to matrix products and convolutions (`bfloat16`: autocast; weights and stored features keep their type).
-    If `layers` are given, only these hidden states are kept. `batch`: largest number of padded samples in a batch. `store_format`:
-    how frames are rounded, stored or not.
+    If `layers` are given, only these hidden states are kept. `batch`: largest number of padded samples in a batch.
+    `store_format`: how frames are rounded, stored or not.
     """
 
     chunk: int | None = None

@@ -75,7 +75,7 @@ def record(made: ResultParts) -> Result:
                 "evaluate": round(outcome.evaluate_seconds, 3),
             },
             "predictions": "predictions.jsonl.gz",
-            "layer_weights": outcome.layer_weights,
+            "layer_weights": _layer_weights(outcome, options, upstream.layers),
             "certificate": made.certificate,
             "efficiency": made.efficiency.card(upstream),
             "deviations": options.deviations(card),
@@ -125,6 +125,15 @@ def _of_seeds(primary: str, scores: dict[str, Any]) -> list[str]:
     """Returns a note on the primary metric over the seeds, if there are several."""
     facts = scores[primary]["over_seeds"]
     return [in_words(primary, facts)] if facts else []
+
+
+def _layer_weights(outcome: Outcome, options: Options, layers: int) -> dict[str, list[float]]:
+    """Returns the weights of all layers by fold; those that `--layers` leaves out have 0."""
+    chosen = options.states or ()
+    if len(chosen) < 2:
+        return outcome.layer_weights
+    placed = {fold: dict(zip(chosen, weights, strict=True)) for fold, weights in outcome.layer_weights.items()}
+    return {fold: [weights.get(layer, 0.0) for layer in range(layers)] for fold, weights in placed.items()}
 
 
 def _counts(folds: Sequence[Fold]) -> dict[str, int]:

@@ -119,7 +119,7 @@ def asked(
     )
     for task in chosen.values():
         options.recipe(task)
-    for spec in specs:
+    for spec in {(spec.hub, spec.name): spec for spec in specs}.values():  # checkpoints of a series have one
         _require_plugin(spec)
     require_engine(given)
     require_tracker(given.get("track"))

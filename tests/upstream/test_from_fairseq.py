@@ -131,7 +131,7 @@ def test_nothing_in_a_pickle_runs(module: str, tmp_path: Path) -> None:
     states["extra"] = Bomb(module, tmp_path / "ran")
     torch.save(states, tmp_path / "bad.pt")
     if module == "os":
-        with pytest.raises(BadCheckpoint, match="blocked"):
+        with pytest.raises(BadCheckpoint, match="a function of the operating system"):
             from_fairseq.load(str(tmp_path / "bad.pt"), None)
     else:
         from_fairseq.load(str(tmp_path / "bad.pt"), None)

@@ -13,6 +13,7 @@ from superbench.plugins.doctor.examination import examine
 from upstream import from_hear
 
 MODULE = """
+import pathlib
 import torch
 
 class Net(torch.nn.Module):
@@ -23,7 +24,7 @@ class Net(torch.nn.Module):
         self.gain = torch.nn.Parameter(torch.tensor(gain))
 
 def load_model(model_file_path=""):
-    return Net(float(open(model_file_path).read()) if model_file_path else 1.0)
+    return Net(float(pathlib.Path(model_file_path).read_text()) if model_file_path else 1.0)
 
 def get_timestamp_embeddings(audio, model):
     padded = torch.nn.functional.pad(audio, (0, 551))

@@ -25,7 +25,7 @@ CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.j
 LAYERS = ("num_hidden_layers", "encoder_layers")
 SIZES = ("hidden_size", "d_model", "intermediate_size", "encoder_ffn_dim", "conv_dim", "num_mel_bins")
 """Names of the sizes of layers in `config.json`; each is a dimension of a weight."""
-_LAYER = re.compile(r"\blayers\.(\d+)\.")
+_LAYER = re.compile(r"\blayers?\.(\d+)\.")
 POINTER = b"version https://git-lfs"
 MARK = b"\xef\xbb\xbf"
 

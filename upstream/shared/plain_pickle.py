@@ -19,6 +19,7 @@ from superbench import BadCheckpoint
 MOST_CLASSES = 200
 """The most different classes in a file."""
 MOST_DEPTH = 40
+_BLOCKED = re.compile(r"GLOBAL (\S+) whose module \S+ is blocked")
 _UNKNOWN = re.compile(r"GLOBAL (\S+) was not an allowed global")
 
 
@@ -61,6 +62,8 @@ def read_plain(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> BadCheckpoint:
+    if blocked := _BLOCKED.search(str(error)):
+        return BadCheckpoint(f"{path} names {blocked[1]}, a function of the operating system: it is no checkpoint. Delete it.")
     reason = " ".join(str(error).split())[:200]
     return BadCheckpoint(f"{path} cannot be read as a checkpoint of torch ({type(error).__name__}: {reason}). Fetch it again.")
 

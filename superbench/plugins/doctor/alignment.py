@@ -13,8 +13,10 @@ CLICKS = (0.35, 0.5, 0.65)
 """Where a sound is changed, in parts of its length."""
 WIDTH = 160
 """Samples of a click: 10 ms, shorter than a frame."""
-LATE = 0.75
-"""Frames by which the answer to a click may come late. A window that begins at its frame answers early."""
+LARGE = 0.05
+"""Part of the largest change (squared) from which on a frame belongs to the answer to a click."""
+LATE = 1
+"""Frames by which an answer must come late to be reported. A window that begins at its frame answers at once, or earlier."""
 MOST_TOKENS = 16
 """Frames at the beginning, or at the end, that are compared between sounds."""
 
@@ -42,21 +44,20 @@ def require_features(output: Any) -> None:
 def alignment(states: Callable[[Tensor], Tensor], first: Tensor, wave: Tensor, hop: int) -> dict[str, Any]:
     """Returns the facts of the finding `alignment`. `states` calls the model; `first`: its states (layer, time, dim) of `wave`.
 
-    Frames at the beginning or end that are equal for different sounds are tokens. All frames are late if those that a click
-    changes most stand after it.
+    Frames at the beginning or end that are equal for different sounds are tokens. All frames are late if a click changes only
+    frames after its own.
     """
-    other = states(wave.flip(0))
-    before, after = (_equal(first, other, from_end=end) for end in (False, True))
+    before, after = _tokens_in(first, states(wave.roll(len(wave) // 3)))
     if before or after:
         return _tokens(before, after, hop)
     late = _late(states, first, wave, hop)
     if late >= LATE:
         return _finding(
-            f"a click changes the frames about {late:.1f} after the one that it lies in: frames are late by "
-            f"{late * hop:.0f} samples. Leave out what stands before the first frame: {_slice(round(late), 0)}",
+            f"a click changes frames only from {late:.0f} after its own on: frames are late by {late * hop:.0f} samples. If "
+            f"tokens stand before the first frame, leave them out: {_slice(round(late), 0)}",
             late,
         )
-    return {"name": "alignment", "holds": True, "measured": f"a click changes frames at its place ({late:+.1f} frames)",
+    return {"name": "alignment", "holds": True, "measured": f"a click changes frames at its place ({late:+.0f} frames)",
             "fatal": False, "value": late}  # fmt: skip
 
 
@@ -80,31 +81,39 @@ def _finding(measured: str, value: float) -> dict[str, Any]:
     return {"name": "alignment", "holds": False, "measured": measured, "fatal": False, "action": action, "value": value}
 
 
-def _equal(one: Tensor, other: Tensor, *, from_end: bool) -> int:
-    """Returns how many frames at the beginning, or at the end, are equal in some layer; 0 if most frames are."""
+def _tokens_in(one: Tensor, other: Tensor) -> tuple[int, int]:
+    """Returns how many frames at the beginning, and at the end, are equal for two sounds in a layer in which no other frame is:
+    a quantizer may give equal frames anywhere."""
     time = min(one.shape[1], other.shape[1])
     same = (one[:, :time] - other[:, :time]).abs().amax(2) <= 1e-6 * one.abs().amax((1, 2))[:, None]  # (layer, time)
-    same = same[same.float().mean(1) < 0.5]
-    if from_end:
-        same = same.flip(1)
-    counts = same[:, :MOST_TOKENS].long().cumprod(1).sum(1)
-    return int(counts.max()) if len(counts) else 0
+    found = [(0, 0)]
+    for layer in same.long():
+        before, after = (int(part[:MOST_TOKENS].cumprod(0).sum()) for part in (layer, layer.flip(0)))
+        if before + after == int(layer.sum()) < time:
+            found.append((before, after))
+    return max(found)
 
 
 def _late(states: Callable[[Tensor], Tensor], first: Tensor, wave: Tensor, hop: int) -> float:
-    """Returns by how many frames the answer to a click comes late, in the layer where it is nearest; the median of
-    several."""
+    """Returns by how many frames the answer to a click comes late, in the layer where it is nearest; the median of several.
+
+    The answer begins with the first frame whose change is large beside the largest one near it: causal models, and those with
+    wide windows, answer for longer.
+    """
     found = []
     for part in CLICKS:
-        place = int(part * len(wave)) // hop * hop
+        place = int(part * len(wave)) // hop
         changed = wave.clone()
-        changed[place : place + WIDTH] += torch.linspace(1, -1, WIDTH)
-        change = (states(changed) - first).square().sum(2).double()  # (layer, time)
-        time = torch.arange(change.shape[1], dtype=torch.float64)
-        peak = change.argmax(1)
-        near = (time - peak[:, None]).abs() <= 2  # what attention spreads over the sound does not count
-        weight = change * near
-        centre = (weight * time).sum(1) / weight.sum(1).clamp(min=1e-30)
-        shifts = centre[weight.sum(1) > 0] - place / hop
-        found.append(float(shifts[shifts.abs().argmin()]) if len(shifts) else 0.0)
-    return sorted(found)[len(found) // 2]
+        changed[place * hop : place * hop + WIDTH] += torch.linspace(1, -1, WIDTH)
+        change = (states(changed) - first).square().sum(2)  # (layer, time)
+        begins = [_begin(layer) - place for layer in change if bool(layer.max() > 0)]
+        found.append(min(begins, key=abs, default=0))
+    return float(sorted(found)[len(found) // 2])
+
+
+def _begin(change: Tensor) -> int:
+    """Returns the first frame of the answer: its change is large, and so are those between it and the largest."""
+    frame = peak = int(change.argmax())
+    while frame > 0 and float(change[frame - 1]) >= LARGE * float(change[peak]):
+        frame -= 1
+    return frame

@@ -193,6 +193,26 @@ def test_of_one_hidden_state_asked_for_alone_nothing_else_is_stored(tmp_path: Pa
     assert torch.equal(other[one][:, 0], whole[one][:, 0])
 
 
+def test_of_some_hidden_states_nothing_else_is_stored(tmp_path: Path, tones: ModuleType) -> None:
+    class Three(tones.Spectrum):  # type: ignore[name-defined, misc]
+        layers = 3
+
+        def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> Features:
+            two = super().forward(waves, lengths)
+            return Features(torch.cat([two.frames, two.frames[:1] + 1]), two.lengths)
+
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    loaded, audio = plugins.loaded(plugins.parse("spectrum"), Three(), "cpu"), Audio(tmp_path / "a.wav")
+    store = Store(tmp_path / "store")
+    some = extract(loaded, [audio], "frames", store, "cpu", Silence(), layers=(0, 2))
+    assert store.read(some.entries[audio]).shape == (50, 2, 17)
+    whole = extract(loaded, [audio], "frames", store, "cpu", Silence())
+    assert torch.equal(some[audio], whole[audio][:, [0, 2]])
+    again = extract(loaded, [audio], "frames", store, "cpu", Silence(), layers=(1, 2))
+    assert (again.layers, again.passed_seconds) == (2, 0.0)  # from what is stored for all
+    assert torch.equal(again[audio], whole[audio][:, [1, 2]])
+
+
 class Matrices(torch.nn.Module):
     """One linear layer over segments of 320 samples."""
 

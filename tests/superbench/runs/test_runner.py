@@ -192,6 +192,12 @@ def test_one_hidden_state_alone_is_a_deviation_and_must_exist(keyword_corpora: P
     assert both.results[0].deviations == alone.results[0].deviations
     assert set(both.results[0].scores["accuracy"].over_seeds.values) == {"0", "1"}
     assert both.results[0].notes[0].startswith("seeds 0, 1: accuracy has the mean")
+    options = {"data": keyword_corpora, "store": warm_store, "max_steps": 2, "workers": 1}
+    (some,) = run(["apc:untrained"], "ks", out=tmp_path / "some", layers=(0, 2), **options).results
+    assert some.deviations == ["at most 2 updates", "hidden states 0, 2 in place of all of them"]
+    assert [weight == 0 for weight in some.layer_weights["all"]] == [
+        layer not in (0, 2) for layer in range(some.upstream.layers)
+    ]
     beyond = go(keyword_corpora, tmp_path, store=warm_store, layer=7)
     assert states(beyond) == {"ks": "failed"}
     assert "has the hidden states 0 to 0" in beyond.ended[0].message
