@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superbench.errors import BadResult
-from superbench.results import latex, shot_tables
+from superbench.results import latex, seeds, shot_tables
 from superbench.results.at_chance import explained
 from superbench.results.files import damage, find_results, read_result, read_results
 from superbench.results.grouping import Known, copied_from, first_to_predict, grouped
@@ -111,15 +111,22 @@ def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
 
 
 def remarks(group: Group) -> list[str]:
-    """Return the remarks on scores that say little about the features (see `at_chance`), after those on the corpora, each once
-    per task: `sd: one speaker for all speech … has a DER of 35.80 %`."""
+    """Return the remarks on the corpora, each once per task: `sd: one speaker for all speech … has a DER of 35.80 %`; the primary
+    scores over several seeds: `ks, apc: seeds 0, 1: accuracy has the mean …`; and remarks on scores that say little about the
+    features (see `at_chance`)."""
     lines = (
         f"{task}: {remark}"
         for row in group.rows
         for task, result in row.results.items()
         for remark in result.data.passport.remarks
     )
-    return [*dict.fromkeys(lines), *map(visible, explained(group.rows))]
+    over_seeds = (
+        f"{task}, {row.name}: {seeds.in_words(result.primary, facts.model_dump())}"
+        for row in group.rows
+        for task, result in row.results.items()
+        if (facts := result.scores[result.primary].over_seeds)
+    )
+    return [*dict.fromkeys([*lines, *over_seeds]), *map(visible, explained(group.rows))]
 
 
 def mark(row: Row, tied: set[int]) -> str:

@@ -48,6 +48,16 @@ def test_what_the_reader_of_a_corpus_remarked_stands_once_below_the_table() -> N
     assert console.file.getvalue().count("ks: all_of it was upper-cased") == 1  # type: ignore[attr-defined]
 
 
+def test_scores_over_several_seeds_stand_below_the_table() -> None:
+    over = {"values": {"0": 90.0, "1": 92.0}, "mean": 91.0, "std": 1.41, "ci": [88.0, 94.0], "ci_method": "m"}
+    scored = made("apc", 90.0, scores={"accuracy": doubles.score_facts(90.0, ci=[87.0, 93.0], over_seeds=over)})
+    text = tables.as_markdown([scored, made("tera", 80.0)])
+    assert "**90.0 ±3.0**" in text  # the score of the lowest seed
+    assert "seeds 0, 1: accuracy has the mean 91, standard deviation 1.4, 95 % interval 88 to 94" in text
+    assert "over\\_seeds" not in text
+    assert "over_seeds" not in made("tera", 80.0).to_json()  # results of one seed are as they were
+
+
 @pytest.mark.parametrize(
     ("data", "size"),
     [
