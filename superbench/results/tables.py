@@ -111,7 +111,7 @@ def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
 
 
 def remarks(group: Group) -> list[str]:
-    """Return the remarks on the corpora, each once per task: `sd: one speaker for all speech … has a DER of 35.80 %`; the primary
+    """Return the remarks on the corpora, once per task: `sd: one speaker for all speech … has a DER of 35.80 %`; the primary
     scores over several seeds: `ks, apc: seeds 0, 1: accuracy has the mean …`; and remarks on scores that say little about the
     features (see `at_chance`)."""
     lines = (
