@@ -5,7 +5,8 @@ and fails if one of them fails. This adapter imports only the family that define
 Only sounds of equal length share a batch, because padding changes the features of several models. docs/upstreams.md lists which
 families run.
 
-With `@FILE` the file replaces the download of the entry. Checkpoints are read without running code that a pickle may contain.
+With `@FILE` the file replaces the download of the entry. Checkpoints are read without running code that a
+pickle, or an expression in its configuration, may contain.
 A frame that would begin at or after the end of the sound counts as padding.
 """
 
@@ -38,6 +39,7 @@ from torch import Tensor, nn
 
 from superbench import SAMPLE_RATE, BadCheckpoint, BadUpstream, CommandError, Features, SuperbenchError
 from upstream.shared.hub_names import s3prl as entries
+from upstream.shared.plain_expressions import plain_eval
 from upstream.shared.unpadded import without_padding
 
 LEAST = (560, 2_400, 16_000, 32_000)
@@ -176,7 +178,7 @@ def _called(name: str, families: Mapping[str, str], entry: Any, weights: Path | 
     takes = _takes_a_file(name, entry)
     with _fetching(weights) as (urls, path_of):
         try:
-            with _quiet(), _safe_loading(), _hub(families):
+            with _quiet(), _safe_loading(), plain_eval("s3prl"), _hub(families):
                 model = entry(str(weights)) if weights and takes else entry()
         except (SuperbenchError, KeyboardInterrupt):
             raise

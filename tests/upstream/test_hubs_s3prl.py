@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.parity
 
 CHECKPOINTS = runpy.run_path(str(Path(__file__).with_name("s3prl_checkpoints.py")))
 apc, MAKERS = CHECKPOINTS["apc"], CHECKPOINTS["MAKERS"]
+WITH_EXPRESSIONS = ("hubert", "wav2vec2", "data2vec", "wavlm", "unispeech_sat", "distilhubert", "multires_hubert_base")
 WITHOUT_WEIGHTS = ("fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "spectrogram")
 TABLE = Path(__file__).parents[2] / "docs" / "upstreams.md"
 
@@ -222,6 +224,28 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(BadCheckpoint):
             from_s3prl.load(entry, tmp_path / "trap.ckpt")
     assert not Path("trapped").exists()
+
+
+def with_expression(value: Any, expression: str) -> Any:
+    """The contents of a checkpoint, with another expression for the sizes of its convolutions."""
+    if isinstance(value, argparse.Namespace):
+        return argparse.Namespace(**with_expression(vars(value), expression))
+    if isinstance(value, dict):
+        return type(value)((key, with_expression(part, expression)) for key, part in value.items())
+    return expression if isinstance(value, str) and value == CHECKPOINTS["CONVOLUTIONS"] else value
+
+
+@pytest.mark.parametrize("entry", WITH_EXPRESSIONS)
+def test_an_expression_in_a_checkpoint_cannot_run_code(entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    MAKERS[entry](tmp_path / "own.pt")
+    contents = torch.load(tmp_path / "own.pt", weights_only=False)
+    trap = f"[__import__('pathlib').Path('trapped').touch()][1:] or {CHECKPOINTS['CONVOLUTIONS']}"
+    torch.save(with_expression(contents, trap), tmp_path / "trap.pt")
+    with pytest.raises(BadCheckpoint, match="may run code"):
+        from_s3prl.load(entry, tmp_path / "trap.pt")
+    assert not Path("trapped").exists()
+    assert eval("1 + 1") == 2
 
 
 def test_no_patch_of_s3prl_remains_after_an_error(tmp_path: Path) -> None:
