@@ -32,12 +32,15 @@ def entry_points(**wanted: str) -> EntryPoints:
     tens of milliseconds, and names are looked up often.
     """
     folders = [folder or os.curdir for folder in sys.path]
-    return _read(tuple((name, os.stat(name).st_mtime_ns) for name in folders if os.path.exists(name))).select(**wanted)
+    everything = _read(tuple((name, os.stat(name).st_mtime_ns) for name in folders if os.path.exists(name)))
+    chosen: EntryPoints = everything.select(**wanted)
+    return chosen
 
 
 @lru_cache(maxsize=1)
-def _read(state: tuple[tuple[str, int], ...]) -> EntryPoints:
-    """Returns all entry points; `state`: the folders of `sys.path` with the times of their last change."""
+def _read(state: tuple[tuple[str, int], ...]) -> Any:
+    """Returns all entry points, of a class that differs among versions of Python; `state`: the folders of `sys.path` with the
+    times of their last change."""
     return importlib.metadata.entry_points()
 
 

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -121,13 +122,13 @@ class Worker:
     ) -> Performed:
         """Runs the job; if the store's index is damaged, opens the store again, with a new index, and repeats the job."""
         plan = self.plan
-        more = {"track": plan.track, "file": job.file}
+        run = partial(perform, track=plan.track, file=job.file)
         try:
-            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter, **more)
+            return run(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
         except DamagedFile:
             self.store.close()
             self.store = plan.open_store()
-            return perform(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter, **more)
+            return run(task, upstream, self.corpora, self.store, plan.out, plan.options, certificate, reporter)
 
     def _failed(self, job: Job, error: BaseException, message: str) -> Ended:
         ended = failed(job, self.plan, type(error).__name__, message)
