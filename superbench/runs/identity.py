@@ -23,6 +23,7 @@ from superbench.results import REPLACED, Result, check_whole, read_result
 from superbench.runs.destination import check_free, keep_replaced
 from superbench.runs.options import Options
 from superbench.system.progress import Reporter, Silence
+from superbench.training.few_shot.experiment import VERSION as FEW_SHOT_VERSION
 
 Sounds = Callable[[Sequence[Path]], Sequence[Sound]]
 """A function that returns digest, length and sampling rate of sound files."""
@@ -88,7 +89,7 @@ def _identity(task: Task, upstream: Loaded, recipe: Recipe, options: Options, da
     if options.store_format != "float16" and task.card.reads == "frames":
         facts.append(options.store_format)
     if not options.trains:
-        facts.append([options.shots, options.draws, options.prepared])
+        facts.append([options.shots, options.draws, options.prepared, FEW_SHOT_VERSION])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

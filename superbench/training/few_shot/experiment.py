@@ -25,6 +25,9 @@ from superbench.training.few_shot.episodes import episodes
 from superbench.training.few_shot.layers import blocks
 from superbench.training.outcome import Outcome
 
+VERSION = 2
+"""Raised by a change that moves scores, so that earlier results run again. 2: each number of examples is answered by the hidden
+state that it chose, also where these are no neighbours."""
 Choice = tuple[int, str]
 """A hidden state, and a setting as text."""
 
