@@ -48,18 +48,9 @@ class Performed:
 
 
 def perform(
-    task: Task,
-    upstream: Loaded,
-    corpora: Corpora,
-    store: Store,
-    out: Path,
-    options: Options,
-    certificate: dict[str, Any],
-    reporter: Reporter,
-    *,
-    track: str | None = None,
-    file: str = "",
-) -> Performed:
+    task: Task, upstream: Loaded, corpora: Corpora, store: Store, out: Path, options: Options,
+    certificate: dict[str, Any], reporter: Reporter, track: str | None = None, file: str = "",
+) -> Performed:  # fmt: skip
     """Runs the job, or returns its earlier result. `track`: the tracker of its curves; `file`: see `ResultParts`. Raises any
     `SuperbenchError`."""
     options, corpora = options.of(task.card), corpora.for_task(miniature=task.synth is not None)

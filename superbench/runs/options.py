@@ -190,9 +190,8 @@ class Options:
 
     def _of_features(self) -> dict[str, Any]:
         """Returns the options of hidden states, None for those that were not given."""
-        store_format = self.store_format if self.store_format != "float16" else None
         given = {"--layers": self.states, "--chunk": self.chunk_seconds, "--batch-seconds": self.batch_seconds}
-        return {**given, "--store-format": store_format}
+        return {**given, "--store-format": None if self.store_format == "float16" else self.store_format}
 
     @property
     def trains(self) -> bool:
