@@ -20,7 +20,7 @@ from superbench.system.spelling import visible
 
 if TYPE_CHECKING:
     from superbench.runs.jobs import Ended, Job
-    from superbench.runs.runner import Report
+    from superbench.runs.report import Report
 
 PLAIN_SECONDS = 15.0
 """Seconds between the progress lines of a running job if output does not go to a terminal."""

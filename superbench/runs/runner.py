@@ -20,19 +20,18 @@ from superbench.contract.corpora import Corpora
 from superbench.errors import CommandError, EndedProcess
 from superbench.features.store import Store, default_root
 from superbench.plugins import Spec, model_files
-from superbench.results import Result
 from superbench.results.draws import DRAWS
-from superbench.results.html import tables, text
 from superbench.runs.banner import banner
 from superbench.runs.destination import label_of, placed
 from superbench.runs.engines.choice import distributed, require_engine
 from superbench.runs.engines.local import default_workers
 from superbench.runs.given import names_of, rates_of, seeds_of, shots_of
 from superbench.runs.history import History, conditions_of
-from superbench.runs.jobs import Announced, Ended, Job, RunPlan, State, Watcher
+from superbench.runs.jobs import Announced, Ended, Job, RunPlan, Watcher
 from superbench.runs.ledger import record_end
 from superbench.runs.notebook import usual_watcher
 from superbench.runs.options import Options, RecipeOptions, RunOptions, check_names, known_variants, unusual_batches
+from superbench.runs.report import Report
 from superbench.runs.status import StatusWatcher
 from superbench.runs.worker import failed
 from superbench.system.devices import devices_of, fast_precision, use_device
@@ -44,29 +43,6 @@ from superbench.training.tracking import require_tracker
 
 OTHER_WORK = 30_000.0
 """Cost of reading, extraction and scoring in a job; the unit is the cost of one utterance in an update of a head on means."""
-
-
-@dataclass(slots=True)
-class Report:
-    """The outcome of a run: its jobs, and its wall time in seconds."""
-
-    ended: list[Ended] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def of(self, *states: State) -> list[Ended]:
-        """Returns the jobs that ended in one of `states`."""
-        return [ended for ended in self.ended if ended.state in states]
-
-    @property
-    def results(self) -> list[Result]:
-        """All results, new and earlier ones."""
-        return [ended.result for ended in self.ended if ended.result is not None]
-
-    def _repr_html_(self) -> str:
-        """Returns HTML for a notebook: the results as tables, the jobs without a result, the wall time."""
-        lines = [f"{ended.job}: {ended.state}. {ended.message}" for ended in self.ended if ended.result is None]
-        below = "".join(f"<br>{text(line)}" for line in [*lines, f"{self.seconds:.0f} s"])
-        return (tables(self.results) if self.results else "") + below
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from superbench.runs.engines.crew import Dispatcher, Event, Unit
 from superbench.runs.engines.nodes import HOMES, Homes
 from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan
 from superbench.runs.options import Options
-from superbench.runs.runner import Report, run
+from superbench.runs.report import Report
+from superbench.runs.runner import run
 from superbench.runs.status import status
 from superbench.system.devices import devices_of
 from superbench.system.progress import Silence

@@ -29,7 +29,8 @@ from superbench.runs.engines.nodes import facts, files_of, put_files, require_sa
 from superbench.runs.engines.ray import Actor
 from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan
 from superbench.runs.options import Options
-from superbench.runs.runner import Report, run
+from superbench.runs.report import Report
+from superbench.runs.runner import run
 
 MODELS = """
 import os, signal, torch

@@ -37,7 +37,8 @@ from superbench.runs.destination import label_of
 from superbench.runs.job import Performed, perform
 from superbench.runs.jobs import NoWatcher
 from superbench.runs.options import Options
-from superbench.runs.runner import Report, run
+from superbench.runs.report import Report
+from superbench.runs.runner import run
 from superbench.system.progress import Silence
 
 # ---------------------------------------------------------------- the data's fingerprint

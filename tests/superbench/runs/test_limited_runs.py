@@ -13,7 +13,8 @@ from superbench.results import Result, read_predictions
 from superbench.results.grouping import grouped
 from superbench.results.tables import load_results
 from superbench.runs.options import Options
-from superbench.runs.runner import Report, run
+from superbench.runs.report import Report
+from superbench.runs.runner import run
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 

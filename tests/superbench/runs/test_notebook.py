@@ -12,7 +12,7 @@ from superbench.results import read_result
 from superbench.results.result import Result
 from superbench.runs.jobs import Ended, Job, NoWatcher
 from superbench.runs.notebook import NotebookDisplay, in_notebook, usual_watcher
-from superbench.runs.runner import Report
+from superbench.runs.report import Report
 
 
 def drawn(job: Job, result: Result) -> list[str]:

@@ -15,7 +15,8 @@ from superbench.errors import CommandError, MissingCorpus, UnknownName
 from superbench.plugins import task
 from superbench.results import read_predictions, read_result
 from superbench.runs.jobs import LOCK, Ended, NoWatcher
-from superbench.runs.runner import Report, run
+from superbench.runs.report import Report
+from superbench.runs.runner import run
 from superbench.system.locks import locked
 
 SPEC = "fbank_no_cmvn"
