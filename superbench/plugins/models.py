@@ -137,7 +137,8 @@ def loaded(spec: Spec, model: Any, device: str = "cpu", sources: Sources = NOTHI
         params = sum(_size(spec, name, parameter) for name, parameter in model.named_parameters())
         model.eval().requires_grad_(False)
     name = spec.name.rpartition(":")[2] if ".py:" in spec.name else ""
-    digest = revision(model, sources, name, declared=built_in, given="" if built_in else given_to(spec))
+    weights_tell = built_in or hasattr(type(model), "configs")  # of a model that superbench can pretrain, weights and sizes do
+    digest = revision(model, sources, name, declared=built_in, given="" if weights_tell else given_to(spec))
     resampled = at_16_khz(model, spec.text)
     if resampled is not model:
         digest, model = f"{digest}-{model.sample_rate}", resampled.eval()

@@ -18,7 +18,7 @@ const leading = [
     note: "0 = published FBANK, 1000 = reference state of the art" },
   { key: "params", label: "Size", small: "M params", higher: false, optional: true, read: (row) => row.params,
     note: "Millions of parameters" },
-  { key: "corpus", label: "Pretrained on", higher: false, optional: true, read: (row) => row.corpus ?? null,
+  { key: "corpus", label: "Pretrained", small: "on", higher: false, optional: true, read: (row) => row.corpus ?? null,
     note: "The data that the model declares; unknown if it declares none" },
 ];
 const defaults = { lo: null, hi: null, method: null, best: false, tied: false, deviations: [] };
