@@ -205,7 +205,7 @@ def test_the_command_withdraws_tells_the_history_and_still_writes_the_page(
     assert (done.returncode, "apc: withdrawn" in done.stdout) == (0, True)
     told = json.loads(call("board", "history", "page", "apc", "--json", folder=tmp_path).stdout)
     assert [(one["state"], one["why"].endswith("asked for")) for one in told] == [("withdrawn", True)]
-    for arguments in (["./history"], ["--out", "board.html", "page"], ["page", "--superseded"]):
+    for arguments in (["./history"], ["--out", "board.html", "./page"], ["page", "./page", "--superseded"]):
         (tmp_path / "board.html").unlink(missing_ok=True)
         assert call("board", *arguments, folder=tmp_path).returncode == 0
         assert (tmp_path / "board.html").is_file()
