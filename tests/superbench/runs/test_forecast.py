@@ -161,7 +161,9 @@ def test_overrides_shorten_the_plan_and_are_listed(tones: ModuleType, spectrum: 
     short = look(spectrum, [tones.TONES], tmp_path, max_steps=10, learning_rates=(1e-3,), seeds=(0, 1, 2))
     assert (full.plan.tasks[0].draws, short.plan.tasks[0].draws) == (40 * 8, 10 * 8)
     assert (full.plan.tasks[0].probes, short.plan.tasks[0].probes) == (2, 3)
-    assert len(short.deviations) == 3
+    assert len(short.deviations) == 2  # further seeds beside the recipe's are none
+    other = look(spectrum, [tones.TONES], tmp_path, seeds=(1, 2))
+    assert len(other.deviations) == 1
 
 
 def test_miniature_recipes_need_a_corpus(tones: ModuleType, spectrum: Loaded, tmp_path: Path) -> None:
