@@ -240,10 +240,10 @@ def test_where_every_rate_diverged_it_is_an_error(tones: ModuleType, features: C
 
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
 def test_further_seeds_are_tested_and_the_lowest_is_reported(
-    name: str, tones: ModuleType, tone_corpora: Path, tmp_path: Path
+    name: str, tones: ModuleType, features: Callable[..., Any], tmp_path: Path
 ) -> None:
     task = getattr(tones, name)
-    folds, extraction = features(tones, tone_corpora, tmp_path, task)
+    folds, extraction = features(name)
     alone = experiment(conditions(task, tmp_path / "a"), folds, extraction)
     second = experiment(conditions(task, tmp_path / "b", seeds=(1,)), folds, extraction)
     both = experiment(conditions(task, tmp_path / "c", seeds=(0, 1)), folds, extraction)
