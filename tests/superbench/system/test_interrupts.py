@@ -114,6 +114,7 @@ LOST = """
 import ctypes, os, signal, time
 from superbench.system.interrupts import Interrupts
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this process was started to ignore it
 Interrupts().listen()
 callback = ctypes.CFUNCTYPE(None)(lambda: (os.kill(os.getpid(), signal.SIGINT), [None for _ in range(1000)]))
 callback()
