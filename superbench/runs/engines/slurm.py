@@ -33,6 +33,8 @@ TIMEOUTS = 1_000
 LOCAL_MINUTES = 30 * 24 * 60
 """Time limit of a task that runs as a process of this machine."""
 POLL_SECONDS = 2.0
+DETACHED: list[Any] = []
+"""Tasks of detached runs. With cluster=local they own processes that go on, so they must not be collected before those end."""
 LOGS = ".slurm"
 """Folder below OUT with the logs of the tasks."""
 
@@ -133,7 +135,9 @@ def slurm(jobs: Sequence[Job], plan: RunPlan, settings: Mapping[str, Any], detac
     arrays = Arrays(plan, tuple(jobs), dict(settings), detach)
     submitted = arrays.submit()
     watcher.note(jobs[0], f"submitted to {settings['cluster']}: {', '.join(str(task.job_id) for task in submitted.values())}")
-    if not detach:
+    if detach:
+        DETACHED.extend(submitted.values())
+    else:
         yield from _ends(arrays, submitted, watcher)
 
 
