@@ -102,8 +102,10 @@ def settings(record: Record, count: int) -> None:
 
 
 def seeds(record: Record) -> None:
-    """Five seeds that no deviation lists."""
-    record["sweep"] = [row | {"seed": seed} for seed in range(5) for row in record["sweep"]]
+    """Five seeds in place of the recipe's, which no deviation lists, and the third of them chosen."""
+    record["sweep"] = [row | {"seed": seed} for seed in range(1, 6) for row in record["sweep"]]
+    for chosen in record["chosen"].values():
+        chosen["seed"] = 3
 
 
 def small(record: Record) -> None:
