@@ -52,6 +52,7 @@ def plain_eval(package: str) -> Iterator[None]:
     original = builtins.eval
 
     def guarded(source: Any, names: dict[str, Any] | None = None, local: Mapping[str, Any] | None = None, /) -> Any:
+        """Evaluates as `eval` does, in the names of its caller; see `plain_eval`."""
         caller = sys._getframe(1)
         if isinstance(source, str) and str(caller.f_globals.get("__name__", "")).startswith(f"{package}."):
             require_plain(source)

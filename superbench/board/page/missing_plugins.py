@@ -22,6 +22,7 @@ def looked_up() -> Callable[[Result], bool]:
     known: dict[tuple[str, str], bool] = {}
 
     def is_known(result: Result) -> bool:
+        """Returns whether the task of a result can be loaded; remembers the answer."""
         own = own_kind(result.environment)
         name = result.task.name, own.kind if own else ""
         if name not in known:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -59,16 +60,16 @@ def settings_of(text: str | None, detach: bool = False) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Task:
+class _Task(ABC):
     """A task of an array. Before Slurm ends it early, submitit calls `checkpoint` in a signal handler, queues what it returns,
     and raises `SystemExit`; `leaving` makes the worker pass that on."""
 
     plan: RunPlan
     leaving: bool = field(default=False, kw_only=True)
 
+    @abstractmethod
     def __call__(self) -> Any:
         """Does the work of the task."""
-        raise NotImplementedError
 
     def checkpoint(self) -> Any:
         """Returns the same task, to be queued again; it continues from what is stored."""

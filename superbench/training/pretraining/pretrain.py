@@ -142,6 +142,7 @@ class _Training:
         every = min(max(options.steps // CHECKS, 1), CHECK_UPDATES)
 
         def evaluate(step: int) -> None:
+            """Records the losses after `step` updates."""
             row = {"step": step, "loss": learner.recent(), "held out": learner.held_out()}
             log.append(row | {"learning rate": float(f"{learner.rate(step - 1):.4g}")})
             curves.check(log)
