@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superbench.errors import first_of
+from superbench.runs.pace import Work
 
 if TYPE_CHECKING:
     from superbench.runs.jobs import Job
@@ -17,7 +18,8 @@ CPU_SECONDS = 4e-4
 
 
 def banner(checked: Asked, given: Path, shares: Mapping[Job, float], processes: int) -> list[str]:
-    """Returns the lines; `given`: the folder of the corpora as the person gave it; `shares`: the cost of each job."""
+    """Returns the lines; `given`: the folder of the corpora as the person gave it; `shares`: the cost of each job. If earlier
+    runs tell how long the jobs take (`Work`), the display does, and no line estimates it from their costs."""
     options, corpora = checked.options, checked.corpora
     names = [spec.alias for spec in checked.specs]
     steps = [f"{name} {options.recipe(task).steps:,}".replace(",", " ") for name, task in checked.tasks.items()]
@@ -25,12 +27,13 @@ def banner(checked: Asked, given: Path, shares: Mapping[Job, float], processes: 
     kind = "miniature corpora that superbench wrote" if corpora.synthetic else "real corpora, not miniatures"
     inside = "" if corpora.root.resolve() == given.resolve() else f" ({given} is a part of them)"
     count = f"{len(shares)} {'job' if len(shares) == 1 else 'jobs'}"
-    return [
+    lines = [
         f"{count}: {first_of(names)} on {', '.join(checked.tasks)}, on {options.device}",
         f"protocol {options.protocol} ({updates})",
         f"corpora: {corpora.root}, {kind}{inside}",
-        f"expected time: {_expected(checked, shares, processes)}",
     ]
+    is_known = isinstance(shares, Work) and bool(shares.seconds or shares.guesses)
+    return lines if is_known else [*lines, f"expected time: {_expected(checked, shares, processes)}"]
 
 
 def _expected(checked: Asked, shares: Mapping[Job, float], processes: int) -> str:

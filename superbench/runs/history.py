@@ -46,9 +46,9 @@ class History:
     def _path(self) -> Path:
         return self.root / FILE
 
-    def expected(self, shares: Mapping[Job, float]) -> Work:
-        """Returns the jobs with what is known of their durations."""
-        work, known = Work(shares), self._known()
+    def expected(self, shares: Mapping[Job, float], at_once: int = 1) -> Work:
+        """Returns the jobs, of which `at_once` will run at once, with what is known of their durations."""
+        work, known = Work(shares, at_once), self._known()
         paces = {kind: _pace([one for one in known if one.kind == kind]) for kind in {one.kind for one in known}}
         for job, share in shares.items():
             kind = kind_of(job.spec)

@@ -19,11 +19,13 @@ class Work(dict["Job", float]):
     """Jobs with their approximate shares of the work, in any unit.
 
     `seconds`: expected durations of jobs whose task was done before on the same kind of upstream. `guesses`: expected durations
-    of the others, from their shares and the pace of all jobs that were done before; empty if there were none.
+    of the others, from their shares and the pace of all jobs that were done before; empty if there were none. `at_once`: how
+    many jobs will run at once.
     """
 
-    def __init__(self, shares: Mapping[Job, float]) -> None:
+    def __init__(self, shares: Mapping[Job, float], at_once: int = 1) -> None:
         super().__init__(shares)
+        self.at_once = max(min(at_once, len(shares)), 1)
         self.seconds: dict[Job, float] = {}
         self.guesses: dict[Job, float] = {}
 
@@ -51,7 +53,7 @@ class Pace:
     def planned(self, shares: Mapping[Job, float]) -> None:
         """Set all jobs, each with its approximate share of the work, in any unit; `Work` also tells what is known of them."""
         if isinstance(shares, Work):
-            self._before, self._guesses = shares.seconds, shares.guesses
+            self._before, self._guesses, self._at_once = shares.seconds, shares.guesses, shares.at_once
         least = LEAST * mean(shares.values()) if shares else 0.0
         self._shares = {job: max(share, least) or 1.0 for job, share in shares.items()}
 

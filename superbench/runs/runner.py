@@ -233,9 +233,9 @@ def _ended(checked: Asked, plan: RunPlan, count: int, given: RunOptions, watcher
     with Store(plan.store) as store:
         remarks = store.remarks() + _about_leases(plan)
     remarks += [message for name, message in checked.broken.items() if name in checked.tasks]  # a built-in name, claimed twice
-    expected = _history(checked, plan).expected(shares)
+    expected = _history(checked, plan).expected(shares, count)
     if isinstance(watcher, Announced):
-        watcher.announced(banner(checked, plan.data, shares, count))
+        watcher.announced(banner(checked, plan.data, expected, count))
     watcher.planned(expected)
     jobs = list(shares)
     for remark in remarks:

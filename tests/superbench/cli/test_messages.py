@@ -179,10 +179,10 @@ def test_a_corpus_in_place_of_its_parent_is_named(tmp_path: Path) -> None:
 
 
 def test_a_run_begins_with_its_protocol_corpora_and_time_and_explains_a_score_at_chance(
-    keyword_corpora: Path, warm_store: Path, tmp_path: Path
+    keyword_corpora: Path, tmp_path: Path
 ) -> None:
     words = ["run", "fbank", "--tasks", "ks", "--data", str(keyword_corpora / "SpeechCommands"), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, [*words, "--store", str(warm_store), "--max-steps", "20", "--workers", "1"])
+    done = CliRunner().invoke(app, [*words, "--store", str(tmp_path / "store"), "--max-steps", "20", "--workers", "1"])
     assert done.exit_code == 0, done.output
     told = " ".join(done.output.split())
     assert (

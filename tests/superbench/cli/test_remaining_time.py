@@ -14,6 +14,7 @@ from rich.progress import Progress
 from superbench.cli.display import RunDisplay
 from superbench.cli.remaining_time import left
 from superbench.plugins import parse, tasks
+from superbench.runs.banner import banner
 from superbench.runs.history import History
 from superbench.runs.jobs import Ended, Job, NoWatcher, State
 from superbench.runs.pace import Pace
@@ -194,6 +195,21 @@ def test_a_task_that_this_kind_has_not_done_counts_by_its_recipe(earlier: Path) 
 def test_another_length_of_the_recipe_scales_the_time(earlier: Path) -> None:
     run = Run(history(earlier).expected({job("pr", "apc"): 40.0}))
     assert run.pace.remaining() == pytest.approx(9.0)
+
+
+def test_jobs_that_will_run_at_once_share_the_time_before_any_has_started(earlier: Path) -> None:
+    jobs = {job(task, "apc"): share for task, share in SHARES.items()}
+    alone, together, many = (Run(history(earlier).expected(jobs, count)).pace.remaining() for count in (1, 2, 50))
+    assert together == pytest.approx(max(alone / 2, 90.0))
+    assert many == pytest.approx(90.0)  # that of the longest job
+
+
+def test_earlier_runs_take_the_place_of_the_rough_estimate(earlier: Path, keyword_corpora: Path) -> None:
+    checked = asked(["apc:untrained"], "ks", data=keyword_corpora)
+    rough = banner(checked, keyword_corpora, checked.jobs, 2)
+    known = banner(checked, keyword_corpora, history(earlier).expected(checked.jobs), 2)
+    assert rough[:-1] == known
+    assert rough[-1].startswith("expected time: very roughly")
 
 
 def test_what_this_run_shows_of_the_same_kind_counts_more(earlier: Path) -> None:
