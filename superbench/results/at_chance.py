@@ -13,12 +13,12 @@ AT_CHANCE, COLLAPSED = "at chance", "collapsed"
 def explained(rows: Iterable[Row]) -> list[str]:
     """Return one line for each row and reason: `fbank, IC KS: at chance: …`. A task with a reason is not also said to have
     collapsed."""
-    found: dict[tuple[str, str], list[str]] = {}
+    tasks_of: dict[tuple[str, str], dict[str, None]] = {}
     for row in rows:
         for task, result in sorted(row.results.items()):
             for note in _reasons(result.notes):
-                found.setdefault((row.name, note), []).append(task.upper())
-    return [f"{name}, {' '.join(tasks)}: {note}" for (name, note), tasks in found.items()]
+                tasks_of.setdefault((row.name, note), {})[task.upper()] = None  # rows of one model may be in one table
+    return [f"{name}, {' '.join(tasks)}: {note}" for (name, note), tasks in tasks_of.items()]
 
 
 def _reasons(notes: Iterable[str]) -> list[str]:

@@ -48,6 +48,15 @@ def test_what_the_reader_of_a_corpus_remarked_stands_once_below_the_table() -> N
     assert console.file.getvalue().count("ks: all_of it was upper-cased") == 1  # type: ignore[attr-defined]
 
 
+def test_a_reason_for_a_score_at_chance_is_said_once_for_all_rows_of_a_model() -> None:
+    rows = [
+        made("fbank", 8.0, notes=["at chance: its mean is zero"]),
+        made("fbank", 9.0, notes=["at chance: its mean is zero"]),
+    ]
+    text = tables.as_markdown([*rows, made("apc", 90.0)])
+    assert text.count("fbank, KS: at chance: its mean is zero") == 1
+
+
 def test_scores_over_several_seeds_stand_below_the_table() -> None:
     over = {"values": {"0": 90.0, "1": 92.0}, "mean": 91.0, "std": 1.41, "ci": [88.0, 94.0], "ci_method": "m"}
     scored = made("apc", 90.0, scores={"accuracy": doubles.score_facts(90.0, ci=[87.0, 93.0], over_seeds=over)})
