@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -p no:schemathesis -p no:hypothesispytest
+# Rewritten assertions of the tests are kept between runs, in __pycache__.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -p no:schemathesis -p no:hypothesispytest
 
 .PHONY: demo test test-fast check docs install clean
 

@@ -54,6 +54,7 @@ def script(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_benchmark_prints_its_ratios(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = ratios(name, RUNS[name], capsys)
@@ -78,6 +79,7 @@ def test_a_warm_start_is_set_against_a_cold_one(keyword_corpora: Path, capsys: p
     assert len(found) == 1
 
 
+@pytest.mark.slow
 def test_a_page_of_many_models_is_set_against_one_of_few(capsys: pytest.CaptureFixture[str]) -> None:
     if not (shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
         pytest.skip("chromium is missing")
@@ -94,6 +96,7 @@ def test_help_says_what_a_benchmark_asks_and_how_it_is_run(name: str, capsys: py
     assert f"python benchmarks/{name}.py" in shown
 
 
+@pytest.mark.slow
 def test_the_script_for_a_gpu_says_that_there_is_none() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU, and ten minutes are too long for a test")
@@ -126,6 +129,7 @@ def speaker_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleTy
     return module
 
 
+@pytest.mark.slow
 def test_the_speaker_encoder_reads_what_it_learned_to_read(speaker_encoder: ModuleType) -> None:
     wave = 0.1 * np.random.default_rng(0).standard_normal(8_000).astype(np.float32)
     model = speaker_encoder.Resemblyzer().eval()

@@ -91,6 +91,7 @@ def python_files(folder: str) -> list[Path]:
     return sorted(path for path in (ROOT / folder).rglob("*.py") if "__pycache__" not in path.parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", python_files("superbench"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_engine_imports_downward_and_no_plugin(path: Path) -> None:
     names = imports(path)
@@ -106,6 +107,7 @@ def test_every_module_lies_in_a_room() -> None:
     assert {room(name) for name in modules()} == rooms
 
 
+@pytest.mark.slow
 def test_modules_import_each_other_in_no_circle() -> None:
     """Imports for type checkers are left out, as is what a package hands on to its own modules."""
     arrows = {name: {other for other in ours(imports(path)) if other != name} for name, path in modules().items()}
@@ -124,6 +126,7 @@ def test_modules_import_each_other_in_no_circle() -> None:
         visit(name, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["upstream", "downstream"])
 def test_built_in_plugins_use_only_the_public_names_and_never_each_other(folder: str) -> None:
     other = {"upstream": "downstream", "downstream": "upstream"}[folder]
@@ -137,6 +140,7 @@ def test_built_in_plugins_use_only_the_public_names_and_never_each_other(folder:
                 assert name.split(".")[1:2] in ([], ["shared"]), f"{path} imports {name}"
 
 
+@pytest.mark.slow
 def test_records_of_many_fields_are_filled_by_keyword() -> None:
     trees = {path: parsed(path) for folder in PRODUCT for path in python_files(folder)}
     classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
@@ -203,6 +207,7 @@ def test_files_stay_readable() -> None:
     assert {path: lines for path, lines in long.items() if lines > LONGEST_FILE} == {}
 
 
+@pytest.mark.slow
 def test_functions_stay_readable() -> None:
     found = {}
     for path in (path for folder in PRODUCT for path in python_files(folder)):
@@ -249,6 +254,7 @@ def uses_of_private_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield from ((node.lineno, text.rpartition(".")[2]) for text in texts)
 
 
+@pytest.mark.slow
 def test_tests_use_no_private_name_of_the_product() -> None:
     """Names of other packages are theirs to keep private: where a reference implementation has no public way, there is none."""
     ours = set().union(*(private_names(parsed(path)) for folder in PRODUCT for path in python_files(folder)))

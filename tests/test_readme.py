@@ -208,6 +208,7 @@ def test_pages_were_written_and_every_expectation_was_met(world: World) -> None:
     assert "/api/submissions" in world.done["superbench serve --board team.db"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.stem)
 def test_the_other_pages_show_commands_that_exist(page: Path) -> None:
     for text in shown(page):
@@ -215,6 +216,7 @@ def test_the_other_pages_show_commands_that_exist(page: Path) -> None:
         assert page.name in TRIED_ELSEWHERE or any(sign in text for sign in NOT_HERE), f"{page.name}: nobody runs {text}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.stem)
 def test_commands_inside_sentences_exist(page: Path) -> None:
     for text in mentioned(page):

@@ -105,6 +105,7 @@ def test_zero_frames_decode_to_an_empty_text() -> None:
     assert CtcHead(nn.Identity(), Letters()).decode(torch.zeros(1, 2, 3), torch.tensor([0])) == [""]
 
 
+@pytest.mark.slow
 def test_a_linear_head_learns_a_sentence() -> None:
     torch.manual_seed(0)
     head, label = CtcHead(FrameLinear(8, 74), PhoneAlphabet()), "HH AH0 L OW1"

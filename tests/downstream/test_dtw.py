@@ -87,6 +87,7 @@ def by_dtw_python(queries: list[torch.Tensor], documents: list[torch.Tensor]) ->
 Sounds = tuple[list[torch.Tensor], list[torch.Tensor]]
 
 
+@pytest.mark.slow
 def test_the_compiled_search_agrees_with_dtw_python_and_librosa(sounds: Sounds) -> None:
     queries, documents = sounds
     measured = search(queries, documents).numpy()
@@ -107,6 +108,7 @@ def test_the_compiled_search_agrees_with_dtw_python_and_librosa(sounds: Sounds) 
     assert compared > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cells", [1, 700, 10**9])
 def test_costs_do_not_depend_on_which_documents_are_searched_together(
     sounds: Sounds, cells: int, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +119,7 @@ def test_costs_do_not_depend_on_which_documents_are_searched_together(
     torch.testing.assert_close(search(queries, documents), alone, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 7, 40])
 def test_a_search_is_the_same_on_any_number_of_threads(sounds: Sounds, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = search(*sounds)
@@ -124,6 +127,7 @@ def test_a_search_is_the_same_on_any_number_of_threads(sounds: Sounds, threads: 
     assert torch.equal(search(*sounds), expected)
 
 
+@pytest.mark.slow
 def test_the_search_in_torch_gives_the_same_costs(sounds: Sounds) -> None:
     queries, documents = sounds
     ordered = sorted(documents, key=len)

@@ -142,6 +142,7 @@ def listed(root: Path, utterances: set[str]) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_corpus_that_has_every_listed_utterance_gets_the_official_dev_sets(tmp_path: Path) -> None:
     official = official_dev()
     assert {fold: len(utterances) for fold, utterances in official.items()} == OFFICIAL
@@ -152,6 +153,7 @@ def test_a_corpus_that_has_every_listed_utterance_gets_the_official_dev_sets(tmp
         assert fold.remarks == ()
 
 
+@pytest.mark.slow
 def test_a_corpus_without_one_of_them_keeps_drawn_dev_sets_and_says_so(tmp_path: Path) -> None:
     official = official_dev()
     lost = min(official["fold1"])

@@ -55,12 +55,14 @@ def voices(informative: bool) -> Callable[[Item], Tensor]:
     return frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [0, 1, 5, "all"])
 def test_features_that_separate_the_speakers_give_few_errors(ask, fold: Fold, shots) -> None:
     """The remaining errors are at the ends of turns, because of smoothing and the energy gate."""
     assert ask(TASK, fold, voices(True), shots, setting=SETTING)[0] < 10.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [0, 1, "all"])
 def test_features_without_information_are_no_better_than_the_floor(ask, fold: Fold, shots) -> None:
     assert TASK.few_shot is not None
@@ -87,6 +89,7 @@ def test_the_control_assigns_all_speech_to_both_speakers(fold: Fold, ask) -> Non
     assert len(scores) == 1
 
 
+@pytest.mark.slow
 def test_no_recording_is_an_example_of_itself_and_examples_are_nested(ask, fold: Fold) -> None:
     """Changed frames of one recording change its own answer and none of the recordings without its speakers."""
     assert TASK.few_shot is not None
@@ -105,6 +108,7 @@ def test_no_recording_is_an_example_of_itself_and_examples_are_nested(ask, fold:
     assert all(answers[0][i].prediction == answers[1][i].prediction for i in other_recordings)
 
 
+@pytest.mark.slow
 def test_episodes_and_settings_are_all_answered(fold: Fold, ask) -> None:
     method = TASK.few_shot
     assert method is not None

@@ -42,10 +42,12 @@ def fold() -> Fold:
     return Fold("all", Split("train", ()), replace(test, name="dev"), test)
 
 
+@pytest.mark.slow
 def test_features_that_contain_the_query_find_every_document(ask, fold: Fold) -> None:
     assert ask(TASK, fold, frames_with(True))[0] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_features_without_information_are_at_the_floor(ask, fold: Fold) -> None:
     assert TASK.few_shot is not None
     assert abs(ask(TASK, fold, frames_with(False))[0] - TASK.few_shot.floor(fold)) < 0.06

@@ -19,6 +19,8 @@ from downstream.shared.few_shot_segments import drawn, seconds_of
 from downstream.shared.unit_search import align, unit_loop
 from superbench import SAMPLE_RATE, Audio, Episode, Fold, Item, Split, draw_order
 
+pytestmark = pytest.mark.slow
+
 HOP, EACH, DIM = 320, 4, 20
 WORDS = {"DOG": "D AO1 G", "CAT": "K AE1 T", "GOAT": "G OW1 T", "TOAD": "T OW1 D", "COD": "K AO1 D", "TAG": "T AE1 G"}
 SENTENCES = [

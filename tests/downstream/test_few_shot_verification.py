@@ -68,6 +68,7 @@ def test_more_utterances_of_the_speaker_help(ask, fold: Fold) -> None:
     assert rates[1] < rates[0] - 5.0
 
 
+@pytest.mark.slow
 def test_the_enrolled_speaker_is_the_mean_of_its_utterances_without_the_tested_one(ask, fold: Fold) -> None:
     """Computed by hand for all utterances."""
     _, predictions = ask(TASK, fold, voices(0.5), "all")
@@ -90,6 +91,7 @@ def test_a_k_above_the_available_number_takes_all(ask, fold: Fold) -> None:
     assert scores[0] == pytest.approx(scores[1])
 
 
+@pytest.mark.slow
 def test_the_examples_of_a_draw_are_nested_and_draws_differ(ask, fold: Fold) -> None:
     """Each utterance is one axis, the tested one a sum of axes with weights 1, 2, 4 …: the cosine shows which are enrolled."""
     trial = next(trial for trial in fold.test.trials if trial.reference)

@@ -51,6 +51,7 @@ def test_the_hash_gives_a_tenth_to_dev_and_leaves_a_tenth_unused() -> None:
     assert sides.count("unused") == pytest.approx(500, abs=75)
 
 
+@pytest.mark.slow
 def test_speakers_are_split_by_their_hash_and_unused_ones_left_out(root: Path) -> None:
     only = fold(root)
     words = [item for item in only.train.items if item.label != "_silence_"]
@@ -87,6 +88,7 @@ def test_silence_is_sliced_in_mini_and_cropped_in_the_official_recipe(root: Path
     assert 0 <= fixed[0].start <= 40_000 - 16_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("samples", "slices"), [(16_000, 1), (16_100, 1), (17_600, 2), (800, 0), (1_600, 1)])
 def test_a_short_last_slice_of_silence_is_dropped(root: Path, samples: int, slices: int) -> None:
     sound(root / "SpeechCommands" / TRAIN / NOISE / "white_noise.wav", samples)
@@ -107,6 +109,7 @@ def test_the_archive_may_be_elsewhere(root: Path, tmp_path_factory: pytest.TempP
     assert elsewhere == fold(root)
 
 
+@pytest.mark.slow
 def test_a_listed_file_that_is_missing_is_an_error_that_names_it(root: Path) -> None:
     gone = root / "SpeechCommands" / TRAIN / "bed" / f"{DEV}_nohash_0.wav"
     gone.unlink()
@@ -114,6 +117,7 @@ def test_a_listed_file_that_is_missing_is_an_error_that_names_it(root: Path) -> 
         fold(root)
 
 
+@pytest.mark.slow
 def test_a_folder_without_sounds_is_an_error_and_resource_forks_are_ignored(root: Path) -> None:
     folder = root / "SpeechCommands" / TEST / "yes"
     (folder / "aaaa0000_nohash_0.wav").rename(folder / "._aaaa0000_nohash_0.wav")
@@ -126,6 +130,7 @@ def test_an_absent_corpus_says_where_it_was_looked_for(tmp_path: Path) -> None:
         TASK.read(Corpora(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_head_has_the_published_size(root: Path) -> None:
     head = TASK.head(768, fold(root), TASK.card.recipes["superb"])
     assert sum(weight.numel() for weight in head.parameters()) == 199_948

@@ -122,6 +122,7 @@ def silent(lines: Sequence[Line]) -> None:
         line.path.write_bytes(b"")
 
 
+@pytest.mark.slow
 def test_the_miniature_has_the_official_layout_and_new_words_and_speakers_in_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +140,7 @@ def test_the_miniature_has_the_official_layout_and_new_words_and_speakers_in_tes
     assert len(list((tmp_path / "LibriSpeech/train-clean-360").glob("*/*/*.flac"))) == 1_200
 
 
+@pytest.mark.slow
 def test_a_complete_miniature_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(librispeech, "speak", silent)
     librispeech.write_miniature(tmp_path, 0)

@@ -150,6 +150,7 @@ def test_the_miniatures_have_the_same_layouts_and_are_determined_by_the_seed(tmp
     assert all((row["word"] in known) == (row["correct"] == "1") for row in rows)
 
 
+@pytest.mark.slow
 def test_both_sounds_of_a_change_have_the_same_beginning(tmp_path: Path) -> None:
     miniature_pairs.write_changes(tmp_path, 1, 2)
     for pair in SALMON.read(tmp_path):

@@ -243,6 +243,7 @@ def test_statistics_are_over_all_frames_with_the_unbiased_deviation() -> None:
 # ---------------------------------------------------------------- the miniature
 
 
+@pytest.mark.slow
 def test_queries_and_documents_of_the_miniature_have_different_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list = []
     monkeypatch.setattr("downstream.shared.quesst.speak", lines.extend)

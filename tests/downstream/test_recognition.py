@@ -39,6 +39,7 @@ def test_asr_needs_no_lexicon(corpora: Corpora) -> None:
     assert ASR.read(corpora)[0].test.items
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "outputs"), [(PR, 74), (ASR, 32)])
 @pytest.mark.parametrize("protocol", ["superb", "superb-once", "mini"])
 def test_every_recipe_builds_a_head_of_the_official_outputs(task: object, outputs: int, protocol: str, fold: Fold) -> None:

@@ -97,6 +97,7 @@ def test_transcripts_that_are_absent_are_named(corpora: Corpora) -> None:
         TASK.read(corpora)
 
 
+@pytest.mark.slow
 def test_every_recipe_builds_a_head_of_109_outputs(corpora: Corpora) -> None:
     (fold,) = TASK.read(corpora)
     assert TASK.head is not None
@@ -141,6 +142,7 @@ def test_both_metrics_over_a_corpus_and_under_other_weights() -> None:
     assert scores["slot_value_cer"].reweighted(weights) == pytest.approx(100 * 6 / 14)
 
 
+@pytest.mark.slow
 def test_the_miniature_has_all_speakers_valid_slots_and_new_values_in_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_turn_that_spans_a_whole_piece_is_labelled_in_it(tmp_path: Path) -> No
     assert [int(item.label.active[:, 0].sum()) for item in items] == [1_900, 0, 400]
 
 
+@pytest.mark.slow
 def test_the_floor_is_the_error_of_one_speaker_with_perfect_speech_activity(corpora: Corpora) -> None:
     """1089 speaks from 0.5 to 1.5 and 2.0 to 2.4, 121 from 1.0 to 2.0: of 2.4 s, 0.5 are missed and 0.5 given to 1089."""
     (fold,) = TASK.read(corpora)
@@ -262,6 +263,7 @@ def annotation(turns: list[list[float | str]]) -> Annotation:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'uem' was approximated")
 def test_the_error_rate_agrees_with_pyannote() -> None:
     from pyannote.metrics.diarization import DiarizationErrorRate

@@ -103,6 +103,7 @@ def test_another_list_of_trials_is_reported(corpora: Corpora, name: str) -> None
         TASK.read(corpora)
 
 
+@pytest.mark.slow
 def test_cleaned_trials_under_the_name_of_the_official_list_are_recognised_by_their_number(corpora: Corpora) -> None:
     root = corpora.root / "VoxCeleb1"
     (root / "voxceleb1_test_v2.txt").unlink()
@@ -235,6 +236,7 @@ def reference_eer(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | 
     return 100 * brentq(lambda x: 1.0 - x - interp1d(fpr, tpr)(x), 0.0, 1.0, xtol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decimals", [1, 2, 12])
 def test_eer_agrees_with_scikit_learn_also_with_ties(decimals: int) -> None:
     for seed in range(20):
@@ -304,6 +306,7 @@ def speakers_of(lines: list[Line]) -> dict[str, list[Line]]:
     return by_speaker
 
 
+@pytest.mark.slow
 def test_a_speaker_of_the_miniature_keeps_one_voice_and_speakers_differ(recorded_lines: list[Line]) -> None:
     speakers = speakers_of(recorded_lines)
     assert len(speakers) == 100
@@ -311,6 +314,7 @@ def test_a_speaker_of_the_miniature_keeps_one_voice_and_speakers_differ(recorded
     assert len({lines[0].voice for lines in speakers.values()}) == 100
 
 
+@pytest.mark.slow
 def test_pitch_varies_less_within_a_speaker_than_between_speakers(recorded_lines: list[Line]) -> None:
     pitches = [[line.voice.fundamental * line.pitch for line in lines] for lines in speakers_of(recorded_lines).values()]
     women = [lines[0].voice.female for lines in speakers_of(recorded_lines).values()]
@@ -320,6 +324,7 @@ def test_pitch_varies_less_within_a_speaker_than_between_speakers(recorded_lines
         assert np.std(means) > 3 * within
 
 
+@pytest.mark.slow
 def test_formants_of_speakers_differ_in_strength_and_in_frequency(recorded_lines: list[Line]) -> None:
     voices = [lines[0].voice for lines in speakers_of(recorded_lines).values()]
     strengths = 20 * np.log10([voice.strengths for voice in voices])
@@ -329,6 +334,7 @@ def test_formants_of_speakers_differ_in_strength_and_in_frequency(recorded_lines
     assert 0.03 < places.std(axis=0).min() < places.std(axis=0).max() < 0.07
 
 
+@pytest.mark.slow
 def test_channel_and_noise_are_drawn_for_each_recording(recorded_lines: list[Line]) -> None:
     """All that is random about a line follows its seed: with one each, neither tells anything of the speaker."""
     assert all(line.channel for line in recorded_lines)

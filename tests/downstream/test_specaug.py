@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -85,6 +86,7 @@ def test_a_warp_changes_a_ramp_little_and_a_constant_not_at_all() -> None:
     assert 0 < max(moves) < 8
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_warp_is_exact() -> None:
     torch.manual_seed(0)
     frames = torch.randn(2, 20, 3, dtype=torch.float64, requires_grad=True)

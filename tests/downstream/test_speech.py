@@ -27,6 +27,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> list[Spoken]:
     return speak(lines(tmp_path_factory.mktemp("speech")), workers=1)
 
 
+@pytest.mark.slow
 def test_a_line_sounds_the_same_in_any_order_and_with_any_number_of_workers(spoken: list[Spoken], tmp_path: Path) -> None:
     repeated = speak(lines(tmp_path)[::-1], workers=2)[::-1]
     assert [utterance.path.read_bytes() for utterance in repeated] == [utterance.path.read_bytes() for utterance in spoken]
@@ -35,11 +36,13 @@ def test_a_line_sounds_the_same_in_any_order_and_with_any_number_of_workers(spok
     ]
 
 
+@pytest.mark.slow
 def test_answers_come_in_the_order_of_the_lines(spoken: list[Spoken]) -> None:
     assert [utterance.path.stem for utterance in spoken] == ["0", "1", "2", "3", "4"]
     assert [utterance.words[0].label for utterance in spoken] == ["yes", "the", "seven", "stop", "a"]
 
 
+@pytest.mark.slow
 def test_words_and_phones_lie_inside_the_file_in_order(spoken: list[Spoken]) -> None:
     for utterance in spoken:
         assert utterance.samples == soundfile.info(str(utterance.path)).frames
@@ -52,6 +55,7 @@ def test_words_and_phones_lie_inside_the_file_in_order(spoken: list[Spoken]) -> 
     assert " ".join(word.label for word in spoken[1].words) == TEXTS[1].replace(",", "")
 
 
+@pytest.mark.slow
 def test_time_marks_enclose_the_sound(tmp_path: Path) -> None:
     line = Line(tmp_path / "one.wav", "seven", voice(0, 1), seed=3, seconds=3.0, snr=(40.0, 40.0))
     (utterance,) = speak([line], workers=1)
@@ -63,6 +67,7 @@ def test_time_marks_enclose_the_sound(tmp_path: Path) -> None:
     assert inside.std() > 20 * outside.std()
 
 
+@pytest.mark.slow
 def test_length_rate_format_and_peak_are_as_requested(tmp_path: Path) -> None:
     cut = Line(tmp_path / "cut.flac", TEXTS[1], voice(0, 2), seed=1, seconds=0.5, sample_rate=8_000, peak=0.5)
     (utterance,) = speak([cut], workers=1)
@@ -73,6 +78,7 @@ def test_length_rate_format_and_peak_are_as_requested(tmp_path: Path) -> None:
     assert utterance.phones[-1].end <= 0.5
 
 
+@pytest.mark.slow
 def test_faster_lines_are_shorter_and_louder_lines_louder(tmp_path: Path) -> None:
     line = Line(tmp_path / "slow.wav", TEXTS[2], voice(0, 1), seed=5)
     slow, fast = speak([replace(line, speed=0.8), replace(line, path=tmp_path / "fast.wav", speed=1.3, volume=2.0)], workers=1)

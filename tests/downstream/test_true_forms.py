@@ -145,6 +145,7 @@ EDITORS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("editor", EDITORS)
 @pytest.mark.parametrize("name", NAMES)
 def test_lists_read_the_same_after_changes_by_editors(tmp_path: Path, name: str, editor: str) -> None:
@@ -154,6 +155,7 @@ def test_lists_read_the_same_after_changes_by_editors(tmp_path: Path, name: str,
     assert folds(name, corpora) == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_nul_byte_in_any_list_names_file_and_line(tmp_path: Path, name: str) -> None:
     corpora = written(tmp_path, name)
@@ -173,6 +175,7 @@ def checked(corpora: Corpora, name: str) -> tuple[str, tuple[str, ...]]:
     return report.state, report.remarks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_data_check_finds_corpora_in_true_form_complete(tmp_path: Path, name: str) -> None:
     corpora = written(tmp_path, name)
@@ -318,6 +321,7 @@ def test_a_repeated_line_is_named_in_every_list(tmp_path: Path, name: str) -> No
 # ---------------------------------------------------------------- Libri2Mix and QUESST
 
 
+@pytest.mark.slow
 def test_a_kaldi_folder_keeps_both_speakers_of_one_segment_id(tmp_path: Path) -> None:
     """As `2518-154825-0000_6437-66173-0019` has it: both begin and end in the same millisecond."""
     corpora = written(tmp_path, "sd")

@@ -87,6 +87,7 @@ def test_targets_in_absent_documents_are_missed() -> None:
     assert maximum_twv(predictions, Absent(documents=5, targets={"r": 1})).value == pytest.approx(1 / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_maximum_is_that_over_all_thresholds(seed: int) -> None:
     predictions = drawn(seed)
@@ -128,6 +129,7 @@ def test_equal_weights_change_nothing_and_zero_weights_give_nan() -> None:
     assert math.isnan(score.reweighted(np.zeros(len(predictions))))
 
 
+@pytest.mark.slow
 def test_a_thousand_resamples_of_the_miniature_take_seconds() -> None:
     score = maximum_twv(drawn(4, 40, 300), Absent(10, 60))
     began = time.process_time()

@@ -69,6 +69,7 @@ def test_an_episode_alternates_sounds_and_their_views(monkeypatch: pytest.Monkey
     assert units[1, :2].tolist() == [6, 16]
 
 
+@pytest.mark.slow
 def test_a_view_shares_units_with_its_sound_without_being_equal(gpt: Any) -> None:
     """More units agree with those of the same sound than with those of another one."""
     waves = torch.stack([noise(n, 17_000)[:16_000] for n in range(5)])  # five spectra
@@ -82,6 +83,7 @@ def test_a_view_shares_units_with_its_sound_without_being_equal(gpt: Any) -> Non
     assert sum(shared[i][i] for i in range(5)) > sum(shared[i][(i + 2) % 5] for i in range(5))
 
 
+@pytest.mark.slow
 def test_the_loss_depends_on_the_seed_alone_and_starts_near_that_of_uniform_guessing(gpt: Any) -> None:
     losses = []
     for seed in (1, 1, 2):
@@ -91,6 +93,7 @@ def test_the_loss_depends_on_the_seed_alone_and_starts_near_that_of_uniform_gues
     assert losses[0] == pytest.approx(math.log(200), rel=0.2)
 
 
+@pytest.mark.slow
 def test_training_on_echoes_makes_repeats_likely() -> None:
     """Sounds are random, so that only their repetition is predictable: after training, a repetition is likelier than another
     sound. Views equal their sounds here, so that training takes seconds."""
@@ -125,6 +128,7 @@ class InterruptPretraining(Silence):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_pretraining_on_echoes_is_exact_after_an_interruption(speech: Path, tmp_path: Path) -> None:
     train: Callable[..., None] = lambda out, **options: pretrain(  # noqa: E731
         "speech_gpt:nano", speech, tmp_path / out, steps=4, device="cpu", **{"echo": True, **options}

@@ -40,6 +40,7 @@ def as_fairseq(states: dict[str, Any]) -> dict[str, Any]:
     return {"cfg": {"model": states["model_cfg"], "task": states["task_cfg"]}, "model": states["model_weight"], "args": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_checkpoint_gives_the_states_of_s3prls_class(family: str, tmp_path: Path) -> None:
     torch.save(as_fairseq(converted(family, tmp_path / "s3prl.pt")), tmp_path / "fairseq.pt")
@@ -80,6 +81,7 @@ def written(path: Path, states: Any, *modules: str) -> None:
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_objects_of_fairseq_and_omegaconf_are_read_without_them(tmp_path: Path, fairseq: Callable[[str], type]) -> None:
     states = as_fairseq(converted("hubert", tmp_path / "s3prl.pt"))
     container, value, words = (

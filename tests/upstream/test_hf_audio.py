@@ -82,6 +82,7 @@ def saved(folder: Path, kind: str) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_it_keeps_the_contract_beside_other_sounds(kind: str, tmp_path: Path) -> None:
     saved(tmp_path / "model", kind)
@@ -114,6 +115,7 @@ def directly(model: Any, kind: str, wave: Tensor) -> list[Tensor]:
     return [*inner, output.last_hidden_state]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_its_states_are_those_of_the_original(kind: str, tmp_path: Path) -> None:
     original = saved(tmp_path / "model", kind)
@@ -127,6 +129,7 @@ def test_its_states_are_those_of_the_original(kind: str, tmp_path: Path) -> None
         assert float((state[:, :time] - other[:, :time]).abs().max()) <= 1e-5 * float(other.abs().max())
 
 
+@pytest.mark.slow
 def test_a_codec_for_stereo_is_refused(tmp_path: Path) -> None:
     config = transformers.EncodecConfig(
         num_filters=4, hidden_size=16, codebook_size=16, num_lstm_layers=1, audio_channels=2, normalize=True, chunk_length_s=1.0

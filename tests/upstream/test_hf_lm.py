@@ -202,6 +202,7 @@ def by_hand(model: AudioLanguageModel, prompt: list[Any], label: str) -> float:
     return float(logits[-tail - 1 : -1].gather(1, ids[0, -tail:, None]).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", BUILT)
 def test_likelihoods_equal_a_loop_by_hand(family: str, folder: Callable[[str], Path]) -> None:
     model = load(str(folder(family)), None)
@@ -217,6 +218,7 @@ def test_likelihoods_equal_a_loop_by_hand(family: str, folder: Callable[[str], P
         assert [likelihood.tokens for likelihood in likelihoods] == [1, 1, 1, 15, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", BUILT)
 def test_every_sound_of_the_prompt_changes_the_likelihood(family: str, folder: Callable[[str], Path]) -> None:
     model = load(str(folder(family)), None)
@@ -227,6 +229,7 @@ def test_every_sound_of_the_prompt_changes_the_likelihood(family: str, folder: C
     assert min(abs(values[0] - values[1]), abs(values[0] - values[2]), abs(values[1] - values[2])) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_likelihood_does_not_depend_on_the_other_labels(folder: Callable[[str], Path]) -> None:
     model = load(str(folder("qwen2_audio")), None)
     together = model.log_likelihood([PROMPT], [[[f"word {n}"] for n in range(20)]])[0]
@@ -234,6 +237,7 @@ def test_a_likelihood_does_not_depend_on_the_other_labels(folder: Callable[[str]
     assert [likelihood.value for likelihood in together] == pytest.approx(alone, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_label_beyond_the_turning_point_is_scored_with_its_whole_prompt(folder: Callable[[str], Path]) -> None:
     model = load(str(folder("phi4_multimodal")), None)
     expected = [likelihood.value for likelihood in model.log_likelihood([PROMPT], [[[x] for x in LABELS]])[0]]
@@ -243,6 +247,7 @@ def test_a_label_beyond_the_turning_point_is_scored_with_its_whole_prompt(folder
     assert measured == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sound_longer_than_the_model_takes_is_an_error(folder: Callable[[str], Path]) -> None:
     model = load(str(folder("qwen2_audio")), None)
     with pytest.raises(BadAudio, match=r"hears at most 2 s, and would cut a sound of 2\.1 s"):
@@ -340,6 +345,7 @@ def test_a_run_in_context_end_to_end(folder: Callable[[str], Path], miniature: C
     assert "is for in-context alone: add --protocol in-context" in refused.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", BUILT)
 def test_the_doctor_checks_likelihoods(family: str, folder: Callable[[str], Path]) -> None:
     report = check(f"hf-lm/{folder(family)}", device="cpu")

@@ -22,6 +22,8 @@ from upstream import from_torchaudio, from_transformers
 from upstream.from_torchaudio import Config, TorchaudioModel
 from upstream.shared.unpadded import normalised
 
+pytestmark = pytest.mark.slow
+
 SHAPES = [(16, 10, 5), (16, 3, 2), (16, 3, 2), (16, 3, 2), (16, 3, 2), (16, 2, 2), (16, 2, 2)]
 KINDS = {
     "hubert": transformers.HubertConfig,
@@ -392,7 +394,6 @@ def test_each_architecture_of_the_bundles_gives_the_features_of_torchaudio(name:
     assert largest(output, features.frames[2]) <= 1e-5
 
 
-@pytest.mark.slow
 def test_hubert_base_has_thirteen_states_and_takes_its_weights_from_a_file(tmp_path: Path) -> None:
     bundle = pipelines.HUBERT_BASE
     direct = models.wav2vec2_model(**bundle._params).eval()

@@ -55,6 +55,7 @@ def json_list(path: Path) -> None:
     path.write_text("[1]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
 @pytest.mark.parametrize(
     ("damage", "message"),
@@ -75,6 +76,7 @@ def test_a_configuration_that_cannot_be_read_is_named(
         from_transformers.load(str(folder), None)
 
 
+@pytest.mark.slow
 def test_a_git_lfs_pointer_in_place_of_weights_is_named_and_ignored_if_it_is_not_read(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_text(POINTER)
     from_transformers.load(str(folder), None)

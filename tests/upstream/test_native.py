@@ -62,6 +62,7 @@ def test_every_check_of_the_doctor_holds(source: Any) -> None:
     assert [finding for finding in report.findings if not finding.holds] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [*SPECTRA, *FAMILIES])
 @pytest.mark.parametrize("samples", [1, 399, 400, 719, 720, 16_000])
 def test_the_number_of_frames_follows_the_length_and_padding_is_zero(source: Any, samples: int) -> None:
@@ -77,6 +78,7 @@ def test_the_number_of_frames_follows_the_length_and_padding_is_zero(source: Any
     assert not features.frames[:, 0, length:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "million", "states", "stride", "left_out"),
     [
@@ -135,6 +137,7 @@ def test_recurrent_predictors_do_not_see_the_future(family: Any) -> None:
     assert not torch.allclose(before[40], after[40])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [Cpc, SpeechGpt])
 def test_causal_models_do_not_see_the_future(family: Any) -> None:
     model, tones = ready(family).eval(), sweeps(4, 16_000)
@@ -145,6 +148,7 @@ def test_causal_models_do_not_see_the_future(family: Any) -> None:
     assert not torch.allclose(before[:, 26], after[:, 26])
 
 
+@pytest.mark.slow
 def test_the_speech_gpt_predicts_a_unit_from_those_before_it_alone() -> None:
     model = ready(SpeechGpt).eval()
     units = torch.randint(0, 200, (1, 30))
@@ -156,6 +160,7 @@ def test_the_speech_gpt_predicts_a_unit_from_those_before_it_alone() -> None:
     assert not torch.allclose(before[21], after[21])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [Mockingjay, Tera])
 def test_only_masked_cells_enter_the_loss(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ready(family)
@@ -172,6 +177,7 @@ def test_only_masked_cells_enter_the_loss(family: Any, monkeypatch: pytest.Monke
         assert float(model.loss(waves, lengths).detach()) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_only_masked_frames_enter_the_loss_of_hubert(monkeypatch: pytest.MonkeyPatch) -> None:
     model, waves, lengths = Hubert(replace(Hubert.configs["mini"], alpha=1.0)), sweeps(), torch.full((4,), 24_000)
     assert Hubert.configs["base"].alpha == 1.0
@@ -198,6 +204,7 @@ def test_hubert_masks_spans_within_the_sound_only() -> None:
     assert 0.24 < float(hidden[0].float().mean()) < 0.44  # 1 - 0.92 ** 5 = 0.34
 
 
+@pytest.mark.slow
 def test_the_second_iteration_predicts_units_of_its_teachers_features(tmp_path: Path) -> None:
     teacher = built(Hubert).model
     model: Any = fresh_model(Hubert, "mini", 1)
@@ -217,6 +224,7 @@ def test_the_second_iteration_predicts_units_of_its_teachers_features(tmp_path: 
         reloaded.loss(waves, lengths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [SpeechGpt, Hubert])
 def test_units_come_from_the_sound_and_the_seed_alone(family: Any) -> None:
     first, repeated, other_seed = (ready(family, seed).units for seed in (0, 0, 1))

@@ -56,6 +56,7 @@ def test_steps_with_cached_keys_and_values_equal_one_pass_over_the_layers() -> N
     torch.testing.assert_close(outputs_of_four[3], expected[0, 9:], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_likelihoods_equal_one_pass_for_each_candidate(gpt: Any) -> None:
     assert isinstance(gpt, Continuing)
     examples = [sound(1, 9_000), sound(2, 12_000)]

@@ -77,6 +77,7 @@ def train(model: Any, steps: int, sets: int = 1000) -> list[float]:
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "million", "states", "dim", "hop"),
     [("simclr", 21.33, 4, 768, 160), ("byol", 5.32, 2, 2048, 320), ("distil", 23.49, 3, 768, 320)],
@@ -96,12 +97,14 @@ def test_byol_has_as_many_weights_as_the_published_encoder() -> None:
     assert sum(weight.numel() for weight in ours.parameters()) == sum(weight.numel() for weight in published.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_check_of_the_doctor_holds(name: str) -> None:
     report = examine(plugins.upstream(plugins.parse(f"{name}:untrained")))
     assert [finding for finding in report.findings if not finding.holds] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("samples", [1, 399, 400, 719, 720, 880, 16_000])
 def test_the_number_of_frames_follows_the_length_and_padding_is_zero(name: str, samples: int) -> None:
@@ -118,6 +121,7 @@ def test_the_number_of_frames_follows_the_length_and_padding_is_zero(name: str, 
     assert torch.allclose(features.frames[:, 0, :length], alone.frames[:, 0, :length], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_saved_checkpoint_has_the_weights_of_an_untrained_model(name: str, tmp_path: Path) -> None:
     model = prepared(name)

@@ -59,6 +59,7 @@ def test_the_same_files_zipped_anew_are_the_same_bundle(bundle: bytes) -> None:
     assert open_bundle(anew).data == bundle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason", "code"),
     [
@@ -134,6 +135,7 @@ def test_a_link_is_refused(bundle: bytes) -> None:
     assert refused(zipped([*members(bundle).items(), (link, b"/etc/passwd")])).code == "link"
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
     bomb = zipped([("ks/result.json", bytes(500_000_000))])
     assert len(bomb) < 1_000_000
@@ -175,6 +177,7 @@ def test_members_that_overlap_are_refused() -> None:
     assert refused(shared).status == 400
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_in_the_predictions_is_refused(bundle: bytes) -> None:
     bomb = gzip.compress(bytes(300_000_000))
     tracemalloc.start()
@@ -192,6 +195,7 @@ def test_a_gzip_bomb_in_the_predictions_is_refused(bundle: bytes) -> None:
 # ---------------------------------------------------------------- numbers and names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 5000, "12345678901234567890"])
 def test_numbers_that_are_none_are_refused_wherever_they_stand(bundle: bytes, number: str) -> None:
     text = members(bundle)["ks/result.json"].decode()
@@ -215,6 +219,7 @@ def test_a_key_that_stands_twice_is_refused(bundle: bytes) -> None:
     assert refused(_fitted(bundle, twice)).code == "json"
 
 
+@pytest.mark.slow
 def test_a_script_in_a_models_name_stays_text(bundle: bytes, tmp_path: Path) -> None:
     name = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     board = Board(tmp_path / "board")
@@ -225,11 +230,13 @@ def test_a_script_in_a_models_name_stays_text(bundle: bytes, tmp_path: Path) -> 
     assert all(path.resolve().is_relative_to(tmp_path / "board") for path in (tmp_path / "board" / "bundles").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", " ", "x" * 201, "a\nb", "a\x00b", "a\x1b[2Jb", "a\u202eb", "a\u200bb", "\ud800"])
 def test_names_that_cannot_be_printed_are_refused(bundle: bytes, name: str) -> None:
     assert refused(forged(bundle, lambda record: record["upstream"].update(name=name))).status == 400
 
 
+@pytest.mark.slow
 def test_a_name_of_a_hundred_megabytes_is_refused(bundle: bytes) -> None:
     error = refused(forged(bundle, lambda record: record["upstream"].update(name="x" * 100_000_000)))
     assert error.status in (400, 413)
@@ -248,6 +255,7 @@ def test_control_characters_are_refused_in_any_text(bundle: bytes, character: st
 # ---------------------------------------------------------------- what it says
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason", "code"),
     [
@@ -301,6 +309,7 @@ def test_one_changed_prediction_is_refused_with_the_difference(bundle: bytes) ->
     assert "computed from its predictions is 61.4583; the result claims 62.5000" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -338,6 +347,7 @@ def relabelled(predictions: list[Prediction]) -> list[Prediction]:
     return [Prediction(one.id, one.fold, one.group, one.prediction, one.prediction) for one in predictions]
 
 
+@pytest.mark.slow
 def test_the_boards_own_references_count_and_those_of_a_bundle_do_not(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     (added,) = board.add_references(a_folder("mine", 3, where="mine"))
@@ -370,6 +380,7 @@ def test_predictions_for_another_corpus_are_refused(address: str, a_folder: Call
     assert (caught.value.status, caught.value.code) == (422, "ids")
 
 
+@pytest.mark.slow
 def test_own_references_that_come_later_apply_to_accepted_bundles(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     board.submit(
@@ -382,6 +393,7 @@ def test_own_references_that_come_later_apply_to_accepted_bundles(address: str, 
     assert [group["protocol"] for group in found["groups"]] == ["published"]
 
 
+@pytest.mark.slow
 def test_labels_that_may_not_be_handed_on_are_left_out_on_request(a_folder: Callable[..., Path], tmp_path: Path) -> None:
     """The licence of KS allows sharing labels, that of IC does not (see its card); the IC result is made from a KS result."""
     from superbench.plugins import task

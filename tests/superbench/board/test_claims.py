@@ -48,6 +48,7 @@ def answered(kind: str, tmp_path: Path, odd: Any) -> Path:
     return tmp_path / "guest"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "odd"),
     [
@@ -72,6 +73,7 @@ def test_references_of_another_type_do_not_open_the_type_of_predictions(tmp_path
         Board(tmp_path / "board").examine(pack_bundle(place))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "right"),
     [("qbe", 1), ("asv", -0.25), ("sd", []), ("sd", [[0, 1, "x"]]), ("ic", INTENT), ("sf", ""), ("ks", "stop")],
@@ -143,6 +145,7 @@ def described(**instead: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+@pytest.mark.slow
 def test_a_passport_that_agrees_with_itself_is_accepted(a_folder: Folder, forged: Forge, tmp_path: Path) -> None:
     board = Board(tmp_path / "board")
     board.accept(board.examine(forged(pack_bundle(a_folder("guest", 30)), described())))
@@ -150,6 +153,7 @@ def test_a_passport_that_agrees_with_itself_is_accepted(a_folder: Folder, forged
     board.accept(board.examine(forged(pack_bundle(a_folder("other", 31)), cut)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -191,6 +195,7 @@ def lists(miniature: str | None, test: str = "d") -> dict[str, Any]:
     return {"fingerprint": f"of {test}", "items": {"test": 96}, "passport": {"lists": {"test": test}, "miniature": miniature}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["mini", "superb"])
 @pytest.mark.parametrize("first", [True, False])
 def test_data_of_a_miniature_stay_a_miniature_if_a_passport_leaves_it_out(
@@ -214,6 +219,7 @@ def test_data_of_a_miniature_stay_a_miniature_if_a_passport_leaves_it_out(
     assert "same" in note.partition("synthetic miniatures")[2].partition("declared as other corpora")[0]
 
 
+@pytest.mark.slow
 def test_that_corpora_are_no_miniatures_is_told_as_the_word_of_the_submitters(a_folder: Folder, tmp_path: Path) -> None:
     board = Board(tmp_path / "board")
     board.submit(a_folder("real", 33, data=lists(None, "elsewhere")))
@@ -225,6 +231,7 @@ def test_that_corpora_are_no_miniatures_is_told_as_the_word_of_the_submitters(a_
 # ---------------------------------------------------------------- copies and examinations
 
 
+@pytest.mark.slow
 def test_a_copy_is_one_without_some_k_and_with_other_numbers_of_its_draws(a_shot_folder: Folder, tmp_path: Path) -> None:
     board = Board(tmp_path / "board")
     board.submit(a_shot_folder("first", 20))
@@ -242,6 +249,7 @@ def test_a_copy_is_one_without_some_k_and_with_other_numbers_of_its_draws(a_shot
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_examination_that_failed_or_is_missing_is_shown(a_folder: Folder, forged: Forge, tmp_path: Path) -> None:
     board = Board(tmp_path / "board")
     certificates: dict[str, dict[str, Any]] = {

@@ -110,6 +110,7 @@ def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
         assert {running.decided(one)["state"] for one in ids} == {"accepted"}
 
 
+@pytest.mark.slow
 def test_a_board_that_is_away_refuses_nobody(
     address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_board_that_is_away_refuses_nobody(
             sandbox.examine(board, data)
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_said_as_such(postgresql: str) -> None:
     pytest.importorskip("psycopg", reason="the extra `server` is not installed")
     with socket.socket() as free:

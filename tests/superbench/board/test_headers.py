@@ -105,6 +105,7 @@ def test_what_two_servers_decide_at_once_is_accepted_once(
     assert sorted(one.upstream for one in Board(board).storage.bundles()) == ["model0", "model1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def test_a_database_says_of_which_schema_it_is(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, a_folder: Callable[..., Path]

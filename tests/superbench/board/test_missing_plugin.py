@@ -45,6 +45,7 @@ def filled(board: Board, a_folder: Callable[..., Path], a_result: Callable[..., 
     board.submit(only)
 
 
+@pytest.mark.slow
 def test_the_rows_of_an_unknown_task_stay_with_the_columns_known_here(
     address: str, a_folder: Callable[..., Path], a_result: Callable[..., Any], without_sid: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_the_rows_of_an_unknown_task_stay_with_the_columns_known_here(
     assert json.dumps("colleague-sid 2.0") in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_submission_of_an_unknown_task_is_refused_and_the_others_go_on(
     tmp_path: Path, a_folder: Callable[..., Path], a_result: Callable[..., Any], without_sid: Callable[[], None]
 ) -> None:

@@ -63,6 +63,7 @@ def tables(board: Board) -> list[tuple[str, bool, list[str]]]:
     return [(group["title"], group["scored"], [row["name"] for row in group["rows"]]) for group in found]
 
 
+@pytest.mark.slow
 def test_a_miniature_never_counts_as_the_official_protocol_and_takes_no_score_from_others(
     address: str, tmp_path: Path, a_result: Callable[..., Result]
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_row_of_another_task_on_a_miniature_leaves_the_score_to_the_others(a_r
     assert {group.rows[0].name: group.scored for group in groups} == {"guest": False, "true": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "passport", [{"lists": {"test": "d"}}, {"counts": COUNTS | {"train": 10}}, {"counts": {"test": 96, "train": 10}}]
 )
@@ -125,6 +127,7 @@ def test_a_passport_that_its_predictions_contradict_is_refused(
     assert caught.value.code == "passport"
 
 
+@pytest.mark.slow
 def test_data_that_a_board_with_references_does_not_know_are_refused(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     board.submit(a_folder("before", 40, fingerprint="forged"))
@@ -148,6 +151,7 @@ def test_a_passport_that_hides_the_miniature_is_refused_where_the_keeper_knows_i
         board.submit(a_folder("guest", 30, protocol="superb"))
 
 
+@pytest.mark.slow
 def test_labels_of_the_first_submitter_bind_nobody_and_are_said_to_be_unverified(
     address: str, a_folder: Callable[..., Path]
 ) -> None:
@@ -194,6 +198,7 @@ def ragged(record: dict[str, Any]) -> None:
     record["sweep"].pop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason", "code"),
     [
@@ -233,6 +238,7 @@ def test_seeds_beside_that_of_the_recipe_are_taken_and_ranked(
     assert (row["name"], row["rank"]) == ("model", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["seeds 2, 0, 1 in place of 0", "seeds 0, 1, 2 in place of 0"])
 def test_seeds_that_are_told_are_taken_and_not_ranked(
     said: str, tmp_path: Path, a_folder: Callable[..., Path], forged: Forge
@@ -246,6 +252,7 @@ def test_seeds_that_are_told_are_taken_and_not_ranked(
 # ---------------------------------------------------------------- copies
 
 
+@pytest.mark.slow
 def test_the_same_predictions_under_another_name_are_shown_as_a_copy(address: str, a_folder: Callable[..., Path]) -> None:
     """In any order of the lines, and also if the first one is submitted again in a newer version."""
     board = Board(address)

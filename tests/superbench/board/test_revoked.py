@@ -24,6 +24,7 @@ def queued(storage: Storage, data: bytes, by: str, secret: str) -> Submission:
     return new
 
 
+@pytest.mark.slow
 def test_what_a_revoked_token_sent_is_not_accepted(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     secret, other = tokens.create(board.storage, "bob"), tokens.create(board.storage, "alice")

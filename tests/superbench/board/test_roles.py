@@ -37,6 +37,7 @@ def logged(board: Board) -> list[tuple[str, str, str]]:
 # ---------------------------------------------------------------- hidden rows
 
 
+@pytest.mark.slow
 def test_a_hidden_row_is_seen_by_members_only_with_the_versions_that_follow(address: str, a_folder: Folder) -> None:
     board = Board(address)
     accept(board, a_folder("apc", 20), "alice")
@@ -58,6 +59,7 @@ def test_a_hidden_row_is_seen_by_members_only_with_the_versions_that_follow(addr
         board.hide("apc", hidden=False)
 
 
+@pytest.mark.slow
 def test_a_row_may_be_submitted_hidden(address: str, a_folder: Folder) -> None:
     board = Board(address)
     accept(board, a_folder("apc", 20), "alice", hidden=True)
@@ -79,6 +81,7 @@ def test_who_owns_no_row_hides_none(tmp_path: Path, a_folder: Folder) -> None:
         board.hide("apc", why="two\nlines")
 
 
+@pytest.mark.slow
 def test_the_page_marks_a_hidden_row_and_says_who_submitted_when_and_how(tmp_path: Path, a_folder: Folder) -> None:
     board = Board(tmp_path)
     accept(board, a_folder("apc", 20), "alice", hidden=True)
@@ -96,6 +99,7 @@ def test_the_page_marks_a_hidden_row_and_says_who_submitted_when_and_how(tmp_pat
 # ---------------------------------------------------------------- names and owners
 
 
+@pytest.mark.slow
 def test_a_renamed_row_keeps_its_versions_and_frees_its_name(address: str, a_folder: Folder, tmp_path: Path) -> None:
     board = Board(address)
     accept(board, a_folder("apc", 20), "alice")
@@ -118,6 +122,7 @@ def test_a_renamed_row_keeps_its_versions_and_frees_its_name(address: str, a_fol
     assert names(board) == ["apc", "tera"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "error", "why"),
     [
@@ -140,6 +145,7 @@ def test_a_name_that_no_bundle_could_have_is_refused(
     assert names(board) == ["APC", "tera"]
 
 
+@pytest.mark.slow
 def test_a_row_that_was_given_away_belongs_to_the_new_owner_alone(address: str, a_folder: Folder) -> None:
     board = Board(address)
     for name, role in (("alice", "submitter"), ("bob", "submitter"), ("rita", "reader")):
@@ -171,6 +177,7 @@ def command(*words: str) -> Any:
     return CliRunner().invoke(app, list(words))
 
 
+@pytest.mark.slow
 def test_the_command_changes_rows_and_every_change_is_logged(tmp_path: Path, a_folder: Folder) -> None:
     board = Board(tmp_path / "board")
     accept(board, a_folder("apc", 20), "alice")
@@ -189,6 +196,7 @@ def test_the_command_changes_rows_and_every_change_is_logged(tmp_path: Path, a_f
     assert "apc2" in command("board", "history", str(tmp_path / "board"), "apc2", "--json").output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -206,6 +214,7 @@ def test_a_board_that_is_not_there_is_said_and_not_made(words: list[str], kind: 
     assert not (tmp_path / kind).exists()
 
 
+@pytest.mark.slow
 def test_an_empty_board_is_made_when_asked_for(address: str) -> None:
     assert command("token", address, "--create", "--name", "rita", "--role", "reader").output.startswith("sb_")
     assert "rita  reader" in command("token", address, "--list").output
@@ -214,6 +223,7 @@ def test_an_empty_board_is_made_when_asked_for(address: str) -> None:
     assert "expected one of reader, submitter, admin" in str(command("token", address, "--role", "admn").exception)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "guess"),
     [

@@ -30,6 +30,7 @@ def names(board: Board) -> list[str]:
 # ---------------------------------------------------------------- owners
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("", "alice"), ("alice", ""), ("alice", "bob")])
 def test_nobody_takes_anothers_row(first: str, second: str, address: str, a_folder: Callable[..., Path]) -> None:
     """Rows without a token belong to the keeper."""
@@ -43,6 +44,7 @@ def test_nobody_takes_anothers_row(first: str, second: str, address: str, a_fold
     accept(board, a_folder("apc:base", 40, where="other"), first)  # its owner may
 
 
+@pytest.mark.slow
 def test_a_revision_with_fewer_tasks_takes_the_place_of_these_alone(
     address: str, a_folder: Callable[..., Path], a_result: Callable[..., Result]
 ) -> None:
@@ -61,6 +63,7 @@ def test_a_revision_with_fewer_tasks_takes_the_place_of_these_alone(
 # ---------------------------------------------------------------- withdrawing
 
 
+@pytest.mark.slow
 def test_a_row_that_was_withdrawn_is_gone_stays_in_the_history_and_does_not_come_back(
     address: str, a_folder: Callable[..., Path]
 ) -> None:
@@ -88,6 +91,7 @@ def test_a_row_that_was_withdrawn_is_gone_stays_in_the_history_and_does_not_come
     assert names(board) == []
 
 
+@pytest.mark.slow
 def test_a_single_version_is_withdrawn_by_its_digest(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     accept(board, a_folder("apc", 20))
@@ -104,6 +108,7 @@ def named_like_a_digest(board: Board, name: str, a_folder: Callable[..., Path], 
         writer.add(StoredBundle(open_bundle(data).digest, name, now(), "bob"), data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["80be01e914c8", "80BE01E9", "20261129", "８０ｂｅ０１ｅ９", "0" * 64, "a" * 65])
 def test_a_name_like_a_digest_is_refused(name: str, tmp_path: Path, a_folder: Callable[..., Path]) -> None:
     board = Board(tmp_path)
@@ -115,6 +120,7 @@ def test_a_name_like_a_digest_is_refused(name: str, tmp_path: Path, a_folder: Ca
     assert names(board) == ["80be01e914c8-large", "facade"]
 
 
+@pytest.mark.slow
 def test_a_withdrawal_that_fits_a_name_and_a_digest_removes_neither(
     address: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]
 ) -> None:
@@ -133,6 +139,7 @@ def test_a_withdrawal_that_fits_a_name_and_a_digest_removes_neither(
         board.withdraw(digest[:12])
 
 
+@pytest.mark.slow
 def test_a_withdrawn_row_does_not_hide_the_bundle_that_stands(
     address: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]
 ) -> None:
@@ -144,6 +151,7 @@ def test_a_withdrawn_row_does_not_hide_the_bundle_that_stands(
     assert [(one.upstream, one.digest) for one in board.withdraw(digest[:12])] == [("apc", digest)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "why", ["two\nlines", "a\tb", "safe \u202e txt", "a\u2066b", "\x1b[31m", "\u2028", "x" * 501, "\ud800"], ids=ascii
 )
@@ -156,6 +164,7 @@ def test_a_reason_is_one_printed_line(why: str, tmp_path: Path, a_folder: Callab
     board.withdraw("apc", why="ä" * 500)
 
 
+@pytest.mark.slow
 def test_the_history_of_one_bundle_says_whether_it_stands_on_the_whole_board(
     tmp_path: Path, a_folder: Callable[..., Path]
 ) -> None:
@@ -166,6 +175,7 @@ def test_the_history_of_one_bundle_says_whether_it_stands_on_the_whole_board(
     assert [one.state for one in board.history(older.digest)] == ["superseded"]
 
 
+@pytest.mark.slow
 def test_the_history_says_what_the_page_does_not_show(
     address: str, a_folder: Callable[..., Path], a_result: Callable[..., Result]
 ) -> None:
@@ -182,6 +192,7 @@ def test_the_history_says_what_the_page_does_not_show(
     assert len(board.contents()["refused"]) == 2
 
 
+@pytest.mark.slow
 def test_rulings_go_with_a_backup(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:
     board = Board(address)
     for name in ("apc", "tera"):
@@ -216,6 +227,7 @@ def test_the_command_withdraws_tells_the_history_and_still_writes_the_page(
 # ---------------------------------------------------------------- names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other", ["APC-Base", "арс-base", "ａｐｃ-ｂａｓｅ", "apc‐base", "АРС-ВАЅЕ", "ɑpc-base", "𝐚pc-base", "ạpc-base", "àpc-básé"]
 )
@@ -229,12 +241,14 @@ def test_a_name_that_looks_like_anothers_is_refused(other: str, address: str, a_
     accept(board, a_folder(other, 30), "bob")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["НuBERT Base", "HuBΕRT Base", "WаvLM Large", "ｗav2vec 2.О Base"])
 def test_a_name_that_imitates_a_published_row_is_refused(other: str, address: str, a_folder: Callable[..., Path]) -> None:
     with pytest.raises(Conflict, match="imitates the published row"):
         accept(Board(address), a_folder(other, 30), "bob")
 
 
+@pytest.mark.slow
 def test_a_row_called_like_a_published_one_is_said_not_to_be_it(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
     board = Board(tmp_path)
     accept(board, a_folder("HuBERT_base", 30))
@@ -259,6 +273,7 @@ HIDDEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HIDDEN, ids=ascii)
 def test_a_name_with_what_cannot_be_seen_is_refused(
     name: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]
@@ -284,6 +299,7 @@ SIGNS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNS, ids=ascii)
 def test_a_name_with_a_sign_that_imitates_another_is_refused(
     name: str, a_folder: Callable[..., Path], forged: Callable[..., bytes]
@@ -309,6 +325,7 @@ def test_digits_in_place_of_letters_are_read_as_letters() -> None:
     assert namesake("WavLM Base 2") is None
 
 
+@pytest.mark.slow
 def test_names_in_other_scripts_are_different_names(
     address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from superbench.results import read_result, write_result
 from superbench.results.intervals import interval
 
 
+@pytest.mark.slow
 def test_an_examination_apart_finds_the_same(
     address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
 ) -> None:
@@ -60,6 +61,7 @@ def test_predictions_that_keep_a_scorer_busy_are_given_up(a_folder: Callable[...
     assert (caught.value.status, caught.value.code) == (422, "resources")
 
 
+@pytest.mark.slow
 def test_a_failure_of_the_process_is_told(address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(board: Board, data: bytes) -> None:
         raise MemoryError if data == spent else ArithmeticError("no such number")
@@ -95,6 +97,7 @@ def test_a_bundle_that_takes_too_much_to_open_is_given_up(
     assert sandbox.opened(honest)["tasks"] == ["ks"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["groups of one", "groups", "characters", "area"])
 def test_more_work_than_any_run_needs_is_refused_before_it_is_scored(
     what: str, a_folder: Callable[..., Path], address: str, monkeypatch: pytest.MonkeyPatch

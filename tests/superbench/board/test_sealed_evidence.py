@@ -28,6 +28,7 @@ def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mine" / "superbench" / "board.key"
 
 
+@pytest.mark.slow
 def test_forged_evidence_is_ignored_and_made_again(
     address: str, a_folder: Callable[..., Path], own_key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +64,7 @@ def test_forged_evidence_is_ignored_and_made_again(
         assert board.storage.get("evidence", own) == kept[own], what
 
 
+@pytest.mark.slow
 def test_who_has_another_key_works_it_out_again_beside_the_first(
     address: str, a_folder: Callable[..., Path], own_key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +79,7 @@ def test_who_has_another_key_works_it_out_again_beside_the_first(
     assert board.storage.names("evidence") == []
 
 
+@pytest.mark.slow
 def test_a_user_who_can_keep_no_key_has_one_for_the_moment(
     a_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +133,7 @@ OUTSIDE: dict[str, Callable[[dict[str, Any], dict[str, bytes]], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", list(OUTSIDE))
 def test_a_backup_with_names_that_no_board_has_restores_nothing(
     what: str, a_folder: Callable[..., Path], tmp_path: Path

@@ -35,6 +35,7 @@ def shot(record: dict[str, Any], k: Any) -> dict[str, Any]:
     return next(entry for entry in record["shots"] if entry["k"] == k)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["board", "sqlite:///{}/board.db"])
 def test_few_shot_results_stand_beside_probes_and_never_in_their_table(
     address: str, tmp_path: Path, a_folder: Folder, a_shot_folder: Folder
@@ -83,6 +84,7 @@ def unnamed(record: dict[str, Any], *, alone: bool) -> None:
     record["sweep"] = changed if alone else record["sweep"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -117,6 +119,7 @@ def test_what_was_tampered_with_is_refused_with_a_sentence(
     assert sentence in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -135,6 +138,7 @@ def test_what_decides_on_a_place_in_context_cannot_be_left_out(
     assert sentence in why(forged(data, change, "ks/in-context"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("floor", [0.0, 1e-310, 0.5, 1e6])
 def test_an_error_rate_without_the_sound_is_neither_perfect_nor_huge(floor: float, a_shot_folder: Folder) -> None:
     result = Result.model_validate_json((a_shot_folder("apc", 20) / NAME / "result.json").read_text())
@@ -149,6 +153,7 @@ def without(drop: Callable[[Prediction], bool]) -> Callable[[Sequence[Prediction
     return lambda predictions: [prediction for prediction in predictions if not drop(prediction)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("forge", "sentence"),
     [
@@ -179,6 +184,7 @@ def test_fewer_draws_must_be_a_deviation(a_shot_folder: Folder) -> None:
     assert why(pack_bundle(a_shot_folder("apc", 20, shots=shots, deviations=told))) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("k", "control"),
     [(1, "no sound"), (5, "other sound"), (1, "wrong labels"), ("all", "majority class")],
@@ -207,6 +213,7 @@ def test_a_line_needs_both_k_and_draw_of_the_right_type(a_shot_folder: Folder) -
             predictions_of(line % wrong, "f")
 
 
+@pytest.mark.slow
 def test_the_boards_own_references_score_every_draw(tmp_path: Path, a_shot_folder: Folder) -> None:
     board = Board(tmp_path / "board")
     (own,) = board.add_references(a_shot_folder("keeper", 48, where="mine"))
@@ -221,6 +228,7 @@ def test_the_boards_own_references_score_every_draw(tmp_path: Path, a_shot_folde
         board.submit(a_shot_folder("cpc", 20, predictions=missing))
 
 
+@pytest.mark.slow
 def test_another_floor_is_another_table_and_refuses_nobody(tmp_path: Path, a_shot_folder: Folder, forged: Forged) -> None:
     """The first row on some data does not decide which floor the others may have: it may be the false one."""
     board = Board(tmp_path / "board")
@@ -235,6 +243,7 @@ def test_another_floor_is_another_table_and_refuses_nobody(tmp_path: Path, a_sho
     assert "KS with the floor 10, there 8.33333" in sections[1]["reason"]
 
 
+@pytest.mark.slow
 def test_long_texts_without_training_count_as_the_size_of_a_row(tmp_path: Path, a_shot_folder: Folder) -> None:
     random = np.random.default_rng(0)
     long = [random.bytes(1900).hex() for _ in range(300)]
@@ -242,6 +251,7 @@ def test_long_texts_without_training_count_as_the_size_of_a_row(tmp_path: Path, 
         Board(tmp_path / "board").submit(a_shot_folder("apc", 20, deviations=long))
 
 
+@pytest.mark.slow
 def test_a_number_that_the_page_cannot_show_refuses_the_bundle_and_not_the_page(
     tmp_path: Path, a_shot_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +269,7 @@ def test_a_number_that_the_page_cannot_show_refuses_the_bundle_and_not_the_page(
     assert render(board.contents())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["", "apc", "apc/ks", "apc/ks/few-shot"])
 def test_a_bundle_is_made_from_every_folder_that_holds_the_result(where: str, a_folder: Folder, a_shot_folder: Folder) -> None:
     a_folder("apc", 40)
@@ -268,6 +279,7 @@ def test_a_bundle_is_made_from_every_folder_that_holds_the_result(where: str, a_
     assert NAME in open_bundle(data).entries
 
 
+@pytest.mark.slow
 def test_a_page_drawn_from_a_copied_board_scores_the_draws_again(tmp_path: Path, a_shot_folder: Folder) -> None:
     board = Board(tmp_path / "board")
     board.submit(a_shot_folder("apc", 20))
@@ -284,6 +296,7 @@ def asked(folder: Path, most: int) -> list[Prediction]:
     return [prediction for prediction in predictions if prediction.id in first]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 def test_in_context_a_sample_of_the_test_is_asked_and_no_smaller_one_is_accepted(
     own: bool, tmp_path: Path, a_shot_folder: Folder, monkeypatch: pytest.MonkeyPatch
@@ -306,6 +319,7 @@ def test_references_are_not_taken_from_a_sample(tmp_path: Path, a_shot_folder: F
         Board(tmp_path / "board").add_references(a_shot_folder("apc", 20, protocol="in-context"))
 
 
+@pytest.mark.slow
 def test_in_context_results_are_scored_with_the_boards_own_references(tmp_path: Path, a_shot_folder: Folder) -> None:
     board = Board(tmp_path / "board")
     board.add_references(a_shot_folder("keeper", 48, where="mine"))

@@ -30,6 +30,7 @@ def without_times(contents: dict[str, Any]) -> dict[str, Any]:
     return contents
 
 
+@pytest.mark.slow
 def test_every_kind_of_board_shows_the_same_table(address: str, a_folder: Callable[..., Path], tmp_path: Path) -> None:
     results = a_folder("apc", 30).parent
     a_folder("mockingjay", 30)
@@ -46,6 +47,7 @@ def test_every_kind_of_board_shows_the_same_table(address: str, a_folder: Callab
     assert group["rows"][0]["cells"]["ks.accuracy"]["shared"] == 1
 
 
+@pytest.mark.slow
 def test_the_same_bundle_is_there_once_and_a_replay_is_a_conflict(address: str, a_folder: Callable[..., Path]) -> None:
     board, place = Board(address), a_folder("apc", 20)
     assert [receipt.fresh for receipt in board.submit(place)] == [True]
@@ -66,6 +68,7 @@ def test_a_newer_revision_stands_in_place_of_the_older_one(address: str, a_folde
     assert [result.upstream.revision for result in board.results()] == ["new"]
 
 
+@pytest.mark.slow
 def test_a_refused_submission_leaves_the_board_as_it_was(
     address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
 ) -> None:
@@ -80,6 +83,7 @@ def test_a_refused_submission_leaves_the_board_as_it_was(
     assert (board.storage.bundles(), board.storage.events(), board.contents()) == before
 
 
+@pytest.mark.slow
 def test_an_error_inside_a_write_takes_all_of_it_back(database: str, tmp_path: Path, a_folder: Callable[..., Path]) -> None:
     for address in (f"sqlite:///{tmp_path}/board.db", database):
         board = Board(address)
@@ -90,6 +94,7 @@ def test_an_error_inside_a_write_takes_all_of_it_back(database: str, tmp_path: P
         assert "half" not in board.storage.names("labels")
 
 
+@pytest.mark.slow
 def test_ten_submitters_at_once_are_all_accepted_and_readers_never_see_half(
     address: str, a_folder: Callable[..., Path]
 ) -> None:
@@ -152,6 +157,7 @@ def test_what_was_accepted_survives_a_kill(address: str, a_folder: Callable[...,
     assert (len(group["rows"]), refused) == (len(held), [])
 
 
+@pytest.mark.slow
 def test_names_belong_to_the_token_that_used_them_first(address: str, a_folder: Callable[..., Path]) -> None:
     board = Board(address)
     board.accept(board.examine(pack_bundle(a_folder("apc", 20))), by="alice")
@@ -179,6 +185,7 @@ def test_tokens_are_kept_as_digests_and_can_be_revoked(address: str) -> None:
     assert [event.what for event in board.storage.events()] == ["token created", "token revoked"]
 
 
+@pytest.mark.slow
 def test_a_backup_brings_everything_back_into_any_kind_of_board(
     address: str, a_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -208,6 +215,7 @@ def test_a_backup_brings_everything_back_into_any_kind_of_board(
 # ---------------------------------------------------------------- folders and addresses
 
 
+@pytest.mark.slow
 def test_a_bundle_that_was_put_into_the_folder_by_hand_is_scored_before_it_is_shown(
     tmp_path: Path, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
 ) -> None:
@@ -222,6 +230,7 @@ def test_a_bundle_that_was_put_into_the_folder_by_hand_is_scored_before_it_is_sh
     assert [reason.partition(":")[0].rpartition("/")[2] for reason in found["refused"]] == ["junk.zip", "boast"]
 
 
+@pytest.mark.slow
 def test_a_folder_without_its_hidden_files_shows_the_same(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
     """The files that git keeps are enough."""
     import shutil
@@ -236,6 +245,7 @@ def test_a_folder_without_its_hidden_files_shows_the_same(tmp_path: Path, a_fold
     assert board.contents() == before
 
 
+@pytest.mark.slow
 def test_scores_are_computed_again_once(address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     from superbench.board.page import shown_results
 

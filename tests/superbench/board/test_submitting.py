@@ -17,6 +17,7 @@ from superbench.board.storage.folder import FolderStorage
 from superbench.errors import BadResult, Conflict, Refusal, Unavailable
 
 
+@pytest.mark.slow
 def test_a_refused_bundle_does_not_stop_the_others(
     address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_refused_bundle_does_not_stop_the_others(
     assert [receipt.upstream for receipt in told] == ["apc", "liar", "tera"]
 
 
+@pytest.mark.slow
 def test_an_error_of_the_storage_says_what_was_accepted_before_it(
     tmp_path: Path, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +72,7 @@ def clocked(place: Path, rewritten: Callable[..., Path]) -> Path:
     return rewritten(place, lambda record: record["seconds"].update(extract=7.5))
 
 
+@pytest.mark.slow
 def test_a_shared_baseline_counts_once_and_its_second_sender_is_told(
     address: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path]
 ) -> None:

@@ -71,6 +71,7 @@ TAKEN: dict[str, Change] = {
 }
 
 
+@pytest.mark.slow
 def test_a_field_beyond_its_bounds_is_refused_and_the_board_stays(
     address: str, a_folder: Callable[..., Path], forged: Forge
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_field_beyond_its_bounds_is_refused_and_the_board_stays(
     assert (board.contents(), board.storage.bundles(), board.storage.events()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", TAKEN)
 def test_what_is_odd_and_within_bounds_is_drawn(
     what: str, tmp_path: Path, a_folder: Callable[..., Path], forged: Forge
@@ -94,6 +96,7 @@ def test_what_is_odd_and_within_bounds_is_drawn(
     assert [row["name"] for row in board.contents()["groups"][0]["rows"]] == ["model"]
 
 
+@pytest.mark.slow
 def test_a_bundle_that_came_before_the_bounds_is_left_out_said_and_can_be_withdrawn(
     address: str, a_folder: Callable[..., Path], forged: Forge
 ) -> None:
@@ -126,6 +129,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[str]], bool]
     monkeypatch.setattr(shown_results.contents, "contents", contents)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fails", "reason"),
     [
@@ -152,6 +156,7 @@ def test_what_cannot_be_drawn_is_left_out_said_on_the_page_and_logged_once(
     assert [one.remark for one in board.storage.events() if one.what == "not drawn"] == [reason]
 
 
+@pytest.mark.slow
 def test_a_bundle_with_which_the_board_cannot_be_drawn_is_refused(
     address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +173,7 @@ def test_a_bundle_with_which_the_board_cannot_be_drawn_is_refused(
     board.submit(a_folder("fine", 30))  # and what stood there before does not hinder the next
 
 
+@pytest.mark.slow
 def test_an_undrawable_row_does_not_hinder_the_next_submission(
     address: str, a_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +184,7 @@ def test_an_undrawable_row_does_not_hinder_the_next_submission(
     assert [row["name"] for row in board.contents()["groups"][0]["rows"]] == ["fine"]
 
 
+@pytest.mark.slow
 def test_damage_beside_a_bundle_does_not_stop_the_board(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
     """Owners, rulings and references that were cut off: a folder or git may lose the end of any file."""
     board = Board(tmp_path / "board")
@@ -196,6 +203,7 @@ def test_damage_beside_a_bundle_does_not_stop_the_board(tmp_path: Path, a_folder
     assert found["refused"][0].startswith("apc: ks: ")
 
 
+@pytest.mark.slow
 def test_a_page_grows_no_faster_than_what_was_sent(tmp_path: Path, a_folder: Callable[..., Path], forged: Forge) -> None:
     """Each receipt adds a point to a few columns, not a column to every point."""
     sizes = {}

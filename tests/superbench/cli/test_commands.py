@@ -43,6 +43,7 @@ def results(keyword_corpora: Path, warm_store: Path, tmp_path_factory: pytest.Te
     return root
 
 
+@pytest.mark.slow
 def test_help_and_lists_import_nothing_heavy() -> None:
     for kind, least in (("tasks", 10), ("upstreams", 9)):
         done = subprocess.run(
@@ -58,6 +59,7 @@ def test_help_and_lists_import_nothing_heavy() -> None:
         assert all(row["line"] and row["module"] and row["distribution"] for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["list", "--help"], ["check", "--help"], ["run", "--help"]])
 def test_help_does_not_import_torch(arguments: list[str]) -> None:
     code = PROBE.format(arguments)
@@ -81,6 +83,7 @@ def test_the_doctor_prints_a_certificate_or_the_reasons(call: Call, tmp_path: Pa
     assert "its lengths contain 75 frames" in " ".join(done.stdout.split()) or "frames, but it returns" in done.stdout
 
 
+@pytest.mark.slow
 def test_help_names_the_commands() -> None:
     done = started_from_nothing("--help")
     assert done.returncode == 0
@@ -111,6 +114,7 @@ def commands(group: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield (*names, name), command
 
 
+@pytest.mark.slow
 def test_help_shows_every_placeholder() -> None:
     seen = 0
     for names, command in commands(typer.main.get_command(app)):

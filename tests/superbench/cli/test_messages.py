@@ -29,6 +29,7 @@ def said(*words: str) -> str:
 # ---------------------------------------------------------------- options in Python
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -69,6 +70,7 @@ def test_tasks_are_written_in_any_case(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- lists of numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["run", "fbank"], ["plan", "fbank"]])
 @pytest.mark.parametrize(
     ("option", "text", "told"),
@@ -114,6 +116,7 @@ def test_a_folder_and_a_file_that_exist_are_named_as_they_are(tmp_path: Path, mo
         plugin(parse("my_model.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

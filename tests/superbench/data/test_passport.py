@@ -143,6 +143,7 @@ def test_digests_of_lists_follow_labels_and_order_but_not_folders() -> None:
 # ---------------------------------------------------------------- what is found
 
 
+@pytest.mark.slow
 def test_a_corpus_as_published_is_complete_and_has_a_passport(corpora: Corpora, tone: Task) -> None:
     inspection = look(corpora, tone)
     assert (inspection.state, inspection.remarks) == ("complete", ())
@@ -156,11 +157,13 @@ def test_a_corpus_as_published_is_complete_and_has_a_passport(corpora: Corpora, 
     assert look(corpora, tone, deep=True).state == "complete"
 
 
+@pytest.mark.slow
 def test_a_task_that_says_nothing_of_its_corpus_is_not_compared(corpora: Corpora, tones: ModuleType) -> None:
     sound(corpora).unlink()
     assert look(corpora, tones.TONE).state == "complete"
 
 
+@pytest.mark.slow
 def test_a_count_that_differs_is_said_with_the_published_one(corpora: Corpora, tone: Task) -> None:
     gone = next(path for path in sorted((corpora.root / "Tones/train").glob("*-high-*.wav")))
     gone.unlink()
@@ -190,6 +193,7 @@ def page(path: Path) -> None:
     path.write_text("<html>404 not found</html>")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "says"), [(cut, "is cut off"), (silence, "holds no samples"), (page, "is not a readable"), (Path.touch, None)]
 )

@@ -77,6 +77,7 @@ def refused(path: Path, words: str) -> None:
 # ---------------------------------------------------------------- cut files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["own", ".wav"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cut_file_of_any_format_is_found_under_any_name(tmp_path: Path, kind: str, suffix: str) -> None:
@@ -105,6 +106,7 @@ def test_a_damaged_header_does_not_take_all_memory(tmp_path: Path) -> None:
         load_audio(Audio(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rf64.wav", "x.mp3", "aiff.aiff", "sphere.sph", "caf.caf", "x.ogg"])
 def test_a_header_that_is_cut_anywhere_is_an_error_of_ours(tmp_path: Path, kind: str) -> None:
     path = tmp_path / kind
@@ -130,6 +132,7 @@ def test_a_sample_rate_that_no_recorder_has_is_named(tmp_path: Path, rate: int) 
 SIZES = [0, 0x7FFFF000, 0x7FFFF000 // 3 * 3, 0x7FFFFF00, 0x7FFFFFFE, 0x7FFFFFFF, 0x80000000, 0xFFFFFFB9, 0xFFFFFFFF]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [2, 3])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["riff.wav", "rifx.wav", "au.au", "little.snd"])
@@ -209,6 +212,7 @@ def without_first_frame(content: bytes) -> bytes:
     return content[content.index(content[:2], 4) :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loud_first", [True, False])
 @pytest.mark.parametrize("name", ["x.mp3", "x.wav", "x.flac"])
 def test_an_mp3_that_does_not_say_its_length_is_heard_whole(tmp_path: Path, loud_first: bool, name: str) -> None:
@@ -277,6 +281,7 @@ def test_streams_of_different_kinds_are_named(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- by content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.wav", "x.flac", "x.mp3", "x.ogg", "x.raw", "x"])
 @pytest.mark.parametrize("kind", ["riff.wav", "x.flac", "x.mp3", "x.ogg", "sphere.sph"])
 def test_a_file_is_what_it_holds(tmp_path: Path, kind: str, name: str) -> None:
@@ -340,6 +345,7 @@ def test_floats_a_little_beyond_full_scale_are_heard(tmp_path: Path) -> None:
     assert float(load_audio(Audio(path)).abs().max()) == 3.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "hears"), [(-1, False), (-0.95, False), (-0.5, True), (0, True), (1, True)])
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "MP3"])
 def test_channels_that_cancel_each_other_are_named(tmp_path: Path, form: str, factor: float, hears: bool) -> None:

@@ -137,6 +137,7 @@ def test_a_closed_store_lets_go(tmp_path: Path) -> None:
     assert not list((tmp_path / "locks").glob("owner-*"))
 
 
+@pytest.mark.slow
 def test_pins_of_the_dead_do_not_pile_up_where_nothing_is_evicted(tmp_path: Path) -> None:
     filled(tmp_path, 1).close()
     for _ in range(2):

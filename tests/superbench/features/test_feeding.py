@@ -65,6 +65,7 @@ def extracted(loaded: Loaded, sounds: Sequence[Audio], store: Store, reduction: 
     return extraction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", "frames"])
 @pytest.mark.usefixtures("small")
 def test_no_number_of_readers_changes_a_byte(reduction: str, loaded: Loaded, sounds: list[Audio], tmp_path: Path) -> None:
@@ -394,6 +395,7 @@ def test_a_sound_at_which_the_model_raises_is_named_and_earlier_shards_are_store
         assert not list((store.root / ATTEMPTS).iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transfer", [Nowhere, Behind])
 @pytest.mark.usefixtures("small")
 def test_a_batch_at_which_the_model_raises_once_is_computed_again(
@@ -424,6 +426,7 @@ def test_sound_is_decoded_only_while_the_attempt_at_its_shard_is_recorded(
         assert max(map(len, seen.values())) > 1  # decoding runs ahead into the next shard
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_shards_at_which_processes_died_are_computed_one_at_a_time_after_a_trial_of_each_sound(
     tones: ModuleType, sounds: list[Audio], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -117,6 +117,7 @@ def test_a_batch_is_padded_with_zeros_and_dequantised_into_the_buffer() -> None:
         assert not batch[:, i, len(item) :].any()
 
 
+@pytest.mark.slow
 def test_on_another_device_a_batch_is_dequantised_there() -> None:
     items = [Quantized.of(random_frames()[:7]), Quantized.of(random_frames()[:5])]
     assert padded(list(items), torch.empty(0), "meta").device.type == "meta"

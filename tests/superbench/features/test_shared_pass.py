@@ -64,6 +64,7 @@ def test_a_fresh_crop_is_drawn_from_the_moment_alone(tmp_path: Path, tones: Modu
     assert features.passed_seconds == (3_000 + 3 * 4_000) / 16_000
 
 
+@pytest.mark.slow
 def test_a_crop_lies_anywhere_and_has_its_length(tmp_path: Path, tones: ModuleType) -> None:
     from superbench.data.audio import load
 
@@ -76,6 +77,7 @@ def test_a_crop_lies_anywhere_and_has_its_length(tmp_path: Path, tones: ModuleTy
     assert len(load(audio)) == 1_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
 def test_training_on_a_shared_pass_is_training_on_what_is_stored(
     name: str, world: Callable[..., Any], tones: ModuleType, tmp_path: Path
@@ -104,6 +106,7 @@ def test_all_probes_of_a_sweep_share_each_pass(name: str, world: Callable[..., A
     assert seconds[1] == pytest.approx(seconds[0])
 
 
+@pytest.mark.slow
 def test_training_on_fresh_crops_resumes_exactly(world: Callable[..., Any], tones: ModuleType, tmp_path: Path) -> None:
     task = tones.TONE
     undisturbed = trained(task, world(task, crop=2_000), tmp_path / "a")
@@ -115,6 +118,7 @@ def test_training_on_fresh_crops_resumes_exactly(world: Callable[..., Any], tone
     assert [p.prediction for p in resumed.predictions] == [p.prediction for p in undisturbed.predictions]
 
 
+@pytest.mark.slow
 def test_frames_that_do_not_fit_are_not_kept(
     world: Callable[..., Any], tones: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

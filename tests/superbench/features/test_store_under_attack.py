@@ -368,6 +368,7 @@ def test_killed_between_its_place_and_its_row_a_process_leaves_a_file_that_nobod
     assert holds_everything(store)
 
 
+@pytest.mark.slow
 def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", OPENING, str(tmp_path / "new")]) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
@@ -422,6 +423,7 @@ def test_verify_names_damage_entries_without_a_shard_and_files_without_a_row(tmp
     assert "gone" not in {finding.shard for finding in store.verify()}
 
 
+@pytest.mark.slow
 def test_the_command_verifies_repairs_and_tells_by_its_status(tmp_path: Path) -> None:
     filled(tmp_path).close()
     assert command("verify", "--store", tmp_path).exit_code == 0
@@ -435,6 +437,7 @@ def test_the_command_verifies_repairs_and_tells_by_its_status(tmp_path: Path) ->
     assert not shard(tmp_path).exists()
 
 
+@pytest.mark.slow
 def test_the_command_lists_and_makes_room(tmp_path: Path) -> None:
     store = filled(tmp_path)
     store.add(OTHER, [b"y" * 16], VALUES[:1])
@@ -449,6 +452,7 @@ def test_the_command_lists_and_makes_room(tmp_path: Path) -> None:
     assert "running processes need these shards" in output
 
 
+@pytest.mark.slow
 def test_listing_a_store_does_not_load_torch(tmp_path: Path) -> None:
     filled(tmp_path).close()
     output = subprocess.run([sys.executable, "-c", LISTING, str(tmp_path)], capture_output=True, text=True, check=True).stdout

@@ -122,6 +122,7 @@ def false_rows(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     members[0] = (members[0][0], json.dumps(listed).encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -160,6 +161,7 @@ def test_a_damaged_shard_is_not_packed(full: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "features.tar").exists()
 
 
+@pytest.mark.slow
 def test_the_commands_name_models_and_tasks(full: Path, tmp_path: Path) -> None:
     def said(*arguments: str | Path) -> str:
         done = CliRunner().invoke(app, ["store", *map(str, arguments)])

@@ -10,6 +10,8 @@ import torch
 from superbench import CommandError, plugins
 from superbench.errors import BadCheckpoint, BrokenPlugin
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 import torch
 from torch import nn

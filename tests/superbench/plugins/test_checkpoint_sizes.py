@@ -26,6 +26,7 @@ def forged(path: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["apc", "tera", "hubert", "cpc", "byol"])
 def test_a_configuration_larger_than_the_weights_is_refused_without_allocating_memory(family: str, tmp_path: Path) -> None:
     model_class, before = plugins.plugin(plugins.parse(family)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -42,6 +43,7 @@ def test_a_configuration_larger_than_the_weights_is_refused_without_allocating_m
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < GIGABYTE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"layers": 700}, {"layers": 700, "width": 700}, {"width": 700, "stack": 700}])
 def test_sizes_that_are_dimensions_of_the_file_are_bounded_together(changes: dict[str, int], tmp_path: Path) -> None:
     model_class = plugins.plugin(plugins.parse("apc"))
@@ -52,6 +54,7 @@ def test_sizes_that_are_dimensions_of_the_file_are_bounded_together(changes: dic
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < GIGABYTE
 
 
+@pytest.mark.slow
 def test_checkpoints_of_every_family_are_within_the_bound(tmp_path: Path) -> None:
     for row in plugins.list_upstreams():
         model_class = plugins.plugin(plugins.parse(row.name)) if "…" not in row.name else None

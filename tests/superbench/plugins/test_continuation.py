@@ -93,6 +93,7 @@ def test_features_can_be_used_if_likelihoods_cannot(tones: ModuleType) -> None:
     assert "in-context evaluation and minimal pairs will refuse it" in report.actions[0]
 
 
+@pytest.mark.slow
 def test_speech_gpt_passes_both() -> None:
     report = examine(plugins.upstream(plugins.parse("speech_gpt:nano,untrained")), seconds=2.0)
     assert report.healthy, report.reasons

@@ -118,6 +118,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", FAULTS, ids=lambda change: change.__name__)
 def test_a_model_that_violates_the_contract_is_refused_with_the_reason(change: Callable, tones: ModuleType) -> None:
     name, reason = FAULTS[change]
@@ -168,6 +169,7 @@ def test_frames_that_come_late_are_found_by_a_click(tones: ModuleType) -> None:
     assert "frames[:, :, 2:]" in finding.measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["fbank", "mfcc", "apc:untrained", "mockingjay:untrained", "cpc:untrained", "hubert:untrained"]
 )

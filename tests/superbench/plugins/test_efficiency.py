@@ -58,6 +58,7 @@ def test_the_lengths_are_the_32_of_test_clean() -> None:
     assert (EVERY[0] / 16_000, EVERY[7] / 16_000, EVERY[31] / 16_000) == (1.285, 3.445, 20.375)  # protocol of SUPERB, 3.6
 
 
+@pytest.mark.slow
 def test_filter_banks_multiply_as_often_as_was_published() -> None:
     published = next(record for record in records() if record["upstream"] == "FBANK")
     assert weigh(plugins.upstream(plugins.parse("fbank"))).total == int(published["macs"])
@@ -75,6 +76,7 @@ def test_a_hubert_of_base_size_multiplies_as_often_as_was_published() -> None:
     assert card.notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inner", "per_frame", "per_pair"),
     [
@@ -100,6 +102,7 @@ def test_macs_of_layers_are_the_products_of_their_matrices(inner: nn.Module, per
     assert model.calls < 20  # not all 32 lengths pass
 
 
+@pytest.mark.slow
 def test_a_model_that_cuts_sound_into_windows_is_counted_on_every_length() -> None:
     weight = torch.ones(HOP, HOP)
 
@@ -173,6 +176,7 @@ def test_a_failed_measurement_stops_no_run_and_is_repeated(tmp_path: Path) -> No
     assert list(tmp_path.glob("*.json")) == []
 
 
+@pytest.mark.slow
 def test_every_result_has_the_efficiency_card(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> None:
     upstream = plugins.upstream(plugins.parse(f"{Path(tones.__file__)}:Spectrum"))
     options = Options("mini", max_steps=4)

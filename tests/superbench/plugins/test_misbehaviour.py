@@ -14,6 +14,8 @@ from superbench import plugins
 from superbench.errors import BrokenPlugin, CommandError, EndedProcess
 from superbench.runs.runner import asked, run
 
+pytestmark = pytest.mark.slow
+
 MODELS = """
 import os, signal, torch
 from superbench import Features
@@ -248,7 +250,6 @@ def test_every_task_runs_beside_a_broken_one_which_fails_by_name(installed: Any,
     assert list(asked(["fbank"], "ks", data=tmp_path, out=tmp_path).tasks) == ["ks"]
 
 
-@pytest.mark.slow
 def test_a_plugin_that_takes_the_name_of_a_built_in_is_refused_by_name(installed: Any, tmp_path: Path) -> None:
     installed("evil", "def load(*_): 0\nTASK = 5\n", upstreams="fbank = evil_plugin:load", hubs="hf = evil_plugin:load",
               tasks="ks = evil_plugin:TASK")  # fmt: skip

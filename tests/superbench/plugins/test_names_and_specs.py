@@ -17,6 +17,7 @@ from superbench.plugins.revision import revision
 PLUGIN = Path(__file__).parents[2] / "plugin" / "superbench_tones.py"
 
 
+@pytest.mark.slow
 def test_a_file_and_a_class_name_an_upstream() -> None:
     loaded = plugins.upstream(plugins.parse(f"{PLUGIN}:Spectrum"))
     assert (loaded.alias, loaded.hop, loaded.layers, loaded.dim) == ("Spectrum", 320, 2, 17)
@@ -80,6 +81,7 @@ def test_unknown_names_suggest_similar_ones() -> None:
         plugins.task("karaoke")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_missing_broken_or_without_the_class_says_so(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="does not exist"):
         plugins.upstream(plugins.parse(f"{tmp_path}/none.py:X"))
@@ -137,6 +139,7 @@ def test_names_of_a_hub_are_read_without_importing_it(hub: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_names_of_the_torchaudio_hub_are_its_bundles() -> None:
     from upstream.from_torchaudio import bundles
     from upstream.shared.hub_names import torchaudio
@@ -178,6 +181,7 @@ READY = Loudness()
 """
 
 
+@pytest.mark.slow
 def test_what_a_plain_function_does_not_declare_is_measured(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(FUNCTION.format(gain=1))
@@ -192,6 +196,7 @@ def test_what_a_plain_function_does_not_declare_is_measured(tmp_path: Path) -> N
         plugins.upstream(plugins.parse(f"{file}:broken"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["loudness", "Loudness", "READY"])
 def test_a_changed_file_is_another_revision(tmp_path: Path, name: str) -> None:
     file = tmp_path / "mine.py"
@@ -224,6 +229,7 @@ def test_weights_of_any_type_and_shape_make_a_revision() -> None:
     assert revision(nn.Module()) == revision(nn.Module())
 
 
+@pytest.mark.slow
 def test_models_of_one_file_have_different_revisions() -> None:
     names = ["fbank", "fbank_no_cmvn", "apc:untrained", "apc:untrained,seed=1", "tera:untrained"]
     revisions = {plugins.upstream(plugins.parse(name)).revision for name in names}

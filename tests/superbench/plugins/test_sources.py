@@ -137,6 +137,7 @@ def prepared(folder: Path, change_name: str) -> tuple[str, Path, Callable[[Path,
     return spec, folder / change.file, change.write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change_name", CHANGES)
 def test_a_change_of_any_source_changes_the_revision_and_the_features(tmp_path: Path, change_name: str) -> None:
     spec, file, write = prepared(tmp_path, change_name)
@@ -162,6 +163,7 @@ def test_another_process_computes_the_same_revision(tmp_path: Path, change_name:
     assert finished.stdout.strip() == revision(spec)
 
 
+@pytest.mark.slow
 def test_the_path_of_a_project_does_not_change_its_revision(tmp_path: Path) -> None:
     seen = set()
     for name in ("one", "two"):
@@ -171,6 +173,7 @@ def test_the_path_of_a_project_does_not_change_its_revision(tmp_path: Path) -> N
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 def test_two_models_import_their_own_siblings_of_one_name(tmp_path: Path) -> None:
     specs = []
     for gain in (1, 3):
@@ -182,6 +185,7 @@ def test_two_models_import_their_own_siblings_of_one_name(tmp_path: Path) -> Non
     assert revision(specs[0]) != revision(specs[1])
 
 
+@pytest.mark.slow
 def test_a_changed_sibling_of_the_same_size_and_date_changes_the_revision(tmp_path: Path) -> None:
     spec, file, write = prepared(tmp_path, "a sibling module")
     write(file, 1)
@@ -223,6 +227,7 @@ def compiled(file: Path) -> None:
 LATE = MODEL.replace("        cut =", "        import helper\n        cut =")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [MODEL, LATE], ids=["at import", "when it is called"])
 def test_bytecode_of_a_sibling_is_never_used(tmp_path: Path, text: str) -> None:
     at_import = "import helper" if text is MODEL else ""
@@ -237,6 +242,7 @@ def test_bytecode_of_a_sibling_is_never_used(tmp_path: Path, text: str) -> None:
     assert after[1] == pytest.approx(2 * before[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [MODEL, LATE], ids=["at import", "when it is called"])
 def test_a_module_that_the_script_had_imported_before_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
@@ -257,6 +263,7 @@ def test_a_module_that_the_script_had_imported_before_is_read_again(
         sys.modules.pop("helper", None)
 
 
+@pytest.mark.slow
 def test_the_revision_does_not_depend_on_an_earlier_loading_of_the_model(tmp_path: Path) -> None:
     np.save(tmp_path / "gain.npy", np.ones(3))
     spec = model(tmp_path, f"import numpy, pathlib\nGAIN = float(numpy.load({HERE} / 'gain.npy')[0])", gain="GAIN")
@@ -270,6 +277,7 @@ SHARED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change_name", SHARED)
 def test_files_that_another_model_has_read_already_count_for_the_next(tmp_path: Path, change_name: str) -> None:
     imports, gain = SHARED[change_name]
@@ -301,6 +309,7 @@ def test_a_sibling_with_the_name_of_a_module_of_python_counts(tmp_path: Path) ->
     assert seen[1][1] == pytest.approx(2 * seen[0][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["r+b", "rb"])
 def test_a_file_opened_for_reading_and_writing_counts_as_read(tmp_path: Path, mode: str) -> None:
     (tmp_path / "gain.txt").write_text("1")
@@ -316,6 +325,7 @@ def test_a_file_that_a_model_writes_does_not_count(tmp_path: Path) -> None:
     assert revision(spec) == revision(spec)
 
 
+@pytest.mark.slow
 def test_relative_imports_of_a_package_work(tmp_path: Path) -> None:
     package = tmp_path / "lab" / "models"
     spec = model(package, "from .blocks import GAIN\nfrom ..numbers import MORE", gain="GAIN * MORE")
@@ -355,6 +365,7 @@ def test_the_revision_of_a_built_in_model_does_not_depend_on_the_machine() -> No
     assert older.revision == newer.revision
 
 
+@pytest.mark.slow
 def test_the_revision_of_an_installed_plugin_depends_on_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model(tmp_path, "import plugin_helper", gain="plugin_helper.GAIN")
     (tmp_path / "mine.py").rename(tmp_path / "plugin_model.py")
@@ -407,6 +418,7 @@ def put(gain: Path, value: float) -> None:
     save_file({"gain": torch.tensor([value])}, gain)
 
 
+@pytest.mark.slow
 def test_a_change_that_no_digest_covers_is_found_in_the_outputs(tmp_path: Path) -> None:
     spec, gain = hidden(tmp_path / "project")
     put(gain, 1.0)
@@ -468,6 +480,7 @@ def test_one_huge_dimension_hides_no_other(tmp_path: Path, monkeypatch: pytest.M
         confirm(plugins.upstream(plugins.parse(spec)), "cpu", tmp_path / "outputs")
 
 
+@pytest.mark.slow
 def test_changes_of_small_values_are_found_in_the_mean(tmp_path: Path) -> None:
     spec = model(tmp_path, build="pass", gain="1")
     loaded = plugins.upstream(plugins.parse(spec))

@@ -82,6 +82,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CHANGES)
 def test_each_fact_that_differs_is_found_alone(what: str) -> None:
     change = CHANGES[what]
@@ -121,6 +122,7 @@ def test_pairing_finds_a_difference_that_overlapping_intervals_hide() -> None:
     assert found.verdict == "b"
 
 
+@pytest.mark.slow
 def test_an_interval_of_the_difference_is_that_of_resampled_speakers_worked_out_by_hand() -> None:
     random = np.random.default_rng(3)
     right = random.random((2, 50)) < np.array([[0.4], [0.6]])
@@ -197,6 +199,7 @@ def test_trials_speak_by_their_rank() -> None:
 # ---------------------------------------------------------------- sides
 
 
+@pytest.mark.slow
 def test_upstreams_folders_are_compared_by_task(tmp_path: Path) -> None:
     a, b = stored(tmp_path / "a", words(20)), stored(tmp_path / "b", words(36), "tera")
     stored(a, [Prediction(f"{n}-2-3", "all", (str(n),), "A", "A") for n in range(3)], kind="asr")
@@ -238,6 +241,7 @@ def test_a_published_row_is_found_by_its_name_and_compared_either_way(tmp_path: 
     assert len(compare(row, side("published:WavLM Large"))) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [("published:hubert bse", "published:HuBERT Base"), ("nowhere", "published table"), ("several", "2 upstreams")],
@@ -257,6 +261,7 @@ def test_an_empty_folder_holds_nothing_to_compare(tmp_path: Path) -> None:
         side(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_or_json_and_refuses_with_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -171,6 +171,7 @@ def stored(root: Path, name: str, predictions: Sequence[Prediction] | None = Non
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_the_upload_of_every_task_read_back_by_id_gives_the_results_score(name: str, tmp_path: Path) -> None:
     done = predict(stored(tmp_path / "results", name), tmp_path)
@@ -311,6 +312,7 @@ def test_a_card_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_forms_and_refuses_what_does_not_belong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,7 @@ def test_utterances_of_one_speaker_count_as_one_group() -> None:
     assert interval(pieces, split) == interval(lines, score)
 
 
+@pytest.mark.slow
 def test_an_interval_is_the_same_every_time_and_wider_where_speakers_differ() -> None:
     assert interval(*corpus(40, 3)) == interval(*corpus(40, 3))
     narrow, wide = ([interval(*corpus(40, seed, spread))[:2] for seed in range(5)] for spread in (False, True))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import doubles
+import pytest
 from typer.testing import CliRunner
 
 from superbench import Board
@@ -26,6 +27,7 @@ def on_every_task(name: str, value: float, **more: object) -> list[Result]:
     return results
 
 
+@pytest.mark.slow
 def test_tasks_are_columns_in_the_order_of_the_paper() -> None:
     lines = tables.as_latex([*on_every_task("apc", 40.0), *on_every_task("low_pass", 50.0)]).splitlines()
     heads = next(line for line in lines if "PR &" in line)
@@ -39,6 +41,7 @@ def test_tasks_are_columns_in_the_order_of_the_paper() -> None:
     assert "footnotesize" not in "".join(lines)
 
 
+@pytest.mark.slow
 def test_a_dagger_has_a_footnote_with_the_deviation() -> None:
     text = tables.as_latex([*on_every_task("apc", 40.0), *on_every_task("short", 50.0, deviations=["at most 10 updates"])])
     assert r"50.0$^\dagger$" in text

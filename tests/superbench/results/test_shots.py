@@ -94,6 +94,7 @@ def test_a_floor_that_is_the_best_value_gives_no_centred_score() -> None:
     assert math.isnan(shots.centred(50.0, 100.0, Column("x", "accuracy", "", "%", True, "content", True, None, "")))
 
 
+@pytest.mark.slow
 def test_a_row_with_a_hole_has_no_mean(group: Group) -> None:
     first = group.rows[0]
     other = replace(group.rows[1], results={**group.rows[1].results, "er": _of_task(group.rows[1].results["ks"], "er")})
@@ -110,6 +111,7 @@ def _of_task(result: Result, name: str) -> Result:
 # ---------------------------------------------------------------- places
 
 
+@pytest.mark.slow
 def test_rows_at_k_are_ranked_over_the_same_items_and_draws_and_equal_ones_are_tied(group: Group) -> None:
     view = shots.at(group, 5, columns())
     means = shots.means_at(view, 5, columns())
@@ -118,6 +120,7 @@ def test_rows_at_k_are_ranked_over_the_same_items_and_draws_and_equal_ones_are_t
     assert named == {"good": (1, 1, True), "near": (1, 1, True), "poor": (3, 0, True)}
 
 
+@pytest.mark.slow
 def test_rows_with_other_draws_are_not_paired(group: Group, a_shot_folder: Folder) -> None:
     few = a_shot_folder("few", 12, shots=((1, 3), (5, 3), ("all", 1)))
     result = result_of(few)
@@ -134,6 +137,7 @@ def _replicates(row: Any) -> dict[str, Any]:
     return {key.partition(".")[2]: drawn for key, drawn in row.replicates.items()}
 
 
+@pytest.mark.slow
 def test_a_row_that_does_not_beat_no_sound_by_its_interval_has_no_place(a_shot_folder: Folder) -> None:
     loud = result_of(a_shot_folder("loud", 30, protocol="in-context", controls={"no sound": 20.0}), "in-context")
     deaf = result_of(a_shot_folder("deaf", 34, protocol="in-context", controls={"no sound": 70.0}), "in-context")
@@ -180,6 +184,7 @@ def test_replicates_of_few_groups_contain_the_variance_over_the_draws() -> None:
     assert half == pytest.approx((high - low) / 2)
 
 
+@pytest.mark.slow
 def test_a_rank_correlation_is_that_of_scipy_and_its_interval_contains_it() -> None:
     from scipy.stats import spearmanr
 
@@ -198,6 +203,7 @@ def test_a_rank_correlation_is_that_of_scipy_and_its_interval_contains_it() -> N
     assert few.interval is None
 
 
+@pytest.mark.slow
 def test_checkpoints_of_one_model_are_a_series_and_models_with_numbers_are_not(group: Group) -> None:
     named = lambda *names: [replace(group.rows[0], name=name) for name in names]  # noqa: E731
     rows = named("apc-1000", "apc-2k", "apc-40000", "hubert-960", "tera")
@@ -223,6 +229,7 @@ def test_results_without_training_are_found_below_their_task_and_replaced_ones_o
     assert find_results(old) == [old]
 
 
+@pytest.mark.slow
 def test_every_format_has_a_column_for_k(a_shot_folder: Folder) -> None:
     results = [result_of(a_shot_folder(name, right)) for name, right in (("apc", 20), ("tera", 12))]
     assert "| apc | KS accuracy ↑ | **42.5 ±" in tables.as_markdown(results)
@@ -264,6 +271,7 @@ def test_two_results_are_compared_at_every_k_over_the_same_draws(a_folder: Folde
     assert alone.task == "ks/few-shot"
 
 
+@pytest.mark.slow
 def test_results_with_other_draws_are_not_paired(a_shot_folder: Folder) -> None:
     a = a_shot_folder("apc", 20)
     b = a_shot_folder("tera", 20, shots=((1, 3), ("all", 1)))

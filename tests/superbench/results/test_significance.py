@@ -147,6 +147,7 @@ def test_jackknife_variance_of_a_mean_is_that_of_the_textbook() -> None:
     assert jackknife_variance(without, np.zeros(4, int)) == pytest.approx(values.var(ddof=1) / 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "items", "power"), [(48, 8, 0.7), (24, 20, 0.5), (10, 60, 0.1)])
 def test_false_claims_of_being_better_are_rare(groups: int, items: int, power: float) -> None:
     """Boards of six models, three equal ones on each of two levels; speakers and model-speaker interactions vary.

@@ -138,6 +138,7 @@ def said(*arguments: str | Path, status: int = 0) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_the_command_shows_slices_items_and_the_matrix(a_folder: Callable[..., Path]) -> None:
     folder = a_folder("apc", 30)
     text = said("results", folder)
@@ -151,6 +152,7 @@ def test_the_command_shows_slices_items_and_the_matrix(a_folder: Callable[..., P
     assert set(one["worst"]) == {"speaker", "label"}
 
 
+@pytest.mark.slow
 def test_the_command_slices_by_a_table(a_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = a_folder("apc", 30)
     (one,) = json.loads(said("results", folder, "--json"))

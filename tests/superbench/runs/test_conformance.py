@@ -32,6 +32,7 @@ def with_head(tones: ModuleType, head: Callable[..., Any]) -> Any:
     return replace(tones.TONE, head=lambda dim, fold, recipe: head(dim, tuple(tones.PITCHES)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "measured"),
     [(PooledLinear, "PooledLinear, batched updates for the complete sweep"), (None, "NameOne")],
@@ -45,6 +46,7 @@ def test_a_task_that_keeps_the_contract_gets_a_report(head: Any, measured: str, 
     assert report.findings[3].measured == measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "fault"),
     [

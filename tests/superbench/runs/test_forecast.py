@@ -60,6 +60,7 @@ def command(*arguments: str) -> Any:
 # ---------------------------------------------------------------- a corpus that is there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["TONE", "TONES"])
 def test_the_forecast_equals_what_extraction_passes_and_stores(
     tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path, name: str
@@ -76,6 +77,7 @@ def test_the_forecast_equals_what_extraction_passes_and_stores(
     assert estimate.plan.tasks[0].sizes["all"].utterances == len(real.entries)
 
 
+@pytest.mark.slow
 def test_tasks_on_the_same_sound_share_equal_utterances(
     tones: ModuleType, spectrum: Loaded, tone_corpora: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +90,7 @@ def test_tasks_on_the_same_sound_share_equal_utterances(
         assert estimate.model_hours * 3600 == pytest.approx(whole.passed_seconds + part.passed_seconds, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_cards_of_the_tones_state_the_size_of_their_corpus(tones: ModuleType, tone_corpora: Path) -> None:
     for task in (tones.TONE, tones.TONES):
         sizes, _ = counted(task, Corpora(tone_corpora), 320, task.card.recipes["superb"], Silence())
@@ -146,6 +149,7 @@ def test_a_card_without_sizes_is_not_in_the_plan_and_says_what_to_give(
     assert "--data" in estimate.absent["tone"]
 
 
+@pytest.mark.slow
 def test_the_reference_draws_fresh_crops_where_a_single_pass_forbids_them(spectrum: Loaded, tmp_path: Path) -> None:
     def sid(protocol: str) -> Any:
         options = Options(protocol)  # type: ignore[arg-type]
@@ -156,6 +160,7 @@ def test_the_reference_draws_fresh_crops_where_a_single_pass_forbids_them(spectr
     assert sid("superb").reference_hours == pytest.approx(sid("superb-once").reference_hours)
 
 
+@pytest.mark.slow
 def test_overrides_shorten_the_plan_and_are_listed(tones: ModuleType, spectrum: Loaded, tmp_path: Path) -> None:
     full = look(spectrum, [tones.TONES], tmp_path)
     short = look(spectrum, [tones.TONES], tmp_path, max_steps=10, learning_rates=(1e-3,), seeds=(0, 1, 2))
@@ -175,6 +180,7 @@ def test_the_default_store_space_is_the_free_space_of_its_disk(tmp_path: Path) -
     assert room(tmp_path / "not" / "yet") == pytest.approx(shutil.disk_usage(tmp_path).free, abs=2**30)
 
 
+@pytest.mark.slow
 def test_the_speed_says_how_it_was_measured(
     tones: ModuleType, spectrum: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +196,7 @@ def test_the_speed_says_how_it_was_measured(
 # ---------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_all_tasks_are_planned_without_corpora() -> None:
     done = command("fbank", "--tasks", "all", "--protocol", "superb-once")
     assert done.exit_code == 0, done.output
@@ -209,6 +216,7 @@ def test_all_tasks_are_planned_without_corpora() -> None:
         assert part in words
 
 
+@pytest.mark.slow
 def test_without_store_space_each_task_needs_its_own_pass_and_the_table_states_the_saving(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -224,6 +232,7 @@ def test_without_store_space_each_task_needs_its_own_pass_and_the_table_states_t
     assert "With 19.2 GB of free space all features would be stored: 111.4 h through the model." in words
 
 
+@pytest.mark.slow
 def test_the_plan_as_data_has_every_part() -> None:
     done = command("small=apc:untrained", "--tasks", "pr,asr,ks", "--lr", "1e-3,1e-4", "--json")
     assert done.exit_code == 0, done.output
@@ -255,6 +264,7 @@ def test_the_plan_as_data_has_every_part() -> None:
     )
 
 
+@pytest.mark.slow
 def test_several_gpus_and_eight_bits_are_planned() -> None:
     done = command(
         "fbank", "--tasks", "er,sd", "--protocol", "superb", "--gpus", "2", "--store-format", "int8", "--limit", "40"
@@ -275,6 +285,7 @@ def test_a_corpus_is_read_and_a_named_one_that_is_absent_fails(keyword_corpora: 
     assert command("fbank", "--tasks", "all", "--data", str(keyword_corpora)).exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -180,6 +180,7 @@ def exchange(path: Path) -> None:
     assert path.stat().st_size == before.st_size
 
 
+@pytest.mark.slow
 def test_other_sound_under_the_same_names_is_another_job_and_other_data(world: World) -> None:
     first, _ = world.job()
     assert world.job()[1]
@@ -200,6 +201,7 @@ def test_other_sound_under_the_same_names_is_another_job_and_other_data(world: W
     assert find_results(world.folder / "out") == find_results(kept.parent) == [kept.parent]
 
 
+@pytest.mark.slow
 def test_other_versions_of_what_makes_the_features_are_another_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.job()
     loaded = plugins.loaded
@@ -209,12 +211,14 @@ def test_other_versions_of_what_makes_the_features_are_another_job(world: World,
     assert result.environment["libraries"] == ["torchaudio 9.9"]
 
 
+@pytest.mark.slow
 def test_changed_code_of_a_task_is_another_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.job()
     monkeypatch.setattr("superbench.runs.identity.code_of", lambda module: f"another {module}")
     assert not world.job()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -343,6 +347,7 @@ def test_rates_that_differ_in_the_eighth_digit_are_other_options() -> None:
     assert len({tuple(options.deviations(plugins.task("ks").card)) for options in near}) == 2
 
 
+@pytest.mark.slow
 def test_a_result_behind_two_links_is_counted_once(world: World) -> None:
     world.job()
     (world.folder / "out" / "again").symlink_to(world.folder / "out/fbank_no_cmvn")
@@ -408,6 +413,7 @@ def late_model(folder: Path) -> tuple[str, Callable[[float], None]]:
     return f"{folder / 'late.py'}:late", lambda value: save_file({"gain": torch.tensor([value])}, gain)
 
 
+@pytest.mark.slow
 def test_features_whose_model_cannot_be_compared_any_more_are_extracted_again(world: World, tmp_path: Path) -> None:
     spec, put = late_model(tmp_path)
     put(1.0)
@@ -422,6 +428,7 @@ def test_features_whose_model_cannot_be_compared_any_more_are_extracted_again(wo
     assert truth.result.sweep == repeated.result.sweep
 
 
+@pytest.mark.slow
 def test_redo_of_one_task_leaves_no_stale_features_for_the_others(world: World, tmp_path: Path) -> None:
     spec, put = late_model(tmp_path)
     put(1.0)
@@ -448,6 +455,7 @@ def unsteady(waves, lengths):
 """
 
 
+@pytest.mark.slow
 def test_a_model_that_changes_during_extraction_is_refused_and_its_features_are_dropped(world: World, tmp_path: Path) -> None:
     (tmp_path / "unsteady.py").write_text(UNSTEADY)
     spec = f"{tmp_path / 'unsteady.py'}:unsteady"
@@ -461,6 +469,7 @@ def test_a_model_that_changes_during_extraction_is_refused_and_its_features_are_
     assert not list(world.folder.glob("out/*/*/result.json"))
 
 
+@pytest.mark.slow
 def test_an_existing_result_removes_the_record_of_a_failure(world: World) -> None:
     world.job()
     note = world.folder / "out/fbank_no_cmvn/tone/failure.json"
@@ -535,6 +544,7 @@ def test_detectable_changes_in_memory_are_refused(
     assert sys.modules["given_in_python"] is module  # and it can still be pickled and reloaded
 
 
+@pytest.mark.slow
 def test_a_report_says_which_results_were_changed_by_hand(world: World) -> None:
     world.job()
     path = world.folder / "out/fbank_no_cmvn/tone/result.json"

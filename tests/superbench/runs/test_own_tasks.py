@@ -62,6 +62,7 @@ def ran(tmp_path: Path, task: str, *upstreams: str, data: Path | None = None, st
     return report.results
 
 
+@pytest.mark.slow
 def test_a_list_becomes_a_file_a_result_a_table_and_a_place_on_a_board(tone_list: Path, tmp_path: Path) -> None:
     said = command("task", "new", "--from", tone_list, "--name", "pitch")
     file = tone_list.parent / "pitch_task.py"
@@ -89,6 +90,7 @@ def test_a_list_becomes_a_file_a_result_a_table_and_a_place_on_a_board(tone_list
     assert compared.metrics[0].paired is not None
 
 
+@pytest.mark.slow
 def test_the_folder_of_results_and_failures_is_named_after_the_task(tone_list: Path, tmp_path: Path) -> None:
     command("task", "new", "--from", tone_list)
     task = f"{tone_list.parent}/tones_task.py:TASK"
@@ -121,6 +123,7 @@ def test_every_kind_keeps_the_contract_and_is_scored_on_a_board(tmp_path: Path, 
     assert f"mine.{primary}" in group["rows"][0]["cells"]
 
 
+@pytest.mark.slow
 def test_a_miniature_root_does_not_make_an_own_corpus_a_miniature(tone_list: Path, tmp_path: Path) -> None:
     root = tmp_path / "miniatures"
     root.mkdir()
@@ -131,6 +134,7 @@ def test_a_miniature_root_does_not_make_an_own_corpus_a_miniature(tone_list: Pat
     assert result.task.protocol == "custom"
 
 
+@pytest.mark.slow
 def test_data_check_and_plan_take_an_own_task(tone_list: Path) -> None:
     command("task", "new", "--from", tone_list)
     task = f"{tone_list.parent}/tones_task.py:TASK"
@@ -138,6 +142,7 @@ def test_data_check_and_plan_take_an_own_task(tone_list: Path) -> None:
     assert superbench.forecast("fbank_no_cmvn", [task], data=tone_list.parent).plan.tasks[0].task == "tones"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

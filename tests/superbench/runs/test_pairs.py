@@ -97,6 +97,7 @@ def pairs(root: Path, points: dict[tuple[str, str], float], part: str = "") -> t
     return [Pair(item, sound, sound, voice, part) for item, voice in points], list(points.values())
 
 
+@pytest.mark.slow
 def test_a_model_that_ignores_sound_ties_everywhere(models: Path, data: Path) -> None:
     """Lengths differ: 10⁻⁷ of rounding is a tie."""
     (score,) = minimal_pairs(f"{models}:Deaf", data).sets
@@ -105,12 +106,14 @@ def test_a_model_that_ignores_sound_ties_everywhere(models: Path, data: Path) ->
     assert [*score.parts] == ["speaker_consistency"]
 
 
+@pytest.mark.slow
 def test_likelihoods_are_compared_per_unit(models: Path, data: Path) -> None:
     """The sum is greater for the wrong sounds, which are short: -0.08 · 10 units against -0.04 · 28."""
     (score,) = minimal_pairs(f"{models}:Quiet", data, sets=["salmon"]).sets
     assert (score.total.score, score.total.ties) == (100.0, 0)
 
 
+@pytest.mark.slow
 def test_an_untrained_model_is_at_chance(data: Path) -> None:
     """Noise against noise: there is nothing to prefer."""
     folder = data / "salmon_benchmark" / "speaker_consistency"
@@ -155,6 +158,7 @@ def test_parts_have_scores_of_their_own(tmp_path: Path) -> None:
     assert score.parts["noun"].ci is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -168,6 +172,7 @@ def test_impossible_likelihoods_are_refused(models: Path, data: Path, name: str,
         minimal_pairs(f"{models}:{name}", data)
 
 
+@pytest.mark.slow
 def test_a_model_without_likelihoods_is_refused_and_models_with_likelihoods_are_named(models: Path, data: Path) -> None:
     with pytest.raises(CommandError, match=r"fbank cannot be scored .*no method `log_likelihood`.*These can: speech_gpt\."):
         minimal_pairs("fbank", data)
@@ -221,6 +226,7 @@ def test_a_result_is_written_found_again_and_listed(call: Any, models: Path, dat
     assert listed == record
 
 
+@pytest.mark.slow
 def test_other_pairs_or_another_model_overwrite_nothing(models: Path, data: Path, tmp_path: Path) -> None:
     minimal_pairs(f"{models}:Quiet", data, out=tmp_path / "out")
     with pytest.raises(Occupied, match=r"has a result of the model .*Nothing was overwritten: give this model another name"):
@@ -239,6 +245,7 @@ def test_a_damaged_result_is_named(models: Path, data: Path, tmp_path: Path) -> 
         minimal_pairs(f"{models}:Quiet", data, out=tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_results_on_pairs_are_reported_with_those_of_tasks(a_folder: Any, models: Path, data: Path) -> None:
     upstream = a_folder("Quiet", 40)
     minimal_pairs(f"{models}:Quiet", data, out=upstream.parent)

@@ -37,6 +37,7 @@ def run(tones: ModuleType, tone_corpora: Path, tmp_path: Path) -> Run:
     return performed
 
 
+@pytest.mark.slow
 def test_frames_in_eight_bits_are_another_job_and_a_deviation(run: Run, tones: ModuleType) -> None:
     half: Result = run(tones.TONES, Options("mini"), out="half").result
     small: Result = run(tones.TONES).result
@@ -52,6 +53,7 @@ def test_frames_in_eight_bits_are_another_job_and_a_deviation(run: Run, tones: M
     assert [cell.ranked for group in grouped([small]) for row in group.rows for cell in row.cells.values()] == [False]
 
 
+@pytest.mark.slow
 def test_a_task_that_reads_means_does_not_deviate(run: Run, tones: ModuleType) -> None:
     result: Result = run(tones.TONE).result
     assert result.deviations == []
@@ -59,6 +61,7 @@ def test_a_task_that_reads_means_does_not_deviate(run: Run, tones: ModuleType) -
     assert run(tones.TONE, Options("mini"), out="usual").result.scores == result.scores
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_off_gives_the_same_result(run: Run, tones: ModuleType) -> None:
     truth: Result = run(tones.TONES, out="truth").result
     with pytest.raises(Cut):

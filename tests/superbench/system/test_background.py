@@ -48,6 +48,7 @@ def endless(reporter: Reporter) -> None:
     time.sleep(600)
 
 
+@pytest.mark.slow
 def test_progress_arrives_from_another_process_before_the_block_is_left() -> None:
     reporter = Recorder()
     with in_background(partial(counted, 3), reporter):
@@ -60,6 +61,7 @@ def surroundings(reporter: Reporter) -> None:
     reporter.note(os.environ["WHO_ASKS"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["short", "too long for the name of a socket " * 4])
 def test_the_process_has_the_environment_of_the_one_that_asks(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -74,6 +76,7 @@ def test_the_process_has_the_environment_of_the_one_that_asks(
         assert reporter.notes == [who]
 
 
+@pytest.mark.slow
 def test_what_the_work_raised_is_raised_here() -> None:
     reporter = Recorder()
 
@@ -87,6 +90,7 @@ def test_what_the_work_raised_is_raised_here() -> None:
     assert reporter.notes[0].startswith("failed: no such thing")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error() -> None:
     with pytest.raises(SuperbenchError, match="died"), in_background(killed, Recorder()):
         pass

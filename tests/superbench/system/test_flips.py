@@ -44,6 +44,7 @@ def flipped(data: bytes, bit: int) -> bytes:
 # ---------------------------------------------------------------- files
 
 
+@pytest.mark.slow
 def test_no_bit_of_a_sealed_file_can_be_flipped_unseen(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     tensors = {"a": torch.arange(3.0), "b": torch.tensor(7), "c": torch.zeros(0, dtype=torch.bfloat16)}
@@ -78,6 +79,7 @@ def test_a_file_without_a_digest_is_no_sealed_one(tmp_path: Path) -> None:
         load_sealed(tmp_path / "state.safetensors")
 
 
+@pytest.mark.slow
 def test_no_bit_of_remembered_facts_can_be_flipped_unseen(tmp_path: Path) -> None:
     path, facts = tmp_path / "facts.json", [{"name": "mates", "value": 0.25, "holds": True}]
     write_facts(path, facts)
@@ -146,6 +148,7 @@ def an_apc(path: Path) -> Any:
     return family
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_a_flipped_bit_is_refused_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "apc.safetensors"
     family = an_apc(path)
@@ -156,6 +159,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_refused_in_one_sentence(tmp_path: Pa
         load_model(family, path, "apc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [{"layers": 0}, {"layers": -1}, {"width": -1}, {"width": 0}, {"width": "256"}, {"width": None}, {"width": True},
@@ -175,6 +179,7 @@ def test_a_configuration_that_no_model_can_have_is_one_sentence(tmp_path: Path, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["", "[]", "3", "null", "{", '{"layers": 3}', '"text"'])
 def test_a_configuration_that_is_none_is_one_sentence(tmp_path: Path, config: str) -> None:
     family = an_apc(tmp_path / "apc.safetensors")
@@ -228,6 +233,7 @@ FALSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("false", FALSE)
 def test_a_false_row_of_the_index_is_found_before_features_are_used(
     false: str, sounds: list[Audio], tones: ModuleType, tmp_path: Path
@@ -256,6 +262,7 @@ def test_verify_names_false_rows_and_forgets_them_when_asked(tmp_path: Path) -> 
         assert not [finding for finding in store.verify() if finding.state == "damaged"]
 
 
+@pytest.mark.slow
 def test_an_index_that_sqlite_finds_damaged_is_made_anew_and_said(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         for number in range(200):

@@ -29,20 +29,24 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_alone_there_is_nothing_to_say() -> None:
     assert foreign() == []
     assert foreign([str(PACKAGE.parent), ""]) == []
 
 
+@pytest.mark.slow
 def test_a_package_elsewhere_on_the_path_is_named(site: Path) -> None:
     assert foreign([str(PACKAGE.parent), str(site)]) == [f"{site / 'superbench'} is another one"]
 
 
+@pytest.mark.slow
 def test_a_folder_without_python_is_no_package(tmp_path: Path) -> None:
     (tmp_path / "superbench").mkdir()
     assert foreign([str(tmp_path)]) == []
 
 
+@pytest.mark.slow
 def test_a_distribution_that_shares_our_folder_is_named(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
     assert "the distribution superbench installs one, too" in foreign([])

@@ -70,6 +70,7 @@ def test_an_interrupt_ends_a_command_and_all_of_its_processes(
     assert left_behind(started.process.pid) == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_a_library_swallows_ends_the_process_all_the_same() -> None:
     process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -95,6 +96,7 @@ def test_a_process_that_ignores_interrupts_goes_on_ignoring_them(setting: str) -
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.slow
 def test_a_process_beside_ignores_interrupts_and_who_starts_it_hears_them() -> None:
     before = signal.getsignal(signal.SIGINT)
     process = start(time.sleep, 60, threads=1)
@@ -122,6 +124,7 @@ time.sleep(30)
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_is_lost_in_a_callback_of_compiled_code_prints_no_traceback() -> None:
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, check=False, timeout=60)

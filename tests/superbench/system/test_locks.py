@@ -94,6 +94,7 @@ class Remarks(NoWatcher):
         self.texts.append(text)
 
 
+@pytest.mark.slow
 def test_pretraining_a_board_and_a_store_go_on_too(without_locks: Callable[[Path], None], tmp_path: Path, audio: Path) -> None:
     without_locks(tmp_path)
     pretrain("apc:nano", audio, tmp_path / "apc.safetensors", steps=1, seed=0, device="cpu", reporter=Silence())
@@ -124,6 +125,7 @@ def test_a_lease_has_one_holder_at_a_time(without_locks: Callable[[Path], None],
     test_a_lock_has_one_holder_at_a_time(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_lease_of_a_process_ends_with_it_on_the_same_machine(without_locks: Callable[[Path], None], tmp_path: Path) -> None:
     without_locks(tmp_path)
     child = os.fork()
@@ -156,6 +158,7 @@ def test_the_lease_of_another_machine_ends_when_it_is_renewed_no_more(
         assert held(tmp_path / "lock")
 
 
+@pytest.mark.slow
 def test_a_lease_is_renewed_while_its_process_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leases.mark(tmp_path)
     with locked(tmp_path / "lock", wait=True):

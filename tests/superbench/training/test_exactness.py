@@ -113,6 +113,7 @@ def plainly(
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("head", HEADS)
 def test_logits_and_gradients_from_means_are_those_from_frames(head: str, dtype: torch.dtype) -> None:
@@ -130,6 +131,7 @@ def test_logits_and_gradients_from_means_are_those_from_frames(head: str, dtype:
         assert far(one.grad, other.grad) <= TOLERANCE[dtype], name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("head", HEADS)
 def test_200_updates_on_means_are_those_on_frames(head: str, dtype: torch.dtype) -> None:
@@ -152,6 +154,7 @@ def test_padding_that_counted_would_be_seen() -> None:
     assert far(probe(padded_too, lengths), OnFrames(probe)(frames, lengths)) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rates", "steps"), SWEEPS)
 @pytest.mark.parametrize("head", HEADS)
 def test_a_sweep_in_double_precision_equals_each_probe_alone(head: str, rates: tuple[float, ...], steps: int) -> None:
@@ -161,6 +164,7 @@ def test_a_sweep_in_double_precision_equals_each_probe_alone(head: str, rates: t
             assert far(together.own[number][name], value) <= 1e-9, (rates[number], name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rates", "steps"), SWEEPS)
 @pytest.mark.parametrize("head", HEADS)
 def test_a_sweep_in_single_precision_predicts_as_each_probe_alone(head: str, rates: tuple[float, ...], steps: int) -> None:

@@ -156,6 +156,7 @@ def test_more_examples_help_where_features_tell_the_class() -> None:
     assert all(value == 100.0 for values in scores(telling(0.01)).values() for value in values)
 
 
+@pytest.mark.slow
 def test_permuted_labels_bring_every_k_to_chance() -> None:
     """Inside the 99.9 % interval (Student's t) of the mean over a hundred permutations. Items of one cluster are right or wrong
     together, so single permutations vary."""
@@ -251,6 +252,7 @@ def test_an_interval_of_one_draw_is_the_usual_one(groups: int) -> None:
     assert (low, high, method) == (pytest.approx(usual[0]), pytest.approx(usual[1]), usual[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [8, 40])
 def test_draws_that_differ_widen_the_interval(groups: int) -> None:
     alike, different = drawn([0.7] * 6, groups), drawn([0.4, 0.5, 0.6, 0.8, 0.9, 1.0], groups)
@@ -285,6 +287,7 @@ def tone_run(tones: ModuleType, tone_corpora: Path, tmp_path_factory: pytest.Tem
     return done
 
 
+@pytest.mark.slow
 def test_a_classification_plugin_gets_few_shot_for_nothing(tone_run: Callable[..., Any]) -> None:
     result = tone_run()[0].result
     assert result.schema_ == 2

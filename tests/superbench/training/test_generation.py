@@ -45,6 +45,7 @@ def continued(checkpoint: Path, prompt: Path, seed: int = 0, seconds: float = 0.
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_prompt_stays_and_the_asked_time_follows(checkpoint: Path, prompt: Path) -> None:
     found = continued(checkpoint, prompt)
     heard = torch.from_numpy(soundfile.read(prompt, dtype="float32")[0])
@@ -56,6 +57,7 @@ def test_the_prompt_stays_and_the_asked_time_follows(checkpoint: Path, prompt: P
     assert found.facts["units of the prompt"] == 49
 
 
+@pytest.mark.slow
 def test_a_prompt_is_what_it_holds_and_a_cut_one_is_refused(checkpoint: Path, prompt: Path, tmp_path: Path) -> None:
     wave, rate = soundfile.read(prompt)
     other = tmp_path / "prompt.wav"
@@ -66,12 +68,14 @@ def test_a_prompt_is_what_it_holds_and_a_cut_one_is_refused(checkpoint: Path, pr
         continued(checkpoint, other)
 
 
+@pytest.mark.slow
 def test_the_seed_makes_the_sound(checkpoint: Path, prompt: Path) -> None:
     one, again, other = (continued(checkpoint, prompt, seed).wave for seed in (0, 0, 1))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
 
+@pytest.mark.slow
 def test_units_of_a_model_become_the_spectrum_of_their_centroids() -> None:
     torch.manual_seed(0)
     model = speech_gpt.SpeechGpt(speech_gpt.SpeechGpt.configs["mini"])
@@ -85,6 +89,7 @@ def test_units_of_a_model_become_the_spectrum_of_their_centroids() -> None:
     assert float(spectrum.argmax()) / len(spoken) * 16_000 == pytest.approx(2500, abs=100)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_generate_is_named_with_one_that_can(tmp_path: Path, prompt: Path) -> None:
     path = written(tmp_path / "apc.safetensors", apc, "Apc")
     with pytest.raises(CommandError, match=r"cannot generate(.|\n)*superbench pretrain speech_gpt"):
@@ -99,6 +104,7 @@ def test_a_checkpoint_that_is_absent_or_no_checkpoint_is_told_apart(tmp_path: Pa
         continued(tmp_path / "text.safetensors", prompt)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_wav_with_or_without_the_prompt(tmp_path: Path, checkpoint: Path, prompt: Path) -> None:
     for more, samples in (((), 16_100 + 3_200), (("--alone",), 3_200)):
         out = tmp_path / f"{len(more)}.wav"

@@ -140,6 +140,7 @@ def nearest_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], tuple[
     return computed
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_up_the_nearest_example_is_right_from_one_example_on(
     nearest_run: Callable[[], tuple[Result, Path]],
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_model_that_looks_up_the_nearest_example_is_right_from_one_example_on(
         assert set(entry.controls) == {*controls_of("in-context", entry.k), *OTHER_RULES}
 
 
+@pytest.mark.slow
 def test_a_model_that_ignores_the_sound_is_at_chance_and_no_sound_says_so(tmp_path: Path) -> None:
     for entry in by_k(run(Reader(deaf), tmp_path)).values():
         assert near_chance(entry.score, 16)
@@ -162,6 +164,7 @@ def test_a_model_that_ignores_the_sound_is_at_chance_and_no_sound_says_so(tmp_pa
         assert entry.controls["by sum"] == 25.0  # always the shortest word
 
 
+@pytest.mark.slow
 def test_a_model_that_repeats_the_last_label_is_at_chance(tmp_path: Path) -> None:
     result = run(Reader(repeater), tmp_path)
     for k in (1, 2):
@@ -179,6 +182,7 @@ def test_label_orders_are_all_there_are_and_balanced() -> None:
     assert len({tuple(label_order(12, draw)) for draw in range(48)}) == 24
 
 
+@pytest.mark.slow
 def test_the_result_is_of_schema_2_and_lies_in_its_own_folder(nearest_run: Callable[[], tuple[Result, Path]]) -> None:
     result, folder = nearest_run()
     assert (folder / "out/model/tones/in-context/result.json").is_file()
@@ -225,12 +229,14 @@ def test_a_killed_run_gives_the_same_result_and_asks_only_what_was_not_asked(tmp
     assert again.asked == 0  # found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, 0.5, -math.inf])
 def test_a_likelihood_that_cannot_be_one_is_an_error(value: float, tmp_path: Path) -> None:
     with pytest.raises(BadUpstream, match=r"model returned .* as the log-likelihood of the label 'top'"):
         run(Reader(lambda examples, question, label: value if label == "top" else -1.0), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_label_without_tokens_is_an_error(tmp_path: Path) -> None:
     model = Reader(nearest)
     model.likelihood_of = lambda prompt, parts: Likelihood(0.0, 0, 4)  # type: ignore[method-assign]
@@ -238,6 +244,7 @@ def test_a_label_without_tokens_is_an_error(tmp_path: Path) -> None:
         run(model, tmp_path)
 
 
+@pytest.mark.slow
 def test_words_of_the_card_stand_for_labels(tmp_path: Path) -> None:
     seen = set()
 
@@ -249,11 +256,13 @@ def test_words_of_the_card_stand_for_labels(tmp_path: Path) -> None:
     assert seen == {"deep", "mid", "high", "top"}
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_continue_is_told_which_can(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"no method `log_likelihood`\). These can: .*speech_gpt.* --protocol few-shot"):
         run(plugins.upstream(plugins.parse("fbank")).model, tmp_path)
 
 
+@pytest.mark.slow
 def test_shots_that_no_prompt_holds_are_left_out(tmp_path: Path) -> None:
     result = run(Reader(nearest), tmp_path, (1, 11), draws=1)
     assert list(by_k(result)) == [1]
@@ -264,6 +273,7 @@ def test_shots_that_no_prompt_holds_are_left_out(tmp_path: Path) -> None:
         run(Reader(nearest), tmp_path / "many", (11,))
 
 
+@pytest.mark.slow
 def test_a_task_without_labels_to_choose_from_is_refused(tmp_path: Path) -> None:
     ks = tones()
     with pytest.raises(Undefined, match="has no in-context form"):

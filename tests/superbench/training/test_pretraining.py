@@ -170,12 +170,14 @@ def test_every_format_is_found_in_every_folder(speech: Path) -> None:
     assert all(3000 < one.samples < 19_000 for one in found)
 
 
+@pytest.mark.slow
 def test_the_seed_alone_decides_the_weights(tiny: Path, speech: Path, tmp_path: Path) -> None:
     one = train(tiny, speech, tmp_path / "one.safetensors")
     assert same(one, train(tiny, speech, tmp_path / "again.safetensors"))
     assert not same(one, train(tiny, speech, tmp_path / "other.safetensors", seed=1))
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_held_out_loss_too(trained: Path) -> None:
     rows = list(csv.DictReader(trained.with_suffix(".csv").read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == list(range(4, 41, 4))
@@ -183,6 +185,7 @@ def test_the_loss_falls_and_the_held_out_loss_too(trained: Path) -> None:
     assert float(rows[-1]["held out"]) < 0.9 * float(rows[0]["held out"])
 
 
+@pytest.mark.slow
 def test_what_only_pretraining_needs_stays_out_of_the_checkpoint(trained: Path) -> None:
     assert set(load_tensors(trained)[0]) == {"out.weight", "out.bias", "scale"}
     loaded = plugins.upstream(plugins.parse(f"mine={trained.with_name('tiny.py')}:Tiny@{trained}"))
@@ -221,6 +224,7 @@ def test_killed_at_random_points_the_weights_are_those_of_an_undisturbed_run(
     assert [one.step for one in events.Scalars("loss/training")] == list(range(1, 61))
 
 
+@pytest.mark.slow
 def test_gradients_in_parts_are_those_of_the_whole_batch(tiny: Path, speech: Path) -> None:
     """`Plain` has no dropout, and its loss is a mean over frames; its crops have equal length."""
     long = [one for one in recordings(speech, Silence()) if one.samples >= 8000 * 1.1]
@@ -235,6 +239,7 @@ def test_gradients_in_parts_are_those_of_the_whole_batch(tiny: Path, speech: Pat
     assert max(float((weights[0] - one).abs().max()) for one in weights) < 1e-6
 
 
+@pytest.mark.slow
 def test_in_half_precision_weights_and_moments_stay_whole(tiny: Path, speech: Path) -> None:
     found, exact = learner(tiny, speech, "Tiny", precision="bfloat16"), learner(tiny, speech, "Tiny")
     losses = [(found.step(number), exact.step(number)) for number in range(40)]
@@ -257,6 +262,7 @@ def test_an_epoch_of_buckets_reads_each_utterance_once_and_pads_little() -> None
     assert buckets.batch(3).tolist() == epochs[0][3].tolist()  # whatever was asked for between
 
 
+@pytest.mark.slow
 def test_few_files_are_said_to_hold_none_out(tiny: Path, speech: Path, tmp_path: Path) -> None:
     notes = Notes()
     few = tmp_path / "few"
@@ -267,6 +273,7 @@ def test_few_files_are_said_to_hold_none_out(tiny: Path, speech: Path, tmp_path:
     assert any("too few to hold one out" in said for said in notes.said)
 
 
+@pytest.mark.slow
 def test_curves_can_be_read_by_tensorboard(trained: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = reader.EventAccumulator(str(trained.with_suffix(".events"))).Reload()
@@ -275,6 +282,7 @@ def test_curves_can_be_read_by_tensorboard(trained: Path) -> None:
     assert [one.step for one in events.Scalars("loss/held out")] == list(range(4, 41, 4))
 
 
+@pytest.mark.slow
 def test_without_tensorboard_the_table_is_all_and_it_is_said_once(
     tiny: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +311,7 @@ def test_a_folder_without_sound_says_what_was_looked_for(tiny: Path, tmp_path: P
             train(tiny, tmp_path / folder, tmp_path / "out.safetensors")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_not_overwritten_and_what_differs_is_said(
     tiny: Path, speech: Path, tmp_path: Path
 ) -> None:
@@ -322,6 +331,7 @@ def test_a_checkpoint_of_another_run_is_not_overwritten_and_what_differs_is_said
         train(tiny, speech, out, replace=False)
 
 
+@pytest.mark.slow
 def test_the_same_sound_in_another_place_is_the_same_run(tiny: Path, speech: Path, tmp_path: Path) -> None:
     out, moved, notes = tmp_path / "out.safetensors", tmp_path / "moved", Notes()
     train(tiny, speech, out)
@@ -344,6 +354,7 @@ def exchanged(path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_other_sound_of_the_same_names_sizes_and_dates_is_trained_on_anew(tiny: Path, speech: Path, tmp_path: Path) -> None:
     out, sound = tmp_path / "out.safetensors", tmp_path / "sound"
     shutil.copytree(speech, sound)
@@ -415,6 +426,7 @@ def test_what_is_left_out_is_said_and_what_can_be_decoded_is_heard(speech: Path,
         recordings(folder, notes)
 
 
+@pytest.mark.slow
 def test_sound_that_cannot_be_meant_is_named_before_anything_is_trained(tiny: Path, speech: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -426,6 +438,7 @@ def test_sound_that_cannot_be_meant_is_named_before_anything_is_trained(tiny: Pa
         train(tiny, folder, tmp_path / "out.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Tiny", "Whole"])
 def test_a_full_disk_ends_it_with_advice_and_it_goes_on_from_there(
     tiny: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -460,6 +473,7 @@ def test_too_little_room_is_said_before_the_first_update(
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_write_one_checkpoint(tiny: Path, speech: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     with OutputFiles(out).alone(), pytest.raises(CommandError, match="Another process is pretraining into"):
@@ -486,6 +500,7 @@ def test_a_loss_that_bursts_ends_the_training(tiny: Path, speech: Path, tmp_path
         train(tiny, speech, tmp_path / "out.safetensors", "Bursting")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [

@@ -78,6 +78,7 @@ def test_an_unknown_tracker_and_one_that_is_not_installed_are_refused(monkeypatc
         require_tracker("wandb")
 
 
+@pytest.mark.slow
 def test_probes_are_tracked_and_the_result_is_the_same(
     fakes: doubles.FakeTrackers, tone_corpora: Path, tones: Any, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_probes_are_tracked_and_the_result_is_the_same(
     assert logged[-1][1] == {"test/accuracy": results[1].scores["accuracy"].value}
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_the_curves_of_a_run(tone_corpora: Path, tones: Any, tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     with tracking("tensorboard", "r", tmp_path / "events", {}, Notes()) as tracker:
