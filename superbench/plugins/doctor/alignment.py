@@ -71,6 +71,14 @@ def _tokens(before: int, after: int, hop: int) -> dict[str, Any]:
     )
 
 
+def how_to_count(states: Callable[[Tensor], Tensor], first: Tensor, wave: Tensor) -> str:
+    """Returns what to correct where a model returns too many or too few frames. Arguments: as of `alignment`."""
+    before, after = _tokens_in(first, states(wave.roll(len(wave) // 3)))
+    if before or after:
+        return f"Leave the class or prefix tokens out: {_slice(before, after)}"
+    return "Correct `hop`, or the `lengths` that it returns"
+
+
 def _slice(before: int, after: int) -> str:
     end = f"-{after}" if after else ""
     return f"Features(frames[:, :, {before or ''}:{end}], lengths - {before + after})"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from superbench.contract import SAMPLE_RATE
 from superbench.contract.model import LARGEST_HALF, TOLERATED_FRAMES
 from superbench.errors import BadUpstream
-from superbench.plugins.doctor.alignment import BadOutput, alignment, require_features
+from superbench.plugins.doctor.alignment import BadOutput, alignment, how_to_count, require_features
 from superbench.plugins.doctor.measures import difference, weights
 from superbench.plugins.models import Loaded
 from superbench.plugins.resampling import Resampled
@@ -150,7 +150,9 @@ def _lengths(examining: Examining, counted: Mapping[int, int]) -> Finding:
     by_samples = {n: examining.states(examining.noise(n))[0] for n in LENGTHS}
     counts = {n: states.shape[1] for n, states in by_samples.items()} | dict(counted)
     if faults := [fault for n, count in counts.items() if (fault := _miscounted(n, count, hop))]:
-        return Finding("length", False, f"{faults[0]}. Correct `hop`, or the `lengths` that it returns")
+        wave = examining.noise(LENGTHS[-1])
+        advice = how_to_count(lambda sound: examining.states(sound)[0], by_samples[LENGTHS[-1]], wave)
+        return Finding("length", False, f"{faults[0]}. {advice}")
     if copied := [n for n, states in by_samples.items() if _ends_in_padding(states)]:
         last = f"of the {counts[copied[0]]} frames for {copied[0]} samples of noise, the last is empty or a copy"
         return Finding("length", False, f"1 frame too many: {last}. Leave padding out of the `lengths` that it returns")

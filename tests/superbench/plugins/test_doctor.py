@@ -159,6 +159,16 @@ def test_tokens_beside_the_frames_are_found(tones: ModuleType, before: int, afte
     assert re.search(says, finding.measured), finding.measured
 
 
+def test_a_token_that_makes_too_many_frames_is_to_be_left_out(tones: ModuleType) -> None:
+    def change(model: nn.Module, features: Features) -> Features:
+        token = torch.full_like(features.frames[:, :, :1], 0.5)
+        return Features(torch.cat([token, features.frames], 2), features.lengths + 1)
+
+    finding = next(found for found in examined_model(changed(tones, change))[0].findings if found.name == "length")
+    assert not finding.holds
+    assert finding.measured.endswith("Leave the class or prefix tokens out: Features(frames[:, :, 1:], lengths - 1)")
+
+
 def test_frames_that_come_late_are_found_by_a_click(tones: ModuleType) -> None:
     def late(model: nn.Module, features: Features) -> Features:
         return Features(features.frames.roll(2, 2), features.lengths)
