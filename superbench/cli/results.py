@@ -164,7 +164,7 @@ def _plain(one: Weaknesses) -> dict[str, Any]:
 
 
 def _tables(one: Weaknesses, top: int) -> list[Table]:
-    tables = [_slice_table(one, top), _item_table(one, top)]
+    tables = [_slice_table(one, top), *([_item_table(one, top)] if any(error > 0 for error in one.errors) else [])]
     return [*tables, _confusion_table(one.confusion)] if one.confusion else tables
 
 
@@ -186,7 +186,7 @@ def _slice_table(one: Weaknesses, top: int) -> Table:
         weakest = worst(parts)
         for part in _shown(parts, top):
             interval = "" if part.interval is None else f"{part.interval[0]:.{digits}f} to {part.interval[1]:.{digits}f}"
-            remark = "worst" if part is weakest else "best" if part is parts[-1] else ""
+            remark = "" if weakest.value == parts[-1].value else {id(weakest): "worst", id(parts[-1]): "best"}.get(id(part), "")
             table.add_row(kind, _cut(part.name), str(len(part.items)), f"{part.value:.{digits}f}", interval, remark)
     return table
 
@@ -194,7 +194,9 @@ def _slice_table(one: Weaknesses, top: int) -> Table:
 def _item_table(one: Weaknesses, top: int) -> Table:
     from rich.table import Table
 
-    table = Table("item", "error", "reference", "prediction", title="The items with the largest errors", title_justify="left")
+    wrong = sum(error > 0 for error in one.errors)
+    title = f"The items with the largest errors ({wrong} of {len(one.errors)} have one)"
+    table = Table("item", "error", "reference", "prediction", title=title, title_justify="left")
     order = sorted(
         range(len(one.errors)),
         key=lambda place: (-(one.errors[place] if one.errors[place] == one.errors[place] else 0.0), place),

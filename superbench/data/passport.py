@@ -122,12 +122,13 @@ def departures(published: Mapping[str, int], counts: Mapping[str, int]) -> list[
     return [f"{key}: {counts.get(key, 0)} in place of {n}" for key, n in published.items() if counts.get(key, 0) != n]
 
 
-def notes_of(passport: Passport, card: TaskCard) -> list[str]:
+def notes_of(passport: Passport, card: TaskCard, *, cut: bool = False) -> list[str]:
     """Returns the notes of a result about its corpus: the origin of a miniature, one note on all differences, and each remark
-    of the corpus reader."""
+    of the corpus reader. `cut`: items were left out on request (`--limit`), so differences in number say nothing."""
+    damage = [] if cut else _damage(passport)
     if passport.miniature:
-        return [": ".join(filter(None, [passport.miniature, card.miniature])), *_damage(passport), *passport.remarks]
-    return _damage(passport) + passport.remarks
+        return [": ".join(filter(None, [passport.miniature, card.miniature])), *damage, *passport.remarks]
+    return damage + passport.remarks
 
 
 def _damage(passport: Passport) -> list[str]:

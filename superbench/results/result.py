@@ -255,6 +255,16 @@ class Result(Record):
         """Return the text of `result.json`."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
+    def __repr__(self) -> str:
+        """Return one line: model, task, protocol, and the primary score with its 95 % interval."""
+        score = self.scores[self.primary]
+        unit = " %" if score.unit == "%" else ""
+        between = f" [{score.ci[0]:.4g}, {score.ci[1]:.4g}]" if score.ci else ""
+        what = f"{self.upstream.name} · {self.task.name} (protocol {self.task.protocol})"
+        return f"<Result {visible(what)}: {self.primary} {score.value:.4g}{unit}{between}>"
+
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: a row for each metric with its 95 % interval; deviations and notes below."""
         head = f"{self.upstream.name} · {self.task.name} (version {self.task.version}, protocol {self.task.protocol})"

@@ -85,6 +85,16 @@ def terminal(results: Iterable[Result]) -> RenderableType:
     return Stack(*(part for group, present in shown(results) for part in _table(group, present)))
 
 
+def printed(results: Iterable[Result], width: int = 120) -> str:
+    """Return the tables of `terminal` as text of at most `width` characters a line, without colours."""
+    from rich.console import Console
+
+    console = Console(width=width, highlight=False, markup=False, color_system=None)
+    with console.capture() as capture:
+        console.print(terminal(results))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
 def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
     from rich.table import Table
     from rich.text import Text

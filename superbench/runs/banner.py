@@ -24,7 +24,7 @@ def banner(checked: Asked, given: Path, shares: Mapping[Job, float], processes: 
     names = [spec.alias for spec in checked.specs]
     steps = [f"{name} {options.recipe(task).steps:,}".replace(",", " ") for name, task in checked.tasks.items()]
     updates = f"updates: {first_of(steps, 10)}" if options.trains else "nothing is trained"
-    kind = "miniature corpora that superbench wrote" if corpora.synthetic else "real corpora, not miniatures"
+    kind = "miniature corpora that superbench wrote" if corpora.synthetic else "taken for real ones, as it has no miniatures"
     inside = "" if corpora.root.resolve() == given.resolve() else f" ({given} is a part of them)"
     count = f"{len(shares)} {'job' if len(shares) == 1 else 'jobs'}"
     lines = [

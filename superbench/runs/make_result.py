@@ -144,7 +144,8 @@ def _counts(folds: Sequence[Fold]) -> dict[str, int]:
 
 def _notes(made: ResultParts) -> list[str]:
     card, protocol = made.task.card, made.options.protocol
-    notes = _without_means(made) + list(made.outcome.notes) + notes_of(made.passport, card)
+    notes = _without_means(made) + list(made.outcome.notes)
+    notes += notes_of(made.passport, card, cut=made.options.limit is not None)
     for rate, count in sorted(made.statistics.rates.items()):
         if rate != SAMPLE_RATE:
             notes.append(f"{count} pieces of sound at {rate} Hz were resampled to 16000 Hz")

@@ -170,7 +170,7 @@ def test_the_official_protocol_and_its_length_are_said(tmp_path: Path) -> None:
     checked = asked(["fbank"], "ks,asv", data=tmp_path)
     lines = banner(checked, tmp_path, checked.jobs, 2)
     assert lines[1] == "protocol superb (updates: ks 200 000, asv 200 000)"
-    assert "real corpora, not miniatures" in lines[2]
+    assert "taken for real ones, as it has no miniatures" in lines[2]
     assert re.search(r"very roughly \d+ h", lines[3])
 
 

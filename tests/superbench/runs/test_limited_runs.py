@@ -38,6 +38,7 @@ def test_a_limited_run_is_a_job_of_its_own_and_is_never_ranked_beside_a_complete
     assert few.data.items["test"] == 24
     assert [few.data.passport.counts[split] for split in ("train", "dev", "test")] == [24] * 3
     assert len({result.data.fingerprint for result in (few, complete, other)}) == 3
+    assert not [note for note in few.notes if "in place of" in note]  # what --limit leaves out is no damage of the corpus
     folders = sorted(path.parent.parent.name for path in (tmp_path / "out").rglob("result.json"))
     assert len(folders) == 3
     assert any(folder.endswith("--limit-30--max-steps-20") or "--limit-30" in folder for folder in folders)

@@ -59,6 +59,18 @@ def test_a_report_is_a_table_and_names_what_has_no_result(a_folder: Callable[...
     assert Report([], 1.0)._repr_html_() == "<br>1 s"
 
 
+def test_python_prints_a_report_as_tables_and_a_result_as_a_line(a_folder: Callable[..., Path]) -> None:
+    result = read_result(a_folder("apc", 36) / "ks")
+    report = Report(
+        [Ended(Job(parse("apc"), "ks"), "done", result), Ended(Job(parse("mfcc"), "er"), "absent", None, "no")], 12.0
+    )
+    assert re.search(r"│ KS accuracy ↑ │ +75\.0 ±", str(report))
+    assert str(report).endswith("mfcc · er: absent. no\n12 s")
+    assert re.fullmatch(r"<Result apc · ks \(protocol mini\): accuracy 75 % \[[\d.]+, [\d.]+\]>", repr(result))
+    assert repr([result, result]).count("<Result") == 2
+    assert repr(Report([], 1.0)) == "1 s"
+
+
 def test_a_result_is_a_row_for_each_metric(a_folder: Callable[..., Path]) -> None:
     result = read_result(a_folder("<i>x", 36, deviations=["--max-steps 10"]) / "ks")
     html = result._repr_html_()
