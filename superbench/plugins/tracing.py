@@ -174,7 +174,7 @@ def forget_changed(folders: Iterable[Path] = ()) -> None:
     if any(_changed(digests) for digests in recorded.values()):
         forget(name for name in recorded if read_of(name) is not None)
     for name, module in list(sys.modules.items()):
-        top, file = name.partition(".")[0], getattr(module, "__file__", None)
+        top, file = name.partition(".")[0], getattr(module, "__dict__", {}).get("__file__")  # imports no lazy module
         if top in entries and file and is_project(file) and not _within(file, entries[top]):
             del sys.modules[name]
 

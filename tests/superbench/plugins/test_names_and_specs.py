@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -137,6 +138,18 @@ def test_names_of_a_hub_are_read_without_importing_it(hub: str) -> None:
         "heavy = {'torch', 'numpy', 's3prl', 'torchaudio'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Lazy(ModuleType):
+    """A module that imports another one as soon as it is asked for an attribute, as speechbrain has them."""
+
+    def __getattr__(self, name: str) -> object:
+        raise ImportError(f"{self.__name__}.{name} needs a package that is not installed")
+
+
+def test_lazy_modules_of_other_packages_are_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "a_lazy_module", Lazy("a_lazy_module"))
+    assert plugins.upstream(plugins.parse("fbank")).hop == 160
 
 
 @pytest.mark.slow
