@@ -23,7 +23,8 @@ def list_(
     hub: Annotated[
         str | None,
         typer.Option(
-            help="List the names of a hub, or how to write them: torchaudio, s3prl, hf, fairseq, hear, onnx", show_default=False
+            help="List the names of a hub, or how to write them: torchaudio, s3prl, hf, fairseq, hear, onnx, speechbrain",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

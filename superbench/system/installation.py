@@ -10,7 +10,10 @@ from pathlib import Path
 
 OURS = "speech-superbench"
 PACKAGE = "superbench"
-MATTERING = ("torch", "torchaudio", "numpy", "scipy", "soundfile", "soxr", "librosa", "scikit-learn", "transformers", "s3prl")
+MATTERING = (
+    "torch", "torchaudio", "numpy", "scipy", "soundfile", "soxr", "librosa", "scikit-learn", "transformers", "s3prl",
+    "speechbrain",
+)  # fmt: skip
 """Distributions whose versions can change features or scores."""
 
 

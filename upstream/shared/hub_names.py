@@ -9,6 +9,12 @@ from pathlib import Path
 
 from superbench import MissingExtra
 
+NO_ESPNET = (
+    "Models of ESPnet cannot be read, because it does not install beside superbench: versions 202207 to 202511 need protobuf "
+    "or importlib-metadata of 2022, 202611 needs Python 3.12 and omegaconf before 2.4, and 202205 needs a compiler."
+)
+INSTEAD = "Export the encoder as onnx/FILE.onnx, or write a class that loads it in an environment with ESPnet: file.py:Class."
+
 
 def s3prl() -> dict[str, str]:
     """Returns entry of S3PRL's hub -> family, in the order of families; raises `MissingExtra`."""
@@ -58,6 +64,17 @@ def hear() -> dict[str, str]:
 def onnx() -> dict[str, str]:
     """Returns how to write the names of ONNX files."""
     return {"FILE.onnx": f"waves (batch, samples) in, hidden states out; {_installed('onnxruntime', 'onnx')}"}
+
+
+def speechbrain() -> dict[str, str]:
+    """Returns how to write the names of folders of speechbrain."""
+    extra = _installed("speechbrain", "speechbrain")
+    return {"./FOLDER": f"hyperparams.yaml, which is code that runs, and its checkpoints, as from_hparams reads them; {extra}"}
+
+
+def espnet() -> dict[str, str]:
+    """Returns why there are no names of ESPnet's models."""
+    return {"(none)": f"{NO_ESPNET} {INSTEAD}"}
 
 
 def _installed(package: str, extra: str) -> str:

@@ -49,7 +49,7 @@ def must_be_whole(name: str, folder: Path) -> None:
     for path in weights(folder):
         if not path.is_file():
             raise BadCheckpoint(f"{name} lacks {path.name}, which its index of weights names. Fetch that file too.")
-        _must_be_fetched(path)
+        must_be_fetched(path)
 
 
 def must_fit(name: str, folder: Path) -> None:
@@ -83,7 +83,7 @@ def shapes_of(path: Path) -> dict[str, Sequence[int]]:
 
 def read(path: Path) -> Mapping[str, Any]:
     """Reads a configuration; raises `BadCheckpoint` with the name of the file and the problem."""
-    _must_be_fetched(path)
+    must_be_fetched(path)
     content = path.read_bytes()
     if content.startswith(MARK):
         raise BadCheckpoint(
@@ -129,7 +129,8 @@ def weights(folder: Path) -> Iterator[Path]:
         yield from sorted({folder / str(part) for part in parts.values()})
 
 
-def _must_be_fetched(path: Path) -> None:
+def must_be_fetched(path: Path) -> None:
+    """Raises `BadCheckpoint` for a pointer of Git LFS in place of a file."""
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
             raise BadCheckpoint(

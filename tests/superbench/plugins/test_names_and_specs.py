@@ -124,7 +124,8 @@ def test_listing_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("hub", "name", "says"),
     [("hf", "./FOLDER", "save_pretrained"), ("fairseq", "FILE.pt", "HuBERT"), ("hear", "MODULE@FILE", "weights"),
-     ("onnx", "FILE.onnx", "onnxruntime"), ("hf-lm", "ID", "anguage models")],
+     ("onnx", "FILE.onnx", "onnxruntime"), ("hf-lm", "ID", "anguage models"), ("speechbrain", "./FOLDER", "is code that runs"),
+     ("espnet", "(none)", "cannot be read")],
 )  # fmt: skip
 def test_hubs_without_a_list_say_how_to_write_their_names(hub: str, name: str, says: str) -> None:
     assert says in {row.name: row.kind for row in plugins.offered(hub)}[name]
