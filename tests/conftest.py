@@ -27,6 +27,7 @@ from superbench.system.progress import Silence
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 PLUGIN = Path(__file__).parent / "plugin" / "superbench_tones.py"
 LONGEST = [
+    "test_engines",
     "test_readme",
     "test_notebooks",
     "test_server",

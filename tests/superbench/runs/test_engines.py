@@ -253,7 +253,13 @@ def test_slurm(keyword_corpora: Path, alone: Path, tmp_path: Path, cluster: str)
 
 
 @pytest.fixture
-def cluster() -> Iterator[Any]:
+def prompt_actors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actors that run beside other tests as fast as these: Ray gives its processes a low priority."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
+@pytest.fixture
+def cluster(prompt_actors: None) -> Iterator[Any]:
     """A Ray cluster of two nodes with two CPUs each."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
@@ -345,6 +351,7 @@ def test_ray_goes_on_where_a_killed_command_stopped(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("prompt_actors")
 def test_ray_without_a_shared_file_system(keyword_corpora: Path, alone: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
