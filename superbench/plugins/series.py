@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from pathlib import Path
 
 from superbench.errors import CommandError
+from superbench.system.spelling import by_number
 
 
 def one_each(pattern: str, text: str) -> dict[str, Path]:
@@ -18,15 +18,10 @@ def one_each(pattern: str, text: str) -> dict[str, Path]:
     """
     if not glob.has_magic(pattern) or Path(pattern).exists():
         return {}
-    paths = sorted(map(Path, glob.glob(pattern, recursive=True)), key=_by_number)
+    paths = sorted(map(Path, glob.glob(pattern, recursive=True)), key=lambda path: by_number(str(path)))
     if not paths:
         raise CommandError(f"{text!r}: no file matches {pattern}. Expected a pattern of files that exist, in quotation marks.")
     return dict(zip(_short(paths), paths, strict=True))
-
-
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Orders `step2.pt` before `step10.pt`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
 def _short(paths: list[Path]) -> list[str]:

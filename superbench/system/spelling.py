@@ -1,4 +1,5 @@
-"""Escapes untrusted text for terminal, LaTeX and CSV: names of models, labels and messages may contain any character."""
+"""Escapes untrusted text for terminal, LaTeX and CSV (names of models, labels and messages may contain any character), and
+sorts names by their numbers."""
 
 from __future__ import annotations
 
@@ -57,3 +58,12 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def by_number(name: str) -> list[tuple[int, str]]:
+    """Returns a key that sorts the numbers in names by their value.
+
+    >>> sorted(["step10", "step5", "step"], key=by_number)
+    ['step', 'step5', 'step10']
+    """
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -24,6 +24,7 @@ from superbench.results.ranking import leaders, ranks, superb_score
 from superbench.results.result import is_miniature
 from superbench.results.rows import Cell, Column, Group, Row
 from superbench.results.significance import Standing, Standings
+from superbench.system.spelling import by_number
 
 PUBLISHED = "published"
 SUPERSEDED = "superseded"
@@ -142,7 +143,7 @@ def _group(
 ) -> dict[str, Any]:
     table = _Table.of(group, columns)
     rows, last = group.rows, len(table.ranks) + 1
-    order = sorted(range(len(rows)), key=lambda i: (table.ranks.get(id(rows[i]), last), rows[i].name))
+    order = sorted(range(len(rows)), key=lambda i: (table.ranks.get(id(rows[i]), last), by_number(rows[i].name)))
     position = {i: place for place, i in enumerate(order)}
     reason = apart(group, first)
     missing = MISSING if any(table.missing(row) for row in rows) else ""
