@@ -77,12 +77,12 @@ function scoreTable(group, row, columns) {
   return plainTable(`Scores of ${row.name}: ${group.title}`, "scores", heads, make("tbody", {}, ...columns.map(line)));
 }
 /** Who submitted the results, when, with which version, and the command that made them. */
-function submissionTable(row) {
+function submissionTable(row, where = "") {
   const line = (one) => make("tr", {}, rowHead(one.tasks.map((task) => task.toUpperCase()).join(", ")),
     cellOf("left", one.by, one.owner !== one.by && make("small", {}, `now belongs to ${one.owner}`)),
     cellOf("left", whenText(one.at)), cellOf("left", one.version || "not recorded"),
     cellOf("left command", one.command ? make("code", {}, one.command) : "not recorded"));
-  return plainTable(`Submissions of ${row.name}`, "submissions",
+  return plainTable(`Submissions of ${row.name}${where}`, "submissions",
     [["Tasks", "left"], ["Submitted by", "left"], ["When (UTC)", "left"], ["superbench", "left"], ["Command", "left"]],
     make("tbody", {}, ...row.submissions.map(line)));
 }

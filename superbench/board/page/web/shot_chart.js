@@ -18,7 +18,7 @@ function drawShotChart(section) {
   const across = [["params", "size of the model"], ...seriesIn(section).map((name) => [`series:${name}`, `updates of ${name}`])];
   if (!across.some(([key]) => key === section.across)) section.across = across[0][0];
   fill(section.kinds, make("h3", { class: "part" }, `Score against ${section.across === "params" ? "size" : "updates"}, by the number of examples`),
-    make("p", { class: "soft" }, `Chance-centred mean over the tasks that have this K${overTasks(lineShots(section))}: 0 ignores the sound, 100 is perfect. Lines join pretrained models; open marks are untrained controls.`),
+    make("p", { class: "soft" }, `Chance-centred mean over the tasks that have this K${overTasks(lineShots(section))}: 0 ignores the sound, 100 is perfect. Lines join pretrained models, of one family where it has several; open marks are untrained controls.`),
     across.length > 1 && make("div", { class: "tools" }, labelled("Across", choice(`across-${section.place}`, across, section.across, (value) => {
       section.across = value;
       drawShotChart(section);
@@ -61,14 +61,30 @@ function shotChart(section, width) {
   const said = lines.map(({ view, points }) => `${kText(view.k)}: ${points.map(({ row, y: value }) => `${row.name} ${number(value, 1)}`).join(", ")}`);
   return svg(width, height, `Chance-centred mean against ${x.title.toLowerCase()}. ${said.join("; ")}`, frame(width, height, margin, x, y),
     free ? draw("text", { x: margin.left + 24, y: height - margin.bottom + 17, "text-anchor": "middle" }, "none") : null,
-    ...lines.map(({ view, points }, place) => shotLine(section, view, points, place, x, y)), ...shotLabels(lines, x, y, width, margin));
+    ...lines.map(({ view, points }, place) => shotLine(section, view, points, place, x, y)), ...familyLabels(lines, x, y),
+    ...shotLabels(lines, x, y, width, margin));
+}
+/** The name of each family above the last point of its highest line, if there are several lines for one K. */
+function familyLabels(lines, x, y) {
+  const several = lines.map(({ points }) => lineages(points).filter((line) => line.length > 1)).filter((found) => found.length > 1);
+  const named = Map.groupBy(several.flat(), (line) => line[0].row.family);
+  return [...named].map(([family, found]) => {
+    const top = found.map((line) => line.at(-1)).reduce((a, b) => (b.y > a.y ? b : a));
+    return draw("text", { class: "family-label", x: x.at(top.x), y: y.at(hasInterval(top.cell) ? 100 * top.cell.hi : top.y) - 8, "text-anchor": "middle" }, family);
+  });
 }
 const joined = (points) => points.filter(({ row, x }) => x > 0 && row.kind !== "untrained");
-function shotLine(section, view, points, place, x, y) {
+/** The points that one line joins: those of a family, where a family has several; else all. */
+function lineages(points) {
   const line = joined(points);
+  const families = Object.values(Object.groupBy(line, ({ row }) => row.family || row.name));
+  return families.some((family) => family.length > 1) ? families : [line];
+}
+function shotLine(section, view, points, place, x, y) {
   const colour = `var(--c${place})`;
-  return draw("g", {}, line.length > 1 ? draw("polyline", { fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": DASHES[place],
-    points: line.map((point) => `${x.at(point.x).toFixed(1)},${y.at(point.y).toFixed(1)}`).join(" ") }) : null,
+  return draw("g", {}, ...lineages(points).filter((line) => line.length > 1).map((line) => draw("polyline",
+    { fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": DASHES[place],
+      points: line.map((point) => `${x.at(point.x).toFixed(1)},${y.at(point.y).toFixed(1)}`).join(" ") })),
     ...points.filter(({ cell }) => hasInterval(cell)).map((point) => draw("line", { class: "whisker", x1: x.at(point.x), x2: x.at(point.x),
       y1: y.at(100 * point.cell.lo), y2: y.at(100 * point.cell.hi) })),
     ...points.map((point) => mark(SHAPES[place], x.at(point.x), y.at(point.y), 4.5,

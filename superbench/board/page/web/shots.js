@@ -36,7 +36,7 @@ function shotSection(section) {
 function submissionsCard(section) {
   const rows = section.rows.filter((row) => row.submissions?.length);
   return rows.length > 0 && make("details", { class: "refused" }, make("summary", {}, "Submissions"),
-    ...rows.flatMap((row) => [make("h4", {}, row.name), submissionTable(row)]));
+    ...rows.flatMap((row) => [make("h4", {}, row.name), submissionTable(row, ` (${section.title})`)]));
 }
 function drawSections() {
   for (const section of sections) {

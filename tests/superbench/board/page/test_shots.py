@@ -177,6 +177,21 @@ def test_the_chart_has_a_line_for_each_k_against_size_or_updates(shown: Any) -> 
     assert shown.locator("#shots-0 .figure svg text", has_text="Updates").count() == 1
 
 
+def test_sizes_of_one_family_are_joined_and_other_families_are_not(board: dict[str, Any], show: Any) -> None:
+    board["sections"] = [section("few-shot", "Few-shot, nothing trained")]
+    for row in board["sections"][0]["rows"]:
+        row["family"] = "apc" if row["name"] in ("apc", "large") else "lm" if row["series"] else row["name"]
+    page = show(board)
+    page.locator("#shots-0 .figure").scroll_into_view_if_needed()
+    chart = page.locator("#shots-0 .figure svg")
+    chart.wait_for()
+    lines = [line.get_attribute("points").split() for line in chart.locator("polyline").all()]
+    assert [len(line) for line in lines] == [
+        2
+    ] * 4  # apc and large at K = 0, 1, 5, all; of the series, the last checkpoint alone
+    assert chart.locator(".family-label").count() == 0  # one family has a line
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light")])
 def test_nothing_overflows_and_every_control_has_a_name(shown: Any, width: int, scheme: str) -> None:
     shown.set_viewport_size({"width": width, "height": 900})
