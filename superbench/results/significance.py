@@ -34,11 +34,13 @@ class PairedTests:
     error: np.ndarray
     p: np.ndarray
     better: np.ndarray
-    freedom: int
+    freedom: int | np.ndarray
 
-    def half(self) -> float:
-        """Return the half width of the 95 % interval of one difference, in standard errors."""
-        return float(special.stdtrit(self.freedom, 1 - LEVEL / 2)) if self.freedom > 0 else float("nan")
+    def half(self) -> np.ndarray:
+        """Return the half width of the 95 % interval of each difference (nan without degrees of freedom)."""
+        freedom = np.where(np.asarray(self.freedom) > 0, self.freedom, np.nan)
+        half: np.ndarray = special.stdtrit(freedom, 1 - LEVEL / 2) * self.error
+        return half
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def compared(rows: tuple[int, ...], values: np.ndarray, drawn: Sequence[Replicat
 def averaged(tests: Sequence[PairedTests], factors: Sequence[float]) -> PairedTests | None:
     """Return the paired tests of the mean over tasks of `factor · score`, for rows that were tested in every task.
 
-    Tasks have different speakers, so the variances add up. The degrees of freedom are the fewest of all tasks.
+    Tasks have different speakers, so the variances add up. The degrees of freedom of each pair are those of such a sum
+    (Satterthwaite 1946, Biometrics Bulletin 2, 110-114), never fewer than those of any task.
     """
     rows = tuple(sorted(set.intersection(*(set(test.rows) for test in tests)))) if tests else ()
     if len(rows) < 2:
@@ -122,11 +125,22 @@ def averaged(tests: Sequence[PairedTests], factors: Sequence[float]) -> PairedTe
     parts = [np.ix_(*2 * [[test.rows.index(row) for row in rows]]) for test in tests]
     scaled = list(zip(tests, parts, factors, strict=True))
     difference = np.mean([test.difference[part] * factor for test, part, factor in scaled], axis=0)
-    error = np.sqrt(np.sum([(test.error[part] * factor) ** 2 for test, part, factor in scaled], axis=0)) / len(tests)
-    freedom = min(test.freedom for test in tests)
-    p = holm_adjusted(_p_values(difference, error, freedom, freedom + 1))
+    variances = np.array([(test.error[part] * factor) ** 2 for test, part, factor in scaled])
+    error = np.sqrt(variances.sum(axis=0)) / len(tests)
+    freedom = _freedom_of_sum(variances, np.array([float(test.freedom) for test in tests]))
+    p = holm_adjusted(_p_values(difference, error, freedom, int(freedom.min()) + 1))
     better = (difference > 0) & (p <= LEVEL)
     return PairedTests(rows=rows, difference=difference, error=error, p=p, better=better, freedom=freedom)
+
+
+def _freedom_of_sum(variances: np.ndarray, freedoms: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom of sums of estimated variances (parts, rows, rows), whose parts have `freedoms` (parts)."""
+    least = freedoms.min()
+    if least < 1:
+        return np.full(variances.shape[1:], least)
+    squares = (variances**2 / freedoms[:, None, None]).sum(axis=0)
+    total = variances.sum(axis=0) ** 2
+    return np.divide(total, squares, out=np.full_like(total, least), where=squares > 0)
 
 
 def _covariance(matrix: np.ndarray, design: Replicates) -> np.ndarray:
@@ -146,10 +160,10 @@ def _covariance(matrix: np.ndarray, design: Replicates) -> np.ndarray:
     return total
 
 
-def _p_values(difference: np.ndarray, error: np.ndarray, freedom: int, groups: int) -> np.ndarray:
+def _p_values(difference: np.ndarray, error: np.ndarray, freedom: int | np.ndarray, groups: int) -> np.ndarray:
     """Return two-sided p values. If all groups have the same difference, the standard error is zero; then the smallest p value
     of an exact sign test with so many groups is used."""
-    if freedom < 1:
+    if np.min(freedom) < 1:
         return np.ones_like(difference)
     ratio = np.divide(np.abs(difference), error, out=np.full_like(difference, np.inf), where=error > 0)
     p = 2 * special.stdtr(freedom, -ratio)
@@ -174,7 +188,7 @@ def pairs(comparison: PairedTests, order: Mapping[int, int]) -> list[list[float 
     half = comparison.half()
     return [
         [
-            order[first], order[second], float(comparison.difference[i, j]), float(half * comparison.error[i, j]),
+            order[first], order[second], float(comparison.difference[i, j]), float(half[i, j]),
             float(comparison.p[i, j]),
         ]
         for i, first in enumerate(comparison.rows)

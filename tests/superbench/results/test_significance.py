@@ -13,7 +13,7 @@ from superbench.contract import Prediction, Score
 from superbench.contract.scoring import accuracy, ratio
 from superbench.results.intervals import Replicates, interval, interval_of, jackknife_variance, replicates
 from superbench.results.rows import Cell, Column, Row
-from superbench.results.significance import PairedTests, compared, holm_adjusted, standings
+from superbench.results.significance import PairedTests, averaged, compared, holm_adjusted, standings
 
 COLUMN = Column("ks", "accuracy", "Keyword spotting", "%", True, "content", True, (41.38, 96.66), "ks_acc")
 
@@ -205,3 +205,28 @@ def test_a_hundred_rows_are_compared_at_once() -> None:
     assert found.comparison.p.shape == (100, 100)
     assert found.places[99].place == 1
     assert found.places[0].place > 50
+
+
+def two_rows(difference: float, error: float, freedom: int) -> PairedTests:
+    """The paired tests of two rows."""
+    apart, errors = np.array([[0.0, difference], [-difference, 0.0]]), np.array([[0.0, error], [error, 0.0]])
+    nothing = np.zeros((2, 2))
+    return PairedTests(rows=(0, 1), difference=apart, error=errors, p=nothing, better=nothing > 0, freedom=freedom)
+
+
+def test_degrees_of_freedom_of_a_mean_over_tasks_add_up_as_far_as_tasks_share_the_variance() -> None:
+    equal = averaged([two_rows(4.0, 1.0, 5), two_rows(4.0, 1.0, 5)], [1.0, 1.0])
+    alone = averaged([two_rows(4.0, 1.0, 5), two_rows(4.0, 0.0, 50)], [1.0, 1.0])
+    scaled = averaged([two_rows(4.0, 1.0, 5), two_rows(4.0, 10.0, 5)], [1.0, 0.1])
+    without = averaged([two_rows(4.0, 1.0, 0), two_rows(4.0, 1.0, 5)], [1.0, 1.0])
+    assert equal is not None
+    assert alone is not None
+    assert scaled is not None
+    assert without is not None
+    assert np.asarray(equal.freedom)[0, 1] == pytest.approx(10)
+    assert np.asarray(alone.freedom)[0, 1] == pytest.approx(5)
+    assert np.asarray(scaled.freedom)[0, 1] == pytest.approx(10)
+    assert equal.p[0, 1] == pytest.approx(2 * stats.t.sf(4 / (2**0.5 / 2), 10))
+    assert equal.half()[0, 1] == pytest.approx(stats.t.ppf(0.975, 10) * 2**0.5 / 2)
+    assert (without.p == 1).all()
+    assert np.isnan(without.half()[0, 1])
