@@ -120,6 +120,7 @@ def _inputs_of(layers: tuple[nn.Module, ...], shapes: dict[int, list[tuple[int, 
     found: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Keeps the first input of a call, or its shape."""
         tensor = inputs[0] if inputs and isinstance(inputs[0], Tensor) else torch.empty(0)
         if shapes is None:
             found.append(tensor)
