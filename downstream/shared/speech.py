@@ -5,17 +5,17 @@ Synthesis is a pure function of the `Line`: the same `Line` gives the same sampl
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -125,8 +125,7 @@ def speak(lines: Sequence[Line], workers: int | None = None) -> list[Spoken]:
     try:
         with ProcessPoolExecutor(most, mp_context=context, initializer=_for_another) as pool:
             try:
-                with _unheard():
-                    shared = pool.map(_say_all, shares)
+                shared = _unheard(pool.map, _say_all, shares)
                 spoken = [spoken_line for done in shared for spoken_line in done]
             except BaseException:  # most likely an interrupt from the keyboard: no further share begins
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -154,15 +153,29 @@ def activity(spoken: Spoken, gap: float = 0.2) -> list[tuple[float, float]]:
     return stretches
 
 
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Blocks interrupts from the keyboard for processes started inside; this thread receives them afterwards."""
+def _unheard(begin: Callable[..., Iterator[list[Spoken]]], *arguments: Any) -> Iterator[list[Spoken]]:
+    """Calls `begin`, which starts processes, in a thread without interrupts from the keyboard; the processes inherit this.
+
+    The interpreter raises an interrupt in the main thread, whichever thread received it. So this function waits for `begin`
+    even then: a process that is cut off from its parent while it starts would print a traceback.
+    """
     resource_tracker.ensure_running()  # started first: if it starts inside, it unblocks interrupts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    begun: Future[Iterator[list[Spoken]]] = Future()
+
+    def start() -> None:
+        """Blocks interrupts in this thread, then calls `begin`."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            begun.set_result(begin(*arguments))
+        except BaseException as error:
+            begun.set_exception(error)
+
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        threading.Thread(target=start, daemon=True).start()
+        return begun.result()
+    except KeyboardInterrupt:
+        wait([begun], timeout=2)
+        raise
 
 
 # ---------------------------------------------------------------- in a worker

@@ -12,6 +12,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+from concurrent.futures import Future
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -148,20 +150,22 @@ def without_main() -> Iterator[None]:
 def _without_interrupts(call: Callable[[], None]) -> None:
     """Runs `call` in a thread with blocked keyboard interrupts; processes that it starts inherit this. The calling thread still
     receives interrupts while it waits, since the start may load libraries for seconds."""
-    failures: list[BaseException] = []
+    started: Future[None] = Future()
 
     def do() -> None:
-        """Blocks interrupts in this thread, then runs `call` and keeps its exception."""
+        """Blocks interrupts in this thread, then runs `call`."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with without_main():
                 call()
+            started.set_result(None)
         except BaseException as error:
-            failures.append(error)
+            started.set_exception(error)
 
     resource_tracker.ensure_running()  # if `call` started it, it would unblock interrupts
-    thread = threading.Thread(target=do, daemon=True)
-    thread.start()
-    thread.join()
-    for failure in failures:
-        raise failure
+    try:
+        threading.Thread(target=do, daemon=True).start()
+        started.result()
+    except KeyboardInterrupt:
+        futures.wait([started], timeout=0.5)  # a child that was just forked and gets no work would print a traceback
+        raise

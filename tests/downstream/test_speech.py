@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from downstream.shared import speech
 from downstream.shared.speech import Line, Spoken, activity, background, speak, voice
 from superbench import SAMPLE_RATE, MissingExtra
 
@@ -34,6 +40,24 @@ def test_a_line_sounds_the_same_in_any_order_and_with_any_number_of_workers(spok
     assert [replace(utterance, path=Path()) for utterance in repeated] == [
         replace(utterance, path=Path()) for utterance in spoken
     ]
+
+
+def test_an_interrupt_while_processes_start_waits_until_they_have_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[float] = []
+
+    class Pool(ProcessPoolExecutor):
+        def map(self, *arguments: Any, **options: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+            began.append(time.monotonic())
+            return iter(())
+
+    monkeypatch.setattr(speech, "ProcessPoolExecutor", Pool)
+    with pytest.raises(KeyboardInterrupt):
+        speak(lines(tmp_path))
+    assert len(began) == 1
 
 
 @pytest.mark.slow

@@ -83,6 +83,11 @@ def test_a_scorer_ends_with_its_worker(busy_worker: subprocess.Popen[bytes], num
     assert soon(lambda: not alive(scorers), 2)
 
 
+def test_a_worker_ends_with_its_server_before_it_has_loaded_the_libraries() -> None:
+    code = "import sys, superbench.board.server.worker; print({'numpy', 'scipy', 'superbench.board.board'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_that_scores_ends_within_five_seconds_and_its_queue_is_whole(
     tmp_path: Path, a_folder: Callable[..., Path], serving: Callable, number: int

@@ -97,8 +97,8 @@ def test_a_run_killed_in_extraction_and_again_in_training_ends_like_an_uninterru
     shards = len(list((tmp_path / "store").rglob("*.safetensors")))
     assert shards > 2
     out, store = tmp_path / "out", tmp_path / "other"
-    killed(call, data, out, store, lambda: len(list(store.rglob("[!.]*.safetensors"))) >= 1)
-    assert 1 <= len(list(store.rglob("[!.]*.safetensors"))) < shards
+    killed(call, data, out, store, lambda: len(list(store.glob("shards/*/[!.]*.safetensors"))) >= 1)
+    assert 1 <= len(list(store.glob("shards/*/[!.]*.safetensors"))) < shards
     assert not (out / "Slow" / "ks" / "result.json").exists()
     work = out / "Slow" / "ks" / "work"
     killed(call, data, out, store, lambda: any(work.glob("[!.]*.safetensors")))
@@ -118,7 +118,7 @@ def test_a_killed_few_shot_run_ends_like_an_uninterrupted_run(call: Any, data: P
     arguments = ("--protocol", "few-shot", "--shots", "1,5", "--draws", "3")
     uninterrupted = finished(call, data, tmp_path / "whole", tmp_path / "store", *arguments)
     out, store = tmp_path / "out", tmp_path / "other"
-    killed(call, data, out, store, lambda: len(list(store.rglob("[!.]*.safetensors"))) >= 2, *arguments)
+    killed(call, data, out, store, lambda: len(list(store.glob("shards/*/[!.]*.safetensors"))) >= 2, *arguments)
     assert not list(out.rglob("result.json"))
     assert timeless(finished(call, data, out, store, *arguments)) == timeless(uninterrupted)
     assert bytes_of(out, "few-shot", "Slow") == bytes_of(tmp_path / "whole", "few-shot", "Slow") != {}
@@ -154,7 +154,7 @@ def test_an_interrupt_from_the_keyboard_ends_the_workers_and_says_what_to_do(cal
     out, store = tmp_path / "out", tmp_path / "store"
     started = call.start("run", "mfcc", *command(data, out, store)[1:-4], "--workers", "2")
     until = time.monotonic() + 200
-    while not any(store.rglob("*.safetensors")):
+    while not any(store.glob("shards/*/*.safetensors")):
         assert time.monotonic() < until, "it never began"
         time.sleep(0.01)
     os.killpg(started.process.pid, signal.SIGINT)
