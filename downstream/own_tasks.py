@@ -155,20 +155,20 @@ def read(kind: _Kind, manifest: Path | str | None, *, shared_speakers: bool) -> 
     if not Path(manifest).exists():
         raise MissingCorpus(f"The list {manifest} is not there. Correct its path in the file of the task.")
     rows = read_manifest(manifest, shared_speakers=shared_speakers)
-    return (kind.complete(labelled(rows, kind.tags_of)),)
+    return (kind.complete(_labelled(rows, kind)),)
 
 
-def labelled(rows: Manifest, tags: Callable[[str], Sequence[str]] | None) -> Fold:
-    """Returns the fold; with `tags`, its labels are checked (train has examples of all)."""
-    if tags is None:
+def _labelled(rows: Manifest, kind: _Kind) -> Fold:
+    """Returns the fold; labels of a set are checked (train has examples of all) and have the form that the kind predicts."""
+    if kind.tags_of is None:
         return rows.fold()
-    by_id = {row.id: tags(row.label) for row in rows.rows}
+    by_id = {row.id: kind.tags_of(row.label) for row in rows.rows}
     if row := next((row for row in rows.rows if not by_id[row.id]), None):
         raise BadCorpus(f"{row.place}: the field label {row.label!r} names no label. Expected names between {SEPARATOR!r}.")
     fold = rows.fold(remarks=rows.label_remarks(by_id))
     if len({label for labels in by_id.values() for label in labels}) < 2:
         raise BadCorpus(f"{rows.path} has one label only, so there is nothing to choose. Expected two labels or more.")
-    if all(by_id[row.id] == [row.label] for row in rows.rows):
+    if kind.predicts is str:  # one label, which is a text
         return fold
     splits = [replace(s, items=tuple(replace(item, label=by_id[item.id]) for item in s.items)) for s in fold.splits]
     return replace(fold, train=splits[0], dev=splits[1], test=splits[2])

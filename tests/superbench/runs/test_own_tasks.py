@@ -123,6 +123,12 @@ def test_every_kind_keeps_the_contract_and_is_scored_on_a_board(tmp_path: Path, 
     assert f"mine.{primary}" in group["rows"][0]["cells"]
 
 
+def test_a_single_tag_is_a_set_of_one(tone_list: Path) -> None:
+    (fold,) = own_tasks.tagging("mine", tone_list).read(Corpora(tone_list.parent))
+    (same,) = own_tasks.classification("mine", tone_list).read(Corpora(tone_list.parent))
+    assert [item.label for item in fold.train.items] == [[item.label] for item in same.train.items]
+
+
 @pytest.mark.slow
 def test_a_miniature_root_does_not_make_an_own_corpus_a_miniature(tone_list: Path, tmp_path: Path) -> None:
     root = tmp_path / "miniatures"
