@@ -56,7 +56,7 @@ class Acceptance:
 
     def submit(
         self,
-        folder: Path,
+        folder: Path | Sequence[Path],
         *,
         by: str = "",
         without_references: bool = False,

@@ -6,7 +6,7 @@ upstream replaces the older one for the tasks that both contain. The older bundl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Board:
 
     def submit(
         self,
-        folder: Path,
+        folder: Path | Sequence[Path],
         *,
         by: str = "",
         without_references: bool = False,
@@ -46,9 +46,10 @@ class Board:
     ) -> list[SubmissionReceipt]:
         """Bundles, verifies and accepts the results of every upstream under `folder`, one after the other.
 
-        `folder` is the output of `superbench run --out`, the folder of one upstream in it, or a bundle. With `hidden`, readers
-        without a token do not see the rows. `told` is called with every receipt. A bundle that is refused does not stop the
-        others: at the end a `Refusal` (`BadResult`) names those that are on the board and those that are not, with all reasons.
+        `folder` is the output of `superbench run --out`, the folder of one upstream in it, a bundle, or several of these. With
+        `hidden`, readers without a token do not see the rows. `told` is called with every receipt. A bundle that is refused
+        does not stop the others: at the end a `Refusal` (`BadResult`) names those that are on the board and those that are
+        not, with all reasons.
         """
         return self._acceptance.submit(folder, by=by, without_references=without_references, hidden=hidden, told=told)
 

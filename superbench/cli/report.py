@@ -39,6 +39,9 @@ def report(
     for warning in reports.warnings(*places):
         print(visible(f"superbench: {warning}"), file=sys.stderr)
     pairs = [result for folder in places for result in pair_results(folder)]
+    if boards and not results and not pairs:
+        message = f"{boards[0]} shows no row; `superbench board history {boards[0]}` lists those that are hidden or withdrawn."
+        print(visible(f"superbench: {message}"), file=sys.stderr)
     if format == "table":
         if results:
             console.print(reports.terminal(results))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    folder: Annotated[Path, typer.Argument(help="A folder that `superbench run --out` wrote, or a bundle", show_default=False)],
+    folders: Annotated[list[Path], typer.Argument(help="Folders that `superbench run --out` wrote, or bundles", show_default=False)],
     board: Annotated[str, typer.Option(help=f"{BOARD}, or http(s)://HOST of its server", show_default=False)],
     token: Annotated[str | None, typer.Option(envvar="SUPERBENCH_TOKEN", help="Token for the board's server", show_default=False)] = None,
     without_references: Annotated[bool, typer.Option("--without-references", help="Leave out labels whose licence forbids sharing (ER, IC, QbE, transcripts); the board must then have its own")] = False,
@@ -35,7 +35,7 @@ def submit(
         from superbench.board.server.client import ServedBoard
 
         states = ServedBoard(board, token).submit(
-            folder,
+            folders,
             without_references=without_references,
             hidden=hidden,
             report=lambda text: console.print(f"  {text}", markup=False),
@@ -52,7 +52,7 @@ def submit(
         outcome += ", hidden" if receipt.hidden else ""
         console.print(f"{receipt.upstream}: {', '.join(receipt.tasks)} {outcome} ({receipt.place})", markup=False)
 
-    Board(board).submit(folder, without_references=without_references, hidden=hidden, told=told)
+    Board(board).submit(folders, without_references=without_references, hidden=hidden, told=told)
 
 
 def references(

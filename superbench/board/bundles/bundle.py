@@ -256,16 +256,18 @@ def _episode(line: Mapping[str, Any], where: str) -> tuple[Shots | None, int | N
     return k, draw
 
 
-def one_per_upstream(folder: Path, without_references: bool) -> list[tuple[str, bytes]]:
-    """Returns a bundle, with the upstream's name, for every upstream with results in `folder` or below it.
+def one_per_upstream(folders: Path | Sequence[Path], without_references: bool) -> list[tuple[str, bytes]]:
+    """Returns a bundle, with the upstream's name, for every upstream with results in one of `folders` or below it.
 
-    If `folder` is a file, it is the only bundle. If a bundle has no valid name, its file or folder gives the name.
+    A file is a bundle. If a bundle has no valid name, its file or folder gives the name.
     """
-    if folder.is_file():
-        packed_bundles = {folder: folder.read_bytes()}
-    else:
-        upstream_folders = sorted({_upstream_folder(path, folder) for path in require_results(folder)})
-        packed_bundles = {path: pack_bundle(path, without_references=without_references) for path in upstream_folders}
+    packed_bundles: dict[Path, bytes] = {}
+    for folder in [folders] if isinstance(folders, Path) else folders:
+        if folder.is_file():
+            packed_bundles[folder] = folder.read_bytes()
+            continue
+        for path in sorted({_upstream_folder(path, folder) for path in require_results(folder)}):
+            packed_bundles[path] = pack_bundle(path, without_references=without_references)
     return [((name_and_digest(io.BytesIO(data)) or (path.name,))[0], data) for path, data in packed_bundles.items()]
 
 

@@ -6,7 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -52,7 +52,7 @@ class ServedBoard:
 
     def submit(
         self,
-        folder: Path,
+        folder: Path | Sequence[Path],
         *,
         without_references: bool = False,
         hidden: bool = False,

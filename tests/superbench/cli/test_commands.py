@@ -185,6 +185,13 @@ def test_results_go_from_report_to_board(call: Call, results: Path, tmp_path: Pa
     assert also.read_bytes() == page.read_bytes()
     assert "mfcc" in page.read_text()
     assert call("submit", str(results), "--board", "https://example.org").returncode == 2
+    each, other = sorted(str(folder.parent) for folder in results.glob("*/ks")), str(tmp_path / "other")
+    assert call("submit", *each, "--board", other).stdout.count("accepted") == 2
+    for row in ("fbank_no_cmvn", "mfcc"):
+        assert call("board", "hide", other, row).returncode == 0
+    assert call("report", other).stderr == (
+        f"superbench: {other} shows no row; `superbench board history {other}` lists those that are hidden or withdrawn.\n"
+    )
 
 
 def test_the_keeper_of_a_board_adds_references_makes_tokens_saves_and_restores(
