@@ -124,7 +124,8 @@ class RunDisplay:
         self.progress.update(self._all, total=len(shares))
         seconds = self._show_remaining()
         if seconds is not None and self.progress.disable:
-            self.progress.console.print(Text(f"  {self._count} jobs, {left(seconds)}, as far as earlier runs tell", "dim"))
+            jobs = "1 job" if self._count == 1 else f"{self._count} jobs"
+            self.progress.console.print(Text(f"  {jobs}, {left(seconds)}, as far as earlier runs tell", "dim"))
 
     def started(self, job: Job) -> None:
         """Add a bar for the job."""

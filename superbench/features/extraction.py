@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,9 +71,25 @@ class Extraction:
         live = [i for i, audio in enumerate(audios) if audio not in self.entries]
         computed = dict(zip(live, self.live.read([audios[i] for i in live], batch), strict=True))
         rows = [computed[i] if i in computed else self.store.read(self.entries[audio]) for i, audio in enumerate(audios)]
-        if self.chosen is None:
-            return rows
-        return [row if row.shape[1] == len(self.chosen) else row[:, list(self.chosen)] for row in rows]
+        return [self._selected(row) for row in rows]
+
+    def means_in_parts(self, audios: Sequence[Audio], layers: slice | list[int]) -> Iterator[tuple[list[int], Tensor]]:
+        """Yields features averaged over time (item, layer, dim), float32, of these hidden states, with places in `audios`.
+
+        Stored means are read a shard at a time. Frames, and sound without stored features, are read one after the other.
+        """
+        shards, others = defaultdict[str, list[tuple[int, int]]](list), []
+        for place, audio in enumerate(audios):
+            entry = self.entries.get(audio)
+            if entry is None or entry.rows != 1:
+                others.append(place)
+            else:
+                shards[entry.shard].append((place, entry.start))
+        for shard, located in shards.items():
+            places, starts = map(list, zip(*located, strict=True))
+            yield places, self._selected(self.store.rows_of(shard))[:, layers][starts].float()
+        for place in others:
+            yield [place], self[audios[place]][:, layers].float().mean(0, keepdim=True)
 
     def prefetch(self, audios: Sequence[Audio], batch: BatchKey) -> None:
         """Starts to decode the sound that `read` will need for this batch, in background threads."""
@@ -83,6 +98,12 @@ class Extraction:
     def __getitem__(self, audio: Audio) -> Rows:
         """Returns features (rows, layer, dim) of one segment."""
         return self.read([audio])[0]
+
+    def _selected(self, rows: Rows) -> Rows:
+        """Returns the chosen hidden states; some shards contain no others."""
+        if self.chosen is None or rows.shape[1] == len(self.chosen):
+            return rows
+        return rows[:, list(self.chosen)]
 
     def close(self) -> None:
         """Ends the threads that decode sound; afterwards, only stored features can be read."""
@@ -219,9 +240,8 @@ def _to_store(
 
 
 def means(extraction: Extraction, audios: Sequence[Audio]) -> Tensor:
-    """Returns the stored means of `audios` as one (item, layer, dim) float32 tensor."""
-    first = extraction[audios[0]]
-    gathered = np.empty((len(audios), *first.shape[1:]), np.float32)
-    for i, audio in enumerate(audios):
-        gathered[i] = extraction[audio].float()[0].numpy()
-    return torch.from_numpy(gathered)
+    """Returns the means of `audios` as one (item, layer, dim) float32 tensor."""
+    gathered = torch.empty(len(audios), *extraction[audios[0]].shape[1:])
+    for places, values in extraction.means_in_parts(audios, slice(None)):
+        gathered[places] = values
+    return gathered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -121,6 +122,7 @@ def _child_main(
         import torch
 
         torch.set_num_threads(threads)
+    gc.freeze()  # what the libraries made stays, so the garbage collector need not look through it again and again
     work(*arguments)
 
 

@@ -185,9 +185,13 @@ class Store:
         since the last hashing (size, modification time, inode). Raises `StoreError` for a damaged shard, which is then dropped,
         and for a shard that was evicted because this process did not pin it with `use`.
         """
-        if entry.shard not in self._open:
-            self._open[entry.shard] = self._shard(entry.shard)
-        return self._open[entry.shard][entry.start : entry.start + entry.rows]
+        return self.rows_of(entry.shard)[entry.start : entry.start + entry.rows]
+
+    def rows_of(self, shard: str) -> Rows:
+        """Returns all rows of a shard, which `read` divides; errors as there."""
+        if shard not in self._open:
+            self._open[shard] = self._shard(shard)
+        return self._open[shard]
 
     @contextlib.contextmanager
     def working_on(self, name: str, *, wait: bool) -> Iterator[bool]:

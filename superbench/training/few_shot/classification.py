@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +106,7 @@ class Classifier:
         names, numbers = np.unique([keys[i] for i in allowed], return_inverse=True)
         labels = [fold.train.items[allowed[int(np.argmax(numbers == number))]].label for number in range(len(names))]
         drawn = [torch.from_numpy(rows) for rows in examples_of(numbers, episodes, fold.name)]
+        predicted = _Predicted(fold.name, split, labels)
         train, asked, classes = features.means(fold.train.items), features.means(split.items), torch.from_numpy(numbers)
         for setting in settings:
             examples, questions = centred(train, asked, setting)
@@ -114,7 +115,7 @@ class Classifier:
                 examples = examples[torch.from_numpy(allowed)]
             answers = nearest(examples, questions, classes, drawn)
             for episode, chosen in zip(episodes, answers, strict=True):
-                yield episode, setting, _predictions(fold.name, split, [labels[n] for n in chosen.tolist()], episode)
+                yield episode, setting, predicted.of(chosen.tolist())
             del examples, questions  # before those of the next setting are computed
 
     def remarks(self, fold: Fold) -> list[str]:
@@ -146,12 +147,23 @@ def _of_others(fold: Fold) -> list[bool]:
     return [tested.isdisjoint(item.group) for item in fold.train.items]
 
 
-def _predictions(fold: str, split: Split, labels: Iterable[Any], episode: Episode) -> list[Prediction]:
-    k, draw = episode.shots, episode.draw
-    return [
-        Prediction(id=item.id, fold=fold, group=item.group, reference=item.label, prediction=label, k=k, draw=draw)
-        for item, label in zip(split.items, labels, strict=True)
-    ]
+class _Predicted:
+    """Predictions of a split by the number of a class; those of an item for the same class are one object."""
+
+    def __init__(self, fold: str, split: Split, labels: Sequence[Any]) -> None:
+        self.fold, self.items, self.labels = fold, split.items, labels
+        self._made: list[dict[int, Prediction]] = [{} for _ in split.items]
+
+    def of(self, classes: Sequence[int]) -> list[Prediction]:
+        """Returns the predictions that these classes (item,) are; the experiment adds K and the draw."""
+        return [
+            made.get(number)
+            or made.setdefault(number, Prediction(item.id, self.fold, item.group, item.label, self.labels[number]))
+            for item, made, number in zip(self.items, self._made, classes, strict=True)
+        ]
+
+    def _new(self, item: Item, label: Any) -> Prediction:
+        return Prediction(item.id, self.fold, item.group, item.label, label)
 
 
 def centred(train: Tensor, asked: Tensor, setting: Setting) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
@@ -22,7 +22,7 @@ from superbench.results.draws import Drawn, by_episode, intervals_over_draws, me
 from superbench.system.progress import Reporter
 from superbench.training.few_shot.classification import classification, is_classification
 from superbench.training.few_shot.episodes import episodes
-from superbench.training.few_shot.layers import blocks
+from superbench.training.few_shot.layers import Means
 from superbench.training.outcome import Outcome
 
 VERSION = 2
@@ -119,8 +119,9 @@ class _Experiment:
         self, conditions: FewShotConditions, method: FewShot, folds: Sequence[Fold], extraction: Extraction,
         every: Sequence[Episode],
     ) -> None:  # fmt: skip
-        self.conditions, self.method, self.extraction, self.episodes = conditions, method, extraction, every
+        self.conditions, self.method, self.episodes = conditions, method, every
         self.folds = [method.develop(fold) if method.develop else fold for fold in folds]
+        self.means = Means(extraction, conditions.layers, self.folds)
         self.higher = True
         if lacking := [fold.name for fold in self.folds if not fold.dev.items]:
             raise BadCorpus(
@@ -163,7 +164,7 @@ class _Experiment:
             of_k = [episode for episode in self.episodes if episode.shots == k]
             asked.setdefault(trial.layer, []).append((of_k, [trial.setting]))
         return [
-            prediction if prediction.k is not None else replace(prediction, k=episode.shots, draw=episode.draw)
+            _numbered(prediction, episode)
             for fold in self.folds
             for _, answers in self._answers(answer, fold, fold.test, dict(sorted(asked.items())))
             for episode, _, predictions in answers
@@ -177,7 +178,7 @@ class _Experiment:
         """Yields hidden states with the answers to what is asked of each."""
         read = len(fold.train.items) + len(split.items)
         done = 0
-        for block in blocks(self.extraction, list(asked), read):
+        for block in self.means.blocks(list(asked), read):
             for features in block:
                 for some, settings in asked[features.layer]:
                     yield features.layer, answer(fold, split, some, settings, features)
@@ -187,6 +188,13 @@ class _Experiment:
     def _score(self, predictions: Sequence[Prediction], split: Split) -> Score:
         task = self.conditions.task
         return task.score(predictions, split.facts)[task.card.primary]
+
+
+def _numbered(one: Prediction, episode: Episode) -> Prediction:
+    """Returns a prediction with the K and the draw of its episode, in a third of the time of `dataclasses.replace`."""
+    if one.k is not None:
+        return one
+    return Prediction(one.id, one.fold, one.group, one.reference, one.prediction, one.also, episode.shots, episode.draw)
 
 
 def _receipt(fold: str, k: Shots, trial: _Trial) -> dict[str, Any]:

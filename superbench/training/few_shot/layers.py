@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from superbench.contract import Audio, Item
+from superbench.contract import Audio, Fold, Item
 from superbench.features.extraction import Extraction
 
 LARGEST_BYTES = 1_400_000_000
@@ -37,9 +36,13 @@ class Block:
     def __init__(self, extraction: Extraction, layers: Sequence[int]) -> None:
         first, last = layers[0], layers[-1]
         neighbours = list(layers) == list(range(first, last + 1))
-        self.extraction, self._count = extraction, len(layers)
-        self._layers = slice(first, last + 1) if neighbours else list(layers)  # a slice is read without a copy
+        self.extraction, self.layers = extraction, list(layers)
+        self._read = slice(first, last + 1) if neighbours else self.layers  # a slice is read without a copy
         self._gathered: dict[int, tuple[Sequence[Item], Tensor]] = {}
+
+    def layer(self, layer: int) -> OneLayer:
+        """Returns one of the hidden states."""
+        return OneLayer(layer, self.layers.index(layer), self)
 
     def means(self, items: Sequence[Item]) -> Tensor:
         """Returns the features averaged over time, (layer, item, dim). They are held for as long as the block is."""
@@ -48,18 +51,30 @@ class Block:
         return self._gathered[id(items)][1]
 
     def _gather(self, audios: Sequence[Audio]) -> Tensor:
-        gathered = np.empty((self._count, len(audios), self.extraction.request.upstream.dim), np.float32)
-        for position, audio in enumerate(audios):
-            rows = self.extraction[audio][:, self._layers]
-            gathered[:, position] = rows.float().mean(0).numpy()
-        return torch.from_numpy(gathered)
+        gathered = torch.empty(len(self.layers), len(audios), self.extraction.request.upstream.dim)
+        for places, means in self.extraction.means_in_parts(audios, self._read):
+            gathered[:, places] = means.transpose(0, 1)
+        return gathered
 
 
-def blocks(extraction: Extraction, layers: Sequence[int], items: int) -> Iterator[list[OneLayer]]:
-    """Yields the hidden states `layers`, a few at a time; `items` is the number of sounds whose means will be read."""
-    size = 4 * max(items, 1) * extraction.request.upstream.dim
-    most = max(LARGEST_BYTES // size, 1)
-    for start in range(0, len(layers), most):
-        chosen = layers[start : start + most]
-        block = Block(extraction, chosen)
-        yield [OneLayer(layer, column, block) for column, layer in enumerate(chosen)]
+class Means:
+    """The hidden states `layers` of all folds. If the means of all of them fit into memory, they are read once and held."""
+
+    def __init__(self, extraction: Extraction, layers: Sequence[int], folds: Sequence[Fold]) -> None:
+        self.extraction = extraction
+        items = sum(len(split.items) for fold in folds for split in fold.splits)
+        self._held = Block(extraction, layers) if len(layers) <= self._most(items) else None
+
+    def blocks(self, layers: Sequence[int], items: int) -> Iterator[list[OneLayer]]:
+        """Yields some of the hidden states, a few at a time; `items` is the number of sounds whose means will be read."""
+        if self._held is not None:
+            yield [self._held.layer(layer) for layer in layers]
+            return
+        most = max(self._most(items), 1)
+        for start in range(0, len(layers), most):
+            block = Block(self.extraction, layers[start : start + most])
+            yield [block.layer(layer) for layer in block.layers]
+
+    def _most(self, items: int) -> int:
+        """Returns how many hidden states of so many sounds fit into memory."""
+        return LARGEST_BYTES // (4 * max(items, 1) * self.extraction.request.upstream.dim)

@@ -67,6 +67,20 @@ def test_stored_features_are_the_models_own(sounds: list[Audio], tones: ModuleTy
         torch.testing.assert_close(averages[number], alone[:, :length].mean(1), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("chosen", [None, (1,), (1, 0)])
+@pytest.mark.parametrize("reads", ["mean", "frames"])
+def test_means_read_in_parts_are_those_of_each_sound(
+    sounds: list[Audio], tones: ModuleType, tmp_path: Path, reads: str, chosen: tuple[int, ...] | None
+) -> None:
+    extraction = extract(loaded(tones.Spectrum()), sounds[:9], reads, Store(tmp_path / "store"), "cpu", Silence())
+    extraction.chosen = chosen
+    asked = [*sounds[4:], *sounds[:4], sounds[2]]  # some are not stored, one is asked twice
+    expected = torch.stack([extraction[audio].float().mean(0) for audio in asked])
+    torch.testing.assert_close(means(extraction, asked), expected, rtol=0, atol=0)
+    for places, values in extraction.means_in_parts(asked, slice(0, 1)):
+        torch.testing.assert_close(values, expected[places, :1], rtol=0, atol=0)
+
+
 def test_another_gain_piece_or_model_is_another_entry(sounds: list[Audio], tones: ModuleType, tmp_path: Path) -> None:
     model, store = Counting(tones.Spectrum()), Store(tmp_path / "store")
     extract(loaded(model), sounds[:1], "mean", store, "cpu", Silence())

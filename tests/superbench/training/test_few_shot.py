@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -33,7 +33,7 @@ from superbench.system.progress import Silence
 from superbench.training.few_shot.classification import CENTRINGS, SHOTS, Classifier, neighbours
 from superbench.training.few_shot.episodes import draw_examples, draw_order, episodes
 from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment, few_shot_of
-from superbench.training.few_shot.layers import blocks
+from superbench.training.few_shot.layers import Means
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -85,6 +85,10 @@ class Stored:
     def __getitem__(self, audio: Audio) -> Tensor:
         return self.values[audio.path]
 
+    def means_in_parts(self, audios: Sequence[Audio], layers: slice | list[int]) -> Iterator[tuple[list[int], Tensor]]:
+        for part in (range(0, len(audios), 2), range(1, len(audios), 2)):
+            yield list(part), torch.cat([self[audios[place]] for place in part])[:, layers]
+
     def layer(self, number: int) -> Given:
         return Given({item.id: self[item.audio][0, number] for item in ITEMS}, number)
 
@@ -95,10 +99,13 @@ def noise_of(layers: int) -> Stored:
     return Stored({item.audio.path: torch.randn(1, layers, 16, generator=random) for item in ITEMS})
 
 
+@pytest.mark.parametrize("largest", [10**9, 2 * 4 * 16 * len(ITEMS), 1])
 @pytest.mark.parametrize("layers", [[0, 1, 2, 3], [1, 2], [0, 3], [1, 2, 5], [5]])
-def test_every_hidden_state_of_a_block_has_its_own_means(layers: list[int]) -> None:
+def test_every_hidden_state_has_its_own_means(layers: list[int], largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("superbench.training.few_shot.layers.LARGEST_BYTES", largest)
     stored = noise_of(6)
-    read = [one for block in blocks(stored, layers, len(ITEMS)) for one in block]  # type: ignore[arg-type]
+    means = Means(stored, range(6), [FOLD])  # type: ignore[arg-type]
+    read = [one for block in means.blocks(layers, len(ITEMS)) for one in block]
     assert [one.layer for one in read] == layers
     for one in read:
         torch.testing.assert_close(one.means(ITEMS), stored.layer(one.layer).means(ITEMS), rtol=0, atol=0)
