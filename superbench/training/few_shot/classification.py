@@ -31,9 +31,9 @@ MOST_DEV_ITEMS = 1_000
 """Settings are chosen on at most so many items of dev, drawn at random (seeded, the same for every model)."""
 SHOTS: tuple[Shots, ...] = (1, 2, 5, 10, 20, "all")
 QUESTIONS = 1_024
-"""Items that are compared with all examples at once by k nearest neighbours: 0.6 GB for VoxCeleb1."""
-MOST_NUMBERS = 50_000_000
-"""Distances to centroids in memory at once: 0.2 GB."""
+"""Items that are compared at once, with all examples by k nearest neighbours: 0.6 GB for VoxCeleb1."""
+MOST_NUMBERS = 6_000_000
+"""Distances to centroids in memory at once: 24 MB, which the allocator uses again (the kernel zeroes every larger block)."""
 ROWS = 4_096
 """Vectors whose squares are in memory at once."""
 
@@ -96,27 +96,28 @@ class Classifier:
 
     def __init__(self, about_speakers: bool) -> None:
         self.about_speakers = about_speakers
+        self._known: _Examples | None = None
+        self._scratch = torch.empty(0)
 
     def __call__(
         self, fold: Fold, split: Split, episodes: Sequence[Episode], settings: Sequence[Setting], features: LayerFeatures
     ) -> Answers:
         """Yields the predictions of `split` for every episode under every setting; raises `BadCorpus` without examples."""
-        keys = [key_of(item) for item in fold.train.items]
-        allowed = allowed_examples(fold, self.about_speakers)
-        names, numbers = np.unique([keys[i] for i in allowed], return_inverse=True)
-        labels = [fold.train.items[allowed[int(np.argmax(numbers == number))]].label for number in range(len(names))]
-        drawn = [torch.from_numpy(rows) for rows in examples_of(numbers, episodes, fold.name)]
-        predicted = _Predicted(fold.name, split, labels)
-        train, asked, classes = features.means(fold.train.items), features.means(split.items), torch.from_numpy(numbers)
+        given = self._known
+        if given is None or given.fold is not fold or given.episodes != episodes:  # it is the same for all hidden states
+            given = self._known = _Examples(fold, episodes, self.about_speakers)
+        predicted = _Predicted(fold.name, split, given.labels)
+        train, asked = features.means(fold.train.items), features.means(split.items)
         for setting in settings:
-            examples, questions = centred(train, asked, setting)
+            if self._scratch.shape != train.shape:
+                self._scratch = torch.empty_like(train)
+            examples, questions = centred(train, asked, setting, self._scratch)
             nearest = _nearest_neighbours if "classifier" in setting else _nearest_centroids
-            if len(allowed) < len(examples):
-                examples = examples[torch.from_numpy(allowed)]
-            answers = nearest(examples, questions, classes, drawn)
+            if len(given.allowed) < len(examples):
+                examples = examples[given.allowed]
+            answers = nearest(examples, questions, given.classes, given.drawn)
             for episode, chosen in zip(episodes, answers, strict=True):
                 yield episode, setting, predicted.of(chosen.tolist())
-            del examples, questions  # before those of the next setting are computed
 
     def remarks(self, fold: Fold) -> list[str]:
         """Returns a note if speakers of the test split are among the examples."""
@@ -124,6 +125,18 @@ class Classifier:
         if self.about_speakers or not everything or all(_of_others(fold)):
             return []
         return ["speakers of the test split are among the examples, because the splits of this corpus share them"]
+
+
+class _Examples:
+    """The examples of a fold: their positions in train, their classes with a label for each, and those of every episode."""
+
+    def __init__(self, fold: Fold, episodes: Sequence[Episode], about_speakers: bool) -> None:
+        self.fold, self.episodes = fold, list(episodes)
+        allowed = allowed_examples(fold, about_speakers)
+        _, first, classes = np.unique([key_of(fold.train.items[i]) for i in allowed], return_index=True, return_inverse=True)
+        self.labels = [fold.train.items[allowed[i]].label for i in first]
+        self.drawn = [torch.from_numpy(rows) for rows in examples_of(classes, episodes, fold.name)]
+        self.allowed, self.classes = torch.from_numpy(allowed), torch.from_numpy(classes)
 
 
 def allowed_examples(fold: Fold, about_speakers: bool) -> np.ndarray:
@@ -166,10 +179,10 @@ class _Predicted:
         return Prediction(item.id, self.fold, item.group, item.label, label)
 
 
-def centred(train: Tensor, asked: Tensor, setting: Setting) -> tuple[Tensor, Tensor]:
-    """Returns both sets of features, centred by the statistics of train and scaled to length one."""
+def centred(train: Tensor, asked: Tensor, setting: Setting, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Returns both sets of features, centred by the statistics of train and scaled to length one; those of train in `out`."""
     mean = train.mean(0)
-    moved = train - mean
+    moved = torch.sub(train, mean, out=out)
     scale = _deviation(moved).clamp_(min=1e-9) if setting["centring"] == STANDARDISED else None
 
     def unit(moved: Tensor) -> Tensor:
@@ -182,9 +195,9 @@ def centred(train: Tensor, asked: Tensor, setting: Setting) -> tuple[Tensor, Ten
 
 def _deviation(moved: Tensor) -> Tensor:
     """Returns the standard deviation of each dimension of centred vectors; `Tensor.std` takes twenty times as long."""
-    squares = torch.zeros(moved.shape[1], dtype=torch.float64)
+    squares, buffer = torch.zeros(moved.shape[1], dtype=torch.float64), torch.empty(ROWS, moved.shape[1])
     for part in moved.split(ROWS):
-        squares += part.square().sum(0)
+        squares += torch.mul(part, part, out=buffer[: len(part)]).sum(0)
     return (squares / (len(moved) - 1)).sqrt().float()
 
 
@@ -195,14 +208,18 @@ def _nearest_centroids(examples: Tensor, questions: Tensor, classes: Tensor, dra
     `classes`: those of the examples. Several draws are compared at once, as many as the bound of memory allows.
     """
     count = int(classes.max()) + 1
-    most = max(MOST_NUMBERS // (len(questions) * count), 1)
+    most = max(MOST_NUMBERS // (min(len(questions), QUESTIONS) * count), 1)
     for start in range(0, len(drawn), most):
         batch = drawn[start : start + most]
         sizes = torch.stack([classes[rows].bincount(minlength=count) for rows in batch]).flatten()
         starts = sizes.cumsum(0) - sizes
         centroids = embedding_bag(torch.cat(list(batch)), examples, starts, mode="sum").div_(sizes[:, None])
-        nearness = (questions @ centroids.T).sub_(centroids.square().sum(1) / 2)
-        yield from nearness.view(len(questions), len(batch), count).argmax(2).T
+        halves = centroids.square().sum(1) / 2
+        nearest = []
+        for part in questions.split(QUESTIONS):
+            nearness = (part @ centroids.T).sub_(halves)
+            nearest.append(nearness.view(len(part), len(batch), count).argmax(2))
+        yield from torch.cat(nearest).T
 
 
 def _nearest_neighbours(examples: Tensor, questions: Tensor, classes: Tensor, drawn: Sequence[Tensor]) -> Iterator[Tensor]:
