@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # Rewritten assertions of the tests are kept between runs, in __pycache__.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -p no:schemathesis -p no:hypothesispytest
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -p no:schemathesis -p no:hypothesispytest
 
 .PHONY: demo test test-fast check docs install clean
 

@@ -177,7 +177,8 @@ def main() -> None:
     parser.add_argument("--model", default="apc@{demo}/apc.safetensors", help="the upstream, with {demo} for that folder")
     parser.add_argument("--size", choices=["voxceleb1"], help="synthetic features of this corpus' size")
     asked = parser.parse_args()
-    warnings.simplefilter("ignore", RuntimeWarning)  # NearestCentroid divides by zero where a class has one example
+    for kind in (RuntimeWarning, UserWarning):  # of NearestCentroid, where classes have one example each
+        warnings.simplefilter("ignore", kind)
     gc.freeze()  # as in the process of a job
     if asked.results:
         torch.set_num_threads(1)

@@ -133,7 +133,9 @@ def find_results(root: Path) -> list[Path]:
 def require_results(root: Path) -> list[Path]:
     """Return the folders that `find_results` returns; raises `BadResult` if there is none."""
     if not (folders := find_results(root)):
-        raise BadResult(f"{root} contains no result.json. Give a folder that `superbench run --out` wrote.")
+        below = [path for path in sorted(root.glob("*/")) if find_results(path)]
+        advice = f"There are results in {below[0]}." if below else "Give a folder that `superbench run --out` wrote."
+        raise BadResult(f"{root} contains no result.json. {advice}")
     return folders
 
 

@@ -23,7 +23,7 @@ def main() -> None:
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # the output of libraries must not be mixed with the answers
-    os.nice(10)  # the server has priority
+    os.nice(5)  # the server has priority
     board = Board(sys.stdin.readline().rstrip("\n"))
     for line in sys.stdin:
         print(json.dumps(answer(board, json.loads(line))), file=answers, flush=True)

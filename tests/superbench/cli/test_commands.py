@@ -175,6 +175,9 @@ def test_results_go_from_report_to_board(call: Call, results: Path, tmp_path: Pa
     assert call("report", str(results), "--format", "csv").stdout.count("\n") == 3
     assert len(json.loads(call("report", str(results), "--format", "json").stdout)) == 2
     assert call("report", str(results), "--format", "xml").returncode == 2
+    (above := tmp_path / "above").mkdir()
+    (above / "results").symlink_to(results)
+    assert call("report", str(above)).stderr.endswith(f"no result.json. There are results in {above / 'results'}.\n")
     board = tmp_path / "board"
     assert "accepted" in call("submit", str(results), "--board", str(board)).stdout
     assert call("submit", str(results), "--board", str(board)).stdout.count("already on the board") == 2
