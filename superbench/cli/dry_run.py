@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from superbench.contract import Recipe
     from superbench.plugins import Loaded
+    from superbench.runs.asked import Asked
     from superbench.runs.identity import Sounds
     from superbench.runs.options import RunOptions
-    from superbench.runs.runner import Asked
     from superbench.system.progress import Reporter
 
 States = dict[str, tuple[str, str]]
@@ -31,8 +31,8 @@ def rehearse(upstreams: Sequence[str], tasks: str, **options: Unpack[RunOptions]
 
     The code of own models and tasks is called in a child process.
     """
+    from superbench.runs.asked import asked
     from superbench.runs.commands import run_apart
-    from superbench.runs.runner import asked
     from superbench.system.progress import Silence
 
     trusted = asked(upstreams, tasks, **options).trusted
@@ -43,9 +43,10 @@ def _rehearse(upstreams: Sequence[str], tasks: str, options: RunOptions, _: Repo
     from superbench.cli.display import console, stages
     from superbench.cli.plan import show
     from superbench.features.store import default_root, sounds_at
+    from superbench.runs.asked import asked
     from superbench.runs.commands import healthy
     from superbench.runs.forecast import forecast
-    from superbench.runs.runner import asked, processes
+    from superbench.runs.runner import processes
     from superbench.system.files import require_folder
 
     out, root = Path(options["out"]), Path(options.get("store") or default_root())

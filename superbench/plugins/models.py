@@ -27,7 +27,7 @@ from superbench.plugins.specs import Spec as Spec, parse
 from superbench.plugins.tracing import forget, forget_changed, remember, traced, was_read
 
 if TYPE_CHECKING:
-    from superbench.plugins.reference_outputs import Outputs
+    from superbench.plugins.outputs import Outputs
 
 
 Batching = Literal["any", "equal", "none"]

@@ -13,9 +13,8 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -27,37 +26,9 @@ from superbench.system.locks import locked
 
 if TYPE_CHECKING:
     from superbench.plugins.models import Loaded
+from superbench.plugins.outputs import TOLERANCE, Outputs
 
 SECONDS = (0.4, 0.8, 2.0)
-TOLERANCE = 1e-4
-"""Largest difference in a dimension of a hidden state, relative to its largest value, that counts as equal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """A summary of a model's outputs, short enough for a result.
-
-    `values` has two numbers for each sound and hidden state: the mean magnitude and a weighted mean. Only outputs of the same
-    `setting` (device class, versions) are compared. `since` (Unix time): when they were first stored; features that are older
-    were computed before any comparison.
-    """
-
-    setting: str
-    values: tuple[float, ...]
-    since: float = 0.0
-
-    def facts(self) -> dict[str, Any]:
-        """Returns the part of them that a result contains."""
-        return {"setting": self.setting, "values": list(self.values)}
-
-    def contradict(self, stored: Any) -> bool:
-        """Returns whether these differ from the `facts` in a result; False if the result has none, or of another setting."""
-        if not isinstance(stored, dict) or stored.get("setting") != self.setting:
-            return False
-        pairs = zip(self.values[::2], self.values[1::2], stored["values"][::2], stored["values"][1::2], strict=False)
-        same_length = len(stored["values"]) == len(self.values)
-        near = (max(abs(a - c), abs(b - d)) <= TOLERANCE * max(abs(a), abs(c)) for a, b, c, d in pairs)
-        return not (same_length and all(near))
 
 
 def confirm(upstream: Loaded, device: str, folder: Path, *, redo: bool = False) -> tuple[Outputs, bool]:

@@ -7,46 +7,16 @@ Such a task is not installed where its results are shown. Its result names the k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from superbench import plugins
 from superbench.contract import CUSTOM, Recipe
 from superbench.errors import CommandError
-from superbench.system.records import Line, Name, Rate, Record, Text
+from superbench.results.told import KEY, Told
 
 if TYPE_CHECKING:
-    from superbench.contract import Task, TaskCard
+    from superbench.contract import Task
     from superbench.results.result import Result
-
-KEY = "own_task"
-"""The key of these facts in the environment of a result."""
-
-
-class Told(Record):
-    """What a result says about its own task: kind and facts of the card, updates and learning rates of the recipe."""
-
-    kind: Name
-    title: Line
-    corpus: Line
-    primary: Name
-    domain: Literal["content", "speaker", "semantics", "emotion"]
-    steps: Annotated[int, Field(ge=1, le=10**9)]
-    learning_rates: Annotated[list[Rate], Field(min_length=1, max_length=100)]
-    withheld: Text = ""
-
-
-def told_of(card: TaskCard) -> dict[str, Any]:
-    """Returns the facts of a card for the environment of a result; empty if the task is of no kind."""
-    if not card.kind:
-        return {}
-    recipe = card.recipes[CUSTOM]
-    told = Told(
-        kind=card.kind, title=card.title, corpus=card.corpus, primary=card.primary, domain=card.domain, steps=recipe.steps,
-        learning_rates=list(recipe.learning_rates), withheld=card.withheld,
-    )  # fmt: skip
-    return {KEY: told.model_dump(mode="json")}
 
 
 def own_kind(environment: Mapping[str, Any]) -> Told | None:

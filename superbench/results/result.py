@@ -19,8 +19,8 @@ from typing_extensions import TypedDict
 
 from superbench.contract import UNTRAINED, Protocols
 from superbench.data.passport import Passport
-from superbench.results.own import Told
 from superbench.results.score_facts import ScoreFacts as ScoreFacts
+from superbench.results.told import Told
 from superbench.system.records import CLOSED, Amount, Count, Digest, Few, Line, Name, Rate, Real, Record, Remarks, Text, Weight
 from superbench.system.spelling import visible
 

@@ -10,8 +10,8 @@ from superbench.errors import first_of
 from superbench.runs.pace import Work
 
 if TYPE_CHECKING:
+    from superbench.runs.asked import Asked
     from superbench.runs.jobs import Job
-    from superbench.runs.runner import Asked
 
 CPU_SECONDS = 4e-4
 """Seconds of one core for one unit of a job's cost (`runner.OTHER_WORK`), measured on two shared cores."""

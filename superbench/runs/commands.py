@@ -19,10 +19,10 @@ from superbench.plugins.doctor.examination import LONG_SECONDS, Examination, exa
 from superbench.results.diff.compare import Comparison, compare as compared
 from superbench.results.diff.sides import Side, side
 from superbench.runs import forecast as forecasts
+from superbench.runs.asked import options_of
 from superbench.runs.conformance import conform
 from superbench.runs.forecast import Forecast
 from superbench.runs.options import RecipeOptions, check_names
-from superbench.runs.runner import options_of
 from superbench.system.background import in_child
 from superbench.system.devices import device_of
 from superbench.system.progress import Reporter, Silence

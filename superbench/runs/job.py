@@ -24,9 +24,9 @@ from superbench.plugins.doctor.efficiency import weighed
 from superbench.results import Result, write_result
 from superbench.runs.identity import Inputs, Sounds, earlier_result, move_earlier, read_inputs
 from superbench.runs.in_context import in_context, keep_likelihoods
-from superbench.runs.jobs import EVENTS, LOCK, folder
 from superbench.runs.make_result import ResultParts, record
 from superbench.runs.options import Options
+from superbench.runs.run_plan import EVENTS, LOCK, folder
 from superbench.system.locks import locked
 from superbench.system.progress import Reporter, Silence
 from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment

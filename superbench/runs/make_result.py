@@ -19,8 +19,8 @@ from superbench.results import Result
 from superbench.results.at_chance import AT_CHANCE
 from superbench.results.draws import interval_over_draws
 from superbench.results.intervals import interval
-from superbench.results.own import told_of
 from superbench.results.seeds import in_words, over_seeds
+from superbench.results.told import told_of
 from superbench.runs.command import command_of
 from superbench.runs.destination import source_of
 from superbench.runs.options import Options

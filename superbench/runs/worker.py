@@ -23,7 +23,8 @@ from superbench.errors import CommandError, DamagedFile, LostDevice, MissingCorp
 from superbench.plugins import Spec
 from superbench.results import write_failure
 from superbench.runs.job import Performed, perform, share_extraction
-from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, folder, taken
+from superbench.runs.jobs import Ended, Job, Watcher
+from superbench.runs.run_plan import RunPlan, folder, taken
 from superbench.system.devices import require_device
 from superbench.system.memory import give_back
 from superbench.system.processes import Orphaned

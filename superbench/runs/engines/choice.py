@@ -7,8 +7,9 @@ from typing import Literal, get_args
 
 from superbench.errors import CommandError
 from superbench.runs.engines.local import local
-from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
+from superbench.runs.jobs import Ended, Job, Watcher
 from superbench.runs.options import RunOptions
+from superbench.runs.run_plan import RunPlan
 
 Engine = Literal["local", "ray", "slurm"]
 

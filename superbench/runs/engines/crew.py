@@ -16,7 +16,8 @@ from superbench.features.attempts import DEATHS
 from superbench.features.sharding import SHARD_SECONDS
 from superbench.plugins import Spec
 from superbench.runs.engines.nodes import Homes, files_of
-from superbench.runs.jobs import Ended, Job, RunPlan, Watcher, taken
+from superbench.runs.jobs import Ended, Job, Watcher
+from superbench.runs.run_plan import RunPlan, taken
 from superbench.runs.worker import Worker, failed
 
 WORTH_HELP = 2

@@ -18,7 +18,8 @@ from typing import Any
 from superbench import plugins
 from superbench.plugins import Spec
 from superbench.runs.engines.crew import Dispatcher, Event, Unit, work
-from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
+from superbench.runs.jobs import Ended, Job, Watcher
+from superbench.runs.run_plan import RunPlan
 from superbench.runs.worker import Worker, inline
 from superbench.system.cores import cores
 from superbench.system.crashes import crash_file, has_crashed

@@ -20,7 +20,8 @@ from superbench import plugins
 from superbench.__version__ import __version__
 from superbench.errors import CommandError, SuperbenchError
 from superbench.features.store import default_root
-from superbench.runs.jobs import EVENTS, LOCK, Job, RunPlan, folder
+from superbench.runs.jobs import Job
+from superbench.runs.run_plan import EVENTS, LOCK, RunPlan, folder
 from superbench.system.files import whole, write_text
 from superbench.system.installation import versions
 from superbench.system.locks import locked, require_locks

@@ -36,7 +36,8 @@ from superbench.runs.engines.nodes import (
     require_same,
     shared_by,
 )
-from superbench.runs.jobs import Ended, Job, RunPlan, Watcher
+from superbench.runs.jobs import Ended, Job, Watcher
+from superbench.runs.run_plan import RunPlan
 from superbench.runs.worker import Worker
 
 RESTARTS, RETRIES = 3, 1

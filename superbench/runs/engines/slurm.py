@@ -20,8 +20,9 @@ from typing import Any
 
 from superbench.errors import CommandError, SuperbenchError
 from superbench.features.attempts import ATTEMPTS, DEATHS, Attempts
-from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan, Watcher
+from superbench.runs.jobs import Ended, Job, NoWatcher, Watcher
 from superbench.runs.ledger import record_end
+from superbench.runs.run_plan import RunPlan
 from superbench.runs.status import StatusWatcher
 from superbench.runs.worker import Worker, do_last, failed
 from superbench.system.devices import devices_of, use_device

@@ -170,13 +170,13 @@ class _Predicted:
     def of(self, classes: Sequence[int]) -> list[Prediction]:
         """Returns the predictions that these classes (item,) are; the experiment adds K and the draw."""
         return [
-            made.get(number)
-            or made.setdefault(number, Prediction(item.id, self.fold, item.group, item.label, self.labels[number]))
+            made.get(number) or made.setdefault(number, self._new(item, number))
             for item, made, number in zip(self.items, self._made, classes, strict=True)
         ]
 
-    def _new(self, item: Item, label: Any) -> Prediction:
-        return Prediction(item.id, self.fold, item.group, item.label, label)
+    def _new(self, item: Item, number: int) -> Prediction:
+        label = self.labels[number]
+        return Prediction(id=item.id, fold=self.fold, group=item.group, reference=item.label, prediction=label)
 
 
 def centred(train: Tensor, asked: Tensor, setting: Setting, out: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -191,10 +191,13 @@ class _Experiment:
 
 
 def _numbered(one: Prediction, episode: Episode) -> Prediction:
-    """Returns a prediction with the K and the draw of its episode, in a third of the time of `dataclasses.replace`."""
+    """Returns a prediction with the K and the draw of its episode, in half the time of `dataclasses.replace`."""
     if one.k is not None:
         return one
-    return Prediction(one.id, one.fold, one.group, one.reference, one.prediction, one.also, episode.shots, episode.draw)
+    return Prediction(
+        id=one.id, fold=one.fold, group=one.group, reference=one.reference, prediction=one.prediction, also=one.also,
+        k=episode.shots, draw=episode.draw,
+    )  # fmt: skip
 
 
 def _receipt(fold: str, k: Shots, trial: _Trial) -> dict[str, Any]:

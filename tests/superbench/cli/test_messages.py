@@ -14,8 +14,8 @@ from superbench.cli.app import app
 from superbench.contract.corpora import Corpora
 from superbench.errors import CommandError, MissingCorpus, UnknownName
 from superbench.plugins import parse, plugin, task
+from superbench.runs.asked import asked
 from superbench.runs.banner import banner
-from superbench.runs.runner import asked
 from superbench.training.pretraining.pretrain import pretrain
 
 

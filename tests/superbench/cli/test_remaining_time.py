@@ -14,11 +14,12 @@ from rich.progress import Progress
 from superbench.cli.display import RunDisplay
 from superbench.cli.remaining_time import left
 from superbench.plugins import parse, tasks
+from superbench.runs.asked import asked
 from superbench.runs.banner import banner
 from superbench.runs.history import History
 from superbench.runs.jobs import Ended, Job, NoWatcher, State
 from superbench.runs.pace import Pace
-from superbench.runs.runner import asked, run as superbench_run
+from superbench.runs.runner import run as superbench_run
 
 
 class Clock:

@@ -27,8 +27,8 @@ from superbench.features.sharding import Piece
 from superbench.features.store import Addition, Store
 from superbench.features.transfer import Nowhere
 from superbench.plugins import Loaded
-from superbench.runs.jobs import RunPlan
 from superbench.runs.options import Options, unusual_batches
+from superbench.runs.run_plan import RunPlan
 from superbench.system.cores import cores, share
 from superbench.system.progress import Silence
 

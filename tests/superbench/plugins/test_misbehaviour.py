@@ -12,7 +12,8 @@ import pytest
 
 from superbench import plugins
 from superbench.errors import BrokenPlugin, CommandError, EndedProcess
-from superbench.runs.runner import asked, run
+from superbench.runs.asked import asked
+from superbench.runs.runner import run
 
 pytestmark = pytest.mark.slow
 

@@ -26,9 +26,10 @@ from superbench.plugins.reference_outputs import confirm
 from superbench.results import read_result
 from superbench.runs.engines.crew import Dispatcher, Event, Unit
 from superbench.runs.engines.nodes import HOMES, Homes
-from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan
+from superbench.runs.jobs import Ended, Job, NoWatcher
 from superbench.runs.options import Options
 from superbench.runs.report import Report
+from superbench.runs.run_plan import RunPlan
 from superbench.runs.runner import run
 from superbench.runs.status import status
 from superbench.system.devices import devices_of

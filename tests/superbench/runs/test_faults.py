@@ -27,9 +27,10 @@ from superbench.features.culprit import computed_or_named
 from superbench.runs.engines.crew import Event, Unit
 from superbench.runs.engines.nodes import facts, files_of, put_files, require_same, shared_by
 from superbench.runs.engines.ray import Actor
-from superbench.runs.jobs import Ended, Job, NoWatcher, RunPlan
+from superbench.runs.jobs import Ended, Job, NoWatcher
 from superbench.runs.options import Options
 from superbench.runs.report import Report
+from superbench.runs.run_plan import RunPlan
 from superbench.runs.runner import run
 
 MODELS = """

@@ -14,8 +14,9 @@ import pytest
 from superbench.errors import CommandError, MissingCorpus, UnknownName
 from superbench.plugins import task
 from superbench.results import read_predictions, read_result
-from superbench.runs.jobs import LOCK, Ended, NoWatcher
+from superbench.runs.jobs import Ended, NoWatcher
 from superbench.runs.report import Report
+from superbench.runs.run_plan import LOCK
 from superbench.runs.runner import run
 from superbench.system.locks import locked
 
