@@ -5,6 +5,7 @@ sound in its calls. The expected number is computed without the engine: the diff
 that the tasks' readers return for each reduction, each counted once. Calls of the examination are counted as well.
 
     python benchmarks/passes.py
+    python benchmarks/passes.py --workers 4
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="all", help="all, or names")
     parser.add_argument("--steps", type=int, default=2, help="updates of each head")
     parser.add_argument("--data", type=Path, help="folder of existing miniature corpora")
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = [one.name for one in plugins.listed(plugins.TASKS)] if options.tasks == "all" else options.tasks.split(",")
@@ -82,8 +84,8 @@ def main() -> None:
             f"from passes import Counting\nCounting.log = Path({str(root / 'calls.txt')!r})\n"
         )
         report = run(
-            [f"counting={root / 'model.py'}:Counting"], names, data=data, out=root / "out", store=root / "store", workers=1,
-            learning_rates=RATES, seeds=SEEDS, max_steps=options.steps, device="cpu",
+            [f"counting={root / 'model.py'}:Counting"], names, data=data, out=root / "out", store=root / "store",
+            workers=options.workers, learning_rates=RATES, seeds=SEEDS, max_steps=options.steps, device="cpu",
         )  # fmt: skip
         assert not report.of("failed"), [one.message for one in report.of("failed")]
         called = sum(int(line) for line in (root / "calls.txt").read_text().split()) / SAMPLE_RATE
