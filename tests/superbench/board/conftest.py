@@ -164,18 +164,17 @@ def postgresql() -> Iterator[str]:
 
 
 @pytest.fixture
-def database(postgresql: str, request: pytest.FixtureRequest) -> str:
-    """An empty database of the server."""
+def database(postgresql: str) -> str:
+    """An empty database of the server: the same for all tests, emptied, since each new one copies and removes a thousand files."""
     from sqlalchemy import create_engine
 
-    name = f"board_{abs(hash(request.node.nodeid))}"
-    engine = create_engine(
-        postgresql.replace("postgresql://", "postgresql+psycopg://") + "/postgres", isolation_level="AUTOCOMMIT"
-    )
+    address = f"{postgresql}/postgres"
+    engine = create_engine(address.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
     engine.dispose()
-    return f"{postgresql}/{name}"
+    return address
 
 
 @pytest.fixture(
