@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 FEWEST_ROWS = 3
 """With two rows, a rank correlation is 1 or -1 whatever they are."""
@@ -53,7 +52,9 @@ def rank_correlation(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Co
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> float:
     """Return Pearson's correlation of the ranks, ties sharing their mean rank; NaN if all values of one side are equal."""
-    ranks = [stats.rankdata(np.round(side, 9)) for side in (first, second)]
+    from scipy.stats import rankdata  # half of the time in which a board's worker starts, and seldom needed
+
+    ranks = [rankdata(np.round(side, 9)) for side in (first, second)]
     centred = [side - side.mean() for side in ranks]
     norms = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
     return float(centred[0] @ centred[1]) / norms if norms else float("nan")
