@@ -2,10 +2,12 @@
 
 Runs tasks on miniature corpora for two upstreams with one local process, then with Ray on a cluster of two nodes of two CPUs:
 undisturbed, and with SIGKILL of an actor, of a node, and of the command (which is then repeated) at random moments. Every
-result must equal that of the local process (timings aside).
+result must equal that of the local process (timings aside). With `--engine slurm`, tasks are those of submitit's `local`
+executor, of which one is killed, or the command; a run that fails then is repeated.
 
     python benchmarks/engines.py --rounds 3
     python benchmarks/engines.py --tasks ks,pr,sid --steps 10 --store-per-node
+    python benchmarks/engines.py --engine slurm
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from superbench.results import find_results
 from superbench.system.progress import Silence
 
 UPSTREAMS = ("apc:untrained", "fbank")
-TARGETS = ("nothing", "actor", "node", "command")
+TARGETS = {"ray": ("nothing", "actor", "node", "command"), "slurm": ("nothing", "task", "command")}
+PROCESSES = {"actor": b"ray::Actor", "task": b"submitit.core._submit"}
+"""What the command line of a worker contains, by target."""
 CPUS = 2
 
 
@@ -51,13 +55,16 @@ class Run:
         self.log = (root / "log.txt").open("a")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)
 
-    def wait(self, seconds: float | None = None) -> bool:
-        """Waits for the end, at most so long; returns whether the command has ended. Raises `SystemExit` if it failed."""
+    def wait(self, seconds: float | None = None, *, may_fail: bool = False) -> bool:
+        """Waits for the end, at most so long; returns whether the command has ended. Raises `SystemExit` if it failed; with
+        `may_fail`, it has then not ended."""
         try:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
         self.log.close()
+        if status and may_fail:
+            return False
         if status:
             sys.exit(f"a run failed: {Path(self.log.name).read_text()[-2000:]}")
         return True
@@ -69,17 +76,17 @@ class Run:
         self.log.close()
 
 
-def kill_actor() -> None:
-    """Kills the process of one actor."""
+def kill_worker(target: str) -> None:
+    """Kills the process of one worker."""
     commands = {path.name: path / "cmdline" for path in Path("/proc").glob("[0-9]*")}
-    actors = []
+    workers = []
     for number, command in commands.items():
         try:
-            actors += [int(number)] if command.read_bytes().startswith(b"ray::Actor") else []
+            workers += [int(number)] if PROCESSES[target] in command.read_bytes().replace(b"\0", b" ") else []
         except OSError:  # it has ended
             continue
-    if actors:
-        os.kill(random.choice(actors), signal.SIGKILL)
+    if workers:
+        os.kill(random.choice(workers), signal.SIGKILL)
 
 
 def cluster(folder: Path, per_node: bool) -> Any:
@@ -98,20 +105,20 @@ def node(cache: Path, per_node: bool) -> dict[str, Any]:
     return {"num_cpus": CPUS, "include_dashboard": False, "env_vars": environment}
 
 
-def disturbed(start: Callable[[str], Run], nodes: Any, target: str, moment: float) -> bool:
+def disturbed(start: Callable[[], Run], nodes: Any, target: str, moment: float) -> bool:
     """Runs to the end, with one kill after `moment` seconds; returns whether the kill came before the end."""
-    run = start(nodes.address)
+    run = start()
     if target == "nothing" or run.wait(moment):
         run.wait()
         return False
-    if target == "actor":
-        kill_actor()
+    if target in PROCESSES:
+        kill_worker(target)
     elif target == "node":
         nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
     else:
         run.kill()
-        run = start(nodes.address)
-    run.wait()
+    if target == "command" or not run.wait(may_fail=target == "task"):
+        start().wait()
     return True
 
 
@@ -120,6 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(plugins.tasks()), help="tasks, by default all")
     parser.add_argument("--steps", type=int, default=20, help="updates of each head")
+    parser.add_argument("--engine", choices=TARGETS, default="ray")
+    parser.add_argument("--data", type=Path, help="folder of existing miniature corpora")
     parser.add_argument("--rounds", type=int, default=1, help="kills of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--store-per-node", action="store_true", help="as if the nodes shared no file system")
@@ -127,32 +136,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     random.seed(options.seed)
     with tempfile.TemporaryDirectory(prefix="superbench-engines-") as temporary:
         root = Path(temporary)
-        synthesize(root / "data", 0, options.tasks.split(","), Silence())
+        options.data = options.data or root / "data"
+        if not options.data.is_dir():
+            synthesize(options.data, 0, options.tasks.split(","), Silence())
         (root / "local").mkdir()
         local = ("--workers", "1", "--store", str(root / "local/store"))
-        Run(root / "data", root / "local", options.tasks, options.steps, *local).wait()
+        Run(options.data, root / "local", options.tasks, options.steps, *local).wait()
         expected = results(root / "local")
         assert len(expected) == len(UPSTREAMS) * len(options.tasks.split(",")), "the local run failed"
         compare(root, options, expected)
 
 
 def compare(root: Path, options: argparse.Namespace, expected: dict[str, Any]) -> None:
-    """Runs with Ray, and compares each result."""
+    """Runs with the engine, and compares each result."""
     kills, took = 0, 0.0
-    for number, target in enumerate(["nothing", *TARGETS[1:] * options.rounds]):
+    targets = TARGETS[options.engine]
+    for number, target in enumerate([targets[0], *targets[1:] * options.rounds]):
         folder = root / f"round{number}"
         folder.mkdir()
+        began, nodes = time.monotonic(), cluster(folder, options.store_per_node) if options.engine == "ray" else None
         store = ("--store-per-node",) if options.store_per_node else ("--store", str(folder / "store"))
+        where = ("--slurm", "cluster=local") if nodes is None else ("--address", nodes.address)
+        more = ("--engine", options.engine, *where, *store)
 
-        def start(address: str, folder: Path = folder, store: tuple[str, ...] = store) -> Run:
-            more = ("--engine", "ray", "--address", address, *store)
-            return Run(root / "data", folder, options.tasks, options.steps, *more)
+        def start(folder: Path = folder, more: tuple[str, ...] = more) -> Run:
+            return Run(options.data, folder, options.tasks, options.steps, *more)
 
-        nodes, began = cluster(folder, options.store_per_node), time.monotonic()
         try:
             hit = disturbed(start, nodes, target, took * random.uniform(0.2, 0.8))
         finally:
-            nodes.shutdown()
+            if nodes is not None:
+                nodes.shutdown()
         took, kills = took or time.monotonic() - began, kills + hit
         unlike = differing(results(folder), expected)
         assert not unlike, f"{target} killed: {', '.join(unlike)} differ"
