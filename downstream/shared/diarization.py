@@ -76,7 +76,8 @@ def median_filter(active: np.ndarray, width: int) -> np.ndarray:
     if width == 1:
         return active
     half = width // 2
-    padded = np.pad(active.astype(np.int32), ((half + 1, half), (0, 0)))
+    padded = np.zeros((len(active) + width, active.shape[1]), np.int32)  # `np.pad` takes a tenth of a millisecond
+    padded[half + 1 : half + 1 + len(active)] = active
     sums = padded.cumsum(axis=0)
     return (sums[width:] - sums[:-width]) > half
 

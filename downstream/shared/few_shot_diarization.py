@@ -70,7 +70,7 @@ def answer(
     for name, items in recordings.items():
         frames = torch.cat([scale(_frames(item, features)) for item in items])
         loud = np.concatenate([loudness(item) for item in items])
-        speakers = items[0].group
+        speakers, reference = items[0].group, rounded(items[0].label.turns)
         known = [examples.centroids(name, speakers, drawn.get(episode, {}), episode.shots) for episode in episodes]
         smooth = Smoothed(frames, loud, features.hop)
         for s, setting in enumerate(settings):
@@ -78,7 +78,12 @@ def answer(
             for e, given in enumerate(known):
                 active = _decided(smooth, given, setting) & spoken[:, None]
                 active = median_filter(active, 2 * round(MEDIAN * SAMPLE_RATE / features.hop / 2) + 1)
-                answers.setdefault((e, s), []).append(_prediction(fold.name, name, items[0], active))
+                answers.setdefault((e, s), []).append(
+                    Prediction(
+                        id=name, fold=fold.name, group=speakers, reference=reference,
+                        prediction=turns_of(active, items[0].label.hop),
+                    )
+                )  # fmt: skip
     for (e, s), predictions in answers.items():
         yield episodes[e], settings[s], predictions
 
@@ -88,11 +93,6 @@ def _recordings(split: Split) -> Recordings:
     for item in split.items:
         recordings.setdefault(item.label.recording, []).append(item)
     return recordings
-
-
-def _prediction(fold: str, name: str, item: Item, active: np.ndarray) -> Prediction:
-    reference, turns = rounded(item.label.turns), turns_of(active, item.label.hop)
-    return Prediction(id=name, fold=fold, group=item.group, reference=reference, prediction=turns)
 
 
 # ---------------------------------------------------------------- frames

@@ -165,7 +165,7 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture
 def database(postgresql: str) -> str:
-    """An empty database of the server: the same for all tests, emptied, since each new one copies and removes a thousand files."""
+    """The database of the server, emptied: a new one for each test would copy and remove a thousand files."""
     from sqlalchemy import create_engine
 
     address = f"{postgresql}/postgres"
