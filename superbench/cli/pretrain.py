@@ -22,6 +22,7 @@ def pretrain(
     accumulate: Annotated[int, typer.Option(help="Split the batch of each update into N parts, to need less memory. Contrastive models (simclr) then compare utterances within a part only", min=1)] = 1,
     echo: Annotated[bool, typer.Option("--echo", help="Train on episodes in which every second sound is another view of the one before it, so that repeating can be learnt from context (speech_gpt)")] = False,
     track: Track = None,
+    trained_on: Annotated[str | None, typer.Option("--trained-on", help="The name of the speech on boards [default: the name of its folder]", show_default=False)] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the files of another run at --out")] = False,
 ) -> None:  # fmt: skip
     """Pretrain an upstream on unlabelled speech. To resume after an interruption, repeat the command.
@@ -42,5 +43,6 @@ def pretrain(
         train(
             name, audio, out, steps=steps, seed=seed, device=device, reporter=reporter, precision=precision,
             accumulate=accumulate, teacher=teacher, echo=echo, replace=replace, track=track,
+            trained_on=trained_on,
         )  # fmt: skip
     console.print(f"Wrote {out}. Use it as {name.partition(':')[0]}@{out}")

@@ -21,6 +21,8 @@ from superbench.system.files import SEAL, load_tensors, save_sealed
 from superbench.system.seeding import seeded
 
 FORMAT = "2"
+TRAINED_ON = "trained on"
+"""The fact of a checkpoint that names the data which its weights come from."""
 
 
 def fresh_model(family: Any, size: str, seed: int) -> nn.Module:
@@ -34,6 +36,15 @@ def save_model(path: Path, model: nn.Module, *, family: str, size: str, facts: M
     weights = {key: value for key, value in model.state_dict().items() if not key.startswith("scaffold.")}
     config = json.dumps(asdict(model.config), sort_keys=True)  # type: ignore[call-overload]
     save_sealed(path, weights, {"superbench": FORMAT, "family": family, "size": size, "config": config, **facts})
+
+
+def declare_data(path: Path, names: str) -> bool:
+    """Writes into a checkpoint what its weights were trained on; returns whether it said something else before."""
+    tensors, facts = load_tensors(path)
+    if facts.get(TRAINED_ON) == names:
+        return False
+    save_sealed(path, tensors, {fact: value for fact, value in facts.items() if fact != SEAL} | {TRAINED_ON: names})
+    return True
 
 
 def load_model(family: Any, path: Path, name: str) -> nn.Module:
@@ -61,6 +72,8 @@ def load_model(family: Any, path: Path, name: str) -> nn.Module:
             f"{stored.get(first, 'absent')} in the file, {expected.get(first, 'absent')} in the model. Pretrain it again."
         )
     model.load_state_dict(tensors)
+    if names := header.get(TRAINED_ON):
+        model.training_datasets = names  # type: ignore[assignment]
     return model
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from superbench.contract import SAMPLE_RATE
 from superbench.errors import BadUpstream, StoreError
 from superbench.system.files import load_sealed, save_sealed
-from superbench.system.locks import locked
+from superbench.system.locks import locked_where_possible
 
 if TYPE_CHECKING:
     from superbench.plugins.models import Loaded
@@ -39,7 +39,7 @@ def confirm(upstream: Loaded, device: str, folder: Path, *, redo: bool = False) 
     setting = _setting(upstream, device)
     path = folder / f"{_digest([upstream.revision, setting])}.safetensors"
     states = _outputs(upstream, device)
-    with _locked(path):
+    with locked_where_possible(path.with_suffix(".lock")):
         stored, since = _stored(path)
         difference = _difference(stored, states) if stored else 0.0
         differs = difference > TOLERANCE
@@ -68,16 +68,6 @@ def check_steady(upstream: Loaded, device: str) -> None:
             "the beginning. A frozen model returns the same features for the same sound, however often it was called. Its "
             "features were dropped. Find out what forward() changes in the model or in its files."
         )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Inside, no other process compares or stores the outputs of this model."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, StoreError):  # in a store that cannot be written, no lock is needed
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(path.with_suffix(".lock"), wait=True))
-        yield
 
 
 def _store(path: Path, states: Sequence[Tensor], since: float) -> None:

@@ -63,6 +63,16 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         yield file is not None
 
 
+@contextlib.contextmanager
+def locked_where_possible(path: Path) -> Iterator[None]:
+    """Waits for the lock `path` and holds it inside; in a folder that cannot be written, nothing is locked."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, StoreError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path, wait=True))
+        yield
+
+
 def held(path: Path) -> bool:
     """Returns True if a process holds the lock `path`; False if there is no such file."""
     if is_marked(path.parent):

@@ -22,6 +22,7 @@ from superbench.plugins.doctor.checks import Examining, Finding, findings
 from superbench.plugins.doctor.continuation import continuation, offers_features
 from superbench.plugins.models import Batching, Loaded
 from superbench.system.files import read_facts, write_facts
+from superbench.system.locks import locked_where_possible
 from superbench.system.progress import Reporter, Silence
 
 LONG_SECONDS = 60.0
@@ -97,15 +98,19 @@ def examined(
     upstream: Loaded, device: str, folder: Path, patience: float = PATIENCE, *, remember: bool = True, again: bool = False
 ) -> Examination:
     """Returns the examination stored in `folder`, or calls `examine` and, with `remember`, stores it. The key is the model's
-    revision, the device and the versions. With `again`, a stored examination is not read."""
+    revision, the device and the versions. With `again`, a stored examination is not read.
+
+    One process examines a model; others that ask for the same examination wait, and read it.
+    """
     versions = " ".join([f"torch {torch.__version__}", *upstream.libraries, f"superbench {__version__}"])
     facts = f"{upstream.revision}|{device}|{versions}|{METHOD}"
     path = folder / f"{hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()}.json"
-    with contextlib.suppress(StoreError, TypeError):  # missing or damaged: examined again
-        if not again:
-            return Examination(upstream.alias, tuple(Finding(**finding) for finding in read_facts(path)))
-    examination = examine(upstream, device, patience=patience)
-    if examination.healthy and remember:
-        with contextlib.suppress(StoreError):  # a store that cannot be written: examined again next time
-            write_facts(path, [asdict(finding) for finding in examination.findings])
+    with locked_where_possible(path.with_suffix(".lock")) if remember else contextlib.nullcontext():
+        with contextlib.suppress(StoreError, TypeError):  # missing or damaged: examined again
+            if not again:
+                return Examination(upstream.alias, tuple(Finding(**finding) for finding in read_facts(path)))
+        examination = examine(upstream, device, patience=patience)
+        if examination.healthy and remember:
+            with contextlib.suppress(StoreError):  # a store that cannot be written: examined again next time
+                write_facts(path, [asdict(finding) for finding in examination.findings])
     return examination

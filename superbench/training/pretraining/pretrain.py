@@ -20,7 +20,8 @@ from superbench import plugins
 from superbench.contract import Precision, Prepared, Pretraining
 from superbench.errors import CommandError, SuperbenchError, UnknownName
 from superbench.plugins import Loaded, Spec
-from superbench.plugins.checkpoints import fresh_model, save_model
+from superbench.plugins.checkpoints import TRAINED_ON, declare_data, fresh_model, save_model
+from superbench.plugins.doctor import efficiency
 from superbench.system.devices import device_of, fast_precision, repeatable_sums
 from superbench.system.progress import Reporter, Silence
 from superbench.system.ranges import require_whole
@@ -28,12 +29,13 @@ from superbench.training.loop import fit
 from superbench.training.pretraining.curves import Curves
 from superbench.training.pretraining.learner import Learner, TrainingOptions, repeatable
 from superbench.training.pretraining.output import OutputFiles
-from superbench.training.pretraining.unlabelled import HELD_OUT, Recording, Unlabelled, identity, recordings
+from superbench.training.pretraining.unlabelled import HELD_OUT, Recording, Unlabelled, identity, name_of, recordings
 from superbench.training.tracking import Tracker, require_tracker, tracking
 
 SMALL = ("nano", "micro", "mini")
 SMALL_THREADS = 2
 """The most threads for `SMALL` sizes on a CPU; more threads do not speed up such small updates."""
+UNKNOWN_DATA = "unknown data of its teacher"
 CHECKS = 10
 CHECK_UPDATES = 1000
 RESUME_SECONDS = 600.0
@@ -54,6 +56,7 @@ def pretrain(
     echo: bool = False,
     replace: bool = False,
     track: str | None = None,
+    trained_on: str | None = None,
 ) -> None:
     """Train upstream `name` (a size may follow: `apc:base`) on the audio files under `audio`; write its checkpoint to `out`.
 
@@ -61,6 +64,7 @@ def pretrain(
     bfloat16. The batch of each update is split into `accumulate` parts. `teacher` is the spec of a frozen upstream, for models
     that learn from one. With `echo`, the training sequences are echo episodes, in which every second sound is another view of
     the one before it (`speech_gpt` only). `track` sends the curves to a tracker too: tensorboard, wandb or trackio.
+    `trained_on` names the speech on boards (default: the name of its folder).
 
     A run that was killed resumes from its last `OUT.resume`. Files of another run are an error, or overwritten with `replace`.
     Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without audio, `BadAudio` for bad files.
@@ -77,7 +81,7 @@ def pretrain(
         teaching = plugins.upstream(plugins.parse(teacher), device) if teacher else None
         _Training(
             spec=spec, family=family, size=size, options=options, teacher=teaching, files=files, reporter=reporter or Silence(),
-            track=track,
+            track=track, trained_on=trained_on,
         ).perform(Path(audio), replace=replace)  # fmt: skip
 
 
@@ -101,6 +105,7 @@ class _Training:
     files: OutputFiles
     reporter: Reporter
     track: str | None = None
+    trained_on: str | None = None
 
     @property
     def plan(self) -> Pretraining:
@@ -114,6 +119,8 @@ class _Training:
         run = _run(self.spec, self.size, model, self.plan, self.options, self.teacher) | identity(recorded, audio)
         if self.files.made(run, replace):
             self.reporter.note(f"{self.files.out} exists already, trained on the same audio with the same settings")
+            if self.trained_on and declare_data(self.files.out, self._sources(audio)):
+                self.reporter.note(f"it now says that it was trained on {self._sources(audio)}")
             return
         _note_before_training(self.files, len(recorded), self.reporter)
         self.files.room(sum(weight.nbytes for weight in model.state_dict().values()))
@@ -129,8 +136,15 @@ class _Training:
         }  # fmt: skip
         if self.options.echo:
             facts["echo"] = run["echo"]
+        facts[TRAINED_ON] = self._sources(audio)
         save_model(self.files.out, model, family=self.spec.name, size=self.size, facts=facts)
         self.files.resume.unlink(missing_ok=True)
+
+    def _sources(self, audio: Path) -> str:
+        """The names of the data that the weights come from, those of a teacher included."""
+        speech = self.trained_on or name_of(audio)
+        taught = None if self.teacher is None else efficiency.trained_on(self.teacher) or UNKNOWN_DATA
+        return ", ".join(dict.fromkeys([speech] if taught in (None, efficiency.NOTHING) else [speech, *taught.split(", ")]))
 
     def train(self, model: nn.Module, recorded: list[Recording], run: dict[str, str], tracker: Tracker) -> None:
         """Fit the model; curves and the resume file are written next to the checkpoint."""

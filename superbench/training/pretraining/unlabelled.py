@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from superbench import plugins
 from superbench.contract import SAMPLE_RATE, Audio, Pretraining
+from superbench.contract.corpora import Corpora
 from superbench.data.audio import checked, load
 from superbench.data.sound_files import holds_sound
 from superbench.errors import BadAudio, BadCorpus
@@ -156,6 +158,16 @@ def identity(recorded: Sequence[Recording], folder: Path) -> dict[str, str]:
     short = {what: hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16] for what, text in
              (("names", names), ("content", content))}  # fmt: skip
     return {"sound": f"{len(recorded)} files of content {short['content']}", "names of sound files": short["names"]}
+
+
+def name_of(folder: Path) -> str:
+    """Return the name of the speech under a folder, for boards: its path from the corpus of a task on, if it lies in one
+    (`LibriSpeech train-clean-360`); otherwise the name of the folder alone. Of corpora that superbench wrote, it says so."""
+    parts = folder.resolve().parts
+    known = {task.card.corpus.partition(" ")[0].lower() for task in plugins.tasks().values()}
+    first = next((number for number, part in enumerate(parts) if part.lower() in known), len(parts) - 1)
+    written = Corpora.at(folder).passport.strip().replace(",", " of")  # a comma would separate two names
+    return " ".join(parts[first:]) + (f" ({written})" if written else "")
 
 
 def _require_unchanged(recording: Recording) -> None:

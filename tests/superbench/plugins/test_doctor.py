@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from types import ModuleType
 
 import pytest
@@ -299,3 +302,25 @@ def test_a_good_model_is_examined_once(tmp_path: Path, monkeypatch: pytest.Monke
         path.write_text("[{")
     examination.examined(loaded, "cpu", tmp_path)
     assert calls == ["another", loaded.revision]
+
+
+def test_workers_that_start_together_examine_a_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from superbench.plugins.doctor import examination
+
+    loaded, workers = plugins.upstream(plugins.parse("fbank")), 3
+    together, calls = Barrier(workers), []
+
+    def slowly(upstream: Loaded, device: str, patience: float) -> examination.Examination:
+        calls.append(upstream.alias)
+        time.sleep(0.3)  # so that the others ask while this one examines
+        return examination.Examination(upstream.alias, ())
+
+    def worker(number: int) -> examination.Examination:
+        together.wait()
+        return examination.examined(loaded, "cpu", tmp_path / "certificates")
+
+    monkeypatch.setattr(examination, "examine", slowly)
+    with ThreadPoolExecutor(workers) as threads:
+        found = list(threads.map(worker, range(workers)))
+    assert calls == ["fbank"]
+    assert found == [found[0]] * workers

@@ -20,13 +20,15 @@ import torch
 
 from superbench import plugins
 from superbench.contract import Pretraining
+from superbench.contract.corpora import MARKER
 from superbench.errors import BadAudio, BadCorpus, BadUpstream, CommandError, StoreError
+from superbench.plugins.doctor.efficiency import trained_on
 from superbench.system.files import load_tensors
 from superbench.system.progress import Silence
 from superbench.training.pretraining.learner import Learner, TrainingOptions
 from superbench.training.pretraining.output import OutputFiles
 from superbench.training.pretraining.pretrain import pretrain
-from superbench.training.pretraining.unlabelled import Buckets, Unlabelled, recordings
+from superbench.training.pretraining.unlabelled import Buckets, Unlabelled, name_of, recordings
 
 TINY = '''
 """A model with every feature that pretraining supports: dropout, a scaffold, a moving average, a buffer."""
@@ -341,6 +343,39 @@ def test_the_same_sound_in_another_place_is_the_same_run(tiny: Path, speech: Pat
     (moved / "a" / "01.flac").unlink()
     with pytest.raises(CommandError, match=r"sound 40 files .* in the file, 39 files"):
         train(tiny, moved, out, replace=False)
+
+
+@pytest.mark.parametrize(
+    ("folder", "marker", "said"),
+    [
+        ("speech", None, "speech"),
+        ("LibriSpeech/train-clean-360", None, "LibriSpeech train-clean-360"),
+        ("librispeech", None, "librispeech"),
+        ("demo/LibriSpeech/train-clean-360", "demo", "LibriSpeech train-clean-360 (miniature corpora of seed 23)"),
+        ("demo", "demo", "demo (miniature corpora of seed 23)"),
+    ],
+)
+def test_speech_is_named_after_its_corpus_or_its_folder(folder: str, marker: str | None, said: str, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    if marker:
+        (tmp_path / marker / MARKER).write_text("miniature corpora, seed 23\n")
+    assert name_of(tmp_path / folder) == said
+
+
+def test_a_checkpoint_says_what_it_was_trained_on_and_so_does_that_of_its_student(speech: Path, tmp_path: Path) -> None:
+    def pretrained(name: str, **options: Any) -> str | None:
+        out = tmp_path / f"{name.partition(':')[0]}.safetensors"
+        pretrain(name, speech, out, steps=1, device="cpu", replace=True, **options)
+        return trained_on(plugins.upstream(plugins.parse(f"{name.partition(':')[0]}@{out}")))
+
+    assert pretrained("apc:nano") == speech.name
+    assert pretrained("apc:nano", trained_on="Libri-Light 60 kh, VoxCeleb2") == "Libri-Light 60 kh, VoxCeleb2"
+    assert pretrained("distil", teacher=f"apc@{tmp_path / 'apc.safetensors'}") == f"{speech.name}, Libri-Light 60 kh, VoxCeleb2"
+    assert pretrained("distil", teacher="apc:nano,untrained") == speech.name
+    revisions = {plugins.upstream(plugins.parse(f"apc@{tmp_path / 'apc.safetensors'}")).revision}
+    pretrained("apc:nano")
+    revisions |= {plugins.upstream(plugins.parse(f"apc@{tmp_path / 'apc.safetensors'}")).revision}
+    assert len(revisions) == 1  # a name changes no number
 
 
 def exchanged(path: Path) -> None:
