@@ -62,16 +62,14 @@ def pretrain(
 
     `steps` is the number of updates (default: the schedule of the size). `precision`: auto (bfloat16 on a GPU), float32 or
     bfloat16. The batch of each update is split into `accumulate` parts. `teacher` is the spec of a frozen upstream, for models
-    that learn from one. With `echo`, the training sequences are echo episodes, in which every second sound is another view of
-    the one before it (`speech_gpt` only). `track` sends the curves to a tracker too: tensorboard, wandb or trackio.
-    `trained_on` names the speech on boards (default: the name of its folder).
+    that learn from one. With `echo`, the training sequences are echo episodes: every second sound is another view of the one
+    before it (`speech_gpt` only). `track` names a tracker for the curves; `trained_on` the speech (default: its folder's name).
 
     A run that was killed resumes from its last `OUT.resume`. Files of another run are an error, or overwritten with `replace`.
     Raises `CommandError` for a name that cannot be trained, `BadCorpus` for a folder without audio, `BadAudio` for bad files.
     """
     _check_numbers(steps, seed, accumulate, track)
-    spec, family, size = _model(name, teacher, echo)
-    device = _device(device)
+    (spec, family, size), device = _model(name, teacher, echo), _device(device)
     options = TrainingOptions(
         steps=steps or family.pretraining[size].steps, seed=seed, device=device, precision=_precision(precision, device),
         accumulate=accumulate, echo=echo,
