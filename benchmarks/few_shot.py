@@ -45,6 +45,7 @@ from superbench.training.few_shot.experiment import FewShotConditions, few_shot_
 
 TASKS = ("ks", "ic", "sid", "er")
 DRAWS = 10
+NEAREST = "neighbours"
 VOXCELEB1 = {"train": 138_361, "dev": 6_904, "test": 8_251}
 SPEAKERS, LAYERS, DIM = 1_251, 13, 768
 IN_A_SHARD = 40
@@ -52,7 +53,7 @@ IN_A_SHARD = 40
 
 
 Accuracies = dict[Shots | str, float]
-"""K -> the accuracy on test, in percent, averaged over draws and folds; of the plain loop also that of `neighbours` of all."""
+"""K -> the accuracy on test, in percent, averaged over draws and folds; of the plain loop also that of all `NEAREST`."""
 
 
 def ours(task: Task, folds: Sequence[Fold], extraction: Any, layers: int) -> tuple[float, Accuracies]:
@@ -87,7 +88,7 @@ def plain(folds: Sequence[Fold], extraction: Extraction, layers: int) -> tuple[f
             if episode.shots == "all":
                 examples, asked = _centred(train[:, layer], test[:, layer], centring)
                 neighbours = KNeighborsClassifier(NEIGHBOURS, weights=_votes, metric="cosine").fit(examples, classes)
-                right["neighbours"].append(100.0 * np.mean(neighbours.predict(asked) == asked_for))
+                right[NEAREST].append(100.0 * np.mean(neighbours.predict(asked) == asked_for))
     return time.process_time() - began, {k: float(np.mean(values)) for k, values in right.items()}
 
 
@@ -122,7 +123,8 @@ def miniature(demo: Path, model: str) -> None:
         sums += seconds
         print(f"{name}: {seconds[0]:.2f} s, plain loop {seconds[1]:.2f} s, ratio {seconds[1] / seconds[0]:.1f}", flush=True)
         for who, (_, accuracies) in zip(("accuracy", "plain loop"), sides, strict=True):
-            print(f"    {who:10} " + "  ".join(f"{in_words(k)}: {value:.1f}" for k, value in accuracies.items()), flush=True)
+            values = (f"{k if k == NEAREST else in_words(k)}: {value:.1f}" for k, value in accuracies.items())
+            print(f"    {who:10} " + "  ".join(values), flush=True)
     print(f"all: {sums[0]:.2f} s, plain loop {sums[1]:.2f} s, ratio {sums[1] / sums[0]:.1f}")
 
 
