@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 BATCH_SAMPLES = {"cpu": 60 * SAMPLE_RATE, "cuda": 600 * SAMPLE_RATE}
 """Largest number of padded samples in a batch, by device, unless `ForwardOptions.batch` gives another one."""
 
+CHUNKS = (30, 15, 8, 4, 2, 1)
+"""Seconds of chunks that are recommended for sound that does not fit into memory: the first that divides it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ForwardOptions:
@@ -188,10 +191,10 @@ def begin(
 
 
 def _too_long(upstream: Loaded, audio: Audio, samples: int) -> BadUpstream:
-    return BadUpstream(
-        f"{upstream.alias} does not fit into memory with {audio.path} ({samples / SAMPLE_RATE:.1f} s) alone. "
-        "Split long sound into chunks: --chunk 30"
-    )
+    seconds = samples / SAMPLE_RATE
+    chunk = next((chunk for chunk in CHUNKS if chunk < seconds), None)
+    advice = f"Split long sound into chunks: --chunk {chunk}" if chunk else "It needs a machine with more memory"
+    return BadUpstream(f"{upstream.alias} does not fit into memory with {audio.path} ({seconds:.1f} s) alone. {advice}.")
 
 
 def _called(upstream: Loaded, group: Group, device: str, precision: Precision, transfer: Transfer) -> Call:

@@ -14,8 +14,8 @@ from superbench.contract.corpora import Corpora
 from superbench.contract.paths import expanded
 from superbench.features.store import default_root
 from superbench.plugins import Loaded, Spec
-from superbench.plugins.doctor.checks import QUICK_SECONDS
 from superbench.plugins.doctor.examination import LONG_SECONDS, Examination, examine, examined
+from superbench.plugins.doctor.long_sound import QUICK_SECONDS
 from superbench.results.diff.compare import Comparison, compare as compared
 from superbench.results.diff.sides import Side, side
 from superbench.runs import forecast as forecasts

@@ -17,8 +17,8 @@ from superbench import plugins
 from superbench.contract import CUSTOM, Fold, Item, Protocols, Split, Stacked, Task
 from superbench.contract.corpora import Corpora
 from superbench.features.store import Store
-from superbench.plugins.doctor.checks import Finding
 from superbench.plugins.doctor.examination import Examination
+from superbench.plugins.doctor.examining import Finding
 from superbench.runs.job import perform
 from superbench.runs.options import Options
 from superbench.system.processes import without_main

@@ -26,7 +26,7 @@ from superbench.runs.job import Performed, perform, share_extraction
 from superbench.runs.jobs import Ended, Job, Watcher
 from superbench.runs.run_plan import RunPlan, folder, taken
 from superbench.system.devices import require_device
-from superbench.system.memory import give_back
+from superbench.system.memory import give_back, is_out_of_memory
 from superbench.system.processes import Orphaned
 from superbench.system.progress import Reporter
 
@@ -97,8 +97,7 @@ class Worker:
             if _ends_process(error) or self.leaves():
                 raise
             require_device(error)
-            message = f"{type(error).__name__}: {error}. This error is not expected; --debug shows where it happened."
-            return self._failed(job, error, message)
+            return self._failed(job, error, _unexpected(error))
         finally:
             self.store.release()
             give_back()
@@ -151,6 +150,14 @@ def do_last(worker: Worker, job: Job, watcher: Watcher) -> Ended:
         return worker.do(job, watcher)
     except LostDevice as error:
         return failed(job, worker.plan, "LostDevice", str(error))
+
+
+def _unexpected(error: BaseException) -> str:
+    """Returns the message about an exception that is not superbench's own."""
+    said = f"{type(error).__name__}: {error}"
+    if is_out_of_memory(error):
+        return f"memory ran out, on short sound or outside the model ({said}). Use fewer --workers, or more memory."
+    return f"{said}. This error is not expected; --debug shows where it happened."
 
 
 def _ends_process(error: BaseException) -> bool:

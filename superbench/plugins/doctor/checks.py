@@ -9,84 +9,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from superbench.contract import SAMPLE_RATE
 from superbench.contract.model import LARGEST_HALF, TOLERATED_FRAMES
-from superbench.errors import BadUpstream
-from superbench.plugins.doctor.alignment import BadOutput, alignment, how_to_count, require_features
+from superbench.plugins.doctor.alignment import BadOutput, alignment, how_to_count
+from superbench.plugins.doctor.examining import Examining, Finding, finite
+from superbench.plugins.doctor.long_sound import long_sound
 from superbench.plugins.doctor.measures import difference, weights
-from superbench.plugins.models import Loaded
 from superbench.plugins.resampling import Resampled
-from superbench.system.memory import is_out_of_memory, peak
-from superbench.system.progress import Reporter
-from superbench.system.seeding import seeded
 
 INVARIANCE = 1e-5
 """Largest relative change of an utterance's features in a batch with others that counts as equal (design: 1e-5)."""
 LENGTHS = (4001, 12_000, 16_000, 24_000)
 """Samples of the sounds whose frames are counted: from a quarter of a second (and one sample) to one and a half seconds."""
-QUICK_SECONDS = 12.0
-"""Length of the long sound if the full length would take too long; some models fail after ten seconds."""
 CHECKS = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check: its name, whether the model passes, and what was measured.
-
-    `fatal`: a model that fails cannot be used. `action`: how extraction takes a failure into account. `value`: the number in
-    `measured`, if there is one.
-    """
-
-    name: str
-    holds: bool
-    measured: str
-    fatal: bool = True
-    action: str = ""
-    value: float | None = None
-
-
-@dataclass(slots=True)
-class Examining:
-    """An examination in progress: the model, the options of its calls, and the largest feature value so far."""
-
-    upstream: Loaded
-    device: str
-    seconds: float
-    patience: float
-    reporter: Reporter
-    largest: float = 0.0
-    spent: float = 0.0
-    sounds: dict[int, Tensor] = field(default_factory=dict)
-
-    def noise(self, samples: int) -> Tensor:
-        """Returns noise (samples); the same for the same length."""
-        with seeded(20_24, samples):
-            return self.sounds.setdefault(samples, torch.randn(samples) * 0.1)
-
-    def states(self, *waves: Tensor) -> list[Tensor]:
-        """Returns hidden states (layer, time, dim) of each wave, without the frames of padding."""
-        lengths = torch.tensor([len(wave) for wave in waves])
-        padded = nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
-        try:
-            with torch.inference_mode():
-                features = self.upstream.model(padded.to(self.device), lengths.to(self.device))
-        except (Exception, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # such as SystemExit, which must not end the program
-            raise BadUpstream(f"it raised {type(error).__name__}: {error}") from error
-        require_features(features)
-        returned, lengths_out = features.frames.shape[2], features.lengths.tolist()
-        if max(lengths_out) > returned:
-            raise ValueError(f"its lengths contain {max(lengths_out)} frames, but it returns {returned}")
-        states = [features.frames[:, i, : int(n)].float().cpu() for i, n in enumerate(lengths_out)]
-        largest = [torch.nan_to_num(state, 0.0, 0.0, 0.0).abs().max() for state in states if state.numel()]
-        self.largest = max([self.largest, *map(float, largest)])
-        return states
 
 
 def findings(examining: Examining) -> Iterator[Finding]:
@@ -118,15 +57,15 @@ def _all(examining: Examining) -> Iterator[Finding]:
         return
     deterministic = _deterministic(examining, first)
     yield deterministic
-    yield _finite("finite", examining, alone[0])
+    yield finite("finite", examining, alone[0])
     if deterministic.holds:  # otherwise every comparison would fail for this reason
         yield from _batch_invariance(examining, short, longer)
-        if _finite("finite", examining, alone[0]).holds:
+        if finite("finite", examining, alone[0]).holds:
             yield Finding(**alignment(lambda wave: examining.states(wave)[0], alone[0], longer, upstream.hop))
     yield from _extremes(examining)
-    long_sound, counted = _long(examining)
+    of_long, counted = long_sound(examining)
     yield _lengths(examining, counted)
-    yield from long_sound
+    yield from of_long
     yield _range(examining.largest)
     yield _frozen(examining, before, first if deterministic.holds else None)
 
@@ -198,21 +137,6 @@ def _deterministic(examining: Examining, first: Tensor) -> Finding:
     return Finding("deterministic", False, f"{changed}{mode}. {advice}", value=change)
 
 
-def _finite(name: str, examining: Examining, states: Tensor) -> Finding:
-    bad = (~torch.isfinite(states)).any(0).any(-1).nonzero()
-    if not len(bad):
-        return Finding(name, True, f"no NaN in {_length(examining, states.shape[1])}")
-    first = int(bad[0])
-    seconds = first * examining.upstream.hop / SAMPLE_RATE
-    measured = f"NaN or infinity in {len(bad)} frames, from {seconds:.2f} s on (frame {first} of {states.shape[1]})"
-    return Finding(name, False, measured, value=seconds)
-
-
-def _length(examining: Examining, frames: int) -> str:
-    """Returns a number of frames, and the seconds that they last at the declared hop."""
-    return f"{frames} frames ({frames * examining.upstream.hop / SAMPLE_RATE:.1f} s)"
-
-
 def _batch_invariance(examining: Examining, short: Tensor, longer: Tensor) -> Iterator[Finding]:
     """Checks that features do not depend on the other sounds in a batch: first a longer one, then one of equal length."""
     alone = examining.states(short)[0]
@@ -253,33 +177,6 @@ def _extremes(examining: Examining) -> Iterator[Finding]:
         finite = "finite" if holds or not states.numel() else "NaN or infinite"
         frames = f"{states.shape[1]} frame{'s' if states.shape[1] != 1 else ''}, {finite}"
         yield Finding(name=name, holds=holds, measured=frames, fatal=fatal, action=action)
-
-
-def _long(examining: Examining) -> tuple[list[Finding], dict[int, int]]:
-    """Passes one long sound through the model; returns findings, and the number of frames by the number of samples."""
-    expected = examining.spent * examining.seconds
-    seconds = examining.seconds if expected <= examining.patience else min(QUICK_SECONDS, examining.seconds)
-    if expected > 5 and seconds == examining.seconds:
-        examining.reporter.note(f"calling the model on {seconds:.0f} s of sound takes about {expected:.0f} s")
-    wave = examining.noise(round(seconds * SAMPLE_RATE))
-    try:
-        began = time.perf_counter()
-        with peak(examining.device) as bytes_:
-            states = examining.states(wave)[0]
-        per_second = (time.perf_counter() - began) / seconds
-    except Exception as error:
-        advice = "Divide long sound into chunks: --chunk 30" if is_out_of_memory(error) else ""
-        return [Finding("long sound", False, f"{seconds:.0f} s of sound raised {type(error).__name__}: {error}. {advice}")], {}
-    finite = _finite("long sound", examining, states)
-    measured = f"{seconds:.0f} s: {finite.measured}"
-    if seconds < examining.seconds:
-        measured += f"; {examining.seconds:.0f} s would have taken about {expected:.0f} s, so longer sound was not checked"
-    memory, each = bytes_["peak"] / 2**20, bytes_["peak"] / 2**20 / seconds
-    return [
-        Finding("long sound", finite.holds, measured, value=finite.value),
-        Finding("memory", True, f"{memory:.0f} MiB at the peak, {each:.1f} MiB per second of sound", fatal=False, value=each),
-        Finding("speed", True, f"{per_second:.4f} s per second of sound", fatal=False, value=per_second),
-    ], {len(wave): states.shape[1]}
 
 
 def _frozen(examining: Examining, before: Mapping[str, str], first: Tensor | None) -> Finding:

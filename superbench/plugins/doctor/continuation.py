@@ -13,7 +13,8 @@ import torch
 
 from superbench.contract import Likelihood, Parts
 from superbench.errors import BadUpstream
-from superbench.plugins.doctor.checks import LENGTHS, Examining, Finding
+from superbench.plugins.doctor.checks import LENGTHS
+from superbench.plugins.doctor.examining import Examining, Finding
 
 ALIKE = 1e-4
 """Largest relative difference of two log-likelihoods that count as equal, as for the outputs that a run compares."""

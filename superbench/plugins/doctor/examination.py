@@ -18,8 +18,9 @@ import torch
 from superbench.__version__ import __version__
 from superbench.contract import Continuing
 from superbench.errors import BadUpstream, StoreError
-from superbench.plugins.doctor.checks import Examining, Finding, findings
+from superbench.plugins.doctor.checks import findings
 from superbench.plugins.doctor.continuation import continuation, offers_features
+from superbench.plugins.doctor.examining import Examining, Finding
 from superbench.plugins.models import Batching, Loaded
 from superbench.system.files import read_facts, write_facts
 from superbench.system.locks import locked_where_possible

@@ -48,10 +48,16 @@ def test_a_batch_that_does_not_fit_is_halved(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
-def test_a_sound_that_does_not_fit_alone_is_named(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "advice"), [(40.0, "--chunk 30"), (30.0, "--chunk 15"), (1.5, "--chunk 1"), (0.2, "with more memory")]
+)
+def test_a_sound_that_does_not_fit_alone_is_named_with_a_chunk_that_divides_it(
+    error: BaseException, seconds: float, advice: str
+) -> None:
     loaded = plugins.loaded(plugins.parse("greedy"), Greedy(error, 100), "cpu")
-    with pytest.raises(BadUpstream, match=r"long\.wav \(0\.2 s\) alone\. .*--chunk 30"):
-        forward(loaded, [torch.ones(3200)] * 2, [Audio(Path("long.wav")), Audio(Path("b.wav"))], "mean", "cpu")
+    waves, audios = [torch.ones(round(seconds * 16_000))] * 2, [Audio(Path("long.wav")), Audio(Path("b.wav"))]
+    with pytest.raises(BadUpstream, match=rf"long\.wav \({seconds} s\) alone\. .*{advice}\.$"):
+        forward(loaded, waves, audios, "mean", "cpu")
 
 
 def test_a_real_allocation_of_torch_is_recognised() -> None:

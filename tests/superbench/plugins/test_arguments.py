@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from superbench import CommandError, plugins
+from superbench import CommandError, check, plugins
 from superbench.errors import BadCheckpoint, BrokenPlugin
 
 pytestmark = pytest.mark.slow
@@ -70,6 +70,17 @@ def test_a_class_method_from_checkpoint_comes_first(file: Path) -> None:
 def test_options_are_arguments_of_the_class(file: Path) -> None:
     model = loaded(f"{file}:Plain:gain=0.5,flip=true").model
     assert (model.gain, model.flip, model.path) == (0.5, True, None)
+
+
+@pytest.mark.parametrize(
+    "spec", ["own.py:Plain", "own.py:Plain:gain=2", "mine=own.py:Plain:gain=2,flip=true", "own.py:Plain:gain=2@step10.pt"]
+)
+def test_an_own_model_is_examined_by_the_name_that_every_command_accepts(
+    spec: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    found = check(spec, quick=True)
+    assert (found.kind, found.healthy) == ("upstream", True), found.reasons
 
 
 def test_checkpoint_and_options_are_part_of_the_revision(file: Path) -> None:

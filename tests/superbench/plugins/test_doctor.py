@@ -137,6 +137,26 @@ def test_a_quick_examination_still_finds_faults_after_ten_seconds(tones: ModuleT
     assert [reason for reason in report.reasons if "12 s: NaN" in reason and "longer sound was not checked" in reason]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "checked", "action"),
+    [(40, "30 s: no NaN", "--chunk 30"), (9, "7.5 s: no NaN", "--chunk 7"), (5, "3.75 s: no NaN", "--chunk 3")],
+)
+def test_long_sound_that_does_not_fit_into_memory_is_no_fault_of_the_model(
+    seconds: int, checked: str, action: str, tones: ModuleType
+) -> None:
+    def greedy(model: nn.Module, features: Features) -> Features:
+        if features.frames.shape[1] * features.frames.shape[2] * 320 > seconds * 16_000:
+            torch.empty(2**50)
+        return features
+
+    report, holds = examined_model(changed(tones, greedy))
+    certificate = report.certificate()
+    assert not holds["memory for long sound"]
+    assert "60 s of sound do not fit into memory" in certificate["memory for long sound"]["measured"]
+    assert certificate["memory for long sound"]["action"].endswith(action)
+    assert checked in certificate["long sound"]["measured"]
+
+
 def with_tokens(before: int, after: int) -> Callable[[nn.Module, Features], Features]:
     def change(model: nn.Module, features: Features) -> Features:
         token = torch.full_like(features.frames[:, :, :1], 0.5)
