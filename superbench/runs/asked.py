@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from superbench import plugins
 from superbench.contract import UNTRAINED, Precision, Protocols, Task
@@ -50,7 +50,7 @@ class Asked:
     def jobs(self) -> dict[Job, float]:
         """Every job with its rough share of the work, the longest first."""
         shares = {
-            Job(spec, name, self.files.get(name, "")): _cost(task.card, self.options)
+            Job(spec, name, self.files.get(name, "")): _cost(task, self.options)
             for spec in self.specs
             for name, task in self.tasks.items()
         }
@@ -151,12 +151,15 @@ def _precision(protocol: Protocols, device: str) -> Precision:
     return "float32" if protocol == "superb" else fast_precision(device)
 
 
-def _cost(card: Any, options: Options) -> float:
-    """Returns an estimate of a job's cost, so that the longest jobs start first."""
+def _cost(task: Task, options: Options) -> float:
+    """Returns an estimate of a job's cost, so that the longest jobs start first. More probes than those of the recipe cost
+    proportionally more."""
+    frames = task.card.reads == "frames"
     if not options.trains:
-        return OTHER_WORK * (4.0 if card.reads == "frames" else 1.0)  # as measured in `superbench demo --few-shot`
-    recipe = card.recipes[options.of(card).protocol]
-    return OTHER_WORK + recipe.steps * recipe.batch * recipe.accumulate * (20.0 if card.reads == "frames" else 1.0)
+        return OTHER_WORK * (4.0 if frames else 1.0)  # as measured in `superbench demo --few-shot`
+    recipe = options.recipe(task)
+    probes = len(options.points(recipe)) / max(len(recipe.learning_rates), 1)
+    return OTHER_WORK + recipe.steps * recipe.batch * recipe.accumulate * probes * (20.0 if frames else 1.0)
 
 
 def optional_path(given: Path | str | None) -> Path | None:

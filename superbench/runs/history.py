@@ -20,6 +20,8 @@ FILE = "durations.json"
 """File name in the folder of the store."""
 KEPT = 5
 """So many last durations are kept of each task on each kind of upstream."""
+COMPARABLE = 10.0
+"""Jobs whose shares differ by more than this factor say nothing of each other: the time of short jobs is mostly overhead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,15 @@ class History:
 
     def expected(self, shares: Mapping[Job, float], at_once: int = 1) -> Work:
         """Returns the jobs, of which `at_once` will run at once, with what is known of their durations."""
-        work, known = Work(shares, at_once), self._known()
-        paces = {kind: _pace([one for one in known if one.kind == kind]) for kind in {one.kind for one in known}}
+        work, every = Work(shares, at_once), self._known()
         for job, share in shares.items():
-            kind = kind_of(job.spec)
-            same = [share * one.seconds / one.share for one in known if (one.task, one.kind) == (job.task, kind)]
+            known = [one for one in every if max(share, one.share) <= COMPARABLE * min(share, one.share)]
+            alike = [one for one in known if one.kind == kind_of(job.spec)]
+            same = [share * one.seconds / one.share for one in alike if one.task == job.task]
             if same:
                 work.seconds[job] = median(same)
             elif known:
-                work.guesses[job] = share * paces.get(kind, _pace(known))
+                work.guesses[job] = share * _pace(alike or known)
         return work
 
     def add(self, job: Job, share: float, seconds: float) -> None:

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from superbench.cli.display import RunDisplay
 from superbench.cli.remaining_time import left
+from superbench.data.synthesis import synthesize
 from superbench.plugins import parse, tasks
 from superbench.runs.asked import asked
 from superbench.runs.banner import banner
@@ -182,6 +183,25 @@ def test_a_kind_of_upstream_that_was_run_before_has_a_remaining_time_from_the_st
     assert run.pace.remaining() == pytest.approx(146.0)
 
 
+def test_much_shorter_jobs_say_nothing_of_long_ones(earlier: Path) -> None:
+    for apart, told in ((10.0, True), (10.1, False), (1 / 10.1, False)):
+        work = history(earlier).expected({job("ks", "apc"): apart * SHARES["ks"]})
+        assert bool(work.seconds) is told
+    assert not history(earlier).expected({job("ks", "apc"): 1e6}).guesses
+
+
+def test_the_share_of_a_job_grows_with_its_updates_and_probes(tmp_path: Path) -> None:
+    synthesize(tmp_path / "data", 0, "ks")
+
+    def share(**options: Any) -> float:
+        (found,) = asked(["fbank"], "ks", data=tmp_path / "data", out=tmp_path, device="cpu", **options).jobs.values()
+        return found
+
+    few, usual, many = share(max_steps=10), share(), share(max_steps=10_000)
+    assert few < usual < many
+    assert share(seeds=(0, 1, 2)) > 2 * share(learning_rates=(1e-3,))
+
+
 def test_a_machine_of_half_the_speed_doubles_what_remains(earlier: Path) -> None:
     assert planned(earlier, "apc").took(job("ks", "apc"), 20.0) == pytest.approx(2 * (90.0 + 50.0))
 
@@ -207,6 +227,8 @@ def test_jobs_that_will_run_at_once_share_the_time_before_any_has_started(earlie
 
 def test_earlier_runs_take_the_place_of_the_rough_estimate(earlier: Path, keyword_corpora: Path) -> None:
     checked = asked(["apc:untrained"], "ks", data=keyword_corpora)
+    for one, share in checked.jobs.items():
+        history(earlier).add(one, share, 10.0)
     rough = banner(checked, keyword_corpora, checked.jobs, 2)
     known = banner(checked, keyword_corpora, history(earlier).expected(checked.jobs), 2)
     assert rough[:-1] == known
