@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from superbench.board.bundles.bundle import Bundle, Entry, one_per_upstream, open_bundle
+from superbench.board.bundles.bundle import Bundle, Entry, one_per_upstream, open_bundle, sendable
 from superbench.board.bundles.evidence import Evidence
 from superbench.board.bundles.references import References
 from superbench.board.bundles.verify import examine
@@ -72,7 +72,7 @@ class Acceptance:
         outcome, receipts = Outcome("The board", len(bundles)), list[SubmissionReceipt]()
         for name, data in bundles:
             try:
-                receipts.append(self._submit(data, by, hidden))
+                receipts.append(self._submit(sendable(data), by, hidden))
             except Refusal as error:
                 outcome.refuse(name, error)
                 continue

@@ -26,7 +26,7 @@ class Outcome:
     def require_accepted(self) -> None:
         """Raises the first refusal, with the sum of all bundles as its text; nothing if all were accepted."""
         if self.refused:
-            raise _again(self.refused[0][1], f"{self.board} refuses {len(self.refused)} of {self.total} bundles. {self}")
+            raise _again(self.refused[0][1], f"{self.board} did not accept {len(self.refused)} of {self.total} bundles. {self}")
 
     def note_in(self, error: SuperbenchError) -> None:
         """Adds to the text of an error that ends the submission early what became of the bundles before."""

@@ -256,19 +256,36 @@ def _episode(line: Mapping[str, Any], where: str) -> tuple[Shots | None, int | N
     return k, draw
 
 
-def one_per_upstream(folders: Path | Sequence[Path], without_references: bool) -> list[tuple[str, bytes]]:
-    """Returns a bundle, with the upstream's name, for every upstream with results in one of `folders` or below it.
+def one_per_upstream(folders: Path | Sequence[Path], without_references: bool) -> list[tuple[str, bytes | Refusal]]:
+    """Returns a bundle, with the upstream's name, for every upstream with results in one of `folders` or below it; for results
+    that cannot be packed, such as edited ones, the reason.
 
-    A file is a bundle. If a bundle has no valid name, its file or folder gives the name.
+    A file is a bundle. If a bundle has no valid name, its file or folder gives the name. Raises `BadResult` for a folder
+    without results.
     """
-    packed_bundles: dict[Path, bytes] = {}
+    found: dict[Path, bytes | Refusal] = {}
     for folder in [folders] if isinstance(folders, Path) else folders:
         if folder.is_file():
-            packed_bundles[folder] = folder.read_bytes()
+            found[folder] = folder.read_bytes()
             continue
         for path in sorted({_upstream_folder(path, folder) for path in require_results(folder)}):
-            packed_bundles[path] = pack_bundle(path, without_references=without_references)
-    return [((name_and_digest(io.BytesIO(data)) or (path.name,))[0], data) for path, data in packed_bundles.items()]
+            try:
+                found[path] = pack_bundle(path, without_references=without_references)
+            except BadResult as error:
+                found[path] = Malformed(str(error), "damaged")
+    return [(_name_in(data) or path.name, data) for path, data in found.items()]
+
+
+def _name_in(data: bytes | Refusal) -> str:
+    known = None if isinstance(data, Refusal) else name_and_digest(io.BytesIO(data))
+    return known[0] if known else ""
+
+
+def sendable(data: bytes | Refusal) -> bytes:
+    """Returns a bundle; raises the reason why there is none."""
+    if isinstance(data, Refusal):
+        raise data
+    return data
 
 
 def _upstream_folder(result_folder: Path, root: Path) -> Path:

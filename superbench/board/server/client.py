@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from superbench.board.bundles.bundle import one_per_upstream
+from superbench.board.bundles.bundle import one_per_upstream, sendable
 from superbench.board.outcome import PRESENT, Outcome
 from superbench.errors import BadResult, CommandError, Refusal, SuperbenchError
 
@@ -71,9 +71,9 @@ class ServedBoard:
         bundles = one_per_upstream(folder, without_references)
         outcome, path = Outcome(self.address, len(bundles)), f"/api/submissions{'?hidden=true' if hidden else ''}"
         for name, data in bundles:
-            report(f"{name}: sending {len(data) / 1e6:.1f} MB")
             try:
-                state = self._decided(self._call("POST", path, data), report)
+                report(f"{name}: sending {len(sendable(data)) / 1e6:.1f} MB")
+                state = self._decided(self._call("POST", path, sendable(data)), report)
             except Refusal as error:
                 if error.code not in PRESENT:
                     report(f"{name}: refused")

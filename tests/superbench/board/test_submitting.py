@@ -26,7 +26,8 @@ def test_a_refused_bundle_does_not_stop_the_others(
         folder = a_folder(name, 30)
     rewritten(folder.parent / "liar", lambda record: record["scores"]["accuracy"].update(value=99.0))
     told: list[SubmissionReceipt] = []
-    with pytest.raises(Refusal, match=r"refuses 1 of 3 bundles. On the board: apc, tera. Not on the board: liar: ks: .*62.5"):
+    said = r"did not accept 1 of 3 bundles. On the board: apc, tera. Not on the board: liar: ks: .*62.5"
+    with pytest.raises(Refusal, match=said):
         board.submit(folder.parent, told=told.append)
     assert [(receipt.upstream, receipt.fresh) for receipt in told] == [("apc", True), ("tera", True)]
     assert [stored.upstream for stored in board.storage.bundles()] == ["apc", "tera"]
@@ -36,6 +37,19 @@ def test_a_refused_bundle_does_not_stop_the_others(
     a_folder("liar", 30)  # made again, honestly
     assert [receipt.fresh for receipt in board.submit(folder.parent, told=told.append)] == [False, True, False]
     assert [receipt.upstream for receipt in told] == ["apc", "liar", "tera"]
+
+
+@pytest.mark.slow
+def test_an_edited_result_does_not_stop_the_others(tmp_path: Path, a_folder: Callable[..., Path]) -> None:
+    for name in ("apc", "edited", "tera"):
+        folder = a_folder(name, 30)
+    file = folder.parent / "edited/ks/result.json"
+    file.write_text(file.read_text().replace('"accuracy"', '"exactness"'))
+    board = Board(tmp_path / "board")
+    said = r"did not accept 1 of 3 bundles. On the board: apc, tera. Not on the board: edited: .*content has changed"
+    with pytest.raises(Refusal, match=said):
+        board.submit(folder.parent)
+    assert [stored.upstream for stored in board.storage.bundles()] == ["apc", "tera"]
 
 
 @pytest.mark.slow
@@ -62,7 +76,7 @@ def test_the_sum_says_what_is_on_the_board_and_what_is_not() -> None:
     with pytest.raises(Refusal) as caught:
         outcome.require_accepted()
     assert str(caught.value) == (
-        "http://host refuses 1 of 2 bundles. On the board: apc. Not on the board: liar: 422 score: wrong."
+        "http://host did not accept 1 of 2 bundles. On the board: apc. Not on the board: liar: 422 score: wrong."
     )
     Outcome("board", 1, accepted=["apc"]).require_accepted()
 
