@@ -70,7 +70,8 @@ def read_manifest(path: Path | str, *, shared_speakers: bool = False) -> Manifes
     path = Path(path)
     rows = tuple(rows_of(path))
     if not rows:
-        raise BadCorpus(f"{path} lists no sound: it has no row below its header. Add a row for each sound.")
+        empty = "its splits have no lines in wav.scp" if path.is_dir() else "it has no row below its header"
+        raise BadCorpus(f"{path} lists no sound: {empty}. Add one for each sound.")
     _only_once(rows)
     _files_exist(rows)
     for split in SIDES:
