@@ -75,7 +75,7 @@ def both_protocols(specs: Sequence[str], asked: argparse.Namespace) -> None:
     """Runs all models under both protocols; a failed job ends the benchmark."""
     folder = asked.out
     places = {"data": folder / "data", "out": folder / "results", "store": folder / "store", "workers": asked.workers}
-    for options in ({"protocol": "few-shot"}, {"protocol": "mini", "max_steps": asked.max_steps}):
+    for options in ({"protocol": "few-shot", "shots": SHOWN}, {"protocol": "mini", "max_steps": asked.max_steps}):
         report = run([*specs, *BASELINES], asked.tasks, device="cpu", **places, **options)
         for ended in report.of("failed", "absent"):
             raise SystemExit(f"{ended.job}: {ended.message}")
