@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from typer.core import TyperGroup
 
 from superbench.cli.arguments import BOARD, AsJson
 from superbench.cli.printing import echo_json
+from superbench.errors import CommandError
 
 if TYPE_CHECKING:
     from superbench.board.board import Board
@@ -24,6 +26,10 @@ class BoardGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Inserts the command that writes the page before the board's name or the options."""
         words = {*self.commands, *ctx.help_option_names}
+        if len(args) > 1 and args[0] not in words and not any(word.startswith("-") for word in args[:2]):
+            near = get_close_matches(args[0], self.commands, n=1)
+            meant = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(self.commands))}."
+            raise CommandError(f"superbench board has no command {args[0]!r}. {meant}")
         return super().parse_args(ctx, [PAGE, *args] if args and args[0] not in words else args)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from superbench.cli.arguments import Device
+from superbench.errors import CommandError
 
 
 def generate(
@@ -29,6 +30,8 @@ def generate(
     from superbench.system.files import require_place
     from superbench.training.pretraining.generation import generate as continue_recording, write_sound
 
+    if out.suffix.lower() != ".wav":
+        raise CommandError(f"--out {out}: the sound is written as wav; give a name that ends in .wav.")
     require_place(out, f"--out {out}")
     with stages() as reporter:
         continued = continue_recording(

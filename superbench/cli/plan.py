@@ -208,14 +208,14 @@ def _time(forecast: Forecast) -> Iterator[str]:
 
 def _reference(forecast: Forecast) -> Iterator[str]:
     total, rate = forecast.plan, forecast.speed.seconds_per_second
-    if not total.tasks:
-        return
     probes = ", ".join(str(number) for number in sorted({cost.probes for cost in total.tasks if cost.probes}))
+    if not probes:  # nothing is trained, so the reference has no such method
+        return
     single, sweep = total.reference_hours, total.reference_hours_sweep
     ours = max(total.model_hours, 1e-12)
     yield (
         f"Reference method, with the model in every step: {_hours(single)} h for one probe per task ({_times(single / ours)} times as long, "
-        f"{duration(single * 3600 * rate)} here), {_hours(sweep)} h for the complete sweep of {probes or 'no'} probes "
+        f"{duration(single * 3600 * rate)} here), {_hours(sweep)} h for the complete sweep of {probes} probes "
         f"({_times(sweep / ours)} times, {duration(sweep * 3600 * rate)})."
     )
 

@@ -25,7 +25,8 @@ def report(
     """Show results as a table with 95 % intervals, or write them as Markdown, CSV, LaTeX or JSON to standard output.
 
     Rows are compared only if they share protocol, task version and data. LaTeX has the tasks in columns, in the order of the
-    SUPERB paper. A board is a folder, a file .db or a database URL. Example: superbench report results --format latex
+    SUPERB paper. A board is a folder, a file .db or a database URL. Results that are damaged, or that were edited, are left out
+    and named; the exit status is then 1. Example: superbench report results --format latex
     """
     from superbench.cli.display import console
     from superbench.results import tables as reports
@@ -35,9 +36,10 @@ def report(
         raise CommandError(f"--format {format!r}: expected one of {', '.join(reports.FORMATS)}.")
     boards = [folder for folder in folders if is_board(folder)]
     places = [Path(folder) for folder in folders if folder not in boards]
-    results = [*reports.load_results(*places), *(result for board in boards for result in results_on(board))]
-    for warning in reports.warnings(*places):
-        print(visible(f"superbench: {warning}"), file=sys.stderr)
+    results, wrong = reports.whole_results(*places)
+    results += [result for board in boards for result in results_on(board)]
+    for reason in wrong:
+        print(visible(f"superbench: left out: {reason}"), file=sys.stderr)
     pairs = [result for folder in places for result in pair_results(folder)]
     if boards and not results and not pairs:
         message = f"{boards[0]} shows no row; `superbench board history {boards[0]}` lists those that are hidden or withdrawn."
@@ -52,6 +54,8 @@ def report(
     else:
         writers = {"markdown": reports.as_markdown, "csv": reports.as_csv, "latex": reports.as_latex}
         echo(writers[format](results), end="")
+    if wrong:
+        raise typer.Exit(1)
 
 
 def is_board(address: str) -> bool:

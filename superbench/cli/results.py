@@ -114,7 +114,7 @@ def _shown(parts: Sequence[Slice], top: int) -> list[Slice]:
     """Return the worst parts, and the best one."""
     from superbench.results.slices import worst
 
-    return list(dict.fromkeys([worst(parts), *parts[:top], parts[-1]]))
+    return list(dict.fromkeys([worst(parts), *parts[:top], worst(parts[::-1])]))
 
 
 def seconds_of(task: Task, data: Path) -> dict[str, float]:
@@ -171,7 +171,7 @@ def _tables(one: Weaknesses, top: int) -> list[Table]:
 def _slice_table(one: Weaknesses, top: int) -> Table:
     from rich.table import Table
 
-    from superbench.results.slices import worst
+    from superbench.results.slices import LEAST, worst
 
     score = one.result.scores[one.result.primary]
     digits, title = (
@@ -183,10 +183,11 @@ def _slice_table(one: Weaknesses, top: int) -> Table:
     table.add_row("all", "", str(len(one.predictions)), f"{score.value:.{digits}f}", overall, "")
     for kind, parts in one.slices.items():
         table.add_section()
-        weakest = worst(parts)
+        weakest, strongest = worst(parts), worst(parts[::-1])
         for part in _shown(parts, top):
             interval = "" if part.interval is None else f"{part.interval[0]:.{digits}f} to {part.interval[1]:.{digits}f}"
-            remark = "" if weakest.value == parts[-1].value else {id(weakest): "worst", id(parts[-1]): "best"}.get(id(part), "")
+            remark = {id(weakest): "worst", id(strongest): "best"}.get(id(part), "")
+            remark = "" if weakest.value == strongest.value or len(part.items) < LEAST else remark
             table.add_row(kind, _cut(part.name), str(len(part.items)), f"{part.value:.{digits}f}", interval, remark)
     return table
 

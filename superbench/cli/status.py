@@ -44,11 +44,11 @@ def _table(run: object, now: float) -> object:
     from rich.text import Text
 
     from superbench.cli.remaining_time import duration, left
-    from superbench.runs.status import RunStatus
+    from superbench.runs.status import ENDS, RunStatus
 
     assert isinstance(run, RunStatus)
     state = "running" if run.alive(now) else "ended" if run.over else f"no sign of life for {duration(now - run.updated)}"
-    over = sum(job.state not in ("waiting", "running") for job in run.jobs)
+    over = sum(job.state in ENDS for job in run.jobs)
     state = "submitted" if run.detached and not run.over and all(job.state == "waiting" for job in run.jobs) else state
     facts = [f"{run.host}, process {run.process}", run.engine, state, f"{over} of {len(run.jobs)} jobs"]
     facts += [f"{run.speed:.0f} s of sound per second"] if run.speed and run.alive(now) else []
@@ -57,7 +57,7 @@ def _table(run: object, now: float) -> object:
     for column in ("upstream", "task", "state", "progress", "time", ""):
         table.add_column(column)
     for job in run.jobs:
-        share = f"{job.stage} {100 * job.finished / job.total:.0f} %" if job.state == "running" and job.total else ""
+        share = f"{job.stage} {100 * job.finished / job.total:.0f} %" if job.state in ("running", "stopped") and job.total else ""
         message = job.score or job.message.partition("\n")[0]
         spent = duration(job.seconds) if job.seconds else ""
         table.add_row(*(Text(cell) for cell in (job.upstream, job.task, job.state, share, spent, message)))

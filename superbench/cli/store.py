@@ -171,6 +171,8 @@ def pack(
     from superbench.system.files import require_place
 
     require_place(archive, str(archive))
+    if archive.exists():
+        raise CommandError(f"{archive} exists already; nothing was written over it. Give another name, or remove it.")
     with _opened(store) as opened, stages() as reporter:
         moved = transfer.pack(opened.root, archive, reporter, _listed(models), _listed(tasks))
     console.print(f"{archive}: {moved.entries} entries in {moved.shards} shards, {size(moved.bytes)}.", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -56,7 +57,7 @@ FRAMES = {
 def new(
     source: Annotated[Path, typer.Option("--from", help="The list of sounds: a .csv, .tsv or .jsonl with path, label, split and speaker, or a folder of Kaldi", show_default=False)],
     kind: Annotated[TaskKind, typer.Option(help="classification: one label for a sound; tagging: several (dog;rain); ctc: what is said, as text; verification: do two sounds have the same label")] = TaskKind.classification,
-    out: Annotated[Path | None, typer.Option(help="The file to write [default: the name of the list, with _task.py, beside it]", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write [default: the name of the task, with _task.py, beside the list]", show_default=False)] = None,
     name: Annotated[str | None, typer.Option(help="The name of the task in results and on boards [default: that of the list]", show_default=False)] = None,
     shared_speakers: Annotated[bool, typer.Option("--shared-speakers", help="Allow speakers of train in dev and test")] = False,
 ) -> None:  # fmt: skip
@@ -70,9 +71,11 @@ def new(
     from superbench.data.manifest import read_manifest
     from superbench.system.files import require_place, write_text
 
+    if out is not None and out.suffix != ".py":
+        raise CommandError(f"--out {out}: a task is a file of Python; give a name that ends in .py.")
     manifest = read_manifest(source, shared_speakers=shared_speakers)
-    named = name or _name_of(source)
-    plugins.require_name(named, "--name" if name else str(source))
+    named = _name_of(source) if name is None else name
+    plugins.require_name(named, str(source) if name is None else "--name")
     target = out or source.parent / f"{re.sub(r'[^A-Za-z0-9_]', '_', named)}_task.py"
     if target.exists():
         raise CommandError(f"{target} exists already; nothing was written. Give --out another file, or remove it.")
@@ -83,8 +86,9 @@ def new(
     console.print(f"{target}: {kind.value} of {len(manifest.rows)} sounds ({counts}).", soft_wrap=True)
     for remark in fold.remarks:
         console.print(f"Note: {remark}.", soft_wrap=True)
-    console.print(f"Next: superbench check {target}:TASK", soft_wrap=True)
-    console.print(f"      superbench run UPSTREAM --tasks {target}:TASK --out results", soft_wrap=True)
+    task = shlex.quote(f"{target}:TASK")
+    console.print(f"Next: superbench check {task}", soft_wrap=True)
+    console.print(f"      superbench run UPSTREAM --tasks {task} --out results", soft_wrap=True)
 
 
 def _name_of(source: Path) -> str:

@@ -70,7 +70,9 @@ def read_manifest(path: Path | str, *, shared_speakers: bool = False) -> Manifes
     path = Path(path)
     rows = tuple(rows_of(path))
     if not rows:
-        empty = "its splits have no lines in wav.scp" if path.is_dir() else "it has no row below its header"
+        empty = "it has no row below its header"
+        if path.is_dir() or not path.stat().st_size:
+            empty = "its splits have no lines in wav.scp" if path.is_dir() else "the file is empty"
         raise BadCorpus(f"{path} lists no sound: {empty}. Add one for each sound.")
     _only_once(rows)
     _files_exist(rows)

@@ -101,8 +101,12 @@ def _of_table(path: Path) -> Iterator[Row]:
 
 
 def _check_columns(path: Path, line: int, header: list[str]) -> None:
+    if twice := [column for column in COLUMNS if header.count(column) > 1]:
+        raise BadCorpus(f"{path}, line {line}: the header has the column {twice[0]} twice. Rename one of them.")
     if missing := [column for column in COLUMNS if column not in header]:
-        hint = " If speakers are not known, repeat the path in the column speaker." if "speaker" in missing else ""
+        hint = " If speakers are not known, repeat the path in the column speaker." if missing == ["speaker"] else ""
+        if len(header) == 1 and (other := next((sign for sign in ";\t|" if sign in header[0]), "")):
+            hint = f" The fields are separated by {other!r}; save the table with commas, or as .tsv with tabs."
         raise BadCorpus(
             f"{path}, line {line}: the header has no column {' and no column '.join(missing)}; it has "
             f"{', '.join(header):.200}. Expected {', '.join(COLUMNS)}.{hint}"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from superbench.contract import SAMPLE_RATE, Features
 from superbench.errors import BrokenPlugin
+from superbench.plugins.doctor.alignment import BadOutput, require_features
 
 DECLARED = ("sample_rate", "hop", "layers", "dim")
 SECONDS = 10
@@ -57,9 +58,8 @@ class PlainFunction:
                 f"The function {name!r} raised {type(error).__name__}: {error}. An upstream is called with waves (batch, "
                 "samples) and lengths (batch)."
             ) from error
-        if not isinstance(features, Features) or features.frames.dim() != 4:
-            raise BrokenPlugin(
-                f"The function {name!r} returned {type(features).__name__}. An upstream returns superbench.Features(frames, "
-                "lengths), frames of shape (layer, batch, time, dim)."
-            )
+        try:
+            require_features(features)
+        except BadOutput as error:
+            raise BrokenPlugin(f"The function {name!r} {error}.") from error
         return features

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superbench.errors import BrokenPlugin, CommandError, SuperbenchError, UnknownName
@@ -124,11 +126,20 @@ def broken() -> dict[str, str]:
     return messages
 
 
+LISTS = (".csv", ".tsv", ".jsonl")
+"""Suffixes of lists of sounds, of which `superbench task new` makes a task."""
+
+
 def task(name: str) -> Task:
     """Returns the registered task of that name, or that of `path/to/file.py:NAME`; raises `UnknownName` or `BrokenPlugin`. A
     built-in task is returned even if another distribution registers its name, because boards score with it."""
     if is_file(name):
         return read_task(name)
+    if (suffix := Path(name).suffix.lower()) in LISTS:
+        made = f"superbench task new --from {shlex.quote(name)}"
+        raise CommandError(f"{name!r} is a list of sounds, no task. Make a task of it: {made}")
+    if suffix == ".py":
+        raise CommandError(f"{name!r} is a file of code; name the task in it, as in {name}:TASK.")
     return _as_task(find(TASKS, "task", _spelled(name)))
 
 

@@ -65,9 +65,13 @@ def parse(text: str) -> Spec:
     if ".py:" in body:
         source, _, rest = body.partition(".py:")
         attribute, _, options = rest.partition(":")
+        if not attribute:
+            raise CommandError(f"{text!r} names no class or function of {source}.py. Expected {source}.py:Class.")
         own = f"{source}.py:{attribute}"
         return Spec(text=text, alias=alias or attribute, hub=None, name=own, options=_options(options), file=path)
     if slash and hub in points(HUBS):
+        if not name:
+            raise CommandError(f"{text!r} names no model; `superbench list upstreams --hub {hub}` shows how names are written.")
         short = Path(name).name if name[:1] in "/.~" else name
         return Spec(text=text, alias=alias or f"{hub}/{short}", hub=hub, name=name, options=(), file=path)
     name, _, options = body.partition(":")
@@ -89,7 +93,7 @@ def specs(texts: list[str]) -> list[Spec]:
         if spec.folder in seen:
             raise CommandError(
                 f"{seen[spec.folder].text!r} and {spec.text!r} would have the same name {spec.alias!r}. "
-                f"Give one of them an alias: other={spec.text}"
+                f"Give one of them an alias: other={spec.text.partition('=')[2] or spec.text}"
             )
         seen[spec.folder] = spec
     return parsed

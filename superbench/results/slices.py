@@ -59,6 +59,10 @@ class Slice:
         return replace(self, interval=(low, high) if math.isfinite(low) and math.isfinite(high) else None, method=method)
 
 
+SHOWN = ("label", "split", "speaker")
+"""Columns of a list of sounds that no table has to repeat: the results have them."""
+
+
 def slices(
     predictions: Sequence[Prediction], score: Score, columns: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, list[Slice]]:
@@ -99,11 +103,11 @@ def read_columns(path: Path) -> dict[str, dict[str, str]]:
     rows = list(csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
     names = list(rows[0]) if rows else []
     key = next((name for name in ("id", "path") if name in names), None)
-    others = [name for name in names if name not in ("id", "path", "label", "split", "speaker") and name]
+    others = [name for name in names if name not in ("id", "path", *SHOWN) and name]
     if key is None or not others:
         raise BadCorpus(
-            f"{path}: expected a header with a column id (or path) and others to slice by, such as snr; found "
-            f"{first_of(names) or 'nothing'}."
+            f"{path}: expected a header with a column id (or path) and others to slice by, such as snr, beside "
+            f"{', '.join(SHOWN)}, which are shown anyway; found {first_of(names) or 'nothing'}."
         )
     return {name: {str(row[key]): str(row[name]) for row in rows if row[name] not in (None, "")} for name in others}
 

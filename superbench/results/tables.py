@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from superbench.errors import BadResult
 from superbench.results import latex, seeds, shot_tables
 from superbench.results.at_chance import explained
-from superbench.results.files import damage, find_results, read_result, read_results
+from superbench.results.files import damage, find_results, read_result, read_results, require_results
 from superbench.results.grouping import Known, copied_from, first_to_predict, grouped
 from superbench.results.pair_results import pair_results
 from superbench.results.ranking import leaders
@@ -40,10 +40,22 @@ def load_results(*folders: Path | str) -> list[Result]:
     ]
 
 
-def warnings(*folders: Path | str) -> list[str]:
-    """What a reader of the results under the folders must know: which of them were changed since they were written."""
-    read = [{folder: read_result(folder) for folder in find_results(Path(root))} for root in folders]
-    return list(filter(None, (damage(folder, result) for results in read for folder, result in results.items())))
+def whole_results(*folders: Path | str) -> tuple[list[Result], list[str]]:
+    """Read the results under the folders; return those that are as they were written, and what is wrong with each other one.
+    Raises `BadResult` for a folder without results."""
+    whole, wrong = list[Result](), list[str]()
+    for root in map(Path, folders):
+        for folder in find_results(root) if pair_results(root) else require_results(root):
+            try:
+                result = read_result(folder)
+            except BadResult as error:
+                wrong.append(str(error))
+                continue
+            if reason := damage(folder, result):
+                wrong.append(reason)
+            else:
+                whole.append(result)
+    return whole, wrong
 
 
 def shown(results: Iterable[Result]) -> list[tuple[Group, list[Column]]]:

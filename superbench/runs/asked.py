@@ -67,10 +67,10 @@ def asked(
 ) -> Asked:
     """Checks the arguments of a run, which are those of `run`; raises `CommandError` if they are not valid."""
     check_names(given, needed=["data"])
-    corpora = Corpora.at(Path(given["data"]), optional_path(given.get("settings")))
     listed = [upstreams] if isinstance(upstreams, str) or callable(upstreams) else list(upstreams)
     specs = plugins.specs([model_files.text(upstream) for upstream in listed])
     chosen = plugins.tasks() if tasks == "all" else plugins.chosen(tasks)
+    corpora = Corpora.at(Path(given["data"]), optional_path(given.get("settings")))
     for name in () if tasks == "all" else chosen:
         plugins.refuse_claimed(plugins.TASKS, "task", name)
     options = replace(

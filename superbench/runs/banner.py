@@ -29,9 +29,10 @@ def banner(checked: Asked, given: Path, shares: Mapping[Job, float], processes: 
     count = f"{len(shares)} {'job' if len(shares) == 1 else 'jobs'}"
     lines = [
         f"{count}: {first_of(names)} on {', '.join(checked.tasks)}, on {options.device}",
-        f"protocol {options.protocol} ({updates})",
-        f"corpora: {corpora.root}, {kind}{inside}",
+        f"protocol {', '.join(sorted({options.of(task.card).protocol for task in checked.tasks.values()}))} ({updates})",
     ]
+    if not all(task.card.is_own for task in checked.tasks.values()):
+        lines.append(f"corpora: {corpora.root}, {kind}{inside}")
     is_known = isinstance(shares, Work) and bool(shares.seconds or shares.guesses)
     return lines if is_known else [*lines, f"expected time: {_expected(checked, shares, processes)}"]
 
@@ -41,7 +42,8 @@ def _expected(checked: Asked, shares: Mapping[Job, float], processes: int) -> st
     if checked.options.device != "cpu":
         return f"{once}, and the training of the heads; --dry-run estimates it on this device"
     seconds = sum(shares.values()) * CPU_SECONDS / max(processes, 1)
-    return f"very roughly {in_words(seconds)} for the heads, and {once}; --dry-run measures it"
+    work = "the heads" if checked.options.trains else "the answers"
+    return f"very roughly {in_words(seconds)} for {work}, and {once}; --dry-run measures the sound"
 
 
 def in_words(seconds: float) -> str:

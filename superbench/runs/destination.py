@@ -55,7 +55,7 @@ def placed(spec: Spec, out: Path, options: Options, protocol: Protocols) -> Spec
     """Returns the spec with the name of its results: its alias if that folder is free or has results of the same options;
     otherwise the alias and the label. If the label is empty, the protocol is added."""
     label = options.label
-    other = replace(spec, alias=spec.alias + (label or f"--protocol-{protocol}"))
+    other = replace(spec, alias=spec.alias + (label or f"--protocol-{protocol if options.trains else options.protocol}"))
     if label in _options_in(out / other.folder, options.subfolder):
         return other
     return spec if _options_in(out / spec.folder, options.subfolder) <= {label} else other

@@ -15,6 +15,10 @@ LEAST = 0.05
 """The smallest share of a job, relative to the mean share: a job without training also reads, extracts and scores."""
 
 
+OVERRUN = 0.5
+"""A job that takes longer than expected is expected to need half of the time again that it has taken so far."""
+
+
 class Work(dict["Job", float]):
     """Jobs with their approximate shares of the work, in any unit.
 
@@ -78,12 +82,13 @@ class Pace:
         if not self._seconds and not self._before and not self._guesses:
             return None
         now = self.clock()
-        left = [
-            max(self._expected(job) - (now - self._began.get(job, now)), 0.0)
-            for job in self._shares.keys() - self._over
-            if job.task not in self._absent
-        ]
+        left = [self._left(job, now) for job in self._shares.keys() - self._over if job.task not in self._absent]
         return max(sum(left) / self._at_once, max(left, default=0.0))
+
+    def _left(self, job: Job, now: float) -> float:
+        taken = now - self._began.get(job, now)
+        left = self._expected(job) - taken
+        return left if left >= 0 else OVERRUN * taken
 
     def _expected(self, job: Job) -> float:
         of_task = {other: seconds for other, seconds in self._seconds.items() if other.task == job.task}

@@ -32,8 +32,9 @@ SILENT = 30.0
 class JobStatus:
     """The status of one job.
 
-    `state`: waiting, running, or how it ended (done, found, failed, absent). `stage`, `finished` and `total`: what it does now,
-    and how much of it is done (seconds of sound for `extract`). `seconds`: from its start until now, or until its end.
+    `state`: waiting, running, stopped (its run ended before it), or how it ended (done, found, failed, absent). `stage`,
+    `finished` and `total`: what it does now, and how much of it is done (seconds of sound for `extract`). `seconds`: from its
+    start until now, or until its end.
     """
 
     upstream: str
@@ -175,7 +176,10 @@ def status(out: Path | str) -> list[RunStatus]:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             content["jobs"] = [JobStatus(**job) for job in content["jobs"]]
             runs.append(RunStatus(**content))
-    return sorted(_whole(runs), key=lambda run: run.began)
+    whole, now = sorted(_whole(runs), key=lambda run: run.began), time.time()
+    for job in (job for run in whole if not run.alive(now) for job in run.jobs if job.state == "running"):
+        job.state = "stopped"
+    return whole
 
 
 def _whole(runs: Iterable[RunStatus]) -> Iterator[RunStatus]:

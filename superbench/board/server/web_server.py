@@ -145,6 +145,7 @@ def service(application: FastAPI) -> Service:
     settings: dict[str, Any] = {
         "http": type("BoundedConnection", (BoundedConnection,), {"most": _most()}), "ws": "none", "backlog": BACKLOG,
         "timeout_graceful_shutdown": ENDING_SECONDS, "log_level": "error", "access_log": False, "server_header": False,
+        "loop": "asyncio",  # uvloop, if another package brings it, cannot start a worker in a process group of its own
     }  # fmt: skip
     return Service(uvicorn.Config(application, **settings))
 

@@ -53,6 +53,7 @@ def ray_engine(jobs: Sequence[Job], plan: RunPlan, count: int | None, address: s
     Without `address`, a cluster of this machine is started. Raises `CommandError` if there is no cluster, or if a node lacks
     the folders or has other versions.
     """
+    watcher.note(jobs[0], f"connecting to Ray at {address}" if address else "starting Ray on this machine, which takes a while")
     ray = connected(address)
     try:
         size, nodes = count or slots(ray, plan.options.device), sum(node["Alive"] for node in ray.nodes())

@@ -7,6 +7,8 @@ https://github.com/facebookincubator/submitit
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import time
@@ -37,6 +39,8 @@ LOCAL_MINUTES = 30 * 24 * 60
 POLL_SECONDS = 2.0
 DETACHED: list[Any] = []
 """Tasks of detached runs. With cluster=local they own processes that go on, so they must not be collected before those end."""
+OUTPUTS = (1, 2)
+"""File descriptors of standard output and standard error."""
 LOGS = ".slurm"
 """Folder below OUT with the logs of the tasks."""
 
@@ -143,6 +147,21 @@ def slurm(jobs: Sequence[Job], plan: RunPlan, settings: Mapping[str, Any], detac
         yield from _ends(arrays, submitted, watcher)
 
 
+@contextlib.contextmanager
+def _without_output() -> Iterator[None]:
+    """Inside, processes that are started inherit no output of this command: somebody who reads it would wait for them."""
+    kept, nowhere = [os.dup(number) for number in OUTPUTS], os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in OUTPUTS:
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, before in zip(OUTPUTS, kept, strict=True):
+            os.dup2(before, number)
+            os.close(before)
+        os.close(nowhere)
+
+
 @dataclass(frozen=True, slots=True)
 class Arrays:
     """The two arrays of a run."""
@@ -163,7 +182,8 @@ class Arrays:
             for task in self._array(extract, self._parts(count)):
                 task.wait()
         tasks = [Run(self.plan, job, self.detach) for job in self.jobs]
-        return dict(zip(self.jobs, self._array(run, tasks), strict=True))
+        with _without_output() if self.detach else contextlib.nullcontext():
+            return dict(zip(self.jobs, self._array(run, tasks), strict=True))
 
     def again(self, job: Job) -> Any:
         """Submits a job once more, and returns its task."""

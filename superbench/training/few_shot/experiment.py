@@ -16,7 +16,7 @@ import torch
 
 from superbench.contract import Episode, Fold, Prediction, Score, Setting, Shots, Split, Task
 from superbench.contract.few_shot import Answer, Answers, FewShot
-from superbench.errors import BadCorpus, CommandError
+from superbench.errors import BadCorpus, CommandError, Undefined
 from superbench.features.extraction import Extraction
 from superbench.results.draws import Drawn, by_episode, intervals_over_draws, mean_score
 from superbench.system.progress import Reporter
@@ -75,13 +75,13 @@ def few_shot_of(task: Task, folds: Sequence[Fold]) -> FewShot:
 
 
 def shots_of(task: Task, method: FewShot, asked: Sequence[Shots] | None) -> list[Shots]:
-    """Returns the numbers of examples that the task has, ascending, `all` last; raises `CommandError` if it has none."""
+    """Returns the numbers of examples that the task has, ascending, `all` last; raises `Undefined` if it has none."""
     if asked is None:
         return list(method.shots)
     numbers = any(isinstance(k, int) and k > 0 for k in method.shots)
     kept = [k for k in dict.fromkeys(asked) if (numbers if isinstance(k, int) and k > 0 else k in method.shots)]
     if not kept:
-        raise CommandError(
+        raise Undefined(
             f"--shots {','.join(map(str, asked))}: {task.card.name} has none of these. "
             f"It has {', '.join(map(str, method.shots))}."
         )
