@@ -51,8 +51,9 @@ class Table:
         return next(iter(self.few_shot.values())).shots[-1].floor  # type: ignore[index]
 
     def without_gradient(self, model: str, k: Shots) -> float:
-        """Returns the centred score at K; at the only K if the task has one."""
-        entry = entry_at(self.few_shot[model], k) or self.few_shot[model].shots[0]  # type: ignore[index]
+        """Returns the centred score at K, which the task must have."""
+        entry = entry_at(self.few_shot[model], k)
+        assert entry is not None, (self.column.task, k)
         return centred(entry.score, entry.floor, self.column)
 
     def with_heads(self, model: str) -> float:
