@@ -33,7 +33,7 @@ def is_task_file(name: str) -> bool:
     """Returns whether `path/to/file.py:NAME` names a task, or anything else that is no model: neither a class nor a function.
     Raises the errors of `read_task` for a file that cannot be read."""
     before, _, after = name.partition(".py:")
-    if not is_file(name) or "=" in before or ":" in after or "@" in name:  # an alias, options or a checkpoint: of a model
+    if not after or "=" in before or ":" in after or "@" in name:  # an alias, options or a checkpoint: of a model
         return False
     return not callable(_object(name, one_model=True))
 

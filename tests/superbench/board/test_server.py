@@ -297,3 +297,11 @@ def test_the_command_submits_to_a_served_board_and_says_what_it_answered(
     assert (again["state"], "409 replayed" in again["reason"]) == ("present", True)
     with pytest.raises(CommandError, match="superbench token"):
         ServedBoard(server.address, None)
+
+
+def test_the_server_runs_on_the_event_loop_of_python_whatever_else_is_installed() -> None:
+    from fastapi import FastAPI
+
+    from superbench.board.server.web_server import service
+
+    assert service(FastAPI()).config.loop == "asyncio"  # that of uvloop starts no process in a group of its own

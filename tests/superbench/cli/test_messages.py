@@ -126,6 +126,16 @@ def test_a_folder_and_a_file_that_exist_are_named_as_they_are(tmp_path: Path, mo
         (["pretrain", "gpt", "--audio", ".", "--out", "x.safetensors"], "is called 'gpt'. Did you mean speech_gpt?"),
         (["pretrain", "APC", "--audio", ".", "--out", "x.safetensors"], "Did you mean apc"),
         (["check", "./my_hubert"], "hf/./my_hubert"),
+        (["run", "fbank", "--tasks", "my/list.csv"], "is a list of sounds, no task. Make a task of it: superbench task new"),
+        (["run", "fbank", "--tasks", "a b.tsv"], "superbench task new --from 'a b.tsv'"),
+        (["run", "fbank", "--tasks", "calls_task.py"], "name the task in it, as in calls_task.py:TASK"),
+        (["check", "bad.py:"], "names no class or function of bad.py. Expected bad.py:Class"),
+        (["check", "hf/"], "names no model; `superbench list upstreams --hub hf` shows how names are written"),
+        (["run", "a=fbank", "a=mfcc", "--tasks", "ks"], "Give one of them an alias: other=mfcc"),
+        (["board", "histroy", "bd"], "superbench board has no command 'histroy'. Did you mean history?"),
+        (["board", "nonsense", "bd"], "There are hide, history, page, rename, transfer, withdraw"),
+        (["generate", "gpt.safetensors", "--prompt", "p.wav", "--out", "x.mp3"], "give a name that ends in .wav"),
+        (["task", "new", "--from", "list.csv", "--out", "x.txt"], "give a name that ends in .py"),
     ],
 )  # fmt: skip
 def test_a_name_that_is_not_known_is_answered_with_those_that_are(words: list[str], told: str) -> None:

@@ -72,6 +72,29 @@ def test_a_missing_column_is_named(table: Callable[..., Path]) -> None:
         read_manifest(table(head="path,label,split,who"))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path;label;split;speaker\n", "The fields are separated by ';'; save the table with commas"),
+        ("path,label,split,speaker,path\n", "line 1: the header has the column path twice"),
+        ("", "lists no sound: the file is empty"), ("path,label,split,speaker\n", "it has no row below its header"),
+    ],
+)  # fmt: skip
+def test_a_table_without_rows_or_with_another_header_is_named_as_such(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(BadCorpus, match=said):
+        read_manifest(tmp_path / "list.csv")
+
+
+def test_an_empty_folder_of_kaldi_is_named_as_such(tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        (tmp_path / "list" / split).mkdir(parents=True)
+        for name in ("wav.scp", "utt2spk", "utt2label"):
+            (tmp_path / "list" / split / name).write_text("")
+    with pytest.raises(BadCorpus, match=r"its splits have no lines in wav\.scp"):
+        read_manifest(tmp_path / "list")
+
+
 def test_shared_speakers_can_be_allowed(table: Callable[..., Path]) -> None:
     rows = [*ROWS[:3], ("d.wav", "no", "test", "s1")]
     assert len(read_manifest(table(*rows), shared_speakers=True).rows) == 4

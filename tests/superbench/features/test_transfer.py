@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from superbench.cli.app import app
-from superbench.errors import BadResult, StoreError
+from superbench.errors import BadResult, CommandError, StoreError
 from superbench.features.store import Store
 from superbench.features.store.labels import index_at, label, labels
 from superbench.features.store.transfer import LIST, pack, unpack
@@ -70,6 +70,14 @@ def test_features_names_and_outputs_arrive(full: Path, tmp_path: Path) -> None:
     assert [state.state for state in Store(there).verify()] == ["whole", "whole"]
     assert unpack(archive, there, Silence()).known == 2
     assert not list(there.glob("unpacking-*"))
+
+
+def test_an_archive_is_not_written_over_another_file(full: Path, tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").write_text("mine")
+    done = CliRunner().invoke(app, ["store", "pack", str(tmp_path / "ledger.jsonl"), "--store", str(full)])
+    assert isinstance(done.exception, CommandError)
+    assert "exists already; nothing was written over it" in str(done.exception)
+    assert (tmp_path / "ledger.jsonl").read_text() == "mine"
 
 
 def test_only_the_features_of_a_model_or_a_task_are_packed(full: Path, tmp_path: Path) -> None:

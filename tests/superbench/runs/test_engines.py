@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -31,7 +33,7 @@ from superbench.runs.options import Options
 from superbench.runs.report import Report
 from superbench.runs.run_plan import RunPlan
 from superbench.runs.runner import run
-from superbench.runs.status import status
+from superbench.runs.status import StatusWatcher, status
 from superbench.system.devices import devices_of
 from superbench.system.progress import Silence
 
@@ -429,6 +431,26 @@ def test_a_detached_run_returns_at_once_and_its_status_tells_when_it_has_ended(
     assert {entry.state for entry in found[0].jobs} == {"done"}
     assert essence(tmp_path) == essence(alone)
     assert len((tmp_path / "out/ledger.jsonl").read_text().splitlines()) == 2
+
+
+def test_who_reads_the_output_of_a_detached_run_does_not_wait_for_its_tasks(keyword_corpora: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    places = ["--data", str(keyword_corpora), "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    command = [sys.executable, "-m", "superbench", "run", "fbank", "--tasks", "ks", "--max-steps", "2", *places]
+    subprocess.run([*command, "--engine", "slurm", "--slurm", "cluster=local", "--detach"], check=True, stdout=subprocess.PIPE)
+    assert "done" not in [job.state for job in status(tmp_path / "out")[0].jobs]
+    until = time.monotonic() + 600
+    while status(tmp_path / "out")[0].alive(time.time()):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def test_a_run_that_was_stopped_does_not_say_that_its_jobs_run(tmp_path: Path) -> None:
+    watcher, job = StatusWatcher(NoWatcher(), tmp_path, "local"), Job(plugins.parse("fbank"), "ks")
+    watcher.planned({job: 1.0})
+    watcher.started(job)
+    watcher.close()
+    assert [entry.state for entry in status(tmp_path)[0].jobs] == ["stopped"]
 
 
 # ---------------------------------------------------------------- bad input

@@ -20,9 +20,11 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 from superbench import plugins
 from superbench.board.board import Board
+from superbench.cli.app import app
 from superbench.contract import Audio, Fold, Item, Split, Task, Trial
 from superbench.contract.corpora import Corpora
 from superbench.data.fingerprint import fingerprint_of, lists_of, paths_of
@@ -557,5 +559,10 @@ def test_a_report_says_which_results_were_changed_by_hand(world: World) -> None:
     for pass_on in (Board(world.folder / "board").submit, Board(world.folder / "board").add_references, gathered):
         with pytest.raises(BadResult) as caught:
             pass_on(world.folder / "out")
-        assert str(caught.value) == warning
+        assert warning in str(caught.value)
     assert "its content has changed since it was written" in warning
+    for form in ("table", "csv", "latex", "markdown", "json"):
+        done = CliRunner().invoke(app, ["report", str(world.folder / "out"), "--format", form])
+        assert done.exit_code == 1
+        assert "left out: " in done.stderr
+        assert "fbank_no_cmvn" not in done.stdout

@@ -21,7 +21,7 @@ from superbench import plugins
 from superbench.contract import Audio, Episode, Fold, Item, Prediction, Split
 from superbench.contract.corpora import Corpora
 from superbench.contract.scoring import accuracy
-from superbench.errors import BadCorpus, CommandError
+from superbench.errors import BadCorpus, CommandError, Undefined
 from superbench.features.store import Store
 from superbench.plugins import Loaded
 from superbench.results import Result, read_predictions, read_result
@@ -32,7 +32,7 @@ from superbench.runs.options import Options
 from superbench.system.progress import Silence
 from superbench.training.few_shot.classification import CENTRINGS, SHOTS, Classifier, neighbours
 from superbench.training.few_shot.episodes import draw_examples, draw_order, episodes
-from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment, few_shot_of
+from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment, few_shot_of, shots_of
 from superbench.training.few_shot.layers import Means
 
 CLASSES = ("a", "b", "c", "d")
@@ -390,3 +390,11 @@ def test_a_task_that_says_nothing_and_is_no_classification_is_refused(tones: Mod
 def test_options_without_meaning_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(CommandError, match=said):
         Options(**{"protocol": "few-shot", **given})
+
+
+def test_a_task_that_has_none_of_the_numbers_is_left_out_of_all_tasks() -> None:
+    qbe = plugins.task("qbe")
+    assert qbe.few_shot is not None
+    assert shots_of(qbe, qbe.few_shot, (0, 5)) == [0]
+    with pytest.raises(Undefined, match=r"qbe has none of these. It has 0\."):
+        shots_of(qbe, qbe.few_shot, (1, 5, "all"))
