@@ -23,6 +23,8 @@ OTHER_SOUND, MAJORITY, WRONG_LABELS = "other sound", "majority class", "wrong la
 """The other controls of a score in context. The last one needs examples: K = 0 has none."""
 OTHER_RULES = ("by sum", "by per token", "by per character", "by calibrated")
 """Scores of the same answers by other rules of ranking, listed with the controls."""
+SCARCEST = "the scarcest case has only"
+"""In the note of a result whose task has fewer examples than K."""
 BELOW = f"not above {NO_SOUND}"
 BOUNDED = {"eer"}
 """Error rates with an upper bound at their floor's scale: a value beyond the floor counts as it is."""

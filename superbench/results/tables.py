@@ -20,7 +20,7 @@ from superbench.results.pair_results import pair_results
 from superbench.results.ranking import leaders
 from superbench.results.result import Result
 from superbench.results.rows import Column, Group, Key, Row, columns, key_of
-from superbench.results.shots import is_untrained
+from superbench.results.shots import SCARCEST, is_untrained
 from superbench.system.spelling import in_csv, visible
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _table(group: Group, present: Sequence[Column]) -> list[RenderableType]:
 
 def remarks(group: Group) -> list[str]:
     """Return the remarks on the corpora, once per task: `sd: one speaker for all speech … has a DER of 35.80 %`; the primary
-    scores over several seeds: `ks, apc: seeds 0, 1: accuracy has the mean …`; and remarks on scores that say little about the
-    features (see `at_chance`)."""
+    scores over several seeds: `ks, apc: seeds 0, 1: accuracy has the mean …`; a K of which a task has fewer examples; and
+    remarks on scores that say little about the features (see `at_chance`)."""
     lines = (
         f"{task}: {remark}"
         for row in group.rows
@@ -148,7 +148,14 @@ def remarks(group: Group) -> list[str]:
         for task, result in row.results.items()
         if (facts := result.scores[result.primary].over_seeds)
     )
-    return [*dict.fromkeys([*lines, *over_seeds]), *map(visible, explained(group.rows))]
+    scarce = (
+        f"{task}: {note}"
+        for row in group.rows
+        for task, result in row.results.items()
+        for note in result.notes
+        if result.shots and SCARCEST in note
+    )
+    return [*dict.fromkeys([*lines, *over_seeds, *scarce]), *map(visible, explained(group.rows))]
 
 
 def mark(row: Row, tied: set[int]) -> str:

@@ -19,6 +19,7 @@ from superbench.contract.few_shot import Answer, Answers, FewShot
 from superbench.errors import BadCorpus, CommandError, Undefined
 from superbench.features.extraction import Extraction
 from superbench.results.draws import Drawn, by_episode, intervals_over_draws, mean_score
+from superbench.results.shots import SCARCEST
 from superbench.system.progress import Reporter
 from superbench.training.few_shot.classification import classification, is_classification
 from superbench.training.few_shot.episodes import episodes
@@ -210,7 +211,7 @@ def _notes(method: FewShot, shots: Sequence[Shots], folds: Sequence[Fold]) -> li
     notes += dict.fromkeys(remark for fold in folds for remark in method.remarks(fold))
     fewest = min(method.available(fold) for fold in folds) if method.available else math.inf
     return notes + [
-        f"K = {k} {method.counted}: the scarcest case has only {fewest:g}, and all of them were used"
+        f"K = {k} {method.counted}: {SCARCEST} {fewest:g}, and all of them were used"
         for k in shots
         if isinstance(k, int) and k > fewest
     ]

@@ -26,7 +26,9 @@ from superbench.features.store import Store
 from superbench.plugins import Loaded
 from superbench.results import Result, read_predictions, read_result
 from superbench.results.draws import by_episode, interval_over_draws, mean_replicates, mean_score
+from superbench.results.grouping import grouped
 from superbench.results.intervals import interval
+from superbench.results.tables import remarks
 from superbench.runs.job import Performed, perform
 from superbench.runs.options import Options
 from superbench.system.progress import Silence
@@ -359,6 +361,8 @@ def test_a_k_beyond_the_examples_uses_all_and_says_so(tone_run: Callable[..., An
     assert [receipt.dev for receipt in result.sweep if receipt.setting["k"] == 300] == pytest.approx(centroids)
     assert any(note.startswith("K = 300 examples of each class: the scarcest case has only") for note in result.notes)
     assert result.deviations == ["2 draws of the examples in place of 10"]
+    (group,) = grouped([result], {})
+    assert any("K = 300 examples of each class: the scarcest case has only" in line for line in remarks(group))
 
 
 def test_a_k_that_a_task_has_not_has_no_entry(tone_run: Callable[..., Any]) -> None:
