@@ -89,7 +89,7 @@ def _summary(request: Asked, states: Mapping[str, States], processes: int, out: 
 
 def _states(request: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> States:
     """Return for each task its state, and the reason if it would not run."""
-    from superbench.errors import MissingCorpus, SuperbenchError
+    from superbench.errors import MissingCorpus, SuperbenchError, Undefined
     from superbench.runs.job import finished
 
     states = {}
@@ -97,7 +97,7 @@ def _states(request: Asked, upstream: Loaded, out: Path, sounds: Sounds) -> Stat
         try:
             earlier = finished(task, upstream, request.corpora, out, request.options, sounds)
             states[name] = (FOUND if earlier else RUNS, "")
-        except MissingCorpus as error:
+        except (MissingCorpus, Undefined) as error:
             states[name] = (ABSENT if request.lenient else FAILS, str(error))
         except SuperbenchError as error:
             states[name] = (FAILS, str(error))

@@ -29,7 +29,7 @@ from superbench.runs.options import Options
 from superbench.runs.run_plan import EVENTS, LOCK, folder
 from superbench.system.locks import locked
 from superbench.system.progress import Reporter, Silence
-from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment
+from superbench.training.few_shot.experiment import FewShotConditions, few_shot_experiment, few_shot_of, shots_of
 from superbench.training.outcome import Outcome
 from superbench.training.probes.experiment import experiment
 from superbench.training.probes.fold import Conditions
@@ -163,14 +163,22 @@ def _passport(inputs: Inputs, corpora: Corpora, outcome: Outcome) -> Passport:
 
 
 def finished(task: Task, upstream: Loaded, corpora: Corpora, out: Path, options: Options, sounds: Sounds) -> Result | None:
-    """Returns the complete result of a finished job, or None; writes nothing. Raises the errors of reading the corpus."""
+    """Returns the complete result of a finished job, or None; writes nothing. Raises the errors of reading the corpus, and
+    `CommandError` for options that the task or the model cannot fulfil."""
     options, corpora = options.of(task.card), corpora.for_task(miniature=task.synth is not None)
     job_folder = folder(out, upstream.spec, task.card.name, options)
-    task.read(corpora)
+    _require_possible(task, task.read(corpora), upstream, options)
     if not (job_folder / "result.json").is_file():
         return None
     inputs = read_inputs(task, upstream, corpora, options, sounds)
     return earlier_result(job_folder, inputs.identity, upstream, options, Silence())
+
+
+def _require_possible(task: Task, folds: Sequence[Fold], upstream: Loaded, options: Options) -> None:
+    if options.trains and task.head:
+        _layers(options, upstream)
+    if options.protocol == "few-shot":
+        shots_of(task, few_shot_of(task, folds), options.shots)
 
 
 def _layers(options: Options, upstream: Loaded) -> tuple[int, ...] | None:

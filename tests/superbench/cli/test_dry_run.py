@@ -86,3 +86,14 @@ def test_an_impossible_run_is_refused_as_it_would_be(keyword_corpora: Path, argu
     done = dry(*arguments, "--data", str(keyword_corpora))
     assert isinstance(done.exception, CommandError)
     assert message in str(done.exception)
+
+
+def test_what_a_model_or_a_task_cannot_do_is_said_before_the_run(keyword_corpora: Path, tmp_path: Path) -> None:
+    own = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    places = ["--tasks", "ks", "--data", str(keyword_corpora), *own]
+    beyond = dry("fbank", *places, "--layers", "0,3")
+    assert rows(beyond)["fbank ks"].startswith("fails")
+    assert "--layers 3: fbank has the hidden states 0 to 0" in words(beyond)
+    no_such_number = dry("fbank", *places, "--protocol", "few-shot", "--shots", "0")
+    assert rows(no_such_number)["fbank ks"].startswith("fails")
+    assert "--shots 0: ks has none of these" in words(no_such_number)
