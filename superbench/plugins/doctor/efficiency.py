@@ -69,13 +69,13 @@ class Efficiency:
 
 
 def trained_on(upstream: Loaded) -> str | None:
-    """Returns the data that the model was trained on: what it declares as `training_datasets`, `nothing` for a model without
-    parameters or with random weights; None if it declares nothing."""
-    if not upstream.params or "untrained" in upstream.spec.options:
+    """Returns the data that the model was trained on: `nothing` with random weights, else what it declares as
+    `training_datasets`; if it declares nothing, `nothing` for a model without parameters, and None for others."""
+    if "untrained" in upstream.spec.options:
         return NOTHING
     declared = getattr(upstream.model, "training_datasets", None)
     if declared is None:
-        return None
+        return None if upstream.params else NOTHING
     names = [declared] if isinstance(declared, str) else list(declared)
     if not all(isinstance(name, str) and name.strip() for name in names):
         raise BrokenPlugin(

@@ -159,6 +159,12 @@ def test_a_spectrum_and_random_weights_were_trained_on_nothing() -> None:
     assert trained_on(untrained) == "nothing"
 
 
+def test_a_declaration_counts_also_for_a_model_whose_weights_are_no_parameters() -> None:
+    model = Frames(nn.Identity())
+    model.training_datasets = ("VoxCeleb2",)  # type: ignore[assignment]
+    assert trained_on(loaded(model)) == "VoxCeleb2"
+
+
 def test_a_declaration_of_another_type_is_refused() -> None:
     model = Frames(nn.Linear(HOP, 2))
     model.training_datasets = (7,)  # type: ignore[assignment]
