@@ -30,9 +30,9 @@ def generate(
     from superbench.system.files import require_place
     from superbench.training.pretraining.generation import generate as continue_recording, write_sound
 
+    require_place(out, f"--out {out}")
     if out.suffix.lower() != ".wav":
         raise CommandError(f"--out {out}: the sound is written as wav; give a name that ends in .wav.")
-    require_place(out, f"--out {out}")
     with stages() as reporter:
         continued = continue_recording(
             checkpoint, prompt, seconds=seconds, temperature=temperature, seed=seed, device=device, reporter=reporter

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,15 @@ NAMES = ["[/foo]", "hubert[large]", "[bold red]x[/]", "a\x1b[2J\x1b]0;title\x07b
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_a_terminal_shows_a_name_and_does_nothing_else(name: str, a_folder: Callable[..., Path], call: Any) -> None:
+def test_a_terminal_shows_a_name_and_does_nothing_else(
+    name: str, a_folder: Callable[..., Path], rewritten: Callable[..., Path], call: Any
+) -> None:
+    def hostile(record: dict[str, Any]) -> None:
+        record["upstream"]["name"] = name
+        record["notes"], record["deviations"] = [name], [f"{name} in place of the recipe's"]
+
     a_folder("other", 20)
-    place = a_folder("any", 30)
-    record = json.loads((place / "ks" / "result.json").read_text())
-    record["upstream"]["name"] = name
-    record["notes"], record["deviations"] = [name], [f"{name} in place of the recipe's"]
-    (place / "ks" / "result.json").write_text(json.dumps(record))
+    place = rewritten(a_folder("any", 30), hostile)
     results = str(place.parent)
     formats = [["report", results, "--format", one] for one in tables.FORMATS]
     for arguments in (["report", results], ["diff", str(place), str(place.parent / "other")], *formats):
