@@ -57,7 +57,9 @@ def _table(run: object, now: float) -> object:
     for column in ("upstream", "task", "state", "progress", "time", ""):
         table.add_column(column)
     for job in run.jobs:
-        share = f"{job.stage} {100 * job.finished / job.total:.0f} %" if job.state in ("running", "stopped") and job.total else ""
+        share = (
+            f"{job.stage} {100 * job.finished / job.total:.0f} %" if job.state in ("running", "stopped") and job.total else ""
+        )
         message = job.score or job.message.partition("\n")[0]
         spent = duration(job.seconds) if job.seconds else ""
         table.add_row(*(Text(cell) for cell in (job.upstream, job.task, job.state, share, spent, message)))
