@@ -166,8 +166,7 @@ def name_of(folder: Path) -> str:
     parts = folder.resolve().parts
     known = {task.card.corpus.partition(" ")[0].lower() for task in plugins.tasks().values()}
     first = next((number for number, part in enumerate(parts) if part.lower() in known), len(parts) - 1)
-    written = Corpora.at(folder).passport.strip().replace(",", " of")  # a comma would separate two names
-    return " ".join(parts[first:]) + (f" ({written})" if written else "")
+    return " ".join(parts[first:]) + (" (miniature)" if Corpora.at(folder).synthetic else "")
 
 
 def _require_unchanged(recording: Recording) -> None:

@@ -351,8 +351,8 @@ def test_the_same_sound_in_another_place_is_the_same_run(tiny: Path, speech: Pat
         ("speech", None, "speech"),
         ("LibriSpeech/train-clean-360", None, "LibriSpeech train-clean-360"),
         ("librispeech", None, "librispeech"),
-        ("demo/LibriSpeech/train-clean-360", "demo", "LibriSpeech train-clean-360 (miniature corpora of seed 23)"),
-        ("demo", "demo", "demo (miniature corpora of seed 23)"),
+        ("demo/LibriSpeech/train-clean-360", "demo", "LibriSpeech train-clean-360 (miniature)"),
+        ("demo", "demo", "demo (miniature)"),
     ],
 )
 def test_speech_is_named_after_its_corpus_or_its_folder(folder: str, marker: str | None, said: str, tmp_path: Path) -> None:
